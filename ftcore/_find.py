@@ -1,0 +1,50 @@
+"""Find a kind by its file name: the one dynamic import of the project.
+
+YAML ``kind: lora`` in a recipe's ``method`` means the file ``ftcore/methods/lora.py``. A kind's module has a class
+``Config`` with ``kind: Literal["lora"]``, the room's one function and an ``EXAMPLE``; adding the file adds the kind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Union
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ROOMS = ("sources", "tasks", "methods", "exporters", "gates", "detectors")
+"""The families, in the order in which the ring meets them."""
+
+
+class Config(BaseModel):
+    """Base of every piece of a recipe: immutable, and a misspelt key is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+@cache
+def kinds(room: str) -> tuple[str, ...]:
+    """Names of the kinds in a room, sorted; files that start with ``_`` are not kinds."""
+    folder = Path(__file__).parent / room
+    return tuple(sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("_")))
+
+
+@cache
+def find(room: str, kind: str) -> ModuleType:
+    """Import the module of one kind.
+
+    Raises:
+        LookupError: no such kind; the message lists the known ones.
+    """
+    if kind not in kinds(room):
+        raise LookupError(f"{room} has no kind {kind!r}; known: {', '.join(kinds(room))}")
+    return importlib.import_module(f"ftcore.{room}.{kind}")
+
+
+def any_of(room: str) -> Any:  # noqa: ANN401 - a type that is known only at run time
+    """The type of a recipe field that may hold any kind of a room: a union told apart by ``kind``."""
+    configs = [find(room, kind).Config for kind in kinds(room)]
+    return Annotated[Union[tuple(configs)], Field(discriminator="kind")] if len(configs) > 1 else configs[0]

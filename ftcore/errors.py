@@ -1,0 +1,99 @@
+"""Every error that ftcore raises on purpose.
+
+::
+
+    FtcoreError                         1   a surprise with a name: fail, no retry
+    ├ RecipeError(ValueError)           2   lists every fault at once, each with its path in the YAML
+    ├ MissingExtraError(ImportError)    2   names the extra or package to install
+    ├ DataRejectedError                 3   at most 10 failures shown, the full report by path
+    ├ NotEnoughDataError                3   says how many rows there are and how many it takes
+    ├ TrainingError · ExportError       1   what a framework could not do, in our words
+    └ TransientError                   75   network, database, hub: Airflow retries
+      └ BusyError                      75   another run holds what this one needs
+
+The number is the process's exit code; 75 is ``EX_TEMPFAIL`` of sysexits.h. A *verdict* that says no is not an error but a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+SHOWN_FAILURES = 10
+
+
+class FtcoreError(Exception):
+    """Root of the tree. ``hint`` says what to do about it."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        """Keep the message and the hint apart, so that scripts can show either."""
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """The message, then what to do on a line of its own."""
+        message = super().__str__()
+        return f"{message}\n  hint: {self.hint}" if self.hint else message
+
+
+class RecipeError(FtcoreError, ValueError):
+    """A recipe that cannot be used. ``faults`` holds ``(yaml path, message)`` for every fault found."""
+
+    exit_code = 2
+
+    def __init__(self, recipe: str, faults: Sequence[tuple[str, str]], hint: str = "") -> None:
+        """List all faults, one a line."""
+        self.faults = list(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        lines = [f"  {path}: {message}" if path else f"  {message}" for path, message in self.faults]
+        super().__init__("\n".join([f"{recipe}: {count}", *lines]), hint)
+
+
+class MissingExtraError(FtcoreError, ImportError):
+    """Something has to be installed or mounted first."""
+
+    exit_code = 2
+
+
+class DataRejectedError(FtcoreError):
+    """Data that must not be trained on. Shows a few failures; the whole report lies at ``report``."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, failures: Sequence[str] = (), report: str = "", hint: str = "") -> None:
+        """Show at most ten failures and where the rest is."""
+        lines = [message, *(f"  - {failure}" for failure in failures[:SHOWN_FAILURES])]
+        if len(failures) > SHOWN_FAILURES:
+            lines.append(f"  … and {len(failures) - SHOWN_FAILURES} more")
+        if report:
+            lines.append(f"  report: {report}")
+        self.report = report
+        super().__init__("\n".join(lines), hint)
+
+
+class NotEnoughDataError(FtcoreError):
+    """Too few rows to do what was asked honestly."""
+
+    exit_code = 3
+
+
+class TrainingError(FtcoreError):
+    """Training cannot go on and would not on a second try."""
+
+
+class ExportError(FtcoreError):
+    """A model could not be exported, or its export could not be loaded."""
+
+
+class TransientError(FtcoreError):
+    """A second try may succeed."""
+
+    exit_code = 75
+    retryable = True
+
+
+class BusyError(TransientError):
+    """Another run holds the lock."""

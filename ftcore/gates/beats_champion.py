@@ -1,0 +1,16 @@
+"""Stub."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+
+
+class Config(Base):
+    """Stub."""
+
+    kind: Literal["beats_champion"] = "beats_champion"
+    metric: str = "accuracy"

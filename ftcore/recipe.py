@@ -1,0 +1,303 @@
+"""The recipe: one YAML file that declares one model product."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from ftcore._find import ROOMS, Config, any_of, kinds
+from ftcore.errors import RecipeError
+
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
+BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)$")
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(Protocol):
+    """Configuration of one kind; which class it is, ``kind`` tells."""
+
+    @property
+    def kind(self) -> str:
+        """File name of the kind in its room."""
+        ...
+
+
+if TYPE_CHECKING:
+    Source = Task = Method = Exporter = Gate = Detector = Part
+else:
+    Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)
+
+
+class Prepare(Config):
+    """How rows become a snapshot."""
+
+    validation: Share = 0.1
+    """Share of the groups that validate while training."""
+    test: Share = 0.2
+    """Share of the groups that judge the model and never train it."""
+
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> Prepare:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together must leave a share for training")
+        return self
+
+
+class Validation(Config):
+    """When a snapshot is fit to be trained on."""
+
+    suite: str = ""
+    """File name in ``expectations/`` without ``.json``; empty means the suite named like the task's kind."""
+    min_rows: Annotated[int, Field(ge=1)] = 100
+    """Fewest rows a snapshot may have."""
+    max_quarantined: Share = 0.05
+    """Largest share of the rows that may be quarantined before the whole snapshot is rejected."""
+    text_length: tuple[int, int] = (1, 20_000)
+    """Shortest and longest text accepted, in characters."""
+
+
+class Plan(Config):
+    """When to train again."""
+
+    min_new_rows: Annotated[int, Field(ge=1)] = 1000
+    """Training rows that the champion has not seen before a new one is trained without being asked."""
+
+
+class Train(Config):
+    """How the training loop runs, whatever the method."""
+
+    epochs: Annotated[float, Field(gt=0, le=100)] = 2
+    """Passes over the training rows."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
+    """Peak learning rate."""
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    """Rows per optimiser step."""
+    max_length_tokens: Annotated[int, Field(ge=8)] = 128
+    """Longer texts are cut; the record counts them."""
+    warmup: Share = 0.06
+    """Share of the steps over which the learning rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Decoupled weight decay of AdamW."""
+    evaluations_per_epoch: Annotated[int, Field(ge=1, le=50)] = 2
+    """How often the validation loss is measured and a checkpoint written."""
+    patience: Annotated[int, Field(ge=1)] = 3
+    """Evaluations without a lower validation loss before training stops early."""
+    seed: int = 17
+    """Seeds the data order, dropout and the new layers."""
+
+
+class Evaluate(Config):
+    """What the model is judged on besides the snapshot's own test split."""
+
+    holdouts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Source] = Field(default_factory=dict)
+    """Further sources by name. Only rows that hash to the test side are used, so none of them was ever trained on."""
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    """Bootstrap resamples behind each interval."""
+
+
+class Approval(Config):
+    """Who must agree before a candidate that passed the gate is promoted."""
+
+    required: Annotated[int, Field(ge=0, le=1)] = 0
+    """People who must approve; 0 lets the loop promote by itself."""
+    assigned: tuple[str, ...] = ()
+    """Airflow user names who may answer; empty means anybody who may see the DAG."""
+    timeout_h: Annotated[float, Field(gt=0)] = 72
+    """Hours to wait for an answer; silence never approves."""
+
+
+class Watch(Config):
+    """What is compared with the champion's reference, and how much it takes to ask for retraining."""
+
+    detectors: tuple[Detector, ...] = ()
+    """Each measures one kind of drift."""
+    min_rows: Annotated[int, Field(ge=1)] = 200
+    """Fewest predictions in a window before anything is said about drift."""
+    alarms: Annotated[int, Field(ge=1)] = 1
+    """Detectors that must raise an alarm before drift is confirmed."""
+    min_feedback: Annotated[int, Field(ge=0)] = 100
+    """Fewest labelled rows not yet learnt from before retraining is asked for; without new labels a retraining teaches nothing."""
+
+
+class Schedule(Config):
+    """Cron expressions, in UTC."""
+
+    data: str | None = None
+    """When new data is fetched; null means only when asked or when drift asks."""
+    monitor: str | None = None
+    """When the prediction log is looked at; null means only when asked or after a promotion."""
+
+    @field_validator("data", "monitor")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("@") and len(value.split()) != 5:
+            raise ValueError("expected five cron fields such as '0 3 * * 1', or @hourly, @daily, @weekly")
+        return value
+
+
+class Recipe(Config):
+    """One model product: where its data comes from, how it is trained, what it must prove, who must agree."""
+
+    name: str
+    """Name of the product: lower case, digits and underscores. It names the DAGs, the registered model and the folder in the store."""
+    description: str = ""
+    """One sentence, shown wherever the model is shown."""
+    task: Task
+    """The ML task."""
+    base: str
+    """Base model: ``package://module/path``, a local folder, a hub id with ``@revision``, or ``models:/name@alias``."""
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    """Where rows come from; ``feedback`` is what production collected."""
+    prepare: Prepare = Prepare()
+    validation: Validation = Validation()
+    plan: Plan = Plan()
+    method: Method
+    """The way to train."""
+    train: Train = Train()
+    exports: Annotated[tuple[Exporter, ...], Field(min_length=1)]
+    """Formats to export to; the first one serves."""
+    evaluate: Evaluate = Evaluate()
+    gates: Annotated[tuple[Gate, ...], Field(min_length=1)]
+    """Every one must pass before a candidate can become champion."""
+    approval: Approval = Approval()
+    watch: Watch = Watch()
+    schedule: Schedule = Schedule()
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not NAME.match(value):
+            raise ValueError("use lower case letters, digits and underscores, a letter first, 40 at most")
+        return value
+
+    @field_validator("base")
+    @classmethod
+    def _is_a_base(cls, value: str) -> str:
+        if not BASE.match(value):
+            raise ValueError(
+                "expected package://module/path, a folder, a hub id such as org/model@revision, or models:/name@alias"
+            )
+        return value
+
+    @property
+    def suite(self) -> str:
+        """Name of the expectation suite."""
+        return self.validation.suite or self.task.kind
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default filled in, as plain JSON values."""
+        return self.model_dump(mode="json")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys silently; that loses what somebody wrote, so it is a fault here."""
+
+
+def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands here twice", key_node.start_mark)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read(path: str | Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises:
+        RecipeError: the file cannot be read, is not YAML, or has faults; all faults are listed at once.
+    """
+    path = Path(path)
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise RecipeError(str(path), [("", f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(str(path), [("", f"is not UTF-8: byte {error.start}")]) from error
+    except yaml.YAMLError as error:
+        raise RecipeError(str(path), [_yaml_fault(error)]) from error
+    if not isinstance(document, dict):
+        raise RecipeError(str(path), [("", "is empty or not a mapping of keys to values")])
+    return parse(document, str(path))
+
+
+def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
+    """Check a recipe that is already a mapping.
+
+    Raises:
+        RecipeError: with every fault and its path.
+    """
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise RecipeError(origin, list(_faults(error)), hint="ftcore schema prints every key with its meaning") from error
+
+
+def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return where, getattr(error, "problem", None) or str(error)
+
+
+def _faults(error: ValidationError) -> Iterator[tuple[str, str]]:
+    for fault in error.errors(include_url=False):
+        yield _yaml_path(fault["loc"]), _message(fault)
+
+
+def _yaml_path(location: tuple[int | str, ...]) -> str:
+    """``sources[0].domain``. Pydantic puts the chosen kind of a union into the location; the YAML has no such key, so it is left out."""
+    every_kind = {kind for room in ROOMS for kind in kinds(room)}
+    path = ""
+    for before, step in zip((None, *location), location, strict=False):
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step in every_kind and (isinstance(before, int) or before in {"task", "method"} or "holdouts" in location):
+            continue
+        else:
+            path += f".{step}" if path else str(step)
+    return path
+
+
+def _message(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a plain mapping
+    if fault["type"] == "extra_forbidden":
+        return "unknown key"
+    if fault["type"] == "missing":
+        return "is required"
+    if fault["type"] == "union_tag_not_found":
+        return "needs a kind"
+    if fault["type"] == "union_tag_invalid":
+        context = fault["ctx"]
+        return f"unknown kind '{context['tag']}'; known: {context['expected_tags'].replace(chr(39), '')}"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return message if isinstance(fault["input"], dict | list) else f"{message} (got {fault['input']!r})"
+
+
+def locate(name_or_path: str, folder: Path) -> Path:
+    """The file of a recipe given by its path or, inside ``folder``, by its name.
+
+    Raises:
+        RecipeError: there is no such file; the message lists the recipes there are.
+    """
+    for path in (Path(name_or_path), folder / f"{name_or_path}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+    raise RecipeError(name_or_path, [("", f"no such recipe; in {folder}: {known}")])
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe, so that editors complete it."""
+    schema = Recipe.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ftcore recipe", **schema}
+
+

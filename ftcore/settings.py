@@ -1,0 +1,55 @@
+"""Where things are and which servers to use: read from the environment, once a process."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+"""The checkout that this package runs from; the demo's recipes and suites lie there."""
+
+
+class Settings(BaseSettings):
+    """Settings, each from the environment variable ``FTCORE_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="FTCORE_", frozen=True, use_attribute_docstrings=True, extra="ignore")
+
+    home: Path = REPOSITORY / ".ftcore"
+    """Folder that holds everything the program writes on this machine."""
+    store: str = ""
+    """Root of the store: a folder or an fsspec URL such as ``s3://bucket/prefix``; empty means ``HOME/store``."""
+    tracking_uri: str = ""
+    """MLflow server, or ``sqlite:///…``; empty means a SQLite file under ``HOME/mlflow``."""
+    recipes: Path = REPOSITORY / "dags" / "recipes"
+    """Folder of the recipes, so that a command may name one by its name alone."""
+    expectations: Path = REPOSITORY / "expectations"
+    """Folder of the Great Expectations suites."""
+    lock_timeout_s: float = 600.0
+    """How long a step waits for another process that works on the same thing, in seconds."""
+    threads: int = 0
+    """Threads for torch and ONNX Runtime; 0 means as many as there are cores."""
+    airflow_password: SecretStr | None = None
+    """Password of Airflow's ``admin``; without it ``ftcore up`` makes one and keeps it under ``HOME/airflow``."""
+
+    @cached_property
+    def store_root(self) -> str:
+        """Root of the store, with the default filled in."""
+        return self.store or str(self.home.resolve() / "store")
+
+    @cached_property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking URI, with the default filled in."""
+        return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def cache(self) -> Path:
+        """Folder for what can be made or fetched again."""
+        return self.home / "cache"
+
+
+def load() -> Settings:
+    """Read the settings from the environment."""
+    return Settings()
