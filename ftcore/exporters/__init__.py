@@ -1,0 +1,1 @@
+"""Formats that a trained model is exported to, one kind a file."""

@@ -1,0 +1,1 @@
+"""What a candidate must prove, one rule a file."""

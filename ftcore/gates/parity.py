@@ -1,16 +1,52 @@
-"""Stub."""
+"""Every export must do what the trained model does."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.verdict import TORCH, Rule
+
+if TYPE_CHECKING:
+    from ftcore.verdict import Evidence
+
+EXAMPLE = {"kind": "parity", "max_difference": 0.01}
 
 
 class Config(Base):
-    """Stub."""
+    """The metric of no export may differ from the trained model's by more than ``max_difference``, on all evaluated rows."""
 
     kind: Literal["parity"] = "parity"
-    max_difference: float = 0.01
+    metric: str = "accuracy"
+    """Name of a metric of the task."""
+    max_difference: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Largest difference of the metric, either way."""
+    min_rows: Annotated[int, Field(ge=1)] = 100
+    """With fewer rows the gate is undecided."""
+
+
+def judge(config: Config, evidence: Evidence) -> Rule:
+    """Whether all exports agree with the trained model; the worst one is reported."""
+    rows = len(evidence.truth)
+    if rows < config.min_rows:
+        reason = f"undecided: {rows} rows are too few to compare the exports, it takes {config.min_rows}"
+        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.max_difference, rows=rows)
+    torch = evidence.candidate[TORCH]
+    expected = evidence.metrics(evidence.truth, torch)[config.metric]
+    differences = {
+        name: float(evidence.metrics(evidence.truth, predicted)[config.metric] - expected)
+        for name, predicted in evidence.candidate.items()
+        if name != TORCH
+    }
+    worst = max(differences, key=lambda name: abs(differences[name]))
+    passed = abs(differences[worst]) <= config.max_difference
+    agree = float((evidence.candidate[worst] == torch).mean())
+    reason = (
+        f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} and agrees on {agree:.1%} of {rows:,} rows; "
+        f"{config.max_difference:g} is allowed"
+    )
+    return Rule(
+        gate=config.kind, passed=passed, reason=reason, measured=abs(differences[worst]), bound=config.max_difference, rows=rows
+    )

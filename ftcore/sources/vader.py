@@ -1,19 +1,96 @@
-"""Stub."""
+"""The demo's data: sentences that people rated for sentiment, shipped with the vaderSentiment source distribution.
+
+C.J. Hutto and E. Gilbert (2014), *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text*, ICWSM-14. MIT
+licence. Four collections: movie reviews, tweets, Amazon reviews, New York Times editorials; each sentence has the mean of 20 ratings
+between -4 and 4.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import html
+import io
+import tarfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from ftcore import snapshot
 from ftcore._find import Config as Base
+from ftcore.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ftcore.context import Context
+
+EXAMPLE = {"kind": "vader", "domain": "nyt", "max_rows": 50}
+ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
+INNER = "additional_resources/hutto_ICWSM_2014.tar.gz"
+FILES = {
+    "movie": "movieReviewSnippets_GroundTruth.txt",
+    "tweets": "tweets_GroundTruth.txt",
+    "amazon": "amazonReviewSnippets_GroundTruth.txt",
+    "nyt": "nytEditorialSnippets_GroundTruth.txt",
+}
+GROUPED = {"amazon", "nyt"}
+"""Collections whose ids are ``item_sentence``: sentences of one item belong together."""
 
 
 class Config(Base):
-    """Stub."""
+    """One collection, as rows labelled ``positive`` or ``negative``."""
 
     kind: Literal["vader"] = "vader"
     domain: Literal["movie", "tweets", "amazon", "nyt"]
-    """Which of the four collections of rated sentences."""
+    """Which of the four collections."""
+    min_rating: Annotated[float, Field(ge=0, le=4)] = 0.5
+    """Sentences whose mean rating is closer to 0 than this are neither positive nor negative, and left out."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Keep only this many rows: those with the lowest row ids, so that the choice never changes."""
+
+
+def read(config: Config, context: Context) -> Iterator[pa.Table]:
+    """Rows of one collection, in the order of their row ids.
+
+    Raises:
+        MissingExtraError: the archive is not in the cache.
+    """
+    import pyarrow as pa
+
+    rows = sorted(_rows(config, _ground_truth(config.domain, context)), key=lambda row: row["row_id"])
+    yield pa.Table.from_pylist(rows[: config.max_rows], schema=snapshot.schema())
+
+
+def _rows(config: Config, lines: io.BytesIO) -> Iterator[dict[str, object]]:
+    source = f"vader:{config.domain}"
+    for line in lines:
+        # The files are UTF-8 with a few broken bytes; those become U+FFFD, which the suite quarantines.
+        key, rating, text = line.decode("utf-8", errors="replace").rstrip("\r\n").split("\t", 2)
+        if abs(float(rating)) < config.min_rating:
+            continue
+        yield {
+            "row_id": snapshot.row_id(source, key),
+            "text": html.unescape(text),
+            "label": "positive" if float(rating) > 0 else "negative",
+            "source": source,
+            "group": f"{source}:{key.split('_')[0]}" if config.domain in GROUPED else None,
+            "observed_at": None,
+        }
+
+
+def _ground_truth(domain: str, context: Context) -> io.BytesIO:
+    archive = context.settings.cache / "assets" / ARCHIVE
+    if not archive.is_file():
+        raise MissingExtraError(
+            f"the demo's data is not at {archive}",
+            hint="make setup fetches it; or: pip download --no-deps --no-binary :all: vaderSentiment==3.3.2",
+        )
+    with tarfile.open(archive) as outer:
+        name = next(n for n in outer.getnames() if n.endswith(INNER))
+        inner = outer.extractfile(name)
+        assert inner is not None, "a regular file of the archive"
+        with tarfile.open(fileobj=io.BytesIO(inner.read())) as data:
+            name = next(n for n in data.getnames() if n.endswith(FILES[domain]))
+            member = data.extractfile(name)
+            assert member is not None, "a regular file of the archive"
+            return io.BytesIO(member.read())

@@ -1,17 +1,98 @@
-"""Stub."""
+"""One label for each text."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
+METRICS = ("accuracy", "f1", "precision", "recall")
+
 
 class Config(Base):
-    """Stub."""
+    """Single-label classification with two or more labels."""
 
     kind: Literal["classification"] = "classification"
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    """Label names; their order is the order of the model's outputs."""
+    """Label names in the order of the model's outputs; with two, the second is the positive one for F1, precision and recall."""
+
+    @field_validator("labels")
+    @classmethod
+    def _are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("each label may stand here once")
+        return value
+
+
+def load(config: Config, base: Path) -> PreTrainedModel:
+    """The base model with a fresh classification head; safetensors only, no remote code."""
+    from transformers import AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification.from_pretrained(
+        base,
+        num_labels=len(config.labels),
+        id2label=dict(enumerate(config.labels)),
+        label2id={label: number for number, label in enumerate(config.labels)},
+        use_safetensors=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,
+    )
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], np.ndarray]:
+    """Torch predictions of a saved model: texts to an array of probabilities, ``[texts, labels]``."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    del config
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval()
+
+    def predict(texts: Sequence[str]) -> np.ndarray:
+        batch = tokenizer(list(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            return probabilities(model(**batch).logits.float().numpy())
+
+    return predict
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis."""
+    import numpy as np
+
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
+
+
+def metrics(config: Config, truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy, F1, precision and recall of label numbers along the last axis.
+
+    Args:
+        config: two labels give the scores of the second one, more labels the macro average.
+        truth: true label numbers, ``[rows]`` or ``[resamples, rows]``.
+        predicted: predicted label numbers, of the same shape.
+
+    Returns:
+        Each metric, as a number or ``[resamples]``. A ratio of nothing counts as 0, as in scikit-learn.
+    """
+    import numpy as np
+
+    positives = range(1, 2) if len(config.labels) == 2 else range(len(config.labels))
+    rows: dict[str, list[Any]] = {"f1": [], "precision": [], "recall": []}
+    for label in positives:
+        hit = ((truth == label) & (predicted == label)).sum(-1)
+        said, there = (predicted == label).sum(-1), (truth == label).sum(-1)
+        rows["f1"].append(2 * hit / np.maximum(said + there, 1))
+        rows["precision"].append(hit / np.maximum(said, 1))
+        rows["recall"].append(hit / np.maximum(there, 1))
+    return {"accuracy": (truth == predicted).mean(-1), **{name: np.mean(values, axis=0) for name, values in rows.items()}}

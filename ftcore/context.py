@@ -1,0 +1,78 @@
+"""What a step is given: the recipe, the run, and its place in the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import FtcoreError
+from ftcore.records import Record
+from ftcore.store import Shelf
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from ftcore.recipe import Recipe
+    from ftcore.settings import Settings
+
+log = logging.getLogger("ftcore")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step found; the pipeline makes the record of it."""
+
+    reason: str
+    """One sentence for people."""
+    proceed: bool = True
+    """False where the steps after this one must not run."""
+    figures: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a step may use. A step reads earlier records and writes below ``folder``; nothing else is shared."""
+
+    recipe: Recipe
+    recipe_path: Path
+    run_id: str
+    step: str
+    params: Mapping[str, str]
+    shelf: Shelf
+    settings: Settings
+
+    @cached_property
+    def folder(self) -> UPath:
+        """The step's own folder of the run."""
+        path = self.shelf.folder(self.run_id, self.step)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @cached_property
+    def scratch(self) -> Path:
+        """A local folder of the step that outlives a crash, for what must be a real file: checkpoints, models."""
+        path = self.settings.cache / "scratch" / self.recipe.name / self.run_id / self.step
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def earlier(self, step: str) -> Record:
+        """Record of a step before this one.
+
+        Raises:
+            FtcoreError: that step has not been run in this run.
+        """
+        record = self.shelf.record(self.run_id, step)
+        if record is None:
+            command = f"ftcore step {step} {self.recipe.name} --run {self.run_id}"
+            raise FtcoreError(f"{self.step} needs the record of {step} in run {self.run_id}", hint=f"run it first: {command}")
+        return record
+
+    def written(self, path: UPath) -> str:
+        """A path as the record keeps it."""
+        return self.shelf.relative(path)

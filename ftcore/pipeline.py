@@ -1,0 +1,143 @@
+"""The ring, run without Airflow: which steps there are, in which order, and how one is run so that it can be run again."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ftcore import recipe as recipes
+from ftcore import records, settings, store
+from ftcore.context import Context, Outcome, log
+from ftcore.errors import MissingExtraError
+from ftcore.records import Record
+
+RING: dict[str, tuple[str, ...]] = {
+    "data": ("ingest", "prepare", "validate"),
+    "finetune": ("plan", "train", "export", "evaluate", "gate", "promote"),
+    "monitor": ("watch", "decide"),
+}
+"""The three DAGs and their steps, in order. ``approve`` stands between gate and promote in Airflow only: it is a person."""
+
+EXTRAS = {"great_expectations": "train", "evidently": "train", "peft": "train", "torch": "train", "transformers": "train"}
+EXTRAS |= {"onnx": "train", "onnxruntime": "serve", "airflow": "airflow"}
+
+
+def chain_of(step: str) -> str:
+    """Name of the DAG that a step belongs to."""
+    return next(chain for chain, steps in RING.items() if step in steps)
+
+
+def run_step(
+    step: str, recipe_path: Path, run_id: str, params: Mapping[str, str] | None = None, *, again: bool = False
+) -> Record:
+    """Run one step, or hand back its record where the same work was done already.
+
+    Args:
+        step: a file in ``ftcore/steps/``.
+        recipe_path: the recipe's file.
+        run_id: letters, digits, ``.``, ``_`` and ``-``; steps of one run share it.
+        params: what is asked of this run, such as ``{"train": "always"}``.
+        again: do the work even where a record says that it was done.
+
+    Raises:
+        FtcoreError: one of the tree in ``errors.py``.
+    """
+    conf = settings.load()
+    recipe = recipes.read(recipe_path)
+    shelf = store.shelf(conf, recipe.name)
+    context = Context(recipe, recipe_path, run_id, step, dict(params or {}), shelf, conf)
+    with shelf.lock(step, conf.lock_timeout_s):
+        fingerprint = _fingerprint(context)
+        done = shelf.record(run_id, step)
+        if done and done.fingerprint == fingerprint and not again:
+            log.info("%s was done already: %s", step, done.reason)
+            return done
+        record = _work(context, fingerprint)
+        shelf.write_record(record)
+    log.info("%s %s: %s (%.1f s)", "✔" if record.proceed else "■", step, record.reason, record.work_s)
+    return record
+
+
+def run(
+    recipe_path: Path,
+    run_id: str,
+    chains: tuple[str, ...] = ("data", "finetune"),
+    params: Mapping[str, str] | None = None,
+    notify: Callable[[str, Record | None], None] = lambda step, record: None,
+    launch: Callable[[str, Path, str, Mapping[str, str]], Record] = run_step,
+) -> list[Record]:
+    """Run whole chains, one step after the other, and stop where a step says so.
+
+    Args:
+        recipe_path: the recipe's file.
+        run_id: name of the run; an interrupted run goes on where it stopped when called again with the same name.
+        chains: which of data, finetune and monitor.
+        params: what is asked of this run.
+        notify: called before each step with None and after it with its record.
+        launch: how a step is run; the CLI gives each a process of its own.
+
+    Raises:
+        BusyError: another run of this recipe is at work.
+    """
+    conf = settings.load()
+    recipe = recipes.read(recipe_path)
+    done = []
+    with store.shelf(conf, recipe.name).lock("run", conf.lock_timeout_s):
+        for step in (step for chain in chains for step in RING[chain]):
+            notify(step, None)
+            record = launch(step, recipe_path, run_id, params or {})
+            done.append(record)
+            notify(step, record)
+            if not record.proceed:
+                break
+    return done
+
+
+def _work(context: Context, fingerprint: str) -> Record:
+    module = importlib.import_module(f"ftcore.steps.{context.step}")
+    started, clock = records.now(), time.perf_counter()
+    _import(getattr(module, "NEEDS", ()))
+    imported = time.perf_counter()
+    outcome: Outcome = module.run(context)
+    return Record(
+        step=context.step,
+        recipe=context.recipe.name,
+        run_id=context.run_id,
+        fingerprint=fingerprint,
+        proceed=outcome.proceed,
+        reason=outcome.reason,
+        params=dict(context.params),
+        inputs={"recipe": store.digest(context.recipe.resolved()), **outcome.inputs},
+        figures=outcome.figures,
+        paths=outcome.paths,
+        started_at=started,
+        import_s=round(imported - clock, 3),
+        work_s=round(time.perf_counter() - imported, 3),
+        versions=records.versions(),
+        git_commit=records.git_commit(str(settings.REPOSITORY)),
+    )
+
+
+def _fingerprint(context: Context) -> str:
+    """Hash of the recipe, the parameters and this run's earlier records in the same chain."""
+    steps = RING[chain_of(context.step)]
+    earlier = {}
+    for name in steps[: steps.index(context.step)]:
+        record = context.shelf.record(context.run_id, name)
+        if record is not None:
+            earlier[name] = record.fingerprint
+    return records.fingerprint(context.recipe.resolved(), context.params, earlier)
+
+
+def _import(needs: tuple[str, ...]) -> None:
+    """Import a step's heavy libraries before its clock starts, so that imports never pass for work."""
+    for name in needs:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get(name.split(".")[0], "train")
+            raise MissingExtraError(f"{name} is not installed", hint=f"pip install 'ftcore[{extra}]'") from error
+
+

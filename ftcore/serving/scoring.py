@@ -1,0 +1,161 @@
+"""Batch scoring by the champion, the prediction log, and the true labels that come back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore._find import find
+from ftcore.errors import DataRejectedError, FtcoreError
+from ftcore.records import now, sha256
+from ftcore.serving import model as models
+from ftcore.tracking import CHAMPION, Tracking
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ftcore.recipe import Recipe
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
+
+LOG = ("request_id", "at", "text", "label", "score", "model_version", "latency_ms", "group")
+"""Columns of the prediction log; ``group`` may be null and keeps what belongs together on one side of the split."""
+
+
+def log_schema() -> pa.Schema:
+    """Arrow schema of the prediction log."""
+    import pyarrow as pa
+
+    kinds = {"at": pa.timestamp("ms", "UTC"), "score": pa.float32(), "model_version": pa.int32(), "latency_ms": pa.float32()}
+    return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in LOG])
+
+
+def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path, progress: Callable[[int, int], object]) -> pa.Table:
+    """Score a file's texts with the champion's serving export and append them to the prediction log.
+
+    The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``request_id`` and ``group``. Without request ids, they are
+    made from the file's content, so that scoring the same file with the same champion again adds nothing to the log.
+
+    Args:
+        recipe: whose champion.
+        shelf: where the log is.
+        settings: where the registry is.
+        file: what to score.
+        progress: called with rows done and rows in all.
+
+    Returns:
+        The predictions, in the file's order, with the columns of ``LOG``.
+
+    Raises:
+        FtcoreError: there is no champion yet.
+        DataRejectedError: the file cannot be read, lacks ``text``, or uses a request id twice.
+    """
+    import pyarrow as pa
+
+    tracking = Tracking(settings, recipe.name)
+    champion = tracking.alias(CHAMPION)
+    if champion is None:
+        raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
+    rows = _requests(file)
+    batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{r['text']}" for r in rows))[:16]
+    model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, len(rows))
+
+    clock = time.perf_counter()
+    probabilities = model.probabilities([row["text"] for row in rows], tick)
+    latency_ms = (time.perf_counter() - clock) * 1000 / len(rows)
+    best = probabilities.argmax(-1)
+    at = now()
+    table = pa.Table.from_pylist(
+        [
+            {
+                **row,
+                "at": at,
+                "label": model.labels[best[number]],
+                "score": float(probabilities[number, best[number]]),
+                "model_version": champion.number,
+                "latency_ms": latency_ms,
+            }
+            for number, row in enumerate(rows)
+        ],
+        schema=log_schema(),
+    )
+    return table if _append_once(shelf, "predictions", table, batch, at) else _logged(shelf, batch)
+
+
+def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
+    """Append true labels by request id to the feedback log.
+
+    Args:
+        recipe: its task's labels are the ones allowed.
+        shelf: where the logs are.
+        file: CSV, JSON Lines or Parquet with the columns ``request_id`` and ``label``.
+
+    Returns:
+        Counts: ``added``, ``unknown_request`` (never scored here, left out).
+
+    Raises:
+        DataRejectedError: a label that the recipe does not have; nothing is added then.
+    """
+    import pyarrow as pa
+
+    table = find("sources", "files").read_any(file)
+    _columns(file, table, ("request_id", "label"))
+    rows = [{"request_id": str(r["request_id"]), "label": r["label"]} for r in table.select(["request_id", "label"]).to_pylist()]
+    if bad := sorted({str(row["label"]) for row in rows} - set(recipe.task.labels)):
+        known = ", ".join(recipe.task.labels)
+        raise DataRejectedError(f"{file} has labels that {recipe.name} does not know", bad, hint=f"its labels are {known}")
+    predictions = shelf.read_log("predictions")
+    scored = set(predictions["request_id"].to_pylist()) if predictions is not None else set()
+    known_rows = [row for row in rows if row["request_id"] in scored]
+    if known_rows:
+        at = now()
+        schema = pa.schema([("request_id", pa.string()), ("label", pa.string()), ("at", pa.timestamp("ms", "UTC"))])
+        batch = sha256("\x00".join(f"{row['request_id']}\x00{row['label']}" for row in known_rows))[:16]
+        _append_once(shelf, "feedback", pa.Table.from_pylist([{**row, "at": at} for row in known_rows], schema=schema), batch, at)
+    return {"added": len(known_rows), "unknown_request": len(rows) - len(known_rows)}
+
+
+def _requests(file: Path) -> list[dict[str, Any]]:
+    table = find("sources", "files").read_any(file)
+    _columns(file, table, ("text",))
+    if not table.num_rows:
+        raise DataRejectedError(f"{file} has no row")
+    given = "request_id" in table.column_names
+    rows = []
+    for number, row in enumerate(table.select([n for n in ("request_id", "text", "group") if n in table.column_names]).to_pylist()):
+        text = "" if row["text"] is None else str(row["text"])
+        identity = str(row["request_id"]) if given else sha256(f"{file.name}\x00{number}\x00{text}")[:20]
+        group = row.get("group")
+        rows.append({"request_id": identity, "text": text, "group": None if group is None else str(group)})
+    seen: set[str] = set()
+    twice = [row["request_id"] for row in rows if row["request_id"] in seen or seen.add(row["request_id"])]  # type: ignore[func-returns-value]
+    if twice:
+        raise DataRejectedError(f"{file} uses a request_id twice", [f"request_id {identity}" for identity in twice])
+    return rows
+
+
+def _columns(file: Path, table: pa.Table, wanted: tuple[str, ...]) -> None:
+    if missing := [name for name in wanted if name not in table.column_names]:
+        raise DataRejectedError(f"{file} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
+
+
+def _append_once(shelf: Shelf, log: str, table: pa.Table, batch: str, at: datetime) -> bool:
+    """Append under the day of ``at``, unless this very batch is in the log of any day."""
+    if any(path.name == f"{batch}.parquet" for path in shelf.log_files(log)):
+        return False
+    return shelf.append(log, table, f"{at:%Y-%m-%d}", batch)
+
+
+def _logged(shelf: Shelf, batch: str) -> pa.Table:
+    from ftcore.store import read_table
+
+    return read_table(next(path for path in shelf.log_files("predictions") if path.name == f"{batch}.parquet"))

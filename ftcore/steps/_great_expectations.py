@@ -1,0 +1,319 @@
+"""The door to Great Expectations: run a suite over a frame, keep its history and its pages, say which rows failed and why."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import FtcoreError
+from ftcore.steps._data_docs import make_offline
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from great_expectations.checkpoint import CheckpointResult
+    from great_expectations.core import RunIdentifier
+    from great_expectations.core.expectation_validation_result import (
+        ExpectationSuiteValidationResult,
+        ExpectationValidationResult,
+    )
+    from great_expectations.data_context import AbstractDataContext
+
+NAME = re.compile(r"[\w][\w.\-]*")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+POSITION = "position"
+"""Column added to the frame that Great Expectations sees: row ids can be null or repeat, positions cannot."""
+SHOWN_EXAMPLES = 20
+"""Unexpected values kept per expectation in what is written; all of them only count in memory."""
+SHOWN_CHARACTERS = 80
+"""A text is personal data: what is written holds its beginning at most, and only of rows that failed."""
+SITE = "snapshots"
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """What a suite found in a frame."""
+
+    success: bool
+    """True where every expectation was met, warnings included. Whether to go on is the caller's decision, not this."""
+    failures: dict[int, list[str]]
+    """Reasons by the row's position in the frame (0 is the first), rows in order: exactly the rows to leave out.
+    Of rows that share a row id only those after the first are here."""
+    row_failures: dict[str, list[str]]
+    """The same by row id. Rows that share an id share an entry, and a row without an id is ``#position``."""
+    rejections: list[str]
+    """What is wrong with the table as a whole, with numbers."""
+    warnings: list[str]
+    """What is odd but stops nothing, with numbers."""
+    statistics: dict[str, Any]
+    """Great Expectations' own counts: expectations evaluated, successful, unsuccessful, and their percentage."""
+    result_json: dict[str, Any]
+    """The whole checkpoint result as JSON values, at most 20 examples an expectation."""
+    page: Path
+    """The HTML page of this validation; its ``Home`` link leads to all validations of the site."""
+
+
+@dataclass
+class _Findings:
+    failures: dict[int, list[str]] = field(default_factory=dict)
+    rejections: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class _Words(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "{" + key + "}"
+
+
+def run_suite(
+    frame: pd.DataFrame, suite: dict[str, Any], parameters: dict[str, Any], *, name: str, docs: Path
+) -> SuiteResult:
+    """Check every row of ``frame`` against ``suite`` through a Great Expectations checkpoint.
+
+    Args:
+        frame: the rows; must have no column called ``position``. An empty frame is allowed.
+        suite: an ExpectationSuite as Great Expectations serialises it; ``meta`` of each expectation holds ``on_failure``
+            (``quarantine``, ``reject`` or ``warn``) and ``reason``, in which ``{observed}``, ``{missing}``,
+            ``{unexpected}`` (a count) and the expectation's arguments are filled in.
+        parameters: values of the suite's ``$PARAMETER`` entries.
+        name: names this validation in the site; validating again under the same name replaces the page.
+        docs: folder of the Data Docs site. The results of earlier validations live in it too, and its index lists them.
+
+    Returns:
+        What was found. An expectation that could not be evaluated, for want of a column, is a rejection.
+
+    Raises:
+        ValueError: ``name`` is not usable as a file name, ``frame`` has a column ``position``, or a suite parameter is missing.
+        FtcoreError: the page could not be rendered.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"name {name!r}: use letters, digits, dots, dashes and underscores")
+    if POSITION in frame.columns:
+        raise ValueError(f"the frame must not have a column called {POSITION!r}")
+    missing = sorted(_asked(suite) - set(parameters))
+    if missing:
+        raise ValueError(f"suite {suite.get('name')!r} needs the parameters {', '.join(missing)}")
+    context = _context(docs)
+    checkpoint_result = _run(context, frame, suite, parameters, _run_id(context, name))
+    result = next(iter(checkpoint_result.run_results.values()))
+    page = _page(context, checkpoint_result, docs)
+    found = _findings(result, frame)
+    return SuiteResult(
+        success=bool(result.success),
+        failures=dict(sorted(found.failures.items())),
+        row_failures=_by_row_id(found.failures, frame),
+        rejections=found.rejections,
+        warnings=found.warnings,
+        statistics=dict(result.statistics),
+        result_json=_as_json(checkpoint_result),
+        page=page,
+    )
+
+
+def _asked(value: Any) -> set[str]:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        own = {value["$PARAMETER"]} if "$PARAMETER" in value else set()
+        return own.union(*(_asked(v) for v in value.values()))
+    return set().union(*(_asked(v) for v in value)) if isinstance(value, list) else set()
+
+
+def _context(docs: Path) -> AbstractDataContext:
+    """A context that lives for this run; only validation results and pages outlive it, in ``docs``."""
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import DataContextConfig, ProgressBarsConfig
+
+    def files(folder: Path) -> dict[str, Any]:
+        return {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.resolve())}
+
+    stores = {
+        f"{kind}_store": {"class_name": class_name, "store_backend": {"class_name": "InMemoryStoreBackend"}}
+        for kind, class_name in [
+            ("expectations", "ExpectationsStore"),
+            ("checkpoint", "CheckpointStore"),
+            ("validation_definition", "ValidationDefinitionStore"),
+        ]
+    }
+    stores["validation_results_store"] = {"class_name": "ValidationResultsStore", "store_backend": files(docs / "results")}
+    config = DataContextConfig(
+        config_version=4.0,
+        expectations_store_name="expectations_store",
+        checkpoint_store_name="checkpoint_store",
+        validation_results_store_name="validation_results_store",
+        stores=stores,
+        data_docs_sites={
+            SITE: {"class_name": "SiteBuilder", "show_how_to_buttons": False, "store_backend": files(docs)}
+        },
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
+    store: Any = context.validation_results_store
+    write = store.set
+    # The checkpoint needs every unexpected row, the files must not hold them; the store's write is the only place
+    # between the two, and the pages are rendered from what is stored.
+    store.set = lambda key, value, **more: write(key=key, value=_shortened(value), **more)
+    return context
+
+
+def _run_id(context: AbstractDataContext, name: str) -> RunIdentifier:
+    """The identity of an earlier validation of that name, so that it is replaced; otherwise a new one."""
+    from great_expectations.core import RunIdentifier
+
+    for key in context.validation_results_store.list_keys():
+        if key.run_id.run_name == name:
+            return RunIdentifier(run_name=name, run_time=key.run_id.run_time)
+    return RunIdentifier(run_name=name, run_time=datetime.now(UTC))
+
+
+def _run(
+    context: AbstractDataContext,
+    frame: pd.DataFrame,
+    suite: dict[str, Any],
+    parameters: dict[str, Any],
+    run_id: RunIdentifier,
+) -> CheckpointResult:
+    import great_expectations as gx
+    from great_expectations.checkpoint import UpdateDataDocsAction
+
+    asset = context.data_sources.add_pandas("snapshot").add_dataframe_asset("rows")
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(
+            name=suite["name"],
+            data=asset.add_batch_definition_whole_dataframe("all"),
+            suite=context.suites.add(gx.ExpectationSuite(**suite)),
+        )
+    )
+    checkpoint = context.checkpoints.add(
+        gx.Checkpoint(
+            name=suite["name"],
+            validation_definitions=[definition],
+            actions=[UpdateDataDocsAction(name="data docs", site_names=[SITE])],
+            result_format={
+                "result_format": "COMPLETE",
+                "unexpected_index_column_names": [*(["row_id"] if "row_id" in frame.columns else []), POSITION],
+                "return_unexpected_index_query": False,
+                "partial_unexpected_count": SHOWN_EXAMPLES,
+            },
+        )
+    )
+    numbered = frame.assign(**{POSITION: range(len(frame))})
+    return checkpoint.run({"dataframe": numbered}, expectation_parameters=parameters, run_id=run_id)
+
+
+def _findings(result: ExpectationSuiteValidationResult, frame: pd.DataFrame) -> _Findings:
+    found = _Findings()
+    unchecked: Counter[str] = Counter()
+    for one in result.results:
+        assert one.expectation_config is not None
+        on_failure = one.expectation_config.meta["on_failure"]
+        if problem := _exception(one):
+            unchecked[problem] += 1
+            continue
+        if one.success:
+            continue
+        reason = _reason(one)
+        if on_failure == "quarantine":
+            for position in _positions(one, frame):
+                found.failures.setdefault(position, []).append(reason)
+        else:
+            (found.rejections if on_failure == "reject" else found.warnings).append(reason)
+    found.rejections.extend(f"{count} expectations could not be checked: {problem}" for problem, count in unchecked.items())
+    return found
+
+
+def _exception(one: ExpectationValidationResult) -> str:
+    """The message of the exception that kept an expectation from being evaluated; empty where there was none."""
+    info: Any = one.exception_info or {}
+    for part in [info] if "raised_exception" in info else info.values():
+        if part["raised_exception"]:
+            return str(part["exception_message"]).strip().splitlines()[0].removeprefix("Error: ")
+    return ""
+
+
+def _reason(one: ExpectationValidationResult) -> str:
+    assert one.expectation_config is not None
+    kwargs, observed = one.expectation_config.kwargs, one.result.get("observed_value")
+    words = _Words({key: _said(value) for key, value in kwargs.items()})
+    if "partial_missing_list" in one.result:
+        words["missing"] = _said(one.result["partial_missing_list"])
+    elif isinstance(observed, list):
+        words["missing"] = _said([value for value in kwargs.get("column_set", []) if value not in observed])
+    words.update(observed=_said(observed), unexpected=_said(one.result.get("unexpected_count")))
+    return str(one.expectation_config.meta["reason"]).format_map(words)
+
+
+def _said(value: Any) -> str:  # noqa: ANN401 - any JSON
+    if isinstance(value, list):
+        shown = ", ".join(str(v) for v in value[:SHOWN_EXAMPLES])
+        return f"{shown} and {len(value) - SHOWN_EXAMPLES} more" if len(value) > SHOWN_EXAMPLES else shown
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _positions(one: ExpectationValidationResult, frame: pd.DataFrame) -> list[int]:
+    positions = [int(row[POSITION]) for row in one.result.get("unexpected_index_list") or []]
+    assert one.expectation_config is not None
+    if one.expectation_config.type == "expect_column_values_to_be_unique":
+        # Great Expectations names all rows that share a value; the first of them is worth keeping.
+        again = frame[one.expectation_config.kwargs["column"]].duplicated(keep="first").to_numpy()
+        return [position for position in positions if again[position]]
+    return positions
+
+
+def _by_row_id(failures: dict[int, list[str]], frame: pd.DataFrame) -> dict[str, list[str]]:
+    ids = frame["row_id"] if "row_id" in frame.columns else None
+    found: dict[str, list[str]] = {}
+    for position, reasons in sorted(failures.items()):
+        row_id = None if ids is None else ids.iloc[position]
+        known = found.setdefault(row_id if isinstance(row_id, str) else f"#{position}", [])
+        known.extend(reason for reason in reasons if reason not in known)
+    return found
+
+
+def _shortened(result: ExpectationSuiteValidationResult) -> ExpectationSuiteValidationResult:
+    """A copy with at most 20 examples an expectation and 80 characters an example."""
+    short = copy.copy(result)
+    short.results = []
+    for one in result.results:
+        kept = copy.copy(one)
+        kept.result = _short(one.result)
+        if problem := _exception(one):
+            # A traceback names the machine's folders and tells a reader of the report nothing.
+            kept.exception_info = {"raised_exception": True, "exception_message": problem, "exception_traceback": ""}
+        short.results.append(kept)
+    return short
+
+
+def _short(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return {key: _short(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_short(inner) for inner in value[:SHOWN_EXAMPLES]]
+    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
+        value = value[: SHOWN_CHARACTERS - 1] + "…"
+    # A NUL would make the page a binary file to every tool that reads it.
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value) if isinstance(value, str) else value
+
+
+def _as_json(checkpoint_result: CheckpointResult) -> dict[str, Any]:
+    return {
+        "success": checkpoint_result.success,
+        "run_id": checkpoint_result.run_id.to_json_dict(),
+        "run_results": [_shortened(result).to_json_dict() for result in checkpoint_result.run_results.values()],
+    }
+
+
+def _page(context: AbstractDataContext, checkpoint_result: CheckpointResult, docs: Path) -> Path:
+    """Path of the page just written; it, the suite's page and the index are made to need no network."""
+    key = next(iter(checkpoint_result.run_results))
+    urls = context.get_docs_sites_urls(resource_identifier=key, site_name=SITE)
+    if not urls[0]["site_url"]:
+        # Great Expectations logs what went wrong while it rendered and goes on.
+        raise FtcoreError("Great Expectations could not render the page of this validation", hint="its log says why")
+    page = Path(urls[0]["site_url"].removeprefix("file://"))
+    for written in (page, docs / "index.html", *(docs / "expectations").glob("*.html")):
+        make_offline(written)
+    return docs / page.relative_to(docs.resolve())

@@ -1,0 +1,51 @@
+"""export: write the candidate in every format that the recipe asks for, beside the trained model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ftcore._find import find
+from ftcore.context import Context, Outcome, log
+from ftcore.store import hash_folder
+from ftcore.tracking import Tracking
+
+NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnx", "onnxruntime", "mlflow")
+
+
+def run(context: Context) -> Outcome:
+    """Export, and log each format as an artefact of the version's run.
+
+    Raises:
+        ExportError: the model cannot be translated.
+    """
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tracking = Tracking(context.settings, context.recipe.name)
+    version = tracking.version(context.earlier("train").figures["version"])
+    source = tracking.fetch(version, "model")
+    model = AutoModelForSequenceClassification.from_pretrained(source, use_safetensors=True, trust_remote_code=False).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    made = context.scratch / "made"
+    shutil.rmtree(made, ignore_errors=True)
+    sizes = {"torch": _size(source)}
+    for config in context.recipe.exports:
+        exporter = find("exporters", config.kind)
+        exporter.export(config, model, tokenizer, made)
+        for name in exporter.names(config):
+            shutil.copy(source / "ftcore.json", made / name)
+            sizes[name] = _size(made / name)
+            log.info("exported %s: %.1f MB", name, sizes[name] / 1e6)
+            tracking.log_folder(version.run, made / name, name)
+    tracking.log(version.run, metrics={f"size_bytes.{name}": size for name, size in sizes.items()})
+    shutil.rmtree(context.scratch)
+    return Outcome(
+        reason=", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items()),
+        figures={"version": version.number, "size_bytes": sizes},
+        inputs={"model": hash_folder(source)},
+    )
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the weights and graphs in a folder; tokenizers and notes do not count."""
+    return sum(f.stat().st_size for f in folder.iterdir() if f.suffix in {".safetensors", ".onnx", ".data"})

@@ -1,0 +1,62 @@
+"""plan: decide whether to train, and write the decision down either way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftcore import ledger, snapshot
+from ftcore.context import Context, Outcome
+from ftcore.errors import FtcoreError
+from ftcore.tracking import CHAMPION, Tracking, Version
+
+NEEDS = ("pyarrow.parquet", "mlflow")
+
+
+def run(context: Context) -> Outcome:
+    """Train where there is no champion, a retraining was asked for, a person asked, or enough rows are new.
+
+    Raises:
+        FtcoreError: no snapshot has been published yet.
+    """
+    identity = context.params.get("snapshot") or snapshot.current(context.shelf)
+    if not identity:
+        raise FtcoreError(f"{context.recipe.name} has no snapshot yet", hint=f"ftcore run {context.recipe.name} --only data")
+    manifest = snapshot.manifest(context.shelf, identity)
+    champion = Tracking(context.settings, context.recipe.name).alias(CHAMPION)
+    train, reason, figures = _decide(context, identity, champion)
+    decision = "train" if train else "skip"
+    figures |= {"snapshot": identity, "champion": champion.number if champion else None, "rows": manifest["rows"]}
+    line = context.shelf.add_to_ledger("plan", context.run_id, decision, reason, **figures)
+    # The line that is there counts: a plan that is run again must not change its mind after it was acted upon.
+    train = line["decision"] == "train"
+    return Outcome(
+        reason=f"{'train' if train else 'do not train'}: {line['reason']}",
+        proceed=train,
+        figures={key: line.get(key) for key in figures} | {"train": train},
+        inputs={"snapshot": identity},
+    )
+
+
+def _decide(context: Context, identity: str, champion: Version | None) -> tuple[bool, str, dict[str, Any]]:
+    request = ledger.open_request(context.shelf, context.run_id)
+    if champion is None:
+        return True, "there is no champion yet", {"answers": request}
+    new = _new_rows(context, identity, champion.snapshot)
+    figures = {"new_rows": new, "answers": request}
+    if context.params.get("train") == "always":
+        return True, "a person asked for it", figures
+    if request:
+        return True, f"monitoring asked for it in run {request}", figures
+    if champion.snapshot == identity:
+        return False, f"the champion was trained on this very snapshot, {identity}", figures
+    wanted = context.recipe.plan.min_new_rows
+    if new >= wanted:
+        return True, f"{new:,} training rows are new, {wanted:,} are enough", figures
+    return False, f"only {new:,} training rows are new, it takes {wanted:,}", figures
+
+
+def _new_rows(context: Context, identity: str, champions: str) -> int:
+    mine = set(snapshot.read(context.shelf, identity, ["train"])["row_id"].to_pylist())
+    if not champions:
+        return len(mine)
+    return len(mine - set(snapshot.read(context.shelf, champions, ["train"])["row_id"].to_pylist()))

@@ -1,0 +1,112 @@
+"""train: fine-tune the base model on the planned snapshot and register the result as candidate."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from ftcore import base, snapshot
+from ftcore._find import find
+from ftcore.context import Context, Outcome, log
+from ftcore.errors import NotEnoughDataError
+from ftcore.store import write_json
+from ftcore.tracking import Tracking, environment
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ftcore.tracking import Version
+
+NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
+
+
+def run(context: Context) -> Outcome:
+    """Train, log everything to MLflow and register one version for this run, with the alias ``candidate``.
+
+    Raises:
+        NotEnoughDataError: a label has no row to learn from.
+        MissingExtraError: the base model is not installed.
+    """
+    recipe = context.recipe
+    identity = context.earlier("plan").figures["snapshot"]
+    rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    _enough(rows, recipe.task.labels)
+    tracking = Tracking(context.settings, recipe.name)
+    tags = {"ftcore.snapshot": identity, "ftcore.step": "train"}
+    mlflow_run = tracking.open_run(context.run_id, tags)
+    tracking.log(mlflow_run, params=_flat(recipe.resolved()) | {f"env.{k}": v for k, v in environment().items()})
+    source = str(snapshot.folder(context.shelf, identity))
+    tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
+
+    figures = _fit(context, rows, lambda metrics, step: tracking.log(mlflow_run, metrics=metrics, step=step))
+    tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
+    version = _register(context, tracking, mlflow_run, tags)
+    return Outcome(
+        reason=f"trained version {version.number} on {figures['rows']:,} rows, validation loss {figures['validation_loss']:.3f}",
+        figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
+        inputs={"snapshot": identity},
+    )
+
+
+def _fit(context: Context, rows: dict[str, pa.Table], track: Any) -> dict[str, Any]:  # noqa: ANN401 - a callback
+    """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
+    import torch
+    from transformers import AutoTokenizer, set_seed
+
+    from ftcore.steps import _trainer
+
+    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    method = find("methods", recipe.method.kind)
+    torch.set_num_threads(context.settings.threads or torch.get_num_threads())
+    set_seed(recipe.train.seed)
+    base_folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent)
+    tokenizer = AutoTokenizer.from_pretrained(base_folder, trust_remote_code=False)
+    labels, limit = recipe.task.labels, recipe.train.max_length_tokens
+    encoded = {split: _trainer.Encoded(table, labels, tokenizer, limit) for split, table in rows.items()}
+    log.info("training on %s rows, %s tokens an epoch", f"{len(encoded['train']):,}", f"{encoded['train'].tokens:,}")
+    model = method.apply(recipe.method, task.load(recipe.task, base_folder))
+    weights = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    figures = _trainer.train(model, tokenizer, encoded, recipe.train, context.scratch / "checkpoints", track)
+
+    made = context.scratch / "made"
+    method.save(recipe.method, model, made)
+    tokenizer.save_pretrained(made / "model")
+    card = {"recipe": recipe.name, "task": recipe.task.model_dump(mode="json"), "max_length_tokens": limit}
+    write_json(made / "model" / "ftcore.json", card)
+    return {
+        "rows": len(encoded["train"]),
+        "validation_rows": len(encoded["validation"]),
+        "truncated_rows": encoded["train"].truncated,
+        "weights": weights,
+        "trainable_weights": trainable,
+        **figures,
+    }
+
+
+def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[str, str]) -> Version:
+    """Upload what was made, register it, and only then let go of the checkpoints."""
+    made = context.scratch / "made"
+    for folder in sorted(made.iterdir()):
+        tracking.log_folder(mlflow_run, folder, folder.name)
+    version = tracking.register(context.run_id, mlflow_run, "model", tags)
+    tracking.close_run(mlflow_run)
+    shutil.rmtree(context.scratch)
+    return version
+
+
+def _enough(rows: dict[str, pa.Table], labels: tuple[str, ...]) -> None:
+    for split, table in rows.items():
+        found = set(table["label"].to_pylist())
+        if missing := [label for label in labels if label not in found]:
+            raise NotEnoughDataError(
+                f"the {split} split has {table.num_rows} rows and none with the label {', '.join(missing)}",
+                hint="add rows with that label, or take it out of task.labels",
+            )
+
+
+def _flat(value: object, path: str = "") -> dict[str, object]:
+    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters."""
+    if isinstance(value, dict):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else str(key)).items()}
+    return {path: value}

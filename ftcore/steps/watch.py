@@ -1,0 +1,98 @@
+"""watch: compare the predictions since the last look with the champion's reference."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from ftcore import ledger
+from ftcore.context import Context, Outcome, log
+from ftcore.serving import model as models
+from ftcore.store import hash_file, read_table, upload, write_table
+from ftcore.tracking import CHAMPION, Tracking, Version
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+NEEDS = ("pandas", "pyarrow.parquet", "evidently", "mlflow")
+
+
+def run(context: Context) -> Outcome:
+    """Write the Evidently report ``drift.html`` and ``drift.json`` of the window, and what each detector found.
+
+    The window is every prediction since the last decision; too small a one is left to grow.
+    """
+    recipe = context.recipe
+    champion = Tracking(context.settings, recipe.name).alias(CHAMPION)
+    if champion is None:
+        return Outcome(reason="there is no champion to watch yet", proceed=False)
+    since = ledger.looked_until(context.shelf, context.run_id)
+    window = context.shelf.read_log("predictions", since)
+    rows = 0 if window is None else window.num_rows
+    if window is None or rows < recipe.watch.min_rows:
+        after = f" since {since:%Y-%m-%d %H:%M}" if since else ""
+        reason = f"{rows:,} predictions{after}, waiting for {recipe.watch.min_rows:,}"
+        return Outcome(reason=reason, proceed=False, figures={"rows": rows})
+    path = context.folder / "window.parquet"
+    write_table(path, window)
+    reference = _reference(context, champion)
+    log.info("comparing %s predictions with %s reference rows", f"{rows:,}", f"{len(reference):,}")
+    findings = _compare(context, reference, window)
+    alarms = [finding for finding in findings if finding["alarm"]]
+    figures = {
+        "rows": rows,
+        "since": since.isoformat() if since else None,
+        "until": max(window["at"].to_pylist()).isoformat(),
+        "champion": champion.number,
+        "snapshot": champion.snapshot,
+        "findings": findings,
+        "alarms": len(alarms),
+        "performance": _performance(context, window),
+    }
+    words = "; ".join(f"{finding['name']} {finding['score']:.3f} (alarm above {finding['threshold']:.3f})" for finding in findings)
+    return Outcome(
+        reason=f"{len(alarms)} of {len(findings)} detectors raise an alarm on {rows:,} predictions: {words}",
+        figures=figures,
+        inputs={"window": hash_file(path), "reference": champion.snapshot},
+        paths={name: context.written(context.folder / f"drift.{name}") for name in ("html", "json")},
+    )
+
+
+def _reference(context: Context, champion: Version) -> pd.DataFrame:
+    """The champion's own test rows as it predicted them: text, label and score of rows that it was never trained on."""
+    import numpy as np
+    import pandas as pd
+
+    tracking = Tracking(context.settings, context.recipe.name)
+    table = read_table(tracking.fetch(champion, "evaluation") / "predictions.parquet")
+    frame = table.to_pandas()
+    frame = frame[frame["dataset"] == "test"]
+    probabilities = np.stack(frame[models.flavours(context.recipe)[0]].to_list())
+    labels = np.array(context.recipe.task.labels)[probabilities.argmax(-1)]
+    return pd.DataFrame({"text": frame["text"].to_numpy(), "label": labels, "score": probabilities.max(-1)})
+
+
+def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> list[dict[str, Any]]:
+    from ftcore.steps._drift import compare
+
+    current = window.select(["text", "label", "score"]).to_pandas()
+    folder = context.scratch / "report"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    found = compare(reference, current, context.recipe.watch.detectors, folder=folder, seed=context.recipe.train.seed)
+    upload(folder, context.folder)
+    shutil.rmtree(context.scratch)
+    return [finding.model_dump(mode="json") for finding in found]
+
+
+def _performance(context: Context, window: pa.Table) -> dict[str, Any] | None:
+    """Accuracy on those rows of the window whose true label has come back; None while there are none."""
+    feedback = context.shelf.read_log("feedback")
+    if feedback is None:
+        return None
+    truth = dict(zip(feedback["request_id"].to_pylist(), feedback["label"].to_pylist(), strict=True))
+    asked = zip(window["request_id"].to_pylist(), window["label"].to_pylist(), strict=True)
+    right = [truth[identity] == label for identity, label in asked if identity in truth]
+    return {"rows": len(right), "accuracy": sum(right) / len(right)} if right else None
+

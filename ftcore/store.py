@@ -1,0 +1,220 @@
+"""The store: a folder or an object store that holds snapshots, runs, the prediction log and the ledger.
+
+::
+
+    STORE/RECIPE/runs/RUN_ID/STEP/record.json    what a step found, beside what it wrote
+    STORE/RECIPE/snapshots/ID/manifest.json      an immutable dataset version
+    STORE/RECIPE/snapshots/current.json          which one is current
+    STORE/RECIPE/predictions/date=…/NAME.parquet the prediction log
+    STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
+    STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
+
+Every file appears whole or not at all: on a local disk by writing beside it and renaming, on an object store because a put is atomic.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import BusyError, FtcoreError
+from ftcore.records import Record, canonical, now, sha256
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from filelock import BaseFileLock
+    from upath import UPath
+
+    from ftcore.settings import Settings
+
+RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+
+
+def write_bytes(path: UPath | Path, data: bytes) -> None:
+    """Write a file so that nobody ever sees half of it, and a full disk leaves the old one as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    local = _local(path)
+    if local is None:
+        path.write_bytes(data)
+        return
+    beside = local.with_name(f".{local.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(local)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: UPath | Path, value: object) -> None:
+    """Write indented JSON, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def read_json(path: UPath | Path) -> Any:  # noqa: ANN401 - JSON
+    """The value in a JSON file, or None where there is no such file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def write_table(path: UPath | Path, table: pa.Table) -> None:
+    """Write a table as Parquet, whole or not at all."""
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes(path, sink.getvalue())
+
+
+def read_table(path: UPath | Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        return pq.read_table(file, columns=columns)
+
+
+def hash_file(path: UPath | Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    return sha256(path.read_bytes())
+
+
+def hash_folder(path: UPath | Path) -> str:
+    """SHA-256 over the names and hashes of a folder's files."""
+    return digest({file.relative_to(path).as_posix(): hash_file(file) for file in path.rglob("*") if file.is_file()})
+
+
+def upload(source: Path, target: UPath) -> None:
+    """Copy a local folder's files into the store, each whole or not at all."""
+    for file in sorted(source.rglob("*")):
+        if file.is_file():
+            write_bytes(target / file.relative_to(source).as_posix(), file.read_bytes())
+
+
+def _local(path: UPath | Path) -> Path | None:
+    if isinstance(path, Path):
+        return path
+    return Path(path.path) if path.protocol in {"", "file", "local"} else None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One recipe's part of the store."""
+
+    root: UPath
+    """Folder of the recipe."""
+    name: str
+    """Name of the recipe."""
+    locks: Path
+    """Local folder of the lock files."""
+
+    def folder(self, run_id: str, step: str) -> UPath:
+        """Folder in which a step of a run writes.
+
+        Raises:
+            FtcoreError: the run id could leave the folder.
+        """
+        if not RUN_ID.match(run_id):
+            raise FtcoreError(f"bad run id {run_id!r}", hint="use letters, digits, '.', '_' and '-', 120 at most")
+        return self.root / "runs" / run_id / step
+
+    def record(self, run_id: str, step: str) -> Record | None:
+        """The record of a finished step, or None where it has not finished."""
+        document = read_json(self.folder(run_id, step) / "record.json")
+        return None if document is None else Record.model_validate(document)
+
+    def write_record(self, record: Record) -> None:
+        """Write a record: the last thing a step does."""
+        write_json(self.folder(record.run_id, record.step) / "record.json", record.model_dump(mode="json"))
+
+    def relative(self, path: UPath) -> str:
+        """A path as records keep it: relative to the recipe's folder."""
+        return path.as_posix().removeprefix(self.root.as_posix()).lstrip("/")
+
+    def add_to_ledger(self, kind: str, run_id: str, decision: str, reason: str, **figures: object) -> dict[str, Any]:
+        """Append a decision, once: asked again for the same run it keeps and returns the line that is there."""
+        path = self.root / "ledger" / f"{kind}--{run_id}.json"
+        line = read_json(path)
+        if line is None:
+            line = {"at": now().isoformat(), "kind": kind, "run_id": run_id, "decision": decision, "reason": reason}
+            line |= figures
+            write_json(path, line)
+        return dict(line)
+
+    def ledger(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Decisions, oldest first; of one kind, or all."""
+        folder = self.root / "ledger"
+        if not folder.exists():
+            return []
+        lines = [read_json(path) for path in folder.iterdir() if path.name.endswith(".json") and path.name[0] != "."]
+        return sorted((li for li in lines if kind in (None, li["kind"])), key=lambda li: (li["at"], li["kind"]))
+
+    def append(self, log: str, table: pa.Table, day: str, name: str) -> bool:
+        """Add rows to a log (``predictions`` or ``feedback``) as one file; False where that file is already there."""
+        path = self.root / log / f"date={day}" / f"{name}.parquet"
+        if path.exists():
+            return False
+        write_table(path, table)
+        return True
+
+    def log_files(self, log: str, since: datetime | None = None) -> Iterator[UPath]:
+        """Files of a log, from the day of ``since`` on, in order."""
+        folder = self.root / log
+        if folder.exists():
+            first = f"date={since:%Y-%m-%d}" if since else ""
+            for day in sorted((d for d in folder.iterdir() if d.name >= first), key=lambda d: d.name):
+                yield from sorted((f for f in day.iterdir() if f.name.endswith(".parquet")), key=lambda f: f.name)
+
+    def read_log(self, log: str, since: datetime | None = None) -> pa.Table | None:
+        """Rows of a log later than ``since`` by their column ``at``; None where there are none."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        tables = [read_table(file) for file in self.log_files(log, since)]
+        if not tables:
+            return None
+        table = pa.concat_tables(tables, promote_options="default")
+        if since is not None:
+            table = table.filter(pc.greater(table["at"], pa.scalar(since, type=table["at"].type)))
+        return table if table.num_rows else None
+
+    def lock(self, what: str, timeout_s: float) -> BaseFileLock:
+        """Hold ``what`` against the other processes on this machine; a process that dies lets go.
+
+        Raises:
+            BusyError: still held after ``timeout_s`` seconds.
+        """
+        from filelock import FileLock, Timeout
+
+        self.locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.locks / f"{self.name}.{what}.lock")
+        try:
+            return lock.acquire(timeout=timeout_s).lock
+        except Timeout as error:
+            raise BusyError(
+                f"another process is at work on {what} of {self.name} and did not finish within {timeout_s:g} s",
+                hint="wait for it, or set FTCORE_LOCK_TIMEOUT_S",
+            ) from error
+
+
+def shelf(settings: Settings, recipe: str) -> Shelf:
+    """The part of the configured store that belongs to a recipe."""
+    from upath import UPath
+
+    return Shelf(UPath(settings.store_root) / recipe, recipe, settings.home / "locks")
+
+
+def digest(value: Mapping[str, object]) -> str:
+    """Hash of a mapping of JSON values."""
+    return sha256(canonical(value))

@@ -1,0 +1,238 @@
+"""MLflow: runs, artefacts and the model registry. The only file that imports it.
+
+One experiment and one registered model per recipe. A run and a version carry the tag ``ftcore.run``, by which a step that is run
+again finds what it made before instead of making a second one. Aliases: ``candidate``, ``champion``, ``previous``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import FtcoreError, TransientError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from ftcore.settings import Settings
+
+RUN_TAG = "ftcore.run"
+CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    number: int
+    run: str
+    """MLflow run id."""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def snapshot(self) -> str:
+        """Id of the snapshot it was trained on."""
+        return self.tags.get("ftcore.snapshot", "")
+
+
+@contextmanager
+def _speaking_plainly(uri: str) -> Iterator[None]:
+    """Turn MLflow's many ways of saying that the server is away into one error that is retried."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ConnectionError as AwayError
+    from requests.exceptions import Timeout
+
+    try:
+        yield
+    except (AwayError, Timeout, ConnectionError) as error:
+        raise TransientError(f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI") from error
+    except MlflowException as error:
+        lost = error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"} or "Max retries exceeded" in str(error)
+        if lost:
+            raise TransientError(f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI") from error
+        raise FtcoreError(f"MLflow at {uri}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The registry of one recipe."""
+
+    settings: Settings
+    name: str
+    """Name of the recipe, of the experiment and of the registered model."""
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """Client of the configured server or file."""
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        uri = self.settings.mlflow_uri
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(uri)
+
+    def open_run(self, run_id: str, tags: Mapping[str, str]) -> str:
+        """MLflow run of an ftcore run: the one that is there, or a new one.
+
+        Returns:
+            MLflow's run id.
+        """
+        with _speaking_plainly(self.settings.mlflow_uri):
+            experiment = self._experiment()
+            found = self.client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
+            if found:
+                return str(found[0].info.run_id)
+            run = self.client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
+            return str(run.info.run_id)
+
+    def log(self, run: str, *, params: Mapping[str, object] | None = None, metrics: Mapping[str, float] | None = None, step: int = 0) -> None:
+        """Log parameters and metrics; a number that is not finite is left out."""
+        from math import isfinite
+
+        from mlflow.entities import Metric, Param
+
+        from ftcore.records import now
+
+        at = int(now().timestamp() * 1000)
+        points = [Metric(key, float(value), at, step) for key, value in (metrics or {}).items() if isfinite(value)]
+        texts = [Param(key, str(value)[:6000]) for key, value in (params or {}).items()]
+        with _speaking_plainly(self.settings.mlflow_uri):
+            self.client.log_batch(run, metrics=points, params=texts)
+
+    def log_snapshot(self, run: str, snapshot: str, rows: int, source: str) -> None:
+        """Log a snapshot as the run's dataset input, so that MLflow shows what a model was trained on."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from ftcore.records import canonical
+
+        dataset = Dataset(
+            name=f"{self.name}-{snapshot}",
+            digest=snapshot,
+            source_type="local",
+            source=canonical({"uri": source}),
+            profile=canonical({"num_rows": rows}),
+        )
+        with _speaking_plainly(self.settings.mlflow_uri):
+            self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def log_folder(self, run: str, folder: Path, target: str) -> None:
+        """Log a local folder as artefact ``target`` of a run."""
+        with _speaking_plainly(self.settings.mlflow_uri):
+            self.client.log_artifacts(run, str(folder), target)
+
+    def close_run(self, run: str, status: str = "FINISHED") -> None:
+        """End a run."""
+        with _speaking_plainly(self.settings.mlflow_uri):
+            self.client.set_terminated(run, status)
+
+    def register(self, run_id: str, run: str, artefact: str, tags: Mapping[str, str]) -> Version:
+        """Register a run's model as a version with alias ``candidate``: once for each ftcore run."""
+        from mlflow.exceptions import MlflowException
+
+        with _speaking_plainly(self.settings.mlflow_uri):
+            version = next((v for v in self.versions() if v.tags.get(RUN_TAG) == run_id), None)
+            if version is None:
+                try:
+                    self.client.create_registered_model(self.name)
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                source = f"{self.client.get_run(run).info.artifact_uri}/{artefact}"
+                made = self.client.create_model_version(self.name, source, run, tags={RUN_TAG: run_id, **tags})
+                version = _version(made)
+            self.client.set_registered_model_alias(self.name, CANDIDATE, str(version.number))
+            return version
+
+    def versions(self) -> list[Version]:
+        """All versions, newest first."""
+        with _speaking_plainly(self.settings.mlflow_uri):
+            found = [_version(v) for v in self.client.search_model_versions(f"name = '{self.name}'")]
+        return sorted(found, key=lambda v: -v.number)
+
+    def version(self, number: int) -> Version:
+        """One version by its number."""
+        with _speaking_plainly(self.settings.mlflow_uri):
+            return _version(self.client.get_model_version(self.name, str(number)))
+
+    def alias(self, alias: str) -> Version | None:
+        """The version that holds an alias; None where nothing does."""
+        from mlflow.exceptions import MlflowException
+
+        with _speaking_plainly(self.settings.mlflow_uri):
+            try:
+                return _version(self.client.get_model_version_by_alias(self.name, alias))
+            except MlflowException as error:
+                if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                    return None
+                raise
+
+    def set_alias(self, alias: str, version: Version) -> None:
+        """Give an alias to a version; the one that held it loses it."""
+        with _speaking_plainly(self.settings.mlflow_uri):
+            self.client.set_registered_model_alias(self.name, alias, str(version.number))
+
+    def tag(self, version: Version, tags: Mapping[str, object]) -> None:
+        """Set tags on a version."""
+        with _speaking_plainly(self.settings.mlflow_uri):
+            for key, value in tags.items():
+                self.client.set_model_version_tag(self.name, str(version.number), f"ftcore.{key}", str(value))
+
+    def metrics(self, run: str) -> dict[str, float]:
+        """The last value of each metric of a run."""
+        with _speaking_plainly(self.settings.mlflow_uri):
+            return dict(self.client.get_run(run).data.metrics)
+
+    def fetch(self, version: Version, artefact: str) -> Path:
+        """Local copy of a version's artefact folder, from the cache where it is there already.
+
+        Raises:
+            FtcoreError: the version has no such artefact.
+        """
+        target = self.settings.cache.resolve() / "models" / self.name / version.run / artefact
+        if target.exists():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder, _speaking_plainly(self.settings.mlflow_uri):
+            if not any(self.client.list_artifacts(version.run, artefact)):
+                raise FtcoreError(f"version {version.number} of {self.name} has no artefact {artefact!r}")
+            got = self.client.download_artifacts(version.run, artefact, folder)
+            try:
+                Path(got).rename(target)
+            except OSError:  # another process was faster
+                shutil.rmtree(got, ignore_errors=True)
+        return target
+
+    def _experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(self.name)
+        if found:
+            return str(found.experiment_id)
+        try:
+            where = None if self.settings.tracking_uri else (self.settings.home.resolve() / "mlflow" / "artifacts").as_uri()
+            return str(self.client.create_experiment(self.name, artifact_location=where))
+        except MlflowException:  # made by another process in the meantime
+            return str(self.client.get_experiment_by_name(self.name).experiment_id)
+
+
+def _version(found: ModelVersion) -> Version:
+    return Version(int(found.version), str(found.run_id), dict(found.tags))
+
+
+def environment() -> dict[str, Any]:
+    """What a run was made with: package versions and the machine."""
+    import platform
+
+    from ftcore.records import versions
+
+    return {**versions(), "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}

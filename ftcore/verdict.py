@@ -1,0 +1,95 @@
+"""What gates judge on, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ftcore.statistics import Metrics
+
+TORCH = "torch"
+"""Flavour of the model as it was trained; the others are the names of its exports."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Predictions of candidate and champion on the same rows."""
+
+    dataset: np.ndarray
+    """Name of the dataset that each row belongs to: ``test`` or a holdout's name."""
+    truth: np.ndarray
+    """True label numbers, ``[rows]``."""
+    candidate: dict[str, np.ndarray]
+    """Predicted label numbers by flavour, each ``[rows]``; the first flavour is the one that serves."""
+    champion: dict[str, np.ndarray] | None
+    """The same for the champion; None where there is none."""
+    metrics: Metrics
+    """The task's metrics."""
+    resamples: int
+    seed: int
+
+    @property
+    def served(self) -> str:
+        """Flavour that serves."""
+        return next(iter(self.candidate))
+
+    def on(self, datasets: Sequence[str]) -> np.ndarray:
+        """Which rows belong to some datasets, as a mask ``[rows]``.
+
+        Raises:
+            ValueError: a dataset was not evaluated.
+        """
+        import numpy as np
+
+        known = set(self.dataset)
+        if unknown := sorted(set(datasets) - known):
+            raise ValueError(f"no dataset {', '.join(unknown)}; evaluated: {', '.join(sorted(known))}")
+        return np.isin(self.dataset, list(datasets))
+
+
+class Rule(BaseModel):
+    """What one gate says: a row of the verdict's table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    gate: str
+    """Kind of the gate."""
+    passed: bool | None
+    """True, False, or None: too few rows to tell, which counts as not passed."""
+    reason: str
+    """One sentence for people, with the numbers."""
+    measured: float | None = None
+    bound: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rows: int = 0
+
+
+class Verdict(BaseModel):
+    """All rules together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    passed: bool
+    """Whether every rule passed."""
+    rules: tuple[Rule, ...]
+    candidate: int
+    """Version that was judged."""
+    champion: int | None
+    """Version that it was compared with."""
+
+    @property
+    def reason(self) -> str:
+        """The rules that did not pass, or all of them where all did."""
+        shown = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
+        return "; ".join(rule.reason for rule in shown)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return self.model_dump(mode="json")
