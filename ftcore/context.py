@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.records import Record
-from ftcore.store import Shelf
+from ftcore.store import Shelf, log
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ftcore.recipe import Recipe
     from ftcore.settings import Settings
 
-log = logging.getLogger("ftcore")
+__all__ = ["Context", "Outcome", "log"]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from ftcore.settings import Settings
 
+log = logging.getLogger("ftcore")
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
 
 
@@ -200,7 +202,11 @@ class Shelf:
         self.locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.locks / f"{self.name}.{what}.lock")
         try:
-            return lock.acquire(timeout=timeout_s).lock
+            try:
+                return lock.acquire(timeout=0).lock
+            except Timeout:
+                log.info("another process is at work on %s of %s; waiting up to %g s", what, self.name, timeout_s)
+                return lock.acquire(timeout=timeout_s).lock
         except Timeout as error:
             raise BusyError(
                 f"another process is at work on {what} of {self.name} and did not finish within {timeout_s:g} s",

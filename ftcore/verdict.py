@@ -39,6 +39,12 @@ class Evidence:
         """Flavour that serves."""
         return next(iter(self.candidate))
 
+    def value(self, metric: str, predicted: np.ndarray) -> float:
+        """A metric of predicted label numbers ``[rows]`` on all rows."""
+        import numpy as np
+
+        return float(self.metrics(self.truth, predicted, np.ones(len(predicted), int))[metric])
+
     def on(self, datasets: Sequence[str]) -> np.ndarray:
         """Which rows belong to some datasets, as a mask ``[rows]``.
 

@@ -11,8 +11,6 @@ from ftcore.statistics import difference
 from ftcore.verdict import Rule
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ftcore.verdict import Evidence
 
 EXAMPLE = {"kind": "beats_champion", "metric": "accuracy", "on": ["test"]}
@@ -42,12 +40,11 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         reason = f"undecided: {count} rows are too few to compare with the champion, it takes {config.min_rows}"
         return Rule(gate=config.kind, passed=None, reason=reason, bound=config.minimum_gain, rows=count)
 
-    def metric(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        return evidence.metrics(truth, predicted)[config.metric]
-
     served = evidence.served
     champion, candidate = evidence.champion[served][rows], evidence.candidate[served][rows]
-    gain = difference(metric, evidence.truth[rows], champion, candidate, evidence.resamples, evidence.seed)
+    gain = difference(
+        evidence.metrics, config.metric, evidence.truth[rows], champion, candidate, evidence.resamples, evidence.seed
+    )
     passed = gain.low > config.minimum_gain
     word = "beats" if passed else "does not surely beat"
     reason = (

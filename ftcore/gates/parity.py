@@ -34,9 +34,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         reason = f"undecided: {rows} rows are too few to compare the exports, it takes {config.min_rows}"
         return Rule(gate=config.kind, passed=None, reason=reason, bound=config.max_difference, rows=rows)
     torch = evidence.candidate[TORCH]
-    expected = evidence.metrics(evidence.truth, torch)[config.metric]
     differences = {
-        name: float(evidence.metrics(evidence.truth, predicted)[config.metric] - expected)
+        name: evidence.value(config.metric, predicted) - evidence.value(config.metric, torch)
         for name, predicted in evidence.candidate.items()
         if name != TORCH
     }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, FtcoreError
+from ftcore.progress import progress
 from ftcore.records import now, sha256
 from ftcore.serving import model as models
+from ftcore.store import read_table, write_bytes
 from ftcore.tracking import CHAMPION, Tracking
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def log_schema() -> pa.Schema:
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in LOG])
 
 
-def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path, progress: Callable[[int, int], object]) -> pa.Table:
+def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Table:
     """Score a file's texts with the champion's serving export and append them to the prediction log.
 
     The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``request_id`` and ``group``. Without request ids, they are
@@ -44,7 +45,6 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path, progress
         shelf: where the log is.
         settings: where the registry is.
         file: what to score.
-        progress: called with rows done and rows in all.
 
     Returns:
         The predictions, in the file's order, with the columns of ``LOG``.
@@ -62,15 +62,9 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path, progress
     rows = _requests(file)
     batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{r['text']}" for r in rows))[:16]
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
-    done = 0
-
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, len(rows))
-
     clock = time.perf_counter()
-    probabilities = model.probabilities([row["text"] for row in rows], tick)
+    with progress("scoring", len(rows)) as advance:
+        probabilities = model.probabilities([row["text"] for row in rows], advance)
     latency_ms = (time.perf_counter() - clock) * 1000 / len(rows)
     best = probabilities.argmax(-1)
     at = now()
@@ -124,6 +118,36 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
     return {"added": len(known_rows), "unknown_request": len(rows) - len(known_rows)}
 
 
+def summary(table: pa.Table) -> dict[str, Any]:
+    """What was scored, in a few numbers: rows, model version, labels and rows per second."""
+    labels = {row["values"]: row["counts"] for row in table["label"].value_counts().to_pylist()}
+    latency_ms = table["latency_ms"][0].as_py()
+    return {
+        "rows": table.num_rows,
+        "model_version": table["model_version"][0].as_py(),
+        "labels": dict(sorted(labels.items())),
+        "rows_per_s": round(1000 / latency_ms, 1) if latency_ms else None,
+    }
+
+
+def write(table: pa.Table, output: Path) -> None:
+    """Write predictions as CSV, JSON Lines or Parquet, by the file's ending.
+
+    Raises:
+        FtcoreError: another ending.
+    """
+    frame = table.to_pandas()
+    if output.suffix == ".csv":
+        data = frame.to_csv(index=False).encode()
+    elif output.suffix == ".jsonl":
+        data = frame.to_json(orient="records", lines=True, date_format="iso", force_ascii=False).encode()
+    elif output.suffix == ".parquet":
+        data = frame.to_parquet(index=False)
+    else:
+        raise FtcoreError(f"cannot write '{output.suffix}' files", hint="use .csv, .jsonl or .parquet")
+    write_bytes(output, data)
+
+
 def _requests(file: Path) -> list[dict[str, Any]]:
     table = find("sources", "files").read_any(file)
     _columns(file, table, ("text",))
@@ -156,6 +180,4 @@ def _append_once(shelf: Shelf, log: str, table: pa.Table, batch: str, at: dateti
 
 
 def _logged(shelf: Shelf, batch: str) -> pa.Table:
-    from ftcore.store import read_table
-
     return read_table(next(path for path in shelf.log_files("predictions") if path.name == f"{batch}.parquet"))

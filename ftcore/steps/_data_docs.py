@@ -25,18 +25,23 @@ STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:0 2rem 3rem;color:#222;background:#fff}
 a{color:#0b5394;text-decoration:none} a:hover{text-decoration:underline}
 nav.navbar{height:auto!important;border-bottom:1px solid #ddd;padding:.6rem 0}
-.breadcrumb{display:flex;list-style:none;gap:.6rem;margin:0;padding:0} .breadcrumb-item+.breadcrumb-item:before{content:"/ "}
-body>.container-fluid>.row{display:flex;gap:2rem;align-items:flex-start} body>.container-fluid>.row>:first-child{flex:0 0 15rem}
-body>.container-fluid>.row>:nth-child(2){flex:1;min-width:0} .ge-section{margin-bottom:1rem}
-.sticky{top:1rem!important} .card{border:1px solid #ddd;border-radius:6px;margin:0 0 1rem} .card-header{background:#f4f6f8;padding:.4rem .7rem}
+.breadcrumb{display:flex;list-style:none;gap:.6rem;margin:0;padding:0}
+.breadcrumb-item+.breadcrumb-item:before{content:"/ "}
+body>.container-fluid>.row{display:flex;gap:2rem;align-items:flex-start}
+body>.container-fluid>.row>:first-child{flex:0 0 15rem} body>.container-fluid>.row>:nth-child(2){flex:1;min-width:0}
+.ge-section{margin-bottom:1rem} .sticky{top:1rem!important}
+.card{border:1px solid #ddd;border-radius:6px;margin:0 0 1rem} .card-header{background:#f4f6f8;padding:.4rem .7rem}
 .card-body{padding:.5rem .7rem} .nav{list-style:none;padding:0;margin:0} .nav-tabs{display:none}
-.alert{background:#f4f6f8;border-left:4px solid #9ab;padding:.5rem .8rem;margin:.8rem 0} h4,h5,h6{margin:.2rem 0} h5{font-size:1.05rem}
-h6{font-size:.95rem} table{border-collapse:collapse;margin:.4rem 0} td,th{border:1px solid #ddd;padding:.3rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-th{background:#f4f6f8} td .table td,td .table th{padding:.15rem .4rem;font-size:.9em} [hidden]{display:none}
-.badge{background:#e8eef4;border-radius:4px;padding:0 .3rem;margin:0 .1rem} .collapse:not(.show){display:none} ul{margin:.2rem 0}
-.fas:before{font-style:normal;font-weight:bold} .fa-check-circle:before{content:"\\2713";color:#17703a}
-.fa-times:before{content:"\\2717";color:#b3261e} .fa-exclamation-triangle:before{content:"!";color:#a15c00}
-button{display:none} label.btn{margin-right:.6rem;cursor:pointer}
+.alert{background:#f4f6f8;border-left:4px solid #9ab;padding:.5rem .8rem;margin:.8rem 0} h4,h5,h6{margin:.2rem 0}
+h5{font-size:1.05rem} h6{font-size:.95rem} table{border-collapse:collapse;margin:.4rem 0}
+td,th{border:1px solid #ddd;padding:.3rem .6rem;text-align:left;vertical-align:top;max-width:40rem;
+  overflow-wrap:break-word}
+th{background:#f4f6f8;white-space:nowrap} td .table td,td .table th{padding:.15rem .4rem;font-size:.9em}
+[hidden]{display:none} .badge{background:#e8eef4;border-radius:4px;padding:0 .3rem;margin:0 .1rem}
+.collapse:not(.show){display:none} ul{margin:.2rem 0} .fas:before{font-style:normal;font-weight:bold}
+.fa-check-circle:before{content:"\\2713";color:#17703a} .fa-times:before{content:"\\2717";color:#b3261e}
+.fa-exclamation-triangle:before{content:"!";color:#a15c00} button{display:none}
+label.btn{margin-right:.6rem;cursor:pointer}
 """
 
 SCRIPT = """
@@ -62,7 +67,7 @@ class Found {
       given.columns.forEach((column, i) => {
         const cell = line.insertCell();
         cell.innerHTML = row[column.field] ?? "";
-        if (row._validation_success_text && column.field === "validation_success") cell.append(" " + row._validation_success_text);
+        if (column.field === "validation_success") cell.append(" " + (row._validation_success_text ?? ""));
         cell.querySelectorAll(".top").forEach(n => n.remove());
         if (row._table_row_link_path && !cell.querySelector("a")) {
           const link = document.createElement("a");

@@ -1,4 +1,4 @@
-"""The door to Great Expectations: run a suite over a frame, keep its history and its pages, say which rows failed and why."""
+"""The door to Great Expectations: run a suite, keep its history and pages, say which rows failed and why."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ftcore.steps._data_docs import make_offline
 
 if TYPE_CHECKING:
     import pandas as pd
-    from great_expectations.checkpoint import CheckpointResult
+    from great_expectations.checkpoint.checkpoint import CheckpointResult
     from great_expectations.core import RunIdentifier
     from great_expectations.core.expectation_validation_result import (
         ExpectationSuiteValidationResult,
         ExpectationValidationResult,
     )
-    from great_expectations.data_context import AbstractDataContext
+    from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
 
 NAME = re.compile(r"[\w][\w.\-]*")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -76,9 +76,9 @@ def run_suite(
 
     Args:
         frame: the rows; must have no column called ``position``. An empty frame is allowed.
-        suite: an ExpectationSuite as Great Expectations serialises it; ``meta`` of each expectation holds ``on_failure``
-            (``quarantine``, ``reject`` or ``warn``) and ``reason``, in which ``{observed}``, ``{missing}``,
-            ``{unexpected}`` (a count) and the expectation's arguments are filled in.
+        suite: an ExpectationSuite as Great Expectations serialises it; ``meta`` of each expectation holds
+            ``on_failure`` (``quarantine``, ``reject`` or ``warn``) and ``reason``, in which ``{observed}``,
+            ``{missing}``, ``{unexpected}`` (a count) and the expectation's arguments are filled in.
         parameters: values of the suite's ``$PARAMETER`` entries.
         name: names this validation in the site; validating again under the same name replaces the page.
         docs: folder of the Data Docs site. The results of earlier validations live in it too, and its index lists them.
@@ -87,7 +87,7 @@ def run_suite(
         What was found. An expectation that could not be evaluated, for want of a column, is a rejection.
 
     Raises:
-        ValueError: ``name`` is not usable as a file name, ``frame`` has a column ``position``, or a suite parameter is missing.
+        ValueError: ``name`` cannot be a file name, ``frame`` has a column ``position``, or a suite parameter lacks.
         FtcoreError: the page could not be rendered.
     """
     if not NAME.fullmatch(name):
@@ -137,7 +137,10 @@ def _context(docs: Path) -> AbstractDataContext:
             ("validation_definition", "ValidationDefinitionStore"),
         ]
     }
-    stores["validation_results_store"] = {"class_name": "ValidationResultsStore", "store_backend": files(docs / "results")}
+    stores["validation_results_store"] = {
+        "class_name": "ValidationResultsStore",
+        "store_backend": files(docs / "results"),
+    }
     config = DataContextConfig(
         config_version=4.0,
         expectations_store_name="expectations_store",
@@ -163,7 +166,8 @@ def _run_id(context: AbstractDataContext, name: str) -> RunIdentifier:
     """The identity of an earlier validation of that name, so that it is replaced; otherwise a new one."""
     from great_expectations.core import RunIdentifier
 
-    for key in context.validation_results_store.list_keys():
+    keys: list[Any] = context.validation_results_store.list_keys()
+    for key in keys:
         if key.run_id.run_name == name:
             return RunIdentifier(run_name=name, run_time=key.run_id.run_time)
     return RunIdentifier(run_name=name, run_time=datetime.now(UTC))
@@ -177,7 +181,7 @@ def _run(
     run_id: RunIdentifier,
 ) -> CheckpointResult:
     import great_expectations as gx
-    from great_expectations.checkpoint import UpdateDataDocsAction
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction
 
     asset = context.data_sources.add_pandas("snapshot").add_dataframe_asset("rows")
     definition = context.validation_definitions.add(
@@ -221,7 +225,7 @@ def _findings(result: ExpectationSuiteValidationResult, frame: pd.DataFrame) -> 
                 found.failures.setdefault(position, []).append(reason)
         else:
             (found.rejections if on_failure == "reject" else found.warnings).append(reason)
-    found.rejections.extend(f"{count} expectations could not be checked: {problem}" for problem, count in unchecked.items())
+    found.rejections.extend(f"{count} expectations could not be checked: {why}" for why, count in unchecked.items())
     return found
 
 
@@ -302,8 +306,12 @@ def _as_json(checkpoint_result: CheckpointResult) -> dict[str, Any]:
     return {
         "success": checkpoint_result.success,
         "run_id": checkpoint_result.run_id.to_json_dict(),
-        "run_results": [_shortened(result).to_json_dict() for result in checkpoint_result.run_results.values()],
+        "run_results": [_json(_shortened(result)) for result in checkpoint_result.run_results.values()],
     }
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401 - Great Expectations' own method has no types
+    return value.to_json_dict()
 
 
 def _page(context: AbstractDataContext, checkpoint_result: CheckpointResult, docs: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,14 @@ from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     Trainer,
+    PrinterCallback,
     TrainerCallback,
     TrainingArguments,
 )
 from transformers.trainer_utils import get_last_checkpoint
 
 from ftcore.context import log
+from ftcore.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,40 +54,42 @@ class Encoded:
 
 
 class Reporter(TrainerCallback):
-    """Hands metrics to the tracker and tells people how far it is."""
+    """Hands metrics to the tracker and shows people how far it is."""
 
     def __init__(self, track: Callable[[dict[str, float], int], None], tokens_per_epoch: int) -> None:
         """Call ``track(metrics, step)`` for everything the trainer logs."""
         self.track = track
         self.tokens_per_epoch = tokens_per_epoch
+        self.shown = ExitStack()
         self.started = 0.0
         self.first_step = 0
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Start the clock; a resumed run starts at its checkpoint's step."""
         self.started, self.first_step = time.monotonic(), state.global_step
+        self.advance = self.shown.enter_context(progress("training", state.max_steps))
+        self.advance(state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Move the bar."""
+        self.advance(1)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: object
     ) -> None:
-        """Track the numbers and log one line with the time left."""
+        """Track the numbers, with the speed so far, and put the loss beside the bar."""
         numbers = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}
-        self.track(numbers, state.global_step)
-        seconds = time.monotonic() - self.started
-        done = state.global_step - self.first_step
+        seconds, done = time.monotonic() - self.started, state.global_step - self.first_step
         if "loss" in numbers and done:
-            left_s = seconds / done * (state.max_steps - state.global_step)
-            tokens_s = self.tokens_per_epoch * state.num_train_epochs / state.max_steps * done / seconds
-            log.info(
-                "step %d/%d  loss %.3f  %.0f tokens/s  %.0f s left",
-                state.global_step,
-                state.max_steps,
-                numbers["loss"],
-                tokens_s,
-                left_s,
-            )
+            numbers["tokens_per_s"] = self.tokens_per_epoch * state.num_train_epochs / state.max_steps * done / seconds
+            self.advance(0, f"loss {numbers['loss']:.3f}, {numbers['tokens_per_s']:.0f} tokens/s")
         if "eval_loss" in numbers:
-            log.info("step %d/%d  validation loss %.4f", state.global_step, state.max_steps, numbers["eval_loss"])
+            log.info("step %d/%d: validation loss %.4f", state.global_step, state.max_steps, numbers["eval_loss"])
+        self.track(numbers, state.global_step)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Take the bar away."""
+        self.shown.close()
 
 
 def arguments(config: Train, rows: int, folder: Path) -> TrainingArguments:
@@ -147,6 +152,7 @@ def train(
         processing_class=tokenizer,
         callbacks=[EarlyStoppingCallback(config.patience), Reporter(track, rows["train"].tokens)],
     )
+    trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     if last:
         log.info("resuming from %s", Path(last).name)

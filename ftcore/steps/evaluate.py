@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "scipy.stats", "mlflow")
+NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow")
 TEST = "test"
 TIMED = 100
 """Single texts whose latency is measured."""
@@ -135,7 +136,7 @@ def _metrics(context: Context, rows: pa.Table, columns: dict[tuple[str, str], np
         predicted = probabilities.argmax(-1)
         for part, chosen in parts.items():
             estimates = estimate(
-                lambda t, p: task.metrics(recipe.task, t, p), truth[chosen], predicted[chosen], recipe.evaluate.resamples, recipe.train.seed
+                partial(task.metrics, recipe.task), truth[chosen], predicted[chosen], recipe.evaluate.resamples, recipe.train.seed
             )
             of_flavour = found.setdefault(role, {}).setdefault(flavour, {})
             of_flavour[part] = {name: e.model_dump() for name, e in estimates.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ftcore._find import find
@@ -14,7 +15,7 @@ from ftcore.verdict import Evidence, Verdict
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NEEDS = ("numpy", "pyarrow.parquet", "scipy.stats", "mlflow")
+NEEDS = ("numpy", "pyarrow.parquet", "mlflow")
 
 
 def run(context: Context) -> Outcome:
@@ -62,7 +63,7 @@ def gather(context: Context, table: pa.Table) -> Evidence:
         truth=np.array([recipe.task.labels.index(label) for label in table["label"].to_pylist()]),
         candidate=role("candidate"),
         champion=role("champion") or None,
-        metrics=lambda truth, predicted: task.metrics(recipe.task, truth, predicted),
+        metrics=partial(task.metrics, recipe.task),
         resamples=recipe.evaluate.resamples,
         seed=recipe.train.seed,
     )

@@ -74,13 +74,14 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
-def metrics(config: Config, truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy, F1, precision and recall of label numbers along the last axis.
+def metrics(config: Config, truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy, F1, precision and recall of rows that are given as kinds of rows and how often each kind occurs.
 
     Args:
         config: two labels give the scores of the second one, more labels the macro average.
-        truth: true label numbers, ``[rows]`` or ``[resamples, rows]``.
-        predicted: predicted label numbers, of the same shape.
+        truth: true label number of each kind, ``[kinds]``.
+        predicted: predicted label number of each kind, ``[kinds]``.
+        counts: how often each kind occurs, ``[kinds]`` or ``[resamples, kinds]``.
 
     Returns:
         Each metric, as a number or ``[resamples]``. A ratio of nothing counts as 0, as in scikit-learn.
@@ -88,11 +89,12 @@ def metrics(config: Config, truth: np.ndarray, predicted: np.ndarray) -> dict[st
     import numpy as np
 
     positives = range(1, 2) if len(config.labels) == 2 else range(len(config.labels))
-    rows: dict[str, list[Any]] = {"f1": [], "precision": [], "recall": []}
+    scores: dict[str, list[Any]] = {"f1": [], "precision": [], "recall": []}
     for label in positives:
-        hit = ((truth == label) & (predicted == label)).sum(-1)
-        said, there = (predicted == label).sum(-1), (truth == label).sum(-1)
-        rows["f1"].append(2 * hit / np.maximum(said + there, 1))
-        rows["precision"].append(hit / np.maximum(said, 1))
-        rows["recall"].append(hit / np.maximum(there, 1))
-    return {"accuracy": (truth == predicted).mean(-1), **{name: np.mean(values, axis=0) for name, values in rows.items()}}
+        hit = counts @ ((truth == label) & (predicted == label))
+        said, there = counts @ (predicted == label), counts @ (truth == label)
+        scores["f1"].append(2 * hit / np.maximum(said + there, 1))
+        scores["precision"].append(hit / np.maximum(said, 1))
+        scores["recall"].append(hit / np.maximum(there, 1))
+    accuracy = counts @ (truth == predicted) / np.maximum(counts.sum(-1), 1)
+    return {"accuracy": accuracy, **{name: np.mean(values, axis=0) for name, values in scores.items()}}

@@ -1,0 +1,319 @@
+"""The command ``ftcore``. Every command imports what it needs itself, so that ``--help`` is there at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ftcore.recipe import Recipe
+    from ftcore.records import Record
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Fine-tune language models on your own data and look after them for the rest of their lives.",
+    epilog="A recipe is named by its file in dags/recipes/ or by a path. Settings come from FTCORE_* variables; see README.md.",
+)
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
+Params = Annotated[list[str], typer.Option("--param", "-p", metavar="KEY=VALUE", help="What is asked of this run, e.g. train=always.")]
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one message and its exit code."""
+    from ftcore.errors import FtcoreError
+
+    try:
+        app()
+    except FtcoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+
+
+@app.callback()
+def _quiet() -> None:
+    """Our own log goes to stderr; other packages' notes only where they warn of something that we did not expect."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("ftcore")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.DEBUG if os.environ.get("FTCORE_DEBUG") else logging.INFO)
+    if not os.environ.get("FTCORE_DEBUG"):
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    only: Annotated[str, typer.Option(help="Comma-separated: data, finetune, monitor.")] = "data,finetune",
+    run_id: Annotated[str, typer.Option("--run", help="Name of the run; give an interrupted run's name to go on with it.")] = "",
+    param: Params = [],  # noqa: B006 - typer copies it
+    as_json: AsJson = False,
+) -> None:
+    """Turn the ring for a recipe without Airflow: data, then finetune.
+
+    Examples:
+
+        ftcore run sentiment
+
+        ftcore run my/recipe.yaml --only monitor
+
+        ftcore run sentiment --run cli-20261121-101500      # goes on where that run stopped
+    """
+    from ftcore import pipeline
+    from ftcore.errors import FtcoreError
+    from ftcore.records import now
+
+    chains = tuple(part.strip() for part in only.split(",") if part.strip())
+    if unknown := set(chains) - set(pipeline.RING):
+        raise FtcoreError(f"no such part of the ring: {', '.join(sorted(unknown))}", hint=f"known: {', '.join(pipeline.RING)}")
+    run_id = run_id or f"cli-{now():%Y%m%d-%H%M%S}"
+    print(f"run {run_id}", file=sys.stderr)
+    records = pipeline.run(_path(recipe), run_id, chains, _params(param), launch=_launch)
+    if as_json:
+        print(json.dumps([record.model_dump(mode="json") for record in records], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("step", "", "result", "seconds", box=None, pad_edge=False)
+    for record in records:
+        table.add_row(record.step, "✔" if record.proceed else "■", record.reason, f"{record.work_s + record.import_s:.1f}")
+    Console().print(table)
+
+
+@app.command()
+def step(
+    name: Annotated[str, typer.Argument(help="ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch or decide.")],
+    recipe: RecipeName,
+    run_id: Annotated[str, typer.Option("--run", help="Run that the step belongs to.")],
+    param: Params = [],  # noqa: B006 - typer copies it
+    again: Annotated[bool, typer.Option("--again", help="Do it even where the record says that it was done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run one step of the ring; what Airflow's tasks call.
+
+    Example:
+
+        ftcore step train sentiment --run manual-1
+    """
+    from ftcore import pipeline
+    from ftcore.errors import FtcoreError
+
+    steps = [step for chain in pipeline.RING.values() for step in chain]
+    if name not in steps:
+        raise FtcoreError(f"no such step: {name}", hint=f"known: {', '.join(steps)}")
+    record = pipeline.run_step(name, _path(recipe), run_id, _params(param), again=again)
+    if as_json:
+        print(record.model_dump_json())
+    else:
+        print(record.reason)
+
+
+@app.command()
+def check(recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", help="Default: all in dags/recipes/.")] = []) -> None:  # noqa: B006
+    """Check recipes: every fault at once, and whether base model and suite are there.
+
+    Example:
+
+        ftcore check sentiment
+    """
+    from ftcore import base, recipe, settings
+    from ftcore.errors import FtcoreError, RecipeError
+
+    conf = settings.load()
+    worst = 0
+    for name in recipes or sorted(str(path) for path in conf.recipes.glob("*.yaml")):
+        try:
+            path = _path(name)
+            read = recipe.read(path)
+            if not (conf.expectations / f"{read.suite}.json").is_file():
+                raise RecipeError(read.name, [("validation.suite", f"there is no {read.suite}.json in {conf.expectations}")])
+            if not read.base.startswith("models:/"):
+                base.resolve(read.base, conf, path.parent)
+            print(f"✔ {read.name}: {path}")
+        except FtcoreError as error:
+            print(f"✘ {error}")
+            worst = max(worst, error.exit_code)
+    raise typer.Exit(worst)
+
+
+@app.command()
+def ls(room: Annotated[str, typer.Argument(help="sources, tasks, methods, exporters, gates, detectors or recipes.")] = "", as_json: AsJson = False) -> None:
+    """List the recipes and the kinds that a recipe can use, with an example of each.
+
+    Example:
+
+        ftcore ls gates
+    """
+    from ftcore import _find, settings
+    from ftcore.errors import FtcoreError
+
+    if room and room not in (*_find.ROOMS, "recipes"):
+        raise FtcoreError(f"no such room: {room}", hint=f"known: {', '.join(_find.ROOMS)}, recipes")
+    listed: dict[str, Any] = {}
+    if room in ("", "recipes"):
+        listed["recipes"] = {path.stem: str(path) for path in sorted(settings.load().recipes.glob("*.yaml"))}
+    for name in [room] if room in _find.ROOMS else [] if room else _find.ROOMS:
+        modules = {kind: _find.find(name, kind) for kind in _find.kinds(name)}
+        listed[name] = {k: {"what": (m.__doc__ or "").splitlines()[0], "example": m.EXAMPLE} for k, m in modules.items()}
+    if as_json:
+        print(json.dumps(listed, indent=2))
+        return
+    for name, entries in listed.items():
+        print(name)
+        for kind, entry in entries.items():
+            print(f"  {kind:<16} {entry['what'] if isinstance(entry, dict) else entry}")
+            if isinstance(entry, dict) and room:
+                print(f"  {'':<16} {json.dumps(entry['example'])}")
+
+
+@app.command()
+def new(
+    what: Annotated[str, typer.Argument(help="recipe, or a kind: source, task, method, exporter, gate, detector.")],
+    name: Annotated[str, typer.Argument(help="Lower case, digits and underscores.")],
+) -> None:
+    """Start a new recipe or a new kind from its template.
+
+    Examples:
+
+        ftcore new recipe support_tickets
+
+        ftcore new gate fairness
+    """
+    from ftcore import scaffold, settings
+
+    print(f"wrote {scaffold.create(what, name, settings.load())}")
+
+
+@app.command()
+def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None) -> None:
+    """Print the JSON Schema of a recipe, so that editors complete and check it.
+
+    Example:
+
+        ftcore schema -o .ftcore/recipe.schema.json
+    """
+    from ftcore.recipe import json_schema
+    from ftcore.store import write_json
+
+    if output:
+        write_json(output, json_schema())
+    else:
+        print(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def score(
+    recipe: RecipeName,
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with a column text; request_id and group if wanted.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the predictions as CSV, JSON Lines or Parquet.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a file with the champion and append the predictions to the prediction log.
+
+    Example:
+
+        ftcore score sentiment reviews.csv -o scored.csv
+    """
+    from ftcore.serving import scoring
+
+    read, shelf, conf = _open(recipe)
+    table = scoring.score(read, shelf, conf, file)
+    if output:
+        scoring.write(table, output)
+    summary = scoring.summary(table)
+    print(json.dumps(summary) if as_json else _sentence(summary))
+
+
+@app.command()
+def feedback(
+    recipe: RecipeName,
+    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the columns request_id and label.")],
+    as_json: AsJson = False,
+) -> None:
+    """Append true labels that came back, by request id; the next snapshot learns from them.
+
+    Example:
+
+        ftcore feedback sentiment labels.csv
+    """
+    from ftcore.serving import scoring
+
+    read, shelf, _ = _open(recipe)
+    counts = scoring.feedback(read, shelf, file)
+    print(json.dumps(counts) if as_json else _sentence(counts))
+
+
+@app.command()
+def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
+    """Print every decision about a recipe: trained or not, promoted or not, and why.
+
+    Example:
+
+        ftcore ledger sentiment
+    """
+    _, shelf, _ = _open(recipe)
+    lines = shelf.ledger()
+    if as_json:
+        print(json.dumps(lines, indent=2))
+        return
+    for line in lines:
+        print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
+
+
+def _path(recipe: str) -> Path:
+    from ftcore import settings
+    from ftcore.recipe import locate
+
+    return locate(recipe, settings.load().recipes)
+
+
+def _open(name: str) -> tuple[Recipe, Shelf, Settings]:
+    from ftcore import recipe, settings, store
+
+    conf = settings.load()
+    read = recipe.read(_path(name))
+    return read, store.shelf(conf, read.name), conf
+
+
+def _params(given: list[str]) -> dict[str, str]:
+    from ftcore.errors import FtcoreError
+
+    if bad := [text for text in given if "=" not in text]:
+        raise FtcoreError(f"--param takes KEY=VALUE, not {bad[0]!r}")
+    return dict(text.split("=", 1) for text in given)
+
+
+def _sentence(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
+
+
+def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> Record:
+    """Run a step in a process of its own, so that its memory is given back; its log goes to our stderr."""
+    import subprocess
+
+    from ftcore.records import Record
+
+    words = [word for key, value in params.items() for word in ("--param", f"{key}={value}")]
+    command = [sys.executable, "-m", "ftcore", "step", name, str(recipe), "--run", run_id, "--json", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode if done.returncode > 0 else 128 - done.returncode)
+    return Record.model_validate_json(done.stdout.splitlines()[-1])
+
