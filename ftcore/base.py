@@ -35,7 +35,9 @@ def resolve(base: str, settings: Settings, folder: Path) -> Path:
     else:
         return _hub(base)
     if not (found / "config.json").is_file():
-        raise MissingExtraError(f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors")
+        raise MissingExtraError(
+            f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors"
+        )
     return found
 
 
@@ -62,19 +64,27 @@ def _registered(reference: str, settings: Settings) -> Path:
 
 def _hub(base: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
 
     name, _, revision = base.partition("@")
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]  # never pickle, never code
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except RepositoryNotFoundError as error:
-        raise MissingExtraError(f"base model {base}: the hub has no such model, or it is private", hint="set HF_TOKEN") from error
+        raise MissingExtraError(
+            f"base model {base}: the hub has no such model, or it is private", hint="set HF_TOKEN"
+        ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         offline = os.environ.get("HF_HUB_OFFLINE")
         hint = "unset HF_HUB_OFFLINE" if offline else "check the network"
         raise MissingExtraError(
-            f"base model {base} is not in the local cache and the hub cannot be reached", hint=f"{hint}, or give a local folder"
+            f"base model {base} is not in the local cache and the hub cannot be reached",
+            hint=f"{hint}, or give a local folder",
         ) from error
     except (HfHubHTTPError, OSError) as error:
         raise TransientError(f"base model {base}: the hub does not answer: {error}") from error

@@ -29,7 +29,9 @@ app = typer.Typer(
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
-Params = Annotated[list[str], typer.Option("--param", "-p", metavar="KEY=VALUE", help="What is asked of this run, e.g. train=always.")]
+Params = Annotated[
+    list[str], typer.Option("--param", "-p", metavar="KEY=VALUE", help="What is asked of this run, e.g. train=always.")
+]
 
 
 def main() -> None:
@@ -61,7 +63,9 @@ def _quiet() -> None:
 def run(
     recipe: RecipeName,
     only: Annotated[str, typer.Option(help="Comma-separated: data, finetune, monitor.")] = "data,finetune",
-    run_id: Annotated[str, typer.Option("--run", help="Name of the run; give an interrupted run's name to go on with it.")] = "",
+    run_id: Annotated[
+        str, typer.Option("--run", help="Name of the run; give an interrupted run's name to go on with it.")
+    ] = "",
     param: Params = [],  # noqa: B006 - typer copies it
     as_json: AsJson = False,
 ) -> None:
@@ -81,7 +85,9 @@ def run(
 
     chains = tuple(part.strip() for part in only.split(",") if part.strip())
     if unknown := set(chains) - set(pipeline.RING):
-        raise FtcoreError(f"no such part of the ring: {', '.join(sorted(unknown))}", hint=f"known: {', '.join(pipeline.RING)}")
+        raise FtcoreError(
+            f"no such part of the ring: {', '.join(sorted(unknown))}", hint=f"known: {', '.join(pipeline.RING)}"
+        )
     run_id = run_id or f"cli-{now():%Y%m%d-%H%M%S}"
     print(f"run {run_id}", file=sys.stderr)
     records = pipeline.run(_path(recipe), run_id, chains, _params(param), launch=_launch)
@@ -93,13 +99,20 @@ def run(
 
     table = Table("step", "", "result", "seconds", box=None, pad_edge=False)
     for record in records:
-        table.add_row(record.step, "✔" if record.proceed else "■", record.reason, f"{record.work_s + record.import_s:.1f}")
+        table.add_row(
+            record.step, "✔" if record.proceed else "■", record.reason, f"{record.work_s + record.import_s:.1f}"
+        )
     Console().print(table)
 
 
 @app.command()
 def step(
-    name: Annotated[str, typer.Argument(help="ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch or decide.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch or decide."
+        ),
+    ],
     recipe: RecipeName,
     run_id: Annotated[str, typer.Option("--run", help="Run that the step belongs to.")],
     param: Params = [],  # noqa: B006 - typer copies it
@@ -126,7 +139,9 @@ def step(
 
 
 @app.command()
-def check(recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", help="Default: all in dags/recipes/.")] = []) -> None:  # noqa: B006
+def check(
+    recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", help="Default: all in dags/recipes/.")] = [],
+) -> None:  # noqa: B006
     """Check recipes: every fault at once, and whether base model and suite are there.
 
     Example:
@@ -143,7 +158,9 @@ def check(recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", he
             path = _path(name)
             read = recipe.read(path)
             if not (conf.expectations / f"{read.suite}.json").is_file():
-                raise RecipeError(read.name, [("validation.suite", f"there is no {read.suite}.json in {conf.expectations}")])
+                raise RecipeError(
+                    read.name, [("validation.suite", f"there is no {read.suite}.json in {conf.expectations}")]
+                )
             if not read.base.startswith("models:/"):
                 base.resolve(read.base, conf, path.parent)
             print(f"✔ {read.name}: {path}")
@@ -154,7 +171,10 @@ def check(recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", he
 
 
 @app.command()
-def ls(room: Annotated[str, typer.Argument(help="sources, tasks, methods, exporters, gates, detectors or recipes.")] = "", as_json: AsJson = False) -> None:
+def ls(
+    room: Annotated[str, typer.Argument(help="sources, tasks, methods, exporters, gates, detectors or recipes.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """List the recipes and the kinds that a recipe can use, with an example of each.
 
     Example:
@@ -171,7 +191,9 @@ def ls(room: Annotated[str, typer.Argument(help="sources, tasks, methods, export
         listed["recipes"] = {path.stem: str(path) for path in sorted(settings.load().recipes.glob("*.yaml"))}
     for name in [room] if room in _find.ROOMS else [] if room else _find.ROOMS:
         modules = {kind: _find.find(name, kind) for kind in _find.kinds(name)}
-        listed[name] = {k: {"what": (m.__doc__ or "").splitlines()[0], "example": m.EXAMPLE} for k, m in modules.items()}
+        listed[name] = {
+            k: {"what": (m.__doc__ or "").splitlines()[0], "example": m.EXAMPLE} for k, m in modules.items()
+        }
     if as_json:
         print(json.dumps(listed, indent=2))
         return
@@ -221,8 +243,12 @@ def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="W
 @app.command()
 def score(
     recipe: RecipeName,
-    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with a column text; request_id and group if wanted.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the predictions as CSV, JSON Lines or Parquet.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="CSV, JSON Lines or Parquet with a column text; request_id and group if wanted.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the predictions as CSV, JSON Lines or Parquet.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a file with the champion and append the predictions to the prediction log.
@@ -316,4 +342,3 @@ def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> 
     if done.returncode:
         raise SystemExit(done.returncode if done.returncode > 0 else 128 - done.returncode)
     return Record.model_validate_json(done.stdout.splitlines()[-1])
-

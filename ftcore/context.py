@@ -69,7 +69,9 @@ class Context:
         record = self.shelf.record(self.run_id, step)
         if record is None:
             command = f"ftcore step {step} {self.recipe.name} --run {self.run_id}"
-            raise FtcoreError(f"{self.step} needs the record of {step} in run {self.run_id}", hint=f"run it first: {command}")
+            raise FtcoreError(
+                f"{self.step} needs the record of {step} in run {self.run_id}", hint=f"run it first: {command}"
+            )
         return record
 
     def written(self, path: UPath) -> str:

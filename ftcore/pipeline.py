@@ -20,7 +20,13 @@ RING: dict[str, tuple[str, ...]] = {
 }
 """The three DAGs and their steps, in order. ``approve`` stands between gate and promote in Airflow only: it is a person."""
 
-EXTRAS = {"great_expectations": "train", "evidently": "train", "peft": "train", "torch": "train", "transformers": "train"}
+EXTRAS = {
+    "great_expectations": "train",
+    "evidently": "train",
+    "peft": "train",
+    "torch": "train",
+    "transformers": "train",
+}
 EXTRAS |= {"onnx": "train", "onnxruntime": "serve", "airflow": "airflow"}
 
 
@@ -139,5 +145,3 @@ def _import(needs: tuple[str, ...]) -> None:
         except ModuleNotFoundError as error:
             extra = EXTRAS.get(name.split(".")[0], "train")
             raise MissingExtraError(f"{name} is not installed", hint=f"pip install 'ftcore[{extra}]'") from error
-
-

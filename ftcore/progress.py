@@ -30,7 +30,13 @@ def _bar(what: str, total: int) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total, note="")
         yield lambda count=1, note=None: bar.update(task, advance=count, **({} if note is None else {"note": note}))
@@ -49,6 +55,8 @@ def _lines(what: str, total: int) -> Iterator[Callable[..., None]]:
         if moment - said >= EVERY_S:
             said = moment
             left_s = (moment - started) / max(done, 1) * (total - done)
-            log.info("%s %s/%s, %.0f s left%s", what, f"{done:,}", f"{total:,}", left_s, f"  {latest}" if latest else "")
+            log.info(
+                "%s %s/%s, %.0f s left%s", what, f"{done:,}", f"{total:,}", left_s, f"  {latest}" if latest else ""
+            )
 
     yield advance

@@ -26,9 +26,23 @@ class Part(Protocol):
         """File name of the kind in its room."""
         ...
 
+    def model_dump(self, *, mode: str) -> dict[str, Any]:
+        """Every field as a plain value."""
+        ...
+
+
+class Labelled(Part, Protocol):
+    """Configuration of a task with a fixed set of labels."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names, in the order of the model's outputs."""
+        ...
+
 
 if TYPE_CHECKING:
-    Source = Task = Method = Exporter = Gate = Detector = Part
+    Source, Method, Exporter, Gate, Detector = Part, Part, Part, Part, Part
+    Task = Labelled
 else:
     Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)
 
@@ -116,8 +130,8 @@ class Watch(Config):
 
     detectors: tuple[Detector, ...] = ()
     """Each measures one kind of drift."""
-    min_rows: Annotated[int, Field(ge=1)] = 200
-    """Fewest predictions in a window before anything is said about drift."""
+    min_rows: Annotated[int, Field(ge=30)] = 200
+    """Fewest predictions in a window before anything is said about drift; detectors need 30 to say anything."""
     alarms: Annotated[int, Field(ge=1)] = 1
     """Detectors that must raise an alarm before drift is confirmed."""
     min_feedback: Annotated[int, Field(ge=0)] = 100
@@ -203,7 +217,9 @@ def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands here twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands here twice", key_node.start_mark
+            )
         seen.add(key)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
@@ -240,7 +256,9 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(origin, list(_faults(error)), hint="ftcore schema prints every key with its meaning") from error
+        raise RecipeError(
+            origin, list(_faults(error)), hint="ftcore schema prints every key with its meaning"
+        ) from error
 
 
 def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:
@@ -250,8 +268,12 @@ def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:
 
 
 def _faults(error: ValidationError) -> Iterator[tuple[str, str]]:
-    for fault in error.errors(include_url=False):
-        yield _yaml_path(fault["loc"]), _message(fault)
+    faults = [(_yaml_path(fault["loc"]), _message(fault)) for fault in error.errors(include_url=False)]
+    for path, message in faults:
+        # A list whose entries are all faulty is also "too short": one of the two is enough.
+        nested = any(other.startswith(f"{path}[") for other, _ in faults)
+        if not (nested and message.startswith("Tuple should have at least")):
+            yield path, message
 
 
 def _yaml_path(location: tuple[int | str, ...]) -> str:
@@ -273,6 +295,8 @@ def _message(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a 
         return "unknown key"
     if fault["type"] == "missing":
         return "is required"
+    if fault["type"] == "literal_error" and fault["loc"][-1] == "kind":
+        return f"unknown kind '{fault['input']}'; known: {fault['ctx']['expected'].replace(chr(39), '')}"
     if fault["type"] == "union_tag_not_found":
         return "needs a kind"
     if fault["type"] == "union_tag_invalid":
@@ -299,5 +323,3 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema of a recipe, so that editors complete it."""
     schema = Recipe.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "ftcore recipe", **schema}
-
-

@@ -8,8 +8,9 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-"""The checkout that this package runs from; the demo's recipes and suites lie there."""
+_ABOVE = Path(__file__).resolve().parent.parent
+REPOSITORY = _ABOVE if (_ABOVE / "dags" / "data.py").is_file() else Path.cwd()
+"""The checkout that this package runs from; where it was installed without one, the current folder."""
 
 
 class Settings(BaseSettings):
@@ -23,6 +24,8 @@ class Settings(BaseSettings):
     """Root of the store: a folder or an fsspec URL such as ``s3://bucket/prefix``; empty means ``HOME/store``."""
     tracking_uri: str = ""
     """MLflow server, or ``sqlite:///…``; empty means a SQLite file under ``HOME/mlflow``."""
+    artifacts: str = ""
+    """Root of MLflow's artefacts, such as ``s3://bucket/mlflow``; empty leaves it to the server, or means ``HOME/mlflow/artifacts``."""
     recipes: Path = REPOSITORY / "dags" / "recipes"
     """Folder of the recipes, so that a command may name one by its name alone."""
     expectations: Path = REPOSITORY / "expectations"

@@ -30,7 +30,9 @@ def schema(*, split: bool = False) -> pa.Schema:
     """Arrow schema of rows: ``row_id, text, label, source, group, observed_at`` and, once drawn, ``split``."""
     import pyarrow as pa
 
-    fields = [pa.field(name, pa.string()) for name in COLUMNS[:-1]] + [pa.field("observed_at", pa.timestamp("ms", "UTC"))]
+    fields = [pa.field(name, pa.string()) for name in COLUMNS[:-1]] + [
+        pa.field("observed_at", pa.timestamp("ms", "UTC"))
+    ]
     return pa.schema([*fields, pa.field("split", pa.string())] if split else fields)
 
 
@@ -127,6 +129,8 @@ def read(shelf: Shelf, identity: str, splits: Iterable[str] = SPLITS) -> pa.Tabl
     for split in splits:
         path = folder(shelf, identity) / f"{split}.parquet"
         if hash_file(path) != files[path.name]:
-            raise DataRejectedError(f"snapshot {identity} of {shelf.name} was changed: {path.name} does not match its hash")
+            raise DataRejectedError(
+                f"snapshot {identity} of {shelf.name} was changed: {path.name} does not match its hash"
+            )
         tables.append(read_table(path))
     return pa.concat_tables(tables)

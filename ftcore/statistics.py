@@ -35,7 +35,9 @@ class Estimate(BaseModel):
     """Rows it was measured on."""
 
 
-def estimate(metrics: Metrics, truth: np.ndarray, predicted: np.ndarray, resamples: int, seed: int) -> dict[str, Estimate]:
+def estimate(
+    metrics: Metrics, truth: np.ndarray, predicted: np.ndarray, resamples: int, seed: int
+) -> dict[str, Estimate]:
     """Every metric with its 95 % interval; NaN ends where there are no rows.
 
     Args:
@@ -88,7 +90,9 @@ def _resample(columns: tuple[np.ndarray, ...], resamples: int, seed: int) -> tup
 
     kinds, counts = np.unique(np.stack(columns), axis=1, return_counts=True)
     rows = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(rows, counts / max(rows, 1), size=resamples) if rows else counts[None]
+    drawn = (
+        np.random.default_rng(seed).multinomial(rows, counts / max(rows, 1), size=resamples) if rows else counts[None]
+    )
     return kinds, counts, drawn
 
 

@@ -53,11 +53,18 @@ def _speaking_plainly(uri: str) -> Iterator[None]:
     try:
         yield
     except (AwayError, Timeout, ConnectionError) as error:
-        raise TransientError(f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI") from error
+        raise TransientError(
+            f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI"
+        ) from error
     except MlflowException as error:
-        lost = error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"} or "Max retries exceeded" in str(error)
+        lost = error.error_code in {
+            "TEMPORARILY_UNAVAILABLE",
+            "REQUEST_LIMIT_EXCEEDED",
+        } or "Max retries exceeded" in str(error)
         if lost:
-            raise TransientError(f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI") from error
+            raise TransientError(
+                f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI"
+            ) from error
         raise FtcoreError(f"MLflow at {uri}: {error}") from error
 
 
@@ -96,7 +103,14 @@ class Tracking:
             run = self.client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
             return str(run.info.run_id)
 
-    def log(self, run: str, *, params: Mapping[str, object] | None = None, metrics: Mapping[str, float] | None = None, step: int = 0) -> None:
+    def log(
+        self,
+        run: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        step: int = 0,
+    ) -> None:
         """Log parameters and metrics; a number that is not finite is left out."""
         from math import isfinite
 
@@ -202,7 +216,10 @@ class Tracking:
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder, _speaking_plainly(self.settings.mlflow_uri):
+        with (
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder,
+            _speaking_plainly(self.settings.mlflow_uri),
+        ):
             if not any(self.client.list_artifacts(version.run, artefact)):
                 raise FtcoreError(f"version {version.number} of {self.name} has no artefact {artefact!r}")
             got = self.client.download_artifacts(version.run, artefact, folder)
@@ -219,10 +236,17 @@ class Tracking:
         if found:
             return str(found.experiment_id)
         try:
-            where = None if self.settings.tracking_uri else (self.settings.home.resolve() / "mlflow" / "artifacts").as_uri()
-            return str(self.client.create_experiment(self.name, artifact_location=where))
+            return str(self.client.create_experiment(self.name, artifact_location=self._artifact_location()))
         except MlflowException:  # made by another process in the meantime
             return str(self.client.get_experiment_by_name(self.name).experiment_id)
+
+    def _artifact_location(self) -> str | None:
+        """Where the experiment's artefacts go; None lets the server choose."""
+        if self.settings.artifacts:
+            return f"{self.settings.artifacts.rstrip('/')}/{self.name}"
+        if self.settings.tracking_uri:
+            return None
+        return (self.settings.home.resolve() / "mlflow" / "artifacts" / self.name).as_uri()
 
 
 def _version(found: ModelVersion) -> Version:

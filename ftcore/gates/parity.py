@@ -47,5 +47,10 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         f"{config.max_difference:g} is allowed"
     )
     return Rule(
-        gate=config.kind, passed=passed, reason=reason, measured=abs(differences[worst]), bound=config.max_difference, rows=rows
+        gate=config.kind,
+        passed=passed,
+        reason=reason,
+        measured=abs(differences[worst]),
+        bound=config.max_difference,
+        rows=rows,
     )

@@ -40,10 +40,19 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     if count < config.min_rows:
         reason = f"undecided: {count} rows are too few to judge {config.metric}, it takes {config.min_rows}"
         return Rule(gate=config.kind, passed=None, reason=reason, bound=config.minimum, rows=count)
-    found = estimate(evidence.metrics, evidence.truth[rows], served[rows], evidence.resamples, evidence.seed)[config.metric]
+    found = estimate(evidence.metrics, evidence.truth[rows], served[rows], evidence.resamples, evidence.seed)[
+        config.metric
+    ]
     passed = (found.low if config.certain else found.value) >= config.minimum
     word = "reaches" if passed else "does not reach"
     reason = f"{config.metric} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] on {count:,} rows {word} {config.minimum:g}"
     return Rule(
-        gate=config.kind, passed=passed, reason=reason, measured=found.value, bound=config.minimum, low=found.low, high=found.high, rows=count
+        gate=config.kind,
+        passed=passed,
+        reason=reason,
+        measured=found.value,
+        bound=config.minimum,
+        low=found.low,
+        high=found.high,
+        rows=count,
     )

@@ -41,7 +41,11 @@ def apply(config: Config, model: nn.Module) -> nn.Module:
     return get_peft_model(
         model,  # type: ignore[arg-type]
         LoraConfig(
-            task_type=TaskType.SEQ_CLS, r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=targets
+            task_type=TaskType.SEQ_CLS,
+            r=config.rank,
+            lora_alpha=config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=targets,
         ),
     )
 

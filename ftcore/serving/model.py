@@ -69,10 +69,14 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
     if not card or card["task"]["kind"] != recipe.task.kind:
         raise ExportError(f"version {version.number} of {tracking.name} was not made for the task {recipe.task.kind}")
     threads = tracking.settings.threads or os.cpu_count() or 1
-    return Model(version.number, flavour, tuple(card["task"]["labels"]), _predictor(recipe, folder, card, flavour, threads))
+    return Model(
+        version.number, flavour, tuple(card["task"]["labels"]), _predictor(recipe, folder, card, flavour, threads)
+    )
 
 
-def _predictor(recipe: Recipe, folder: Path, card: dict[str, object], flavour: str, threads: int) -> Callable[[Sequence[str]], np.ndarray]:
+def _predictor(
+    recipe: Recipe, folder: Path, card: dict[str, object], flavour: str, threads: int
+) -> Callable[[Sequence[str]], np.ndarray]:
     task = find("tasks", recipe.task.kind)
     limit = card["max_length_tokens"]
     if flavour == TORCH:
@@ -83,4 +87,3 @@ def _predictor(recipe: Recipe, folder: Path, card: dict[str, object], flavour: s
     kind = next(c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c))
     logits = find("exporters", kind).load(folder, limit, threads)
     return lambda texts: task.probabilities(logits(texts))
-

@@ -30,7 +30,12 @@ def log_schema() -> pa.Schema:
     """Arrow schema of the prediction log."""
     import pyarrow as pa
 
-    kinds = {"at": pa.timestamp("ms", "UTC"), "score": pa.float32(), "model_version": pa.int32(), "latency_ms": pa.float32()}
+    kinds = {
+        "at": pa.timestamp("ms", "UTC"),
+        "score": pa.float32(),
+        "model_version": pa.int32(),
+        "latency_ms": pa.float32(),
+    }
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in LOG])
 
 
@@ -103,10 +108,15 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
 
     table = find("sources", "files").read_any(file)
     _columns(file, table, ("request_id", "label"))
-    rows = [{"request_id": str(r["request_id"]), "label": r["label"]} for r in table.select(["request_id", "label"]).to_pylist()]
+    rows = [
+        {"request_id": str(r["request_id"]), "label": r["label"]}
+        for r in table.select(["request_id", "label"]).to_pylist()
+    ]
     if bad := sorted({str(row["label"]) for row in rows} - set(recipe.task.labels)):
         known = ", ".join(recipe.task.labels)
-        raise DataRejectedError(f"{file} has labels that {recipe.name} does not know", bad, hint=f"its labels are {known}")
+        raise DataRejectedError(
+            f"{file} has labels that {recipe.name} does not know", bad, hint=f"its labels are {known}"
+        )
     predictions = shelf.read_log("predictions")
     scored = set(predictions["request_id"].to_pylist()) if predictions is not None else set()
     known_rows = [row for row in rows if row["request_id"] in scored]
@@ -114,7 +124,9 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
         at = now()
         schema = pa.schema([("request_id", pa.string()), ("label", pa.string()), ("at", pa.timestamp("ms", "UTC"))])
         batch = sha256("\x00".join(f"{row['request_id']}\x00{row['label']}" for row in known_rows))[:16]
-        _append_once(shelf, "feedback", pa.Table.from_pylist([{**row, "at": at} for row in known_rows], schema=schema), batch, at)
+        _append_once(
+            shelf, "feedback", pa.Table.from_pylist([{**row, "at": at} for row in known_rows], schema=schema), batch, at
+        )
     return {"added": len(known_rows), "unknown_request": len(rows) - len(known_rows)}
 
 
@@ -155,7 +167,9 @@ def _requests(file: Path) -> list[dict[str, Any]]:
         raise DataRejectedError(f"{file} has no row")
     given = "request_id" in table.column_names
     rows = []
-    for number, row in enumerate(table.select([n for n in ("request_id", "text", "group") if n in table.column_names]).to_pylist()):
+    for number, row in enumerate(
+        table.select([n for n in ("request_id", "text", "group") if n in table.column_names]).to_pylist()
+    ):
         text = "" if row["text"] is None else str(row["text"])
         identity = str(row["request_id"]) if given else sha256(f"{file.name}\x00{number}\x00{text}")[:20]
         group = row.get("group")

@@ -79,7 +79,9 @@ def read_any(path: Path) -> pa.Table:
         if path.suffix == ".jsonl":
             return json.read_json(source, read_options=json.ReadOptions(block_size=max(1 << 20, len(data) + 1)))
         header = csv.open_csv(pa.BufferReader(data), parse_options=_csv_format()).schema.names
-        types = csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""])
+        types = csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
+        )
         return csv.read_csv(source, parse_options=_csv_format(), convert_options=types)
     except (pa.ArrowException, OSError) as error:
         raise DataRejectedError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
@@ -96,7 +98,9 @@ def _matching(pattern: str, folder: Path) -> list[Path]:
     start, rest = (Path(path.anchor), str(path.relative_to(path.anchor))) if path.is_absolute() else (folder, str(path))
     found = sorted(match for match in start.glob(rest) if match.is_file())
     if not found:
-        raise MissingExtraError(f"no file matches {pattern!r} in {start}", hint="mount it, or mend the path in the recipe")
+        raise MissingExtraError(
+            f"no file matches {pattern!r} in {start}", hint="mount it, or mend the path in the recipe"
+        )
     return found
 
 
@@ -143,4 +147,6 @@ def _times(path: Path, table: pa.Table, column: str | None) -> pa.Array:
     try:
         return table[column].combine_chunks().cast(kind)
     except pa.ArrowInvalid as error:
-        raise DataRejectedError(f"{path}: column {column!r} holds something that is no ISO 8601 time: {error}") from error
+        raise DataRejectedError(
+            f"{path}: column {column!r} holds something that is no ISO 8601 time: {error}"
+        ) from error

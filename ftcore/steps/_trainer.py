@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 class Encoded:
     """Tokenised rows: ``input_ids`` and ``attention_mask`` of their own length, and the label's number."""
 
-    def __init__(self, rows: pa.Table, labels: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    def __init__(
+        self, rows: pa.Table, labels: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, max_length: int
+    ) -> None:
         """Tokenise all rows at once; ``truncated`` counts those that were cut."""
         texts = rows["text"].to_pylist()
         lengths = tokenizer(texts, return_length=True, return_attention_mask=False)["length"]
@@ -64,7 +66,9 @@ class Reporter(TrainerCallback):
         self.started = 0.0
         self.first_step = 0
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Start the clock; a resumed run starts at its checkpoint's step."""
         self.started, self.first_step = time.monotonic(), state.global_step
         self.advance = self.shown.enter_context(progress("training", state.max_steps))
@@ -75,7 +79,12 @@ class Reporter(TrainerCallback):
         self.advance(1)
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: object
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: object,
     ) -> None:
         """Track the numbers, with the speed so far, and put the loss beside the bar."""
         numbers = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}

@@ -14,7 +14,13 @@ def run(context: Context) -> Outcome:
     retrain, reason = _decide(context, watched["alarms"], watched["snapshot"])
     decision = "retrain" if retrain else "wait"
     line = context.shelf.add_to_ledger(
-        "decide", context.run_id, decision, reason, until=watched["until"], alarms=watched["alarms"], champion=watched["champion"]
+        "decide",
+        context.run_id,
+        decision,
+        reason,
+        until=watched["until"],
+        alarms=watched["alarms"],
+        champion=watched["champion"],
     )
     retrain = line["decision"] == "retrain"
     return Outcome(
@@ -33,7 +39,10 @@ def _decide(context: Context, alarms: int, champions: str) -> tuple[bool, str]:
         return False, f"drift is confirmed, and run {asked} has asked for retraining already"
     new = _unlearnt(context, champions)
     if new < limits.min_feedback:
-        return False, f"drift is confirmed, but only {new:,} labelled rows have come back; it takes {limits.min_feedback:,} to learn from"
+        return (
+            False,
+            f"drift is confirmed, but only {new:,} labelled rows have come back; it takes {limits.min_feedback:,} to learn from",
+        )
     return True, f"drift is confirmed by {alarms} alarms, and {new:,} labelled rows can be learnt from"
 
 

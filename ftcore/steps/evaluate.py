@@ -83,7 +83,12 @@ def _rows(context: Context, identity: str) -> pa.Table:
 
 
 def _predict(
-    context: Context, tracking: Tracking, version: Version, rows: pa.Table, known: dict[str, dict[str, list[float]]], latency: dict[str, Any]
+    context: Context,
+    tracking: Tracking,
+    version: Version,
+    rows: pa.Table,
+    known: dict[str, dict[str, list[float]]],
+    latency: dict[str, Any],
 ) -> dict[str, np.ndarray]:
     """Probabilities ``[rows, labels]`` by flavour; a prediction that is ``known`` by row id is not made again."""
     import numpy as np
@@ -102,7 +107,9 @@ def _predict(
             clock = time.perf_counter()
             made[missing] = model.probabilities([texts[number] for number in missing])
             seconds = time.perf_counter() - clock
-            log.info("version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), len(missing) / seconds)
+            log.info(
+                "version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), len(missing) / seconds
+            )
             if not have:
                 latency[flavour] = {**_latency(model, texts), "rows_per_s": round(len(missing) / seconds, 1)}
         result[flavour] = made
@@ -136,14 +143,20 @@ def _metrics(context: Context, rows: pa.Table, columns: dict[tuple[str, str], np
         predicted = probabilities.argmax(-1)
         for part, chosen in parts.items():
             estimates = estimate(
-                partial(task.metrics, recipe.task), truth[chosen], predicted[chosen], recipe.evaluate.resamples, recipe.train.seed
+                partial(task.metrics, recipe.task),
+                truth[chosen],
+                predicted[chosen],
+                recipe.evaluate.resamples,
+                recipe.train.seed,
             )
             of_flavour = found.setdefault(role, {}).setdefault(flavour, {})
             of_flavour[part] = {name: e.model_dump() for name, e in estimates.items()}
     return found
 
 
-def _write(context: Context, rows: pa.Table, columns: dict[tuple[str, str], np.ndarray], figures: dict[str, Any]) -> Any:  # noqa: ANN401
+def _write(
+    context: Context, rows: pa.Table, columns: dict[tuple[str, str], np.ndarray], figures: dict[str, Any]
+) -> Any:  # noqa: ANN401
     path = context.folder / "predictions.parquet"
     write_table(path, _table(rows, {f"{role}.{flavour}": p for (role, flavour), p in columns.items()}))
     write_json(context.folder / "evaluation.json", figures)
@@ -151,7 +164,12 @@ def _write(context: Context, rows: pa.Table, columns: dict[tuple[str, str], np.n
 
 
 def _log(
-    context: Context, tracking: Tracking, candidate: Version, rows: pa.Table, columns: dict[tuple[str, str], np.ndarray], figures: dict[str, Any]
+    context: Context,
+    tracking: Tracking,
+    candidate: Version,
+    rows: pa.Table,
+    columns: dict[tuple[str, str], np.ndarray],
+    figures: dict[str, Any],
 ) -> None:
     """Log the candidate's own predictions and figures to its run."""
     folder = context.scratch / "evaluation"

@@ -24,7 +24,9 @@ def run(context: Context) -> Outcome:
     tracking = Tracking(context.settings, context.recipe.name)
     version = tracking.version(context.earlier("train").figures["version"])
     source = tracking.fetch(version, "model")
-    model = AutoModelForSequenceClassification.from_pretrained(source, use_safetensors=True, trust_remote_code=False).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        source, use_safetensors=True, trust_remote_code=False
+    ).eval()
     tokenizer = AutoTokenizer.from_pretrained(source)
     made = context.scratch / "made"
     shutil.rmtree(made, ignore_errors=True)

@@ -37,7 +37,9 @@ def run(context: Context) -> Outcome:
     word = "passed" if verdict.passed else "failed"
     tracking.tag(tracking.version(verdict.candidate), {"verdict": word, "verdict.reason": verdict.reason[:5000]})
     figures = verdict.to_json()
-    context.shelf.add_to_ledger("gate", context.run_id, word, verdict.reason, candidate=verdict.candidate, champion=verdict.champion)
+    context.shelf.add_to_ledger(
+        "gate", context.run_id, word, verdict.reason, candidate=verdict.candidate, champion=verdict.champion
+    )
     return Outcome(
         reason=f"{word}: {verdict.reason}",
         proceed=verdict.passed,

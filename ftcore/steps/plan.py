@@ -20,7 +20,9 @@ def run(context: Context) -> Outcome:
     """
     identity = context.params.get("snapshot") or snapshot.current(context.shelf)
     if not identity:
-        raise FtcoreError(f"{context.recipe.name} has no snapshot yet", hint=f"ftcore run {context.recipe.name} --only data")
+        raise FtcoreError(
+            f"{context.recipe.name} has no snapshot yet", hint=f"ftcore run {context.recipe.name} --only data"
+        )
     manifest = snapshot.manifest(context.shelf, identity)
     champion = Tracking(context.settings, context.recipe.name).alias(CHAMPION)
     train, reason, figures = _decide(context, identity, champion)

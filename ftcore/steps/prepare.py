@@ -66,7 +66,9 @@ def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, di
             bad += [{**row, "reason": "the same text has different labels"} for row in same]
             continue
         # The row seen first keeps its identity and so its side of the split; only its label is corrected.
-        kept.append(same[0] | {"label": same[-1]["label"], "split": snapshot.side(same[0]["group"], same[0]["text"], shares)})
+        kept.append(
+            same[0] | {"label": same[-1]["label"], "split": snapshot.side(same[0]["group"], same[0]["text"], shares)}
+        )
     quarantine = snapshot.schema().append(pa.field("reason", pa.string()))
     counts = {"duplicates": rows.num_rows - len(kept) - len(bad), "contradictions": len(bad)}
     return (

@@ -19,7 +19,11 @@ def run(context: Context) -> Outcome:
     tracking = Tracking(context.settings, context.recipe.name)
     candidate, champion = tracking.version(verdict["candidate"]), tracking.alias(CHAMPION)
     if not verdict["passed"]:
-        return Outcome(reason=f"version {candidate.number} did not pass the gate", proceed=False, figures={"version": candidate.number})
+        return Outcome(
+            reason=f"version {candidate.number} did not pass the gate",
+            proceed=False,
+            figures={"version": candidate.number},
+        )
     holder = champion.number if champion else None
     if holder not in (candidate.number, verdict["champion"]):
         reason = f"version {holder} became champion after version {candidate.number} was judged; judge it again"
@@ -34,9 +38,17 @@ def run(context: Context) -> Outcome:
     tags = {"promoted_at": candidate.tags.get("ftcore.promoted_at") or now().isoformat(), "approved_by": by}
     tracking.tag(candidate, tags | ({"approved_at": approval["approved_at"]} if "approved_at" in approval else {}))
     tracking.set_alias(CHAMPION, candidate)
-    reason = f"version {candidate.number} is champion" + (f", after version {verdict['champion']}" if verdict["champion"] else "")
+    reason = f"version {candidate.number} is champion" + (
+        f", after version {verdict['champion']}" if verdict["champion"] else ""
+    )
     context.shelf.add_to_ledger(
-        "promote", context.run_id, "promoted", reason, version=candidate.number, previous=verdict["champion"], approved_by=by
+        "promote",
+        context.run_id,
+        "promoted",
+        reason,
+        version=candidate.number,
+        previous=verdict["champion"],
+        approved_by=by,
     )
     return Outcome(
         reason=reason,

@@ -108,5 +108,7 @@ def _enough(rows: dict[str, pa.Table], labels: tuple[str, ...]) -> None:
 def _flat(value: object, path: str = "") -> dict[str, object]:
     """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters."""
     if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else str(key)).items()}
+        return {
+            k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else str(key)).items()
+        }
     return {path: value}

@@ -28,7 +28,7 @@ def run(context: Context) -> Outcome:
     rows_path = context.shelf.root / draft.paths["rows"]
     rows, quarantine = read_table(rows_path), read_table(context.shelf.root / draft.paths["quarantine"])
     result, page = _check(context, rows)
-    rows, quarantine = _set_aside(rows, quarantine, result.row_failures)
+    rows, quarantine = _set_aside(rows, quarantine, result.failures)
     write_table(context.folder / "quarantine.parquet", quarantine)
     reasons = _count(quarantine)
     _reject(context, rows, quarantine, result, page)
@@ -59,7 +59,6 @@ def _check(context: Context, rows: pa.Table) -> tuple[SuiteResult, str]:
     shortest, longest = recipe.validation.text_length
     parameters = {
         "labels": list(recipe.task.labels),
-        "splits": list(snapshot.SPLITS),
         "min_length": shortest,
         "max_length": longest,
         "min_rows": recipe.validation.min_rows,
@@ -75,16 +74,15 @@ def _check(context: Context, rows: pa.Table) -> tuple[SuiteResult, str]:
     return result, context.written(docs / result.page.relative_to(local).as_posix())
 
 
-def _set_aside(rows: pa.Table, quarantine: pa.Table, failures: dict[str, list[str]]) -> tuple[pa.Table, pa.Table]:
-    """Move the rows that broke a row-level expectation into the quarantine, each with its reasons."""
+def _set_aside(rows: pa.Table, quarantine: pa.Table, failures: dict[int, list[str]]) -> tuple[pa.Table, pa.Table]:
+    """Move the rows at the positions in ``failures`` into the quarantine, each with its reasons."""
     import pyarrow as pa
 
-    ids = rows["row_id"].to_pylist()
-    bad = pa.array([identity in failures for identity in ids])
-    moved = rows.filter(bad).drop_columns(["split"])
-    reasons = ["; ".join(failures[identity]) for identity in moved["row_id"].to_pylist()]
-    moved = moved.append_column("reason", pa.array(reasons, pa.string()))
-    return rows.filter(pa.array([identity not in failures for identity in ids])), pa.concat_tables([quarantine, moved])
+    positions = sorted(failures)
+    reasons = pa.array(["; ".join(failures[position]) for position in positions], pa.string())
+    moved = rows.take(pa.array(positions, pa.int64())).drop_columns(["split"]).append_column("reason", reasons)
+    kept = rows.filter(pa.array([position not in failures for position in range(rows.num_rows)], pa.bool_()))
+    return kept, pa.concat_tables([quarantine, moved])
 
 
 def _reject(context: Context, rows: pa.Table, quarantine: pa.Table, result: SuiteResult, page: str) -> None:
@@ -94,12 +92,16 @@ def _reject(context: Context, rows: pa.Table, quarantine: pa.Table, result: Suit
     share = quarantine.num_rows / total if total else 1.0
     if share > limits.max_quarantined:
         words = ", ".join(f"{count:,} × {reason}" for reason, count in _count(quarantine).items())
-        failures.append(f"{share:.1%} of {total:,} rows would be quarantined, {limits.max_quarantined:.1%} are allowed: {words}")
+        failures.append(
+            f"{share:.1%} of {total:,} rows would be quarantined, {limits.max_quarantined:.1%} are allowed: {words}"
+        )
     if rows.num_rows < limits.min_rows:
         failures.append(f"{rows.num_rows:,} rows are left, at least {limits.min_rows:,} are needed")
     if failures:
         report = str(context.shelf.root / page)
-        raise DataRejectedError(f"the data of {context.recipe.name} is rejected", failures, report, hint="nothing was published")
+        raise DataRejectedError(
+            f"the data of {context.recipe.name} is rejected", failures, report, hint="nothing was published"
+        )
     for warning in result.warnings:
         log.warning("%s", warning)
 

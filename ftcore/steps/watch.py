@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger
@@ -50,7 +51,9 @@ def run(context: Context) -> Outcome:
         "alarms": len(alarms),
         "performance": _performance(context, window),
     }
-    words = "; ".join(f"{finding['name']} {finding['score']:.3f} (alarm above {finding['threshold']:.3f})" for finding in findings)
+    words = "; ".join(
+        f"{finding['name']} {finding['score']:.3f} (alarm above {finding['threshold']:.3f})" for finding in findings
+    )
     return Outcome(
         reason=f"{len(alarms)} of {len(findings)} detectors raise an alarm on {rows:,} predictions: {words}",
         figures=figures,
@@ -83,7 +86,7 @@ def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> lis
     found = compare(reference, current, context.recipe.watch.detectors, folder=folder, seed=context.recipe.train.seed)
     upload(folder, context.folder)
     shutil.rmtree(context.scratch)
-    return [finding.model_dump(mode="json") for finding in found]
+    return [asdict(finding) for finding in found]
 
 
 def _performance(context: Context, window: pa.Table) -> dict[str, Any] | None:
@@ -95,4 +98,3 @@ def _performance(context: Context, window: pa.Table) -> dict[str, Any] | None:
     asked = zip(window["request_id"].to_pylist(), window["label"].to_pylist(), strict=True)
     right = [truth[identity] == label for identity, label in asked if identity in truth]
     return {"rows": len(right), "accuracy": sum(right) / len(right)} if right else None
-

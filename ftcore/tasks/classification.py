@@ -56,7 +56,9 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
 
     del config
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, trust_remote_code=False
+    ).eval()
 
     def predict(texts: Sequence[str]) -> np.ndarray:
         batch = tokenizer(list(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt")

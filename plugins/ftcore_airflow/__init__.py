@@ -1,0 +1,1 @@
+"""Everything of ftcore that imports Airflow, besides the DAG files."""

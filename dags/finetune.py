@@ -1,0 +1,57 @@
+"""finetune__R: plan ▸ train ▸ export ▸ evaluate ▸ gate ▸ approve ▸ promote, ends in a champion or a reason why not.
+
+Each recipe R gets a copy of this file with one more line, ``finetune("…/R.yaml")``: see ``ftcore_airflow.bundle``.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from ftcore_airflow.approval import ANSWER, approval
+from ftcore_airflow.operator import StepOperator
+from ftcore_airflow.product import Product
+
+STORY = """\
+**the asset snapshot** ▸ plan ▸ train ▸ export ▸ evaluate ▸ gate ▸ approve ▸ promote ▸ **the asset champion**
+
+Decides whether to train, trains, and promotes what proved itself. A skipped task is a decision: its log says why.
+"""
+
+FORM = {
+    "train": Param(
+        "auto", enum=["auto", "always"], description="auto: only if the plan finds a reason to; always: in any case."
+    ),
+    "snapshot": Param(None, type=["null", "string"], description="Id of a snapshot; empty means the newest."),
+}
+
+
+def finetune(recipe_file: str) -> DAG:
+    """The DAG that trains and promotes models for one recipe."""
+    product = Product.read(recipe_file)
+    with DAG(**product.common("finetune", STORY), schedule=product.assets.snapshot, params=FORM) as dag:
+        plan = StepOperator(
+            task_id="plan",
+            doc_md="Decide whether to train, and write the decision down.",
+            ask={
+                "train": "{{ 'always' if params.train == 'always' else '' }}",
+                "snapshot": "{{ params.snapshot or newest(triggering_asset_events, 'snapshot') }}",
+            },
+        )
+        train = StepOperator(
+            task_id="train",
+            doc_md="Fine-tune the base model on the snapshot.",
+            pool=product.settings.gpu_pool,
+            queue=product.settings.gpu_queue,
+        )
+        export = StepOperator(task_id="export", doc_md="Export the model to the formats that serve, and prove parity.")
+        evaluate = StepOperator(task_id="evaluate", doc_md="Measure the exported model on rows it has never seen.")
+        gate = StepOperator(task_id="gate", doc_md="Compare the measurements with what the recipe demands.")
+        approve = approval(product)
+        promote = StepOperator(
+            task_id="promote",
+            doc_md="Make the candidate the champion.",
+            ask=ANSWER,
+            outlets=[product.assets.champion],
+        )
+        plan >> train >> export >> evaluate >> gate >> approve >> promote
+    return dag

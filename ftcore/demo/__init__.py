@@ -1,0 +1,1 @@
+"""``make demo``: turn the whole ring under a real Airflow and print what came of it."""

@@ -1,0 +1,216 @@
+"""A small client of Airflow's REST API, for the demo, for tests and for ``ftcore``'s own commands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from ftcore.errors import FtcoreError
+
+Json = dict[str, Any]
+FINAL = frozenset({"success", "failed"})
+_CONFLICT = 409
+_SETTLED_S = 3.0
+
+
+class AirflowApiError(FtcoreError):
+    """Airflow refused a request; the message holds its answer."""
+
+
+class RunNotFinishedError(FtcoreError):
+    """A run did not end in the time given."""
+
+
+def is_airflow_healthy(url: str) -> bool:
+    """Whether the API answers and both scheduler and DAG processor report that they live."""
+    try:
+        health: Json = httpx.get(f"{url}/api/v2/monitor/health", timeout=5).json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    parts = ("metadatabase", "scheduler", "dag_processor")
+    return all(health.get(part, {}).get("status") == "healthy" for part in parts)
+
+
+def is_mlflow_healthy(url: str) -> bool:
+    """Whether the MLflow server answers."""
+    try:
+        return httpx.get(f"{url}/health", timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+class AirflowApi:
+    """One logged-in user of one Airflow. Connection errors are tried again for half a minute."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        """Nothing is sent before the first request."""
+        self._login = {"username": user, "password": password}
+        self._client = httpx.Client(base_url=url, timeout=30)
+        self._token = ""
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
+        """Start a run with the form's values in ``conf``; returns Airflow's run id."""
+        body = {"logical_date": None, "conf": dict(conf or {}), **({"dag_run_id": run_id} if run_id else {})}
+        return str(self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
+
+    def dags(self) -> list[Json]:
+        """All DAGs."""
+        return self._all("/dags", "dags")
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a DAG run."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+
+    def import_errors(self) -> list[Json]:
+        """DAG files that do not load: ``filename`` and ``stack_trace``."""
+        return self._all("/importErrors", "import_errors")
+
+    def dag_runs(self, dag_id: str = "~", state: str | None = None) -> list[Json]:
+        """Runs of a DAG, or of all, oldest first."""
+        only = {"state": state} if state else {}
+        return self._all(f"/dags/{dag_id}/dagRuns", "dag_runs", order_by="run_after", **only)
+
+    def dag_run(self, dag_id: str, run_id: str) -> Json:
+        """One run; ``state`` tells how it stands."""
+        return self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
+        """Tasks of a run in order of their start: ``state``, ``start_date``, ``end_date``, ``duration`` in seconds."""
+        found = self._all(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
+        return sorted(found, key=lambda task: task["start_date"] or "~")
+
+    def record(self, dag_id: str, run_id: str, task_id: str) -> Json | None:
+        """The small record that a step handed back; None where there is none."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        try:
+            value = self._call("GET", path, params={"deserialize": False})["value"]
+        except AirflowApiError:
+            return None
+        return value if isinstance(value, dict) else None
+
+    def task_log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int = 1, lines: int = 40) -> str:
+        """The end of a task's log."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
+        entries = self._call("GET", path, params={"full_content": True})["content"]
+        texts = [entry if isinstance(entry, str) else str(entry.get("event", "")) for entry in entries]
+        return "\n".join("\n".join(texts).splitlines()[-lines:])
+
+    def asset_events(self, asset: str | None = None) -> list[Json]:
+        """Events of the asset with this name, or of all, oldest first; ``extra`` holds what the event carries."""
+        events = self._all("/assets/events", "asset_events", order_by="timestamp")
+        return [event for event in events if asset is None or event["name"] == asset]
+
+    def make_pool(self, name: str, slots: int) -> None:
+        """Make a pool unless it is there."""
+        self._call("POST", "/pools", json={"name": name, "slots": slots}, accept=(_CONFLICT,))
+
+    def questions(self, dag_id: str = "~", run_id: str = "~") -> list[Json]:
+        """Tasks that wait for a person: ``subject``, ``body``, ``options``, ``assigned_users``, ``task_instance``."""
+        asked = self._all(f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails", "hitl_details", response_received=False)
+        return [question for question in asked if question["task_instance"]["state"] == "awaiting_input"]
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> Json:
+        """Answer a waiting task, for instance with ``Approve`` or ``Reject``."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        # Airflow 3.3 fails a task that goes on before its executor has reported that it paused, some 0.5 s later.
+        asked_at = datetime.fromisoformat(self._call("GET", path)["created_at"])
+        time.sleep(max(0.0, _SETTLED_S - (datetime.now(UTC) - asked_at).total_seconds()))
+        return self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+
+    def wait_for_dags(self, dag_ids: Sequence[str], deadline_s: float = 60) -> None:
+        """Wait until the DAG processor has read these DAGs.
+
+        Raises:
+            RunNotFinishedError: some are missing; the message holds the import errors.
+        """
+        deadline = time.monotonic() + deadline_s
+        while missing := set(dag_ids) - {dag["dag_id"] for dag in self.dags()}:
+            if time.monotonic() > deadline:
+                errors = "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in self.import_errors())
+                raise RunNotFinishedError(f"no such DAG: {', '.join(sorted(missing))}\n{errors}")
+            time.sleep(0.5)
+
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        deadline_s: float,
+        progress: Callable[[Json], None] = lambda _: None,
+        every_s: float = 0.5,
+    ) -> Json:
+        """Wait for the end of a run; ``progress`` is called with a task each time its state changes. Returns the run.
+
+        Raises:
+            RunNotFinishedError: the time is up.
+        """
+        deadline = time.monotonic() + deadline_s
+        seen: dict[str, str | None] = {}
+        while True:
+            run = self.dag_run(dag_id, run_id)
+            for task in self.task_instances(dag_id, run_id):
+                if task["state"] != seen.get(task["task_id"]):
+                    seen[task["task_id"]] = task["state"]
+                    progress(task)
+            if run["state"] in FINAL:
+                return run
+            if time.monotonic() > deadline:
+                raise RunNotFinishedError(f"{dag_id} {run_id} is still {run['state']} after {deadline_s:.0f} s: {seen}")
+            time.sleep(every_s)
+
+    def wait_for_next(self, dag_id: str, known: Sequence[str] = (), deadline_s: float = 60) -> str:
+        """Wait for a run that is not among ``known``, such as the one an asset event starts; returns its run id.
+
+        Raises:
+            RunNotFinishedError: none came.
+        """
+        deadline = time.monotonic() + deadline_s
+        while True:
+            fresh = [run["dag_run_id"] for run in self.dag_runs(dag_id) if run["dag_run_id"] not in known]
+            if fresh:
+                return str(fresh[0])
+            if time.monotonic() > deadline:
+                raise RunNotFinishedError(f"no new run of {dag_id} within {deadline_s:.0f} s")
+            time.sleep(0.5)
+
+    def _all(self, path: str, key: str, **query: Any) -> list[Json]:  # noqa: ANN401 - query values of any kind
+        """Every page of a list; Airflow gives at most 100 at a time."""
+        found: list[Json] = []
+        while True:
+            page = self._call("GET", path, params={"limit": 100, "offset": len(found), **query})
+            found += page[key]
+            if not page[key] or len(found) >= page.get("total_entries", 0):
+                return found
+
+    def _call(self, method: str, path: str, accept: Sequence[int] = (), **request: Any) -> Json:  # noqa: ANN401
+        answer = self._send(method, f"/api/v2{path}", **request)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:  # no token yet, or an old one
+            self._token = self._log_in()
+            answer = self._send(method, f"/api/v2{path}", **request)
+        if answer.is_error and answer.status_code not in accept:
+            raise AirflowApiError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+        result: Json = answer.json() if answer.content else {}
+        return result
+
+    def _log_in(self) -> str:
+        answer = self._send("POST", "/auth/token", json=self._login)
+        if answer.is_error:
+            raise AirflowApiError(f"login as {self._login['username']}: {answer.status_code} {answer.text[:200]}")
+        return str(answer.json()["access_token"])
+
+    @retry(
+        # A POST whose answer was lost must not be sent twice; one that never connected may.
+        retry=retry_if_exception_type((httpx.ConnectError, httpx.ConnectTimeout)),
+        wait=wait_exponential(0.2, max=3),
+        stop=stop_after_delay(30),
+        reraise=True,
+    )
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return self._client.request(method, path, headers=headers, **request)

@@ -1,0 +1,103 @@
+"""The configuration of the local Airflow: one file, so that ``airflow`` on a terminal sees what the services see."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ftcore.settings import Settings
+
+USER = "admin"
+PASSWORDS = "simple_auth_manager_passwords.json.generated"
+PARALLELISM = 2
+
+
+def airflow_home(settings: Settings) -> Path:
+    """Folder of the local Airflow."""
+    return settings.home.resolve() / "airflow"
+
+
+def write(settings: Settings, port: int) -> Path:
+    """Write ``airflow.cfg`` and the password file; returns the folder that ``AIRFLOW_HOME`` must name.
+
+    Both hold secrets and may be read by nobody else. Secrets and the password survive a restart, so sessions do too.
+    """
+    home = airflow_home(settings)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "plugins").mkdir(exist_ok=True)
+    parser = configparser.ConfigParser(interpolation=None)
+    for section, options in _options(settings, home, port).items():
+        # Airflow reads % as the start of an interpolation
+        parser[section] = {key: value.replace("%", "%%") for key, value in options.items()}
+    with _private(home / "airflow.cfg") as file:
+        parser.write(file)
+    if (given := settings.airflow_password) is not None or not (home / PASSWORDS).exists():
+        with _private(home / PASSWORDS) as file:
+            json.dump({USER: given.get_secret_value() if given else secrets.token_urlsafe(12)}, file)
+    return home
+
+
+def password(settings: Settings) -> str:
+    """Password of Airflow's ``admin``."""
+    found: dict[str, str] = json.loads((airflow_home(settings) / PASSWORDS).read_text(encoding="utf-8"))
+    return found[USER]
+
+
+def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, str]]:
+    url = f"http://127.0.0.1:{port}"
+    kept = _secrets(home)
+    bundle = {
+        "name": "recipes",
+        "classpath": "ftcore_airflow.bundle.RecipeBundle",
+        "kwargs": {"recipes": str(settings.recipes.resolve()), "refresh_interval": 5},
+    }
+    return {
+        "core": {
+            "executor": "LocalExecutor",
+            "parallelism": str(PARALLELISM),
+            "load_examples": "False",
+            "dags_are_paused_at_creation": "False",
+            "plugins_folder": str(home / "plugins"),
+            "fernet_key": kept["fernet_key"],
+            "execution_api_server_url": f"{url}/execution/",
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_passwords_file": str(home / PASSWORDS),
+        },
+        "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}"},
+        "api": {"host": "127.0.0.1", "port": str(port), "base_url": url, "secret_key": kept["secret_key"]},
+        "api_auth": {"jwt_secret": kept["jwt_secret"]},
+        "dag_processor": {
+            "dag_bundle_config_list": json.dumps([bundle]),
+            "dag_bundle_storage_path": str(home / "bundles"),
+            "bundle_refresh_check_interval": "5",
+            "parsing_processes": "1",
+            # A file changes with its recipe, and a changed file is parsed at once; the rest can wait.
+            "min_file_process_interval": "300",
+            "dag_processor_child_process_log_directory": str(home / "logs" / "dag_processor"),
+        },
+        "scheduler": {"scheduler_idle_sleep_time": "0.5", "task_instance_heartbeat_timeout": "120"},
+        "logging": {"base_log_folder": str(home / "logs"), "colored_console_log": "False"},
+        "usage_data_collection": {"enabled": "False"},
+    }
+
+
+def _secrets(home: Path) -> dict[str, str]:
+    old = configparser.ConfigParser(interpolation=None)
+    old.read(home / "airflow.cfg", encoding="utf-8")
+    return {
+        "fernet_key": old.get("core", "fernet_key", fallback=base64.urlsafe_b64encode(os.urandom(32)).decode()),
+        "secret_key": old.get("api", "secret_key", fallback=secrets.token_urlsafe(32)),
+        "jwt_secret": old.get("api_auth", "jwt_secret", fallback=secrets.token_urlsafe(32)),
+    }
+
+
+def _private(path: Path) -> IO[str]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w", encoding="utf-8")

@@ -1,0 +1,115 @@
+"""Long-running processes that can be found again and ended to the last one.
+
+Every process started here carries a mark in its environment, and its children inherit it. A process id alone says
+little: it may have been given to somebody else, and a child that made a session of its own has left the group.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+MARK = "FTCORE_SERVICES"
+"""Environment variable that names the ``up`` which a process belongs to."""
+
+
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+    """Start a process in a session of its own, its output appended to ``log``; returns its process id."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - commands of this package, no shell reads them
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def is_alive(pid: int, mark: str) -> bool:
+    """Whether the process runs and is ours."""
+    _reap(pid)
+    if sys.platform == "linux":
+        return _mark_of(pid) == mark
+    with suppress(OSError):  # pragma: no cover - no /proc to look into
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def everyone(mark: str, pids: Sequence[int]) -> set[int]:
+    """Ids of all live processes that carry the mark, whoever their parent is; without ``/proc`` those of ``pids``."""
+    if sys.platform == "linux":
+        found = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208 - 5x Path.iterdir
+        return {pid for pid in found if pid != os.getpid() and _mark_of(pid) == mark}
+    return {pid for pid in pids if is_alive(pid, mark)}  # pragma: no cover
+
+
+def end(mark: str, pids: Sequence[int], grace_s: float) -> int:
+    """Ask every process to end, insist after ``grace_s``; returns how many there were."""
+    first = everyone(mark, pids)
+    if first:
+        _signal(first, signal.SIGTERM)
+        wait(lambda: not everyone(mark, pids), grace_s, every_s=0.1)
+        deadline = time.monotonic() + 5
+        # Again and again: what is killed may have started another a moment before.
+        while (left := everyone(mark, pids)) and time.monotonic() < deadline:
+            _signal(left, signal.SIGKILL)
+            time.sleep(0.05)
+    for pid in pids:
+        _reap(pid)
+    return len(first)
+
+
+def wait(until: Callable[[], bool], deadline_s: float, every_s: float = 0.2) -> bool:
+    """Poll until something is true; returns False when the time is up."""
+    deadline = time.monotonic() + deadline_s
+    while not until():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+def tail(log: Path, lines: int = 30) -> str:
+    """The end of a log file."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 64_000))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return "(no log)"
+
+
+def _signal(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "linux":
+                os.kill(pid, number)
+            else:  # pragma: no cover - only the first of each group is known
+                os.killpg(pid, number)
+
+
+def _mark_of(pid: int) -> str | None:
+    """The mark of a live process; a zombie has no environment any more, so it counts as gone."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return None
+    for entry in environment.split(b"\0"):
+        if entry.startswith(MARK.encode() + b"="):
+            return entry.decode(errors="replace").partition("=")[2]
+    return None
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)

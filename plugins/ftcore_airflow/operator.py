@@ -1,0 +1,188 @@
+"""The one operator: it runs a step as a process of its own, and knows nothing of what steps do."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from ftcore_airflow.assets import event_extra
+from ftcore_airflow.retry import StepFailed, failure
+from ftcore_airflow.settings import AirflowSettings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+GRACE_S = 4.0
+"""How long a step may take to end when asked to; Airflow's supervisor ends the operator itself after 5 s."""
+FIGURES_BYTES = 8192
+"""Larger figures stay in the store: XCom is a row of Airflow's database."""
+RUN_ID_LENGTH = 120
+
+
+class StepOperator(BaseOperator):
+    """Runs ``ftcore step NAME RECIPE --run RUN_ID`` and hands back the small record.
+
+    A record that says not to proceed makes the task skipped, which emits no asset event and stops the steps after it.
+
+    Args:
+        task_id: the step's name.
+        recipe_file: path of the recipe.
+        ask: what to ask of the step beyond its recipe, ``--param KEY=VALUE``; empty values are left out.
+    """
+
+    template_fields: Sequence[str] = ("ask", "recipe_file")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"ask": "json"}
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, recipe_file: str, ask: Mapping[str, str] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        """Keep what the process is started with."""
+        super().__init__(**kwargs)
+        self.recipe_file = recipe_file
+        self.ask = dict(ask or {})
+        self._process: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; returns its small record.
+
+        Raises:
+            AirflowSkipException: the record says not to proceed.
+            StepFailed: a second try would fail as well.
+            StepInterrupted: a second try may succeed.
+        """
+        run_id = step_run_id(self.dag_id, context["dag_run"].run_id)
+        record = small(self._record(self._command(run_id)))
+        if not record["proceed"]:
+            # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.
+            context["ti"].xcom_push(key="return_value", value=record)
+            raise AirflowSkipException(record["reason"])
+        for asset in self.outlets:
+            try:
+                context["outlet_events"][asset].extra = event_extra(asset, record)
+            except KeyError as error:
+                raise StepFailed(f"{self.task_id} left no figure {error} for {asset.name}") from error
+        return record
+
+    def on_kill(self) -> None:
+        """End the step and everything it started: ask first, insist after ``GRACE_S``."""
+        process = self._process
+        if process is None:
+            return
+        _signal_group(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        # Popen.wait cannot be used: this runs in a signal handler on top of the very wait that holds its lock.
+        while time.monotonic() < deadline and not _has_ended(process.pid):
+            time.sleep(0.05)
+        _signal_group(process.pid, signal.SIGKILL)
+
+    def _command(self, run_id: str) -> list[str]:
+        asked = [f"--param={key}={value}" for key, value in self.ask.items() if value]
+        return [*AirflowSettings().command, "step", self.task_id, self.recipe_file, "--run", run_id, *asked, "--json"]
+
+    def _record(self, command: list[str]) -> dict[str, Any]:
+        self.log.info("$ %s", " ".join(command))
+        last_words: deque[str] = deque(maxlen=3)
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as stdout:
+            returncode = self._run(command, stdout, last_words)
+            stdout.seek(0)
+            output = stdout.read()
+        if returncode != 0:
+            raise failure(self.task_id, returncode, " ".join(last_words))
+        try:
+            record: dict[str, Any] = json.loads(output[output.index("{") :])
+        except ValueError as error:
+            raise StepFailed(f"{self.task_id} ended well but printed no record: {output[-200:]!r}") from error
+        self.log.info("%s: %s\n%s", self.task_id, record["reason"], json.dumps(record, indent=2, ensure_ascii=False))
+        return record
+
+    def _run(self, command: list[str], stdout: IO[str], last_words: deque[str]) -> int:
+        self._process = subprocess.Popen(  # noqa: S603 - the command is made of settings and names, no shell reads it
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=step_environment(),
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads yet
+        )
+        reader = threading.Thread(target=self._stream, args=(self._process.stderr, last_words), daemon=True)
+        reader.start()
+        try:
+            return self._process.wait()
+        finally:
+            # What the step left running would hold its end of the pipe open, and memory with it.
+            _signal_group(self._process.pid, signal.SIGKILL)
+            reader.join(timeout=GRACE_S)
+            self._process = None
+
+    def _stream(self, lines: IO[str], last_words: deque[str]) -> None:
+        for line in lines:
+            if text := line.rstrip():
+                last_words.append(text.strip())
+                self.log.info("%s", text)
+
+
+def step_run_id(dag_id: str, run_id: str) -> str:
+    """The run's name in the store: the DAG's verb and Airflow's run id, made fit for a path.
+
+    Where characters had to go, a hash of the whole keeps different runs apart.
+    """
+    name = f"{dag_id.partition('__')[0]}-{run_id}"
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)
+    if safe == name and len(name) <= RUN_ID_LENGTH:
+        return name
+    return f"{safe[: RUN_ID_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def step_environment() -> dict[str, str]:
+    """The environment without Airflow's settings: steps need none, and its secrets are among them."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW__", "_AIRFLOW"))}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def small(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a record that others need at once; the whole is in the store and in the log."""
+    figures = dict(record.get("figures", {}))
+    if len(json.dumps(figures)) > FIGURES_BYTES:
+        figures = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
+    kept = {key: record.get(key) for key in ("step", "run_id", "proceed", "reason", "work_s", "import_s")}
+    return {**kept, "figures": figures}
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child has ended, without taking its exit status from whoever waits for it."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, number)
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: the kernel ends it when the operator dies without a chance to, as when memory runs out."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

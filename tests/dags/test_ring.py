@@ -1,0 +1,86 @@
+"""Every recipe has the ring's three DAGs, whichever recipes there are."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore.recipe import read
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+RECIPES = sorted((Path(__file__).parents[2] / "dags" / "recipes").glob("*.yaml"))
+RING = {
+    "data": ("ingest", "prepare", "validate"),
+    "finetune": ("plan", "train", "export", "evaluate", "gate", "approve", "promote"),
+    "monitor": ("watch", "decide"),
+}
+EMITS = {"validate": "snapshot", "promote": "champion", "decide": "retrain"}
+every_dag = pytest.mark.parametrize(
+    ("verb", "recipe"), [pytest.param(v, r, id=f"{v}__{r.stem}") for r in RECIPES for v in RING]
+)
+
+
+def test_nothing_else_and_no_errors(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {f"{verb}__{recipe.stem}" for verb in RING for recipe in RECIPES}
+
+
+@every_dag
+def test_tasks_and_edges_are_the_ring(bag: DagBag, verb: str, recipe: Path) -> None:
+    dag = bag.dags[f"{verb}__{recipe.stem}"]
+    edges = {(task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids}
+    assert set(dag.task_ids) == set(RING[verb])
+    assert edges == set(itertools.pairwise(RING[verb]))
+
+
+@every_dag
+def test_assets_close_the_ring(bag: DagBag, verb: str, recipe: Path) -> None:
+    dag = bag.dags[f"{verb}__{recipe.stem}"]
+    name = recipe.stem
+    emitted = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
+    assert emitted == {task: [f"{name}.{word}"] for task, word in EMITS.items() if task in RING[verb]}
+    waits_for = {"data": "retrain", "finetune": "snapshot", "monitor": "champion"}[verb]
+    asset = dag.timetable.asset_condition
+    assert (asset.name, asset.uri) == (f"{name}.{waits_for}", f"ftcore://{name}/{waits_for}")
+
+
+@every_dag
+def test_schedule_is_the_recipes(bag: DagBag, verb: str, recipe: Path) -> None:
+    cron = getattr(read(recipe).schedule, verb, None)
+    timetable = getattr(bag.dags[f"{verb}__{recipe.stem}"].timetable, "timetable", None)
+    assert (timetable is None) == (cron is None)
+    assert timetable is None or timetable.run_immediately is False
+
+
+@every_dag
+def test_runs_one_at_a_time_and_never_catches_up(bag: DagBag, verb: str, recipe: Path) -> None:
+    dag = bag.dags[f"{verb}__{recipe.stem}"]
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+    assert {"ftcore", verb, recipe.stem} <= set(dag.tags)
+    assert recipe.read_text(encoding="utf-8") in (dag.doc_md or "")
+
+
+@every_dag
+def test_every_task_says_what_it_does_and_retries_what_may_pass(bag: DagBag, verb: str, recipe: Path) -> None:
+    for task in bag.dags[f"{verb}__{recipe.stem}"].tasks:
+        assert task.doc_md
+        assert task.retries == 3
+        assert task.retry_policy is not None
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_only_training_takes_the_accelerator(bag: DagBag, recipe: Path) -> None:
+    dag = bag.dags[f"finetune__{recipe.stem}"]
+    assert [(task.task_id, task.queue) for task in dag.tasks if task.pool == "gpu"] == [("train", "gpu")]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_form_of_a_manual_run(bag: DagBag, recipe: Path) -> None:
+    params = bag.dags[f"finetune__{recipe.stem}"].params
+    assert params.dump() == {"train": "auto", "snapshot": None}
+    assert params.get_param("train").schema["enum"] == ["auto", "always"]
