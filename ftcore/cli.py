@@ -303,6 +303,65 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
         print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
 
 
+@app.command()
+def up() -> None:
+    """Start Airflow and MLflow on this machine, on free loopback ports, and print where they are.
+
+    Example:
+
+        ftcore up
+    """
+    from ftcore import settings
+    from ftcore.local import airflow_config, services
+
+    conf = settings.load()
+    state = services.up(conf, progress=_say)
+    print(f"Airflow  {state.airflow_url}   user {state.user}, password {airflow_config.password(conf)}")
+    print(f"MLflow   {state.mlflow_url}   no login: it listens on this machine only")
+    print(f"logs     {conf.home / 'logs'}; stop both with: ftcore down")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `ftcore up` started, to the last process."""
+    from ftcore import settings
+    from ftcore.local import services
+
+    print(f"ended {services.down(settings.load())} processes")
+
+
+@app.command()
+def demo(
+    as_json: AsJson = False,
+) -> None:
+    """Turn the whole ring of the recipe sentiment under a real Airflow, until drift has put a better model in production.
+
+    Example:
+
+        ftcore demo
+    """
+    from rich.console import Console
+
+    from ftcore import settings
+    from ftcore.demo import ring, summary
+    from ftcore.store import write_json
+
+    conf = settings.load()
+    if aside := ring.make_room(conf):
+        _say(f"what was there is now in {aside}")
+    turned = ring.turn(conf, "sentiment", _say)
+    found = summary.read(conf, "sentiment", turned)
+    write_json(conf.home / "demo" / "summary.json", found)
+    if as_json:
+        print(json.dumps(found, indent=2, default=str))
+    else:
+        summary.show(found, Console())
+
+
+def _say(text: str) -> None:
+    logging.getLogger("ftcore").info("%s", text)
+
+
 def _path(recipe: str) -> Path:
     from ftcore import settings
     from ftcore.recipe import locate

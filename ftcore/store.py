@@ -39,6 +39,17 @@ log = logging.getLogger("ftcore")
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
 
 
+def run_name(verb: str, run_id: str) -> str:
+    """A run's name in the store: the verb of its DAG and the scheduler's run id, made fit for a path.
+
+    Where characters had to go, a hash of the whole keeps different runs apart.
+    """
+    name = f"{verb}-{run_id}"
+    if RUN_ID.match(name):
+        return name
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:110]}-{sha256(name)[:8]}"
+
+
 def write_bytes(path: UPath | Path, data: bytes) -> None:
     """Write a file so that nobody ever sees half of it, and a full disk leaves the old one as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -21,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from ftcore.store import run_name
 from ftcore_airflow.assets import event_extra
 from ftcore_airflow.retry import StepFailed, failure
 from ftcore_airflow.settings import AirflowSettings
@@ -32,7 +31,6 @@ GRACE_S = 4.0
 """How long a step may take to end when asked to; Airflow's supervisor ends the operator itself after 5 s."""
 FIGURES_BYTES = 8192
 """Larger figures stay in the store: XCom is a row of Airflow's database."""
-RUN_ID_LENGTH = 120
 
 
 class StepOperator(BaseOperator):
@@ -65,7 +63,7 @@ class StepOperator(BaseOperator):
             StepFailed: a second try would fail as well.
             StepInterrupted: a second try may succeed.
         """
-        run_id = step_run_id(self.dag_id, context["dag_run"].run_id)
+        run_id = run_name(self.dag_id.partition("__")[0], context["dag_run"].run_id)
         record = small(self._record(self._command(run_id)))
         if not record["proceed"]:
             # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.
@@ -137,18 +135,6 @@ class StepOperator(BaseOperator):
             if text := line.rstrip():
                 last_words.append(text.strip())
                 self.log.info("%s", text)
-
-
-def step_run_id(dag_id: str, run_id: str) -> str:
-    """The run's name in the store: the DAG's verb and Airflow's run id, made fit for a path.
-
-    Where characters had to go, a hash of the whole keeps different runs apart.
-    """
-    name = f"{dag_id.partition('__')[0]}-{run_id}"
-    safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)
-    if safe == name and len(name) <= RUN_ID_LENGTH:
-        return name
-    return f"{safe[: RUN_ID_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def step_environment() -> dict[str, str]:

@@ -18,7 +18,8 @@ from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
 
 from ftcore_airflow.assets import newest
-from ftcore_airflow.operator import FIGURES_BYTES, StepOperator, small, step_run_id
+from ftcore.store import run_name
+from ftcore_airflow.operator import FIGURES_BYTES, StepOperator, small
 from ftcore_airflow.retry import RETRIES, StepFailed, StepInterrupted
 
 PROGRAM = """
@@ -197,11 +198,11 @@ def test_run_ids_are_path_safe_and_differ() -> None:
         "x" * 251,
         "ok",
     ]
-    names = [step_run_id("data__r", run_id) for run_id in ids]
+    names = [run_name("data", run_id) for run_id in ids]
     assert len(set(names)) == len(ids)
     assert all(len(name) <= 120 and set("/:+ ").isdisjoint(name) for name in names)
     assert names[-1] == "data-ok"
-    assert names == [step_run_id("data__r", run_id) for run_id in ids]
+    assert names == [run_name("data", run_id) for run_id in ids]
 
 
 def test_the_newest_event_is_the_one_that_counts() -> None:

@@ -1,0 +1,55 @@
+"""What this detector calls drift, in one sentence: it is what `ftcore ls` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+from ftcore.detectors._finding import Finding, Samples, Threshold, column_of, finding, require_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from evidently.metrics import ValueDrift
+
+EXAMPLE = {"kind": "NAME", "column": "score"}
+
+
+class Config(Base):
+    """What a recipe says about this detector."""
+
+    kind: Literal["NAME"] = "NAME"
+    column: str = "score"
+    """Column of the prediction log."""
+    threshold: Annotated[float, Field(gt=0)] = 0.2
+    """Score above which there is an alarm."""
+
+
+def samples(config: Config, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:
+    """The column on both sides, cleaned alike."""
+    old, new = column_of(reference, current, config.column)
+    found = Samples(config.column, "num", old.astype("float64"), new.astype("float64"))
+    require_rows(config.kind, found, 30)
+    return found
+
+
+def calibrate(config: Config, found: Samples, seed: int) -> Threshold:
+    """The score above which there is an alarm: given, or measured on rows without drift."""
+    return Threshold(config.threshold)
+
+
+def metric(config: Config, found: Samples, threshold: Threshold) -> ValueDrift:
+    """What Evidently's report has to measure."""
+    from evidently.metrics import ValueDrift
+
+    return ValueDrift(column=found.column, method="psi", threshold=threshold.value)
+
+
+def judge(config: Config, found: Samples, threshold: Threshold, score: float) -> Finding:
+    """The finding for what Evidently measured."""
+    return finding(config.kind, f"{config.kind}_{config.column}", "PSI", score, threshold, found)
+
+
+def redact(config: Config, widgets: list[Any]) -> None:
+    """Take personal data out of the report's widgets."""

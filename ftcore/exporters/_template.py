@@ -1,0 +1,42 @@
+"""What this format is for, in one sentence: it is what `ftcore ls` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ftcore._find import Config as Base
+from ftcore.errors import ExportError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EXAMPLE = {"kind": "NAME"}
+
+
+class Config(Base):
+    """What a recipe says about this format."""
+
+    kind: Literal["NAME"] = "NAME"
+
+
+def names(config: Config) -> list[str]:
+    """Names of the folders that ``export`` writes, the one that serves first."""
+    return [config.kind]
+
+
+def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write one folder for each name.
+
+    Raises:
+        ExportError: the model cannot be translated.
+    """
+    raise ExportError(f"say how {type(model).__name__} becomes {names(config)[0]} in {folder} with {type(tokenizer).__name__}")
+
+
+def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[str]], np.ndarray]:
+    """The exported model: texts to logits, ``[texts, labels]``."""
+    raise ExportError(f"say how {folder} is opened with {threads} threads and {max_length_tokens} tokens")

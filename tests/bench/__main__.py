@@ -1,0 +1,36 @@
+"""Run all benchmarks, or those named, and print them as one table."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ftcore import settings
+from ftcore.store import write_json
+
+
+def main(only: list[str]) -> None:
+    """Measure, write one JSON file a benchmark, print the table."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    known = [m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if not m.name.startswith("_")]
+    if unknown := [name for name in only if name not in known]:
+        sys.exit(f"no such benchmark: {', '.join(unknown)}; known: {', '.join(known)}")
+    table = Table("benchmark", "unit", "ours", "baseline", "ratio", "rows", "peak MiB", "note", box=None, pad_edge=False)
+    for name in only or known:
+        print(f"… {name}", file=sys.stderr)
+        result = importlib.import_module(f"tests.bench.{name}").run()
+        write_json(settings.load().home.resolve() / "bench" / f"{name}.json", asdict(result))
+        numbers = [f"{value:.3g}" for value in (result.ours, result.baseline, result.ratio)]
+        table.add_row(result.name, result.unit, *numbers, f"{result.rows:,}", f"{result.peak_bytes / 2**20:,.0f}", result.note)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

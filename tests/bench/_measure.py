@@ -1,0 +1,46 @@
+"""What every benchmark uses: a side runs in a fresh process of its own, so neither warms or bloats the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """One benchmark's outcome, as written to ``FTCORE_HOME/bench/NAME.json``."""
+
+    name: str
+    unit: str
+    ours: float
+    baseline: float
+    ratio: float
+    """Ours over baseline; whether more is better, ``unit`` tells."""
+    rows: int
+    peak_bytes: int
+    """Largest resident memory of our side."""
+    machine: str
+    note: str = ""
+    """What the baseline is, and what else was measured."""
+
+
+def machine() -> str:
+    """Processor kind and cores."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def side(function: Callable[..., Any], *arguments: object) -> tuple[Any, int]:
+    """Call ``function`` in a fresh process; returns its value and the process's peak resident memory in bytes."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_call, (function, arguments))
+
+
+def _call(function: Callable[..., Any], arguments: tuple[object, ...]) -> tuple[Any, int]:
+    value = function(*arguments)
+    return value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,24 @@
+"""Real sentences for benchmarks, with their labels."""
+
+from __future__ import annotations
+
+from ftcore import recipe, settings, store
+from ftcore._find import find
+from ftcore.context import Context
+from ftcore.recipe import Recipe
+from ftcore.settings import Settings
+
+
+def load() -> tuple[Recipe, Settings, Context]:
+    """The demo's recipe, and a context whose run is never written to."""
+    conf = settings.load()
+    path = settings.REPOSITORY / "dags" / "recipes" / "sentiment.yaml"
+    read = recipe.read(path)
+    return read, conf, Context(read, path, "bench", "ingest", {}, store.shelf(conf, read.name), conf)
+
+
+def rows(domain: str, count: int) -> list[dict[str, str]]:
+    """The ``count`` rows of a domain with the lowest row ids."""
+    vader = find("sources", "vader")
+    (table,) = vader.read(vader.Config(domain=domain, max_rows=count), load()[2])
+    return table.select(["text", "label"]).to_pylist()
