@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,7 +45,7 @@ def find(room: str, kind: str) -> ModuleType:
     return importlib.import_module(f"ftcore.{room}.{kind}")
 
 
-def any_of(room: str) -> Any:  # noqa: ANN401 - a type that is known only at run time
+def any_of(room: str) -> Any:
     """The type of a recipe field that may hold any kind of a room: a union told apart by ``kind``."""
     configs = [find(room, kind).Config for kind in kinds(room)]
-    return Annotated[Union[tuple(configs)], Field(discriminator="kind")] if len(configs) > 1 else configs[0]
+    return Annotated[reduce(or_, configs), Field(discriminator="kind")] if len(configs) > 1 else configs[0]

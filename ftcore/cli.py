@@ -24,7 +24,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Fine-tune language models on your own data and look after them for the rest of their lives.",
-    epilog="A recipe is named by its file in dags/recipes/ or by a path. Settings come from FTCORE_* variables; see README.md.",
+    epilog="A recipe is named by its file in dags/recipes/ or by a path. FTCORE_* variables
+    are
+    the
+ 
+  
+
+
+
+ 
+  
+
+
+
+ 
+  
+   
+    settings: README.md.",
 )
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
@@ -66,13 +82,12 @@ def run(
     run_id: Annotated[
         str, typer.Option("--run", help="Name of the run; give an interrupted run's name to go on with it.")
     ] = "",
-    param: Params = [],  # noqa: B006 - typer copies it
+    param: Params = [],
     as_json: AsJson = False,
 ) -> None:
     """Turn the ring for a recipe without Airflow: data, then finetune.
 
     Examples:
-
         ftcore run sentiment
 
         ftcore run my/recipe.yaml --only monitor
@@ -115,14 +130,13 @@ def step(
     ],
     recipe: RecipeName,
     run_id: Annotated[str, typer.Option("--run", help="Run that the step belongs to.")],
-    param: Params = [],  # noqa: B006 - typer copies it
+    param: Params = [],
     again: Annotated[bool, typer.Option("--again", help="Do it even where the record says that it was done.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run one step of the ring; what Airflow's tasks call.
 
     Example:
-
         ftcore step train sentiment --run manual-1
     """
     from ftcore import pipeline
@@ -141,11 +155,10 @@ def step(
 @app.command()
 def check(
     recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", help="Default: all in dags/recipes/.")] = [],
-) -> None:  # noqa: B006
+) -> None:
     """Check recipes: every fault at once, and whether base model and suite are there.
 
     Example:
-
         ftcore check sentiment
     """
     from ftcore import base, recipe, settings
@@ -153,7 +166,7 @@ def check(
 
     conf = settings.load()
     worst = 0
-    for name in recipes or sorted(str(path) for path in conf.recipes.glob("*.yaml")):
+    for name in recipes or [str(path) for path in recipe.files(conf.recipes)]:
         try:
             path = _path(name)
             read = recipe.read(path)
@@ -178,17 +191,16 @@ def ls(
     """List the recipes and the kinds that a recipe can use, with an example of each.
 
     Example:
-
         ftcore ls gates
     """
-    from ftcore import _find, settings
+    from ftcore import _find, recipe, settings
     from ftcore.errors import FtcoreError
 
     if room and room not in (*_find.ROOMS, "recipes"):
         raise FtcoreError(f"no such room: {room}", hint=f"known: {', '.join(_find.ROOMS)}, recipes")
     listed: dict[str, Any] = {}
     if room in ("", "recipes"):
-        listed["recipes"] = {path.stem: str(path) for path in sorted(settings.load().recipes.glob("*.yaml"))}
+        listed["recipes"] = {path.stem: str(path) for path in recipe.files(settings.load().recipes)}
     for name in [room] if room in _find.ROOMS else [] if room else _find.ROOMS:
         modules = {kind: _find.find(name, kind) for kind in _find.kinds(name)}
         listed[name] = {
@@ -213,7 +225,6 @@ def new(
     """Start a new recipe or a new kind from its template.
 
     Examples:
-
         ftcore new recipe support_tickets
 
         ftcore new gate fairness
@@ -228,7 +239,6 @@ def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="W
     """Print the JSON Schema of a recipe, so that editors complete and check it.
 
     Example:
-
         ftcore schema -o .ftcore/recipe.schema.json
     """
     from ftcore.recipe import json_schema
@@ -254,7 +264,6 @@ def score(
     """Score a file with the champion and append the predictions to the prediction log.
 
     Example:
-
         ftcore score sentiment reviews.csv -o scored.csv
     """
     from ftcore.serving import scoring
@@ -276,7 +285,6 @@ def feedback(
     """Append true labels that came back, by request id; the next snapshot learns from them.
 
     Example:
-
         ftcore feedback sentiment labels.csv
     """
     from ftcore.serving import scoring
@@ -291,7 +299,6 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
     """Print every decision about a recipe: trained or not, promoted or not, and why.
 
     Example:
-
         ftcore ledger sentiment
     """
     _, shelf, _ = _open(recipe)
@@ -308,7 +315,6 @@ def up() -> None:
     """Start Airflow and MLflow on this machine, on free loopback ports, and print where they are.
 
     Example:
-
         ftcore up
     """
     from ftcore import settings
@@ -334,10 +340,10 @@ def down() -> None:
 def demo(
     as_json: AsJson = False,
 ) -> None:
-    """Turn the whole ring of the recipe sentiment under a real Airflow, until drift has put a better model in production.
+    """Turn the whole ring of the recipe sentiment under a real Airflow, until drift has put a better model in
+    production.
 
     Example:
-
         ftcore demo
     """
     from rich.console import Console

@@ -11,7 +11,8 @@
     └ TransientError                   75   network, database, hub: Airflow retries
       └ BusyError                      75   another run holds what this one needs
 
-The number is the process's exit code; 75 is ``EX_TEMPFAIL`` of sysexits.h. A *verdict* that says no is not an error but a record.
+The number is the process's exit code; 75 is ``EX_TEMPFAIL`` of sysexits.h. A *verdict* that says no is not an error
+but a record.
 """
 
 from __future__ import annotations

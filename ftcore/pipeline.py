@@ -1,4 +1,5 @@
-"""The ring, run without Airflow: which steps there are, in which order, and how one is run so that it can be run again."""
+"""The ring, run without Airflow: which steps there are, in which order, and how one is run so that it can be run
+again."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ RING: dict[str, tuple[str, ...]] = {
     "finetune": ("plan", "train", "export", "evaluate", "gate", "promote"),
     "monitor": ("watch", "decide"),
 }
-"""The three DAGs and their steps, in order. ``approve`` stands between gate and promote in Airflow only: it is a person."""
+"""The three DAGs and their steps, in order. ``approve`` stands between gate and promote in Airflow only: it is a
+person."""
 
 EXTRAS = {
     "great_expectations": "train",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -41,8 +41,12 @@ class Labelled(Part, Protocol):
 
 
 if TYPE_CHECKING:
-    Source, Method, Exporter, Gate, Detector = Part, Part, Part, Part, Part
-    Task = Labelled
+    Source: TypeAlias = Part
+    Task: TypeAlias = Labelled
+    Method: TypeAlias = Part
+    Exporter: TypeAlias = Part
+    Gate: TypeAlias = Part
+    Detector: TypeAlias = Part
 else:
     Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)
 
@@ -135,7 +139,8 @@ class Watch(Config):
     alarms: Annotated[int, Field(ge=1)] = 1
     """Detectors that must raise an alarm before drift is confirmed."""
     min_feedback: Annotated[int, Field(ge=0)] = 100
-    """Fewest labelled rows not yet learnt from before retraining is asked for; without new labels a retraining teaches nothing."""
+    """Fewest labelled rows not yet learnt from before retraining is asked for; without new labels a retraining
+    teaches nothing."""
 
 
 class Schedule(Config):
@@ -158,7 +163,8 @@ class Recipe(Config):
     """One model product: where its data comes from, how it is trained, what it must prove, who must agree."""
 
     name: str
-    """Name of the product: lower case, digits and underscores. It names the DAGs, the registered model and the folder in the store."""
+    """Name of the product: lower case, digits and underscores. It names the DAGs, the registered model and the
+    folder in the store."""
     description: str = ""
     """One sentence, shown wherever the model is shown."""
     task: Task
@@ -277,7 +283,8 @@ def _faults(error: ValidationError) -> Iterator[tuple[str, str]]:
 
 
 def _yaml_path(location: tuple[int | str, ...]) -> str:
-    """``sources[0].domain``. Pydantic puts the chosen kind of a union into the location; the YAML has no such key, so it is left out."""
+    """``sources[0].domain``. Pydantic puts the chosen kind of a union into the location; the YAML has no such key,
+    so it is left out."""
     every_kind = {kind for room in ROOMS for kind in kinds(room)}
     path = ""
     for before, step in zip((None, *location), location, strict=False):
@@ -290,7 +297,7 @@ def _yaml_path(location: tuple[int | str, ...]) -> str:
     return path
 
 
-def _message(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a plain mapping
+def _message(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "unknown key"
     if fault["type"] == "missing":
@@ -306,6 +313,11 @@ def _message(fault: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails is a 
     return message if isinstance(fault["input"], dict | list) else f"{message} (got {fault['input']!r})"
 
 
+def files(folder: Path) -> list[Path]:
+    """The recipes in a folder, by name; ``_template.yaml`` and hidden files are none."""
+    return sorted(path for path in folder.glob("*.yaml") if path.name[0] not in "._")
+
+
 def locate(name_or_path: str, folder: Path) -> Path:
     """The file of a recipe given by its path or, inside ``folder``, by its name.
 
@@ -315,7 +327,7 @@ def locate(name_or_path: str, folder: Path) -> Path:
     for path in (Path(name_or_path), folder / f"{name_or_path}.yaml"):
         if path.is_file():
             return path
-    known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+    known = ", ".join(path.stem for path in files(folder)) or "none"
     raise RecipeError(name_or_path, [("", f"no such recipe; in {folder}: {known}")])
 
 

@@ -39,7 +39,8 @@ class Record(BaseModel):
     run_id: str
     """Run that the step belongs to."""
     fingerprint: str
-    """Hash of the recipe, the parameters and the earlier records: the same fingerprint means that nothing has to be done again."""
+    """Hash of the recipe, the parameters and the earlier records: the same fingerprint means that nothing has to be
+    done again."""
     proceed: bool = True
     """False where the steps after this one must not run: the task shows as skipped."""
     reason: str = ""

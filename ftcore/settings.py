@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     tracking_uri: str = ""
     """MLflow server, or ``sqlite:///…``; empty means a SQLite file under ``HOME/mlflow``."""
     artifacts: str = ""
-    """Root of MLflow's artefacts, such as ``s3://bucket/mlflow``; empty leaves it to the server, or means ``HOME/mlflow/artifacts``."""
+    """Root of MLflow's artefacts, such as ``s3://bucket/mlflow``; empty leaves it to the server, or means
+    ``HOME/mlflow/artifacts``."""
     recipes: Path = REPOSITORY / "dags" / "recipes"
     """Folder of the recipes, so that a command may name one by its name alone."""
     expectations: Path = REPOSITORY / "expectations"

@@ -1,7 +1,7 @@
 """Snapshots: immutable dataset versions, named by the hash of their content.
 
-A snapshot is a folder with one Parquet file per split, the quarantine, and ``manifest.json``, which is written last. Its id is a hash
-over the rows sorted by row id, so the same rows give the same id on any machine and in any order.
+A snapshot is a folder with one Parquet file per split, the quarantine, and ``manifest.json``, which is written last.
+Its id is a hash over the rows sorted by row id, so the same rows give the same id on any machine and in any order.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def schema(*, split: bool = False) -> pa.Schema:
 
 
 def row_id(source: str, key: str) -> str:
-    """Stable identity of an example: a hash of its source and of its key there (or of its text, where there is no key)."""
+    """Stable identity of an example: a hash of its source and of its key there (or of its text, where there is no
+    key)."""
     return sha256(f"{source}\x00{key}")[:20]
 
 
@@ -50,7 +51,8 @@ def side(group: str | None, text: str, shares: Prepare) -> str:
     """The split that a row belongs to, for ever: drawn from its group, or from its text where it has none.
 
     Returns:
-        ``train``, ``validation`` or ``test``, with the recipe's shares. The draw depends on nothing else, so a row can never move.
+        ``train``, ``validation`` or ``test``, with the recipe's shares. The draw depends on nothing else, so a row
+        can never move.
     """
     drawn = int(hashlib.sha256(f"split\x00{group or text_key(text)}".encode()).hexdigest()[:13], 16) / 16**13
     if drawn < shares.test:

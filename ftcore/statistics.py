@@ -2,8 +2,9 @@
 
 Source: B. Efron and R. Tibshirani (1993), *An Introduction to the Bootstrap*, chapter 13 (percentile intervals).
 
-Rows that agree in everything a metric looks at are alike to it, so a resample is drawn as *how often each kind of row is in it*: one
-multinomial draw over the kinds instead of one draw a row. It is the same distribution, and thousands of resamples take milliseconds.
+Rows that agree in everything a metric looks at are alike to it, so a resample is drawn as *how often each kind of
+row is in it*: one multinomial draw over the kinds instead of one draw a row. It is the same distribution, and
+thousands of resamples take milliseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     Metrics = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
-    """From true labels ``[kinds]``, predicted labels ``[kinds]`` and how often each occurs ``[…, kinds]`` to each metric ``[…]``."""
+    """From true labels ``[kinds]``, predicted labels ``[kinds]`` and how often each occurs ``[…, kinds]`` to each
+    metric ``[…]``."""
 
 
 class Estimate(BaseModel):
@@ -85,7 +87,8 @@ def difference(
 
 
 def _resample(columns: tuple[np.ndarray, ...], resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Kinds of rows ``[columns, kinds]``, how often each occurs ``[kinds]``, and how often in each resample ``[resamples, kinds]``."""
+    """Kinds of rows ``[columns, kinds]``, how often each occurs ``[kinds]``, and how often in each resample
+    ``[resamples, kinds]``."""
     import numpy as np
 
     kinds, counts = np.unique(np.stack(columns), axis=1, return_counts=True)

@@ -9,7 +9,8 @@
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
 
-Every file appears whole or not at all: on a local disk by writing beside it and renaming, on an object store because a put is atomic.
+Every file appears whole or not at all: on a local disk by writing beside it and renaming, on an object store because
+a put is atomic.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def write_json(path: UPath | Path, value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
 
 
-def read_json(path: UPath | Path) -> Any:  # noqa: ANN401 - JSON
+def read_json(path: UPath | Path) -> Any:
     """The value in a JSON file, or None where there is no such file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -103,8 +104,8 @@ def hash_file(path: UPath | Path) -> str:
     return sha256(path.read_bytes())
 
 
-def hash_folder(path: UPath | Path) -> str:
-    """SHA-256 over the names and hashes of a folder's files."""
+def hash_folder(path: Path) -> str:
+    """SHA-256 over the names and hashes of a local folder's files."""
     return digest({file.relative_to(path).as_posix(): hash_file(file) for file in path.rglob("*") if file.is_file()})
 
 

@@ -1,7 +1,8 @@
 """MLflow: runs, artefacts and the model registry. The only file that imports it.
 
-One experiment and one registered model per recipe. A run and a version carry the tag ``ftcore.run``, by which a step that is run
-again finds what it made before instead of making a second one. Aliases: ``candidate``, ``champion``, ``previous``.
+One experiment and one registered model per recipe. A run and a version carry the tag ``ftcore.run``, by which a step
+that is run again finds what it made before instead of making a second one. Aliases: ``candidate``, ``champion``,
+``previous``.
 """
 
 from __future__ import annotations
@@ -127,6 +128,7 @@ class Tracking:
     def log_snapshot(self, run: str, snapshot: str, rows: int, source: str) -> None:
         """Log a snapshot as the run's dataset input, so that MLflow shows what a model was trained on."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
+
         from ftcore.records import canonical
 
         dataset = Dataset(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ftcore.store import Shelf
 
 PARTS = {"movie": "test/vader:movie", "tweets": "tweets", "amazon": "amazon", "feedback": "test/feedback"}
-"""Rows that the versions are compared on: the movie rows of the test split, the holdouts, and the feedback's test rows."""
+"""Rows that the versions are compared on: the movie rows of the test split, the holdouts, and the feedback's test
+rows."""
 
 
 def read(settings: Settings, name: str, ring: Ring) -> dict[str, Any]:
@@ -72,14 +73,17 @@ def _accuracy(finetune: dict[int, dict[str, Any]], served: str) -> dict[str, Any
     metrics = finetune[2]["evaluate"]["figures"]["metrics"]
     roles = {"v1": "champion", "v2": "candidate"}
     return {
-        version: {part: metrics[role][served][key]["accuracy"] for part, key in PARTS.items() if key in metrics[role][served]}
+        version: {
+            part: metrics[role][served][key]["accuracy"] for part, key in PARTS.items() if key in metrics[role][served]
+        }
         for version, role in roles.items()
     }
 
 
 def _gain(metrics: dict[str, Any], served: str) -> dict[str, float]:
     return {
-        part: metrics["candidate"][served][key]["accuracy"]["value"] - metrics["champion"][served][key]["accuracy"]["value"]
+        part: metrics["candidate"][served][key]["accuracy"]["value"]
+        - metrics["champion"][served][key]["accuracy"]["value"]
         for part, key in PARTS.items()
         if key in metrics["candidate"][served]
     }
@@ -136,8 +140,12 @@ def show(summary: dict[str, Any], console: Console) -> None:
 
     data = table("Snapshots", "id", "rows", "quarantined", "train / validation / test")
     for s in summary["snapshots"]:
-        data.add_row(s["snapshot"], f"{s['rows']:,}", str(s["quarantined"]), " / ".join(f"{n:,}" for n in s["splits"].values()))
-    accuracy = table(f"Accuracy of {summary['served']} on the same rows, with 95 % intervals", "rows of", "rows", "v1", "v2", "gain")
+        data.add_row(
+            s["snapshot"], f"{s['rows']:,}", str(s["quarantined"]), " / ".join(f"{n:,}" for n in s["splits"].values())
+        )
+    accuracy = table(
+        f"Accuracy of {summary['served']} on the same rows, with 95 % intervals", "rows of", "rows", "v1", "v2", "gain"
+    )
     for part, v2 in summary["accuracy"]["v2"].items():
         v1 = summary["accuracy"]["v1"][part]
         shown = [f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for e in (v1, v2)]
@@ -147,7 +155,9 @@ def show(summary: dict[str, Any], console: Console) -> None:
         exports.add_row(name, f"{size / 1e6:.1f}", f"{summary['exports']['rows_per_s'][name]:.0f}")
     drift = table("Drift", "detector", "score", "threshold", "alarm")
     for found in summary["drift"]["findings"]:
-        drift.add_row(found["name"], f"{found['score']:.3f}", f"{found['threshold']:.3f}", "yes" if found["alarm"] else "no")
+        drift.add_row(
+            found["name"], f"{found['score']:.3f}", f"{found['threshold']:.3f}", "yes" if found["alarm"] else "no"
+        )
     decisions = table("Decisions", "step", "", "because")
     for line in summary["decisions"]:
         decisions.add_row(line["kind"], line["decision"], line["reason"])
@@ -159,17 +169,17 @@ def show(summary: dict[str, Any], console: Console) -> None:
         console.print(f"{name.replace('_', ' '):<15} {os.path.relpath(path)}", soft_wrap=True)
 
 
-def _show_time(summary: dict[str, Any], console: Console, table: Any) -> None:  # noqa: ANN401 - rich's Table
+def _show_time(summary: dict[str, Any], console: Console, table: Any) -> None:
     time = summary["time"]
     for step in time["steps"]:
         table.add_row(f"{step['part']} {step['step']}", f"{step['work_s']:.1f}", f"{step['import_s']:.1f}")
     console.print(table)
-    exports = summary["exports"]
+    exports, aliases = summary["exports"], summary["aliases"]
     console.print(
         f"\nring {time['ring_wall_s']:.0f} s, of which {time['outside_share']:.0%} outside the steps' own work; "
         f"services up in {time['services_up_s']:.0f} s; all in all {time['total_s']:.0f} s, "
         f"{summary['peak_bytes'] / 2**30:.1f} GiB at most\n"
-        f"{summary['served']}: {exports['size_share']:.0%} of the size of fp32, {exports['speed_up']:.1f} × the speed of torch, "
-        f"accuracy {100 * exports['accuracy_difference']:+.1f} points\n"
-        f"champion: version {summary['aliases'].get('champion')}, previous: version {summary['aliases'].get('previous')}\n"
+        f"{summary['served']}: {exports['size_share']:.0%} of the size of fp32, {exports['speed_up']:.1f} × the speed "
+        f"of torch, accuracy {100 * exports['accuracy_difference']:+.1f} points\n"
+        f"champion: version {aliases.get('champion')}, previous: version {aliases.get('previous')}\n"
     )

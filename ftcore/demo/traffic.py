@@ -9,8 +9,6 @@ from ftcore._find import find
 from ftcore.records import sha256
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from ftcore.context import Context
 
 REQUESTS = {"tweets": 1000, "amazon": 500}
@@ -38,8 +36,7 @@ def write(context: Context, folder: Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = folder / "requests.csv", folder / "labels.csv"
     for path, content in zip(paths, (requests, labels), strict=True):
-        table: pa.Table = pa.Table.from_pylist(content)
-        csv.write_csv(table, path)
+        csv.write_csv(pa.Table.from_pylist(content), path)
     return paths
 
 

@@ -104,7 +104,7 @@ def _shuffled_scores(config: Config, found: Samples, seed: int) -> list[float]:
     sides = np.repeat([0, 1], found.rows)
     random = np.random.default_rng(seed)
 
-    def split(values: Any) -> Any:  # noqa: ANN401 - sklearn's types say no more
+    def split(values: Any) -> Any:
         return train_test_split(values, test_size=0.5, random_state=42, shuffle=True)
 
     shuffled = [split(random.permutation(sides)) for _ in range(config.permutations)]

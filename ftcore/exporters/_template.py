@@ -34,7 +34,9 @@ def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenize
     Raises:
         ExportError: the model cannot be translated.
     """
-    raise ExportError(f"say how {type(model).__name__} becomes {names(config)[0]} in {folder} with {type(tokenizer).__name__}")
+    raise ExportError(
+        f"say how {type(model).__name__} becomes {names(config)[0]} in {folder} with {type(tokenizer).__name__}"
+    )
 
 
 def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[str]], np.ndarray]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EXAMPLE = {"kind": "onnx", "precisions": ["int8", "fp32"]}
-# Padded and of different lengths: what the sample does not vary would be frozen into the graph, the attention mask included.
+# Padded and of different lengths: what the sample does not vary would be frozen into the graph, the attention mask
+# included.
 SAMPLE = ("Short.", "A sentence that is quite a bit longer than the first one, so that padding is needed.")
 
 

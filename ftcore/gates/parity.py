@@ -16,7 +16,8 @@ EXAMPLE = {"kind": "parity", "max_difference": 0.01}
 
 
 class Config(Base):
-    """The metric of no export may differ from the trained model's by more than ``max_difference``, on all evaluated rows."""
+    """The metric of no export may differ from the trained model's by more than ``max_difference``, on all evaluated
+    rows."""
 
     kind: Literal["parity"] = "parity"
     metric: str = "accuracy"
@@ -43,7 +44,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     passed = abs(differences[worst]) <= config.max_difference
     agree = float((evidence.candidate[worst] == torch).mean())
     reason = (
-        f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} and agrees on {agree:.1%} of {rows:,} rows; "
+        f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} "
+        f"and agrees on {agree:.1%} of {rows:,} rows; "
         f"{config.max_difference:g} is allowed"
     )
     return Rule(

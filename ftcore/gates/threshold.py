@@ -45,7 +45,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     ]
     passed = (found.low if config.certain else found.value) >= config.minimum
     word = "reaches" if passed else "does not reach"
-    reason = f"{config.metric} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] on {count:,} rows {word} {config.minimum:g}"
+    interval = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    reason = f"{config.metric} {interval} on {count:,} rows {word} {config.minimum:g}"
     return Rule(
         gate=config.kind,
         passed=passed,

@@ -177,7 +177,7 @@ class AirflowApi:
                 raise RunNotFinishedError(f"no new run of {dag_id} within {deadline_s:.0f} s")
             time.sleep(0.5)
 
-    def _all(self, path: str, key: str, **query: Any) -> list[Json]:  # noqa: ANN401 - query values of any kind
+    def _all(self, path: str, key: str, **query: Any) -> list[Json]:
         """Every page of a list; Airflow gives at most 100 at a time."""
         found: list[Json] = []
         while True:
@@ -186,7 +186,7 @@ class AirflowApi:
             if not page[key] or len(found) >= page.get("total_entries", 0):
                 return found
 
-    def _call(self, method: str, path: str, accept: Sequence[int] = (), **request: Any) -> Json:  # noqa: ANN401
+    def _call(self, method: str, path: str, accept: Sequence[int] = (), **request: Any) -> Json:
         answer = self._send(method, f"/api/v2{path}", **request)
         if answer.status_code == httpx.codes.UNAUTHORIZED:  # no token yet, or an old one
             self._token = self._log_in()
@@ -209,7 +209,7 @@ class AirflowApi:
         stop=stop_after_delay(30),
         reraise=True,
     )
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         headers = {"Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"

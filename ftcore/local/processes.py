@@ -23,7 +23,7 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
     """Start a process in a session of its own, its output appended to ``log``; returns its process id."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - commands of this package, no shell reads them
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,

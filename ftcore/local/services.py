@@ -178,7 +178,7 @@ def _migrate(settings: Settings, env: dict[str, str], deadline: float, progress:
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
     with log.open("ab") as out:
         try:
-            subprocess.run(command, env=env, stdout=out, stderr=out, timeout=deadline - time.monotonic(), check=True)  # noqa: S603
+            subprocess.run(command, env=env, stdout=out, stderr=out, timeout=deadline - time.monotonic(), check=True)
         except subprocess.SubprocessError as error:
             raise ServiceError(f"{error}:\n{processes.tail(log)}", hint=f"the whole log: {log}") from error
     done.write_text(version, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +43,9 @@ def log_schema() -> pa.Schema:
 def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Table:
     """Score a file's texts with the champion's serving export and append them to the prediction log.
 
-    The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``request_id`` and ``group``. Without request ids, they are
-    made from the file's content, so that scoring the same file with the same champion again adds nothing to the log.
+    The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``request_id`` and ``group``.
+    Without request ids, they are made from the file's content, so that scoring the same file with the same champion
+    again adds nothing to the log.
 
     Args:
         recipe: whose champion.
@@ -174,8 +176,7 @@ def _requests(file: Path) -> list[dict[str, Any]]:
         identity = str(row["request_id"]) if given else sha256(f"{file.name}\x00{number}\x00{text}")[:20]
         group = row.get("group")
         rows.append({"request_id": identity, "text": text, "group": None if group is None else str(group)})
-    seen: set[str] = set()
-    twice = [row["request_id"] for row in rows if row["request_id"] in seen or seen.add(row["request_id"])]  # type: ignore[func-returns-value]
+    twice = [identity for identity, count in Counter(row["request_id"] for row in rows).items() if count > 1]
     if twice:
         raise DataRejectedError(f"{file} uses a request_id twice", [f"request_id {identity}" for identity in twice])
     return rows

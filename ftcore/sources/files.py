@@ -34,7 +34,8 @@ class Config(Base):
     id: str | None = None
     """Column of the source's own key; without one a row is known by its text."""
     group: str | None = None
-    """Column that ties rows together which must stay on one side of the split: a customer, a document, a conversation."""
+    """Column that ties rows together which must stay on one side of the split: a customer, a document, a
+    conversation."""
     observed_at: str | None = None
     """Column of the time at which the row was observed; ISO 8601."""
     max_rows: Annotated[int, Field(ge=1)] | None = None

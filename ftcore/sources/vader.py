@@ -1,8 +1,8 @@
 """The demo's data: sentences that people rated for sentiment, shipped with the vaderSentiment source distribution.
 
-C.J. Hutto and E. Gilbert (2014), *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text*, ICWSM-14. MIT
-licence. Four collections: movie reviews, tweets, Amazon reviews, New York Times editorials; each sentence has the mean of 20 ratings
-between -4 and 4.
+C.J. Hutto and E. Gilbert (2014), *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media
+Text*, ICWSM-14. MIT licence. Four collections: movie reviews, tweets, Amazon reviews, New York Times editorials;
+each sentence has the mean of 20 ratings between -4 and 4.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import html
 import io
 import tarfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -61,7 +61,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     yield pa.Table.from_pylist(rows[: config.max_rows], schema=snapshot.schema())
 
 
-def _rows(config: Config, lines: io.BytesIO) -> Iterator[dict[str, object]]:
+def _rows(config: Config, lines: io.BytesIO) -> Iterator[dict[str, Any]]:
     source = f"vader:{config.domain}"
     for line in lines:
         # The files are UTF-8 with a few broken bytes; those become U+FFFD, which the suite quarantines.

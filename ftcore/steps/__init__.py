@@ -1,1 +1,2 @@
-"""The verbs of the ring, one a file: ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch, decide."""
+"""The verbs of the ring, one a file: ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch,
+decide."""

@@ -114,7 +114,7 @@ def run_suite(
     )
 
 
-def _asked(value: Any) -> set[str]:  # noqa: ANN401 - any JSON
+def _asked(value: Any) -> set[str]:
     if isinstance(value, dict):
         own = {value["$PARAMETER"]} if "$PARAMETER" in value else set()
         return own.union(*(_asked(v) for v in value.values()))
@@ -250,7 +250,7 @@ def _reason(one: ExpectationValidationResult) -> str:
     return str(one.expectation_config.meta["reason"]).format_map(words)
 
 
-def _said(value: Any) -> str:  # noqa: ANN401 - any JSON
+def _said(value: Any) -> str:
     if isinstance(value, list):
         shown = ", ".join(str(v) for v in value[:SHOWN_EXAMPLES])
         return f"{shown} and {len(value) - SHOWN_EXAMPLES} more" if len(value) > SHOWN_EXAMPLES else shown
@@ -291,7 +291,7 @@ def _shortened(result: ExpectationSuiteValidationResult) -> ExpectationSuiteVali
     return short
 
 
-def _short(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _short(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -310,7 +310,7 @@ def _as_json(checkpoint_result: CheckpointResult) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> Any:  # noqa: ANN401 - Great Expectations' own method has no types
+def _json(value: Any) -> Any:
     return value.to_json_dict()
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
-    Trainer,
     PrinterCallback,
+    Trainer,
     TrainerCallback,
     TrainingArguments,
 )
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pyarrow as pa
-    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState
     from torch import nn
+    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState
 
     from ftcore.recipe import Train
 
@@ -55,7 +55,7 @@ class Encoded:
         return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": self.labels[number]}
 
 
-class Reporter(TrainerCallback):
+class Reporter(TrainerCallback):  # type: ignore[misc] # transformers is skipped by mypy
     """Hands metrics to the tracker and shows people how far it is."""
 
     def __init__(self, track: Callable[[dict[str, float], int], None], tokens_per_epoch: int) -> None:
@@ -139,7 +139,8 @@ def train(
     folder: Path,
     track: Callable[[dict[str, float], int], None],
 ) -> dict[str, float]:
-    """Train in place, from the last checkpoint in ``folder`` where there is one; the best weights by validation loss stay.
+    """Train in place, from the last checkpoint in ``folder`` where there is one; the best weights by validation loss
+    stay.
 
     Args:
         model: what to train.

@@ -9,7 +9,8 @@ NEEDS = ("pyarrow.parquet",)
 
 
 def run(context: Context) -> Outcome:
-    """Write the ledger line; go on, which asks for retraining, only where drift is confirmed and there is something to learn from."""
+    """Write the ledger line; go on, which asks for retraining, only where drift is confirmed and there is something
+    to learn from."""
     watched = context.earlier("watch").figures
     retrain, reason = _decide(context, watched["alarms"], watched["snapshot"])
     decision = "retrain" if retrain else "wait"
@@ -41,7 +42,8 @@ def _decide(context: Context, alarms: int, champions: str) -> tuple[bool, str]:
     if new < limits.min_feedback:
         return (
             False,
-            f"drift is confirmed, but only {new:,} labelled rows have come back; it takes {limits.min_feedback:,} to learn from",
+            f"drift is confirmed, but only {new:,} labelled rows have come back; "
+            f"it takes {limits.min_feedback:,} to learn from",
         )
     return True, f"drift is confirmed by {alarms} alarms, and {new:,} labelled rows can be learnt from"
 

@@ -41,7 +41,7 @@ def run(context: Context) -> Outcome:
     if champion:
         known = _known(tracking, champion)
         columns |= {("champion", f): p for f, p in _predict(context, tracking, champion, rows, known, {}).items()}
-    figures = {
+    figures: dict[str, Any] = {
         "candidate": candidate.number,
         "champion": champion.number if champion else None,
         "snapshot": candidate.snapshot,
@@ -156,7 +156,7 @@ def _metrics(context: Context, rows: pa.Table, columns: dict[tuple[str, str], np
 
 def _write(
     context: Context, rows: pa.Table, columns: dict[tuple[str, str], np.ndarray], figures: dict[str, Any]
-) -> Any:  # noqa: ANN401
+) -> Any:
     path = context.folder / "predictions.parquet"
     write_table(path, _table(rows, {f"{role}.{flavour}": p for (role, flavour), p in columns.items()}))
     write_json(context.folder / "evaluation.json", figures)

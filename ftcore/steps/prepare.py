@@ -47,11 +47,13 @@ def normalise(rows: pa.Table) -> pa.Table:
 def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, dict[str, int]]:
     """Keep one row of each text and draw its split.
 
-    Of rows with one text, the label seen last counts: feedback corrects history. Where the labels differ and none is later, nobody can
-    tell which one is true, and all of them are quarantined. Empty texts are left for the suite to quarantine, so each is named.
+    Of rows with one text, the label seen last counts: feedback corrects history. Where the labels differ and none is
+    later, nobody can tell which one is true, and all of them are quarantined. Empty texts are left for the suite to
+    quarantine, so each is named.
 
     Returns:
-        The kept rows with ``split``, the quarantined rows with ``reason``, and the counts ``duplicates`` and ``contradictions``.
+        The kept rows with ``split``, the quarantined rows with ``reason``, and the counts ``duplicates`` and
+        ``contradictions``.
     """
     import pyarrow as pa
 

@@ -12,8 +12,9 @@ NEEDS = ("mlflow",)
 def run(context: Context) -> Outcome:
     """Move the aliases, note who approved, and write the ledger line.
 
-    The order makes it safe to be killed and run again: ``previous`` moves first and never to the candidate itself, ``champion`` after it,
-    the ledger line last. A candidate that was judged against another champion than today's is not promoted.
+    The order makes it safe to be killed and run again: ``previous`` moves first and never to the candidate itself,
+    ``champion`` after it, the ledger line last. A candidate that was judged against another champion than today's is
+    not promoted.
     """
     verdict = context.earlier("gate").figures
     tracking = Tracking(context.settings, context.recipe.name)

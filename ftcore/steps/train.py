@@ -42,13 +42,14 @@ def run(context: Context) -> Outcome:
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
     return Outcome(
-        reason=f"trained version {version.number} on {figures['rows']:,} rows, validation loss {figures['validation_loss']:.3f}",
+        reason=f"trained version {version.number} on {figures['rows']:,} rows, "
+        f"validation loss {figures['validation_loss']:.3f}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
         inputs={"snapshot": identity},
     )
 
 
-def _fit(context: Context, rows: dict[str, pa.Table], track: Any) -> dict[str, Any]:  # noqa: ANN401 - a callback
+def _fit(context: Context, rows: dict[str, pa.Table], track: Any) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
     import torch
     from transformers import AutoTokenizer, set_seed

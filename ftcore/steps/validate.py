@@ -21,7 +21,8 @@ def run(context: Context) -> Outcome:
     """Publish the rows that hold what the suite expects as an immutable snapshot and make it current.
 
     Raises:
-        DataRejectedError: a table-level expectation fails or more rows are quarantined than the recipe allows. Nothing is published then;
+        DataRejectedError: a table-level expectation fails or more rows are quarantined than the recipe allows.
+        Nothing is published then;
             the report stays in the run's folder.
     """
     draft = context.earlier("prepare")

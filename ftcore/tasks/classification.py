@@ -24,7 +24,8 @@ class Config(Base):
 
     kind: Literal["classification"] = "classification"
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
-    """Label names in the order of the model's outputs; with two, the second is the positive one for F1, precision and recall."""
+    """Label names in the order of the model's outputs; with two, the second is the positive one for F1, precision
+    and recall."""
 
     @field_validator("labels")
     @classmethod

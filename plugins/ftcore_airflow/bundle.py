@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle
 
+from ftcore import recipe as recipes
 from ftcore.settings import REPOSITORY, load
 
 VERBS = ("data", "finetune", "monitor")
@@ -34,7 +35,7 @@ class RecipeBundle(BaseDagBundle):
 
     supports_versioning = False
 
-    def __init__(self, *, dags: str = "", recipes: str = "", **kwargs: Any) -> None:  # noqa: ANN401 - Airflow's own
+    def __init__(self, *, dags: str = "", recipes: str = "", **kwargs: Any) -> None:
         """Remember the folders; nothing is written before ``initialize``."""
         super().__init__(**kwargs)
         self.dags = Path(dags) if dags else REPOSITORY / "dags"
@@ -68,9 +69,7 @@ class RecipeBundle(BaseDagBundle):
     def _files(self) -> dict[str, str]:
         texts = {verb: (self.dags / f"{verb}.py").read_text(encoding="utf-8") for verb in VERBS}
         files = {}
-        for recipe in sorted(self.recipes.glob("*.yaml")):
-            if recipe.name.startswith((".", "_")):
-                continue
+        for recipe in recipes.files(self.recipes):
             try:
                 digest = hashlib.sha256(recipe.read_bytes()).hexdigest()[:12]
             except OSError as error:

@@ -48,7 +48,7 @@ class StepOperator(BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"ask": "json"}
     ui_color = "#e8f0fe"
 
-    def __init__(self, *, recipe_file: str, ask: Mapping[str, str] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *, recipe_file: str, ask: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         """Keep what the process is started with."""
         super().__init__(**kwargs)
         self.recipe_file = recipe_file
@@ -109,7 +109,7 @@ class StepOperator(BaseOperator):
         return record
 
     def _run(self, command: list[str], stdout: IO[str], last_words: deque[str]) -> int:
-        self._process = subprocess.Popen(  # noqa: S603 - the command is made of settings and names, no shell reads it
+        self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=stdout,

@@ -22,13 +22,17 @@ def main(only: list[str]) -> None:
     known = [m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if not m.name.startswith("_")]
     if unknown := [name for name in only if name not in known]:
         sys.exit(f"no such benchmark: {', '.join(unknown)}; known: {', '.join(known)}")
-    table = Table("benchmark", "unit", "ours", "baseline", "ratio", "rows", "peak MiB", "note", box=None, pad_edge=False)
+    table = Table(
+        "benchmark", "unit", "ours", "baseline", "ratio", "rows", "peak MiB", "note", box=None, pad_edge=False
+    )
     for name in only or known:
         print(f"… {name}", file=sys.stderr)
         result = importlib.import_module(f"tests.bench.{name}").run()
         write_json(settings.load().home.resolve() / "bench" / f"{name}.json", asdict(result))
         numbers = [f"{value:.3g}" for value in (result.ours, result.baseline, result.ratio)]
-        table.add_row(result.name, result.unit, *numbers, f"{result.rows:,}", f"{result.peak_bytes / 2**20:,.0f}", result.note)
+        table.add_row(
+            result.name, result.unit, *numbers, f"{result.rows:,}", f"{result.peak_bytes / 2**20:,.0f}", result.note
+        )
     Console().print(table)
 
 

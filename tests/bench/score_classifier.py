@@ -19,7 +19,9 @@ def run() -> Result:
         ours, peak = side(_ours, folder)
         baseline, _ = side(_baseline, folder)
     note = f"transformers pipeline, batches of {BATCH}"
-    return Result("score_classifier", "rows/s, more is better", ours, baseline, ours / baseline, ROWS, peak, machine(), note)
+    return Result(
+        "score_classifier", "rows/s, more is better", ours, baseline, ours / baseline, ROWS, peak, machine(), note
+    )
 
 
 def _texts() -> list[str]:

@@ -23,4 +23,6 @@ def run() -> Result:
             if number:  # the first one reads from disk
                 taken[name].append(time.perf_counter() - clock)
     ours, baseline = (statistics.median(taken[name]) for name in ("ours", "baseline"))
-    return Result("startup", "s, less is better", ours, baseline, ours / baseline, TIMES, 0, machine(), "python -c pass")
+    return Result(
+        "startup", "s, less is better", ours, baseline, ours / baseline, TIMES, 0, machine(), "python -c pass"
+    )

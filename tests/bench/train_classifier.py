@@ -21,7 +21,9 @@ def run() -> Result:
         f"stock Trainer padded to {MAX_LENGTH} tokens; accuracy on {TEST_ROWS} other rows "
         f"{ours_accuracy:.3f} ours, {baseline_accuracy:.3f} baseline"
     )
-    return Result("train_classifier", "samples/s, more is better", ours, baseline, ours / baseline, ROWS, peak, machine(), note)
+    return Result(
+        "train_classifier", "samples/s, more is better", ours, baseline, ours / baseline, ROWS, peak, machine(), note
+    )
 
 
 def _parts() -> tuple[Any, Any, Any, Any]:
@@ -94,7 +96,9 @@ def _accuracy(model: Any, tokenizer: Any, test: Any, labels: tuple[str, ...]) ->
     model.eval()
     for start in range(0, test.num_rows, BATCH):
         part = test.slice(start, BATCH)
-        batch = tokenizer(part["text"].to_pylist(), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+        batch = tokenizer(
+            part["text"].to_pylist(), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
+        )
         with torch.inference_mode():
             said = model(**batch).logits.argmax(-1).tolist()
         right += sum(labels[s] == t for s, t in zip(said, part["label"].to_pylist(), strict=True))

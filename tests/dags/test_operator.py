@@ -17,8 +17,8 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
 
-from ftcore_airflow.assets import newest
 from ftcore.store import run_name
+from ftcore_airflow.assets import newest
 from ftcore_airflow.operator import FIGURES_BYTES, StepOperator, small
 from ftcore_airflow.retry import RETRIES, StepFailed, StepInterrupted
 
@@ -33,7 +33,7 @@ record = {"step": sys.argv[2], "recipe": "r", "run_id": sys.argv[5], "proceed": 
 class Run:
     """A task to execute, and what became of it."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, body: str, **arguments: Any) -> None:  # noqa: ANN401
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, body: str, **arguments: Any) -> None:
         program = folder / "program.py"
         program.write_text(PROGRAM + body, encoding="utf-8")
         monkeypatch.setenv("FTCORE_STEP_COMMAND", f"{sys.executable} {program}")
@@ -52,7 +52,7 @@ class Run:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a task that runs a program."""
     return lambda body, **arguments: Run(tmp_path, monkeypatch, body, **arguments)
 
@@ -66,7 +66,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
     return lines
 
 
-def test_success_hands_back_the_small_record_and_fills_the_event(run: Any) -> None:  # noqa: ANN401
+def test_success_hands_back_the_small_record_and_fills_the_event(run: Any) -> None:
     asset = Asset(name="r.snapshot", uri="ftcore://r/snapshot")
     task = run("print(json.dumps(record))", outlets=[asset])
     record = task()
@@ -74,13 +74,13 @@ def test_success_hands_back_the_small_record_and_fills_the_event(run: Any) -> No
     assert task.events[asset].extra == {"snapshot": "abc", "rows": 7}
 
 
-def test_a_figure_that_the_event_needs_must_be_there(run: Any) -> None:  # noqa: ANN401
+def test_a_figure_that_the_event_needs_must_be_there(run: Any) -> None:
     body = "del record['figures']['rows']; print(json.dumps(record))"
     with pytest.raises(StepFailed, match="rows"):
         run(body, outlets=[Asset(name="r.snapshot", uri="ftcore://r/snapshot")])()
 
 
-def test_command_line_and_environment(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: ANN401
+def test_command_line_and_environment(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "secret")
     seen = tmp_path / "seen.json"
     task = run(f"open({str(seen)!r}, 'w').write(json.dumps(record)); print(json.dumps(record))")
@@ -92,7 +92,7 @@ def test_command_line_and_environment(run: Any, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_record_that_says_no_skips_and_stays_visible(
-    run: Any,  # noqa: ANN401
+    run: Any,
     logged: list[tuple[float, str]],
 ) -> None:
     task = run("record.update(proceed=False, reason='too few new rows'); print(json.dumps(record))")
@@ -114,7 +114,7 @@ def test_a_record_that_says_no_skips_and_stays_visible(
     ],
 )
 def test_only_failures_that_may_pass_are_tried_again(
-    run: Any,  # noqa: ANN401
+    run: Any,
     body: str,
     error: type[Exception],
     action: RetryAction,
@@ -124,18 +124,18 @@ def test_only_failures_that_may_pass_are_tried_again(
     assert RETRIES["retry_policy"].evaluate(raised.value, 1, 3).action is action
 
 
-def test_the_reason_of_a_failure_is_in_its_message(run: Any) -> None:  # noqa: ANN401
+def test_the_reason_of_a_failure_is_in_its_message(run: Any) -> None:
     with pytest.raises(StepFailed, match="exit code 3: snapshot rejected"):
         run("print('snapshot rejected', file=sys.stderr); sys.exit(3)")()
 
 
-def test_lines_are_logged_as_they_come(run: Any, logged: list[tuple[float, str]]) -> None:  # noqa: ANN401
+def test_lines_are_logged_as_they_come(run: Any, logged: list[tuple[float, str]]) -> None:
     run("print('first', file=sys.stderr); time.sleep(0.6); print(json.dumps(record))")()
     at = next(moment for moment, text in logged if text == "first")
     assert time.monotonic() - at > 0.5
 
 
-def test_what_a_step_leaves_running_is_ended_and_holds_nothing_up(run: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_what_a_step_leaves_running_is_ended_and_holds_nothing_up(run: Any, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     body = f"child = subprocess.Popen(['sleep', '60']); open({str(pid_file)!r}, 'w').write(str(child.pid))"
     start = time.monotonic()
@@ -146,7 +146,7 @@ def test_what_a_step_leaves_running_is_ended_and_holds_nothing_up(run: Any, tmp_
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["obeys", "ignores SIGTERM"])
 def test_on_kill_ends_the_whole_group(
-    run: Any,  # noqa: ANN401
+    run: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     deaf: bool,
