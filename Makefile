@@ -24,7 +24,7 @@ setup: $(STAMP) $(FTCORE_HOME)/recipe.schema.json ## Make .venv with every pinne
 $(STAMP): requirements.lock assets.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"ftcore needs Python 3.11, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv==0.11.32' || echo 'no uv: installing with pip, which is slower'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8' || echo 'no uv: installing with pip, which is slower'
 	if .venv/bin/uv --version >/dev/null 2>&1; then \
 	  .venv/bin/uv pip install --quiet --python .venv/bin/python $(FIND_LINKS) -r requirements.lock; \
 	  .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .; \
@@ -72,6 +72,7 @@ bench: setup ## Measure against the usual way, side by side: make bench, or make
 lock: ## Resolve requirements.lock anew.
 	.venv/bin/uv pip compile --quiet --python-version 3.11 --all-extras --no-emit-index-url $(FIND_LINKS) \
 	  --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock # which build it is, the machine decides
 
 clean: ## Remove the environment; what FTCORE_HOME holds stays.
 	rm -rf .venv

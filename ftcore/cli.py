@@ -24,23 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Fine-tune language models on your own data and look after them for the rest of their lives.",
-    epilog="A recipe is named by its file in dags/recipes/ or by a path. FTCORE_* variables
-    are
-    the
- 
-  
-
-
-
- 
-  
-
-
-
- 
-  
-   
-    settings: README.md.",
+    epilog="A recipe is named by its file in dags/recipes/ or by a path. README.md lists the settings, FTCORE_*.",
 )
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
@@ -88,6 +72,7 @@ def run(
     """Turn the ring for a recipe without Airflow: data, then finetune.
 
     Examples:
+
         ftcore run sentiment
 
         ftcore run my/recipe.yaml --only monitor
@@ -137,6 +122,7 @@ def step(
     """Run one step of the ring; what Airflow's tasks call.
 
     Example:
+
         ftcore step train sentiment --run manual-1
     """
     from ftcore import pipeline
@@ -159,6 +145,7 @@ def check(
     """Check recipes: every fault at once, and whether base model and suite are there.
 
     Example:
+
         ftcore check sentiment
     """
     from ftcore import base, recipe, settings
@@ -191,6 +178,7 @@ def ls(
     """List the recipes and the kinds that a recipe can use, with an example of each.
 
     Example:
+
         ftcore ls gates
     """
     from ftcore import _find, recipe, settings
@@ -225,6 +213,7 @@ def new(
     """Start a new recipe or a new kind from its template.
 
     Examples:
+
         ftcore new recipe support_tickets
 
         ftcore new gate fairness
@@ -239,6 +228,7 @@ def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="W
     """Print the JSON Schema of a recipe, so that editors complete and check it.
 
     Example:
+
         ftcore schema -o .ftcore/recipe.schema.json
     """
     from ftcore.recipe import json_schema
@@ -264,6 +254,7 @@ def score(
     """Score a file with the champion and append the predictions to the prediction log.
 
     Example:
+
         ftcore score sentiment reviews.csv -o scored.csv
     """
     from ftcore.serving import scoring
@@ -285,6 +276,7 @@ def feedback(
     """Append true labels that came back, by request id; the next snapshot learns from them.
 
     Example:
+
         ftcore feedback sentiment labels.csv
     """
     from ftcore.serving import scoring
@@ -299,6 +291,7 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
     """Print every decision about a recipe: trained or not, promoted or not, and why.
 
     Example:
+
         ftcore ledger sentiment
     """
     _, shelf, _ = _open(recipe)
@@ -315,6 +308,7 @@ def up() -> None:
     """Start Airflow and MLflow on this machine, on free loopback ports, and print where they are.
 
     Example:
+
         ftcore up
     """
     from ftcore import settings
@@ -340,10 +334,10 @@ def down() -> None:
 def demo(
     as_json: AsJson = False,
 ) -> None:
-    """Turn the whole ring of the recipe sentiment under a real Airflow, until drift has put a better model in
-    production.
+    """Turn the whole ring under a real Airflow, until drift has put a better model in production.
 
     Example:
+
         ftcore demo
     """
     from rich.console import Console

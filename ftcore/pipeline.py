@@ -1,5 +1,4 @@
-"""The ring, run without Airflow: which steps there are, in which order, and how one is run so that it can be run
-again."""
+"""The ring without Airflow: which steps there are, in which order, and how one is run so that it can be run again."""
 
 from __future__ import annotations
 

@@ -283,8 +283,7 @@ def _faults(error: ValidationError) -> Iterator[tuple[str, str]]:
 
 
 def _yaml_path(location: tuple[int | str, ...]) -> str:
-    """``sources[0].domain``. Pydantic puts the chosen kind of a union into the location; the YAML has no such key,
-    so it is left out."""
+    """``sources[0].domain``: pydantic's location without the chosen kinds of unions, which are no keys in the YAML."""
     every_kind = {kind for room in ROOMS for kind in kinds(room)}
     path = ""
     for before, step in zip((None, *location), location, strict=False):

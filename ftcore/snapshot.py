@@ -37,8 +37,7 @@ def schema(*, split: bool = False) -> pa.Schema:
 
 
 def row_id(source: str, key: str) -> str:
-    """Stable identity of an example: a hash of its source and of its key there (or of its text, where there is no
-    key)."""
+    """Stable identity of an example: a hash of its source and of its key there, or of its text where it has no key."""
     return sha256(f"{source}\x00{key}")[:20]
 
 

@@ -87,8 +87,7 @@ def difference(
 
 
 def _resample(columns: tuple[np.ndarray, ...], resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Kinds of rows ``[columns, kinds]``, how often each occurs ``[kinds]``, and how often in each resample
-    ``[resamples, kinds]``."""
+    """Kinds of rows ``[columns, kinds]``, their counts ``[kinds]``, and in resamples ``[resamples, kinds]``."""
     import numpy as np
 
     kinds, counts = np.unique(np.stack(columns), axis=1, return_counts=True)

@@ -63,13 +63,14 @@ def make_room(settings: Settings) -> Path | None:
     return aside
 
 
-def turn(settings: Settings, name: str, say: Callable[[str], None]) -> Ring:
+def turn(settings: Settings, name: str, say: Callable[[str], None], requests: Mapping[str, int] | None = None) -> Ring:
     """Turn the ring of a recipe twice, with production traffic and drift between; the services end in any case.
 
     Args:
         settings: where everything goes.
         name: the recipe.
         say: called with each line of progress.
+        requests: how many sentences of which domains production sends; ``traffic.REQUESTS`` by default.
 
     Raises:
         DemoError: a task failed.
@@ -81,7 +82,7 @@ def turn(settings: Settings, name: str, say: Callable[[str], None]) -> Ring:
         ring.up_s = time.monotonic() - clock
         watcher.start(state.mark)
         api = state.api(settings)
-        _turn(settings, name, api, services.environment(settings, state), ring, say)
+        _turn(settings, name, requests or traffic.REQUESTS, api, services.environment(settings, state), ring, say)
     finally:
         ring.peak_bytes = watcher.stop()
         say("stopping Airflow and MLflow")
@@ -91,7 +92,13 @@ def turn(settings: Settings, name: str, say: Callable[[str], None]) -> Ring:
 
 
 def _turn(
-    settings: Settings, name: str, api: AirflowApi, env: Mapping[str, str], ring: Ring, say: Callable[[str], None]
+    settings: Settings,
+    name: str,
+    sent: Mapping[str, int],
+    api: AirflowApi,
+    env: Mapping[str, str],
+    ring: Ring,
+    say: Callable[[str], None],
 ) -> None:
     dags = {verb: f"{verb}__{name}" for verb in ("data", "finetune", "monitor")}
     api.wait_for_dags(list(dags.values()))
@@ -103,7 +110,7 @@ def _turn(
     recipe_file = settings.recipes / f"{name}.yaml"
     recipe = recipes.read(recipe_file)
     context = Context(recipe, recipe_file, "demo", "ingest", {}, store.shelf(settings, name), settings)
-    requests, labels = traffic.write(context, settings.home.resolve() / "demo")
+    requests, labels = traffic.write(context, settings.home.resolve() / "demo", sent)
     for command, file in (("score", requests), ("feedback", labels)):
         say(f"$ ftcore {command} {name} {os.path.relpath(file)}")
         done = _ftcore(env, command, str(recipe_file), str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ LABELLED = 0.6
 """Share of the requests whose true label comes back."""
 
 
-def write(context: Context, folder: Path) -> tuple[Path, Path]:
+def write(context: Context, folder: Path, sent: Mapping[str, int]) -> tuple[Path, Path]:
     """Write ``requests.csv`` (request_id, text, group) and ``labels.csv`` (request_id, label) for some of them.
+
+    ``sent`` says how many requests come from each domain.
 
     Which rows are sent and which labels come back is drawn from the row ids, so that every demo sends the same.
     """
@@ -27,7 +30,7 @@ def write(context: Context, folder: Path) -> tuple[Path, Path]:
 
     vader = find("sources", "vader")
     rows = []
-    for domain, count in REQUESTS.items():
+    for domain, count in sent.items():
         (table,) = vader.read(vader.Config(domain=domain), context)
         found = [row for row in table.to_pylist() if row["text"].strip()]
         rows += sorted(found, key=lambda row: sha256(f"request\x00{row['row_id']}"))[:count]

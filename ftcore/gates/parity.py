@@ -16,8 +16,7 @@ EXAMPLE = {"kind": "parity", "max_difference": 0.01}
 
 
 class Config(Base):
-    """The metric of no export may differ from the trained model's by more than ``max_difference``, on all evaluated
-    rows."""
+    """No export's metric may differ from the trained model's by more than ``max_difference``, on all evaluated rows."""
 
     kind: Literal["parity"] = "parity"
     metric: str = "accuracy"

@@ -1,2 +1,1 @@
-"""The verbs of the ring, one a file: ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch,
-decide."""
+"""The verbs of the ring, one a file, from ingest to decide."""

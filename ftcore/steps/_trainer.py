@@ -139,8 +139,7 @@ def train(
     folder: Path,
     track: Callable[[dict[str, float], int], None],
 ) -> dict[str, float]:
-    """Train in place, from the last checkpoint in ``folder`` where there is one; the best weights by validation loss
-    stay.
+    """Train in place, from the last checkpoint in ``folder`` where there is one; keep the best weights.
 
     Args:
         model: what to train.

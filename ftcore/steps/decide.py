@@ -9,8 +9,7 @@ NEEDS = ("pyarrow.parquet",)
 
 
 def run(context: Context) -> Outcome:
-    """Write the ledger line; go on, which asks for retraining, only where drift is confirmed and there is something
-    to learn from."""
+    """Ask for retraining where drift is confirmed and there is something to learn from; write the ledger line."""
     watched = context.earlier("watch").figures
     retrain, reason = _decide(context, watched["alarms"], watched["snapshot"])
     decision = "retrain" if retrain else "wait"

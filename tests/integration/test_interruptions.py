@@ -1,0 +1,112 @@
+"""A step that is killed at any moment can be run again; two runs of one recipe never mix."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ftcore import recipe, settings, snapshot, store
+from ftcore.pipeline import RING
+from ftcore.store import read_json
+from ftcore.tracking import Tracking
+
+KILLS = 2
+"""Times that each step is killed before it may finish."""
+
+
+def _start(*words: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ftcore", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", **env},
+    )
+
+
+@pytest.mark.timeout(600)
+def test_every_step_survives_kill_9(small: Path) -> None:
+    chosen = random.Random(5)
+    steps = [step for chain in ("data", "finetune") for step in RING[chain]]
+    killed = Counter[str]()
+    for step in steps:
+        words = ("step", step, str(small), "--run", "r1", "--json")
+        for _ in range(KILLS):
+            process = _start(*words)
+            try:
+                process.wait(chosen.uniform(0.3, {"train": 14, "export": 12, "evaluate": 9}.get(step, 3)))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                killed[step] += 1
+                process.wait()
+            process.stdout.close()
+            process.stderr.close()
+        done = _start(*words)
+        output, log = done.communicate(timeout=120)
+        assert done.returncode == 0, f"{step}: {log}"
+        assert json.loads(output)["proceed"], output
+
+    conf = settings.load()
+    shelf = store.shelf(conf, "small")
+    versions = Tracking(conf, "small").versions()
+    assert sum(killed.values()) >= len(steps), f"too few kills to prove anything: {killed}"
+    assert [version.number for version in versions] == [1], "one version, however often train was killed"
+    assert Counter(line["kind"] for line in shelf.ledger()) == {"plan": 1, "gate": 1, "promote": 1}
+    champion = Tracking(conf, "small").alias("champion")
+    assert champion is not None
+    assert champion.number == 1
+    assert snapshot.current(shelf) == champion.snapshot
+    assert snapshot.read(shelf, champion.snapshot).num_rows > 300
+    left = [path for path in Path(conf.store_root).rglob("*.tmp")]
+    assert all(path.name.startswith(".") for path in left), "half-written files are never under a real name"
+
+
+def test_the_second_run_of_a_recipe_waits_or_is_refused(small: Path) -> None:
+    conf = settings.load()
+    shelf = store.shelf(conf, recipe.read(small).name)
+    holder = shelf.lock("run", 0)
+    try:
+        refused = _start("run", str(small), "--only", "data", FTCORE_LOCK_TIMEOUT_S="0.5")
+        _, log = refused.communicate(timeout=60)
+        assert refused.returncode == 75, log
+        assert "another process is at work on run of small" in log
+        waiting = _start("run", str(small), "--only", "data", "--run", "second", FTCORE_LOCK_TIMEOUT_S="60")
+        deadline = time.monotonic() + 30
+        while "waiting up to" not in (line := waiting.stderr.readline()):
+            assert time.monotonic() < deadline, line
+        assert snapshot.current(shelf) is None, "it has done nothing yet"
+    finally:
+        holder.release()
+    waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
+    assert snapshot.current(shelf) is not None
+
+
+def test_rejected_data_leave_the_store_as_it_was(small: Path) -> None:
+    done = _start("run", str(small), "--only", "data", "--run", "good")
+    assert done.communicate(timeout=120)
+    assert done.returncode == 0
+    conf = settings.load()
+    shelf = store.shelf(conf, "small")
+    before = read_json(shelf.root / "snapshots" / "current.json")
+    bad = small.with_name("bad.csv")
+    bad.write_text("text,label\n" + "".join(f"sentence number {i},{'maybe' if i % 2 else 'positive'}\n" for i in range(400)))
+    small.write_text(small.read_text().replace("max_rows: 420", "max_rows: 420\n- kind: files\n  path: bad.csv"))
+    refused = _start("run", str(small), "--run", "bad")
+    _, log = refused.communicate(timeout=120)
+    assert refused.returncode == 3, log
+    assert "the data of small is rejected" in log
+    assert "label is not one of" in log.lower() or "maybe" in log, log
+    assert "report:" in log
+    assert read_json(shelf.root / "snapshots" / "current.json") == before
+    assert shelf.ledger() == [], "nothing was planned, nothing trained"
