@@ -13,7 +13,7 @@ from ftcore.verdict import Rule
 if TYPE_CHECKING:
     from ftcore.verdict import Evidence
 
-EXAMPLE = {"kind": "beats_champion", "metric": "accuracy", "on": ["test"]}
+EXAMPLE = {"kind": "beats_champion", "metric": "accuracy", "datasets": ["test"]}
 
 
 class Config(Base):
@@ -22,7 +22,7 @@ class Config(Base):
     kind: Literal["beats_champion"] = "beats_champion"
     metric: str = "accuracy"
     """Name of a metric of the task."""
-    on: tuple[str, ...] = ("test",)
+    datasets: tuple[str, ...] = ("test",)
     """Datasets whose rows are judged together: ``test`` and names of holdouts."""
     minimum_gain: Annotated[float, Field(ge=-1, le=1)] = 0.0
     """Smallest true gain that is worth a promotion."""
@@ -32,7 +32,7 @@ class Config(Base):
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the candidate is better; a first model has nobody to beat."""
-    rows = evidence.on(config.on)
+    rows = evidence.on(config.datasets)
     count = int(rows.sum())
     if evidence.champion is None:
         return Rule(gate=config.kind, passed=True, reason="there is no champion to beat yet", rows=count)
@@ -49,7 +49,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     word = "beats" if passed else "does not surely beat"
     reason = (
         f"{word} the champion in {config.metric} by {gain.value:+.3f} (at least {gain.low:+.3f} with 95 % confidence) "
-        f"on {count:,} paired rows of {', '.join(config.on)}"
+        f"on {count:,} paired rows of {', '.join(config.datasets)}"
     )
     return Rule(
         gate=config.kind,

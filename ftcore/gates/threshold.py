@@ -24,7 +24,7 @@ class Config(Base):
     """Name of a metric of the task."""
     minimum: Annotated[float, Field(ge=0, le=1)]
     """Lowest value that passes."""
-    on: tuple[str, ...] = ("test",)
+    datasets: tuple[str, ...] = ("test",)
     """Datasets whose rows are judged together: ``test`` and names of holdouts."""
     certain: bool = False
     """Ask that even the lower end of the 95 % interval reaches ``minimum``."""
@@ -34,7 +34,7 @@ class Config(Base):
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the served model reaches the bound."""
-    rows = evidence.on(config.on)
+    rows = evidence.on(config.datasets)
     served = evidence.candidate[evidence.served]
     count = int(rows.sum())
     if count < config.min_rows:
