@@ -66,6 +66,7 @@ def _hub(base: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -75,6 +76,11 @@ def _hub(base: str) -> Path:
     patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]  # never pickle, never code
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+    except HFValidationError as error:
+        raise MissingExtraError(
+            f"base model {base}: there is no such folder, and the hub has no such names",
+            hint="a hub id is NAME or ORGANISATION/NAME",
+        ) from error
     except RepositoryNotFoundError as error:
         raise MissingExtraError(
             f"base model {base}: the hub has no such model, or it is private", hint="set HF_TOKEN"

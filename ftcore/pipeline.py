@@ -128,13 +128,13 @@ def _work(context: Context, fingerprint: str) -> Record:
 
 
 def _fingerprint(context: Context) -> str:
-    """Hash of the recipe, the parameters and this run's earlier records in the same chain."""
+    """Hash of the recipe, the parameters and what this run's earlier steps in the same chain read and found."""
     steps = RING[chain_of(context.step)]
     earlier = {}
     for name in steps[: steps.index(context.step)]:
         record = context.shelf.record(context.run_id, name)
         if record is not None:
-            earlier[name] = record.fingerprint
+            earlier[name] = store.digest({"fingerprint": record.fingerprint, "inputs": record.inputs})
     return records.fingerprint(context.recipe.resolved(), context.params, earlier)
 
 

@@ -54,9 +54,9 @@ else:
 class Prepare(Config):
     """How rows become a snapshot."""
 
-    validation: Share = 0.1
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the groups that validate while training."""
-    test: Share = 0.2
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the groups that judge the model and never train it."""
 
     @model_validator(mode="after")
@@ -221,6 +221,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen = set()
     for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode) or key_node.tag.endswith(":merge"):
+            continue  # what `<<` brings in may be overridden, and PyYAML refuses keys that are lists
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(
@@ -286,12 +288,12 @@ def _yaml_path(location: tuple[int | str, ...]) -> str:
     """``sources[0].domain``: pydantic's location without the chosen kinds of unions, which are no keys in the YAML."""
     every_kind = {kind for room in ROOMS for kind in kinds(room)}
     path = ""
-    for before, step in zip((None, *location), location, strict=False):
+    for number, step in enumerate(location):
+        before, name_of = (None, None, *location)[number + 1], (None, None, *location)[number]
+        chosen = isinstance(before, int) or before in {"task", "method"} or name_of == "holdouts"
         if isinstance(step, int):
             path += f"[{step}]"
-        elif step in every_kind and (isinstance(before, int) or before in {"task", "method"} or "holdouts" in location):
-            continue
-        else:
+        elif not (chosen and step in every_kind):
             path += f".{step}" if path else str(step)
     return path
 

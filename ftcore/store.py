@@ -31,7 +31,7 @@ from ftcore.records import Record, canonical, now, sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from filelock import BaseFileLock
+    from filelock import AcquireReturnProxy
     from upath import UPath
 
     from ftcore.settings import Settings
@@ -203,8 +203,8 @@ class Shelf:
             table = table.filter(pc.greater(table["at"], pa.scalar(since, type=table["at"].type)))
         return table if table.num_rows else None
 
-    def lock(self, what: str, timeout_s: float) -> BaseFileLock:
-        """Hold ``what`` against the other processes on this machine; a process that dies lets go.
+    def lock(self, what: str, timeout_s: float) -> AcquireReturnProxy:
+        """Hold ``what`` against this machine's other processes until the ``with`` ends; a process that dies lets go.
 
         Raises:
             BusyError: still held after ``timeout_s`` seconds.
@@ -215,10 +215,10 @@ class Shelf:
         lock = FileLock(self.locks / f"{self.name}.{what}.lock")
         try:
             try:
-                return lock.acquire(timeout=0).lock
+                return lock.acquire(timeout=0)
             except Timeout:
                 log.info("another process is at work on %s of %s; waiting up to %g s", what, self.name, timeout_s)
-                return lock.acquire(timeout=timeout_s).lock
+                return lock.acquire(timeout=timeout_s)
         except Timeout as error:
             raise BusyError(
                 f"another process is at work on {what} of {self.name} and did not finish within {timeout_s:g} s",

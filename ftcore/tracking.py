@@ -145,6 +145,7 @@ class Tracking:
         """Log a local folder as artefact ``target`` of a run."""
         with _speaking_plainly(self.settings.mlflow_uri):
             self.client.log_artifacts(run, str(folder), target)
+        shutil.rmtree(self._cached(run, target), ignore_errors=True)  # what was fetched before is old now
 
     def close_run(self, run: str, status: str = "FINISHED") -> None:
         """End a run."""
@@ -214,7 +215,7 @@ class Tracking:
         Raises:
             FtcoreError: the version has no such artefact.
         """
-        target = self.settings.cache.resolve() / "models" / self.name / version.run / artefact
+        target = self._cached(version.run, artefact)
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -230,6 +231,9 @@ class Tracking:
             except OSError:  # another process was faster
                 shutil.rmtree(got, ignore_errors=True)
         return target
+
+    def _cached(self, run: str, artefact: str) -> Path:
+        return self.settings.cache.resolve() / "models" / self.name / run / artefact
 
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException

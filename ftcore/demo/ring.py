@@ -39,7 +39,7 @@ class Ring:
     """One turn of the ring as it happened: which runs, how long, how much memory."""
 
     runs: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """``data-1``, ``finetune-1``, ``monitor``, ``data-2``, ``finetune-2`` to DAG id and Airflow's run id."""
+    """``data-1``, ``finetune-1``, ``monitor-1``, ``monitor-2``, ``data-2``, ``finetune-2`` to DAG id and run id."""
     spans_s: list[float] = field(default_factory=list)
     """Wall time of each part of the ring, in seconds, from the trigger to the end of its last task."""
     up_s: float = 0.0
@@ -106,6 +106,8 @@ def _turn(
     _follow(api, ring, "data-1", dags["data"], api.trigger(dags["data"], run_id="demo"), say)
     _follow(api, ring, "finetune-1", dags["finetune"], api.wait_for_next(dags["finetune"]), say)
     ring.spans_s.append(time.monotonic() - started)
+    # The new champion is an event too: monitoring looks, and finds no traffic yet.
+    _follow(api, ring, "monitor-1", dags["monitor"], api.wait_for_next(dags["monitor"]), say)
 
     recipe_file = settings.recipes / f"{name}.yaml"
     recipe = recipes.read(recipe_file)
@@ -118,7 +120,7 @@ def _turn(
 
     started = time.monotonic()
     known = {verb: [run["dag_run_id"] for run in api.dag_runs(dag)] for verb, dag in dags.items()}
-    _follow(api, ring, "monitor", dags["monitor"], api.trigger(dags["monitor"], run_id="demo"), say)
+    _follow(api, ring, "monitor-2", dags["monitor"], api.trigger(dags["monitor"], run_id="demo"), say)
     _follow(api, ring, "data-2", dags["data"], api.wait_for_next(dags["data"], known["data"]), say)
     _follow(api, ring, "finetune-2", dags["finetune"], api.wait_for_next(dags["finetune"], known["finetune"]), say)
     ring.spans_s.append(time.monotonic() - started)
@@ -136,7 +138,10 @@ def _follow(api: AirflowApi, ring: Ring, part: str, dag_id: str, run_id: str, sa
             return
         record = api.record(dag_id, run_id, task["task_id"]) if mark in "✔■" else None
         if record:
-            say(f"  {mark} {task['task_id']}: {record['reason']} ({task['duration'] or 0:.1f} s)")
+            # A person's answer is no record of a step: it says what was chosen and by whom.
+            person = (record.get("responded_by_user") or {}).get("name")
+            reason = record.get("reason") or f"{', '.join(record.get('chosen_options', []))}, by {person}"
+            say(f"  {mark} {task['task_id']}: {reason} ({task['duration'] or 0:.1f} s)")
 
     run = api.wait(dag_id, run_id, DEADLINE_S, progress)
     if run["state"] == "failed":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import recipe as recipes
 from ftcore import store
+from ftcore.errors import FtcoreError
 from ftcore.pipeline import RING
 from ftcore.serving.model import flavours
 from ftcore.tracking import Tracking
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ftcore.demo.ring import Ring
-    from ftcore.recipe import Recipe
     from ftcore.settings import Settings
     from ftcore.store import Shelf
 
@@ -32,7 +32,7 @@ def read(settings: Settings, name: str, ring: Ring) -> dict[str, Any]:
     records = _records(shelf, ring)
     finetune = {turn: records[f"finetune-{turn}"] for turn in (1, 2)}
     served = flavours(recipe)[0]
-    watch = records["monitor"]["watch"]
+    watch = _watch(shelf)
     tracking = Tracking(settings, name)
     aliases = {alias: version.number for alias in ("champion", "previous") if (version := tracking.alias(alias))}
     return {
@@ -50,7 +50,7 @@ def read(settings: Settings, name: str, ring: Ring) -> dict[str, Any]:
         "decisions": shelf.ledger(),
         "time": _time(records, ring),
         "peak_bytes": ring.peak_bytes,
-        "paths": _paths(settings, recipe, shelf, records),
+        "paths": _paths(settings, shelf, records, watch),
     }
 
 
@@ -62,6 +62,15 @@ def _records(shelf: Shelf, ring: Ring) -> dict[str, dict[str, dict[str, Any]]]:
         known = {name: shelf.record(store.run_name(verb, run_id), name) for name in RING[verb]}
         found[part] = {name: record.model_dump(mode="json") for name, record in known.items() if record}
     return found
+
+
+def _watch(shelf: Shelf) -> dict[str, Any]:
+    """Record of the look that asked for retraining: the demo's own, or a scheduled one that came before it."""
+    asked = [line["run_id"] for line in shelf.ledger("decide") if line["decision"] == "retrain"]
+    record = shelf.record(asked[-1], "watch") if asked else None
+    if record is None:
+        raise FtcoreError("monitoring did not ask for retraining", hint=f"ftcore ledger {shelf.name} says why")
+    return record.model_dump(mode="json")
 
 
 def _snapshot(figures: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +114,9 @@ def _exports(finetune: dict[str, Any], served: str) -> dict[str, Any]:
 
 def _time(records: dict[str, Any], ring: Ring) -> dict[str, Any]:
     """Where the ring's wall time went; outside the steps' own work are scheduling, process starts and imports."""
-    flat = [(part, name, record) for part, steps in records.items() for name, record in steps.items()]
+    # monitor-1 looks while nothing has come in yet; the ring does not wait for it, so it counts neither way.
+    parts = {part: steps for part, steps in records.items() if part != "monitor-1"}
+    flat = [(part, name, record) for part, steps in parts.items() for name, record in steps.items()]
     wall_s = sum(ring.spans_s)
     work_s = sum(record["work_s"] for _, _, record in flat)
     import_s = sum(record["import_s"] for _, _, record in flat)
@@ -120,11 +131,11 @@ def _time(records: dict[str, Any], ring: Ring) -> dict[str, Any]:
     }
 
 
-def _paths(settings: Settings, recipe: Recipe, shelf: Shelf, records: dict[str, Any]) -> dict[str, str]:
+def _paths(settings: Settings, shelf: Shelf, records: dict[str, Any], watch: dict[str, Any]) -> dict[str, str]:
     docs = shelf.root / records["data-2"]["validate"]["paths"]["data_docs"]
     return {
         "data_docs": str(docs),
-        "drift_report": str(shelf.root / records["monitor"]["watch"]["paths"]["html"]),
+        "drift_report": str(shelf.root / watch["paths"]["html"]),
         "evidence": str(shelf.root / "runs"),
         "prediction_log": str(shelf.root / "predictions"),
         "summary": str(settings.home.resolve() / "demo" / "summary.json"),

@@ -101,7 +101,7 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
         file: CSV, JSON Lines or Parquet with the columns ``request_id`` and ``label``.
 
     Returns:
-        Counts: ``added``, ``unknown_request`` (never scored here, left out).
+        Counts: ``added``, ``known_already`` (with this very label), ``unknown_request`` (never scored here, left out).
 
     Raises:
         DataRejectedError: a label that the recipe does not have; nothing is added then.
@@ -111,7 +111,7 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
     table = find("sources", "files").read_any(file)
     _columns(file, table, ("request_id", "label"))
     rows = [
-        {"request_id": str(r["request_id"]), "label": r["label"]}
+        {"request_id": str(r["request_id"]), "label": None if r["label"] is None else str(r["label"])}
         for r in table.select(["request_id", "label"]).to_pylist()
     ]
     if bad := sorted({str(row["label"]) for row in rows} - set(recipe.task.labels)):
@@ -122,14 +122,23 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
     predictions = shelf.read_log("predictions")
     scored = set(predictions["request_id"].to_pylist()) if predictions is not None else set()
     known_rows = [row for row in rows if row["request_id"] in scored]
-    if known_rows:
+    last = {row["request_id"]: row for row in known_rows}
+    earlier = shelf.read_log("feedback")
+    said = {row["request_id"]: row["label"] for row in earlier.sort_by("at").to_pylist()} if earlier is not None else {}
+    new = [row for identity, row in last.items() if said.get(identity) != row["label"]]
+    if new:
         at = now()
         schema = pa.schema([("request_id", pa.string()), ("label", pa.string()), ("at", pa.timestamp("ms", "UTC"))])
-        batch = sha256("\x00".join(f"{row['request_id']}\x00{row['label']}" for row in known_rows))[:16]
+        # The time makes it a batch of its own: a label may be corrected, and corrected back.
+        batch = sha256("\x00".join([at.isoformat(), *(f"{row['request_id']}\x00{row['label']}" for row in new)]))[:16]
         _append_once(
-            shelf, "feedback", pa.Table.from_pylist([{**row, "at": at} for row in known_rows], schema=schema), batch, at
+            shelf, "feedback", pa.Table.from_pylist([{**row, "at": at} for row in new], schema=schema), batch, at
         )
-    return {"added": len(known_rows), "unknown_request": len(rows) - len(known_rows)}
+    return {
+        "added": len(new),
+        "known_already": len(known_rows) - len(new),
+        "unknown_request": len(rows) - len(known_rows),
+    }
 
 
 def summary(table: pa.Table) -> dict[str, Any]:
@@ -167,13 +176,13 @@ def _requests(file: Path) -> list[dict[str, Any]]:
     _columns(file, table, ("text",))
     if not table.num_rows:
         raise DataRejectedError(f"{file} has no row")
-    given = "request_id" in table.column_names
     rows = []
     for number, row in enumerate(
         table.select([n for n in ("request_id", "text", "group") if n in table.column_names]).to_pylist()
     ):
         text = "" if row["text"] is None else str(row["text"])
-        identity = str(row["request_id"]) if given else sha256(f"{file.name}\x00{number}\x00{text}")[:20]
+        given = row.get("request_id")
+        identity = str(given) if given is not None else sha256(f"{file.name}\x00{number}\x00{text}")[:20]
         group = row.get("group")
         rows.append({"request_id": identity, "text": text, "group": None if group is None else str(group)})
     twice = [identity for identity, count in Counter(row["request_id"] for row in rows).items() if count > 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -37,7 +38,7 @@ class Config(Base):
     """Column that ties rows together which must stay on one side of the split: a customer, a document, a
     conversation."""
     observed_at: str | None = None
-    """Column of the time at which the row was observed; ISO 8601."""
+    """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
     max_rows: Annotated[int, Field(ge=1)] | None = None
     """Read no more rows than this."""
 
@@ -79,11 +80,13 @@ def read_any(path: Path) -> pa.Table:
         source = pa.BufferReader(data)
         if path.suffix == ".jsonl":
             return json.read_json(source, read_options=json.ReadOptions(block_size=max(1 << 20, len(data) + 1)))
-        header = csv.open_csv(pa.BufferReader(data), parse_options=_csv_format()).schema.names
+        # One block: a value that is longer than a block, or crosses two of them, cannot be read.
+        whole = csv.ReadOptions(block_size=max(1 << 20, len(data) + 1))
+        header = csv.open_csv(pa.BufferReader(data), read_options=whole, parse_options=_csv_format()).schema.names
         types = csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
         )
-        return csv.read_csv(source, parse_options=_csv_format(), convert_options=types)
+        return csv.read_csv(source, read_options=whole, parse_options=_csv_format(), convert_options=types)
     except (pa.ArrowException, OSError) as error:
         raise DataRejectedError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -115,6 +118,8 @@ def _rows(path: Path, config: Config) -> pa.Table:
             f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(table.column_names)}",
             hint="name the columns in the recipe: text, label, id, group, observed_at",
         )
+    if twice := sorted({name for name in asked if name and table.column_names.count(name) > 1}):
+        raise DataRejectedError(f"{path} has more than one column {', '.join(map(repr, twice))}")
     source = f"files:{path.stem}"
     texts = [_text(value) for value in table[config.text].to_pylist()]
     keys = [_text(value) for value in table[config.id].to_pylist()] if config.id else map(snapshot.text_key, texts)
@@ -145,9 +150,20 @@ def _times(path: Path, table: pa.Table, column: str | None) -> pa.Array:
     kind = pa.timestamp("ms", "UTC")
     if column is None:
         return pa.nulls(table.num_rows, kind)
+    if pa.types.is_timestamp(table.schema.field(column).type):
+        return table[column].combine_chunks().cast(kind, safe=False)
     try:
-        return table[column].combine_chunks().cast(kind)
-    except pa.ArrowInvalid as error:
+        return pa.array([_time(value) for value in table[column].to_pylist()], kind)
+    except ValueError as error:
         raise DataRejectedError(
             f"{path}: column {column!r} holds something that is no ISO 8601 time: {error}"
         ) from error
+
+
+def _time(value: object) -> datetime | None:
+    """A time in UTC; one without an offset is taken to be in UTC already."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(str(value))
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -10,7 +10,10 @@ NEEDS = ("pyarrow.parquet",)
 
 def run(context: Context) -> Outcome:
     """Ask for retraining where drift is confirmed and there is something to learn from; write the ledger line."""
-    watched = context.earlier("watch").figures
+    seen = context.earlier("watch")
+    if not seen.proceed:
+        return Outcome(reason=f"nothing to decide: {seen.reason}", proceed=False)
+    watched = seen.figures
     retrain, reason = _decide(context, watched["alarms"], watched["snapshot"])
     decision = "retrain" if retrain else "wait"
     line = context.shelf.add_to_ledger(
@@ -27,7 +30,7 @@ def run(context: Context) -> Outcome:
         reason=f"{line['decision']}: {line['reason']}",
         proceed=retrain,
         figures={"retrain": retrain, "alarms": watched["alarms"], "until": watched["until"]},
-        inputs={"report": context.earlier("watch").inputs["window"]},
+        inputs={"report": seen.inputs["window"]},
     )
 
 

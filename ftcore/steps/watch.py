@@ -94,6 +94,7 @@ def _performance(context: Context, window: pa.Table) -> dict[str, Any] | None:
     feedback = context.shelf.read_log("feedback")
     if feedback is None:
         return None
+    feedback = feedback.sort_by("at")
     truth = dict(zip(feedback["request_id"].to_pylist(), feedback["label"].to_pylist(), strict=True))
     asked = zip(window["request_id"].to_pylist(), window["label"].to_pylist(), strict=True)
     right = [truth[identity] == label for identity, label in asked if identity in truth]
