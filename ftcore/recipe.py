@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ftcore._find import ROOMS, Config, any_of, kinds
 from ftcore.errors import RecipeError
 
-NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}$")
-BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)$")
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
+BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

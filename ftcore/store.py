@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
 
 log = logging.getLogger("ftcore")
-RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 
 
 def run_name(verb: str, run_id: str) -> str:
