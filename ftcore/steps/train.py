@@ -9,6 +9,8 @@ from ftcore import base, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
+from ftcore.records import git_commit
+from ftcore.settings import REPOSITORY
 from ftcore.store import write_json
 from ftcore.tracking import Tracking, environment
 
@@ -32,7 +34,7 @@ def run(context: Context) -> Outcome:
     rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
     _enough(rows, recipe.task.labels)
     tracking = Tracking(context.settings, recipe.name)
-    tags = {"ftcore.snapshot": identity, "ftcore.step": "train"}
+    tags = {"ftcore.snapshot": identity, "ftcore.git_commit": git_commit(str(REPOSITORY))}
     mlflow_run = tracking.open_run(context.run_id, tags)
     tracking.log(mlflow_run, params=_flat(recipe.resolved()) | {f"env.{k}": v for k, v in environment().items()})
     source = str(snapshot.folder(context.shelf, identity))
