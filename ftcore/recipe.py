@@ -15,6 +15,7 @@ from ftcore.errors import RecipeError
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
 BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -154,8 +155,8 @@ class Schedule(Config):
     @field_validator("data", "monitor")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("@") and len(value.split()) != 5:
-            raise ValueError("expected five cron fields such as '0 3 * * 1', or @hourly, @daily, @weekly")
+        if value is not None and value not in PRESETS and len(value.split()) != 5:
+            raise ValueError(f"expected five cron fields such as '0 3 * * 1', or one of {', '.join(PRESETS)}")
         return value
 
 

@@ -51,21 +51,15 @@ def _speaking_plainly(uri: str) -> Iterator[None]:
     from requests.exceptions import ConnectionError as AwayError
     from requests.exceptions import Timeout
 
+    away = TransientError(f"MLflow at {uri} does not answer", hint="start it, or mend FTCORE_TRACKING_URI")
     try:
         yield
     except (AwayError, Timeout, ConnectionError) as error:
-        raise TransientError(
-            f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI"
-        ) from error
+        raise away from error
     except MlflowException as error:
-        lost = error.error_code in {
-            "TEMPORARILY_UNAVAILABLE",
-            "REQUEST_LIMIT_EXCEEDED",
-        } or "Max retries exceeded" in str(error)
-        if lost:
-            raise TransientError(
-                f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI"
-            ) from error
+        busy = error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+        if busy or "Max retries exceeded" in str(error):
+            raise away from error
         raise FtcoreError(f"MLflow at {uri}: {error}") from error
 
 
@@ -83,6 +77,7 @@ class Tracking:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
         uri = self.settings.mlflow_uri

@@ -58,9 +58,9 @@ def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, di
     import pyarrow as pa
 
     groups: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(rows.to_pylist(), key=lambda row: (_seen(row), row["row_id"])):
-        # An empty text is no duplicate of another empty text, so it is kept apart by its row id.
-        groups.setdefault(snapshot.text_key(row["text"]) or f"\x00{row['row_id']}", []).append(row)
+    for number, row in enumerate(sorted(rows.to_pylist(), key=lambda row: (_seen(row), row["row_id"]))):
+        # An empty text is no duplicate of another empty text, so each is kept apart.
+        groups.setdefault(snapshot.text_key(row["text"]) or f"\x00{number}", []).append(row)
     kept, bad = [], []
     for same in groups.values():
         latest = [row for row in same if _seen(row) == _seen(same[-1])]
