@@ -7,6 +7,7 @@ that is run again finds what it made before instead of making a second one. Alia
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -80,6 +81,8 @@ class Tracking:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
+        # Otherwise the first start tells of every table that it makes.
+        logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
         uri = self.settings.mlflow_uri
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
