@@ -334,7 +334,12 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop what `ftcore up` started, to the last process."""
+    """Stop what `ftcore up` started, to the last process.
+
+    Example:
+
+        ftcore down
+    """
     from ftcore import settings
     from ftcore.local import services
 
