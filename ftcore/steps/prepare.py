@@ -48,8 +48,8 @@ def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, di
     """Keep one row of each text and draw its split.
 
     Of rows with one text, the label seen last counts: feedback corrects history. Where the labels differ and none is
-    later, nobody can tell which one is true, and all of them are quarantined. Empty texts are left for the suite to
-    quarantine, so each is named.
+    later, nobody can tell which one is true, and all of them are quarantined; so are rows of one text whose groups are
+    on different sides of the split. Empty texts are left for the suite to quarantine, so each is named.
 
     Returns:
         The kept rows with ``split``, the quarantined rows with ``reason``, and the counts ``duplicates`` and
@@ -67,10 +67,13 @@ def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, di
         if len({row["label"] for row in latest}) > 1:
             bad += [{**row, "reason": "the same text has different labels"} for row in same]
             continue
-        # The row seen first keeps its identity and so its side of the split; only its label is corrected.
-        kept.append(
-            same[0] | {"label": same[-1]["label"], "split": snapshot.side(same[0]["group"], same[0]["text"], shares)}
-        )
+        sides = {snapshot.side(row["group"], row["text"], shares) for row in same}
+        if len(sides) > 1:
+            # Whichever side it were given, it would change it when one of its rows comes or goes.
+            bad += [{**row, "reason": "the same text stands in groups on different sides of the split"} for row in same]
+            continue
+        # The row seen first keeps its identity; only its label is corrected.
+        kept.append(same[0] | {"label": same[-1]["label"], "split": sides.pop()})
     quarantine = snapshot.schema().append(pa.field("reason", pa.string()))
     counts = {"duplicates": rows.num_rows - len(kept) - len(bad), "contradictions": len(bad)}
     return (

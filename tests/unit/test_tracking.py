@@ -47,16 +47,16 @@ def test_logging_the_same_again_is_no_error(product: Product) -> None:
     assert len(product.tracking.client.get_run(run).inputs.dataset_inputs) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=FtcoreError,
-    reason="train logs the machine's cores and versions as parameters: another worker cannot go on with its run",
-)
 def test_another_machine_may_go_on_with_a_run(product: Product) -> None:
     run = product.tracking.open_run("r1", {})
-    product.tracking.log(run, params={"env.cores": 2})
-    product.tracking.log(run, params={"env.cores": 16})
-    assert run
+    for cores in (2, 16):
+        product.tracking.log(run, params={"rank": 8}, tags={"env.cores": cores})
+    assert product.tracking.client.get_run(run).data.tags["env.cores"] == "16"
+
+
+def test_a_changed_recipe_is_another_run(product: Product) -> None:
+    first, same, other = (product.tracking.open_run("r1", {"ftcore.recipe": recipe}) for recipe in ("a", "a", "b"))
+    assert first == same != other
 
 
 def test_a_version_is_registered_once_a_run(product: Product) -> None:

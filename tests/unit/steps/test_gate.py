@@ -86,7 +86,6 @@ def test_judged_again_leaves_one_line(product: Product) -> None:
     assert len(product.shelf.ledger("gate")) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="an unknown metric is noticed after the training, as a KeyError")
 def test_a_metric_that_is_none_is_a_fault_of_the_recipe(product: Product) -> None:
     from ftcore.errors import RecipeError
 
@@ -95,7 +94,6 @@ def test_a_metric_that_is_none_is_a_fault_of_the_recipe(product: Product) -> Non
         _ = product.recipe
 
 
-@pytest.mark.xfail(strict=True, reason="a dataset that is no holdout is noticed after the training, as a ValueError")
 def test_a_dataset_that_is_none_is_a_fault_of_the_recipe(product: Product) -> None:
     from ftcore.errors import RecipeError
 

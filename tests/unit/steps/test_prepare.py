@@ -98,13 +98,13 @@ def test_one_group_is_on_one_side() -> None:
     assert len({(r["group"], r["split"]) for r in kept}) == 5
 
 
-@pytest.mark.xfail(strict=True, reason="a second row of the text in another group can sort first and draw another side")
-def test_a_text_that_comes_back_in_another_group_stays_where_it_was() -> None:
+def test_a_text_in_groups_on_different_sides_is_set_aside() -> None:
     for number in range(20):
         first = row("same text", key="b", group="g")
         ((before,), _, _) = deduplicate(first)
-        ((after,), _, _) = deduplicate(first, row("same text", key=f"other {number}", group=f"g{number}"))
-        assert after["split"] == before["split"]
+        kept, bad, _ = deduplicate(first, row("same text", key=f"other {number}", group=f"g{number}"))
+        assert [after["split"] for after in kept] in ([before["split"]], []), "it stays where it was, or goes"
+        assert len(bad) == (0 if kept else 2)
 
 
 def test_text_is_mended() -> None:

@@ -164,9 +164,10 @@ def test_without_labels_there_is_nothing_to_learn(watched: Product) -> None:
 def test_labels_that_the_champion_has_learnt_from_do_not_count(watched: Product) -> None:
     predict(watched, "a", TWEET, range(60))
     label(watched, *(f"a-{minute}" for minute in range(6)))
-    known = watched.rows(range(2)).set_column(
-        0, "row_id", pa.array([snapshot.row_id("feedback", f"a-{minute}") for minute in range(2)])
-    )
+    asked = dict(zip((f"a-{n}" for n in range(60)), texts(TWEET, 60, 0), strict=True))
+    known = watched.rows(range(2))
+    for name, values in (("text", [asked["a-0"], asked["a-1"]]), ("label", ["positive", "positive"])):
+        known = known.set_column(known.column_names.index(name), name, pa.array(values))
     rows = pa.concat_tables([watched.rows(range(10, 60)), known])
     quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
     identity = snapshot.publish(watched.shelf, rows, quarantine, {"rows": rows.num_rows})
@@ -176,14 +177,15 @@ def test_labels_that_the_champion_has_learnt_from_do_not_count(watched: Product)
     assert "only 4 labelled rows" in decide.reason
 
 
-@pytest.mark.xfail(strict=True, reason="prepare drops a labelled text that history has, and decide counts it for ever")
 def test_feedback_on_a_text_that_is_in_the_snapshot_is_nothing_new(watched: Product) -> None:
     predict(watched, "a", TWEET, range(60))
     answered = {"label": "positive", "score": 0.9, "at": START}
-    known = watched.rows(range(9))["text"].to_pylist()
-    repeated = [{"request_id": f"again-{n}", "text": text, **answered} for n, text in enumerate(known)]
+    known = watched.rows(range(9)).select(["text", "label"]).to_pylist()
+    repeated = [{"request_id": f"again-{n}", **answered, "text": row["text"]} for n, row in enumerate(known)]
     watched.shelf.append("predictions", pa.Table.from_pylist(repeated, schema=log_schema()), "2026-03-01", "again")
-    label(watched, *(row["request_id"] for row in repeated))
+    for given in ("negative", "positive"):
+        told = [f"again-{n}" for n, row in enumerate(known) if row["label"] == given]
+        label(watched, *told, given=given, name=given)
     _, decide = look(watched, "m1")
     assert "only 0 labelled rows" in decide.reason
 
