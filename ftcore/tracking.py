@@ -241,13 +241,10 @@ class Tracking:
         """
         folder.mkdir(parents=True, exist_ok=True)
         with _speaking_plainly(self.settings.mlflow_uri):
-            try:
-                found = Path(self.client.download_artifacts(run, artefact, str(folder)))
-            except FileNotFoundError:
-                found = folder / artefact
-        if not found.is_file():
-            raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
-        return found
+            beside = self.client.list_artifacts(run, artefact.rpartition("/")[0] or None)
+            if not any(file.path == artefact and not file.is_dir for file in beside):
+                raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
+            return Path(self.client.download_artifacts(run, artefact, str(folder)))
 
     def dataset_source(self, run: str, name: str) -> str:
         """Path or URL of a dataset that a run logged as its input.

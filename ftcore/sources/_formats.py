@@ -52,6 +52,12 @@ class Lines:
             self.characters += len(line)
             yield line
 
+    def why(self) -> str:
+        """Say what was cut since the last call."""
+        reason = " ".join(self.cut)
+        self.cut.clear()
+        return reason
+
 
 class _Gather:
     """Collects rows until a batch is full."""
@@ -108,12 +114,12 @@ def read_csv(lines: Lines, where: str, wanted: Sequence[str] | None, delimiter: 
         try:
             row = _next(reader, where, before)
         except _BadRowError as error:
-            gather.spoil(empty, before + 1, f"[{error}]")
+            gather.spoil(empty, before + 1, lines.why() or f"[{error}]")
             continue
         if row is None:
             break
         if lines.cut:
-            gather.spoil(empty, before + 1, lines.cut.pop())
+            gather.spoil(empty, before + 1, lines.why())
         elif len(row) == width:
             gather.rows.append(row)
             gather.places.append(before + 1)
@@ -136,7 +142,7 @@ def read_jsonl(lines: Lines, where: str, wanted: Sequence[str] | None) -> Iterat
     gather = _Gather(lines)
     for line in lines:
         if lines.cut:
-            gather.spoil({}, lines.number, lines.cut.pop())
+            gather.spoil({}, lines.number, lines.why())
         elif not line.isspace():
             try:
                 row = json.loads(line)
@@ -166,7 +172,7 @@ def read_txt(lines: Lines, where: str, wanted: Sequence[str] | None) -> Iterator
     gather = _Gather(lines)
     for line in lines:
         if lines.cut:
-            gather.spoil("", lines.number, lines.cut.pop())
+            gather.spoil("", lines.number, lines.why())
         elif not line.isspace():
             gather.rows.append(line.rstrip("\r\n"))
             gather.places.append(lines.number)

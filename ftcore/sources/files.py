@@ -57,13 +57,13 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     yield from sampled(config, _tables(config, context))
 
 
-def batches(path: UPath | Path, config: Config, wanted: Sequence[str] | None) -> Iterator[Batch]:
-    """Rows of one file; ``wanted`` columns, or all.
+def batches(path: UPath | Path, config: Config, wanted: Sequence[str] | None, where: str = "") -> Iterator[Batch]:
+    """Rows of one file; ``wanted`` columns, or all. Messages call the file ``where``.
 
     Raises:
         DataRejectedError: the file is empty, is broken, or lacks a column.
     """
-    where, lines = _places.shown(path), None
+    where, lines = where or _places.shown(path), None
     form = config.format or _places.format_of(path)
     try:
         with _places.opened(path) as file:

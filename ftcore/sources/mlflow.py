@@ -76,9 +76,8 @@ def _logged(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]
         path = UPath(tracking.artifact(run, config.artifact, context.scratch / "mlflow"))
     else:
         path = UPath(tracking.dataset_source(run, str(config.dataset)))
-    for batch in files.batches(path, files.Config(path=str(path)), mapper.columns):
-        batch.where = f"mlflow:{run}/{config.artifact or config.dataset}"
-        yield batch
+    where = f"mlflow:{run}/{config.artifact or config.dataset}"
+    yield from files.batches(path, files.Config(path=path.name), mapper.columns, where)
 
 
 def _traces(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]:

@@ -24,12 +24,14 @@ ALL = (text_drift.Config(), value_drift.Config(column="score"), value_drift.Conf
 def log(rows: int, seed: int, words: list[str] = FILM, positive: float = 0.5, sure: float = 5.0) -> pd.DataFrame:
     """A prediction log whose texts are eight words drawn from ``words``."""
     random = np.random.default_rng(seed)
-    return pd.DataFrame({
-        "text": [" ".join(random.choice(words, 8)) for _ in range(rows)],
-        "label": np.where(random.random(rows) < positive, "positive", "negative"),
-        "score": random.beta(sure, 1.5, rows),
-        "at": pd.Timestamp("2026-01-01", tz="UTC"),
-    })
+    return pd.DataFrame(
+        {
+            "text": [" ".join(random.choice(words, 8)) for _ in range(rows)],
+            "label": np.where(random.random(rows) < positive, "positive", "negative"),
+            "score": random.beta(sure, 1.5, rows),
+            "at": pd.Timestamp("2026-01-01", tz="UTC"),
+        }
+    )
 
 
 REFERENCE = log(600, 0)

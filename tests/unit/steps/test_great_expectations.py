@@ -19,15 +19,17 @@ PARAMETERS = {"labels": ["negative", "positive"], "min_length": 1, "max_length":
 
 def rows(count: int = 40) -> pd.DataFrame:
     numbers = range(count)
-    return pd.DataFrame({
-        "row_id": pd.Series([f"r{i}" for i in numbers], dtype=object),
-        "text": pd.Series([f"a film, number {i}" for i in numbers], dtype=object),
-        "label": pd.Series([("negative", "positive")[i % 2] for i in numbers], dtype=object),
-        "source": "movie",
-        "group": None,
-        "observed_at": pd.Timestamp("2026-01-01", tz="UTC"),
-        "split": "train",
-    })
+    return pd.DataFrame(
+        {
+            "row_id": pd.Series([f"r{i}" for i in numbers], dtype=object),
+            "text": pd.Series([f"a film, number {i}" for i in numbers], dtype=object),
+            "label": pd.Series([("negative", "positive")[i % 2] for i in numbers], dtype=object),
+            "source": "movie",
+            "group": None,
+            "observed_at": pd.Timestamp("2026-01-01", tz="UTC"),
+            "split": "train",
+        }
+    )
 
 
 def check(frame: pd.DataFrame, docs: Path, name: str = "one", **parameters: int) -> SuiteResult:
