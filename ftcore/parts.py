@@ -53,7 +53,7 @@ class Writer:
         self._waiting: list[pa.Table] = []
         self._size_bytes = 0
         if folder.exists():
-            for file in files(folder):
+            for file in [f for f in folder.iterdir() if "part-" in f.name]:  # half-written ones too
                 file.unlink()
 
     def add(self, table: pa.Table) -> None:

@@ -36,7 +36,9 @@ class Sampled(Base):
     def _keeps_no_secret(cls, values: Any) -> Any:
         # Raised on the whole mapping: a fault of one field would repeat the field's value in its message.
         if holds_secret(values):
-            raise ValueError("holds a URL with credentials; keep them in the environment, see the README on sources")
+            raise ValueError(
+                "holds a URL with credentials; they belong into the environment, such as FTCORE_CONNECTION_NAME"
+            )
         return values
 
 

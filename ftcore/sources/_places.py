@@ -118,41 +118,48 @@ def speaking_plainly(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except FtcoreError:
-        raise
     except Exception as error:
+        translated = plainly(where, error)
+        if translated is error:
+            raise
         # Not chained: the message of the cause may hold a signed URL, and a traceback would print it.
-        raise _translated(scrub(where), error) from None
+        raise translated from None
 
 
-def _translated(where: str, error: Exception) -> Exception:
+def plainly(where: str, error: Exception) -> Exception:
+    """The error of the tree that says what ``error`` says; itself where it is one already or nobody foresaw it."""
+    if isinstance(error, FtcoreError):
+        return error
+    where = scrub(where)
     said = (scrub(error) or type(error).__name__).splitlines()[0]
-    module = type(error).__module__.split(".")[0]
+    status = getattr(error.__cause__ or error, "status", None)  # fsspec hides every answer of a web server behind 404
+    unanswered = _remote(error.__cause__) and (status is None or status >= 500 or status == 429)
     packed = "ZSTD" in said or "compressed" in said.lower()
     found = error
     if packed or isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
         found = DataRejectedError(f"{where}: the compressed data is broken or breaks off: {said}")
-    elif isinstance(error, FileNotFoundError):
+    elif isinstance(error, FileNotFoundError) and not unanswered and status not in {401, 403}:
         found = MissingExtraError(f"{where} is not there", hint="mount it, or mend the path in the recipe")
-    elif isinstance(error, PermissionError):
+    elif isinstance(error, PermissionError) or status in {401, 403}:
         found = FtcoreError(f"{where} may not be read: {said}", hint="give this machine's account the right to read")
     elif isinstance(error, ImportError):
         found = MissingExtraError(f"{where} needs a package: {said}", hint="pip install 'ftcore[sources]'")
-    elif module in _REMOTE or isinstance(error, ConnectionError | TimeoutError):
+    elif unanswered or _remote(error) or isinstance(error, ConnectionError | TimeoutError):
         found = TransientError(f"{where}: the server does not answer as it should: {said}")
-    elif module == "pyarrow" or isinstance(error, OSError | UnicodeError):
+    elif type(error).__module__.startswith("pyarrow") or isinstance(error, OSError | UnicodeError):
         found = DataRejectedError(f"{where} cannot be read: {said}")
     return found
+
+
+def _remote(error: BaseException | None) -> bool:
+    return type(error).__module__.split(".")[0] in _REMOTE
 
 
 def _local(path: Path) -> list[Path]:
     if not any(c in str(path) for c in "*?["):
         return [path]
-    return (
-        list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        if path.is_absolute()
-        else list(Path().glob(str(path)))
-    )
+    path = path.absolute()
+    return list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
 
 
 class _Raw(io.RawIOBase):

@@ -75,9 +75,10 @@ def batches(path: UPath | Path, config: Config, wanted: Sequence[str] | None, wh
             if not lines.number:
                 raise DataRejectedError(f"{where} is empty")
     except Exception as error:
-        place = f"{where}, after line {lines.number}" if lines and lines.number else where
-        with _places.speaking_plainly(place):
-            raise error from None
+        translated = _places.plainly(f"{where}, after line {lines.number}" if lines and lines.number else where, error)
+        if translated is error:
+            raise
+        raise translated from None  # the cause may hold a signed URL, and a traceback would print it
 
 
 def read_any(path: Path) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_a_cap_takes_the_lowest_ids_in_any_order_and_any_pieces(
     expected = sorted(ids)[:cap]
     order.shuffle(ids)
     edges = [0, *sorted(cuts), len(ids)]
-    pieces = [table(ids[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [table(ids[a:b]) for a, b in pairwise(edges)]
     got = [i for t in sampled(Sampled(max_rows=cap), pieces) for i in t["row_id"].to_pylist()]
     assert got == expected
 
