@@ -23,7 +23,14 @@ ROOMS = ("sources", "tasks", "methods", "exporters", "gates", "detectors")
 class Config(BaseModel):
     """Base of every piece of a recipe: immutable, and a misspelt key is a fault."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    # A traceback must not repeat what somebody wrote into a recipe: it may be a password put there by mistake.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
 
 
 @cache

@@ -239,6 +239,77 @@ class Tracking:
                 shutil.rmtree(got, ignore_errors=True)
         return target
 
+    def artifact(self, run: str, artefact: str, folder: Path) -> Path:
+        """Local copy of one file that a run logged.
+
+        Raises:
+            FtcoreError: no such run or file.
+            TransientError: MLflow does not answer.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with _speaking_plainly(self.settings.mlflow_uri):
+            beside = self.client.list_artifacts(run, artefact.rpartition("/")[0] or None)
+            if not any(file.path == artefact and not file.is_dir for file in beside):
+                raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
+            return Path(self.client.download_artifacts(run, artefact, str(folder)))
+
+    def dataset_source(self, run: str, name: str) -> str:
+        """Path or URL of a dataset that a run logged as its input.
+
+        Raises:
+            FtcoreError: no such run or dataset, or one whose source is no file.
+        """
+        import json
+
+        with _speaking_plainly(self.settings.mlflow_uri):
+            inputs = self.client.get_run(run).inputs.dataset_inputs
+        for dataset in (one.dataset for one in inputs if one.dataset.name == name):
+            source = json.loads(dataset.source)
+            if uri := source.get("uri") or source.get("url"):
+                return str(uri)
+            raise FtcoreError(f"the source of dataset {name!r} of run {run} is no file but {dataset.source_type}")
+        names = ", ".join(one.dataset.name for one in inputs) or "none"
+        raise FtcoreError(f"run {run} has no dataset {name!r}; it has {names}")
+
+    def traces(self, experiment: str, filter_string: str = "", page: int = 200) -> Iterator[list[dict[str, Any]]]:
+        """Traces of an experiment, oldest first, a page at a time.
+
+        Returns:
+            For each trace ``trace_id``, ``request`` and ``response`` as JSON text, ``at`` (UTC) and ``tags``.
+
+        Raises:
+            FtcoreError: no such experiment.
+        """
+        from datetime import UTC, datetime
+
+        with _speaking_plainly(self.settings.mlflow_uri):
+            found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            raise FtcoreError(f"MLflow has no experiment {experiment!r}")
+        token = None
+        while True:
+            with _speaking_plainly(self.settings.mlflow_uri):
+                traces = self.client.search_traces(
+                    locations=[found.experiment_id],
+                    filter_string=filter_string or None,
+                    max_results=page,
+                    order_by=["timestamp_ms ASC"],
+                    page_token=token,
+                )
+            yield [
+                {
+                    "trace_id": trace.info.trace_id,
+                    "request": trace.data.request,
+                    "response": trace.data.response,
+                    "at": datetime.fromtimestamp(trace.info.timestamp_ms / 1000, UTC),
+                    "tags": dict(trace.info.tags),
+                }
+                for trace in traces
+            ]
+            token = traces.token
+            if not token:
+                return
+
     def _cached(self, run: str, artefact: str) -> Path:
         return self.settings.cache.resolve() / "models" / self.name / run / artefact
 

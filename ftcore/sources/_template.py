@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from ftcore import snapshot
-from ftcore._find import Config as Base
+from ftcore.sources._mapping import Sampled, sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "NAME", "where": "somewhere"}
 
 
-class Config(Base):
+class Config(Sampled):
     """What a recipe says about this source."""
 
     kind: Literal["NAME"] = "NAME"
@@ -35,4 +35,5 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
     text = f"one row from {config.where}"
     row = {"row_id": snapshot.row_id("NAME", text), "text": text, "label": None, "source": "NAME"}
-    yield pa.Table.from_pylist([row | {"group": None, "observed_at": None}], schema=snapshot.schema())
+    rows = pa.Table.from_pylist([row | {"group": None, "observed_at": None}], schema=snapshot.schema())
+    yield from sampled(config, [rows])  # weight and max_rows; a source of columns starts from Mapped and Mapper

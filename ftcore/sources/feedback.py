@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from ftcore import snapshot
-from ftcore._find import Config as Base
+from ftcore.sources._mapping import Sampled, sampled
+from ftcore.store import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,32 +17,37 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "feedback"}
 
 
-class Config(Base):
-    """The recipe's own feedback log; it takes no settings."""
+class Config(Sampled):
+    """The recipe's own feedback log."""
 
     kind: Literal["feedback"] = "feedback"
 
 
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Every labelled prediction as a row; where a request was labelled twice, the later label counts."""
+    yield from sampled(config, _tables(context))
+
+
+def _tables(context: Context) -> Iterator[pa.Table]:
+    """One table a file of the prediction log; only the labels are held in memory."""
     import pyarrow as pa
 
-    del config
-    predictions = context.shelf.read_log("predictions")
     feedback = context.shelf.read_log("feedback")
-    if predictions is None or feedback is None:
+    if feedback is None:
         return
     labels = {row["request_id"]: row["label"] for row in feedback.sort_by("at").to_pylist()}
-    rows = [
-        {
-            "row_id": snapshot.row_id("feedback", request["request_id"]),
-            "text": request["text"],
-            "label": labels[request["request_id"]],
-            "source": "feedback",
-            "group": request["group"],
-            "observed_at": request["at"],
-        }
-        for request in predictions.select(["request_id", "text", "group", "at"]).to_pylist()
-        if request["request_id"] in labels
-    ]
-    yield pa.Table.from_pylist(rows, schema=snapshot.schema())
+    for file in context.shelf.log_files("predictions"):
+        rows = [
+            {
+                "row_id": snapshot.row_id("feedback", request["request_id"]),
+                "text": request["text"],
+                "label": labels[request["request_id"]],
+                "source": "feedback",
+                "group": request["group"],
+                "observed_at": request["at"],
+            }
+            for request in read_table(file, ["request_id", "text", "group", "at"]).to_pylist()
+            if request["request_id"] in labels
+        ]
+        if rows:
+            yield pa.Table.from_pylist(rows, schema=snapshot.schema())

@@ -1,169 +1,126 @@
-"""Rows in CSV, JSON Lines or Parquet files."""
+"""Rows in CSV, TSV, JSON Lines, Parquet or plain text files, here or on any server that fsspec knows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import codecs
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from ftcore import snapshot
-from ftcore._find import Config as Base
-from ftcore.errors import DataRejectedError, MissingExtraError
+from ftcore.errors import DataRejectedError
+from ftcore.sources import _formats, _places
+from ftcore.sources._mapping import Batch, Mapped, Mapper, plain, sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from upath import UPath
 
     from ftcore.context import Context
 
 EXAMPLE = {"kind": "files", "path": "data/*.csv"}
-SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
-class Config(Base):
-    """Files of rows; a relative path starts at the recipe's folder."""
+class Config(Mapped):
+    """Files of rows, read as a stream. Broken bytes become U+FFFD; a row that cannot be read is quarantined."""
 
     kind: Literal["files"] = "files"
     path: str
-    """A file or a pattern such as ``data/*.csv``; CSV, JSON Lines (``.jsonl``) or Parquet by the ending."""
-    text: str = "text"
-    """Column of the text."""
-    label: str = "label"
-    """Column of the label."""
-    id: str | None = None
-    """Column of the source's own key; without one a row is known by its text."""
-    group: str | None = None
-    """Column that ties rows together which must stay on one side of the split: a customer, a document, a
-    conversation."""
-    observed_at: str | None = None
-    """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
-    max_rows: Annotated[int, Field(ge=1)] | None = None
-    """Read no more rows than this."""
+    """A file or a pattern such as ``data/**/*.csv.gz``; a relative one starts at the recipe's folder. Any URL that
+    fsspec knows: ``s3://``, ``gs://``, ``https://``; its credentials come from the environment."""
+    format: Literal["csv", "tsv", "jsonl", "parquet", "txt"] | None = None
+    """Format of the files; by their ending where it is not said. In ``txt`` each line is a row with only ``text``;
+    in ``tsv`` a quote is a character like any other."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Character between the cells of a CSV file; a comma where it is not said."""
+    encoding: str | None = None
+    """Encoding of text files without a byte order mark, such as ``cp1252``; UTF-8 where it is not said."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        try:
+            return value and codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("unknown encoding") from None
 
 
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """Rows of all files that match, a table a file.
+    """Rows of all files that match, in the order of their paths.
 
     Raises:
         MissingExtraError: no file matches.
-        DataRejectedError: a file is empty, is broken, or lacks a column.
+        DataRejectedError: a file is empty, is broken, or lacks a column; with its line.
+        TransientError: a server does not answer.
     """
-    left = config.max_rows
-    for path in _matching(config.path, context.recipe_path.parent):
-        table = _rows(path, config)
-        yield table.slice(0, left)
-        if left is not None:
-            left -= table.num_rows
-            if left <= 0:
+    yield from sampled(config, _tables(config, context))
+
+
+def batches(path: UPath | Path, config: Config, wanted: Sequence[str] | None, where: str = "") -> Iterator[Batch]:
+    """Rows of one file; ``wanted`` columns, or all. Messages call the file ``where``.
+
+    Raises:
+        DataRejectedError: the file is empty, is broken, or lacks a column.
+    """
+    where, lines = where or _places.shown(path), None
+    form = config.format or _places.format_of(path)
+    try:
+        with _places.opened(path) as file:
+            if form == "parquet":
+                yield from _formats.read_parquet(file, where, wanted)
                 return
+            lines = _formats.Lines(_formats.decoded(file, config.encoding))
+            yield from _read_text(form, lines, where, wanted, config.delimiter)
+            if not lines.number:
+                raise DataRejectedError(f"{where} is empty")
+    except Exception as error:
+        translated = _places.plainly(f"{where}, after line {lines.number}" if lines and lines.number else where, error)
+        if translated is error:
+            raise
+        raise translated from None  # the cause may hold a signed URL, and a traceback would print it
 
 
 def read_any(path: Path) -> pa.Table:
-    """A table from a CSV, JSON Lines or Parquet file. CSV columns come as text; broken UTF-8 comes as U+FFFD.
+    """All columns of one file as text, for files that people hand in: requests, labels. It is read whole.
 
     Raises:
-        DataRejectedError: empty, broken, or of another kind.
+        DataRejectedError: empty, broken, or of another kind; with the line.
     """
     import pyarrow as pa
-    from pyarrow import csv, json, parquet
 
+    tables = []
+    for batch in batches(path, Config(path=str(path)), None):
+        for position, reason in batch.spoiled.items():
+            raise DataRejectedError(f"{batch.at(position)} cannot be read: {reason}")
+        columns = {name: pa.array(_texts(batch, name), pa.string()) for name in batch.columns}
+        tables.append(pa.table(columns) if columns else pa.table({}))
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
+    for path in _places.find(config.path, context.recipe_path.parent):
+        here = config
+        if (config.format or _places.format_of(path)) == "txt" and "label" not in config.model_fields_set:
+            here = config.model_copy(update={"label": None})  # lines have no label: the default must not ask for one
+        mapper = Mapper(here, f"files:{config.name or _places.stem(path)}")
+        for batch in batches(path, here, mapper.columns):
+            if batch.places:
+                yield mapper.table(batch)
+
+
+def _read_text(
+    form: str, lines: _formats.Lines, where: str, wanted: Sequence[str] | None, delimiter: str | None
+) -> Iterator[Batch]:
+    if form == "jsonl":
+        return _formats.read_jsonl(lines, where, wanted)
+    if form == "txt":
+        return _formats.read_txt(lines, where, wanted)
+    return _formats.read_csv(lines, where, wanted, delimiter or ("\t" if form == "tsv" else ","))
+
+
+def _texts(batch: Batch, name: str) -> list[str | None]:
     try:
-        if path.suffix == ".parquet":
-            return parquet.read_table(path)
-        if path.suffix not in SUFFIXES:
-            raise DataRejectedError(f"{path}: cannot read '{path.suffix}' files", hint=f"known: {', '.join(SUFFIXES)}")
-        data = path.read_bytes().decode("utf-8-sig", errors="replace").encode()
-        if not data.strip():
-            raise DataRejectedError(f"{path} is empty")
-        source = pa.BufferReader(data)
-        if path.suffix == ".jsonl":
-            return json.read_json(source, read_options=json.ReadOptions(block_size=max(1 << 20, len(data) + 1)))
-        # One block: a value that is longer than a block, or crosses two of them, cannot be read.
-        whole = csv.ReadOptions(block_size=max(1 << 20, len(data) + 1))
-        header = csv.open_csv(pa.BufferReader(data), read_options=whole, parse_options=_csv_format()).schema.names
-        types = csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
-        )
-        return csv.read_csv(source, read_options=whole, parse_options=_csv_format(), convert_options=types)
-    except (pa.ArrowException, OSError) as error:
-        raise DataRejectedError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _csv_format() -> object:
-    from pyarrow import csv
-
-    return csv.ParseOptions(newlines_in_values=True)
-
-
-def _matching(pattern: str, folder: Path) -> list[Path]:
-    path = Path(pattern).expanduser()
-    start, rest = (Path(path.anchor), str(path.relative_to(path.anchor))) if path.is_absolute() else (folder, str(path))
-    found = sorted(match for match in start.glob(rest) if match.is_file())
-    if not found:
-        raise MissingExtraError(
-            f"no file matches {pattern!r} in {start}", hint="mount it, or mend the path in the recipe"
-        )
-    return found
-
-
-def _rows(path: Path, config: Config) -> pa.Table:
-    import pyarrow as pa
-
-    table = read_any(path)
-    asked = [config.text, config.label, config.id, config.group, config.observed_at]
-    if missing := [name for name in asked if name and name not in table.column_names]:
-        raise DataRejectedError(
-            f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(table.column_names)}",
-            hint="name the columns in the recipe: text, label, id, group, observed_at",
-        )
-    if twice := sorted({name for name in asked if name and table.column_names.count(name) > 1}):
-        raise DataRejectedError(f"{path} has more than one column {', '.join(map(repr, twice))}")
-    source = f"files:{path.stem}"
-    texts = [_text(value) for value in table[config.text].to_pylist()]
-    keys = [_text(value) for value in table[config.id].to_pylist()] if config.id else map(snapshot.text_key, texts)
-    columns = {
-        "row_id": [snapshot.row_id(source, key) for key in keys],
-        "text": texts,
-        "label": [None if value is None else str(value) for value in table[config.label].to_pylist()],
-        "source": [source] * table.num_rows,
-        "group": _optional(table, config.group, lambda value: f"{source}:{value}"),
-        "observed_at": _times(path, table, config.observed_at),
-    }
-    return pa.table(columns, schema=snapshot.schema())
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
-def _optional(table: pa.Table, column: str | None, convert: object) -> list[object]:
-    if column is None:
-        return [None] * table.num_rows
-    return [None if value is None else convert(value) for value in table[column].to_pylist()]  # type: ignore[operator]
-
-
-def _times(path: Path, table: pa.Table, column: str | None) -> pa.Array:
-    import pyarrow as pa
-
-    kind = pa.timestamp("ms", "UTC")
-    if column is None:
-        return pa.nulls(table.num_rows, kind)
-    if pa.types.is_timestamp(table.schema.field(column).type):
-        return table[column].combine_chunks().cast(kind, safe=False)
-    try:
-        return pa.array([_time(value) for value in table[column].to_pylist()], kind)
-    except ValueError as error:
-        raise DataRejectedError(
-            f"{path}: column {column!r} holds something that is no ISO 8601 time: {error}"
-        ) from error
-
-
-def _time(value: object) -> datetime | None:
-    """A time in UTC; one without an offset is taken to be in UTC already."""
-    if value is None:
-        return None
-    moment = datetime.fromisoformat(str(value))
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+        return [plain(value) for value in batch.columns[name]]
+    except TypeError as error:
+        raise DataRejectedError(f"{batch.where}: column {name!r} holds lists or objects") from error

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ftcore import snapshot
-from ftcore._find import Config as Base
 from ftcore.errors import MissingExtraError
+from ftcore.sources._mapping import Sampled, sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ GROUPED = {"amazon", "nyt"}
 """Collections whose ids are ``item_sentence``: sentences of one item belong together."""
 
 
-class Config(Base):
+class Config(Sampled):
     """One collection, as rows labelled ``positive`` or ``negative``."""
 
     kind: Literal["vader"] = "vader"
@@ -45,8 +45,6 @@ class Config(Base):
     """Which of the four collections."""
     min_rating: Annotated[float, Field(ge=0, le=4)] = 0.5
     """Sentences whose mean rating is closer to 0 than this are neither positive nor negative, and left out."""
-    max_rows: Annotated[int, Field(ge=1)] | None = None
-    """Keep only this many rows: those with the lowest row ids, so that the choice never changes."""
 
 
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
@@ -58,7 +56,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     rows = sorted(_rows(config, _ground_truth(config.domain, context)), key=lambda row: row["row_id"])
-    yield pa.Table.from_pylist(rows[: config.max_rows], schema=snapshot.schema())
+    yield from sampled(config, [pa.Table.from_pylist(rows, schema=snapshot.schema())])
 
 
 def _rows(config: Config, lines: io.BytesIO) -> Iterator[dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import parts, snapshot
 from ftcore.context import Context, Outcome
-from ftcore.store import hash_file, read_table, write_json, write_table
+from ftcore.store import write_json, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,8 +18,10 @@ NEEDS = ("pyarrow.parquet", "ftfy")
 
 def run(context: Context) -> Outcome:
     """Write ``rows.parquet`` (with ``split``), ``quarantine.parquet`` and a draft manifest with the content hash."""
+    import pyarrow as pa
+
     source = context.shelf.root / context.earlier("ingest").paths["rows"]
-    raw = read_table(source)
+    raw = pa.concat_tables(parts.read(source))
     rows, quarantined, counts = deduplicate(normalise(raw), context.recipe.prepare)
     paths = {name: context.folder / f"{name}.parquet" for name in ("rows", "quarantine")}
     write_table(paths["rows"], rows)
@@ -29,7 +31,7 @@ def run(context: Context) -> Outcome:
     return Outcome(
         reason=f"{rows.num_rows:,} of {raw.num_rows:,} rows kept, {counts['duplicates']:,} duplicates dropped",
         figures={"rows_in": raw.num_rows, "rows": rows.num_rows, "content": content, **counts},
-        inputs={"rows": hash_file(source)},
+        inputs={"rows": parts.digest(source)},
         paths={name: context.written(path) for name, path in paths.items()},
     )
 

