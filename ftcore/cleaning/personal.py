@@ -1,0 +1,241 @@
+"""Personal data in text: found by Presidio's pattern recognisers, with their checksums, and replaced.
+
+Presidio's engine would run a language model over every text to find what has a pattern. Here a cheap expression per
+entity picks the texts that could hold one, a superset of what its recogniser can match, and only those are looked at.
+"""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from ftcore.recipe import PersonalData
+
+LEAST_SCORE = 0.4
+"""Presidio's patterns weaker than this need a word of their context near by."""
+CONTEXT_GAIN = 0.35
+"""What such a word adds, as in Presidio's own context enhancer."""
+CONTEXT_CHARACTERS = 60
+KEY_VARIABLE = "FTCORE_PSEUDONYM_KEY"
+NAMES = {"PERSON": ("PERSON",), "LOCATION": ("GPE", "LOC", "FAC"), "ORGANIZATION": ("ORG",)}
+"""Entities that take a language model, and spaCy's labels for them."""
+DIGITS = r"\d(?:[^\w\n]{0,3}\d){5}"
+COULD_HOLD = {
+    "EMAIL_ADDRESS": r"@",
+    "URL": r"\w[.][A-Za-z]{2}",
+    "IP_ADDRESS": r"\d[.]\d{1,3}[.]\d|::|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:",
+    "IBAN_CODE": r"(?i)[A-Z]{2}\d\d",
+    "CRYPTO": r"[13b][a-zA-HJ-NP-Z0-9]{25}",
+    "IT_FISCAL_CODE": r"(?i)[A-Z]{6}",
+}
+"""By entity; all others are numbers of at least six digits or letters and digits mixed."""
+COULD_HOLD_DIGITS = {"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PESEL", "DE_TAX_ID"}
+COULD_HOLD_DIGITS |= {"AU_TFN", "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "ZA_ID_NUMBER", "TH_TNIN"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One piece of personal data; ``start`` and ``end`` count characters. It never holds the value."""
+
+    entity: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Looks for some entities in texts."""
+
+    entities: tuple[str, ...]
+    """Presidio's names, such as ``EMAIL_ADDRESS``."""
+    phone_regions: tuple[str, ...]
+    """Countries whose phone numbers are known without ``+``."""
+    model: str
+    """spaCy model for names and places, a package."""
+
+    def find(self, texts: Sequence[str]) -> dict[int, list[Finding]]:
+        """Findings by position of the text, in order and not overlapping; texts without any are left out."""
+        found: dict[int, list[Finding]] = {}
+        if self._prefilter is not None:
+            may = self._prefilter.search
+            for place, text in enumerate(texts):
+                if may(text) and (there := self._in(text)):
+                    found[place] = there
+        if self._labels:
+            for place, names in enumerate(self._named(texts)):
+                if names:
+                    found[place] = _apart(found.get(place, []) + names)
+        return found
+
+    @cached_property
+    def _patterns(self) -> list[str]:
+        return [entity for entity in self.entities if entity not in NAMES]
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {label: name for name in self.entities for label in NAMES.get(name, ())}
+
+    @cached_property
+    def _prefilter(self) -> re.Pattern[str] | None:
+        expressions = sorted({_could_hold(entity) for entity in self._patterns})
+        if not expressions:
+            return None
+        insensitive = any(one.startswith("(?i)") for one in expressions)
+        joined = "|".join(one.removeprefix("(?i)") for one in expressions)
+        return re.compile(joined, re.IGNORECASE if insensitive else 0)
+
+    @cached_property
+    def _recognisers(self) -> list[tuple[re.Pattern[str], Any]]:
+        return [(re.compile(_could_hold(e)), r) for e in self._patterns for r in _recognisers(e, self.phone_regions)]
+
+    def _in(self, text: str) -> list[Finding]:
+        found = []
+        for could_hold, recogniser in self._recognisers:
+            if could_hold.search(text):
+                for one in recogniser.analyze(text, recogniser.supported_entities, None):
+                    score = one.score + (CONTEXT_GAIN if one.score < LEAST_SCORE and _context(recogniser, text, one) else 0)
+                    if score >= LEAST_SCORE:
+                        found.append(Finding(one.entity_type, one.start, one.end, score))
+        return _apart(found)
+
+    @cached_property
+    def _nlp(self) -> Any:
+        try:
+            return importlib.import_module(self.model).load(exclude=["parser", "lemmatizer", "attribute_ruler"])
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"finding {', '.join(sorted(set(self._labels.values())))} takes the spaCy model {self.model}",
+                hint=f"pip install --no-deps {self.model.replace('_', '-')}",
+            ) from error
+
+    def _named(self, texts: Sequence[str]) -> list[list[Finding]]:
+        return [
+            [Finding(self._labels[e.label_], e.start_char, e.end_char, 0.85) for e in doc.ents if e.label_ in self._labels]
+            for doc in self._nlp.pipe(texts, batch_size=256)
+        ]
+
+
+@dataclass
+class Cleaner:
+    """Replaces personal data as a recipe says, and counts what it did."""
+
+    config: PersonalData
+    key: bytes
+    """Secret behind the pseudonyms."""
+
+    def __post_init__(self) -> None:
+        """Find only what is not kept."""
+        acted = tuple(entity for entity, action in self.config.actions.items() if action != "keep")
+        self.finder = Finder(acted, self.config.phone_regions, self.config.model)
+        self.counts: Counter[str] = Counter()
+
+    def clean(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The texts without personal data, and the positions of those whose rows must go."""
+        cleaned, drop = list(texts), []
+        for place, findings in self.finder.find(texts).items():
+            self.counts.update(one.entity for one in findings)
+            if any(self.config.actions[one.entity] == "drop_row" for one in findings):
+                drop.append(place)
+            text = texts[place]
+            for one in reversed(findings):
+                text = text[: one.start] + self._instead(one.entity, text[one.start : one.end]) + text[one.end :]
+            cleaned[place] = text
+        return cleaned, drop
+
+    def _instead(self, entity: str, value: str) -> str:
+        if self.config.actions[entity] != "pseudonym":
+            return f"[{entity}]"
+        folded = re.sub(r"[\s\-().]", "", value).casefold() if entity != "URL" else value
+        code = hmac.new(self.key, f"{entity}\x00{folded}".encode(), "sha256").hexdigest()
+        # Letters only, so that no recogniser takes a pseudonym for a number.
+        return f"[{entity} {code[:10].translate(LETTERS)}]"
+
+
+LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
+
+def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -> Cleaner:
+    """What cleans as a recipe says.
+
+    Raises:
+        MissingExtraError: pseudonyms are asked for and there is no key in the environment, or Presidio is missing.
+    """
+    key = environment.get(KEY_VARIABLE, "")
+    if "pseudonym" in config.actions.values() and len(key) < 16:
+        raise MissingExtraError(
+            f"{recipe} asks for pseudonyms, which take a secret of at least 16 characters in {KEY_VARIABLE}",
+            hint="python -c 'import secrets; print(secrets.token_hex(32))' makes one; keep it, or pseudonyms change",
+        )
+    return Cleaner(config, hmac.digest(key.encode(), recipe.encode(), "sha256"))
+
+
+def _could_hold(entity: str) -> str:
+    return COULD_HOLD.get(entity) or (DIGITS if entity in COULD_HOLD_DIGITS else r"\d")
+
+
+def _context(recogniser: Any, text: str, found: Any) -> bool:
+    near = text[max(0, found.start - CONTEXT_CHARACTERS) : found.end + CONTEXT_CHARACTERS // 2].casefold()
+    return any(re.search(rf"\b{re.escape(word.strip().casefold())}", near) for word in recogniser.context or ())
+
+
+def _apart(findings: list[Finding]) -> list[Finding]:
+    """Findings that do not overlap: what overlaps becomes one, named by the surest and longest."""
+    joined: list[list[Finding]] = []
+    for one in sorted(findings, key=lambda one: (one.start, -one.end)):
+        if joined and one.start < max(other.end for other in joined[-1]):
+            joined[-1].append(one)
+        else:
+            joined.append([one])
+    return [
+        Finding(
+            max(some, key=lambda one: (one.score, one.end - one.start, one.entity)).entity,
+            some[0].start,
+            max(one.end for one in some),
+            max(one.score for one in some),
+        )
+        for some in joined
+    ]
+
+
+def _recognisers(entity: str, phone_regions: tuple[str, ...]) -> list[Any]:
+    """Presidio's recognisers of an entity, whichever country's they are."""
+    try:
+        from presidio_analyzer import PatternRecognizer, predefined_recognizers
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("presidio-analyzer is not installed", hint="pip install 'ftcore[data]'") from error
+    if entity == "PHONE_NUMBER":
+        return [predefined_recognizers.PhoneRecognizer(supported_regions=phone_regions)]
+    if entity == "EMAIL_ADDRESS":
+        return [_email(predefined_recognizers.EmailRecognizer)]
+    made = []
+    for one in vars(predefined_recognizers).values():
+        if isinstance(one, type) and issubclass(one, PatternRecognizer) and one is not PatternRecognizer:
+            try:
+                recogniser = one()
+            except TypeError:
+                continue
+            if entity in recogniser.supported_entities:
+                made.append(recogniser)
+    if not made:
+        raise MissingExtraError(f"Presidio has no recogniser of {entity}", hint="see its list of supported entities")
+    return made
+
+
+def _email(recogniser: Any) -> Any:
+    """Presidio's recogniser with the list of public suffixes that ships with tldextract, so that it stays offline."""
+    import tldextract
+
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    made = recogniser()
+    made.validate_result = lambda text: extract(text).fqdn != ""
+    return made

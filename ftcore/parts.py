@@ -1,0 +1,79 @@
+"""Tables too big to hold: a folder of Parquet files, ``part-00000.parquet`` and on, each of at most 50,000 rows."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ftcore.store import read_table, write_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from upath import UPath
+
+ROWS = 50_000
+"""Most rows of a part: about 20 MB of sentences in memory."""
+
+
+def files(path: UPath) -> list[UPath]:
+    """The parts in a folder, in order; a single Parquet file is its own only part."""
+    if path.name.endswith(".parquet"):
+        return [path]
+    return sorted((p for p in path.iterdir() if p.name.startswith("part-")), key=lambda p: p.name)
+
+
+def read(path: UPath, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """One part after the other, each cut to at most ``ROWS`` rows."""
+    for file in files(path):
+        table = read_table(file, columns)
+        for start in range(0, table.num_rows, ROWS):
+            yield table.slice(start, ROWS)
+
+
+def digest(path: UPath) -> str:
+    """SHA-256 over the parts' bytes, in order."""
+    total = hashlib.sha256()
+    for file in files(path):
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+class Writer:
+    """Writes rows as they come into parts of ``ROWS`` rows; ``hashes`` fills as the parts are written."""
+
+    def __init__(self, folder: UPath, schema: pa.Schema) -> None:
+        """Empty the folder of an interrupted attempt's parts."""
+        self.folder, self.schema = folder, schema
+        self.hashes: dict[str, str] = {}
+        self.rows = 0
+        self._waiting: list[pa.Table] = []
+        if folder.exists():
+            for file in files(folder):
+                file.unlink()
+
+    def add(self, table: pa.Table) -> None:
+        """Take rows; a part is written as soon as it is full."""
+        self._waiting.append(table.cast(self.schema))
+        self.rows += table.num_rows
+        while sum(waiting.num_rows for waiting in self._waiting) >= ROWS:
+            self._write(ROWS)
+
+    def close(self) -> None:
+        """Write what is left; an empty table still has one part, so that its columns can be read."""
+        if self._waiting or not self.hashes:
+            self._write(ROWS)
+
+    def _write(self, count: int) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = pa.concat_tables([self.schema.empty_table(), *self._waiting])
+        sink = io.BytesIO()
+        pq.write_table(rows.slice(0, count).combine_chunks(), sink, compression="zstd", compression_level=1)
+        name = f"part-{len(self.hashes):05d}.parquet"
+        write_bytes(self.folder / name, sink.getvalue())
+        self.hashes[name] = hashlib.sha256(sink.getvalue()).hexdigest()
+        left = rows.slice(count)
+        self._waiting = [left] if left.num_rows else []
