@@ -52,6 +52,7 @@ else:
 
 
 Action = Literal["mask", "pseudonym", "drop_row", "keep"]
+_MASK: Action = "mask"
 
 
 class PersonalData(Config):
@@ -71,7 +72,7 @@ class PersonalData(Config):
     @property
     def actions(self) -> dict[str, Action]:
         """Every entity that is looked for or kept, with what is done."""
-        return dict.fromkeys(MASKED, "mask") | self.entities
+        return {**dict.fromkeys(MASKED, _MASK), **self.entities}
 
 
 MASKED = (

@@ -170,9 +170,7 @@ def folder(shelf: Shelf, identity: str) -> UPath:
     return shelf.root / "snapshots" / identity
 
 
-def read(
-    shelf: Shelf, identity: str, splits: Iterable[str] = SPLITS, columns: Sequence[str] | None = None
-) -> pa.Table:
+def read(shelf: Shelf, identity: str, splits: Iterable[str] = SPLITS, columns: Sequence[str] | None = None) -> pa.Table:
     """Rows of some splits of a snapshot, checked against the hashes in its manifest.
 
     Raises:
@@ -215,7 +213,9 @@ def verify(shelf: Shelf, identity: str) -> list[str]:
     if not (place / "manifest.json").exists():
         manifest(shelf, identity)
     faults = []
-    if not (place / SEAL).exists() or sha256((place / "manifest.json").read_bytes()) != (place / SEAL).read_text("utf-8"):
+    if not (place / SEAL).exists() or sha256((place / "manifest.json").read_bytes()) != (place / SEAL).read_text(
+        "utf-8"
+    ):
         return ["manifest.json does not match its seal"]
     known = manifest(shelf, identity)
     for name, expected in known["files"].items():
@@ -264,7 +264,7 @@ def label_shares(counts: Mapping[str, int]) -> dict[str, float]:
 
 def _contents(shelf: Shelf, identity: str) -> dict[str, tuple[bytes, str]]:
     """Hash and split by row id."""
-    found = {}
+    found: dict[str, tuple[bytes, str]] = {}
     for table in batches(shelf, identity):
         rows = zip(table["row_id"].to_pylist(), row_digests(table).tolist(), table["split"].to_pylist(), strict=True)
         found |= {row: (digest[:12], sys.intern(split or "")) for row, digest, split in rows}

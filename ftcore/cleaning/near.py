@@ -8,7 +8,7 @@ A. Broder (1997), *On the resemblance and containment of documents*; the signatu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,12 +33,13 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 def pairs(
-    batches: Iterable[list[bytes]], fetch: Callable[[NDArray[np.int64]], list[bytes]], threshold: float
+    batches: Iterable[list[bytes]], size: int, fetch: Callable[[NDArray[np.int64]], list[bytes]], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """All pairs of texts at least as similar as the threshold that LSH proposes.
 
     Args:
         batches: folded texts as UTF-8, in order.
+        size: number of texts in all batches.
         fetch: the folded texts at some positions, each position given once and in order.
         threshold: least Jaccard similarity, 0 to 1.
 
@@ -47,7 +48,7 @@ def pairs(
     """
     import numpy as np
 
-    proposed = _proposed(_signatures(batches, threshold))
+    proposed = _proposed(_signatures(batches, size, threshold))
     found, similar = [], []
     for start in range(0, len(proposed), 50_000):
         some = proposed[start : start + 50_000]
@@ -71,13 +72,13 @@ def _jaccard(one: frozenset[bytes], other: frozenset[bytes]) -> float:
     return shared / (len(one) + len(other) - shared) if shared else 0.0
 
 
-def _signatures(batches: Iterable[list[bytes]], threshold: float) -> NDArray[np.uint64]:
+def _signatures(batches: Iterable[list[bytes]], size: int, threshold: float) -> NDArray[np.uint64]:
     """Band hashes of shape ``(bands, texts)``; 0 for texts too short to have a shingle."""
     import numpy as np
     from rensa import RMinHash
 
     count, rows = bands(threshold)
-    hashed = []
+    signatures, start = np.zeros((count, size), np.uint64), 0
     for texts in _some(batches):
         tokens, offsets = _tokens(texts)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(tokens, offsets, PERMUTATIONS, SEED)
@@ -87,8 +88,9 @@ def _signatures(batches: Iterable[list[bytes]], threshold: float) -> NDArray[np.
             value = (value ^ signature[:, :, row]) * np.uint64(MIX)
             value ^= value >> np.uint64(29)
         value[np.diff(offsets.astype(np.int64)) == 0] = 0
-        hashed.append(value.T)
-    return np.concatenate(hashed, axis=1) if hashed else np.zeros((count, 0), np.uint64)
+        signatures[:, start : start + len(texts)] = value.T
+        start += len(texts)
+    return signatures
 
 
 def _some(batches: Iterable[list[bytes]], most: int = 10_000) -> Iterator[list[bytes]]:
@@ -117,7 +119,7 @@ def _tokens(texts: list[bytes]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]
     return tokens ^ (tokens >> np.uint64(32)), np.r_[0, np.cumsum(counts)].astype(np.uint64)
 
 
-def _proposed(signatures: NDArray[np.uint64]) -> NDArray[np.int64]:
+def _proposed(signatures: NDArray[np.uint64]) -> Any:
     """Distinct pairs of positions that share a bucket in at least one band."""
     import numpy as np
 
@@ -140,7 +142,7 @@ def _proposed(signatures: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.c_[proposed // max(size, 1), proposed % max(size, 1)]
 
 
-def _within(order: NDArray[np.int64], starts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _within(order: NDArray[np.int64], starts: NDArray[np.int64], size: int) -> Any:
     """All pairs within the buckets of one size."""
     import numpy as np
 

@@ -11,7 +11,7 @@ import importlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +28,22 @@ CONTEXT_CHARACTERS = 60
 KEY_VARIABLE = "FTCORE_PSEUDONYM_KEY"
 NAMES = {"PERSON": ("PERSON",), "LOCATION": ("GPE", "LOC", "FAC"), "ORGANIZATION": ("ORG",)}
 """Entities that take a language model, and spaCy's labels for them."""
-DIGITS = r"\d(?:[^\w\n]{0,3}\d){5}"
+DIGITS = r"\d(?:[^\w\n]{0,4}\d){5}"
 COULD_HOLD = {
     "EMAIL_ADDRESS": r"@",
     "URL": r"\w[.][A-Za-z]{2}",
     "IP_ADDRESS": r"\d[.]\d{1,3}[.]\d|::|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:",
-    "IBAN_CODE": r"(?i)[A-Z]{2}\d\d",
-    "CRYPTO": r"[13b][a-zA-HJ-NP-Z0-9]{25}",
-    "IT_FISCAL_CODE": r"(?i)[A-Z]{6}",
+    "IBAN_CODE": r"[A-Z]{2}\d\d",
+    "ES_NIF": r"\d{7}",
+    "IT_FISCAL_CODE": r"\b[A-Za-z]{6}[A-Za-z0-9]{10}\b",
 }
-"""By entity; all others are numbers of at least six digits or letters and digits mixed."""
-COULD_HOLD_DIGITS = {"CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PESEL", "DE_TAX_ID"}
-COULD_HOLD_DIGITS |= {"AU_TFN", "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "ZA_ID_NUMBER", "TH_TNIN"}
+"""Per entity what its texts all match. Others are numbers of six digits or more, or hold a digit at least."""
+COULD_HOLD |= dict.fromkeys(
+    "CREDIT_CARD PHONE_NUMBER US_SSN US_ITIN UK_NHS PL_PESEL DE_TAX_ID AU_TFN AU_MEDICARE CA_SIN IN_AADHAAR".split(),
+    DIGITS,
+)
+PASSES = 4
+"""Most times that a text is looked at again: what is left around a replacement may join into something new."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ class Finder:
         return found
 
     @cached_property
+    def patterns_only(self) -> Finder:
+        """The same without names and places."""
+        return replace(self, entities=tuple(self._patterns)) if self._labels else self
+
+    @cached_property
     def _patterns(self) -> list[str]:
         return [entity for entity in self.entities if entity not in NAMES]
 
@@ -87,12 +96,11 @@ class Finder:
 
     @cached_property
     def _prefilter(self) -> re.Pattern[str] | None:
-        expressions = sorted({_could_hold(entity) for entity in self._patterns})
-        if not expressions:
+        """One quick look that most texts do not pass: every entity but these has a digit, an ``@`` or ``::``."""
+        if not self._patterns:
             return None
-        insensitive = any(one.startswith("(?i)") for one in expressions)
-        joined = "|".join(one.removeprefix("(?i)") for one in expressions)
-        return re.compile(joined, re.IGNORECASE if insensitive else 0)
+        without = {"IT_FISCAL_CODE": r"[A-Za-z0-9]{16}", "URL": COULD_HOLD["URL"], "IP_ADDRESS": r":[0-9A-Fa-f]*:"}
+        return re.compile("|".join([r"[\d@]", *(without[e] for e in self._patterns if e in without)]))
 
     @cached_property
     def _recognisers(self) -> list[tuple[re.Pattern[str], Any]]:
@@ -103,7 +111,9 @@ class Finder:
         for could_hold, recogniser in self._recognisers:
             if could_hold.search(text):
                 for one in recogniser.analyze(text, recogniser.supported_entities, None):
-                    score = one.score + (CONTEXT_GAIN if one.score < LEAST_SCORE and _context(recogniser, text, one) else 0)
+                    score = one.score + (
+                        CONTEXT_GAIN if one.score < LEAST_SCORE and _context(recogniser, text, one) else 0
+                    )
                     if score >= LEAST_SCORE:
                         found.append(Finding(one.entity_type, one.start, one.end, score))
         return _apart(found)
@@ -120,7 +130,11 @@ class Finder:
 
     def _named(self, texts: Sequence[str]) -> list[list[Finding]]:
         return [
-            [Finding(self._labels[e.label_], e.start_char, e.end_char, 0.85) for e in doc.ents if e.label_ in self._labels]
+            [
+                Finding(self._labels[e.label_], e.start_char, e.end_char, 0.85)
+                for e in doc.ents
+                if e.label_ in self._labels
+            ]
             for doc in self._nlp.pipe(texts, batch_size=256)
         ]
 
@@ -141,16 +155,23 @@ class Cleaner:
 
     def clean(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
         """The texts without personal data, and the positions of those whose rows must go."""
-        cleaned, drop = list(texts), []
-        for place, findings in self.finder.find(texts).items():
-            self.counts.update(one.entity for one in findings)
-            if any(self.config.actions[one.entity] == "drop_row" for one in findings):
-                drop.append(place)
-            text = texts[place]
-            for one in reversed(findings):
-                text = text[: one.start] + self._instead(one.entity, text[one.start : one.end]) + text[one.end :]
-            cleaned[place] = text
-        return cleaned, drop
+        cleaned, drop = list(texts), set()
+        found = self.finder.find(texts)
+        for _ in range(PASSES):
+            for place, findings in found.items():
+                self.counts.update(one.entity for one in findings)
+                if any(self.config.actions[one.entity] == "drop_row" for one in findings):
+                    drop.add(place)
+                text = cleaned[place]
+                for one in reversed(findings):
+                    text = text[: one.start] + self._instead(one.entity, text[one.start : one.end]) + text[one.end :]
+                cleaned[place] = text
+            again = list(found)
+            rest = self.finder.patterns_only.find([cleaned[place] for place in again])
+            found = {again[place]: findings for place, findings in rest.items()}
+            if not found:
+                break
+        return cleaned, sorted(drop)
 
     def _instead(self, entity: str, value: str) -> str:
         if self.config.actions[entity] != "pseudonym":
@@ -180,7 +201,7 @@ def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -
 
 
 def _could_hold(entity: str) -> str:
-    return COULD_HOLD.get(entity) or (DIGITS if entity in COULD_HOLD_DIGITS else r"\d")
+    return COULD_HOLD.get(entity, r"\d")
 
 
 def _context(recogniser: Any, text: str, found: Any) -> bool:
@@ -220,10 +241,11 @@ def _recognisers(entity: str, phone_regions: tuple[str, ...]) -> list[Any]:
     made = []
     for one in vars(predefined_recognizers).values():
         if isinstance(one, type) and issubclass(one, PatternRecognizer) and one is not PatternRecognizer:
+            maker: Any = one
             try:
-                recogniser = one()
+                recogniser = maker()
             except TypeError:
-                continue
+                continue  # one that takes more than defaults
             if entity in recogniser.supported_entities:
                 made.append(recogniser)
     if not made:

@@ -1,4 +1,4 @@
-"""Rows on their way through ``prepare``: cleaned part by part, kept in local Arrow files, gathered again in any order."""
+"""Rows on their way through ``prepare``: cleaned part by part, kept in local Arrow files, gathered in any order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,8 @@ def clean(work: Work) -> Cleaned:
         if not results:
             result, _ = _clean(schema.empty_table(), work, cleaner)
             results.append(result)
-    start, dropped, foreign = 0, [], {}
+    start, dropped = 0, list[int]()
+    foreign: dict[int, str] = {}
     for one in results:
         dropped += [start + place for place in one.dropped]
         foreign |= {start + place: name for place, name in one.foreign.items()}
@@ -88,7 +90,7 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
     sides = [snapshot.SPLITS.index(snapshot.side(g, t, work.prepare)) for g, t in zip(groups, texts, strict=True)]
     texts, dropped = cleaner.clean(texts)
-    foreign = {}
+    foreign: dict[int, str] = {}
     if work.prepare.languages:
         foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
     table = table.set_column(1, snapshot.schema().field("text"), pa.array(texts, pa.string()))
@@ -141,7 +143,9 @@ class Spool:
 
     def flagged(self, name: str) -> list[int]:
         """Positions of the rows that are ``dropped`` or ``foreign``."""
-        return [int(s) + place for s, one in zip(self.starts, self.cleaned, strict=False) for place in getattr(one, name)]
+        return [
+            int(s) + place for s, one in zip(self.starts, self.cleaned, strict=False) for place in getattr(one, name)
+        ]
 
     def languages(self) -> dict[int, str]:
         """Languages of the foreign rows, by position."""
@@ -161,7 +165,7 @@ class Spool:
         cuts = np.searchsorted(ranked, self.starts)
         schema = snapshot.schema()
         tables = [schema.empty_table()]
-        for number, (low, high) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+        for number, (low, high) in enumerate(pairwise(cuts)):
             if high > low:
                 with pa.memory_map(str(self.cleaned[number].file)) as mapped:
                     table = pa.ipc.open_file(mapped).read_all()

@@ -134,7 +134,9 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
 
     kept, side = draft.kept, spool.column("side")[draft.kept]
     label = index.label[draft.label_of]
-    pairs, scores = near.pairs(_folded(spool, kept), lambda some: next(_folded(spool, kept[some], one=True)), threshold)
+    pairs, scores = near.pairs(
+        _folded(spool, kept), len(kept), lambda some: next(_folded(spool, kept[some], one=True)), threshold
+    )
     # Rows are looked at in the order test, validation, train, and within a split from the first seen on.
     order = np.lexsort((np.arange(len(kept)), index.seen[kept], np.array(IMPORTANCE)[side]))
     rank = np.empty(len(kept), np.int64)
@@ -152,7 +154,9 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
         "contaminated": int(leaks.sum()),
         "alike_with_other_labels": len(conflicts),
     }
-    listed = [("contaminated" if leak else "near duplicate", *two) for leak, *two in zip(leaks, gone, because, strict=True)]
+    listed = [
+        ("contaminated" if leak else "near duplicate", *two) for leak, *two in zip(leaks, gone, because, strict=True)
+    ]
     listed += [("alike with another label", one, other) for one, other in conflicts]
     seen: Counter[str] = Counter()
     for kind, one, other in listed:
@@ -171,11 +175,11 @@ def _folded(spool: Spool, places: NDArray[np.int64], *, one: bool = False) -> It
 
 def _doubt(draft: Draft, spool: Spool) -> None:
     """List rows whose label is doubtful; the training side only, as nobody may tune the test split."""
+    import numpy as np
+
     train = draft.kept[spool.column("side")[draft.kept] == snapshot.SPLITS.index("train")][:DOUBTED]
     label_of = dict(zip(draft.kept.tolist(), draft.label_of.tolist(), strict=True))
     rows = spool.take(train, ["text"])["text"].to_pylist()
-    import numpy as np
-
     given = spool.take(np.array([label_of[int(p)] for p in train], np.int64), ["label"])["label"].to_pylist()
     usable = [n for n, label in enumerate(given) if label is not None]
     doubts = labels.doubtful([rows[n] for n in usable], [given[n] for n in usable])
@@ -222,7 +226,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
 
 
 def _labelled(spool: Spool, places: NDArray[np.int64], label_of: NDArray[np.int64]) -> pa.Table:
-    """Rows with the label that counts. The row seen first keeps its identity and so its side; only its label changes."""
+    """Rows with the label that counts: the row seen first keeps its identity and so its side, whatever its label."""
     rows = spool.take(places)
     if (places == label_of).all():
         return rows
@@ -241,7 +245,8 @@ def _write_quarantine(context: Context, spool: Spool, draft: Draft) -> None:
     tables = [schema.empty_table()]
     for reason, places in draft.quarantined.items():
         for rows in spool.batches(places):
-            tables.append(rows.append_column(schema.field("reason"), pa.array([reason] * rows.num_rows, pa.string())))
+            reasons = pa.array([reason] * rows.num_rows, pa.string())
+            tables += [rows.append_column(schema.field("reason"), reasons)]
     write_table(context.folder / "quarantine.parquet", pa.concat_tables(tables))
 
 

@@ -208,7 +208,9 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "sources": dict(sorted(tally.sources.items())),
         "newest": tally.newest and tally.newest.isoformat(),
         **{name: prepared[name] for name in REMOVED if name in prepared},
-        "removed_entities": [name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"],
+        "removed_entities": [
+            name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"
+        ],
         "settings": {
             "prepare": context.recipe.prepare.model_dump(mode="json"),
             "validation": context.recipe.validation.model_dump(mode="json"),
