@@ -144,6 +144,8 @@ class Validation(Config):
     own filters leave out, such as the language filter, are not counted."""
     text_length: tuple[int, int] = (1, 20_000)
     """Shortest and longest text accepted, in characters."""
+    personal_data: bool = True
+    """Whether to look again for the personal data that ``prepare`` removes, and reject a snapshot that holds any."""
     change: Change = Change()
     """What is odd beside the snapshot before."""
     max_age_days: Annotated[float, Field(gt=0)] | None = None

@@ -190,7 +190,7 @@ def batches(
 
     files = manifest(shelf, identity)["files"]
     for split in splits:
-        for name in sorted(name for name in files if name == f"{split}.parquet" or name.startswith(f"{split}/")):
+        for name in sorted(name for name in files if name == f"{split}.parquet" or name.startswith(f"{split}/part-")):
             data = (folder(shelf, identity) / name).read_bytes()
             if sha256(data) != files[name]:
                 raise DataRejectedError(
@@ -213,9 +213,8 @@ def verify(shelf: Shelf, identity: str) -> list[str]:
     if not (place / "manifest.json").exists():
         manifest(shelf, identity)
     faults = []
-    if not (place / SEAL).exists() or sha256((place / "manifest.json").read_bytes()) != (place / SEAL).read_text(
-        "utf-8"
-    ):
+    seal = sha256((place / "manifest.json").read_bytes()).encode()
+    if not (place / SEAL).exists() or (place / SEAL).read_bytes() != seal:
         return ["manifest.json does not match its seal"]
     known = manifest(shelf, identity)
     for name, expected in known["files"].items():
@@ -298,7 +297,5 @@ def prune(shelf: Shelf, keep: int, used: Iterable[str] = ()) -> list[str]:
     for identity in reversed(gone):
         place = folder(shelf, identity)
         (place / "manifest.json").unlink()  # without it nobody sees the rest, should this be interrupted
-        for path in sorted(place.rglob("*"), key=lambda path: len(path.parts), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
-        place.rmdir()
+        place.fs.rm(place.path, recursive=True)
     return gone[::-1]

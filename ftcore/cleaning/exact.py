@@ -100,9 +100,9 @@ def decide(rows: Index, alive: NDArray[np.bool_] | None = None) -> Decision:
     latest = seen == np.repeat(seen[last], size)
     differs = np.logical_or.reduceat(latest & (label != np.repeat(label[last], size)), first)
     kept, label_of = order[first[~differs]], order[last[~differs]]
-    ranked = np.lexsort((rows.tie[kept], rows.row_id[kept]))
+    ranked = np.lexsort((rows.tie[kept], rows.seen[kept], rows.row_id[kept]))
     bad = order[np.repeat(differs, size)]
-    return Decision(kept[ranked], label_of[ranked], bad[np.lexsort((rows.tie[bad], rows.row_id[bad]))])
+    return Decision(kept[ranked], label_of[ranked], bad[np.lexsort((rows.tie[bad], rows.seen[bad], rows.row_id[bad]))])
 
 
 def _hash(label: str | None) -> int:

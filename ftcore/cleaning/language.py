@@ -32,4 +32,4 @@ def foreign(texts: Sequence[str], languages: Sequence[str], confidence: float) -
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True).classify
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True).classify

@@ -19,6 +19,8 @@ PERMUTATIONS = 126
 SEED = 17
 ALL_PAIRS = 12
 """Buckets up to this size propose all their pairs; larger ones a chain and a star, which the other bands complete."""
+COMPARED = 5_000
+"""Pairs compared at once: the shingles of their texts take some 60 MB."""
 MIX = 0x9E3779B97F4A7C15
 
 
@@ -50,8 +52,8 @@ def pairs(
 
     proposed = _proposed(_signatures(batches, size, threshold))
     found, similar = [], []
-    for start in range(0, len(proposed), 50_000):
-        some = proposed[start : start + 50_000]
+    for start in range(0, len(proposed), COMPARED):
+        some = proposed[start : start + COMPARED]
         places = np.unique(some)
         sets = {int(place): shingles(text) for place, text in zip(places, fetch(places), strict=True)}
         scores = np.array([_jaccard(sets[a], sets[b]) for a, b in some.tolist()])

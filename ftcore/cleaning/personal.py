@@ -38,10 +38,8 @@ COULD_HOLD = {
     "IT_FISCAL_CODE": r"\b[A-Za-z]{6}[A-Za-z0-9]{10}\b",
 }
 """Per entity what its texts all match. Others are numbers of six digits or more, or hold a digit at least."""
-COULD_HOLD |= dict.fromkeys(
-    "CREDIT_CARD PHONE_NUMBER US_SSN US_ITIN UK_NHS PL_PESEL DE_TAX_ID AU_TFN AU_MEDICARE CA_SIN IN_AADHAAR".split(),
-    DIGITS,
-)
+NUMBERS = ("CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PESEL", "DE_TAX_ID", "AU_TFN")
+COULD_HOLD |= dict.fromkeys((*NUMBERS, "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "TH_TNIN"), DIGITS)
 PASSES = 4
 """Most times that a text is looked at again: what is left around a replacement may join into something new."""
 
@@ -103,19 +101,27 @@ class Finder:
         return re.compile("|".join([r"[\d@]", *(without[e] for e in self._patterns if e in without)]))
 
     @cached_property
-    def _recognisers(self) -> list[tuple[re.Pattern[str], Any]]:
-        return [(re.compile(_could_hold(e)), r) for e in self._patterns for r in _recognisers(e, self.phone_regions)]
+    def _expressions(self) -> dict[str, re.Pattern[str]]:
+        return {entity: re.compile(COULD_HOLD.get(entity, r"\d")) for entity in self._patterns}
+
+    @cached_property
+    def _recognisers(self) -> dict[str, list[Any]]:
+        """By entity, made when the first text could hold it: texts without any never wait for Presidio's import."""
+        return {}
 
     def _in(self, text: str) -> list[Finding]:
         found = []
-        for could_hold, recogniser in self._recognisers:
+        for entity, could_hold in self._expressions.items():
             if could_hold.search(text):
-                for one in recogniser.analyze(text, recogniser.supported_entities, None):
-                    score = one.score + (
-                        CONTEXT_GAIN if one.score < LEAST_SCORE and _context(recogniser, text, one) else 0
-                    )
-                    if score >= LEAST_SCORE:
-                        found.append(Finding(one.entity_type, one.start, one.end, score))
+                if entity not in self._recognisers:
+                    self._recognisers[entity] = _recognisers(entity, self.phone_regions)
+                for recogniser in self._recognisers[entity]:
+                    for one in recogniser.analyze(text, [entity], None):
+                        score = one.score
+                        if score < LEAST_SCORE and _context(recogniser, text, one):
+                            score += CONTEXT_GAIN
+                        if score >= LEAST_SCORE:
+                            found.append(Finding(entity, one.start, one.end, score))
         return _apart(found)
 
     @cached_property
@@ -198,10 +204,6 @@ def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -
             hint="python -c 'import secrets; print(secrets.token_hex(32))' makes one; keep it, or pseudonyms change",
         )
     return Cleaner(config, hmac.digest(key.encode(), recipe.encode(), "sha256"))
-
-
-def _could_hold(entity: str) -> str:
-    return COULD_HOLD.get(entity, r"\d")
 
 
 def _context(recogniser: Any, text: str, found: Any) -> bool:

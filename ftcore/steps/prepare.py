@@ -6,12 +6,14 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
 from ftcore.context import Context, Outcome, log
+from ftcore.errors import MissingExtraError
 from ftcore.steps._spool import Spool, clean_all
 from ftcore.store import write_json, write_table
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from ftcore.recipe import Prepare
 
 NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
 CONTRADICTION = "the same text has different labels"
@@ -52,6 +56,7 @@ class Draft:
 def run(context: Context) -> Outcome:
     """Write ``rows/`` (with ``split``), ``quarantine.parquet``, ``review.parquet`` and a draft manifest."""
     source = context.shelf.root / context.earlier("ingest").paths["rows"]
+    _require(context.recipe.prepare)
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
     try:
@@ -69,6 +74,19 @@ def run(context: Context) -> Outcome:
         inputs={"rows": parts.digest(source)},
         paths={name: context.written(context.folder / file) for name, file in paths.items()},
     )
+
+
+def _require(prepare: Prepare) -> None:
+    """Name what is not installed before the work starts rather than in its middle."""
+    wanted = {
+        "presidio_analyzer": any(action != "keep" for action in prepare.personal_data.actions.values()),
+        "rensa": prepare.near_duplicates is not None,
+        "py3langid": bool(prepare.languages),
+        "cleanlab": prepare.label_errors,
+    }
+    missing = [name for name, needed in wanted.items() if needed and find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(f"{', '.join(missing)}: not installed", hint="pip install 'ftcore[data]'")
 
 
 def settle(context: Context, spool: Spool) -> Draft:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
+from ftcore.cleaning.personal import Finder
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError
 from ftcore.records import now
@@ -60,15 +62,16 @@ def run(context: Context) -> Outcome:
     write_table(context.folder / "quarantine.parquet", quarantine)
     reasons = _count(quarantine)
     before = _before(context)
+    personal = _personal(context, kept)
     odd = _comparison.odd(context.recipe.validation, before, tally, now())
-    _reject(context, tally.rows, quarantine, draft.figures, [*result.rejections, *odd.rejections], page)
+    _reject(context, tally.rows, quarantine, draft.figures, [*result.rejections, *personal, *odd.rejections], page)
     for warning in (*result.warnings, *odd.warnings):
         log.warning("%s", warning)
     manifest = _manifest(context, draft.figures, tally, reasons) | {
         "previous": before and before["snapshot"],
         "warnings": [*result.warnings, *odd.warnings],
     }
-    extras = {"validation/result.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()}
+    extras = {"suite/result.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()}
     if review := draft.paths.get("review"):
         extras["review.parquet"] = (context.shelf.root / review).read_bytes()
     identity = snapshot.publish(context.shelf, kept.tables, quarantine, manifest, extras)
@@ -166,6 +169,19 @@ def pa_concat(tables: list[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
     return pa.concat_tables(tables)
+
+
+def _personal(context: Context, kept: _Kept) -> list[str]:
+    """Say which personal data is still there; looked for in every text, apart from names."""
+    config = context.recipe.prepare.personal_data
+    removed = tuple(name for name, action in config.actions.items() if action != "keep")
+    finder = Finder(removed, config.phone_regions, config.model).patterns_only
+    found: Counter[str] = Counter()
+    if context.recipe.validation.personal_data:
+        for rows in kept.tables():
+            for there in finder.find([text or "" for text in rows["text"].to_pylist()]).values():
+                found.update(one.entity for one in there)
+    return [f"{count:,} × {entity} is still in the texts" for entity, count in sorted(found.items())]
 
 
 def _before(context: Context) -> dict[str, Any] | None:

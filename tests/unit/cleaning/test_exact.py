@@ -13,22 +13,26 @@ from ftcore import snapshot
 from ftcore.cleaning import exact
 
 TIMES = [None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)]
-ROW = st.fixed_dictionaries({
-    "row_id": st.sampled_from(["a", "b", "c", "d", None]),
-    "text": st.sampled_from(["One", "one", " ONE ", "two", "Two", ""]),
-    "label": st.sampled_from(["x", "y", None]),
-    "source": st.just("s"),
-    "group": st.none(),
-    "observed_at": st.sampled_from(TIMES),
-})
+ROW = st.fixed_dictionaries(
+    {
+        "row_id": st.sampled_from(["a", "b", "c", "d", None]),
+        "text": st.sampled_from(["One", "one", " ONE ", "two", "Two", ""]),
+        "label": st.sampled_from(["x", "y", None]),
+        "source": st.just("s"),
+        "group": st.none(),
+        "observed_at": st.sampled_from(TIMES),
+    }
+)
 
 
 def outcome(rows: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
     table = pa.Table.from_pylist(rows, schema=snapshot.schema())
     keys = [snapshot.text_key(row["text"]) or f"\x00{row['row_id']}" for row in rows]
     found = exact.decide(exact.index(table, keys))
-    kept = [(rows[i]["row_id"], rows[i]["text"], rows[j]["label"]) for i, j in zip(found.kept, found.label_of, strict=True)]
-    return kept, [tuple(map(str, rows[i].values())) for i in found.contradicting]
+    kept = [
+        (rows[i]["row_id"], rows[i]["text"], rows[j]["label"]) for i, j in zip(found.kept, found.label_of, strict=True)
+    ]
+    return kept, [[str(rows[i][name]) for name in snapshot.COLUMNS] for i in found.contradicting]
 
 
 def plainly(rows: list[dict[str, Any]]) -> tuple[int, int]:
@@ -38,7 +42,8 @@ def plainly(rows: list[dict[str, Any]]) -> tuple[int, int]:
     bad = [
         same
         for same in groups.values()
-        if len({r["label"] for r in same if r["observed_at"] == max((s["observed_at"] for s in same), key=str_time)}) > 1
+        if len({r["label"] for r in same if r["observed_at"] == max((s["observed_at"] for s in same), key=str_time)})
+        > 1
     ]
     return len(groups) - len(bad), sum(map(len, bad))
 

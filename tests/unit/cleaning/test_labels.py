@@ -8,7 +8,7 @@ from ftcore.cleaning.labels import doubtful
 
 
 def test_planted_errors_are_listed() -> None:
-    draw = random.Random(5)
+    draw = random.Random(5)  # noqa: S311
     good, bad = ["great", "lovely", "superb", "fine"], ["awful", "boring", "terrible", "poor"]
     texts, labels = [], []
     for number in range(400):

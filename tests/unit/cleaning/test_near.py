@@ -12,7 +12,7 @@ from ftcore.cleaning import near
 
 
 def texts(count: int) -> list[bytes]:
-    draw = random.Random(3)
+    draw = random.Random(3)  # noqa: S311
     words = ["".join(draw.choices("abcdefghijklmnop", k=draw.randint(3, 9))) for _ in range(400)]
     made = [" ".join(draw.choices(words, k=draw.randint(8, 20))) for _ in range(count)]
     for place in range(0, count, 3):

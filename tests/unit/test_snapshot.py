@@ -1,0 +1,139 @@
+"""Snapshots: named by content, unchanged or found out, compared, and deleted only where nothing needs them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from upath import UPath
+
+from ftcore import parts, snapshot
+from ftcore.errors import DataRejectedError
+from ftcore.store import Shelf
+
+
+def table(count: int, *, label: str = "pos") -> pa.Table:
+    rows = [
+        {"row_id": snapshot.row_id("t", str(n)), "text": f"text {n}", "label": label, "source": "t",
+         "split": snapshot.SPLITS[n % 3]}
+        for n in range(count)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=snapshot.schema(split=True)).sort_by("row_id")
+
+
+def publish(shelf: Shelf, rows: pa.Table) -> str:
+    quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
+    counts = {row["values"]: row["counts"] for row in rows["label"].value_counts().to_pylist()}
+    return snapshot.publish(shelf, lambda: [rows], quarantine, {"labels": counts}, {"suite/result.json": b"{}"})
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
+
+
+def test_what_is_published_is_read(shelf: Shelf) -> None:
+    identity = publish(shelf, table(30))
+    assert snapshot.current(shelf) == identity
+    assert snapshot.read(shelf, identity).sort_by("row_id") == table(30)
+    assert snapshot.read(shelf, identity, ["test"], ["text"]).column_names == ["text"]
+    assert snapshot.verify(shelf, identity) == []
+
+
+def test_large_snapshots_come_in_parts(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "ROWS", 7)
+    identity = publish(shelf, table(60))
+    assert len(list((snapshot.folder(shelf, identity) / "train").iterdir())) == 3
+    assert [one.num_rows for one in snapshot.batches(shelf, identity, ["train"])] == [7, 7, 6]
+    assert identity == snapshot.content_id(table(60))
+
+
+def test_every_flipped_byte_is_found(shelf: Shelf) -> None:
+    identity = publish(shelf, table(300))
+    draw = random.Random(11)  # noqa: S311
+    files = sorted(path for path in snapshot.folder(shelf, identity).rglob("*") if path.is_file())
+    for _ in range(100):
+        path = draw.choice(files)
+        data = path.read_bytes()
+        place = draw.randrange(len(data))
+        path.write_bytes(data[:place] + bytes([data[place] ^ (1 << draw.randrange(8))]) + data[place + 1 :])
+        assert snapshot.verify(shelf, identity), f"byte {place} of {path.name}"
+        path.write_bytes(data)
+    assert snapshot.verify(shelf, identity) == []
+
+
+def test_missing_and_foreign_files_are_found(shelf: Shelf) -> None:
+    place = snapshot.folder(shelf, publish(shelf, table(9)))
+    (place / "extra.txt").write_text("x")
+    (place / "quarantine.parquet").unlink()
+    assert snapshot.verify(shelf, place.name) == ["quarantine.parquet is gone", "extra.txt does not belong here"]
+    with pytest.raises(DataRejectedError, match="no snapshot"):
+        snapshot.verify(shelf, "abc")
+
+
+def test_a_changed_file_is_not_read(shelf: Shelf) -> None:
+    identity = publish(shelf, table(9))
+    path = snapshot.folder(shelf, identity) / "test" / "part-00000.parquet"
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(DataRejectedError, match="does not match its hash"):
+        snapshot.read(shelf, identity)
+
+
+def test_differences_are_counted(shelf: Shelf) -> None:
+    before = publish(shelf, table(30))
+    rows = table(33).to_pylist()[2:]
+    rows[0]["label"] = "neg"
+    after = publish(shelf, pa.Table.from_pylist(rows, schema=snapshot.schema(split=True)))
+    found = snapshot.diff(shelf, before, after)
+    assert found["removed"] + found["kept"] + found["changed"] == 30
+    assert found["added"] - found["removed"] == 1
+    assert (found["changed"], found["moved"]) == (1, 0)
+    assert found["labels"]["neg"] == [0.0, 1 / 31]
+    assert len(found["examples"]["changed"]) == 1
+
+
+def test_old_snapshots_go_unless_needed(shelf: Shelf) -> None:
+    made = [publish(shelf, table(n)) for n in (6, 7, 8, 9, 10)]
+    snapshot.publish(shelf, lambda: [table(7)], table(0), {"labels": {}})  # the second is current again
+    assert snapshot.ls(shelf)[0]["snapshot"] == made[4]
+    assert snapshot.prune(shelf, 1, used=[made[2]]) == [made[0], made[3]]
+    assert {one["snapshot"] for one in snapshot.ls(shelf)} == {made[1], made[2], made[4]}
+    assert snapshot.prune(shelf, 1, used=[made[2]]) == []
+
+
+TEXT = st.text(max_size=8)
+ROW: Any = st.tuples(
+    TEXT, TEXT, st.one_of(st.none(), TEXT), TEXT, st.one_of(st.none(), TEXT), st.sampled_from(snapshot.SPLITS)
+)
+
+
+def as_table(rows: list[Any]) -> pa.Table:
+    return pa.table({n: pa.array([r[i] for r in rows], pa.string()) for i, n in enumerate(snapshot.HASHED)})
+
+
+@given(st.lists(ROW, max_size=12), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_the_id_is_of_the_content_not_of_the_order(rows: list[Any], shuffler: Any) -> None:
+    identity = snapshot.content_id(as_table(rows))
+    other = rows[:]
+    shuffler.shuffle(other)
+    assert snapshot.content_id([as_table(other[:3]), as_table(other[3:])]) == identity
+
+
+@given(st.lists(ROW, max_size=8), st.lists(ROW, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_other_content_has_another_id(one: list[Any], other: list[Any]) -> None:
+    same = sorted(map(repr, one)) == sorted(map(repr, other))
+    assert (snapshot.content_id(as_table(one)) == snapshot.content_id(as_table(other))) == same
+
+
+@given(st.text(max_size=40))
+def test_the_quick_key_is_the_whole_key(text: str) -> None:
+    import unicodedata
+
+    assert snapshot.text_key(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
