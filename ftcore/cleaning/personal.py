@@ -35,7 +35,7 @@ COULD_HOLD = {
     "IP_ADDRESS": r"\d[.]\d{1,3}[.]\d|::|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:",
     "IBAN_CODE": r"[A-Z]{2}\d\d",
     "ES_NIF": r"\d{7}",
-    "IT_FISCAL_CODE": r"\b[A-Za-z]{6}[A-Za-z0-9]{10}\b",
+    "IT_FISCAL_CODE": r"[A-Za-z]{6}[0-9LMNP-Vlmnp-v]{2}[A-EHLMPR-Ta-ehlmpr-t][0-9A-Za-z]{7}",
 }
 """Per entity what its texts all match. Others are numbers of six digits or more, or hold a digit at least."""
 NUMBERS = ("CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PESEL", "DE_TAX_ID", "AU_TFN")
@@ -97,7 +97,7 @@ class Finder:
         """One quick look that most texts do not pass: every entity but these has a digit, an ``@`` or ``::``."""
         if not self._patterns:
             return None
-        without = {"IT_FISCAL_CODE": r"[A-Za-z0-9]{16}", "URL": COULD_HOLD["URL"], "IP_ADDRESS": r":[0-9A-Fa-f]*:"}
+        without = {name: COULD_HOLD[name] for name in ("IT_FISCAL_CODE", "URL")} | {"IP_ADDRESS": r":[0-9A-Fa-f]*:"}
         return re.compile("|".join([r"[\d@]", *(without[e] for e in self._patterns if e in without)]))
 
     @cached_property

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from ftcore.cleaning import personal
 from ftcore.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
 from ftcore.errors import MissingExtraError
 from ftcore.recipe import PersonalData
@@ -80,3 +83,23 @@ def test_what_is_cleaned_is_clean() -> None:
 def test_an_unknown_entity_is_named() -> None:
     with pytest.raises(MissingExtraError, match="NO_SUCH_THING"):
         made(NO_SUCH_THING="mask").clean(["1234567"])
+
+
+def test_the_quick_look_misses_nothing_that_a_recogniser_finds() -> None:
+    draw = random.Random(1)  # noqa: S311
+    config = PersonalData()
+    finder = Finder(tuple(config.actions), config.phone_regions, config.model)
+    recognisers = {one: personal._recognisers(one, finder.phone_regions) for one in finder.entities}
+    odd = ["RSSMRA8RTMLARSNS", "1234567-Z", "0043 1 58858-0", "(0)30 9018-20", "fe80::1%eth0", "1:2:3:4:5:6:7:8"]
+    odd += ["::ffff:1.2.3.4", "NL91ABNA0417164300", "+33 1 42 68 53 00", "07700 900123", "::1"]
+    found = 0
+    for _ in range(400):
+        value = list(draw.choice([*odd, *VALUES.values()]))
+        for _ in range(draw.randrange(3)):
+            value[draw.randrange(len(value))] = draw.choice("0123456789 -./()xABZ:")
+        text = f"see {''.join(value)} now"
+        for entity, some in recognisers.items():
+            if any(one.score >= personal.LEAST_SCORE for r in some for one in r.analyze(text, [entity], None)):
+                found += 1
+                assert entity in {one.entity for one in Finder((entity,), finder.phone_regions, "").find([text])[0]}
+    assert found > 150
