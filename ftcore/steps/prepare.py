@@ -1,90 +1,287 @@
-"""prepare: normalise the text, drop exact duplicates and draw the splits."""
+"""prepare: clean the text, drop what repeats or leaks, and draw the splits."""
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
-from ftcore.context import Context, Outcome
+from ftcore.cleaning import exact, labels, near
+from ftcore.cleaning.exact import Decision
+from ftcore.context import Context, Outcome, log
+from ftcore.errors import MissingExtraError
+from ftcore.steps._spool import Spool, clean_all
 from ftcore.store import write_json, write_table
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from ftcore.recipe import Prepare
 
-NEEDS = ("pyarrow.parquet", "ftfy")
+NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
+CONTRADICTION = "the same text has different labels"
+OUTLIER = "the text is far longer or shorter than the others"
+FAR_OUT = 3.0
+"""Interquartile ranges beyond the quartiles that Tukey calls far out."""
+LISTED = 10_000
+"""Most rows of one kind in the review; their counts are complete."""
+DOUBTED = 50_000
+"""Most rows among which label errors are looked for: those with the lowest row ids."""
+IMPORTANCE = (2, 1, 0)
+"""By split as in ``snapshot.SPLITS``: of two texts alike, the test split keeps its own."""
+
+
+@dataclass
+class Draft:
+    """What stays and what goes, by position."""
+
+    kept: NDArray[np.int64]
+    label_of: NDArray[np.int64]
+    quarantined: dict[str, NDArray[np.int64]]
+    """By reason."""
+    review: list[dict[str, Any]]
+    counts: dict[str, Any]
+
+    def without(self, gone: NDArray[np.bool_]) -> None:
+        """Take some of the kept rows out."""
+        self.kept, self.label_of = self.kept[~gone], self.label_of[~gone]
 
 
 def run(context: Context) -> Outcome:
-    """Write ``rows.parquet`` (with ``split``), ``quarantine.parquet`` and a draft manifest with the content hash."""
-    import pyarrow as pa
-
+    """Write ``rows/`` (with ``split``), ``quarantine.parquet``, ``review.parquet`` and a draft manifest."""
     source = context.shelf.root / context.earlier("ingest").paths["rows"]
-    raw = pa.concat_tables(parts.read(source))
-    rows, quarantined, counts = deduplicate(normalise(raw), context.recipe.prepare)
-    paths = {name: context.folder / f"{name}.parquet" for name in ("rows", "quarantine")}
-    write_table(paths["rows"], rows)
-    write_table(paths["quarantine"], quarantined)
-    content = snapshot.content_id(rows)
-    write_json(context.folder / "manifest.json", {"content": content, "rows_in": raw.num_rows, **counts})
+    _require(context.recipe.prepare)
+    shutil.rmtree(context.scratch, ignore_errors=True)
+    context.scratch.mkdir(parents=True)
+    try:
+        spool = Spool(clean_all(source, context.scratch, context.recipe.name, context.recipe.prepare))
+        draft = settle(context, spool)
+        figures = _write(context, spool, draft)
+    finally:
+        shutil.rmtree(context.scratch, ignore_errors=True)
+    paths = {"rows": "rows", "quarantine": "quarantine.parquet", "review": "review.parquet"}
+    write_json(context.folder / "manifest.json", figures)
+    gone = figures["duplicates"] + figures["near_duplicates"] + figures["contaminated"]
     return Outcome(
-        reason=f"{rows.num_rows:,} of {raw.num_rows:,} rows kept, {counts['duplicates']:,} duplicates dropped",
-        figures={"rows_in": raw.num_rows, "rows": rows.num_rows, "content": content, **counts},
+        reason=f"{figures['rows']:,} of {figures['rows_in']:,} rows kept, {gone:,} duplicates dropped",
+        figures=figures,
         inputs={"rows": parts.digest(source)},
-        paths={name: context.written(path) for name, path in paths.items()},
+        paths={name: context.written(context.folder / file) for name, file in paths.items()},
     )
 
 
-def normalise(rows: pa.Table) -> pa.Table:
-    """Mend mojibake and Unicode (ftfy), and fold runs of white space into one space."""
-    import ftfy
-    import pyarrow as pa
+def _require(prepare: Prepare) -> None:
+    """Name what is not installed before the work starts rather than in its middle."""
+    wanted = {
+        "presidio_analyzer": any(action != "keep" for action in prepare.personal_data.actions.values()),
+        "rensa": prepare.near_duplicates is not None,
+        "py3langid": bool(prepare.languages),
+        "cleanlab": prepare.label_errors,
+    }
+    missing = [name for name, needed in wanted.items() if needed and find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(f"{', '.join(missing)}: not installed", hint="pip install 'ftcore[data]'")
 
-    config = ftfy.TextFixerConfig(unescape_html="auto", explain=False)
-    texts = [" ".join(ftfy.fix_text(text or "", config).split()) for text in rows["text"].to_pylist()]
-    return rows.set_column(rows.column_names.index("text"), "text", pa.array(texts, pa.string()))
+
+def settle(context: Context, spool: Spool) -> Draft:
+    """Decide about every row; which rows stay does not depend on their order."""
+    import numpy as np
+
+    prepare = context.recipe.prepare
+    index = exact.join([one.index for one in spool.cleaned])
+    alive = np.ones(len(index.seen), dtype=bool)
+    alive[spool.flagged("dropped")] = alive[spool.flagged("foreign")] = False
+    found = exact.decide(index, alive)
+    personal = sum((one.personal for one in spool.cleaned), Counter[str]())
+    draft = _draft(found, spool, int(alive.sum()), dict(sorted(personal.items())))
+    _outliers(draft, spool, prepare.length_outliers)
+    log.info("%s of %s rows are left without exact duplicates", f"{len(draft.kept):,}", f"{len(alive):,}")
+    draft.counts |= {"near_duplicates": 0, "contaminated": 0, "alike_with_other_labels": 0}
+    if prepare.near_duplicates:
+        _drop_near(draft, spool, index, prepare.near_duplicates)
+    if prepare.label_errors:
+        _doubt(draft, spool)
+    return draft
 
 
-def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, dict[str, int]]:
-    """Keep one row of each text and draw its split.
+def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) -> Draft:
+    import numpy as np
 
-    Of rows with one text, the label seen last counts: feedback corrects history. Where the labels differ and none is
-    later, nobody can tell which one is true, and all of them are quarantined; so are rows of one text whose groups are
-    on different sides of the split. Empty texts are left for the suite to quarantine, so each is named.
+    quarantined = {CONTRADICTION: found.contradicting}
+    foreign = spool.languages()
+    for name in sorted(set(foreign.values())):
+        quarantined[f"the text is in another language: {name}"] = np.array(
+            [place for place, language in foreign.items() if language == name], np.int64
+        )
+    counts = {
+        "rows_in": int(spool.starts[-1]),
+        "duplicates": alive - len(found.kept) - len(found.contradicting),
+        "contradictions": len(found.contradicting),
+        "foreign": len(foreign),
+        "personal_data": personal,
+        "dropped_for_personal_data": len(spool.flagged("dropped")),
+    }
+    return Draft(found.kept, found.label_of, quarantined, [], counts)
 
-    Returns:
-        The kept rows with ``split``, the quarantined rows with ``reason``, and the counts ``duplicates`` and
-        ``contradictions``.
-    """
-    import pyarrow as pa
 
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for number, row in enumerate(sorted(rows.to_pylist(), key=lambda row: (_seen(row), row["row_id"]))):
-        # An empty text is no duplicate of another empty text, so each is kept apart.
-        groups.setdefault(snapshot.text_key(row["text"]) or f"\x00{number}", []).append(row)
-    kept, bad = [], []
-    for same in groups.values():
-        latest = [row for row in same if _seen(row) == _seen(same[-1])]
-        if len({row["label"] for row in latest}) > 1:
-            bad += [{**row, "reason": "the same text has different labels"} for row in same]
-            continue
-        sides = {snapshot.side(row["group"], row["text"], shares) for row in same}
-        if len(sides) > 1:
-            # Whichever side it were given, it would change it when one of its rows comes or goes.
-            bad += [{**row, "reason": "the same text stands in groups on different sides of the split"} for row in same]
-            continue
-        # The row seen first keeps its identity; only its label is corrected.
-        kept.append(same[0] | {"label": same[-1]["label"], "split": sides.pop()})
-    quarantine = snapshot.schema().append(pa.field("reason", pa.string()))
-    counts = {"duplicates": rows.num_rows - len(kept) - len(bad), "contradictions": len(bad)}
-    return (
-        pa.Table.from_pylist(kept, schema=snapshot.schema(split=True)),
-        pa.Table.from_pylist(bad, schema=quarantine),
-        counts,
+def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
+    """Count texts of unusual length, list them, and quarantine them where the recipe says so."""
+    import numpy as np
+
+    length = np.log(np.maximum(spool.column("length")[draft.kept], 1))
+    low, high = np.quantile(length, [0.25, 0.75]) if len(length) else (0.0, 0.0)
+    reach = (beyond or FAR_OUT) * (high - low)
+    out = (length < low - reach) | (length > high + reach)
+    draft.counts["length_outliers"] = int(out.sum())
+    if beyond is not None:
+        draft.quarantined[OUTLIER] = draft.kept[out]
+        draft.without(out)
+        return
+    rows = draft.kept[out][:LISTED]
+    draft.review += [{"kind": "length", "place": int(p), "detail": OUTLIER} for p in rows]
+
+
+def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float) -> None:
+    import numpy as np
+
+    kept, side = draft.kept, spool.column("side")[draft.kept]
+    label = index.label[draft.label_of]
+    pairs, scores = near.pairs(
+        _folded(spool, kept), len(kept), lambda some: next(_folded(spool, kept[some], one=True)), threshold
     )
+    # Rows are looked at in the order test, validation, train, and within a split from the first seen on.
+    order = np.lexsort((np.arange(len(kept)), index.seen[kept], np.array(IMPORTANCE)[side]))
+    rank = np.empty(len(kept), np.int64)
+    rank[order] = np.arange(len(kept))
+    gone, because = near.leave_out(
+        pairs, rank, lambda one, other: bool(side[one] != side[other] or label[one] == label[other]), len(kept)
+    )
+    leaks = side[gone] != side[because]
+    similar = dict(zip(map(tuple, np.sort(pairs, axis=1).tolist()), scores.tolist(), strict=True))
+    out = np.zeros(len(kept), dtype=bool)
+    out[gone] = True
+    conflicts = pairs[~(out[pairs[:, 0]] | out[pairs[:, 1]])]
+    draft.counts |= {
+        "near_duplicates": int((~leaks).sum()),
+        "contaminated": int(leaks.sum()),
+        "alike_with_other_labels": len(conflicts),
+    }
+    listed = [
+        ("contaminated" if leak else "near duplicate", *two) for leak, *two in zip(leaks, gone, because, strict=True)
+    ]
+    listed += [("alike with another label", one, other) for one, other in conflicts]
+    seen: Counter[str] = Counter()
+    for kind, one, other in listed:
+        seen[kind] += 1
+        if seen[kind] <= LISTED:
+            score = similar[(int(min(one, other)), int(max(one, other)))]
+            draft.review.append({"kind": kind, "place": int(kept[one]), "like": int(kept[other]), "score": score})
+    draft.without(out)
 
 
-def _seen(row: dict[str, Any]) -> float:
-    """When a row was observed, in seconds; a row without a time is older than any other."""
-    return row["observed_at"].timestamp() if row["observed_at"] else 0.0
+def _folded(spool: Spool, places: NDArray[np.int64], *, one: bool = False) -> Iterator[list[bytes]]:
+    """Folded texts at some positions, part by part, or all in one list."""
+    for rows in [spool.take(places, ["text"])] if one else spool.batches(places, ["text"]):
+        yield [snapshot.text_key(text).encode() for text in rows["text"].to_pylist()]
+
+
+def _doubt(draft: Draft, spool: Spool) -> None:
+    """List rows whose label is doubtful; the training side only, as nobody may tune the test split."""
+    import numpy as np
+
+    train = draft.kept[spool.column("side")[draft.kept] == snapshot.SPLITS.index("train")][:DOUBTED]
+    label_of = dict(zip(draft.kept.tolist(), draft.label_of.tolist(), strict=True))
+    rows = spool.take(train, ["text"])["text"].to_pylist()
+    given = spool.take(np.array([label_of[int(p)] for p in train], np.int64), ["label"])["label"].to_pylist()
+    usable = [n for n, label in enumerate(given) if label is not None]
+    doubts = labels.doubtful([rows[n] for n in usable], [given[n] for n in usable])
+    draft.counts["doubtful_labels"] = len(doubts)
+    draft.review += [
+        {"kind": "doubtful label", "place": int(train[usable[n]]), "score": sure, "detail": f"rather {other}"}
+        for n, other, sure in doubts[:LISTED]
+    ]
+
+
+def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
+    """Write the draft; returns its figures."""
+    import numpy as np
+    import pyarrow as pa
+
+    side = spool.column("side")
+    writer = parts.Writer(context.folder / "rows", snapshot.schema(split=True))
+    digests, balance = [], Counter[tuple[str, str]]()
+    for start in range(0, len(draft.kept), parts.ROWS):
+        places = draft.kept[start : start + parts.ROWS]
+        rows = _labelled(spool, places, draft.label_of[start : start + parts.ROWS])
+        splits = [snapshot.SPLITS[one] for one in side[places]]
+        rows = rows.append_column("split", pa.array(splits, pa.string()))
+        balance.update(zip(splits, rows["label"].to_pylist(), strict=True))
+        digests.append(snapshot.row_digests(rows))
+        writer.add(rows)
+    writer.close()
+    _write_quarantine(context, spool, draft)
+    _write_review(context, spool, draft)
+    lengths = spool.column("length")[draft.kept]
+    shares = [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]
+    return {
+        **draft.counts,
+        "rows": len(draft.kept),
+        "content": snapshot.content_of(digests),
+        "balance": {split: dict(sorted(_of(balance, split).items())) for split in snapshot.SPLITS},
+        "length_quantiles": {
+            f"{share:g}": float(value) for share, value in zip(shares, np.quantile(lengths, shares), strict=True)
+        }
+        if len(lengths)
+        else {},
+        "filtered": {reason: len(p) for reason, p in draft.quarantined.items() if len(p) and reason != CONTRADICTION},
+    }
+
+
+def _labelled(spool: Spool, places: NDArray[np.int64], label_of: NDArray[np.int64]) -> pa.Table:
+    """Rows with the label that counts: the row seen first keeps its identity and so its side, whatever its label."""
+    rows = spool.take(places)
+    if (places == label_of).all():
+        return rows
+    column = rows.column_names.index("label")
+    return rows.set_column(column, rows.schema.field("label"), spool.take(label_of, ["label"])["label"])
+
+
+def _of(balance: Counter[tuple[str, str]], split: str) -> dict[str, int]:
+    return {str(label): count for (where, label), count in balance.items() if where == split}
+
+
+def _write_quarantine(context: Context, spool: Spool, draft: Draft) -> None:
+    import pyarrow as pa
+
+    schema = snapshot.schema().append(pa.field("reason", pa.string()))
+    tables = [schema.empty_table()]
+    for reason, places in draft.quarantined.items():
+        for rows in spool.batches(places):
+            reasons = pa.array([reason] * rows.num_rows, pa.string())
+            tables += [rows.append_column(schema.field("reason"), reasons)]
+    write_table(context.folder / "quarantine.parquet", pa.concat_tables(tables))
+
+
+def _write_review(context: Context, spool: Spool, draft: Draft) -> None:
+    """Rows that a person may want to look at: what leaked, what is alike, what seems wrongly labelled."""
+    import numpy as np
+    import pyarrow as pa
+
+    places = np.array([row["place"] for row in draft.review], np.int64)
+    rows = spool.take(places, ["row_id", "text", "label"])
+    like = np.array([row.get("like", row["place"]) for row in draft.review], np.int64)
+    others = spool.take(like, ["row_id", "text"])
+    twins = [("like" in row) for row in draft.review]
+    table = rows.append_column("kind", pa.array([row["kind"] for row in draft.review], pa.string()))
+    for name, column in (("like_row_id", others["row_id"]), ("like_text", others["text"])):
+        values = [value if twin else None for value, twin in zip(column.to_pylist(), twins, strict=True)]
+        table = table.append_column(name, pa.array(values, pa.string()))
+    table = table.append_column("score", pa.array([row.get("score") for row in draft.review], pa.float64()))
+    table = table.append_column("detail", pa.array([row.get("detail") for row in draft.review], pa.string()))
+    write_table(context.folder / "review.parquet", table)

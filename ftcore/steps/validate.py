@@ -2,58 +2,97 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, watermarks
+from ftcore import parts, snapshot, watermarks
+from ftcore.cleaning.personal import Finder
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError
-from ftcore.store import hash_file, read_json, read_table, upload, write_json, write_table
+from ftcore.records import now
+from ftcore.steps import _comparison
+from ftcore.steps._comparison import Tally
+from ftcore.store import read_json, read_table, upload, write_table
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
+    from upath import UPath
 
     from ftcore.steps._great_expectations import SuiteResult
 
 NEEDS = ("pyarrow.parquet", "pandas", "great_expectations")
+REMOVED = (
+    "duplicates",
+    "near_duplicates",
+    "contaminated",
+    "alike_with_other_labels",
+    "contradictions",
+    "foreign",
+    "personal_data",
+    "dropped_for_personal_data",
+    "length_outliers",
+    "doubtful_labels",
+    "balance",
+    "length_quantiles",
+    "filtered",
+)
+"""Figures of ``prepare`` that the manifest repeats."""
 
 
 def run(context: Context) -> Outcome:
     """Publish the rows that hold what the suite expects as an immutable snapshot and make it current.
 
     Raises:
-        DataRejectedError: a table-level expectation fails or more rows are quarantined than the recipe allows.
-        Nothing is published then;
-            the report stays in the run's folder.
+        DataRejectedError: a table-level expectation fails, more rows are quarantined than the recipe allows, or the
+            data is too far from the snapshot before. Nothing is published then; the report stays in the run's folder.
     """
     draft = context.earlier("prepare")
-    rows_path = context.shelf.root / draft.paths["rows"]
-    rows, quarantine = read_table(rows_path), read_table(context.shelf.root / draft.paths["quarantine"])
-    result, page = _check(context, rows)
-    rows, quarantine = _set_aside(rows, quarantine, result.failures)
+    source = context.shelf.root / draft.paths["rows"]
+    quarantine = read_table(context.shelf.root / draft.paths["quarantine"])
+    result, page = _check(context, source)
+    kept = _Kept(source, result.failures)
+    moved, tally = kept.look()
+    quarantine = pa_concat([quarantine, moved])
     write_table(context.folder / "quarantine.parquet", quarantine)
     reasons = _count(quarantine)
-    _reject(context, rows, quarantine, result, page)
-    manifest = _manifest(context, draft.figures, rows, reasons)
-    identity = snapshot.publish(context.shelf, rows, quarantine, manifest)
+    before = _before(context)
+    personal = _personal(context, kept)
+    odd = _comparison.odd(context.recipe.validation, before, tally, now())
+    _reject(context, tally.rows, quarantine, draft.figures, [*result.rejections, *personal, *odd.rejections], page)
+    for warning in (*result.warnings, *odd.warnings):
+        log.warning("%s", warning)
+    manifest = _manifest(context, draft.figures, tally, reasons) | {
+        "previous": before and before["snapshot"],
+        "warnings": [*result.warnings, *odd.warnings],
+    }
+    extras = {"suite/result.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()}
+    if review := draft.paths.get("review"):
+        extras["review.parquet"] = (context.shelf.root / review).read_bytes()
+    identity = snapshot.publish(context.shelf, kept.tables, quarantine, manifest, extras)
     watermarks.commit(context.shelf, context.earlier("ingest"), identity)
-    target = snapshot.folder(context.shelf, identity) / "validation"
-    write_json(target / "result.json", result.result_json)
     return Outcome(
-        reason=f"snapshot {identity}: {rows.num_rows:,} rows, {quarantine.num_rows:,} quarantined",
+        reason=f"snapshot {identity}: {tally.rows:,} rows, {quarantine.num_rows:,} quarantined",
         figures={
             "snapshot": identity,
-            "rows": rows.num_rows,
+            "rows": tally.rows,
             "quarantined": quarantine.num_rows,
             "quarantine_reasons": reasons,
             "splits": manifest["splits"],
-            "warnings": result.warnings,
+            "warnings": manifest["warnings"],
+            "removed": {name: draft.figures[name] for name in REMOVED if name in draft.figures},
         },
-        inputs={"rows": hash_file(rows_path)},
+        inputs={"rows": parts.digest(source)},
         paths={"snapshot": context.written(snapshot.folder(context.shelf, identity)), "data_docs": page},
     )
 
 
-def _check(context: Context, rows: pa.Table) -> tuple[SuiteResult, str]:
+def _check(context: Context, source: UPath) -> tuple[SuiteResult, str]:
     """Run the suite; returns its result and the path of its Data Docs page in the store."""
     from ftcore.steps._great_expectations import run_suite
 
@@ -70,59 +109,129 @@ def _check(context: Context, rows: pa.Table) -> tuple[SuiteResult, str]:
     if suite is None:
         raise RecipeError(recipe.name, [("validation.suite", f"there is no {path}")])
     local = context.settings.home.resolve() / "data_docs" / recipe.name
-    result = run_suite(rows.to_pandas(), suite, parameters, name=context.run_id, docs=local)
+    result = run_suite(_frame(source), suite, parameters, name=context.run_id, docs=local)
     docs = context.shelf.root / "data_docs"
     upload(local, docs)
     return result, context.written(docs / result.page.relative_to(local).as_posix())
 
 
-def _set_aside(rows: pa.Table, quarantine: pa.Table, failures: dict[int, list[str]]) -> tuple[pa.Table, pa.Table]:
-    """Move the rows at the positions in ``failures`` into the quarantine, each with its reasons."""
+def _frame(source: UPath) -> pd.DataFrame:
+    """All rows as Great Expectations takes them; what repeats in a column is one Python object."""
+    import pandas as pd
+
+    frames = [table.to_pandas() for table in parts.read(source)]
+    for name in ("label", "source", "split"):
+        for frame in frames:
+            frame[name] = frame[name].map(sys.intern, na_action="ignore")
+    return pd.concat(frames, ignore_index=True)
+
+
+@dataclass
+class _Kept:
+    """The draft's rows without those that failed, table by table."""
+
+    source: UPath
+    failures: dict[int, list[str]]
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Rows that stay."""
+        for rows, failed in self._tables():
+            yield rows.filter(_mask([place not in failed for place in range(rows.num_rows)]))
+
+    def look(self) -> tuple[pa.Table, Tally]:
+        """The rows that failed, each with its reasons, and counts of those that stay."""
+        import pyarrow as pa
+
+        tally, moved = Tally(), []
+        schema = snapshot.schema().append(pa.field("reason", pa.string()))
+        for rows, failed in self._tables():
+            tally.add(rows.filter(_mask([place not in failed for place in range(rows.num_rows)])))
+            reasons = pa.array(["; ".join(failed[place]) for place in sorted(failed)], pa.string())
+            taken = rows.take(pa.array(sorted(failed), pa.int64())).drop_columns(["split"])
+            moved.append(taken.append_column("reason", reasons).cast(schema))
+        return pa.concat_tables([schema.empty_table(), *moved]), tally
+
+    def _tables(self) -> Iterator[tuple[pa.Table, dict[int, list[str]]]]:
+        start, positions = 0, sorted(self.failures)
+        for rows in parts.read(self.source):
+            here = positions[bisect_left(positions, start) : bisect_left(positions, start + rows.num_rows)]
+            yield rows, {place - start: self.failures[place] for place in here}
+            start += rows.num_rows
+
+
+def _mask(values: list[bool]) -> pa.BooleanArray:
     import pyarrow as pa
 
-    positions = sorted(failures)
-    reasons = pa.array(["; ".join(failures[position]) for position in positions], pa.string())
-    moved = rows.take(pa.array(positions, pa.int64())).drop_columns(["split"]).append_column("reason", reasons)
-    kept = rows.filter(pa.array([position not in failures for position in range(rows.num_rows)], pa.bool_()))
-    return kept, pa.concat_tables([quarantine, moved])
+    return pa.array(values, pa.bool_())
 
 
-def _reject(context: Context, rows: pa.Table, quarantine: pa.Table, result: SuiteResult, page: str) -> None:
+def pa_concat(tables: list[pa.Table]) -> pa.Table:
+    """One table of several."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables)
+
+
+def _personal(context: Context, kept: _Kept) -> list[str]:
+    """Say which personal data is still there; looked for in every text, apart from names."""
+    config = context.recipe.prepare.personal_data
+    removed = tuple(name for name, action in config.actions.items() if action != "keep")
+    finder = Finder(removed, config.phone_regions, config.model).patterns_only
+    found: Counter[str] = Counter()
+    if context.recipe.validation.personal_data:
+        for rows in kept.tables():
+            for there in finder.find([text or "" for text in rows["text"].to_pylist()]).values():
+                found.update(one.entity for one in there)
+    return [f"{count:,} × {entity} is still in the texts" for entity, count in sorted(found.items())]
+
+
+def _before(context: Context) -> dict[str, Any] | None:
+    """Manifest of the snapshot that is current now."""
+    identity = snapshot.current(context.shelf)
+    return snapshot.manifest(context.shelf, identity) if identity else None
+
+
+def _reject(
+    context: Context, rows: int, quarantine: pa.Table, prepared: dict[str, Any], failures: list[str], page: str
+) -> None:
     limits = context.recipe.validation
-    failures = list(result.rejections)
-    total = rows.num_rows + quarantine.num_rows
-    share = quarantine.num_rows / total if total else 1.0
+    filtered = sum(prepared.get("filtered", {}).values())
+    total, bad = rows + quarantine.num_rows - filtered, quarantine.num_rows - filtered
+    share = bad / total if total else 1.0
     if share > limits.max_quarantined:
         words = ", ".join(f"{count:,} × {reason}" for reason, count in _count(quarantine).items())
         failures.append(
             f"{share:.1%} of {total:,} rows would be quarantined, {limits.max_quarantined:.1%} are allowed: {words}"
         )
-    if rows.num_rows < limits.min_rows:
-        failures.append(f"{rows.num_rows:,} rows are left, at least {limits.min_rows:,} are needed")
+    if rows < limits.min_rows:
+        failures.append(f"{rows:,} rows are left, at least {limits.min_rows:,} are needed")
     if failures:
         report = str(context.shelf.root / page)
         raise DataRejectedError(
             f"the data of {context.recipe.name} is rejected", failures, report, hint="nothing was published"
         )
-    for warning in result.warnings:
-        log.warning("%s", warning)
 
 
-def _manifest(context: Context, prepared: dict[str, Any], rows: pa.Table, reasons: dict[str, int]) -> dict[str, Any]:
-    counts = {row["values"]: row["counts"] for row in rows["split"].value_counts().to_pylist()}
-    labels = {row["values"]: row["counts"] for row in rows["label"].value_counts().to_pylist()}
-    sources = {row["values"]: row["counts"] for row in rows["source"].value_counts().to_pylist()}
+def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons: dict[str, int]) -> dict[str, Any]:
     return {
         "recipe": context.recipe.name,
         "run_id": context.run_id,
         "rows_in": prepared["rows_in"],
-        "rows": rows.num_rows,
-        "duplicates": prepared["duplicates"],
+        "rows": tally.rows,
         "quarantined": sum(reasons.values()),
         "quarantine_reasons": reasons,
-        "splits": {split: counts.get(split, 0) for split in snapshot.SPLITS},
-        "labels": dict(sorted(labels.items())),
-        "sources": dict(sorted(sources.items())),
+        "splits": {split: tally.splits[split] for split in snapshot.SPLITS},
+        "labels": dict(sorted(tally.labels.items())),
+        "sources": dict(sorted(tally.sources.items())),
+        "newest": tally.newest and tally.newest.isoformat(),
+        **{name: prepared[name] for name in REMOVED if name in prepared},
+        "removed_entities": [
+            name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"
+        ],
+        "settings": {
+            "prepare": context.recipe.prepare.model_dump(mode="json"),
+            "validation": context.recipe.validation.model_dump(mode="json"),
+        },
     }
 
 

@@ -1,141 +1,174 @@
-"""prepare: one row a text, the label seen last, and a side that no later row can change."""
+"""prepare over real Parquet parts: what stays, what goes, what is counted, and that order decides nothing."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import snapshot, store
+from ftcore import parts, snapshot
+from ftcore.context import Context, Outcome
 from ftcore.recipe import Prepare
-from ftcore.steps import ingest, prepare
-
-if TYPE_CHECKING:
-    from conftest import Product
-
-SHARES = Prepare(validation=0.3, test=0.3)
-START = datetime(2026, 1, 1, tzinfo=UTC)
+from ftcore.steps import prepare
+from ftcore.store import read_table, write_table
+from tests.unit.steps._drafts import context, many, row
 
 
-def row(text: str, label: str = "positive", key: str = "", day: int | None = None, group: str | None = None) -> Any:
-    at = None if day is None else START + timedelta(days=day)
-    identity = snapshot.row_id("test", key or text)
-    return {"row_id": identity, "text": text, "label": label, "source": "test", "group": group, "observed_at": at}
+def rows_of(run: Context) -> list[dict[str, Any]]:
+    return pa.concat_tables(parts.read(run.folder / "rows")).to_pylist()
 
 
-def deduplicate(*rows: Any) -> tuple[list[Any], list[Any], dict[str, int]]:
-    kept, bad, counts = prepare.deduplicate(pa.Table.from_pylist(rows, schema=snapshot.schema()), SHARES)
-    assert kept.num_rows + bad.num_rows + counts["duplicates"] == len(rows)
-    return kept.to_pylist(), bad.to_pylist(), counts
+def prepared(root: Path, rows: list[dict[str, Any]], **more: Any) -> tuple[Context, Outcome]:
+    run = context(root, rows, **more)
+    return run, prepare.run(run)
 
 
-def test_duplicates_are_dropped_whatever_their_case_and_spacing() -> None:
-    kept, bad, counts = deduplicate(row("A  film", key="1"), row("a film", key="2"), row("another", key="3"))
-    assert len(kept) == 2
-    assert (bad, counts) == ([], {"duplicates": 1, "contradictions": 0})
+def test_order_and_parts_decide_nothing(tmp_path: Path) -> None:
+    rows = [
+        *many(60),
+        row("a", "twice told tale"),
+        row("b", "Twice  told TALE"),
+        row("c", "so so"),
+        row("d", "So so", "neg"),
+    ]
+    rows += [row("e", many(1)[0]["text"] + "s")]
+    shuffled = rows[:]
+    random.Random(1).shuffle(shuffled)
+    (one, first), (other, second) = prepared(tmp_path / "1", rows), prepared(tmp_path / "2", shuffled, parts=3)
+    assert first.figures == second.figures
+    assert rows_of(one) == rows_of(other)
+    assert parts.digest(one.folder / "rows") == parts.digest(other.folder / "rows")
+    counts = {name: first.figures[name] for name in ("rows_in", "duplicates", "contradictions")}
+    assert counts == {"rows_in": 65, "duplicates": 1, "contradictions": 2}
+    assert not list(one.scratch.parent.glob("prepare/*")), "nothing is left on the local disk"
 
 
-def test_a_later_label_corrects_the_row_and_not_its_identity() -> None:
-    history, feedback = row("a film", "positive", "h"), row("a film", "negative", "f", day=3)
-    ((only,), bad, _) = deduplicate(feedback, history)
-    assert bad == []
-    assert (only["row_id"], only["label"], only["observed_at"]) == (history["row_id"], "negative", None)
+def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
+    rows = many(120)
+    (one, first) = prepared(tmp_path / "1", rows, parts=6, prepare={"workers": 1})
+    (two, second) = prepared(tmp_path / "2", rows, parts=6, prepare={"workers": 2})
+    assert first.figures == second.figures
+    assert rows_of(one) == rows_of(two)
 
 
-def test_contradictions_that_time_does_not_settle_are_quarantined() -> None:
-    kept, bad, counts = deduplicate(
-        row("a", "positive", "1"), row("A", "negative", "2"), row("b", key="3"), row("b", key="4")
+def test_one_file_is_read_too(tmp_path: Path) -> None:
+    run = context(tmp_path, many(5))
+    path = run.shelf.folder("r", "ingest") / "rows.parquet"
+    write_table(path, pa.Table.from_pylist(many(7), schema=snapshot.schema()))
+    record = run.earlier("ingest")
+    run.shelf.write_record(record.model_copy(update={"paths": {"rows": run.written(path)}}))
+    assert prepare.run(run).figures["rows"] == 7
+
+
+def test_no_row_at_all(tmp_path: Path) -> None:
+    run, outcome = prepared(tmp_path, [])
+    assert (outcome.figures["rows"], rows_of(run)) == (0, [])
+
+
+def test_a_later_label_corrects_and_the_row_keeps_its_side(tmp_path: Path) -> None:
+    late = datetime(2026, 5, 1, tzinfo=UTC)
+    run, _ = prepared(tmp_path, [row("new", "GOOD film", "neg", observed_at=late), row("old", "good film", "pos")])
+    (kept,) = rows_of(run)
+    assert (kept["row_id"], kept["label"]) == (snapshot.row_id("t", "old"), "neg")
+    assert kept["split"] == snapshot.side(None, "good film", Prepare())
+
+
+def test_nothing_like_a_test_text_trains(tmp_path: Path) -> None:
+    rows = many(300)
+    rows += [row(f"n{n}", one["text"] + " indeed", one["label"]) for n, one in enumerate(rows)]
+    run, outcome = prepared(tmp_path, rows)
+    kept = rows_of(run)
+    shingled = {one["row_id"]: prepare.near.shingles(snapshot.text_key(one["text"]).encode()) for one in kept}
+    held = [one["row_id"] for one in kept if one["split"] != "train"]
+    for one in (one["row_id"] for one in kept if one["split"] == "train"):
+        for other in held:
+            both = shingled[one], shingled[other]
+            assert len(both[0] & both[1]) < 0.8 * len(both[0] | both[1])
+    figures = outcome.figures
+    assert figures["contaminated"] > 20
+    assert figures["near_duplicates"] + figures["contaminated"] == 300
+    review = read_table(run.shelf.root / outcome.paths["review"]).to_pylist()
+    assert {one["kind"] for one in review} >= {"contaminated", "near duplicate"}
+    assert all(one["score"] >= 0.8 for one in review if one["kind"] == "contaminated")
+
+
+def test_texts_alike_with_other_labels_stay_on_one_side_and_are_listed(tmp_path: Path) -> None:
+    long = "the plot was thin but the people in it were a joy to watch from the first scene on"
+    for number in range(200):  # two texts that fall on one side
+        twin = [f"{long} {number}", f"not {long} {number}"]
+        if len({snapshot.side(None, text, Prepare()) for text in twin}) == 1:
+            break
+    _, outcome = prepared(tmp_path, [row("a", twin[0]), row("b", twin[1], "neg")])
+    assert (outcome.figures["rows"], outcome.figures["alike_with_other_labels"]) == (2, 1)
+
+
+def test_personal_data_is_counted_and_gone_everywhere(tmp_path: Path) -> None:
+    mail, address = "write to anna@example.org please", "10.20.30.40"
+    rows = [row("a", mail), row("b", f"seen from {address}"), row("c", mail.upper(), "neg"), *many(3)]
+    rows.append(row("g", "grouped by a person", group="bob@example.org"))
+    run, outcome = prepared(tmp_path, rows, prepare={"personal_data": {"entities": {"IP_ADDRESS": "drop_row"}}})
+    figures = outcome.figures
+    assert figures["personal_data"] == {"EMAIL_ADDRESS": 3, "IP_ADDRESS": 1}
+    assert (figures["dropped_for_personal_data"], figures["contradictions"]) == (1, 2)
+    for file in (p for p in run.folder.rglob("*") if p.is_file()):
+        content = str(read_table(file).to_pylist()) if file.suffix == ".parquet" else file.read_text()
+        for secret in ("anna@", "ANNA@", "bob@", address):
+            assert secret not in content
+
+
+def test_sides_do_not_depend_on_what_is_masked(tmp_path: Path) -> None:
+    rows = [row(str(n), f"message number {n:x} to reader{n}@example.org") for n in range(60)]
+    off = {"personal_data": {"entities": {"EMAIL_ADDRESS": "keep"}}, "near_duplicates": None}
+    masked, _ = prepared(tmp_path / "1", rows, prepare={"near_duplicates": None})
+    kept, _ = prepared(tmp_path / "2", rows, prepare=off)
+    sides = [{one["row_id"]: one["split"] for one in rows_of(run)} for run in (masked, kept)]
+    assert sides[0] == sides[1]
+
+
+def test_other_languages_and_outliers_go_to_the_quarantine(tmp_path: Path) -> None:
+    rows = [*many(40), row("de", "Dieser Film war von Anfang bis Ende eine wunderbare Überraschung für uns alle.")]
+    rows.append(row("long", "word after word " * 2000))
+    run, outcome = prepared(tmp_path, rows, prepare={"languages": ["en"], "length_outliers": 3})
+    quarantine = read_table(run.shelf.root / outcome.paths["quarantine"])["reason"].to_pylist()
+    assert "the text is in another language: de" in quarantine
+    assert prepare.OUTLIER in quarantine
+    assert sum(outcome.figures["filtered"].values()) == len(quarantine)
+
+
+def test_doubtful_labels_are_listed_and_stay(tmp_path: Path) -> None:
+    draw = random.Random(2)
+    words = {"pos": ["great", "lovely", "superb"], "neg": ["awful", "boring", "poor"]}
+    rows = []
+    for number in range(300):
+        label = ("neg", "pos")[number % 2]
+        text = " ".join([*draw.choices(words[label], k=4), f"{draw.randrange(10**9):x}"])
+        rows.append(row(str(number), text, label if number > 5 else ("pos", "neg")[number % 2]))
+    run, outcome = prepared(tmp_path, rows, prepare={"label_errors": True, "near_duplicates": None})
+    assert outcome.figures["rows"] == 300
+    assert 1 <= outcome.figures["doubtful_labels"] <= 8
+    listed = read_table(run.shelf.root / outcome.paths["review"]).to_pylist()
+    assert sum(one["kind"] == "doubtful label" for one in listed) == outcome.figures["doubtful_labels"]
+
+
+@given(st.text(max_size=40), st.one_of(st.none(), st.text(min_size=1, max_size=5)), st.floats(0.01, 0.4))
+@settings(max_examples=100, deadline=None)
+def test_a_row_never_changes_sides(text: str, group: str | None, share: float) -> None:
+    shares = Prepare(test=share, validation=0.3)
+    assert snapshot.side(group, text, shares) == snapshot.side(
+        group, f"  {text.upper().lower()} " if group else text, shares
     )
-    assert [r["text"] for r in kept] == ["b"]
-    assert {r["reason"] for r in bad} == {"the same text has different labels"}
-    assert (len(bad), counts) == (2, {"duplicates": 1, "contradictions": 2})
+    grown = Prepare(test=share + 0.1, validation=0.3)
+    if snapshot.side(group, text, shares) == "test":
+        assert snapshot.side(group, text, grown) == "test", "a larger test share takes nothing out of the test split"
 
 
-def test_a_later_label_settles_a_contradiction() -> None:
-    ((only,), bad, _) = deduplicate(
-        row("a", "positive", "1"), row("a", "negative", "2"), row("a", "negative", "3", day=1)
-    )
-    assert (only["label"], bad) == ("negative", [])
-
-
-@pytest.mark.parametrize("keys", ["123", "111"])
-def test_empty_texts_are_left_for_the_suite(keys: str) -> None:
-    labels = ("positive", "negative", "negative")
-    kept, bad, _ = deduplicate(*(row(" ", label, key) for label, key in zip(labels, keys, strict=True)))
-    assert (len(kept), bad) == (3, [])
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["positive", "negative"]), st.integers(0, 5)), max_size=30),
-    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["positive", "negative"]), st.integers(0, 5)), max_size=30),
-)
-def test_no_text_changes_sides_when_rows_are_added(first: list[Any], second: list[Any]) -> None:
-    def rows(facts: list[Any], start: int) -> list[Any]:
-        # Every third text belongs to a group, always to the same one.
-        return [
-            row(f"text {t}", label, f"{start + n}", day or None, f"group {t}" if t % 3 == 0 else None)
-            for n, (t, label, day) in enumerate(facts)
-        ]
-
-    before, _, _ = deduplicate(*rows(first, 0))
-    after, _, _ = deduplicate(*rows(first, 0), *rows(second, 100))
-    sides = {r["text"]: r["split"] for r in after}
-    assert all(sides.get(r["text"], r["split"]) == r["split"] for r in before)
-
-
-def test_the_order_of_the_rows_does_not_matter() -> None:
-    rows = [row(f"text {n % 7}", "positive", str(n), n % 5) for n in range(30)]
-    one, other = (deduplicate(*some)[0] for some in (rows, rows[::-1]))
-    assert sorted(one, key=lambda r: r["row_id"]) == sorted(other, key=lambda r: r["row_id"])
-
-
-def test_one_group_is_on_one_side() -> None:
-    kept, _, _ = deduplicate(*(row(f"text {n}", group=f"g{n % 5}") for n in range(50)))
-    assert len({(r["group"], r["split"]) for r in kept}) == 5
-
-
-def test_a_text_in_groups_on_different_sides_is_set_aside() -> None:
-    for number in range(20):
-        first = row("same text", key="b", group="g")
-        ((before,), _, _) = deduplicate(first)
-        kept, bad, _ = deduplicate(first, row("same text", key=f"other {number}", group=f"g{number}"))
-        assert [after["split"] for after in kept] in ([before["split"]], []), "it stays where it was, or goes"
-        assert len(bad) == (0 if kept else 2)
-
-
-def test_text_is_mended() -> None:
-    texts = ["cafÃ©", "two\n\twords ", "&lt;b&gt;", "ﬁne", None, "caf\ufffd"]
-    table = pa.Table.from_pylist([row("x") | {"text": text} for text in texts], schema=snapshot.schema())
-    assert prepare.normalise(table)["text"].to_pylist() == ["café", "two words", "<b>", "fine", "", "caf\ufffd"]
-
-
-def test_the_step_writes_a_draft_with_its_content_hash(product: Product) -> None:
-    product.write_rows([("A film", "positive"), ("a film ", "positive"), ("b", "negative"), ("B", "positive")])
-    context = product.context("ingest")
-    read = ingest.run(context)
-    product.shelf.write_record(_record(product, read))
-    outcome = prepare.run(product.context("prepare"))
-    rows = store.read_table(product.shelf.root / outcome.paths["rows"])
-    assert rows["text"].to_pylist() == ["A film"]
-    assert outcome.figures["content"] == snapshot.content_id(rows)
-    assert outcome.inputs == read.inputs
-    assert store.read_table(product.shelf.root / outcome.paths["quarantine"]).num_rows == 2
-    assert snapshot.current(product.shelf) is None
-
-
-def _record(product: Product, outcome: Any) -> Any:
-    from ftcore.records import Record, now
-
-    return Record(
-        step="ingest",
-        recipe=product.name,
-        run_id="r1",
-        fingerprint="",
-        started_at=now(),
-        paths=outcome.paths,
-        inputs=outcome.inputs,
-    )
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_shares_are_kept(share: float) -> None:
+    drawn = [snapshot.side(None, f"text {n}", Prepare(test=share)) for n in range(5000)]
+    assert abs(drawn.count("test") / 5000 - share) < 0.02

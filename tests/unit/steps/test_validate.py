@@ -1,135 +1,103 @@
-"""validate: the shipped suite through real Great Expectations, on rows that came through ingest and prepare."""
+"""validate through real Great Expectations: what is published, what is refused, what is said about change."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import pyarrow as pa
 import pytest
-from pyarrow import parquet
 
-from ftcore import snapshot, store
-from ftcore.errors import DataRejectedError, RecipeError
-
-if TYPE_CHECKING:
-    from conftest import Product
-
-    from ftcore.records import Record
-
-
-def good(count: int) -> list[tuple[str | None, str | None]]:
-    return [(f"a film, number {number}", ("negative", "positive")[number % 2]) for number in range(count)]
+from ftcore import snapshot
+from ftcore.cleaning.audit import audit
+from ftcore.context import Context, Outcome
+from ftcore.errors import DataRejectedError
+from ftcore.recipe import Validation
+from ftcore.records import now
+from ftcore.steps import _comparison, prepare, validate
+from ftcore.steps._comparison import Tally
+from tests.unit.steps._drafts import context, keep, many, row
 
 
-def validate(product: Product, run_id: str = "r1") -> Record:
-    return [product.run(step, run_id) for step in ("ingest", "prepare", "validate")][-1]
+def validated(root: Path, rows: list[dict[str, Any]], **more: Any) -> tuple[Context, Outcome]:
+    given = context(root, rows, **more)
+    run = keep(given, prepare.run(given))
+    return run, validate.run(run)
 
 
-def quarantine(product: Product, record: Record) -> dict[str, str]:
-    table = store.read_table(product.shelf.root / record.paths["snapshot"] / "quarantine.parquet")
-    return dict(zip(table["text"].to_pylist(), table["reason"].to_pylist(), strict=True))
-
-
-def test_good_rows_become_the_current_snapshot(product: Product) -> None:
-    product.write_rows(good(30))
-    record = validate(product)
-    identity = record.figures["snapshot"]
-    assert snapshot.current(product.shelf) == identity
-    rows = snapshot.read(product.shelf, identity)
-    assert snapshot.content_id(rows) == identity
-    assert sorted(rows["text"].to_pylist()) == sorted(text for text, _ in good(30))
-    manifest = snapshot.manifest(product.shelf, identity)
-    assert (manifest["rows_in"], manifest["rows"], manifest["quarantined"]) == (30, 30, 0)
-    assert manifest["labels"] == {"negative": 15, "positive": 15}
-    assert sum(manifest["splits"].values()) == 30
-    assert (product.shelf.root / record.paths["data_docs"]).read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert store.read_json(snapshot.folder(product.shelf, identity) / "validation" / "result.json")["success"]
-
-
-def test_the_same_rows_in_another_run_are_the_same_snapshot(product: Product) -> None:
-    product.write_rows(good(30))
-    first = validate(product, "r1")
-    product.write_rows(good(30)[::-1])
-    second = validate(product, "r2")
-    assert first.figures["snapshot"] == second.figures["snapshot"]
-    assert snapshot.manifest(product.shelf, second.figures["snapshot"])["run_id"] == "r1"
-
-
-def test_bad_rows_are_quarantined_each_with_its_reason(product: Product) -> None:
-    huge = "x" * 1_000_000
-    bad = [("caf\ufffd", "positive"), ("good film", "neutral"), ("no label", None), (huge, "negative")]
-    product.write_rows([*good(60), *bad, ("", "positive"), (" \t ", "negative")], "rows.csv")
-    product.change(validation={"min_rows": 10, "max_quarantined": 0.2})
-    record = validate(product)
-    found = quarantine(product, record)
-    assert record.figures["rows"] == 60
-    empty = found.pop("")
-    assert {text[:20]: reason for text, reason in found.items()} == {
-        "caf\ufffd": "text was decoded wrongly: it holds the replacement character U+FFFD",
-        "good film": "label is not one of negative, positive",
-        "no label": "label is missing",
-        "x" * 20: "text is shorter than 1 or longer than 20,000 characters",
-    }
-    # Without an id a row is known by its text, and so two empty ones share it; the dictionary keeps the second.
-    assert empty.split("; ") == [
-        "row id repeats an earlier row's",
-        "text is empty or blank",
-        "text is shorter than 1 or longer than 20,000 characters",
+def test_good_rows_are_published_and_bad_ones_named(tmp_path: Path) -> None:
+    rows = [
+        *many(200),
+        row("x", "an unknown label", "odd"),
+        row("y", "mail me: a@example.org, nobody labelled it", None),
     ]
-    assert record.figures["quarantined"] == len(bad) + 2
-    assert {*found.values(), empty} < set(record.figures["quarantine_reasons"])
+    run, outcome = validated(tmp_path, rows)
+    identity = outcome.figures["snapshot"]
+    assert (outcome.figures["rows"], outcome.figures["quarantined"]) == (200, 2)
+    manifest = snapshot.manifest(run.shelf, identity)
+    assert manifest["rows_in"] == 202
+    assert sum(manifest["splits"].values()) == snapshot.read(run.shelf, identity).num_rows == 200
+    assert set(outcome.figures["quarantine_reasons"]) == {"label is missing", "label is not one of neg, pos"}
+    assert snapshot.verify(run.shelf, identity) == []
+    report = audit(run.shelf, identity)
+    assert (report["found"], report["row_ids"]) == ({}, [])
+    assert report["rows"] >= 202
 
 
-def test_of_two_rows_with_one_id_the_first_is_kept(product: Product, tmp_path: Path) -> None:
-    texts = [text for text, _ in good(30)]
-    ids = [f"{number}" for number in range(29)] + ["3"]
-    labels = [label for _, label in good(30)]
-    parquet.write_table(pa.table({"id": ids, "text": texts, "label": labels}), product.path.parent / "rows.parquet")
-    product.change(sources=[{"kind": "files", "path": "rows.parquet", "id": "id"}])
-    record = validate(product)
-    assert record.figures["quarantine_reasons"] == {"row id repeats an earlier row's": 1}
-    assert record.figures["rows"] == 29
+def test_the_same_rows_again_are_the_same_snapshot(tmp_path: Path) -> None:
+    run, first = validated(tmp_path, many(200))
+    created = snapshot.manifest(run.shelf, first.figures["snapshot"])["created_at"]
+    _, second = validated(tmp_path, many(200)[::-1], run_id="again", parts=2)
+    assert first.figures["snapshot"] == second.figures["snapshot"]
+    assert snapshot.manifest(run.shelf, first.figures["snapshot"])["created_at"] == created
 
 
-def test_too_many_bad_rows_reject_everything_and_change_nothing(product: Product) -> None:
-    product.write_rows(good(30))
-    before = validate(product, "good").figures["snapshot"]
-    product.write_rows([*good(40), *((f"broken \ufffd {number}", "positive") for number in range(4))])
-    with pytest.raises(DataRejectedError, match=r"9\.1% of 44 rows would be quarantined, 5\.0% are allowed") as error:
-        validate(product, "bad")
-    assert error.value.exit_code == 3
-    assert not error.value.retryable
-    assert "4 × text was decoded wrongly" in str(error.value)
-    assert "broken \ufffd 3" in Path(error.value.report).read_text(encoding="utf-8")
-    assert product.shelf.record("bad", "validate") is None
-    assert snapshot.current(product.shelf) == before
-    published = {path.name for path in (product.shelf.root / "snapshots").iterdir()}
-    assert published == {before, "current.json"}
+def test_rejected_data_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    run, first = validated(tmp_path, many(200))
+    with pytest.raises(DataRejectedError, match="would be quarantined"):
+        validated(tmp_path, [*many(200), *(row(f"b{n}", f"bad {n}", "odd") for n in range(50))], run_id="bad")
+    assert snapshot.current(run.shelf) == first.figures["snapshot"]
+    assert len(snapshot.ls(run.shelf)) == 1
 
 
-def test_a_rejection_before_the_first_snapshot_leaves_none(product: Product) -> None:
-    product.write_rows(good(9))
-    with pytest.raises(DataRejectedError, match="too few rows: 9, at least 10 are needed"):
-        validate(product)
-    assert not (product.shelf.root / "snapshots").exists()
+def test_what_the_recipe_filters_does_not_reject(tmp_path: Path) -> None:
+    foreign = [
+        row(f"d{n}", f"Dieser Film war von Anfang bis Ende eine Überraschung, Teil {n} von vielen.") for n in range(60)
+    ]
+    english = [row(f"e{n}", f"This film was a surprise from the beginning to the very end, part {n} of many.",
+                   ("neg", "pos")[n % 2]) for n in range(120)]  # fmt: skip
+    _, outcome = validated(tmp_path, english + foreign, prepare={"languages": ["en"], "near_duplicates": None})
+    assert outcome.figures["rows"] >= 100
+    assert outcome.figures["quarantined"] >= 50
 
 
-def test_contradictions_count_towards_the_limit(product: Product) -> None:
-    pairs = [(f"same text {n}", label) for n in range(3) for label in ("positive", "negative")]
-    product.write_rows([*good(30), *pairs])
-    with pytest.raises(DataRejectedError, match=r"6 × the same text has different labels"):
-        validate(product)
+def test_a_change_is_said_or_refused(tmp_path: Path) -> None:
+    validated(tmp_path, many(400))
+    fewer = [one for one in many(300) if one["label"] == "pos" or int(one["row_id"][:2], 16) < 40]
+    run, outcome = validated(tmp_path, fewer, run_id="two")
+    said = " / ".join(outcome.figures["warnings"])
+    assert "the share of label 'neg' went from 50.0%" in said
+    assert "% fewer than the 400" in said
+    assert snapshot.manifest(run.shelf, outcome.figures["snapshot"])["warnings"] == outcome.figures["warnings"]
+    with pytest.raises(DataRejectedError, match="the share of label"):
+        validated(tmp_path, many(400), run_id="three", validation={"change": {"on_failure": "reject"}})
 
 
-def test_a_label_without_a_row_is_rejected(product: Product) -> None:
-    product.write_rows([(text, "positive") for text, _ in good(20)])
-    with pytest.raises(DataRejectedError, match="labels without a single row: negative"):
-        validate(product)
+def test_personal_data_that_is_left_rejects(tmp_path: Path) -> None:
+    rows = [*many(200), row("m", "write to anna@example.org")]
+    kept = {"personal_data": {"entities": {"EMAIL_ADDRESS": "keep"}}}
+    given = context(tmp_path, rows, prepare=kept)
+    outcome = prepare.run(given)
+    strict = context(tmp_path, rows)  # as if prepare had missed it
+    with pytest.raises(DataRejectedError, match="1 × EMAIL_ADDRESS is still in the texts"):
+        validate.run(keep(strict, outcome))
 
 
-def test_a_suite_that_is_not_there_is_named(product: Product) -> None:
-    product.write_rows(good(20))
-    product.change(validation={"suite": "mine"})
-    with pytest.raises(RecipeError, match=r"validation.suite: there is no .*mine\.json"):
-        validate(product)
+def test_stale_data() -> None:
+    limits = Validation(max_age_days=2, on_stale="reject")
+    old, unknown = Tally(rows=1, newest=datetime(2026, 1, 1, tzinfo=UTC)), Tally(rows=1)
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    assert _comparison.odd(limits, None, old, at).rejections == ["the newest row is 4.0 days old, 2 are allowed"]
+    assert "nobody can tell" in _comparison.odd(limits, None, unknown, at).rejections[0]
+    fresh = Tally(rows=1, newest=now() - timedelta(hours=1))
+    assert _comparison.odd(limits, None, fresh, now()) == _comparison.Odd()

@@ -1,0 +1,62 @@
+"""Look at a published snapshot again for the personal data that its recipe removes."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ftcore import snapshot
+from ftcore.cleaning.personal import Finder
+from ftcore.recipe import PersonalData
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ftcore.store import Shelf
+
+SHOWN = 20
+
+
+def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
+    """Scan every text of a snapshot: its splits, its quarantine and its review.
+
+    Returns:
+        ``snapshot``; ``entities``, what was looked for; ``rows``, texts scanned; ``found``, counts per entity, empty in
+        a clean snapshot; ``row_ids`` of up to 20 rows that hold something. Never a value.
+
+    Raises:
+        DataRejectedError: there is no such snapshot, or it was changed.
+    """
+    manifest = snapshot.manifest(shelf, identity)
+    config = PersonalData.model_validate(manifest["settings"]["prepare"]["personal_data"])
+    finder = Finder(tuple(manifest["removed_entities"]), config.phone_regions, config.model)
+    found: Counter[str] = Counter()
+    row_ids: list[str] = []
+    scanned = 0
+    for table in _tables(shelf, identity, manifest):
+        ids = table["row_id"].to_pylist()
+        for column in ("text", "group", "like_text"):
+            if column in table.column_names and table[column].null_count < table.num_rows:
+                texts = [text or "" for text in table[column].to_pylist()]
+                scanned += len(texts)
+                for place, findings in finder.find(texts).items():
+                    found.update(one.entity for one in findings)
+                    row_ids.append(ids[place])
+    return {
+        "snapshot": identity,
+        "entities": list(manifest["removed_entities"]),
+        "rows": scanned,
+        "found": dict(sorted(found.items())),
+        "row_ids": row_ids[:SHOWN],
+    }
+
+
+def _tables(shelf: Shelf, identity: str, manifest: dict[str, Any]) -> Iterator[pa.Table]:
+    import pyarrow.parquet as pq
+
+    yield from snapshot.batches(shelf, identity)
+    for name in ("quarantine.parquet", "review.parquet"):
+        if name in manifest["files"]:
+            yield pq.read_table(io.BytesIO((snapshot.folder(shelf, identity) / name).read_bytes()))

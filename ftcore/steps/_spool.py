@@ -1,0 +1,182 @@
+"""Rows on their way through ``prepare``: cleaned part by part, kept in local Arrow files, gathered in any order."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore import parts, snapshot
+from ftcore.cleaning import exact, language, normalise, personal
+from ftcore.cleaning.exact import Index
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from upath import UPath
+
+    from ftcore.recipe import Prepare
+
+FEW = 4
+"""Parts up to which one process is faster than starting two."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One part to clean; plain values, so that another process can do it."""
+
+    source: UPath
+    target: Path
+    recipe: str
+    prepare: Prepare
+
+
+@dataclass
+class Cleaned:
+    """What is known of a cleaned part; its rows are in ``file``."""
+
+    file: Path
+    index: Index
+    side: NDArray[np.int8]
+    """Position in ``snapshot.SPLITS`` of each row's split."""
+    length: NDArray[np.int32]
+    """Characters of each text."""
+    dropped: list[int]
+    """Positions of rows with personal data that takes the row out."""
+    foreign: dict[int, str]
+    """Positions of rows in a language that is not wanted, and which."""
+    personal: Counter[str] = field(default_factory=Counter)
+
+
+def clean(work: Work) -> Cleaned:
+    """Clean the rows of one part: normalise, draw the side, replace personal data, and index what is left."""
+    import numpy as np
+    import pyarrow as pa
+
+    cleaner = personal.cleaner(work.prepare.personal_data, os.environ, work.recipe)
+    results, schema = [], snapshot.schema()
+    with pa.OSFile(str(work.target), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for table in parts.read(work.source):
+            result, rows = _clean(table.select(schema.names).cast(schema), work, cleaner)
+            writer.write_table(rows)
+            results.append(result)
+        if not results:
+            result, _ = _clean(schema.empty_table(), work, cleaner)
+            results.append(result)
+    start, dropped = 0, list[int]()
+    foreign: dict[int, str] = {}
+    for one in results:
+        dropped += [start + place for place in one.dropped]
+        foreign |= {start + place: name for place, name in one.foreign.items()}
+        start += len(one.side)
+    side, length = (np.concatenate([getattr(one, name) for one in results]) for name in ("side", "length"))
+    return Cleaned(
+        work.target, exact.join([one.index for one in results]), side, length, dropped, foreign, cleaner.counts
+    )
+
+
+def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
+    import numpy as np
+    import pyarrow as pa
+
+    texts = [normalise.clean(text) for text in table["text"].to_pylist()]
+    groups = table["group"].to_pylist()
+    # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
+    sides = [snapshot.SPLITS.index(snapshot.side(g, t, work.prepare)) for g, t in zip(groups, texts, strict=True)]
+    texts, dropped = cleaner.clean(texts)
+    foreign: dict[int, str] = {}
+    if work.prepare.languages:
+        foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
+    table = table.set_column(1, snapshot.schema().field("text"), pa.array(texts, pa.string()))
+    if table["group"].null_count < table.num_rows:
+        named = sorted({group for group in groups if group})
+        instead = dict(zip(named, cleaner.clean(named)[0], strict=True))
+        column = pa.array([instead.get(group, group) for group in groups], pa.string())
+        table = table.set_column(table.column_names.index("group"), snapshot.schema().field("group"), column)
+    # An empty text is no duplicate of another empty text, so it is kept apart by its row id.
+    ids = table["row_id"].to_pylist()
+    keys = [snapshot.text_key(text) or f"\x00{row}" for text, row in zip(texts, ids, strict=True)]
+    lengths = np.fromiter(map(len, texts), np.int32, len(texts))
+    index = exact.index(table, keys)
+    return Cleaned(work.target, index, np.array(sides, np.int8), lengths, dropped, foreign), table
+
+
+def clean_all(source: UPath, scratch: Path, recipe: str, prepare: Prepare) -> list[Cleaned]:
+    """Clean every part, several at once where there are many."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    work = [
+        Work(file, scratch / f"{number:05d}.arrow", recipe, prepare) for number, file in enumerate(parts.files(source))
+    ]
+    workers = min(prepare.workers, os.cpu_count() or 1)
+    if len(work) <= FEW or workers == 1:
+        return [clean(one) for one in work]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(clean, work))
+
+
+@dataclass
+class Spool:
+    """All cleaned rows, by their position."""
+
+    cleaned: list[Cleaned]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Position of each file's first row, and the number of rows."""
+        import numpy as np
+
+        return np.cumsum([0, *(len(one.side) for one in self.cleaned)])
+
+    def column(self, name: str) -> NDArray[Any]:
+        """``side`` or ``length`` of all rows."""
+        import numpy as np
+
+        return np.concatenate([getattr(one, name) for one in self.cleaned])
+
+    def flagged(self, name: str) -> list[int]:
+        """Positions of the rows that are ``dropped`` or ``foreign``."""
+        return [
+            int(s) + place for s, one in zip(self.starts, self.cleaned, strict=False) for place in getattr(one, name)
+        ]
+
+    def languages(self) -> dict[int, str]:
+        """Languages of the foreign rows, by position."""
+        return {
+            int(s) + place: name
+            for s, one in zip(self.starts, self.cleaned, strict=False)
+            for place, name in one.foreign.items()
+        }
+
+    def take(self, places: NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:
+        """Rows at some positions, in that order; meant for a part's worth."""
+        import numpy as np
+        import pyarrow as pa
+
+        order = np.argsort(places, kind="stable")
+        ranked = places[order]
+        cuts = np.searchsorted(ranked, self.starts)
+        schema = snapshot.schema()
+        tables = [schema.empty_table()]
+        for number, (low, high) in enumerate(pairwise(cuts)):
+            if high > low:
+                with pa.memory_map(str(self.cleaned[number].file)) as mapped:
+                    table = pa.ipc.open_file(mapped).read_all()
+                    tables.append(table.take(pa.array(ranked[low:high] - self.starts[number])))
+        rows = pa.concat_tables(tables).combine_chunks()
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        rows = rows.take(pa.array(back))
+        return rows.select(columns) if columns else rows
+
+    def batches(self, places: NDArray[np.int64], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The same for any number of rows, a part at a time."""
+        for start in range(0, len(places), parts.ROWS):
+            yield self.take(places[start : start + parts.ROWS], columns)

@@ -1,0 +1,30 @@
+"""What is mended, and that the quick way gives what ftfy gives."""
+
+from __future__ import annotations
+
+import ftfy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftcore.cleaning.normalise import clean
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cafÃ© &amp; bar", "café & bar"),
+        ("  a\t b\r\nc ", "a b c"),
+        ("a\x00b\x1bc", "abc"),
+        (None, ""),
+        (" \n ", ""),
+    ],
+)
+def test_text_is_mended(text: str | None, expected: str) -> None:
+    assert clean(text) == expected
+
+
+@given(st.text(alphabet=st.characters(codec="ascii"), max_size=60))
+def test_the_quick_way_is_ftfys_way(text: str) -> None:
+    config = ftfy.TextFixerConfig(unescape_html="auto", explain=False)
+    assert clean(text) == " ".join(ftfy.fix_text(text, config).split())
