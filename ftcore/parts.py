@@ -27,10 +27,10 @@ def files(path: UPath) -> list[UPath]:
 
 
 def read(path: UPath, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """One part after the other, each cut to at most ``ROWS`` rows."""
+    """One part after the other, each cut to at most ``ROWS`` rows; an empty part gives one empty table."""
     for file in files(path):
         table = read_table(file, columns)
-        for start in range(0, table.num_rows, ROWS):
+        for start in range(0, max(table.num_rows, 1), ROWS):
             yield table.slice(start, ROWS)
 
 

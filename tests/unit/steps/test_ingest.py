@@ -122,6 +122,7 @@ def test_a_watermark_moves_only_with_the_snapshot(crm: sqlite3.Connection, conte
     assert ingest.run(again).figures["rows"] == 4
     base = publish(again, ingest.run(again))
     assert watermarks.load(again.shelf, "sql:crm", watermarks_config(again)) == (4, base)
+    assert watermarks.held(again.shelf) == {base}
 
     crm.execute("INSERT INTO t VALUES (5, 'row 5', 'positive', 5)")
     crm.execute("UPDATE t SET text = 'row 2, changed', seen = 6 WHERE id = 2")
