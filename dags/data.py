@@ -26,10 +26,10 @@ def data(recipe_file: str) -> DAG:
         schedule=cron_or_asset(product.recipe.schedule.data, product.assets.retrain),
     ) as dag:
         ingest = StepOperator(task_id="ingest", doc_md="Fetch the rows of every source.")
-        prepare = StepOperator(task_id="prepare", doc_md="Clean, quarantine and split the rows; freeze a snapshot.")
+        prepare = StepOperator(task_id="prepare", doc_md="Mend the text, drop duplicates, draw the splits.")
         validate = StepOperator(
             task_id="validate",
-            doc_md="Check the snapshot against its expectations and publish it; a rejected one fails here.",
+            doc_md="Quarantine what breaks an expectation and publish the snapshot; unfit data fails here.",
             outlets=[product.assets.snapshot],
         )
         ingest >> prepare >> validate

@@ -43,9 +43,9 @@ def finetune(recipe_file: str) -> DAG:
             pool=product.settings.gpu_pool,
             queue=product.settings.gpu_queue,
         )
-        export = StepOperator(task_id="export", doc_md="Export the model to the formats that serve, and prove parity.")
-        evaluate = StepOperator(task_id="evaluate", doc_md="Measure the exported model on rows it has never seen.")
-        gate = StepOperator(task_id="gate", doc_md="Compare the measurements with what the recipe demands.")
+        export = StepOperator(task_id="export", doc_md="Export the model to the formats that serve.")
+        evaluate = StepOperator(task_id="evaluate", doc_md="Measure candidate and champion on the same unseen rows.")
+        gate = StepOperator(task_id="gate", doc_md="Judge the candidate by every gate of the recipe.")
         approve = approval(product)
         promote = StepOperator(
             task_id="promote",

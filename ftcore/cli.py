@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -36,13 +38,22 @@ Params = Annotated[
 
 def main() -> None:
     """Run the command line; an error of ours becomes one message and its exit code."""
-    from ftcore.errors import FtcoreError
+    from ftcore.errors import FtcoreError, TransientError
 
     try:
         app()
     except FtcoreError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        print(
+            f"error: the disk is full{where}\n  hint: make room and run it again; nothing is half written",
+            file=sys.stderr,
+        )
+        raise SystemExit(TransientError.exit_code) from None
 
 
 @app.callback()
@@ -323,7 +334,12 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop what `ftcore up` started, to the last process."""
+    """Stop what `ftcore up` started, to the last process.
+
+    Example:
+
+        ftcore down
+    """
     from ftcore import settings
     from ftcore.local import services
 
@@ -347,6 +363,7 @@ def demo(
     from ftcore.store import write_json
 
     conf = settings.load()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the services are stopped then as well
     if aside := ring.make_room(conf):
         _say(f"what was there is now in {aside}")
     turned = ring.turn(conf, "sentiment", _say)

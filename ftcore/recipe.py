@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore._find import ROOMS, Config, any_of, kinds
+from ftcore._find import ROOMS, Config, any_of, find, kinds
 from ftcore.errors import RecipeError
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
 BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
+PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -77,6 +78,13 @@ class Validation(Config):
     """Largest share of the rows that may be quarantined before the whole snapshot is rejected."""
     text_length: tuple[int, int] = (1, 20_000)
     """Shortest and longest text accepted, in characters."""
+
+    @field_validator("text_length")
+    @classmethod
+    def _is_a_range(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 0 <= value[0] <= value[1]:
+            raise ValueError("expected the shortest length first, then the longest")
+        return value
 
 
 class Plan(Config):
@@ -154,8 +162,8 @@ class Schedule(Config):
     @field_validator("data", "monitor")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("@") and len(value.split()) != 5:
-            raise ValueError("expected five cron fields such as '0 3 * * 1', or @hourly, @daily, @weekly")
+        if value is not None and value not in PRESETS and len(value.split()) != 5:
+            raise ValueError(f"expected five cron fields such as '0 3 * * 1', or one of {', '.join(PRESETS)}")
         return value
 
 
@@ -261,12 +269,27 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
     Raises:
         RecipeError: with every fault and its path.
     """
+    hint = "ftcore schema prints every key with its meaning"
     try:
-        return Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(
-            origin, list(_faults(error)), hint="ftcore schema prints every key with its meaning"
-        ) from error
+        raise RecipeError(origin, list(_faults(error)), hint) from error
+    if faults := list(_contradictions(recipe)):
+        raise RecipeError(origin, faults, hint)
+    return recipe
+
+
+def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What is right by itself and wrong together: a gate on a metric or a dataset that the evaluation does not make."""
+    metrics = find("tasks", recipe.task.kind).METRICS
+    datasets = ("test", *recipe.evaluate.holdouts)
+    for number, gate in enumerate(recipe.gates):
+        metric = getattr(gate, "metric", None)
+        if metric is not None and metric not in metrics:
+            yield f"gates[{number}].metric", f"unknown metric {metric!r}; known: {', '.join(metrics)}"
+        for name in getattr(gate, "datasets", ()):
+            if name not in datasets:
+                yield f"gates[{number}].datasets", f"unknown dataset {name!r}; known: {', '.join(datasets)}"
 
 
 def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:

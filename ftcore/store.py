@@ -21,6 +21,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +32,6 @@ from ftcore.records import Record, canonical, now, sha256
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from filelock import AcquireReturnProxy
     from upath import UPath
 
     from ftcore.settings import Settings
@@ -203,7 +203,7 @@ class Shelf:
             table = table.filter(pc.greater(table["at"], pa.scalar(since, type=table["at"].type)))
         return table if table.num_rows else None
 
-    def lock(self, what: str, timeout_s: float) -> AcquireReturnProxy:
+    def lock(self, what: str, timeout_s: float) -> AbstractContextManager[object]:
         """Hold ``what`` against this machine's other processes until the ``with`` ends; a process that dies lets go.
 
         Raises:

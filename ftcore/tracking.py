@@ -7,6 +7,7 @@ that is run again finds what it made before instead of making a second one. Alia
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from ftcore.settings import Settings
 
-RUN_TAG = "ftcore.run"
+RUN_TAG, RECIPE_TAG = "ftcore.run", "ftcore.recipe"
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 
 
@@ -51,21 +52,15 @@ def _speaking_plainly(uri: str) -> Iterator[None]:
     from requests.exceptions import ConnectionError as AwayError
     from requests.exceptions import Timeout
 
+    away = TransientError(f"MLflow at {uri} does not answer", hint="start it, or mend FTCORE_TRACKING_URI")
     try:
         yield
     except (AwayError, Timeout, ConnectionError) as error:
-        raise TransientError(
-            f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI"
-        ) from error
+        raise away from error
     except MlflowException as error:
-        lost = error.error_code in {
-            "TEMPORARILY_UNAVAILABLE",
-            "REQUEST_LIMIT_EXCEEDED",
-        } or "Max retries exceeded" in str(error)
-        if lost:
-            raise TransientError(
-                f"MLflow at {uri} does not answer: {error}", hint="start it, or mend FTCORE_TRACKING_URI"
-            ) from error
+        busy = error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+        if busy or "Max retries exceeded" in str(error):
+            raise away from error
         raise FtcoreError(f"MLflow at {uri}: {error}") from error
 
 
@@ -83,8 +78,11 @@ class Tracking:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
+        # Otherwise the first start tells of every table that it makes.
+        logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
         uri = self.settings.mlflow_uri
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -93,12 +91,16 @@ class Tracking:
     def open_run(self, run_id: str, tags: Mapping[str, str]) -> str:
         """MLflow run of an ftcore run: the one that is there, or a new one.
 
+        A recipe that was changed within the run, told by the tag ``ftcore.recipe``, is another training: a new one.
+
         Returns:
             MLflow's run id.
         """
+        same = {RUN_TAG: run_id, **{key: tags[key] for key in (RECIPE_TAG,) if key in tags}}
+        wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in same.items())
         with _speaking_plainly(self.settings.mlflow_uri):
             experiment = self._experiment()
-            found = self.client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
+            found = self.client.search_runs([experiment], wanted, max_results=1)
             if found:
                 return str(found[0].info.run_id)
             run = self.client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
@@ -110,12 +112,16 @@ class Tracking:
         *,
         params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, object] | None = None,
         step: int = 0,
     ) -> None:
-        """Log parameters and metrics; a number that is not finite is left out."""
+        """Log parameters, metrics and tags; a number that is not finite is left out.
+
+        Parameters can never change; what may differ when another worker goes on with a run belongs into the tags.
+        """
         from math import isfinite
 
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric, Param, RunTag
 
         from ftcore.records import now
 
@@ -123,7 +129,8 @@ class Tracking:
         points = [Metric(key, float(value), at, step) for key, value in (metrics or {}).items() if isfinite(value)]
         texts = [Param(key, str(value)[:6000]) for key, value in (params or {}).items()]
         with _speaking_plainly(self.settings.mlflow_uri):
-            self.client.log_batch(run, metrics=points, params=texts)
+            notes = [RunTag(key, str(value)[:5000]) for key, value in (tags or {}).items()]
+            self.client.log_batch(run, metrics=points, params=texts, tags=notes)
 
     def log_snapshot(self, run: str, snapshot: str, rows: int, source: str) -> None:
         """Log a snapshot as the run's dataset input, so that MLflow shows what a model was trained on."""
@@ -157,7 +164,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         with _speaking_plainly(self.settings.mlflow_uri):
-            version = next((v for v in self.versions() if v.tags.get(RUN_TAG) == run_id), None)
+            version = next((v for v in self.versions() if v.run == run), None)
             if version is None:
                 try:
                     self.client.create_registered_model(self.name)
@@ -306,6 +313,15 @@ class Tracking:
     def _cached(self, run: str, artefact: str) -> Path:
         return self.settings.cache.resolve() / "models" / self.name / run / artefact
 
+    def environment(self) -> dict[str, Any]:
+        """What a run is made with: package versions and the machine."""
+        import platform
+
+        from ftcore.records import versions
+
+        machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+        return {**versions(), **machine}
+
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
@@ -328,12 +344,3 @@ class Tracking:
 
 def _version(found: ModelVersion) -> Version:
     return Version(int(found.version), str(found.run_id), dict(found.tags))
-
-
-def environment() -> dict[str, Any]:
-    """What a run was made with: package versions and the machine."""
-    import platform
-
-    from ftcore.records import versions
-
-    return {**versions(), "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}

@@ -40,7 +40,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         if name != TORCH
     }
     worst = max(differences, key=lambda name: abs(differences[name]))
-    passed = abs(differences[worst]) <= config.max_difference
+    passed = round(abs(differences[worst]), 9) <= config.max_difference  # 1.00 - 0.99 is more than 0.01
     agree = float((evidence.candidate[worst] == torch).mean())
     reason = (
         f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} "

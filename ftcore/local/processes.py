@@ -17,6 +17,8 @@ from pathlib import Path
 
 MARK = "FTCORE_SERVICES"
 """Environment variable that names the ``up`` which a process belongs to."""
+_STARTED: dict[int, subprocess.Popen[bytes]] = {}
+"""Processes that this one started and so has to wait for once they have ended."""
 
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
@@ -31,6 +33,7 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
             env=dict(environment),
             start_new_session=True,
         )
+    _STARTED[process.pid] = process
     return process.pid
 
 
@@ -111,5 +114,5 @@ def _mark_of(pid: int) -> str | None:
 
 
 def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    if (process := _STARTED.get(pid)) is not None and process.poll() is not None:
+        del _STARTED[pid]

@@ -51,9 +51,17 @@ def _decide(context: Context, alarms: int, champions: str) -> tuple[bool, str]:
 
 
 def _unlearnt(context: Context, champions: str) -> int:
-    """Labelled predictions that are not in the snapshot that the champion was trained on."""
-    feedback = context.shelf.read_log("feedback")
-    if feedback is None:
+    """Texts whose true label the champion's snapshot has not learnt; what it quarantined is no news either."""
+    shelf = context.shelf
+    feedback, predictions = shelf.read_log("feedback"), shelf.read_log("predictions")
+    if feedback is None or predictions is None:
         return 0
-    rows = {snapshot.row_id("feedback", identity) for identity in feedback["request_id"].to_pylist()}
-    return len(rows - set(snapshot.read(context.shelf, champions)["row_id"].to_pylist()))
+    columns = (feedback.sort_by("at")[name].to_pylist() for name in ("request_id", "label"))
+    labels = dict(zip(*columns, strict=True))
+    asked = zip(*(predictions[name].to_pylist() for name in ("request_id", "text")), strict=True)
+    told = {snapshot.text_key(text): labels[identity] for identity, text in asked if identity in labels}
+    for row in snapshot.read(shelf, champions).select(["text", "label"]).to_pylist():
+        if told.get(key := snapshot.text_key(row["text"])) == row["label"]:
+            del told[key]
+    set_aside = snapshot.read(shelf, champions, ["quarantine"])["text"].to_pylist()
+    return len(told.keys() - {snapshot.text_key(text) for text in set_aside})

@@ -48,8 +48,8 @@ def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, di
     """Keep one row of each text and draw its split.
 
     Of rows with one text, the label seen last counts: feedback corrects history. Where the labels differ and none is
-    later, nobody can tell which one is true, and all of them are quarantined. Empty texts are left for the suite to
-    quarantine, so each is named.
+    later, nobody can tell which one is true, and all of them are quarantined; so are rows of one text whose groups are
+    on different sides of the split. Empty texts are left for the suite to quarantine, so each is named.
 
     Returns:
         The kept rows with ``split``, the quarantined rows with ``reason``, and the counts ``duplicates`` and
@@ -58,19 +58,22 @@ def deduplicate(rows: pa.Table, shares: Prepare) -> tuple[pa.Table, pa.Table, di
     import pyarrow as pa
 
     groups: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(rows.to_pylist(), key=lambda row: (_seen(row), row["row_id"])):
-        # An empty text is no duplicate of another empty text, so it is kept apart by its row id.
-        groups.setdefault(snapshot.text_key(row["text"]) or f"\x00{row['row_id']}", []).append(row)
+    for number, row in enumerate(sorted(rows.to_pylist(), key=lambda row: (_seen(row), row["row_id"]))):
+        # An empty text is no duplicate of another empty text, so each is kept apart.
+        groups.setdefault(snapshot.text_key(row["text"]) or f"\x00{number}", []).append(row)
     kept, bad = [], []
     for same in groups.values():
         latest = [row for row in same if _seen(row) == _seen(same[-1])]
         if len({row["label"] for row in latest}) > 1:
             bad += [{**row, "reason": "the same text has different labels"} for row in same]
             continue
-        # The row seen first keeps its identity and so its side of the split; only its label is corrected.
-        kept.append(
-            same[0] | {"label": same[-1]["label"], "split": snapshot.side(same[0]["group"], same[0]["text"], shares)}
-        )
+        sides = {snapshot.side(row["group"], row["text"], shares) for row in same}
+        if len(sides) > 1:
+            # Whichever side it were given, it would change it when one of its rows comes or goes.
+            bad += [{**row, "reason": "the same text stands in groups on different sides of the split"} for row in same]
+            continue
+        # The row seen first keeps its identity; only its label is corrected.
+        kept.append(same[0] | {"label": same[-1]["label"], "split": sides.pop()})
     quarantine = snapshot.schema().append(pa.field("reason", pa.string()))
     counts = {"duplicates": rows.num_rows - len(kept) - len(bad), "contradictions": len(bad)}
     return (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, snapshot
+from ftcore import base, snapshot, store
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
-from ftcore.store import write_json
-from ftcore.tracking import Tracking, environment
+from ftcore.records import git_commit
+from ftcore.settings import REPOSITORY
+from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,9 +33,12 @@ def run(context: Context) -> Outcome:
     rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
     _enough(rows, recipe.task.labels)
     tracking = Tracking(context.settings, recipe.name)
-    tags = {"ftcore.snapshot": identity, "ftcore.step": "train"}
+    digest = store.digest(recipe.resolved())[:16]
+    commit = git_commit(str(REPOSITORY))
+    tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
     mlflow_run = tracking.open_run(context.run_id, tags)
-    tracking.log(mlflow_run, params=_flat(recipe.resolved()) | {f"env.{k}": v for k, v in environment().items()})
+    environment = {f"env.{key}": value for key, value in tracking.environment().items()}
+    tracking.log(mlflow_run, params=_flat(recipe.resolved()), tags=environment)
     source = str(snapshot.folder(context.shelf, identity))
     tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
 
@@ -74,7 +78,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Any) -> dict[str, A
     method.save(recipe.method, model, made)
     tokenizer.save_pretrained(made / "model")
     card = {"recipe": recipe.name, "task": recipe.task.model_dump(mode="json"), "max_length_tokens": limit}
-    write_json(made / "model" / "ftcore.json", card)
+    store.write_json(made / "model" / "ftcore.json", card)
     return {
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
+METRICS = ("accuracy",)
 
 
 class Config(Base):

@@ -128,6 +128,8 @@ class StepOperator(BaseOperator):
             # What the step left running would hold its end of the pipe open, and memory with it.
             _signal_group(self._process.pid, signal.SIGKILL)
             reader.join(timeout=GRACE_S)
+            if not reader.is_alive() and self._process.stderr:
+                self._process.stderr.close()
             self._process = None
 
     def _stream(self, lines: IO[str], last_words: deque[str]) -> None:

@@ -18,22 +18,22 @@ from ftcore.store import write_json
 
 def main(only: list[str]) -> None:
     """Measure, write one JSON file a benchmark, print the table."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     known = [m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if not m.name.startswith("_")]
     if unknown := [name for name in only if name not in known]:
         sys.exit(f"no such benchmark: {', '.join(unknown)}; known: {', '.join(known)}")
-    table = Table(
-        "benchmark", "unit", "ours", "baseline", "ratio", "rows", "peak MiB", "note", box=None, pad_edge=False
-    )
+    table = Table("benchmark", "ours", "baseline", "ratio", "unit", "rows", "peak MiB", box=None, pad_edge=False)
+    notes = []
     for name in only or known:
         print(f"… {name}", file=sys.stderr)
         result = importlib.import_module(f"tests.bench.{name}").run()
         write_json(settings.load().home.resolve() / "bench" / f"{name}.json", asdict(result))
         numbers = [f"{value:.3g}" for value in (result.ours, result.baseline, result.ratio)]
-        table.add_row(
-            result.name, result.unit, *numbers, f"{result.rows:,}", f"{result.peak_bytes / 2**20:,.0f}", result.note
-        )
-    Console().print(table)
+        peak = f"{result.peak_bytes / 2**20:,.0f}" if result.peak_bytes else "–"
+        table.add_row(result.name, *numbers, result.unit, f"{result.rows:,}", peak)
+        notes.append(f"{result.name}: the baseline is {result.note}")
+    Console(width=110).print(table)
+    print("\n".join(["", *notes]))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import platform
 import resource
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +38,11 @@ def machine() -> str:
 
 def side(function: Callable[..., Any], *arguments: object) -> tuple[Any, int]:
     """Call ``function`` in a fresh process; returns its value and the process's peak resident memory in bytes."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_call, (function, arguments))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_call, function, arguments).result()
 
 
 def _call(function: Callable[..., Any], arguments: tuple[object, ...]) -> tuple[Any, int]:
+    warnings.simplefilter("ignore")
     value = function(*arguments)
     return value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -81,6 +81,8 @@ def _baseline() -> tuple[float, float]:
             seed=config.seed,
             report_to=[],
             save_strategy="no",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
         )
         trainer = Trainer(model=model, args=arguments, train_dataset=data)
         clock = time.perf_counter()

@@ -14,6 +14,7 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
+from ftcore import recipe
 from ftcore_airflow.bundle import VERBS, RecipeBundle
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def recipes(tmp_path: Path) -> Path:
     """A folder with one good recipe, called ``good``."""
     folder = tmp_path / "recipes"
     folder.mkdir()
-    text = min(RECIPES.glob("*.yaml")).read_text(encoding="utf-8")
-    name = min(RECIPES.glob("*.yaml")).stem
+    text = recipe.files(RECIPES)[0].read_text(encoding="utf-8")
+    name = recipe.files(RECIPES)[0].stem
     (folder / "good.yaml").write_text(text.replace(f"name: {name}", "name: good"), encoding="utf-8")
     return folder
 

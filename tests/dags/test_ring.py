@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore.recipe import read
+from ftcore.recipe import files, read
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
-RECIPES = sorted((Path(__file__).parents[2] / "dags" / "recipes").glob("*.yaml"))
+RECIPES = files(Path(__file__).parents[2] / "dags" / "recipes")
 RING = {
     "data": ("ingest", "prepare", "validate"),
     "finetune": ("plan", "train", "export", "evaluate", "gate", "approve", "promote"),

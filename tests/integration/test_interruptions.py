@@ -67,15 +67,14 @@ def test_every_step_survives_kill_9(small: Path) -> None:
     assert champion.number == 1
     assert snapshot.current(shelf) == champion.snapshot
     assert snapshot.read(shelf, champion.snapshot).num_rows > 300
-    left = [path for path in Path(conf.store_root).rglob("*.tmp")]
+    left = list(Path(conf.store_root).rglob("*.tmp"))
     assert all(path.name.startswith(".") for path in left), "half-written files are never under a real name"
 
 
 def test_the_second_run_of_a_recipe_waits_or_is_refused(small: Path) -> None:
     conf = settings.load()
     shelf = store.shelf(conf, recipe.read(small).name)
-    holder = shelf.lock("run", 0)
-    try:
+    with shelf.lock("run", 0):
         refused = _start("run", str(small), "--only", "data", FTCORE_LOCK_TIMEOUT_S="0.5")
         _, log = refused.communicate(timeout=60)
         assert refused.returncode == 75, log
@@ -85,8 +84,6 @@ def test_the_second_run_of_a_recipe_waits_or_is_refused(small: Path) -> None:
         while "waiting up to" not in (line := waiting.stderr.readline()):
             assert time.monotonic() < deadline, line
         assert snapshot.current(shelf) is None, "it has done nothing yet"
-    finally:
-        holder.release()
     waiting.communicate(timeout=120)
     assert waiting.returncode == 0
     assert snapshot.current(shelf) is not None

@@ -1,0 +1,243 @@
+"""What the tests share: a product of its own for each test, one MLflow database and one tiny model for all of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+import yaml
+
+from ftcore import pipeline, settings, snapshot, store
+from ftcore import recipe as recipes
+from ftcore.context import Context
+from ftcore.tracking import CHAMPION, Tracking, Version
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ftcore.recipe import Recipe
+    from ftcore.records import Record
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# The same examples each time, however slow the machine is: a test that fails now and then teaches nobody.
+hypothesis.settings.register_profile("ftcore", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("ftcore")
+ASSETS = settings.load().cache.resolve() / "assets"
+"""Read before any test has a home of its own."""
+LABELS = ("negative", "positive")
+WORDS = [
+    "a",
+    "the",
+    "film",
+    "plot",
+    "is",
+    "was",
+    "good",
+    "great",
+    "bad",
+    "awful",
+    "dull",
+    "bright",
+    "story",
+    "end",
+    "number",
+]
+NUMBERS = count()
+
+
+@dataclass(frozen=True)
+class Product:
+    """A recipe with its store and its registry, for one test."""
+
+    name: str
+    path: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        return recipes.read(self.path)
+
+    @property
+    def settings(self) -> Settings:
+        return settings.load()
+
+    @property
+    def shelf(self) -> Shelf:
+        return store.shelf(self.settings, self.name)
+
+    @property
+    def tracking(self) -> Tracking:
+        return Tracking(self.settings, self.name)
+
+    def document(self) -> dict[str, Any]:
+        return yaml.safe_load(self.path.read_text(encoding="utf-8"))
+
+    def change(self, **keys: object) -> None:
+        """Change top-level keys of the recipe."""
+        self.path.write_text(yaml.safe_dump(self.document() | keys, sort_keys=False), encoding="utf-8")
+
+    def context(self, step: str, run_id: str = "r1", **params: str) -> Context:
+        return Context(self.recipe, self.path, run_id, step, params, self.shelf, self.settings)
+
+    def run(self, step: str, run_id: str = "r1", *, again: bool = False, **params: str) -> Record:
+        return pipeline.run_step(step, self.path, run_id, params, again=again)
+
+    def write_rows(self, texts: Sequence[tuple[str | None, str | None]], name: str = "rows.csv") -> Path:
+        """Write texts and labels where the recipe looks for them."""
+        import csv
+
+        path = self.path.parent / name
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *texts])
+        return path
+
+    def rows(self, numbers: Sequence[int]) -> pa.Table:
+        """Rows as ``prepare`` leaves them; a number gives the same row each time."""
+        import pyarrow as pa
+
+        made = [
+            {
+                "row_id": snapshot.row_id("test", str(number)),
+                "text": sentence(number),
+                "label": LABELS[number % 2],
+                "source": "test",
+                "split": snapshot.side(None, sentence(number), self.recipe.prepare),
+            }
+            for number in numbers
+        ]
+        return pa.Table.from_pylist(made, schema=snapshot.schema(split=True))
+
+    def publish(self, numbers: Sequence[int]) -> str:
+        """Publish a snapshot without a validation; returns its id."""
+        rows = self.rows(numbers)
+        quarantine = snapshot.schema().append(rows.schema.field("split").with_name("reason")).empty_table()
+        return snapshot.publish(self.shelf, rows, quarantine, {"rows": rows.num_rows})
+
+    def register(self, run_id: str, identity: str = "", folders: Sequence[Path] = ()) -> Version:
+        """Register a version, which becomes candidate, with folders as its artefacts."""
+        run = self.tracking.open_run(run_id, {})
+        for folder in folders:
+            self.tracking.log_folder(run, folder, folder.name)
+        return self.tracking.register(run_id, run, "model", {"ftcore.snapshot": identity})
+
+    def crown(self, run_id: str, identity: str = "", folders: Sequence[Path] = ()) -> Version:
+        """Register a version and make it champion."""
+        version = self.register(run_id, identity, folders)
+        self.tracking.set_alias(CHAMPION, version)
+        return version
+
+
+def sentence(number: int) -> str:
+    """A text that no other number has."""
+    return f"{WORDS[number % 13]} {WORDS[(number // 13) % 13]} film number {number}"
+
+
+@pytest.fixture(scope="session")
+def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of one MLflow database for all tests: making one takes two seconds, and each product has its own names."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty FTCORE_HOME, and an empty folder of recipes beside it."""
+    for name in [name for name in os.environ if name.startswith("FTCORE_")]:
+        monkeypatch.delenv(name)
+    home, folder = tmp_path / "home", tmp_path / "recipes"
+    folder.mkdir()
+    monkeypatch.setenv("FTCORE_HOME", str(home))
+    monkeypatch.setenv("FTCORE_RECIPES", str(folder))
+    monkeypatch.setenv("FTCORE_LOCK_TIMEOUT_S", "0.2")
+    monkeypatch.setenv("FTCORE_THREADS", "1")
+    return home
+
+
+@pytest.fixture
+def new_product(home: Path, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Product]:
+    """Makes products whose recipes read ``rows.csv`` beside them."""
+    monkeypatch.setenv("FTCORE_TRACKING_URI", f"sqlite:///{mlflow_home / 'mlflow.db'}")
+    monkeypatch.setenv("FTCORE_ARTIFACTS", (mlflow_home / "artifacts").as_uri())
+
+    def make() -> Product:
+        name = f"product_{next(NUMBERS)}"
+        product = Product(name, home.parent / "recipes" / f"{name}.yaml")
+        product.path.write_text(yaml.safe_dump(document(name), sort_keys=False), encoding="utf-8")
+        return product
+
+    return make
+
+
+@pytest.fixture
+def product(new_product: Callable[[], Product]) -> Product:
+    """A product that no other test has."""
+    return new_product()
+
+
+@pytest.fixture
+def minimal() -> dict[str, Any]:
+    """The shortest recipe there is."""
+    return document("minimal")
+
+
+def document(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "task": {"kind": "classification", "labels": list(LABELS)},
+        "base": "package://nowhere/model",
+        "sources": [{"kind": "files", "path": "rows.csv"}],
+        "validation": {"min_rows": 10},
+        "method": {"kind": "lora"},
+        "exports": [{"kind": "onnx"}],
+        "gates": [{"kind": "threshold", "minimum": 0.5}],
+    }
+
+
+@pytest.fixture
+def assets(home: Path) -> Path:
+    """The demo's data in the cache of this test's home."""
+    if not list(ASSETS.glob("vaderSentiment-*.tar.gz")):
+        pytest.fail(f"the demo's data is not in {ASSETS}: make setup")
+    (home / "cache").mkdir(parents=True)
+    (home / "cache" / "assets").symlink_to(ASSETS, target_is_directory=True)
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A BERT of one layer that nobody trained: ``model`` and, by our own exporter, ``onnx-int8`` and ``onnx-fp32``."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    from ftcore.exporters import onnx
+
+    folder = tmp_path_factory.mktemp("tiny")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"0123456789", *(f"##{n}" for n in range(10))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    torch.manual_seed(3)  # of the seeds tried, one whose answers depend on the text
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        num_labels=2,
+    )
+    model, tokenizer = BertForSequenceClassification(config).eval(), BertTokenizerFast(str(folder / "vocab.txt"))
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    onnx.export(onnx.Config(), model, tokenizer, folder)
+    card = {"task": {"kind": "classification", "labels": list(LABELS)}, "max_length_tokens": 32}
+    for name in ("model", "onnx-int8", "onnx-fp32"):
+        store.write_json(folder / name / "ftcore.json", card)
+    yield folder
+    shutil.rmtree(folder)

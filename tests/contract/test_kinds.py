@@ -1,0 +1,143 @@
+"""Every kind that lies in a room keeps the room's contract, which is the room's ``_template.py``."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic import ValidationError
+
+from ftcore import _find, recipe, scaffold, settings
+
+KINDS = [(room, kind) for room in _find.ROOMS for kind in _find.kinds(room)]
+HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][
+    "flake8-tidy-imports"
+]["banned-module-level-imports"]
+"""What ruff bans at the top of a module must not come in through another door either."""
+every_kind = pytest.mark.parametrize(("room", "kind"), KINDS)
+
+
+def signatures(path: Path) -> dict[str, list[str]]:
+    """Public functions of a file, each with the names of its parameters."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    return {node.name: [a.arg for a in (*node.args.args, *node.args.kwonlyargs)] for node in functions}
+
+
+def contract(room: str) -> dict[str, list[str]]:
+    return signatures(scaffold.PACKAGE / room / "_template.py")
+
+
+def keeps_the_contract(module: ModuleType, room: str, kind: str) -> None:
+    """What is asked of a kind, whether it is shipped or was started a minute ago."""
+    assert inspect.getdoc(module)
+    assert re.fullmatch(r"[A-Z].+[.?]", (module.__doc__ or "").splitlines()[0])
+    config = module.Config.model_validate(module.EXAMPLE)
+    assert module.EXAMPLE["kind"] == config.kind == kind
+    assert module.Config.model_fields["kind"].default == kind
+    assert issubclass(module.Config, _find.Config)
+    assert inspect.getdoc(module.Config)
+    found = signatures(Path(str(module.__file__)))
+    assert {name: found.get(name) for name in contract(room)} == contract(room)
+    for name in contract(room):
+        assert inspect.getdoc(getattr(module, name)), name
+
+
+def test_rooms_have_kinds_and_templates() -> None:
+    assert {room for room, _ in KINDS} == set(_find.ROOMS)
+    assert all(contract(room) for room in _find.ROOMS)
+    folders = {path.parent.name for path in scaffold.PACKAGE.glob("*/_template.py")}
+    assert folders == set(_find.ROOMS)
+
+
+@every_kind
+def test_it_keeps_its_rooms_contract(room: str, kind: str) -> None:
+    keeps_the_contract(_find.find(room, kind), room, kind)
+
+
+@every_kind
+def test_every_field_says_what_it_means(room: str, kind: str) -> None:
+    fields = _find.find(room, kind).Config.model_fields
+    assert [name for name, field in fields.items() if name != "kind" and not field.description] == []
+
+
+@every_kind
+def test_it_is_frozen_strict_and_survives_json(room: str, kind: str) -> None:
+    module = _find.find(room, kind)
+    config = module.Config.model_validate(module.EXAMPLE)
+    assert module.Config.model_validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValidationError, match="frozen"):
+        config.kind = "other"
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        module.Config.model_validate(module.EXAMPLE | {"surely_no_such_key": 1})
+
+
+@every_kind
+def test_a_recipe_can_use_it(room: str, kind: str) -> None:
+    example = _find.find(room, kind).EXAMPLE
+    document = {
+        "name": "contract",
+        "task": {"kind": "classification", "labels": ["a", "b"]},
+        "base": "./model",
+        "sources": [{"kind": "feedback"}],
+        "method": {"kind": "lora"},
+        "exports": [{"kind": "onnx"}],
+        "gates": [{"kind": "parity"}],
+    }
+    places = {
+        "sources": {"sources": [example]},
+        "tasks": {"task": example},
+        "methods": {"method": example},
+        "exporters": {"exports": [example]},
+        "gates": {"gates": [example]},
+        "detectors": {"watch": {"detectors": [example]}},
+    }
+    key, value = next(iter(places[room].items()))
+    read = recipe.parse(document | {key: value}).resolved()[key]
+    part = read["detectors"][0] if room == "detectors" else read[0] if isinstance(read, list) else read
+    assert part["kind"] == kind
+    assert part.items() >= {k: v for k, v in example.items() if not isinstance(v, dict)}.items()
+
+
+def test_all_of_them_are_light_to_import() -> None:
+    steps = [path.stem for path in (scaffold.PACKAGE / "steps").glob("[a-z]*.py")]
+    modules = [f"ftcore.{room}.{kind}" for room, kind in KINDS] + [f"ftcore.steps.{step}" for step in steps]
+    code = (
+        "import importlib, json, sys\nfound = {}\n"
+        f"for name in {modules!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    found[name] = [heavy for heavy in {HEAVY!r} if heavy in sys.modules]\n"
+        "print(json.dumps(found))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {name: heavy for name, heavy in json.loads(done.stdout).items() if heavy} == {}
+
+
+@pytest.mark.parametrize("room", _find.ROOMS)
+def test_a_kind_started_from_the_template_keeps_the_contract(
+    room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / room).mkdir()
+    template = scaffold.PACKAGE / room / "_template.py"
+    (tmp_path / room / "_template.py").write_bytes(template.read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr(scaffold, "PACKAGE", tmp_path)
+        path = scaffold.create(room.removesuffix("s"), "brand_new", settings.load())
+    spec = importlib.util.spec_from_file_location(f"ftcore.{room}.brand_new", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    keeps_the_contract(module, room, "brand_new")
+    fields = module.Config.model_fields
+    assert [name for name, field in fields.items() if name != "kind" and not field.description] == []

@@ -1,0 +1,150 @@
+"""Each gate passes, fails, and says undecided rather than guess."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ftcore.gates import beats_champion, parity, threshold
+from ftcore.tasks import classification
+from ftcore.verdict import TORCH, Evidence, Rule, Verdict
+
+METRICS = partial(classification.metrics, classification.Config(labels=("no", "yes")))
+
+
+def evidence(
+    rows: int = 400, right: float = 0.8, champion: float | None = None, export: float = 1.0, tweets: int = 0
+) -> Evidence:
+    """Candidate and champion get the first ``right`` of the rows right; the export agrees with torch on ``export``."""
+    truth = np.arange(rows) % 2
+
+    def predicted(share: float) -> np.ndarray:
+        return np.where(np.arange(rows) < round(share * rows), truth, 1 - truth)
+
+    served = predicted(right)
+    torch = np.where(np.arange(rows) < round(export * rows), served, 1 - served)
+    return Evidence(
+        dataset=np.array(["tweets"] * tweets + ["test"] * (rows - tweets)),
+        truth=truth,
+        candidate={"onnx-int8": served, "onnx-fp32": torch, TORCH: torch},
+        champion=None if champion is None else {"onnx-int8": predicted(champion), TORCH: truth},
+        metrics=METRICS,
+        resamples=500,
+        seed=1,
+    )
+
+
+def test_threshold_reached_and_missed() -> None:
+    good = threshold.judge(threshold.Config(minimum=0.8), evidence(right=0.8))
+    bad = threshold.judge(threshold.Config(minimum=0.81), evidence(right=0.8))
+    assert (good.passed, bad.passed) == (True, False)
+    assert (good.measured, good.bound, good.rows) == (pytest.approx(0.8), 0.8, 400)
+    assert good.low is not None
+    assert good.high is not None
+    assert good.low < 0.8 < good.high
+    assert "accuracy 0.800 [" in good.reason
+    assert "reaches 0.8" in good.reason
+    assert "does not reach 0.81" in bad.reason
+
+
+def test_a_certain_threshold_asks_for_the_lower_end() -> None:
+    for rows, expected in [(100, False), (4000, True)]:
+        rule = threshold.judge(threshold.Config(minimum=0.77, certain=True), evidence(rows=rows, right=0.8))
+        assert rule.passed is expected
+
+
+def test_a_threshold_looks_at_what_serves_and_at_its_datasets_only() -> None:
+    # All of the first 100 rows, the tweets, are right; of the test rows two thirds.
+    seen = evidence(rows=400, right=0.75, tweets=100)
+    found = {
+        names: threshold.judge(threshold.Config(minimum=0.5, datasets=names), seen)
+        for names in [("test",), ("tweets",), ("test", "tweets")]
+    }
+    assert [rule.rows for rule in found.values()] == [300, 100, 400]
+    assert [rule.measured for rule in found.values()] == [pytest.approx(2 / 3), 1.0, 0.75]
+
+
+def test_a_dataset_that_was_not_evaluated_is_named() -> None:
+    with pytest.raises(ValueError, match="no dataset mail; evaluated: test"):
+        threshold.judge(threshold.Config(minimum=0.5, datasets=("mail",)), evidence())
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (threshold, threshold.Config(minimum=0.1)),
+        (parity, parity.Config(max_difference=1)),
+        (beats_champion, beats_champion.Config(minimum_gain=-1)),
+    ],
+)
+def test_too_few_rows_are_undecided_which_is_not_passed(kind: Any, config: Any) -> None:
+    few = kind.judge(config, evidence(rows=config.min_rows - 1, right=1.0, champion=0.0))
+    assert few.passed is None
+    assert few.reason.startswith(f"undecided: {config.min_rows - 1} rows are too few")
+    assert kind.judge(config, evidence(rows=config.min_rows, right=1.0, champion=0.0)).passed is True
+    assert not Verdict(passed=all(r.passed for r in (few,)), rules=(few,), candidate=1, champion=None).passed
+
+
+def test_a_first_model_has_nobody_to_beat() -> None:
+    rule = beats_champion.judge(beats_champion.Config(), evidence(rows=10, champion=None))
+    assert (rule.passed, rule.reason) == (True, "there is no champion to beat yet")
+
+
+@pytest.mark.parametrize(
+    ("right", "champion", "minimum_gain", "passed"),
+    [
+        (0.9, 0.8, 0.0, True),
+        (0.8, 0.9, 0.0, False),
+        (0.8, 0.8, 0.0, False),
+        (0.805, 0.8, 0.0, False),
+        (0.9, 0.8, 0.09, False),
+        (0.79, 0.8, -0.05, True),
+    ],
+)
+def test_the_gain_must_not_be_chance(right: float, champion: float, minimum_gain: float, passed: bool) -> None:
+    config = beats_champion.Config(minimum_gain=minimum_gain)
+    rule = beats_champion.judge(config, evidence(right=right, champion=champion))
+    assert rule.passed is passed
+    assert rule.measured == pytest.approx(right - champion)
+    assert rule.low is not None
+    assert (rule.low > minimum_gain) is passed
+    assert ("does not surely beat" in rule.reason) is not passed
+    assert "400 paired rows of test" in rule.reason
+
+
+def test_the_champion_is_compared_as_it_serves() -> None:
+    # As torch the champion is always right; what counts is its int8 export.
+    assert beats_champion.judge(beats_champion.Config(), evidence(right=0.9, champion=0.8)).passed
+
+
+@pytest.mark.parametrize(("export", "passed"), [(1.0, True), (0.99, True), (0.95, False)])
+def test_exports_must_do_what_the_trained_model_does(export: float, passed: bool) -> None:
+    rule = parity.judge(parity.Config(max_difference=0.01), evidence(right=1.0, export=export))
+    assert rule.passed is passed
+    assert rule.measured == pytest.approx(1 - export, abs=1e-9)
+    assert f"agrees on {export:.1%} of 400 rows" in rule.reason
+
+
+def test_the_worst_export_is_reported_and_a_better_one_counts_too() -> None:
+    seen = evidence(right=0.5, export=1.0)
+    better = seen.candidate[TORCH].copy()
+    better[300:] = seen.truth[300:]
+    found = parity.judge(
+        parity.Config(), Evidence(**{**seen.__dict__, "candidate": seen.candidate | {"onnx-fp32": better}})
+    )
+    assert (found.passed, found.measured) == (False, pytest.approx(0.25))
+    assert found.reason.startswith("onnx-fp32 differs from torch by +0.2500")
+
+
+def test_a_verdict_gives_the_rules_that_did_not_pass() -> None:
+    rules = tuple(
+        Rule(gate=f"g{number}", passed=passed, reason=f"reason {number}")
+        for number, passed in enumerate([True, False, None])
+    )
+    assert Verdict(passed=False, rules=rules, candidate=2, champion=1).reason == "reason 1; reason 2"
+    good = Verdict(passed=True, rules=rules[:1], candidate=2, champion=1)
+    assert good.reason == "reason 0"
+    assert Verdict.model_validate(good.to_json()) == good

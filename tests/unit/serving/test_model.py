@@ -1,0 +1,65 @@
+"""A registered version as something that predicts, in each of its forms."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from ftcore import store
+from ftcore.errors import ExportError, FtcoreError
+from ftcore.serving import model as models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Product
+
+TEXTS = [f"{'good' if number % 3 else 'bad'} film {'story ' * (number % 7)}" for number in range(70)]
+
+
+def test_flavours_are_the_exports_and_torch(product: Product) -> None:
+    assert models.flavours(product.recipe) == ["onnx-int8", "onnx-fp32", "torch"]
+    product.change(exports=[{"kind": "onnx", "precisions": ["fp32"]}])
+    assert models.flavours(product.recipe) == ["onnx-fp32", "torch"]
+
+
+def test_every_flavour_predicts_alike(product: Product, tiny: Path) -> None:
+    version = product.crown("first", folders=[tiny / name for name in ("model", "onnx-int8", "onnx-fp32")])
+    found = {f: models.load(product.recipe, product.tracking, version, f) for f in models.flavours(product.recipe)}
+    probabilities = {flavour: model.probabilities(TEXTS) for flavour, model in found.items()}
+    for flavour, tolerance in {"onnx-fp32": 1e-5, "onnx-int8": 0.1}.items():
+        assert probabilities[flavour] == pytest.approx(probabilities["torch"], abs=tolerance)
+    assert found["torch"].labels == ("negative", "positive")
+    assert probabilities["torch"].sum(-1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-5)
+
+
+def test_batches_give_every_text_its_own_answer_in_order() -> None:
+    sizes: list[int] = []
+
+    def predict(texts: list[str]) -> np.ndarray:
+        sizes.append(len(texts))
+        return np.array([[len(text), 0] for text in texts], np.float32)
+
+    done: list[int] = []
+    found = models.Model(1, "x", ("a", "b"), predict).probabilities(TEXTS, done.append)
+    assert found[:, 0].tolist() == [len(text) for text in TEXTS]
+    assert sizes == done == [32, 32, 6]
+    assert models.Model(1, "x", ("a", "b"), predict).probabilities([]).shape == (0, 2)
+
+
+def test_a_version_of_another_task_is_refused(product: Product, tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "onnx-int8"
+    shutil.copytree(tiny / "onnx-int8", folder)
+    store.write_json(folder / "ftcore.json", {"task": {"kind": "chat"}})
+    version = product.crown("first", folders=[folder])
+    with pytest.raises(ExportError, match=f"version 1 of {product.name} was not made for the task classification"):
+        models.load(product.recipe, product.tracking, version, "onnx-int8")
+
+
+def test_a_form_that_was_not_made_is_named(product: Product, tiny: Path) -> None:
+    version = product.crown("first", folders=[tiny / "onnx-int8"])
+    with pytest.raises(FtcoreError, match="has no artefact 'onnx-fp32'"):
+        models.load(product.recipe, product.tracking, version, "onnx-fp32")

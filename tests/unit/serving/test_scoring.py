@@ -1,0 +1,187 @@
+"""Batch scoring by a real champion: each request once in the log, in the file's order, and labels that come back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import csv, parquet
+
+from ftcore.errors import DataRejectedError, FtcoreError
+from ftcore.serving import model as models
+from ftcore.serving import scoring
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Product
+
+TEXTS = ["the film is bad", "good", "a great story, and a bright end to it number 7", "awful", "dull 1 2 3 4 5"]
+
+
+@pytest.fixture
+def served(product: Product, tiny: Path) -> Product:
+    """A product whose champion is the tiny model."""
+    product.crown("first", folders=[tiny / name for name in ("model", "onnx-int8", "onnx-fp32")])
+    return product
+
+
+def score(product: Product, path: Path) -> pa.Table:
+    return scoring.score(product.recipe, product.shelf, product.settings, path)
+
+
+def feedback(product: Product, path: Path) -> dict[str, int]:
+    return scoring.feedback(product.recipe, product.shelf, path)
+
+
+def requests(folder: Path, rows: list[dict[str, Any]], name: str = "requests.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def logged(product: Product, log: str = "predictions") -> list[dict[str, Any]]:
+    found = product.shelf.read_log(log)
+    return [] if found is None else found.to_pylist()
+
+
+def test_scores_are_in_the_files_order_and_in_the_log(served: Product, tmp_path: Path) -> None:
+    rows = [{"request_id": f"q{n}", "text": text, "group": "ann"} for n, text in enumerate(TEXTS * 20)]
+    for number, row in enumerate(rows):
+        row["request_id"] = f"q{number}"
+    table = score(served, requests(tmp_path, rows))
+    assert table.column_names == list(scoring.LOG)
+    assert table["request_id"].to_pylist() == [row["request_id"] for row in rows]
+    assert table["text"].to_pylist() == [row["text"] for row in rows]
+    assert logged(served) == table.to_pylist()
+    version = served.tracking.version(1)
+    model = models.load(served.recipe, served.tracking, version, "onnx-int8")
+    alone = np.concatenate([model.probabilities([text]) for text in TEXTS])
+    assert table["label"].to_pylist()[:5] == [model.labels[best] for best in alone.argmax(-1)]
+    assert table["score"].to_pylist()[:5] == pytest.approx(list(alone.max(-1)), abs=0.05)
+    assert set(table["model_version"].to_pylist()) == {1}
+    assert set(table["group"].to_pylist()) == {"ann"}
+
+
+def test_scoring_the_same_file_again_adds_nothing(served: Product, tmp_path: Path) -> None:
+    path = requests(tmp_path, [{"text": text} for text in TEXTS])
+    first, again = score(served, path), score(served, path)
+    assert first.equals(again)
+    assert len(logged(served)) == len(TEXTS)
+    assert len(set(first["request_id"].to_pylist())) == len(TEXTS)
+
+
+def test_a_new_champion_answers_anew(served: Product, tiny: Path, tmp_path: Path) -> None:
+    path = requests(tmp_path, [{"text": "good"}])
+    score(served, path)
+    served.crown("second", folders=[tiny / "onnx-int8"])
+    assert score(served, path)["model_version"].to_pylist() == [2]
+    assert {row["model_version"] for row in logged(served)} == {1, 2}
+
+
+def test_request_ids_are_made_where_none_are_given(served: Product, tmp_path: Path) -> None:
+    rows = [{"text": "good"}, {"text": "good", "request_id": None}, {"text": "good", "request_id": 7}, {"text": None}]
+    ids = score(served, requests(tmp_path, rows))["request_id"].to_pylist()
+    assert ids[2] == "7"
+    assert len(set(ids)) == 4
+    assert "None" not in ids
+
+
+def test_a_request_id_may_stand_once(served: Product, tmp_path: Path) -> None:
+    rows = [{"text": "x", "request_id": name} for name in ("a", "b", "a", "a")]
+    with pytest.raises(DataRejectedError, match=r"uses a request_id twice\n  - request_id a"):
+        score(served, requests(tmp_path, rows))
+    assert logged(served) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("body\nx\n", "has no column text; it has body"), ("text\n", "has no row"), ("", "is empty")],
+)
+def test_a_file_that_cannot_be_scored(served: Product, tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "requests.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataRejectedError, match=message):
+        score(served, path)
+
+
+def test_without_a_champion_nothing_is_scored(product: Product, tmp_path: Path) -> None:
+    with pytest.raises(FtcoreError, match=f"{product.name} has no champion yet") as error:
+        score(product, requests(tmp_path, [{"text": "x"}]))
+    assert error.value.hint == f"ftcore run {product.name}"
+
+
+def test_a_summary_counts_labels(served: Product, tmp_path: Path) -> None:
+    table = score(served, requests(tmp_path, [{"text": text} for text in TEXTS]))
+    found = scoring.summary(table)
+    assert (found["rows"], found["model_version"]) == (5, 1)
+    assert sum(found["labels"].values()) == 5
+    assert found["rows_per_s"] > 0
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_predictions_are_written_by_the_files_ending(served: Product, tmp_path: Path, suffix: str) -> None:
+    table = score(served, requests(tmp_path, [{"text": 'a "quoted",\ntext é'}, {"text": "good"}]))
+    path = tmp_path / f"scored{suffix}"
+    scoring.write(table, path)
+    if suffix == ".csv":
+        found = csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)).to_pylist()
+    elif suffix == ".jsonl":
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    else:
+        found = parquet.read_table(path).to_pylist()
+    for name in ("request_id", "text", "label", "model_version"):
+        assert [row[name] for row in found] == table[name].to_pylist()
+
+
+def test_another_ending_is_refused(served: Product, tmp_path: Path) -> None:
+    table = pa.table({"text": ["x"]})
+    with pytest.raises(FtcoreError, match=r"cannot write '.xlsx' files"):
+        scoring.write(table, tmp_path / "scored.xlsx")
+    assert list(tmp_path.glob("scored*")) == []
+
+
+def test_labels_come_back_by_request_id(served: Product, tmp_path: Path) -> None:
+    score(served, requests(tmp_path, [{"text": t, "request_id": n} for n, t in enumerate(TEXTS)]))
+    given = [{"request_id": 0, "label": "positive"}, {"request_id": 1, "label": "negative"}]
+    path = requests(tmp_path, [*given, {"request_id": "never-scored", "label": "positive"}], "labels.jsonl")
+    # One column with numbers and words in it: both are read as text.
+    assert feedback(served, path) == {"added": 2, "known_already": 0, "unknown_request": 1}
+    assert feedback(served, path) == {"added": 0, "known_already": 2, "unknown_request": 1}
+    labels = {row["request_id"]: row["label"] for row in logged(served, "feedback")}
+    assert labels == {"0": "positive", "1": "negative"}
+
+
+def test_a_label_may_be_corrected_and_corrected_back(served: Product, tmp_path: Path) -> None:
+    from ftcore.sources import feedback as source
+
+    score(served, requests(tmp_path, [{"text": "good", "request_id": "q"}]))
+    for given in ("positive", "negative", "positive", "negative"):
+        assert feedback(served, requests(tmp_path, [{"request_id": "q", "label": given}], "l.jsonl"))["added"] == 1
+        (table,) = source.read(source.Config(), served.context("ingest"))
+        assert table["label"].to_pylist() == [given]
+
+
+@pytest.mark.parametrize("label", ["neutral", None, "Positive", 1])
+def test_an_unknown_label_is_refused_and_nothing_is_added(served: Product, tmp_path: Path, label: object) -> None:
+    score(served, requests(tmp_path, [{"text": t, "request_id": f"q{n}"} for n, t in enumerate(TEXTS)]))
+    bad = requests(tmp_path, [{"request_id": "q0", "label": label}, {"request_id": "q1", "label": label}], "l.jsonl")
+    with pytest.raises(DataRejectedError, match=f"\n  - {label}\n  hint: its labels are negative, positive"):
+        feedback(served, bad)
+    assert logged(served, "feedback") == []
+
+
+def test_numbers_are_labels_too(served: Product, tmp_path: Path) -> None:
+    served.change(task={"kind": "classification", "labels": ["0", "1"]})
+    score(served, requests(tmp_path, [{"text": "good", "request_id": "q"}]))
+    labels = requests(tmp_path, [{"request_id": "q", "label": 1}], "labels.jsonl")
+    assert feedback(served, labels)["added"] == 1
+    assert logged(served, "feedback")[0]["label"] == "1"
+
+
+def test_feedback_needs_its_two_columns(served: Product, tmp_path: Path) -> None:
+    with pytest.raises(DataRejectedError, match="has no column request_id, label; it has text"):
+        feedback(served, requests(tmp_path, [{"text": "x"}]))

@@ -1,0 +1,62 @@
+"""The demo's collections, counted: what a change of the archive or of its reading would move."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+from ftcore.errors import MissingExtraError
+from ftcore.sources import vader
+
+
+def read(product: Product, **config: Any) -> list[dict[str, Any]]:
+    (table,) = vader.read(vader.Config(**config), product.context("ingest"))
+    return table.to_pylist()
+
+
+@pytest.mark.usefixtures("assets")
+class TestCollections:
+    @pytest.mark.parametrize(
+        ("domain", "rows", "positive", "groups"),
+        [("movie", 10072, 4996, 0), ("tweets", 3432, 2345, 0), ("amazon", 2985, 1750, 298), ("nyt", 2970, 1187, 497)],
+    )
+    def test_counts(self, product: Product, domain: str, rows: int, positive: int, groups: int) -> None:
+        found = read(product, domain=domain)
+        labels = Counter(row["label"] for row in found)
+        assert set(labels) == {"positive", "negative"}
+        groups_found = {row["group"] for row in found} - {None}
+        assert (len(found), labels["positive"], len(groups_found)) == (rows, positive, groups)
+
+    def test_ids_are_unique_and_rows_in_their_order(self, product: Product) -> None:
+        ids = [row["row_id"] for domain in vader.FILES for row in read(product, domain=domain)]
+        assert len(set(ids)) == len(ids)
+        assert [row["row_id"] for row in read(product, domain="nyt")] == sorted(
+            row["row_id"] for row in read(product, domain="nyt")
+        )
+
+    def test_fewer_rows_are_always_the_same_ones(self, product: Product) -> None:
+        everything = read(product, domain="amazon")
+        assert read(product, domain="amazon", max_rows=50) == everything[:50]
+
+    def test_a_lower_bound_lets_more_rows_in(self, product: Product) -> None:
+        counts = [len(read(product, domain="nyt", min_rating=rating)) for rating in (0, 0.5, 2)]
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] > counts[1] > counts[2] > 0
+
+    def test_sentences_of_one_item_are_one_group(self, product: Product) -> None:
+        for domain, grouped in {"movie": False, "tweets": False, "amazon": True, "nyt": True}.items():
+            groups = {row["group"] for row in read(product, domain=domain)}
+            assert (None in groups) != grouped
+            assert all(group.startswith(f"vader:{domain}:") for group in groups - {None})
+
+
+def test_without_the_archive_it_says_how_to_get_it(product: Product, home: Path) -> None:
+    with pytest.raises(MissingExtraError, match="make setup") as error:
+        read(product, domain="nyt")
+    assert str(home) in str(error.value)

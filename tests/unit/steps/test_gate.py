@@ -1,0 +1,102 @@
+"""gate: the verdict is a record, a tag and a ledger line, and never an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ftcore import store
+from ftcore.records import Record, now
+from ftcore.steps import gate
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+FLAVOURS = ("onnx-int8", "onnx-fp32", "torch")
+
+
+def evaluated(product: Product, right: float, champion: float | None = None, rows: int = 400) -> None:
+    """Leave the record of an evaluation in which models got some share of the rows right."""
+    truth = np.arange(rows) % 2
+
+    def probabilities(share: float) -> pa.Array:
+        said = np.where(np.arange(rows) < share * rows, truth, 1 - truth)
+        return pa.array([[0.9, 0.1] if label == 0 else [0.1, 0.9] for label in said], pa.list_(pa.float32()))
+
+    columns = {"dataset": ["test"] * rows, "label": [("negative", "positive")[label] for label in truth]}
+    columns |= {f"candidate.{flavour}": probabilities(right) for flavour in FLAVOURS}
+    if champion is not None:
+        product.crown("r0")
+        columns |= {f"champion.{flavour}": probabilities(champion) for flavour in FLAVOURS}
+    candidate = product.register("r1").number
+    path = product.shelf.folder("r1", "evaluate") / "predictions.parquet"
+    store.write_table(path, pa.table(columns))
+    product.shelf.write_record(
+        Record(
+            step="evaluate",
+            recipe=product.name,
+            run_id="r1",
+            fingerprint="",
+            started_at=now(),
+            figures={"candidate": candidate, "champion": None if champion is None else 1},
+            paths={"predictions": product.shelf.relative(path)},
+        )
+    )
+
+
+def test_a_good_candidate_passes(product: Product) -> None:
+    product.change(gates=[{"kind": "threshold", "minimum": 0.8}, {"kind": "beats_champion"}, {"kind": "parity"}])
+    evaluated(product, 0.9, champion=0.8)
+    outcome = gate.run(product.context("gate"))
+    assert outcome.proceed
+    assert [rule["gate"] for rule in outcome.figures["rules"]] == ["threshold", "beats_champion", "parity"]
+    assert store.read_json(product.shelf.root / outcome.paths["verdict"]) == outcome.figures
+    assert product.tracking.version(2).tags["ftcore.verdict"] == "passed"
+    (line,) = product.shelf.ledger("gate")
+    assert (line["decision"], line["candidate"], line["champion"]) == ("passed", 2, 1)
+
+
+def test_one_rule_is_enough_to_fail(product: Product) -> None:
+    product.change(gates=[{"kind": "threshold", "minimum": 0.5}, {"kind": "beats_champion"}])
+    evaluated(product, 0.8, champion=0.8)
+    outcome = gate.run(product.context("gate"))
+    assert not outcome.proceed
+    assert outcome.reason.startswith("failed: does not surely beat the champion")
+    tags = product.tracking.version(2).tags
+    assert (tags["ftcore.verdict"], tags["ftcore.verdict.reason"]) == (
+        "failed",
+        outcome.reason.removeprefix("failed: "),
+    )
+
+
+def test_undecided_is_not_passed(product: Product) -> None:
+    evaluated(product, 1.0, rows=99)
+    outcome = gate.run(product.context("gate"))
+    assert not outcome.proceed
+    assert "undecided: 99 rows are too few" in outcome.reason
+
+
+def test_judged_again_leaves_one_line(product: Product) -> None:
+    evaluated(product, 0.9)
+    first, again = (gate.run(product.context("gate")) for _ in range(2))
+    assert first == again
+    assert len(product.shelf.ledger("gate")) == 1
+
+
+def test_a_metric_that_is_none_is_a_fault_of_the_recipe(product: Product) -> None:
+    from ftcore.errors import RecipeError
+
+    product.change(gates=[{"kind": "threshold", "metric": "acuracy", "minimum": 0.5}])
+    with pytest.raises(RecipeError):
+        _ = product.recipe
+
+
+def test_a_dataset_that_is_none_is_a_fault_of_the_recipe(product: Product) -> None:
+    from ftcore.errors import RecipeError
+
+    product.change(gates=[{"kind": "threshold", "datasets": ["tweets"], "minimum": 0.5}])
+    with pytest.raises(RecipeError):
+        _ = product.recipe

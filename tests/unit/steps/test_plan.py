@@ -1,0 +1,105 @@
+"""plan: train or not, and the reason in the ledger either way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ftcore.errors import DataRejectedError, FtcoreError
+from ftcore.steps import plan
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+    from ftcore.context import Outcome
+
+
+def decide(product: Product, run_id: str = "r1", **params: str) -> Outcome:
+    return plan.run(product.context("plan", run_id, **params))
+
+
+def line(product: Product, run_id: str = "r1") -> dict[str, Any]:
+    (found,) = [line for line in product.shelf.ledger("plan") if line["run_id"] == run_id]
+    return found
+
+
+def train_rows(product: Product, numbers: range) -> int:
+    return product.rows(numbers)["split"].to_pylist().count("train")
+
+
+def test_without_a_snapshot_there_is_nothing_to_plan(product: Product) -> None:
+    with pytest.raises(FtcoreError, match=f"{product.name} has no snapshot yet"):
+        decide(product)
+    with pytest.raises(DataRejectedError, match="has no snapshot 'abc'"):
+        decide(product, snapshot="abc")
+    assert product.shelf.ledger() == []
+
+
+def test_without_a_champion_it_trains(product: Product) -> None:
+    identity = product.publish(range(20))
+    outcome = decide(product)
+    assert (outcome.proceed, outcome.reason) == (True, "train: there is no champion yet")
+    assert outcome.figures["snapshot"] == line(product)["snapshot"] == identity
+    assert outcome.inputs == {"snapshot": identity}
+
+
+def test_the_champions_own_snapshot_is_not_trained_on_again(product: Product) -> None:
+    identity = product.publish(range(20))
+    product.crown("first", identity)
+    outcome = decide(product)
+    assert not outcome.proceed
+    assert outcome.reason == f"do not train: the champion was trained on this very snapshot, {identity}"
+    assert line(product)["decision"] == "skip"
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_new_training_rows_count(product: Product, enough: bool) -> None:
+    new = train_rows(product, range(50, 100))
+    product.change(plan={"min_new_rows": new + (not enough)})
+    product.crown("first", product.publish(range(50)))
+    product.publish(range(100))
+    outcome = decide(product)
+    assert outcome.proceed is enough
+    assert outcome.figures["new_rows"] == new
+    assert f"{new} training rows are new" in outcome.reason
+
+
+def test_a_snapshot_may_be_chosen(product: Product) -> None:
+    first = product.publish(range(20))
+    product.publish(range(40))
+    assert decide(product, snapshot=first).figures["snapshot"] == first
+
+
+def test_a_person_may_ask(product: Product) -> None:
+    product.crown("first", product.publish(range(20)))
+    outcome = decide(product, train="always")
+    assert (outcome.proceed, outcome.reason) == (True, "train: a person asked for it")
+
+
+def test_a_request_is_answered_once(product: Product) -> None:
+    product.crown("first", product.publish(range(20)))
+    product.shelf.add_to_ledger("decide", "m0", "wait", "no drift", until="2026-01-01T00:00:00+00:00")
+    assert not decide(product, "r0").proceed
+    product.shelf.add_to_ledger("decide", "m1", "retrain", "drift", until="2026-01-02T00:00:00+00:00")
+    outcome = decide(product, "r1")
+    assert (outcome.proceed, outcome.figures["answers"]) == (True, "m1")
+    assert "monitoring asked for it in run m1" in outcome.reason
+    assert not decide(product, "r2").proceed
+
+
+def test_a_plan_that_is_run_again_does_not_change_its_mind(product: Product) -> None:
+    identity = product.publish(range(20))
+    first = decide(product)
+    product.crown("r1", identity)
+    again = decide(product)
+    assert (again.proceed, again.reason) == (first.proceed, first.reason) == (True, "train: there is no champion yet")
+    assert len(product.shelf.ledger("plan")) == 1
+
+
+def test_a_champion_from_elsewhere_has_seen_none_of_the_rows(product: Product) -> None:
+    product.change(plan={"min_new_rows": 5})
+    product.crown("first")
+    product.publish(range(40))
+    outcome = decide(product)
+    assert (outcome.proceed, outcome.figures["new_rows"]) == (True, train_rows(product, range(40)))

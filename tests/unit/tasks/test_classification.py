@@ -1,0 +1,63 @@
+"""Metrics agree with scikit-learn's, whatever the labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sklearn import metrics as theirs
+
+from ftcore.tasks import classification
+
+LABELS = ("a", "b", "c", "d")
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> tuple[int, np.ndarray, np.ndarray]:
+    labels, rows = draw(st.integers(2, 4)), draw(st.integers(1, 40))
+    column = st.lists(st.integers(0, labels - 1), min_size=rows, max_size=rows).map(np.array)
+    return labels, draw(column), draw(column)
+
+
+@given(predictions())
+def test_they_agree_with_scikit_learn(drawn: tuple[int, np.ndarray, np.ndarray]) -> None:
+    labels, truth, predicted = drawn
+    config = classification.Config(labels=LABELS[:labels])
+    ours = classification.metrics(config, truth, predicted, np.ones(len(truth), int))
+    how = {"average": "binary", "pos_label": 1} if labels == 2 else {"average": "macro", "labels": range(labels)}
+    assert set(ours) == set(classification.METRICS)
+    assert ours["accuracy"] == pytest.approx(theirs.accuracy_score(truth, predicted))
+    for name in ("f1", "precision", "recall"):
+        expected = getattr(theirs, f"{name}_score")(truth, predicted, zero_division=0, **how)
+        assert ours[name] == pytest.approx(expected), name
+
+
+@given(predictions())
+def test_counting_kinds_of_rows_is_the_same_as_listing_rows(drawn: tuple[int, np.ndarray, np.ndarray]) -> None:
+    labels, truth, predicted = drawn
+    config = classification.Config(labels=LABELS[:labels])
+    kinds, counts = np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)
+    listed = classification.metrics(config, truth, predicted, np.ones(len(truth), int))
+    counted = classification.metrics(config, *kinds, np.stack([counts, counts * 3]))
+    for name, value in listed.items():
+        assert counted[name] == pytest.approx([value, value])
+
+
+def test_the_second_of_two_labels_is_the_positive_one() -> None:
+    found = classification.metrics(
+        classification.Config(labels=("ham", "spam")), np.array([1, 1, 1, 0]), np.array([1, 0, 0, 0]), np.ones(4, int)
+    )
+    assert (found["precision"], found["recall"]) == (1.0, pytest.approx(1 / 3))
+
+
+def test_probabilities_are_a_softmax_that_does_not_overflow() -> None:
+    found = classification.probabilities(np.array([[1000.0, 1000.0], [0.0, np.log(3)]]))
+    assert found == pytest.approx(np.array([[0.5, 0.5], [0.25, 0.75]]))
+
+
+@pytest.mark.parametrize("labels", [(), ("a",), ("a", "a")])
+def test_two_different_labels_at_least(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError):
+        classification.Config(labels=labels)

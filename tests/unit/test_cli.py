@@ -1,0 +1,172 @@
+"""The command line: light to start, exit codes of the tree, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+import typer
+
+from ftcore import _find, cli, settings
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+HEAVY = {
+    "torch",
+    "transformers",
+    "peft",
+    "mlflow",
+    "great_expectations",
+    "evidently",
+    "pandas",
+    "numpy",
+    "scipy",
+    "onnx",
+    "onnxruntime",
+    "sklearn",
+    "pyarrow",
+    "airflow",
+}
+COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+
+
+def ftcore(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, with this test's settings."""
+    return subprocess.run([sys.executable, "-m", "ftcore", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    """Makes it safe to call ``main`` here: what it does to the log and to ``sys.argv`` is undone."""
+    logger = logging.getLogger("ftcore")
+    for name in ("handlers", "propagate", "level"):
+        monkeypatch.setattr(logger, name, getattr(logger, name))
+    monkeypatch.setenv("FTCORE_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["ftcore"])
+    return capsys
+
+
+def test_it_is_light_to_start_and_to_read_recipes() -> None:
+    code = (
+        "import sys, json, ftcore.cli; from ftcore import recipe, settings, pipeline, store;"
+        "[recipe.read(path) for path in recipe.files(settings.load().recipes)];"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert HEAVY & set(json.loads(done.stdout)) == set()
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    text = COMMANDS[name].help
+    assert re.match(r"[A-Z][^\n]+[.?]\n", text)
+    assert re.search(rf"Examples?:\n\n +ftcore {name}\b", text)
+    for parameter in COMMANDS[name].params:
+        assert parameter.name == "as_json" or getattr(parameter, "help", "") or parameter.name == "help", parameter
+
+
+def test_help_is_printed() -> None:
+    done = ftcore("--help")
+    assert done.returncode == 0
+    for name in COMMANDS:
+        assert re.search(rf"^│ {name} ", done.stdout, re.MULTILINE)
+
+
+def test_a_faulty_recipe_exits_with_2_and_lists_its_faults(product: Product) -> None:
+    product.change(colour="red", name="Bad Name")
+    done = ftcore("check", product.path.stem)
+    assert done.returncode == 2
+    assert "2 faults\n  name: " in done.stdout
+    assert "  colour: unknown key" in done.stdout
+    ran = ftcore("step", "ingest", product.path.stem, "--run", "r1")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: ")
+    assert "Traceback" not in ran.stderr
+
+
+def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path) -> None:
+    missing = ftcore("check")
+    assert (missing.returncode, missing.stdout.count("✘")) == (2, 1)
+    assert "base model package://nowhere/model is not installed" in missing.stdout
+    (product.path.parent / "model").mkdir()
+    (product.path.parent / "model" / "config.json").write_text("{}")
+    product.change(base="./model")
+    good = ftcore("check", str(product.path))
+    assert (good.returncode, good.stdout) == (0, f"✔ {product.name}: {product.path}\n")
+    product.change(validation={"suite": "mine"})
+    assert "validation.suite: there is no mine.json" in ftcore("check", product.name).stdout
+
+
+def test_rejected_data_exits_with_3(product: Product) -> None:
+    product.write_rows([])
+    done = ftcore("step", "ingest", product.name, "--run", "r1")
+    assert done.returncode == 3
+    assert "hold no row" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_step_prints_its_record_as_the_last_line(product: Product) -> None:
+    product.write_rows([("good", "positive")])
+    done = ftcore("step", "ingest", product.name, "--run", "r1", "--json", "-p", "why=a=b")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["step"], record["params"], record["figures"]["rows"]) == ("ingest", {"why": "a=b"}, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("step", "dance", "x", "--run", "r"), "no such step: dance\n  hint: known: ingest, prepare"),
+        (("run", "x", "--only", "data,dance"), "no such part of the ring: dance"),
+        (("run", "nobody"), "no such recipe"),
+        (("run", "PRODUCT", "-p", "train"), "--param takes KEY=VALUE, not 'train'"),
+        (("ls", "kitchen"), "no such room: kitchen"),
+        (("new", "step", "mine"), "no template for 'step'"),
+    ],
+)
+def test_wrong_words_are_explained(
+    product: Product, words: tuple[str, ...], message: str, in_process: pytest.CaptureFixture[str]
+) -> None:
+    sys.argv[1:] = [product.name if word == "PRODUCT" else word for word in words]
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code
+    assert message in in_process.readouterr().err
+
+
+def test_lists_are_json_for_scripts(product: Product) -> None:
+    done = ftcore("ls", "--json")
+    found = json.loads(done.stdout)
+    assert found.pop("recipes") == {product.name: str(product.path)}
+    assert {room: tuple(kinds) for room, kinds in found.items()} == {room: _find.kinds(room) for room in _find.ROOMS}
+    assert all(entry["example"]["kind"] == kind for kinds in found.values() for kind, entry in kinds.items())
+
+
+def test_the_schema_is_printed_or_written(product: Product, tmp_path: Path) -> None:
+    printed = json.loads(ftcore("schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(printed)
+    assert ftcore("schema", "-o", str(tmp_path / "deep" / "schema.json")).returncode == 0
+    assert json.loads((tmp_path / "deep" / "schema.json").read_text(encoding="utf-8")) == printed
+
+
+def test_the_ledger_is_printed(product: Product) -> None:
+    product.shelf.add_to_ledger("plan", "r1", "train", "there is no champion yet", rows=3)
+    (line,) = json.loads(ftcore("ledger", product.name, "--json").stdout)
+    assert (line["decision"], line["rows"]) == ("train", 3)
+    assert "plan     train     there is no champion yet" in ftcore("ledger", product.name).stdout
+
+
+def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path) -> None:
+    template = settings.REPOSITORY / "dags" / "recipes" / "_template.yaml"
+    (tmp_path / "recipes" / "_template.yaml").write_bytes(template.read_bytes())
+    made = ftcore("new", "recipe", "tickets")
+    assert made.stdout == f"wrote {tmp_path / 'recipes' / 'tickets.yaml'}\n"
+    assert json.loads(ftcore("ls", "recipes", "--json").stdout)["recipes"].keys() == {"tickets"}

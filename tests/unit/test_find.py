@@ -1,0 +1,63 @@
+"""A kind is a file of its name, and nothing else has to be edited."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import ftcore
+from ftcore import _find, scaffold
+
+CODE = """
+from ftcore import recipe, _find
+read = recipe.parse({document})
+print(read.gates[0].kind, _find.find("gates", "sobriety").__file__)
+"""
+
+
+def test_a_file_put_into_a_room_is_a_kind(tmp_path: Path, minimal: dict[str, object]) -> None:
+    package = tmp_path / "ftcore"
+    package.mkdir()
+    for path in Path(ftcore.__file__).parent.iterdir():
+        if path.name != "gates":
+            (package / path.name).symlink_to(path)
+    (package / "gates").mkdir()
+    template = (scaffold.PACKAGE / "gates" / "_template.py").read_text(encoding="utf-8")
+    (package / "gates" / "__init__.py").touch()
+    (package / "gates" / "sobriety.py").write_text(template.replace("NAME", "sobriety"), encoding="utf-8")
+    code = CODE.format(document=minimal | {"gates": [{"kind": "sobriety", "bound": 0.5}]})
+    # The folder that a command is given with -c starts in comes before every other.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout.split() == ["sobriety", str(package / "gates" / "sobriety.py")], done.stderr
+
+
+def test_kinds_are_sorted_and_private_files_are_none() -> None:
+    for room in _find.ROOMS:
+        kinds = _find.kinds(room)
+        assert list(kinds) == sorted(kinds)
+        assert kinds
+        assert not [kind for kind in kinds if kind.startswith("_")]
+
+
+def test_an_unknown_kind_is_told_the_known_ones() -> None:
+    with pytest.raises(LookupError) as error:
+        _find.find("gates", "mood")
+    assert str(error.value) == f"gates has no kind 'mood'; known: {', '.join(_find.kinds('gates'))}"
+
+
+@pytest.mark.parametrize("kind", ["_template", "__init__", "../recipe", "threshold.os"])
+def test_only_kinds_can_be_found(kind: str) -> None:
+    with pytest.raises(LookupError):
+        _find.find("gates", kind)
+
+
+def test_a_config_is_frozen_and_strict() -> None:
+    config = _find.find("gates", "threshold").Config(minimum=0.5)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.minimum = 0.1
+    with pytest.raises(ValidationError, match="finite"):
+        _find.find("gates", "threshold").Config(minimum=float("nan"))

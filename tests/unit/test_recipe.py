@@ -1,0 +1,229 @@
+"""Every fault of a recipe is found at once and named by its place in the YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from ftcore import recipe
+from ftcore._find import kinds
+from ftcore.errors import RecipeError
+
+
+def faults(document: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(RecipeError) as error:
+        recipe.parse(document)
+    assert len(dict(error.value.faults)) == len(error.value.faults)
+    return dict(error.value.faults)
+
+
+def in_file(tmp_path: Path, data: bytes | str) -> list[tuple[str, str]]:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    with pytest.raises(RecipeError) as error:
+        recipe.read(path)
+    assert str(path) in str(error.value)
+    return error.value.faults
+
+
+def test_a_recipe_is_read(tmp_path: Path, minimal: dict[str, Any]) -> None:
+    path = tmp_path / "minimal.yaml"
+    path.write_text("# a comment\n" + yaml.safe_dump(minimal), encoding="utf-8")
+    read = recipe.read(path)
+    assert read == recipe.parse(minimal)
+    assert read.task.labels == ("negative", "positive")
+    assert read.suite == "classification"
+
+
+def test_defaults_are_filled_in_and_nothing_can_be_changed(minimal: dict[str, Any]) -> None:
+    read = recipe.parse(minimal)
+    assert read.resolved()["watch"]["min_rows"] == read.watch.min_rows == 200
+    assert recipe.parse(read.resolved()) == read
+    for part, name in ((read, "name"), (read.train, "epochs"), (read.sources[0], "path")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(part, name, "other")
+
+
+def test_all_faults_are_listed_at_once(minimal: dict[str, Any]) -> None:
+    del minimal["base"]
+    found = faults(
+        minimal
+        | {
+            "name": "Not A Name",
+            "colour": "red",
+            "train": {"epochs": 0, "epoch": 3},
+            "sources": [{"kind": "files", "path": "x.csv"}, {"kind": "files", "pth": "x.csv", "max_rows": 0}],
+            "evaluate": {"holdouts": {"other": {"kind": "files", "path": 3}, "files": {"kind": "files"}}},
+            "task": {"kind": "classification", "labels": ["one"]},
+            "gates": [{"kind": "threshold"}, {"kind": "mood"}, {}],
+            "method": {"kind": "lora", "rank": "many"},
+        }
+    )
+    assert set(found) == {
+        "base",
+        "name",
+        "colour",
+        "train.epochs",
+        "train.epoch",
+        "sources[1].path",
+        "sources[1].pth",
+        "sources[1].max_rows",
+        "evaluate.holdouts.other.path",
+        "evaluate.holdouts.files.path",
+        "task.labels",
+        "gates[0].minimum",
+        "gates[1]",
+        "gates[2]",
+        "method.rank",
+    }
+    assert found["base"] == found["gates[0].minimum"] == "is required"
+    assert found["colour"] == found["train.epoch"] == "unknown key"
+    assert found["gates[1]"] == f"unknown kind 'mood'; known: {', '.join(kinds('gates'))}"
+    assert found["gates[2]"] == "needs a kind"
+    assert "(got 'many')" in found["method.rank"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "room"),
+    [
+        ("task", {"kind": "mood"}, "tasks"),
+        ("method", {"kind": "mood"}, "methods"),
+        ("sources", [{"kind": "mood"}], "sources"),
+        ("exports", [{"kind": "mood"}], "exporters"),
+        ("watch", {"detectors": [{"kind": "mood"}]}, "detectors"),
+        ("evaluate", {"holdouts": {"mine": {"kind": "mood"}}}, "sources"),
+    ],
+)
+def test_an_unknown_kind_names_the_known_ones(minimal: dict[str, Any], key: str, value: object, room: str) -> None:
+    (message,) = [m for m in faults(minimal | {key: value}).values() if "kind" in m]
+    assert message == f"unknown kind 'mood'; known: {', '.join(kinds(room))}"
+
+
+@pytest.mark.parametrize("key", ["name", "task", "base", "sources", "method", "exports", "gates"])
+def test_a_missing_key_is_named(minimal: dict[str, Any], key: str) -> None:
+    del minimal[key]
+    assert faults(minimal) == {key: "is required"}
+
+
+@pytest.mark.parametrize("key", ["sources", "exports", "gates"])
+def test_a_list_must_not_be_empty(minimal: dict[str, Any], key: str) -> None:
+    assert "at least 1" in faults(minimal | {key: []})[key]
+
+
+@pytest.mark.parametrize("name", ["", "9lives", "Upper", "a-b", "a b", "../up", "x" * 41, "ä", "a\n"])
+def test_a_name_must_fit_everywhere(minimal: dict[str, Any], name: str) -> None:
+    assert set(faults(minimal | {"name": name})) == {"name"}
+
+
+@pytest.mark.parametrize("base", ["package://", "models:/x", "models:/x@", "https://host/model", "a b", "", "hub:x"])
+def test_a_base_must_be_one_of_four_forms(minimal: dict[str, Any], base: str) -> None:
+    assert set(faults(minimal | {"base": base})) == {"base"}
+
+
+@pytest.mark.parametrize(
+    "base",
+    ["package://a.b/c-1/d", "./here", "/there", "org/model", "org/model@main", "models:/x@champion", "models:/x/3"],
+)
+def test_the_four_forms_of_a_base(minimal: dict[str, Any], base: str) -> None:
+    assert recipe.parse(minimal | {"base": base}).base == base
+
+
+@pytest.mark.parametrize("cron", ["hourly", "* * * *", "* * * * * *", "", "3"])
+def test_a_schedule_must_be_cron(minimal: dict[str, Any], cron: str) -> None:
+    assert "five cron fields" in faults(minimal | {"schedule": {"data": cron}})["schedule.data"]
+
+
+@pytest.mark.parametrize("cron", ["0 3 * * 1", "@hourly", None])
+def test_a_schedule_is_cron_or_nothing(minimal: dict[str, Any], cron: str | None) -> None:
+    assert recipe.parse(minimal | {"schedule": {"data": cron, "monitor": cron}}).schedule.monitor == cron
+
+
+@pytest.mark.parametrize("shares", [{"test": 0}, {"validation": 0}, {"validation": 0.5, "test": 0.5}, {"test": 1}])
+def test_no_split_may_be_empty(minimal: dict[str, Any], shares: dict[str, float]) -> None:
+    assert all(path.startswith("prepare") for path in faults(minimal | {"prepare": shares}))
+
+
+def test_labels_must_differ(minimal: dict[str, Any]) -> None:
+    found = faults(minimal | {"task": {"kind": "classification", "labels": ["a", "b", "a"]}})
+    assert found == {"task.labels": "each label may stand here once"}
+
+
+def test_no_number_may_be_infinite(tmp_path: Path, minimal: dict[str, Any]) -> None:
+    assert set(faults(minimal | {"train": {"weight_decay": float("inf")}})) == {"train.weight_decay"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("name: a\nname: b\n", "line 2"), ("train:\n  epochs: 1\n  seed: 1\n  epochs: 2\n", "line 4")]
+)
+def test_a_key_may_stand_once(tmp_path: Path, text: str, line: str) -> None:
+    ((where, message),) = in_file(tmp_path, text)
+    assert where.startswith(line)
+    assert "stands here twice" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: x\n  bad: [1,\n", "line 2"),
+        ("name: [x\n", "line 2"),
+        ("\tname: x\n", "line 1"),
+        ("a: 1\n? [b, c]\n: 1\n", "line 2"),
+        ("a: !!python/object/apply:os.getcwd []\n", "line 1"),
+    ],
+)
+def test_bad_yaml_names_its_line(tmp_path: Path, text: str, line: str) -> None:
+    ((where, message),) = in_file(tmp_path, text)
+    assert where.startswith(line)
+    assert message
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "- a\n- list\n", "just words\n", "---\n"])
+def test_a_recipe_is_a_mapping(tmp_path: Path, text: str) -> None:
+    assert in_file(tmp_path, text) == [("", "is empty or not a mapping of keys to values")]
+
+
+def test_bytes_that_are_no_utf8_are_named(tmp_path: Path) -> None:
+    assert in_file(tmp_path, b"name: caf\xe9\n") == [("", "is not UTF-8: byte 9")]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        recipe.read(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        recipe.read(tmp_path)
+
+
+def test_anchors_and_merges_work(tmp_path: Path, minimal: dict[str, Any]) -> None:
+    path = tmp_path / "r.yaml"
+    gates = "gates:\n  - &first {kind: threshold, minimum: 0.5}\n  - {<<: *first, minimum: 0.6}\n"
+    path.write_text(yaml.safe_dump({k: v for k, v in minimal.items() if k != "gates"}) + gates, encoding="utf-8")
+    assert [gate.minimum for gate in recipe.read(path).gates] == [0.5, 0.6]
+
+
+def test_a_recipe_is_found_by_name_or_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    assert recipe.locate("mine", tmp_path) == recipe.locate(str(tmp_path / "mine.yaml"), tmp_path)
+    with pytest.raises(RecipeError, match=r"no such recipe; in .*: mine"):
+        recipe.locate("yours", tmp_path)
+
+
+def test_the_json_schema_is_one_and_says_what_each_key_means(minimal: dict[str, Any]) -> None:
+    schema = recipe.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid(minimal)
+    for broken in (minimal | {"colour": 1}, minimal | {"gates": []}, minimal | {"method": {"kind": "mood"}}):
+        assert not validator.is_valid(broken)
+    parts = [schema, *schema["$defs"].values()]
+    undescribed = [
+        f"{part['title']}.{name}"
+        for part in parts
+        for name, field in part.get("properties", {}).items()
+        if "description" not in field and name != "kind" and "$ref" not in field
+    ]
+    assert undescribed == []

@@ -1,0 +1,35 @@
+"""Settings come from the environment and have defaults that need no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ftcore import settings
+
+
+def test_everything_is_under_home_unless_told_otherwise(home: Path) -> None:
+    conf = settings.load()
+    assert conf.store_root == str(home / "store")
+    assert conf.mlflow_uri == f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+    assert conf.cache == home / "cache"
+
+
+def test_servers_and_buckets_are_taken_as_given(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTCORE_STORE", "s3://bucket/prefix")
+    monkeypatch.setenv("FTCORE_TRACKING_URI", "http://mlflow:5000")
+    conf = settings.load()
+    assert (conf.store_root, conf.mlflow_uri) == ("s3://bucket/prefix", "http://mlflow:5000")
+
+
+def test_a_password_is_not_printed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTCORE_AIRFLOW_PASSWORD", "tell-nobody")
+    assert "tell-nobody" not in repr(settings.load())
+
+
+def test_a_wrong_value_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTCORE_LOCK_TIMEOUT_S", "soon")
+    with pytest.raises(ValidationError, match="lock_timeout_s"):
+        settings.load()

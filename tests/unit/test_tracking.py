@@ -1,0 +1,129 @@
+"""The registry on a real MLflow database: nothing is made twice, and its errors are ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore.errors import FtcoreError, TransientError
+from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, RUN_TAG, Tracking
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Product
+
+
+def test_a_run_is_opened_once(product: Product) -> None:
+    first = product.tracking.open_run("r1", {"ftcore.snapshot": "s"})
+    assert product.tracking.open_run("r1", {}) == first
+    assert product.tracking.open_run("r2", {}) != first
+    tags = product.tracking.client.get_run(first).data.tags
+    assert (tags[RUN_TAG], tags["ftcore.snapshot"], tags["mlflow.runName"]) == ("r1", "s", "r1")
+
+
+def test_what_is_logged_is_there(product: Product) -> None:
+    tracking = product.tracking
+    run = tracking.open_run("r1", {})
+    tracking.log(run, params={"rank": 8, "long": "x" * 9000}, metrics={"loss": 0.5, "bad": float("nan")}, step=1)
+    tracking.log(run, metrics={"loss": 0.25, "worse": float("inf")}, step=2)
+    tracking.log_snapshot(run, "abc", 12, "there")
+    assert tracking.metrics(run) == {"loss": 0.25}
+    found = tracking.client.get_run(run)
+    assert found.data.params["rank"] == "8"
+    assert len(found.data.params["long"]) == 6000
+    (dataset,) = found.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == (f"{product.name}-abc", "abc")
+    tracking.close_run(run)
+    assert tracking.client.get_run(run).info.status == "FINISHED"
+
+
+def test_logging_the_same_again_is_no_error(product: Product) -> None:
+    run = product.tracking.open_run("r1", {})
+    for _ in range(2):
+        product.tracking.log(run, params={"rank": 8})
+        product.tracking.log_snapshot(run, "abc", 12, "there")
+    assert len(product.tracking.client.get_run(run).inputs.dataset_inputs) == 1
+
+
+def test_another_machine_may_go_on_with_a_run(product: Product) -> None:
+    run = product.tracking.open_run("r1", {})
+    for cores in (2, 16):
+        product.tracking.log(run, params={"rank": 8}, tags={"env.cores": cores})
+    assert product.tracking.client.get_run(run).data.tags["env.cores"] == "16"
+
+
+def test_a_changed_recipe_is_another_run(product: Product) -> None:
+    first, same, other = (product.tracking.open_run("r1", {"ftcore.recipe": recipe}) for recipe in ("a", "a", "b"))
+    assert first == same != other
+
+
+def test_a_version_is_registered_once_a_run(product: Product) -> None:
+    first, again, second = (product.register(run_id, "s") for run_id in ("r1", "r1", "r2"))
+    assert (first.number, again.number, second.number) == (1, 1, 2)
+    assert first.snapshot == "s"
+    assert [version.number for version in product.tracking.versions()] == [2, 1]
+    assert product.tracking.version(1).tags[RUN_TAG] == "r1"
+
+
+def test_the_newest_is_candidate(product: Product) -> None:
+    assert product.tracking.alias(CANDIDATE) is None
+    for number in (1, 2):
+        product.register(f"r{number}")
+        held = product.tracking.alias(CANDIDATE)
+        assert held is not None
+        assert held.number == number
+    assert product.tracking.alias(CHAMPION) is None
+
+
+def test_an_alias_is_held_by_one_version(product: Product) -> None:
+    one, two = product.register("r1"), product.register("r2")
+    product.tracking.set_alias(PREVIOUS, one)
+    product.tracking.set_alias(PREVIOUS, two)
+    held = product.tracking.alias(PREVIOUS)
+    assert held is not None
+    assert held.number == 2
+    product.tracking.tag(two, {"verdict": "passed", "n": 3})
+    tags = product.tracking.version(2).tags
+    assert (tags["ftcore.verdict"], tags["ftcore.n"]) == ("passed", "3")
+
+
+def test_artefacts_are_fetched_once_and_anew_when_they_change(product: Product, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("one")
+    version = product.register("r1", folders=[folder])
+    fetched = product.tracking.fetch(version, "model")
+    assert (fetched / "weights").read_text() == "one"
+    assert fetched.is_relative_to(product.settings.cache)
+    (folder / "weights").write_text("two")
+    assert product.tracking.fetch(version, "model") == fetched
+    assert (fetched / "weights").read_text() == "one"
+    product.tracking.log_folder(version.run, folder, "model")
+    assert (product.tracking.fetch(version, "model") / "weights").read_text() == "two"
+    assert [path.name for path in fetched.parent.iterdir()] == ["model"]
+
+
+def test_an_artefact_that_is_not_there_is_named(product: Product) -> None:
+    version = product.register("r1")
+    with pytest.raises(FtcoreError, match=f"version 1 of {product.name} has no artefact 'onnx-int8'"):
+        product.tracking.fetch(version, "onnx-int8")
+    assert list(product.settings.cache.rglob("*onnx*")) == []
+
+
+def test_a_version_that_is_not_there_is_no_transient_error(product: Product) -> None:
+    with pytest.raises(FtcoreError, match=r"MLflow at sqlite:.*not found") as error:
+        product.tracking.version(9)
+    assert not error.value.retryable
+
+
+def test_a_server_that_is_away_is_tried_again_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftcore import settings
+
+    monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TransientError, match=r"MLflow at http://127.0.0.1:9 does not answer") as error:
+        Tracking(settings.load(), "demo").alias(CHAMPION)
+    assert error.value.exit_code == 75
+    assert "FTCORE_TRACKING_URI" in error.value.hint
