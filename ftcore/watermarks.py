@@ -91,5 +91,10 @@ def commit(shelf: Shelf, ingest: Record, snapshot: str) -> None:
         write_json(_file(shelf), marks)
 
 
+def held(shelf: Shelf) -> set[str]:
+    """Snapshots from which rows will be carried over: retention must keep them."""
+    return {str(mark["snapshot"]) for mark in (read_json(_file(shelf)) or {}).values()}
+
+
 def _file(shelf: Shelf) -> Any:
     return shelf.root / "state" / "watermarks.json"

@@ -119,7 +119,7 @@ class Product:
         """Publish a snapshot without a validation; returns its id."""
         rows = self.rows(numbers)
         quarantine = snapshot.schema().append(rows.schema.field("split").with_name("reason")).empty_table()
-        return snapshot.publish(self.shelf, rows, quarantine, {"rows": rows.num_rows})
+        return snapshot.publish(self.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
 
     def register(self, run_id: str, identity: str = "", folders: Sequence[Path] = ()) -> Version:
         """Register a version, which becomes candidate, with folders as its artefacts."""

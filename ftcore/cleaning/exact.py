@@ -41,6 +41,9 @@ class Decision:
     """For each kept row the row whose label counts: the one seen last."""
     contradicting: NDArray[np.int64]
     """All rows of texts whose latest labels differ."""
+    straddling: NDArray[np.int64]
+    """All rows of texts that stand in groups on different sides of the split: whichever side such a text were given, it
+    would change it when one of its rows comes or goes."""
 
 
 def index(rows: pa.Table, keys: list[str]) -> Index:
@@ -77,12 +80,13 @@ def join(parts: list[Index]) -> Index:
     return Index(all_of("key"), all_of("seen"), all_of("row_id"), all_of("label"), all_of("tie"))
 
 
-def decide(rows: Index, alive: NDArray[np.bool_] | None = None) -> Decision:
+def decide(rows: Index, alive: NDArray[np.bool_] | None = None, side: NDArray[np.int8] | None = None) -> Decision:
     """Keep one row of each text, whatever order the rows come in.
 
     Args:
         rows: the index.
         alive: rows that take part; None means all.
+        side: the side of the split that each row was drawn to; None means that all are on one.
     """
     import numpy as np
 
@@ -91,7 +95,7 @@ def decide(rows: Index, alive: NDArray[np.bool_] | None = None) -> Decision:
     fields = (rows.tie, rows.row_id, rows.seen, rows.key[:, 1], rows.key[:, 0])
     order = taking[np.lexsort(tuple(field[taking] for field in fields))]
     if not len(order):
-        return Decision(order, order, order)
+        return Decision(order, order, order, order)
     key = rows.key[order]
     first = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)])
     last = np.r_[first[1:], len(order)] - 1
@@ -99,10 +103,19 @@ def decide(rows: Index, alive: NDArray[np.bool_] | None = None) -> Decision:
     seen, label = rows.seen[order], rows.label[order]
     latest = seen == np.repeat(seen[last], size)
     differs = np.logical_or.reduceat(latest & (label != np.repeat(label[last], size)), first)
-    kept, label_of = order[first[~differs]], order[last[~differs]]
-    ranked = np.lexsort((rows.tie[kept], rows.seen[kept], rows.row_id[kept]))
-    bad = order[np.repeat(differs, size)]
-    return Decision(kept[ranked], label_of[ranked], bad[np.lexsort((rows.tie[bad], rows.seen[bad], rows.row_id[bad]))])
+    there = np.zeros(len(order), np.int8) if side is None else side[order]
+    straddles = ~differs & np.logical_or.reduceat(there != np.repeat(there[last], size), first)
+    stays = ~(differs | straddles)
+    kept = order[first[stays]]
+    ranked = _by_row_id(rows, kept)
+    bad, both = order[np.repeat(differs, size)], order[np.repeat(straddles, size)]
+    return Decision(kept[ranked], order[last[stays]][ranked], bad[_by_row_id(rows, bad)], both[_by_row_id(rows, both)])
+
+
+def _by_row_id(rows: Index, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.lexsort((rows.tie[places], rows.seen[places], rows.row_id[places]))
 
 
 def _hash(label: str | None) -> int:

@@ -104,7 +104,7 @@ def read_csv(lines: Lines, where: str, wanted: Sequence[str] | None, delimiter: 
     csv.field_size_limit(LONGEST_ROW)
     quoting: Any = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(iter(lines), delimiter=delimiter, quoting=quoting, strict=True)
-    header = [name.strip() for name in _next(reader, where, 0) or []]
+    header = _header(reader, where)
     if lines.cut:
         raise DataRejectedError(f"{where}, line 1: the header is longer than {LONGEST_ROW:,} characters")
     require(where, wanted or (), header)
@@ -216,6 +216,20 @@ def _next(reader: Any, where: str, before: int) -> list[str] | None:
             f"line {reader.line_num})",
             hint="double the quotes inside quoted values, or write the file as JSON Lines",
         ) from error
+
+
+def _header(reader: Any, where: str) -> list[str]:
+    """Names of the columns; blank lines may stand before them."""
+    names: list[str] = []
+    while not any(names):
+        try:
+            row = _next(reader, where, reader.line_num)
+        except _BadRowError as error:
+            raise DataRejectedError(f"{where}, line {reader.line_num}: the header cannot be read: {error}") from error
+        if row is None:
+            raise DataRejectedError(f"{where} is empty")
+        names = [name.strip() for name in row]
+    return names
 
 
 def _columns(gather: _Gather, header: list[str], where: str) -> Batch:

@@ -168,8 +168,8 @@ class Mapper:
             try:
                 times.append(None if position in batch.spoiled else moment(value))
             except ValueError as error:
-                said = f"{batch.at(position)}: {column!r} is no ISO 8601 time: {str(value)[:60]!r}"
-                raise DataRejectedError(said) from error
+                said = f"{batch.at(position)}: column {column!r} holds something that is no ISO 8601 time"
+                raise DataRejectedError(f"{said}: {str(value)[:60]!r}") from error
         return pa.array(times, kind)
 
 
@@ -218,8 +218,6 @@ def plain(value: Any) -> str | None:
     """
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
         return None
     if isinstance(value, bytes | bytearray | memoryview):

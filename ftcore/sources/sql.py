@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -72,8 +72,10 @@ def source_name(config: Config) -> str:
 def _tables(config: Config, cursor: Cursor) -> Iterator[pa.Table]:
     where = source_name(config)
     mapper = Mapper(config, where)
-    with _connected(config, where) as database:
-        result = database.execute(_statement(config, cursor), {**config.parameters, **_bound(cursor)})
+    with (
+        _connected(config, where) as database,
+        closing(database.execute(_statement(config, cursor), {**config.parameters, **_bound(cursor)})) as result,
+    ):
         names = list(result.keys())
         require(f"the query of {where}", [*mapper.columns, *filter(None, [config.watermark])], names)
         numbers = itertools.count(1)

@@ -60,7 +60,7 @@ def _unlearnt(context: Context, champions: str) -> int:
     labels = dict(zip(*columns, strict=True))
     asked = zip(*(predictions[name].to_pylist() for name in ("request_id", "text")), strict=True)
     told = {snapshot.text_key(text): labels[identity] for identity, text in asked if identity in labels}
-    for row in snapshot.read(shelf, champions).select(["text", "label"]).to_pylist():
+    for row in snapshot.read(shelf, champions, columns=["text", "label"]).to_pylist():
         if told.get(key := snapshot.text_key(row["text"])) == row["label"]:
             del told[key]
     set_aside = snapshot.read(shelf, champions, ["quarantine"])["text"].to_pylist()

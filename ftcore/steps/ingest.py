@@ -92,18 +92,12 @@ def _grown(context: Context, source: str, fresh: Iterator[pa.Table], base: str) 
         yield table
     known = np.unique(np.concatenate(keys)) if keys else np.array([], dtype=np.uint64)
     carried = 0
-    for table in _published(context, base):
+    for table in snapshot.batches(context.shelf, base, columns=list(snapshot.COLUMNS)):
         mine = table.filter(pc.equal(table["source"], source))
         old = mine.filter(pa.array(~np.isin(_keys(mine), known), pa.bool_()))
         carried += old.num_rows
         yield old
     log.info("carried over %s rows of %s from snapshot %s", f"{carried:,}", source, base)
-
-
-def _published(context: Context, identity: str) -> Iterator[pa.Table]:
-    """Rows of a snapshot as they were read, a split at a time."""
-    for split in snapshot.SPLITS:
-        yield snapshot.read(context.shelf, identity, [split]).select(list(snapshot.COLUMNS))
 
 
 def _keys(table: pa.Table) -> Any:

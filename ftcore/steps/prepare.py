@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
 CONTRADICTION = "the same text has different labels"
+STRADDLING = "the same text stands in groups on different sides of the split"
+DATA_FAULTS = (CONTRADICTION, STRADDLING)
+"""Reasons that are faults of the data, not the recipe's own filters."""
 OUTLIER = "the text is far longer or shorter than the others"
 FAR_OUT = 3.0
 """Interquartile ranges beyond the quartiles that Tukey calls far out."""
@@ -97,7 +100,7 @@ def settle(context: Context, spool: Spool) -> Draft:
     index = exact.join([one.index for one in spool.cleaned])
     alive = np.ones(len(index.seen), dtype=bool)
     alive[spool.flagged("dropped")] = alive[spool.flagged("foreign")] = False
-    found = exact.decide(index, alive)
+    found = exact.decide(index, alive, spool.column("side"))
     personal = sum((one.personal for one in spool.cleaned), Counter[str]())
     draft = _draft(found, spool, int(alive.sum()), dict(sorted(personal.items())))
     _outliers(draft, spool, prepare.length_outliers)
@@ -113,7 +116,7 @@ def settle(context: Context, spool: Spool) -> Draft:
 def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) -> Draft:
     import numpy as np
 
-    quarantined = {CONTRADICTION: found.contradicting}
+    quarantined = {CONTRADICTION: found.contradicting, STRADDLING: found.straddling}
     foreign = spool.languages()
     for name in sorted(set(foreign.values())):
         quarantined[f"the text is in another language: {name}"] = np.array(
@@ -121,8 +124,9 @@ def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) 
         )
     counts = {
         "rows_in": int(spool.starts[-1]),
-        "duplicates": alive - len(found.kept) - len(found.contradicting),
+        "duplicates": alive - len(found.kept) - len(found.contradicting) - len(found.straddling),
         "contradictions": len(found.contradicting),
+        "straddling": len(found.straddling),
         "foreign": len(foreign),
         "personal_data": personal,
         "dropped_for_personal_data": len(spool.flagged("dropped")),
@@ -239,7 +243,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
         }
         if len(lengths)
         else {},
-        "filtered": {reason: len(p) for reason, p in draft.quarantined.items() if len(p) and reason != CONTRADICTION},
+        "filtered": {reason: len(p) for reason, p in draft.quarantined.items() if len(p) and reason not in DATA_FAULTS},
     }
 
 

@@ -33,6 +33,7 @@ REMOVED = (
     "contaminated",
     "alike_with_other_labels",
     "contradictions",
+    "straddling",
     "foreign",
     "personal_data",
     "dropped_for_personal_data",

@@ -1,228 +1,181 @@
-"""Files of every format, packed or not, broken in every way the issue names."""
+"""Rows from files as people really send them."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
-import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
+from ftcore import snapshot
 from ftcore.errors import DataRejectedError, MissingExtraError
-from ftcore.sources import _formats, files
+from ftcore.sources import files
 
-Rows = Callable[..., list[dict[str, Any]]]
-RECORDS = [
-    {"text": "a good film", "label": "positive", "key": "k1", "at": "2026-01-02T03:04:05.678999"},
-    {"text": 'two\nlines, a "quote" and ünï 🎬', "label": "negative", "key": "k2", "at": "2026-01-02T03:04:05+02:00"},
-    {"text": "no label", "label": None, "key": "k3", "at": None},
-]
+Read = Callable[..., list[dict[str, Any]]]
 
 
-def as_csv(delimiter: str = ",") -> bytes:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(RECORDS[0]), delimiter=delimiter)
-    writer.writeheader()
-    writer.writerows(RECORDS)
-    return out.getvalue().encode()
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Write a file and read it back: ``read(content, name="rows.csv", **config)``."""
+
+    def read(content: bytes | str = "", name: str = "rows.csv", path: str = "", **config: Any) -> list[dict[str, Any]]:
+        if content:
+            (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        context: Any = SimpleNamespace(recipe_path=tmp_path / "recipe.yaml")
+        tables = list(files.read(files.Config(path=path or name, **config), context))
+        assert all(table.schema.equals(snapshot.schema()) for table in tables)
+        return [row for table in tables for row in table.to_pylist()]
+
+    return read
 
 
-def as_jsonl() -> bytes:
-    return "\n".join(json.dumps(record, ensure_ascii=False) for record in RECORDS).encode()
+def test_csv(read: Read) -> None:
+    (row,) = read("text,label,other\nhello,a,1\n")
+    assert row == {
+        "row_id": snapshot.row_id("files:rows", "hello"),
+        "text": "hello",
+        "label": "a",
+        "source": "files:rows",
+        "group": None,
+        "observed_at": None,
+    }
 
 
-def as_parquet() -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(RECORDS), sink)
-    return sink.getvalue()
+def test_json_lines(read: Read) -> None:
+    lines = [{"text": "hé", "label": 1}, {"text": None, "label": None}, {"label": 0, "text": "x"}]
+    rows = read("\n".join(map(json.dumps, lines)), "rows.jsonl")
+    assert [(row["text"], row["label"]) for row in rows] == [("hé", "1"), ("", None), ("x", "0")]
 
 
-def zstd(data: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as packed:
-        packed.write(data)
-    return sink.getvalue().to_pybytes()
+def test_parquet(read: Read, tmp_path: Path) -> None:
+    at = pa.array([datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    parquet.write_table(pa.table({"body": ["x"], "y": [True], "when": at}), tmp_path / "rows.parquet")
+    (row,) = read(name="rows.parquet", text="body", label="y", observed_at="when")
+    assert (row["text"], row["label"]) == ("x", "True")
+    assert row["observed_at"] == datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("a.csv", as_csv()),
-        ("a.csv.gz", gzip.compress(as_csv())),
-        ("a.csv.zst", zstd(as_csv())),
-        ("a.csv", zstd(as_csv())),
-        ("a.jsonl", as_jsonl()),
-        ("a.ndjson.gz", gzip.compress(as_jsonl())),
-        ("a.jsonl", gzip.compress(as_jsonl()[:40]) + gzip.compress(as_jsonl()[40:])),
-        ("a.parquet", as_parquet()),
-        ("a.csv", b"\xef\xbb\xbf" + as_csv()),
-        ("a.csv", as_csv().decode().encode("utf-16")),
-        ("a.jsonl", b"\xfe\xff" + as_jsonl().decode().encode("utf-16-be")),
-    ],
-)
-def test_every_format_gives_the_same_rows(tmp_path: Path, rows: Rows, name: str, data: bytes) -> None:
-    (tmp_path / name).write_bytes(data)
-    got = rows(kind="files", path=name, id="key", group="key", observed_at="at")
-    assert [row["text"] for row in got] == [record["text"] for record in RECORDS]
-    assert [row["label"] for row in got] == ["positive", "negative", None]
-    assert [row["observed_at"] for row in got] == [
-        datetime(2026, 1, 2, 3, 4, 5, 678000, UTC),
-        datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC),
-        None,
-    ]
-    assert [row["group"] for row in got] == ["files:a:k1", "files:a:k2", "files:a:k3"]
-    assert len({row["row_id"] for row in got}) == 3
-    assert {row["source"] for row in got} == {"files:a"}
+def test_a_byte_order_mark_is_no_part_of_the_first_column(read: Read) -> None:
+    assert read(b"\xef\xbb\xbftext,label\r\nhello,a\r\n")[0]["text"] == "hello"
+    assert read(b'\xef\xbb\xbf{"text": "hello", "label": "a"}', "r.jsonl")[0]["text"] == "hello"
 
 
-def test_plain_lines_and_tsv(tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "lines.txt").write_bytes(b"one\r\n\r\ntwo\nthree")
-    assert [(r["text"], r["label"]) for r in rows(kind="files", path="lines.txt")] == [
-        ("one", None),
-        ("two", None),
-        ("three", None),
-    ]
-    (tmp_path / "a.tsv").write_text('text\tlabel\n"so he said\tpositive\n', encoding="utf-8")
-    assert [(r["text"], r["label"]) for r in rows(kind="files", path="a.tsv")] == [('"so he said', "positive")]
+def test_broken_utf8_becomes_the_replacement_character(read: Read) -> None:
+    assert read(b"text,label\ncaf\xe9,a\n")[0]["text"] == "caf\ufffd"
+    assert read(b'{"text": "caf\xe9", "label": "a"}', "r.jsonl")[0]["text"] == "caf\ufffd"
 
 
-def test_a_pattern_reads_all_files_in_order(tmp_path: Path, rows: Rows) -> None:
-    for name in ("b/2.txt", "a/1.txt", "a/3.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    assert [row["text"] for row in rows(kind="files", path="**/*.txt")] == ["a/1.txt", "a/3.txt", "b/2.txt"]
-    with pytest.raises(MissingExtraError, match="no file matches"):
-        rows(kind="files", path="*.nothing")
+def test_quoted_newlines_commas_and_quotes(read: Read) -> None:
+    rows = read('text,label\n"one\ntwo, ""three""",a\nfour,b\n')
+    assert [row["text"] for row in rows] == ['one\ntwo, "three"', "four"]
 
 
-def test_broken_bytes_and_nul_become_replacement_characters(tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "a.csv").write_bytes(b"text,label\ncaf\xe9,x\nnul\x00here,y\nfine,z\n")
-    assert [row["text"] for row in rows(kind="files", path="a.csv")] == ["caf\ufffd", "nul\ufffdhere", "fine"]
-    assert rows(kind="files", path="a.csv", encoding="cp1252")[0]["text"] == "café"
-    (tmp_path / "a.jsonl").write_text('{"text": "half \\ud800 pair", "label": "x"}\n', encoding="utf-8")
-    assert [row["text"] for row in rows(kind="files", path="a.jsonl")] == ["half \ufffd pair"]
+def test_words_that_look_like_nothing_are_words(read: Read) -> None:
+    rows = read("text,label\nNA,null\nnan,NaN\n1e3,007\n,\n")
+    assert [(row["text"], row["label"]) for row in rows] == [("NA", "null"), ("nan", "NaN"), ("1e3", "007"), ("", None)]
 
 
-def test_a_row_that_cannot_be_read_is_quarantinable_and_harms_no_other(tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "a.csv").write_text('text,label\ngood,x\none,two,three\nshort\n"a"b,x\nlast,y\n', encoding="utf-8")
-    got = [row["text"] for row in rows(kind="files", path="a.csv")]
-    assert (got[0], got[-1]) == ("good", "last")
-    assert got[1].startswith("\ufffd [3 cells instead of 2] one,two,three")
-    assert got[2].startswith("\ufffd [1 cells instead of 2] short")
-    assert got[3].startswith("\ufffd [")
-    (tmp_path / "a.jsonl").write_text(
-        '{"text": "good", "label": "x"}\n{"text": \n[1, 2]\n' + "[" * 5000 + '\n{"text": "last"}\n', encoding="utf-8"
-    )
-    got = [row["text"] for row in rows(kind="files", path="a.jsonl")]
-    assert (got[0], got[-1]) == ("good", "last")
-    assert all(text.startswith("\ufffd [no JSON object] ") and len(text) < 300 for text in got[1:-1])
+def test_a_text_may_be_longer_than_a_block(read: Read) -> None:
+    rows = read("text,label\n" + "short,a\n" * 1000 + "x" * 2_500_000 + ",b\n")
+    assert len(rows) == 1001
+    assert len(rows[-1]["text"]) == 2_500_000
 
 
-def test_a_type_that_changes_in_the_middle(tmp_path: Path, rows: Rows) -> None:
-    lines = [{"text": 7, "label": 1}, {"text": "seven", "label": "1"}, {"text": [7], "label": True}, {"text": None}]
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    got = rows(kind="files", path="a.jsonl", label_map={1: "positive"})
-    assert [row["text"] for row in got] == ["7", "seven", "\ufffd [text is no text] [7]", ""]
-    assert [row["label"] for row in got] == ["positive", "positive", None, None]
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1), max_size=5))
+def test_any_text_comes_back_as_it_was_written(texts: list[str]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*texts, "end"]), encoding="utf-8")
+        assert files.read_any(path)["text"].to_pylist() == [*texts, "end"]
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt"])
-def test_a_line_of_a_hundred_megabytes_needs_little_memory(tmp_path: Path, rows: Rows, name: str) -> None:
-    start = {"a.csv": "text,label\n", "a.jsonl": "", "a.txt": ""}[name]
-    row = {"a.csv": "{},x\n", "a.jsonl": '{{"text": "{}", "label": "x"}}\n', "a.txt": "{}\n"}[name]
-    with (tmp_path / name).open("w") as file:
-        file.write(start + row.format("before") + row.format("first").rstrip("\n")[:-1])
-        for _ in range(100):
-            file.write("x" * 1_000_000)
-        file.write("\n" + row.format("after"))
-    tracemalloc.start()
-    got = [text["text"] for text in rows(kind="files", path=name)]
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert (got[0], got[-1], len(got)) == ("before", "after", 3)
-    assert got[1].startswith(f"\ufffd [longer than {_formats.LONGEST_ROW:,} characters] ")
-    assert peak < 40_000_000
+def test_ids_make_row_ids_and_texts_do_where_there_are_none(read: Read) -> None:
+    first, second = read("id,text,label\n7,same,a\n8,Same ,a\n", id="id")
+    assert [first["row_id"], second["row_id"]] == [snapshot.row_id("files:rows", key) for key in ("7", "8")]
+    first, second = read("id,text,label\n7,same,a\n8,Same ,a\n")
+    assert first["row_id"] == second["row_id"]
+    assert read("id,text,label\n7,changed,a\n", id="id")[0]["row_id"] == snapshot.row_id("files:rows", "7")
+
+
+def test_groups_are_those_of_their_file(read: Read) -> None:
+    rows = read("who,text,label\nann,x,a\n,y,a\n", group="who")
+    assert [row["group"] for row in rows] == ["files:rows:ann", None]
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "said"),
+    ("written", "expected"),
     [
-        ("a.csv", b"", r"a\.csv is empty"),
-        ("a.jsonl.gz", gzip.compress(b""), r"a\.jsonl\.gz is empty"),
-        ("a.csv", b"words,label\nx,y\n", r"a\.csv has no column 'text'; it has words, label"),
-        ("a.csv", b"text,label,text\nx,y,z\n", r"more than one column 'text'"),
-        ("a.jsonl", b'{"words": "x", "label": "y"}\n', r"has no column 'text'; it has label, words"),
-        ("a.parquet", as_parquet()[:-30], r"a\.parquet cannot be read"),
-        ("a.csv", b'text,label\nx,y\n"open,y\nx,y\nx,y\n', r"a\.csv, line 3: a quote is opened"),
-        (
-            "a.csv.gz",
-            gzip.compress(as_csv() * 3000)[:-20],
-            r"a\.csv\.gz, after line \d+: the compressed data is broken",
-        ),
-        ("a.csv.zst", zstd(as_csv() * 3000)[:-20], r"a\.csv\.zst, after line \d+: the compressed data is broken"),
-        ("a.docx", b"PK", r"cannot read '\.docx' files"),
+        ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05+02:00", datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC)),
+        ("2026-01-02 03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("2026-01-02T03:04:05.678901Z", datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)),
+        ("", None),
     ],
 )
-def test_what_makes_a_file_doubtful_is_an_error_that_says_where(
-    tmp_path: Path, rows: Rows, name: str, data: bytes, said: str
-) -> None:
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(DataRejectedError, match=said):
-        rows(kind="files", path=name)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_times_are_iso_8601(read: Read, suffix: str, written: str, expected: datetime | None) -> None:
+    line = json.dumps({"at": written or None, "text": "x", "label": "a"})
+    content = line if suffix == "jsonl" else f"at,text,label\n{written},x,a\n"
+    assert read(content, f"rows.{suffix}", observed_at="at")[0]["observed_at"] == expected
 
 
-def test_a_time_that_is_none_names_its_line(tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "a.csv").write_text("text,label,at\nx,y,2026-01-01\nx,y,yesterday\n", encoding="utf-8")
-    with pytest.raises(DataRejectedError, match=r"a\.csv, line 3: 'at' is no ISO 8601 time: 'yesterday'"):
-        rows(kind="files", path="a.csv", observed_at="at")
+@pytest.mark.parametrize("value", ["yesterday", "12.5", "2026-13-01"])
+def test_what_is_no_time_is_refused(read: Read, value: str) -> None:
+    with pytest.raises(DataRejectedError, match=r"column 'at' holds something that is no ISO 8601 time"):
+        read(f"at,text,label\n{value},x,a\n", observed_at="at")
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path, rows: Rows, context: Callable[..., Any]) -> None:
-    peaks = []
-    for count in (30_000, 120_000):
-        with (tmp_path / "a.csv").open("w", encoding="utf-8") as file:
-            file.write("text,label\n")
-            file.writelines(f"sentence number {n} of a file that goes on,positive\n" for n in range(count))
-        here = context({"kind": "files", "path": "a.csv"})
-        tracemalloc.start()
-        assert sum(table.num_rows for table in files.read(here.recipe.sources[0], here)) == count
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.1
+def test_a_pattern_reads_files_in_order_and_max_rows_takes_the_lowest_row_ids(read: Read, tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{name}1,x\n{name}2,x\n")
+    (tmp_path / "sub.csv").mkdir()
+    assert [row["text"] for row in read(path="*.csv")] == ["a1", "a2", "b1", "b2", "c1", "c2"]
+    by_id = sorted(read(path="*.csv"), key=lambda row: row["row_id"])
+    assert read(path="*.csv", max_rows=3) == by_id[:3]
+    assert read(path="*.csv", max_rows=4) == by_id[:4]
+    assert {row["source"] for row in read(path=str(tmp_path / "[b].csv"), max_rows=1)} == {"files:b"}
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r\n"), max_size=30)
+def test_no_match_says_where_it_looked(read: Read, tmp_path: Path) -> None:
+    with pytest.raises(MissingExtraError, match=r"no file matches 'data/\*\.csv' in ") as error:
+        read(path="data/*.csv")
+    assert str(tmp_path) in str(error.value)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(texts=st.lists(TEXT.filter(lambda t: t.strip()), min_size=1, max_size=20), packed=st.booleans())
-def test_any_text_comes_back_from_csv_and_jsonl(tmp_path: Path, rows: Rows, texts: list[str], packed: bool) -> None:
-    out = io.StringIO()
-    csv.writer(out).writerows([["text", "label"], *([text, "x"] for text in texts)])
-    data = {"a.csv": out.getvalue(), "b.jsonl": "\n".join(json.dumps({"text": t, "label": "x"}) for t in texts)}
-    for name, content in data.items():
-        (tmp_path / name).write_bytes(gzip.compress(content.encode()) if packed else content.encode())
-        assert [row["text"] for row in rows(kind="files", path=name)] == texts
+def test_a_header_alone_has_no_rows(read: Read) -> None:
+    assert read("text,label\n") == []
 
 
-def test_read_any_reads_all_columns_as_text_and_refuses_a_broken_line(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"request_id": 7, "label": "x"}\n{"request_id": "8", "z": true}\n')
-    assert files.read_any(tmp_path / "a.jsonl").to_pylist() == [
-        {"request_id": "7", "label": "x", "z": None},
-        {"request_id": "8", "label": None, "z": "true"},
-    ]
-    (tmp_path / "b.csv").write_text("a,b\n1,\n")
-    assert files.read_any(tmp_path / "b.csv").to_pylist() == [{"a": "1", "b": None}]
-    (tmp_path / "c.csv").write_text("a,b\n1,2\n1\n")
-    with pytest.raises(DataRejectedError, match=r"c\.csv, line 3 cannot be read"):
-        files.read_any(tmp_path / "c.csv")
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", "body,label\nx,a\n", "has no column 'text'; it has body, label"),
+        ("rows.csv", "text;label\nx;a\n", "has no column 'text', 'label'; it has text;label"),
+        ("rows.csv", "text,text,label\nx,y,a\n", "more than one column 'text'"),
+        ("rows.csv", "\n \n", "is empty"),
+        ("rows.csv", b"\xef\xbb\xbf", "is empty"),
+        ("rows.parquet", "not parquet", "cannot be read"),
+        ("rows.xlsx", "x", "cannot read '.xlsx' files\n  hint: known: .csv, .tsv, .jsonl, .ndjson, .parquet, .txt"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(read: Read, name: str, content: bytes | str, message: str) -> None:
+    with pytest.raises(DataRejectedError, match=message) as error:
+        read(content, name)
+    assert name in str(error.value)
+
+
+def test_an_empty_file_is_refused(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").touch()
+    with pytest.raises(DataRejectedError, match="is empty"):
+        read()

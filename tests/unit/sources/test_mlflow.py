@@ -57,6 +57,7 @@ def test_a_logged_file_and_a_logged_dataset(tmp_path: Path, tracking: Tracking, 
         rows(kind="mlflow", run=run, artifact="data/rows.jsonl", text="body")
 
 
+@pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow's own; as an error it loses the trace
 def test_traces_are_rows(tracking: Tracking, rows: Rows) -> None:
     import mlflow
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ftcore import parts, pipeline, snapshot, store, watermarks
 from ftcore.context import Context
-from ftcore.errors import DataRejectedError, RecipeError, TransientError
+from ftcore.errors import DataRejectedError, MissingExtraError, RecipeError, TransientError
 from ftcore.records import Record, now
 from ftcore.sources import files
 from ftcore.steps import ingest
+
+if TYPE_CHECKING:
+    from conftest import Product
 
 SQL = {"kind": "sql", "connection": "crm", "query": "SELECT * FROM t", "watermark": "seen", "id": "id"}
 FILES = {"kind": "files", "path": "*.csv"}
@@ -39,7 +42,7 @@ def publish(context: Context, outcome: Any) -> str:
     rows = pa.concat_tables(parts.read(context.folder / "parts"))
     rows = rows.append_column("split", pa.repeat("train", rows.num_rows))
     quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
-    identity = snapshot.publish(context.shelf, rows, quarantine, {})
+    identity = snapshot.publish(context.shelf, lambda: [rows], quarantine, {})
     watermarks.commit(context.shelf, record(context, outcome), identity)
     return identity
 
@@ -122,6 +125,7 @@ def test_a_watermark_moves_only_with_the_snapshot(crm: sqlite3.Connection, conte
     assert ingest.run(again).figures["rows"] == 4
     base = publish(again, ingest.run(again))
     assert watermarks.load(again.shelf, "sql:crm", watermarks_config(again)) == (4, base)
+    assert watermarks.held(again.shelf) == {base}
 
     crm.execute("INSERT INTO t VALUES (5, 'row 5', 'positive', 5)")
     crm.execute("UPDATE t SET text = 'row 2, changed', seen = 6 WHERE id = 2")
@@ -180,3 +184,26 @@ def test_the_step_is_light_to_import() -> None:
     assert done.stdout.strip() == "[]"
     assert pipeline.RING["data"][0] == "ingest"
     assert files.EXAMPLE["kind"] == "files"
+
+
+def test_sources_are_read_in_the_recipes_order(product: Product) -> None:
+    product.write_rows([("one", "positive"), ("two", "negative")], "b.csv")
+    product.write_rows([("three", "positive")], "a.csv")
+    sources = [{"kind": "files", "path": name} for name in ("b.csv", "a.csv")]
+    product.change(sources=[*sources, {"kind": "feedback"}])
+    outcome = ingest.run(product.context("ingest"))
+    (rows,) = parts.read(product.shelf.root / outcome.paths["rows"])
+    assert rows["text"].to_pylist() == ["one", "two", "three"]
+    assert rows.schema.equals(snapshot.schema())
+    assert outcome.figures["by_source"] == {"0:files": 2, "1:files": 1, "2:feedback": 0}
+
+
+def test_sources_without_a_row_are_refused(product: Product) -> None:
+    product.write_rows([])
+    with pytest.raises(DataRejectedError, match=r"hold no row\n  - 0:files: 0 rows"):
+        ingest.run(product.context("ingest"))
+
+
+def test_a_source_that_is_not_there_is_named(product: Product) -> None:
+    with pytest.raises(MissingExtraError, match=r"rows\.csv"):
+        ingest.run(product.context("ingest"))
