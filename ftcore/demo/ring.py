@@ -81,8 +81,8 @@ def turn(settings: Settings, name: str, say: Callable[[str], None], requests: Ma
         state = services.up(settings, progress=say)
         ring.up_s = time.monotonic() - clock
         watcher.start(state.mark)
-        api = state.api(settings)
-        _turn(settings, name, requests or traffic.REQUESTS, api, services.environment(settings, state), ring, say)
+        with state.api(settings) as api:
+            _turn(settings, name, requests or traffic.REQUESTS, api, services.environment(settings, state), ring, say)
     finally:
         ring.peak_bytes = watcher.stop()
         say("stopping Airflow and MLflow")

@@ -53,6 +53,14 @@ class AirflowApi:
         self._client = httpx.Client(base_url=url, timeout=30)
         self._token = ""
 
+    def __enter__(self) -> AirflowApi:
+        """Use it in a ``with`` block, which closes its connections."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
         """Start a run with the form's values in ``conf``; returns Airflow's run id."""
         body = {"logical_date": None, "conf": dict(conf or {}), **({"dag_run_id": run_id} if run_id else {})}

@@ -155,9 +155,9 @@ def _start(settings: Settings, state: Running, deadline_s: float, progress: Prog
     progress("starting Airflow and MLflow")
     _launch(settings, state, all_commands, env)
     _await_health(settings, state, deadline, progress)
-    api = state.api(settings)
-    for variable, (name, slots) in POOLS.items():
-        api.make_pool(os.environ.get(variable, name), slots)
+    with state.api(settings) as api:
+        for variable, (name, slots) in POOLS.items():
+            api.make_pool(os.environ.get(variable, name), slots)
 
 
 def _launch(settings: Settings, state: Running, wanted: dict[str, list[str]], env: dict[str, str]) -> None:

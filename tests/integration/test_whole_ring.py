@@ -64,9 +64,9 @@ def _approve_everything(over: threading.Event, marks: list[str]) -> None:
             continue
         marks[:] = [state.mark]
         try:
-            api = state.api(conf)
-            for question in api.questions():
-                task = question["task_instance"]
-                api.answer(task["dag_id"], task["dag_run_id"], task["task_id"], "Approve")
+            with state.api(conf) as api:
+                for question in api.questions():
+                    task = question["task_instance"]
+                    api.answer(task["dag_id"], task["dag_run_id"], task["task_id"], "Approve")
         except Exception as error:  # the services come and go meanwhile; the ring's own assertions tell
             print(f"not answered: {error}")
