@@ -22,8 +22,8 @@ def run() -> Result:
             seconds[rows], peak = fresh(_ours, root)
     (few, few_cpu), (many, many_cpu) = seconds.values()
     note = (
-        f"baseline: seconds for {ROWS // 10:,} rows; {ROWS / many:,.0f} rows/s with near duplicates and personal data"
-    note += f"; processor time {many_cpu / few_cpu:.2f} times, which other work on the machine does not touch"
+        f"baseline: seconds for {ROWS // 10:,} rows; {ROWS / many:,.0f} rows/s with near duplicates and personal data; "
+        f"processor time {many_cpu / few_cpu:.2f} times, which other work on the machine does not touch"
     )
     return Result("data_growth", "s, ratio at most 11", many, few, many / few, ROWS, peak, machine(), note)
 
