@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -15,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ftcore import cli_local, cli_snapshots
+from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
+
 if TYPE_CHECKING:
-    from ftcore.recipe import Recipe
     from ftcore.records import Record
-    from ftcore.settings import Settings
-    from ftcore.store import Shelf
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,12 +27,6 @@ app = typer.Typer(
     help="Fine-tune language models on your own data and look after them for the rest of their lives.",
     epilog="A recipe is named by its file in dags/recipes/ or by a path. README.md lists the settings, FTCORE_*.",
 )
-
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
-Params = Annotated[
-    list[str], typer.Option("--param", "-p", metavar="KEY=VALUE", help="What is asked of this run, e.g. train=always.")
-]
 
 
 def main() -> None:
@@ -101,7 +94,7 @@ def run(
         )
     run_id = run_id or f"cli-{now():%Y%m%d-%H%M%S}"
     print(f"run {run_id}", file=sys.stderr)
-    records = pipeline.run(_path(recipe), run_id, chains, _params(param), launch=_launch)
+    records = pipeline.run(path_of(recipe), run_id, chains, params_of(param), launch=_launch)
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=2))
         return
@@ -142,7 +135,7 @@ def step(
     steps = [step for chain in pipeline.RING.values() for step in chain]
     if name not in steps:
         raise FtcoreError(f"no such step: {name}", hint=f"known: {', '.join(steps)}")
-    record = pipeline.run_step(name, _path(recipe), run_id, _params(param), again=again)
+    record = pipeline.run_step(name, path_of(recipe), run_id, params_of(param), again=again)
     if as_json:
         print(record.model_dump_json())
     else:
@@ -166,7 +159,7 @@ def check(
     worst = 0
     for name in recipes or [str(path) for path in recipe.files(conf.recipes)]:
         try:
-            path = _path(name)
+            path = path_of(name)
             read = recipe.read(path)
             if not (conf.expectations / f"{read.suite}.json").is_file():
                 raise RecipeError(
@@ -270,12 +263,12 @@ def score(
     """
     from ftcore.serving import scoring
 
-    read, shelf, conf = _open(recipe)
+    read, shelf, conf = open_recipe(recipe)
     table = scoring.score(read, shelf, conf, file)
     if output:
         scoring.write(table, output)
     summary = scoring.summary(table)
-    print(json.dumps(summary) if as_json else _sentence(summary))
+    print(json.dumps(summary) if as_json else sentence(summary))
 
 
 @app.command()
@@ -292,9 +285,9 @@ def feedback(
     """
     from ftcore.serving import scoring
 
-    read, shelf, _ = _open(recipe)
+    read, shelf, _ = open_recipe(recipe)
     counts = scoring.feedback(read, shelf, file)
-    print(json.dumps(counts) if as_json else _sentence(counts))
+    print(json.dumps(counts) if as_json else sentence(counts))
 
 
 @app.command()
@@ -305,7 +298,7 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
 
         ftcore ledger sentiment
     """
-    _, shelf, _ = _open(recipe)
+    _, shelf, _ = open_recipe(recipe)
     lines = shelf.ledger()
     if as_json:
         print(json.dumps(lines, indent=2))
@@ -314,96 +307,10 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
         print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
 
 
-@app.command()
-def up() -> None:
-    """Start Airflow and MLflow on this machine, on free loopback ports, and print where they are.
-
-    Example:
-
-        ftcore up
-    """
-    from ftcore import settings
-    from ftcore.local import airflow_config, services
-
-    conf = settings.load()
-    state = services.up(conf, progress=_say)
-    print(f"Airflow  {state.airflow_url}   user {state.user}, password {airflow_config.password(conf)}")
-    print(f"MLflow   {state.mlflow_url}   no login: it listens on this machine only")
-    print(f"logs     {conf.home / 'logs'}; stop both with: ftcore down")
-
-
-@app.command()
-def down() -> None:
-    """Stop what `ftcore up` started, to the last process.
-
-    Example:
-
-        ftcore down
-    """
-    from ftcore import settings
-    from ftcore.local import services
-
-    print(f"ended {services.down(settings.load())} processes")
-
-
-@app.command()
-def demo(
-    as_json: AsJson = False,
-) -> None:
-    """Turn the whole ring under a real Airflow, until drift has put a better model in production.
-
-    Example:
-
-        ftcore demo
-    """
-    from rich.console import Console
-
-    from ftcore import settings
-    from ftcore.demo import ring, summary
-    from ftcore.store import write_json
-
-    conf = settings.load()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the services are stopped then as well
-    if aside := ring.make_room(conf):
-        _say(f"what was there is now in {aside}")
-    turned = ring.turn(conf, "sentiment", _say)
-    found = summary.read(conf, "sentiment", turned)
-    write_json(conf.home / "demo" / "summary.json", found)
-    if as_json:
-        print(json.dumps(found, indent=2, default=str))
-    else:
-        summary.show(found, Console())
-
-
-def _say(text: str) -> None:
-    logging.getLogger("ftcore").info("%s", text)
-
-
-def _path(recipe: str) -> Path:
-    from ftcore import settings
-    from ftcore.recipe import locate
-
-    return locate(recipe, settings.load().recipes)
-
-
-def _open(name: str) -> tuple[Recipe, Shelf, Settings]:
-    from ftcore import recipe, settings, store
-
-    conf = settings.load()
-    read = recipe.read(_path(name))
-    return read, store.shelf(conf, read.name), conf
-
-
-def _params(given: list[str]) -> dict[str, str]:
-    from ftcore.errors import FtcoreError
-
-    if bad := [text for text in given if "=" not in text]:
-        raise FtcoreError(f"--param takes KEY=VALUE, not {bad[0]!r}")
-    return dict(text.split("=", 1) for text in given)
-
-
-def _sentence(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
+app.command()(cli_local.up)
+app.command()(cli_local.down)
+app.command()(cli_local.demo)
+app.add_typer(cli_snapshots.app, name="snapshots")
 
 
 def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> Record:

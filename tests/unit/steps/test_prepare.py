@@ -172,3 +172,13 @@ def test_a_row_never_changes_sides(text: str, group: str | None, share: float) -
 def test_shares_are_kept(share: float) -> None:
     drawn = [snapshot.side(None, f"text {n}", Prepare(test=share)) for n in range(5000)]
     assert abs(drawn.count("test") / 5000 - share) < 0.02
+
+
+def test_a_text_in_groups_on_different_sides_is_set_aside(tmp_path: Path) -> None:
+    first = row("b", "the same text", group="g")
+    for number in range(12):
+        other = row(f"other {number}", "the same text", group=f"g{number}")
+        sides = {snapshot.side(one["group"], one["text"], Prepare()) for one in (first, other)}
+        run, outcome = prepared(tmp_path / str(number), [first, other])
+        assert len(rows_of(run)) == (1 if len(sides) == 1 else 0), "it stays on its side, or goes"
+        assert outcome.figures["straddling"] == (0 if len(sides) == 1 else 2)

@@ -1,0 +1,52 @@
+"""What the commands share: their common arguments, and how a recipe is opened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ftcore.recipe import Recipe
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
+Params = Annotated[
+    list[str], typer.Option("--param", "-p", metavar="KEY=VALUE", help="What is asked of this run, e.g. train=always.")
+]
+
+
+def say(text: str) -> None:
+    logging.getLogger("ftcore").info("%s", text)
+
+
+def path_of(recipe: str) -> Path:
+    from ftcore import settings
+    from ftcore.recipe import locate
+
+    return locate(recipe, settings.load().recipes)
+
+
+def open_recipe(name: str) -> tuple[Recipe, Shelf, Settings]:
+    from ftcore import recipe, settings, store
+
+    conf = settings.load()
+    read = recipe.read(path_of(name))
+    return read, store.shelf(conf, read.name), conf
+
+
+def params_of(given: list[str]) -> dict[str, str]:
+    from ftcore.errors import FtcoreError
+
+    if bad := [text for text in given if "=" not in text]:
+        raise FtcoreError(f"--param takes KEY=VALUE, not {bad[0]!r}")
+    return dict(text.split("=", 1) for text in given)
+
+
+def sentence(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())

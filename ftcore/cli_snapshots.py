@@ -1,0 +1,104 @@
+"""``ftcore snapshots``: list, show, compare and verify the dataset versions of a recipe."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ftcore._cli import AsJson, RecipeName, open_recipe
+
+HELP = """List, show, compare and verify a recipe's snapshots.
+
+Example:
+
+    ftcore snapshots ls sentiment
+"""
+app = typer.Typer(no_args_is_help=True, help=HELP)
+Id = Annotated[str, typer.Argument(metavar="[ID]", help="Id of a snapshot; the current one by default.")]
+
+
+@app.command()
+def ls(recipe: RecipeName, as_json: AsJson = False) -> None:
+    """List a recipe's snapshots, the newest first.
+
+    Example:
+
+        ftcore snapshots ls sentiment
+    """
+    from ftcore import snapshot
+
+    found = snapshot.ls(open_recipe(recipe)[1])
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for one in found:
+        splits = " / ".join(f"{rows:,}" for rows in one["splits"].values())
+        mark = "  current" if one["current"] else ""
+        print(f"{one['snapshot']}  {one['created_at'][:19]}  {one['rows']:,} rows  {splits}{mark}")
+
+
+@app.command()
+def show(recipe: RecipeName, identity: Id = "") -> None:
+    """Print a snapshot's manifest: what came in, what was removed and why, hashes of every file.
+
+    Example:
+
+        ftcore snapshots show sentiment
+    """
+    from ftcore import snapshot
+
+    shelf = open_recipe(recipe)[1]
+    print(json.dumps(snapshot.manifest(shelf, identity or snapshot.current(shelf) or "none"), indent=2))
+
+
+@app.command()
+def diff(recipe: RecipeName, before: str, after: str) -> None:
+    """Print what changed from one snapshot to another.
+
+    Example:
+
+        ftcore snapshots diff sentiment 526359f56d1e08ae 1e52ae0c3c1fb57d
+    """
+    from ftcore import snapshot
+
+    print(json.dumps(snapshot.diff(open_recipe(recipe)[1], before, after), indent=2))
+
+
+@app.command()
+def verify(recipe: RecipeName, identity: Id = "") -> None:
+    """Hash every file and row of a snapshot again; exit 3 where a byte was changed.
+
+    Example:
+
+        ftcore snapshots verify sentiment
+    """
+    from ftcore import snapshot
+    from ftcore.errors import DataRejectedError
+
+    shelf = open_recipe(recipe)[1]
+    identity = identity or snapshot.current(shelf) or "none"
+    if faults := snapshot.verify(shelf, identity):
+        raise DataRejectedError(f"snapshot {identity} was changed", faults, hint="restore it from a backup")
+    print(f"{identity} is as it was published")
+
+
+@app.command()
+def audit(recipe: RecipeName, identity: Id = "") -> None:
+    """Scan a snapshot again for the personal data that its recipe removes; exit 3 where some is found.
+
+    Example:
+
+        ftcore snapshots audit sentiment
+    """
+    from ftcore import snapshot
+    from ftcore.cleaning.audit import audit as scan
+    from ftcore.errors import DataRejectedError
+
+    shelf = open_recipe(recipe)[1]
+    found = scan(shelf, identity or snapshot.current(shelf) or "none")
+    if found["found"]:
+        rows = [f"row {row}" for row in found["row_ids"]]
+        raise DataRejectedError(f"personal data in snapshot {found['snapshot']}: {found['found']}", rows)
+    print(f"{found['rows']:,} texts hold none of {', '.join(found['entities'])}")
