@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
 from ftcore._find import find
+from ftcore.cleaning import normalise
 from ftcore.context import Context, Outcome, log
 from ftcore.serving import model as models
 from ftcore.statistics import estimate
@@ -74,7 +75,7 @@ def _rows(context: Context, identity: str) -> pa.Table:
         picked = []
         for table in find("sources", config.kind).read(config, context):
             for row in table.to_pylist():
-                text = " ".join((row["text"] or "").split())
+                text = normalise.clean(row["text"])
                 fresh = snapshot.text_key(text) not in known and row["label"] in recipe.task.labels
                 if text and fresh and snapshot.side(row["group"], text, recipe.prepare) == TEST:
                     picked.append({**row, "text": text, "dataset": name})
