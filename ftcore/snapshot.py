@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
-    from ftcore.recipe import Prepare
+    from ftcore.sections import Prepare
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("row_id", "text", "label", "source", "group", "observed_at")

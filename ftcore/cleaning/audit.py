@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
 from ftcore.cleaning.personal import Finder
-from ftcore.recipe import PersonalData
+from ftcore.sections import PersonalData
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from ftcore.recipe import PersonalData
+    from ftcore.sections import PersonalData
 
 LEAST_SCORE = 0.4
 """Presidio's patterns weaker than this need a word of their context near by."""

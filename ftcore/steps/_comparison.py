@@ -12,7 +12,7 @@ from ftcore.snapshot import label_shares
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.recipe import Validation
+    from ftcore.sections import Validation
 
 
 @dataclass

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from evidently.core.report import Snapshot
 
-    from ftcore.recipe import Detector
+    from ftcore.sections import Detector
 
 
 def compare(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
-    from ftcore.recipe import Prepare
+    from ftcore.sections import Prepare
 
 FEW = 4
 """Parts up to which one process is faster than starting two."""

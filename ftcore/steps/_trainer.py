@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState
 
-    from ftcore.recipe import Train
+    from ftcore.sections import Train
 
 
 class Encoded:

@@ -16,7 +16,7 @@ from ftcore.store import digest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.recipe import Part
+    from ftcore.sections import Part
 
 NEEDS = ("pyarrow.parquet",)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from ftcore.recipe import Prepare
+    from ftcore.sections import Prepare
 
 NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
 CONTRADICTION = "the same text has different labels"

@@ -18,8 +18,8 @@ from typing import Any
 from ftcore import parts, snapshot
 from ftcore.cleaning import near
 from ftcore.context import Context
-from ftcore.recipe import PersonalData, Prepare
 from ftcore.records import Record, now
+from ftcore.sections import PersonalData, Prepare
 from ftcore.store import Shelf
 from tests.bench._sentences import load, rows
 

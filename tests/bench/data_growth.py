@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 
-from ftcore.recipe import Prepare
+from ftcore.sections import Prepare
 from tests.bench._corpus import context, fresh, make
 from tests.bench._measure import Result, machine
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ftcore.recipe import Prepare
+from ftcore.sections import Prepare
 from tests.bench._corpus import EXACT_ONLY, NOTHING, context, fresh, make
 from tests.bench._measure import Result, machine
 

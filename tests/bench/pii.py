@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from ftcore.recipe import PersonalData
+from ftcore.sections import PersonalData
 from tests.bench._corpus import fresh, make
 from tests.bench._measure import Result, machine
 

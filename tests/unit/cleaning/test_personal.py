@@ -9,7 +9,7 @@ import pytest
 from ftcore.cleaning import personal
 from ftcore.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
 from ftcore.errors import MissingExtraError
-from ftcore.recipe import PersonalData
+from ftcore.sections import PersonalData
 
 SECRET = {KEY_VARIABLE: "0123456789abcdef-secret"}
 VALUES = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ftcore import parts, snapshot
 from ftcore.context import Context, Outcome
-from ftcore.recipe import Prepare
+from ftcore.sections import Prepare
 from ftcore.steps import prepare
 from ftcore.store import read_table, write_table
 from tests.unit.steps._drafts import context, many, row

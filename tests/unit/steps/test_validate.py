@@ -12,8 +12,8 @@ from ftcore import snapshot
 from ftcore.cleaning.audit import audit
 from ftcore.context import Context, Outcome
 from ftcore.errors import DataRejectedError
-from ftcore.recipe import Validation
 from ftcore.records import now
+from ftcore.sections import Validation
 from ftcore.steps import _comparison, prepare, validate
 from ftcore.steps._comparison import Tally
 from tests.unit.steps._drafts import context, keep, many, row
