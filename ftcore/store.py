@@ -8,6 +8,7 @@
     STORE/RECIPE/predictions/date=…/NAME.parquet the prediction log
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
+    STORE/RECIPE/intents/KIND--RUN_ID.json       a change of the registry that has begun and has no ledger line yet
 
 Every file appears whole or not at all: on a local disk by writing beside it and renaming, on an object store because
 a put is atomic.
@@ -156,9 +157,20 @@ class Shelf:
         """A path as records keep it: relative to the recipe's folder."""
         return path.as_posix().removeprefix(self.root.as_posix()).lstrip("/")
 
-    def add_to_ledger(self, kind: str, run_id: str, decision: str, reason: str, **figures: object) -> dict[str, Any]:
-        """Append a decision, once: asked again for the same run it keeps and returns the line that is there."""
-        path = self.root / "ledger" / f"{kind}--{run_id}.json"
+    def add_to_ledger(
+        self, kind: str, run_id: str, decision: str, reason: str, *, key: str = "", **figures: object
+    ) -> dict[str, Any]:
+        """Append a decision, once: asked again for the same run it keeps and returns the line that is there.
+
+        Args:
+            kind: the step or command that decided.
+            run_id: run that the decision belongs to.
+            decision: one or two words.
+            reason: one sentence.
+            key: tells several decisions of one kind and run apart.
+            figures: what else the line says.
+        """
+        path = self.root / "ledger" / f"{kind}--{run_id}{f'--{key}' if key else ''}.json"
         line = read_json(path)
         if line is None:
             line = {"at": now().isoformat(), "kind": kind, "run_id": run_id, "decision": decision, "reason": reason}

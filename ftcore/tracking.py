@@ -1,4 +1,4 @@
-"""MLflow: runs, artefacts and the model registry. The only file that imports it.
+"""MLflow: runs, artefacts and the versions of a registered model. Only files called ``tracking*`` import it.
 
 One experiment and one registered model per recipe. A run and a version carry the tag ``ftcore.run``, by which a step
 that is run again finds what it made before instead of making a second one. Aliases: ``candidate``, ``champion``,
@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError, TransientError
+from ftcore.store import hash_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from ftcore.settings import Settings
 
-RUN_TAG, RECIPE_TAG = "ftcore.run", "ftcore.recipe"
+RUN_TAG, RECIPE_TAG, HASH_TAG = "ftcore.run", "ftcore.recipe", "ftcore.sha256."
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 
 
@@ -38,6 +40,8 @@ class Version:
     run: str
     """MLflow run id."""
     tags: dict[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None
+    """UTC."""
 
     @property
     def snapshot(self) -> str:
@@ -46,7 +50,7 @@ class Version:
 
 
 @contextmanager
-def _speaking_plainly(uri: str) -> Iterator[None]:
+def speaking_plainly(uri: str) -> Iterator[None]:
     """Turn MLflow's many ways of saying that the server is away into one error that is retried."""
     from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError as AwayError
@@ -98,7 +102,7 @@ class Tracking:
         """
         same = {RUN_TAG: run_id, **{key: tags[key] for key in (RECIPE_TAG,) if key in tags}}
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in same.items())
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             experiment = self._experiment()
             found = self.client.search_runs([experiment], wanted, max_results=1)
             if found:
@@ -128,7 +132,7 @@ class Tracking:
         at = int(now().timestamp() * 1000)
         points = [Metric(key, float(value), at, step) for key, value in (metrics or {}).items() if isfinite(value)]
         texts = [Param(key, str(value)[:6000]) for key, value in (params or {}).items()]
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             notes = [RunTag(key, str(value)[:5000]) for key, value in (tags or {}).items()]
             self.client.log_batch(run, metrics=points, params=texts, tags=notes)
 
@@ -145,25 +149,26 @@ class Tracking:
             source=canonical({"uri": source}),
             profile=canonical({"num_rows": rows}),
         )
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def log_folder(self, run: str, folder: Path, target: str) -> None:
-        """Log a local folder as artefact ``target`` of a run."""
-        with _speaking_plainly(self.settings.mlflow_uri):
+        """Log a local folder as artefact ``target`` of a run, and its hash as the tag ``ftcore.sha256.TARGET``."""
+        with speaking_plainly(self.settings.mlflow_uri):
             self.client.log_artifacts(run, str(folder), target)
+            self.client.set_tag(run, f"{HASH_TAG}{target}", hash_folder(folder))
         shutil.rmtree(self._cached(run, target), ignore_errors=True)  # what was fetched before is old now
 
     def close_run(self, run: str, status: str = "FINISHED") -> None:
         """End a run."""
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             self.client.set_terminated(run, status)
 
     def register(self, run_id: str, run: str, artefact: str, tags: Mapping[str, str]) -> Version:
         """Register a run's model as a version with alias ``candidate``: once for each ftcore run."""
         from mlflow.exceptions import MlflowException
 
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             version = next((v for v in self.versions() if v.run == run), None)
             if version is None:
                 try:
@@ -179,20 +184,20 @@ class Tracking:
 
     def versions(self) -> list[Version]:
         """All versions, newest first."""
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             found = [_version(v) for v in self.client.search_model_versions(f"name = '{self.name}'")]
         return sorted(found, key=lambda v: -v.number)
 
     def version(self, number: int) -> Version:
         """One version by its number."""
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             return _version(self.client.get_model_version(self.name, str(number)))
 
     def alias(self, alias: str) -> Version | None:
         """The version that holds an alias; None where nothing does."""
         from mlflow.exceptions import MlflowException
 
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             try:
                 return _version(self.client.get_model_version_by_alias(self.name, alias))
             except MlflowException as error:
@@ -202,18 +207,18 @@ class Tracking:
 
     def set_alias(self, alias: str, version: Version) -> None:
         """Give an alias to a version; the one that held it loses it."""
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             self.client.set_registered_model_alias(self.name, alias, str(version.number))
 
     def tag(self, version: Version, tags: Mapping[str, object]) -> None:
         """Set tags on a version."""
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             for key, value in tags.items():
                 self.client.set_model_version_tag(self.name, str(version.number), f"ftcore.{key}", str(value))
 
     def metrics(self, run: str) -> dict[str, float]:
         """The last value of each metric of a run."""
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             return dict(self.client.get_run(run).data.metrics)
 
     def fetch(self, version: Version, artefact: str) -> Path:
@@ -228,7 +233,7 @@ class Tracking:
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder,
-            _speaking_plainly(self.settings.mlflow_uri),
+            speaking_plainly(self.settings.mlflow_uri),
         ):
             if not any(self.client.list_artifacts(version.run, artefact)):
                 raise FtcoreError(f"version {version.number} of {self.name} has no artefact {artefact!r}")
@@ -247,7 +252,7 @@ class Tracking:
             TransientError: MLflow does not answer.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             beside = self.client.list_artifacts(run, artefact.rpartition("/")[0] or None)
             if not any(file.path == artefact and not file.is_dir for file in beside):
                 raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
@@ -261,7 +266,7 @@ class Tracking:
         """
         import json
 
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             inputs = self.client.get_run(run).inputs.dataset_inputs
         for dataset in (one.dataset for one in inputs if one.dataset.name == name):
             source = json.loads(dataset.source)
@@ -280,15 +285,13 @@ class Tracking:
         Raises:
             FtcoreError: no such experiment.
         """
-        from datetime import UTC, datetime
-
-        with _speaking_plainly(self.settings.mlflow_uri):
+        with speaking_plainly(self.settings.mlflow_uri):
             found = self.client.get_experiment_by_name(experiment)
         if found is None:
             raise FtcoreError(f"MLflow has no experiment {experiment!r}")
         token = None
         while True:
-            with _speaking_plainly(self.settings.mlflow_uri):
+            with speaking_plainly(self.settings.mlflow_uri):
                 traces = self.client.search_traces(
                     locations=[found.experiment_id],
                     filter_string=filter_string or None,
@@ -343,4 +346,5 @@ class Tracking:
 
 
 def _version(found: ModelVersion) -> Version:
-    return Version(int(found.version), str(found.run_id), dict(found.tags))
+    at = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    return Version(int(found.version), str(found.run_id), dict(found.tags), at)

@@ -1,0 +1,173 @@
+"""What the registry knows: each recipe's versions with verdict, approvals and evidence, and whether promotion is held.
+
+Reads only, with one or two requests whatever the number of versions; ``promotion.py`` is what changes it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ftcore import approvals, tracking_models
+from ftcore.tracking import CHAMPION, Tracking, Version
+from ftcore.tracking_models import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
+
+HOLD = "hold"
+REJECTED, ROLLED_BACK = "rejected", "rolled_back"
+CROWNING = {"promoted": "promote", "rolled back": "rollback", "lost": "registry"}
+"""Decisions of the ledger that change who is champion, with the kind of their lines."""
+
+
+class Hold(BaseModel):
+    """Why the loop promotes nothing until somebody releases it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    by: str
+    reason: str
+    at: datetime
+    """UTC."""
+
+    def __str__(self) -> str:
+        """One sentence."""
+        return f"promotion is held since {self.at:%Y-%m-%d %H:%M} UTC by {self.by}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Book:
+    """One recipe's page of the registry."""
+
+    model: Model
+    versions: tuple[Version, ...]
+    """The newest first."""
+
+    @property
+    def hold(self) -> Hold | None:
+        """The hold on promotion, if there is one."""
+        return hold_of(self.model)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**summary(self.model), "versions": [entry(version, self.model) for version in self.versions]}
+
+
+def models(settings: Settings) -> list[Model]:
+    """Every registered model with its aliases and tags, by name; one request, whatever the number of versions.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    return tracking_models.models(settings)
+
+
+def book(tracking: Tracking) -> Book:
+    """A recipe's model with all its versions: two requests.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    model = tracking_models.model(tracking)
+    return Book(model, tuple(tracking.versions()) if model.newest else ())
+
+
+def hold_of(model: Model) -> Hold | None:
+    """The hold that the model's tags tell of; one that cannot be read holds too."""
+    text = model.tags.get(f"ftcore.{HOLD}")
+    if not text:
+        return None
+    try:
+        return Hold.model_validate_json(text)
+    except ValidationError:
+        return Hold(
+            by="unknown",
+            reason=f"the tag ftcore.{HOLD} cannot be read",
+            at=datetime.fromisoformat("1970-01-01T00:00:00+00:00"),
+        )
+
+
+def held(tracking: Tracking) -> Hold | None:
+    """The hold on a recipe's promotions; None where the loop may promote."""
+    return hold_of(tracking_models.model(tracking))
+
+
+def summary(model: Model) -> dict[str, Any]:
+    """A model as JSON values: ``recipe``, ``aliases``, ``newest``, ``hold``."""
+    hold = hold_of(model)
+    return {
+        "recipe": model.name,
+        "aliases": model.aliases,
+        "newest": model.newest,
+        "hold": hold.model_dump(mode="json") if hold else None,
+    }
+
+
+def entry(version: Version, model: Model) -> dict[str, Any]:
+    """A version as JSON values, out of its tags alone.
+
+    Returns:
+        ``version, created_at, aliases, state, run_id, mlflow_run, snapshot, git_commit, recipe_digest``; ``verdict``
+        (``passed``, ``failed`` or empty), ``verdict_reason``, ``verdict_sha256``, ``judged_against``; ``answers``;
+        ``promoted_at``, ``promoted_by``; ``rejected`` and ``rolled_back`` (each ``by, reason, at`` or None);
+        ``artefacts``: SHA-256 by folder.
+    """
+    tags = {key.removeprefix("ftcore."): value for key, value in version.tags.items()}
+    aliases = sorted(alias for alias, number in model.aliases.items() if number == version.number)
+    against = tags.get("verdict.champion", "")
+    found = {
+        "version": version.number,
+        "created_at": version.created_at.isoformat() if version.created_at else None,
+        "aliases": aliases,
+        "run_id": tags.get("run", ""),
+        "mlflow_run": version.run,
+        "snapshot": version.snapshot,
+        "git_commit": tags.get("git_commit", ""),
+        "recipe_digest": tags.get("recipe", ""),
+        "verdict": tags.get("verdict", ""),
+        "verdict_reason": tags.get("verdict.reason", ""),
+        "verdict_sha256": tags.get("verdict.sha256", ""),
+        "judged_against": int(against) if against.isdigit() else None,
+        "answers": [answer.model_dump(mode="json") for answer in approvals.read(version.tags)],
+        "promoted_at": tags.get("promoted_at"),
+        "promoted_by": tags.get("promoted_by") or tags.get("approved_by"),
+        REJECTED: _note(tags, REJECTED),
+        ROLLED_BACK: _note(tags, ROLLED_BACK),
+        "artefacts": _note(tags, "artefacts") or {},
+    }
+    return {**found, "state": state(found)}
+
+
+def state(found: Mapping[str, Any]) -> str:
+    """One word for how a version stands: its alias, else what was decided about it, else its verdict."""
+    for alias in (CHAMPION, "previous"):
+        if alias in found["aliases"]:
+            return alias
+    for decided in (REJECTED, ROLLED_BACK):
+        if found[decided]:
+            return decided.replace("_", " ")
+    if "candidate" in found["aliases"]:
+        return "candidate"
+    return str(found["verdict"] or "not judged")
+
+
+def crowned(shelf: Shelf) -> int | None:
+    """The champion that the ledger knows of: the version of the last line that changed it; None before the first."""
+    lines = [line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if line["decision"] in CROWNING]
+    last = max(lines, key=lambda line: str(line["at"]), default=None)
+    return None if last is None or last.get("version") is None else int(last["version"])
+
+
+def _note(tags: Mapping[str, str], key: str) -> Any:
+    try:
+        return json.loads(tags[key]) if tags.get(key) else None
+    except ValueError:
+        return None
