@@ -15,11 +15,10 @@ from ftcore.records import Record
 
 RING: dict[str, tuple[str, ...]] = {
     "data": ("ingest", "prepare", "validate"),
-    "finetune": ("plan", "train", "export", "evaluate", "gate", "promote"),
+    "finetune": ("plan", "train", "export", "evaluate", "gate", "approve", "promote"),
     "monitor": ("watch", "decide"),
 }
-"""The three DAGs and their steps, in order. ``approve`` stands between gate and promote in Airflow only: it is a
-person."""
+"""The three DAGs and their steps, in order. In Airflow ``approve`` waits for people; here it says what is missing."""
 
 EXTRAS = {
     "great_expectations": "train",
@@ -58,7 +57,7 @@ def run_step(
     with shelf.lock(step, conf.lock_timeout_s):
         fingerprint = _fingerprint(context)
         done = shelf.record(run_id, step)
-        if done and done.fingerprint == fingerprint and not again:
+        if done and done.fingerprint == fingerprint and not again and not _looks_again(done):
             log.info("%s was done already: %s", step, done.reason)
             return done
         record = _work(context, fingerprint)
@@ -102,6 +101,12 @@ def run(
     return done
 
 
+def _looks_again(done: Record) -> bool:
+    """Whether a stop may be over: it depended on something outside of the run, such as an approval or a hold."""
+    module = importlib.import_module(f"ftcore.steps.{done.step}")
+    return not done.proceed and getattr(module, "LOOKS_AGAIN", False)
+
+
 def _work(context: Context, fingerprint: str) -> Record:
     module = importlib.import_module(f"ftcore.steps.{context.step}")
     started, clock = records.now(), time.perf_counter()
@@ -116,7 +121,7 @@ def _work(context: Context, fingerprint: str) -> Record:
         proceed=outcome.proceed,
         reason=outcome.reason,
         params=dict(context.params),
-        inputs={"recipe": store.digest(context.recipe.resolved()), **outcome.inputs},
+        inputs={"recipe": store.digest(context.recipe.resolved()), **_chain(context), **outcome.inputs},
         figures=outcome.figures,
         paths=outcome.paths,
         started_at=started,
@@ -125,6 +130,15 @@ def _work(context: Context, fingerprint: str) -> Record:
         versions=records.versions(),
         git_commit=records.git_commit(str(settings.REPOSITORY)),
     )
+
+
+def _chain(context: Context) -> dict[str, str]:
+    """SHA-256 of the file of each earlier record of the run: what ties the evidence together, link by link."""
+    steps = RING[chain_of(context.step)]
+    files = {
+        name: context.shelf.folder(context.run_id, name) / "record.json" for name in steps[: steps.index(context.step)]
+    }
+    return {f"{records.LINK}{name}": store.hash_file(path) for name, path in files.items() if path.exists()}
 
 
 def _fingerprint(context: Context) -> str:

@@ -27,6 +27,10 @@ PACKAGES = (
 """Packages whose versions every record names."""
 
 
+LINK = "record:"
+"""Start of the name under which a record's ``inputs`` keep the hash of an earlier record's file."""
+
+
 class Record(BaseModel):
     """The evidence of one step: what it read, what it found, where it wrote, and with which code."""
 

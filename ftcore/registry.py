@@ -159,6 +159,20 @@ def state(found: Mapping[str, Any]) -> str:
     return str(found["verdict"] or "not judged")
 
 
+def decided_against(version: Version) -> str:
+    """Who rejected a version or rolled it back, and why, as a sentence; empty where nobody did."""
+    tags = {key.removeprefix("ftcore."): value for key, value in version.tags.items()}
+    for decided in (REJECTED, ROLLED_BACK):
+        if note := _note(tags, decided):
+            return f"version {version.number} was {decided.replace('_', ' ')} by {note['by']}: {note['reason']}"
+    return ""
+
+
+def lost(recipe: str, number: int | None) -> str:
+    """What to say where the ledger knows a champion and the registry has none."""
+    return f"the registry has lost its champion, by the ledger version {number}: ftcore doctor {recipe} --mend"
+
+
 def crowned(shelf: Shelf) -> int | None:
     """The champion that the ledger knows of: the version of the last line that changed it; None before the first."""
     lines = [line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if line["decision"] in CROWNING]

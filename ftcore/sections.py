@@ -197,12 +197,19 @@ class Evaluate(Config):
 class Approval(Config):
     """Who must agree before a candidate that passed the gate is promoted."""
 
-    required: Annotated[int, Field(ge=0, le=1)] = 0
-    """People who must approve; 0 lets the loop promote by itself."""
+    required: Annotated[int, Field(ge=0, le=2)] = 0
+    """People who must approve; 0 lets the loop promote by itself. Two are two different people, and none of them is
+    the one who started the run."""
     assigned: tuple[str, ...] = ()
     """Airflow user names who may answer; empty means anybody who may see the DAG."""
     timeout_h: Annotated[float, Field(gt=0)] = 72
-    """Hours to wait for an answer; silence never approves."""
+    """Hours to wait for each answer; silence never approves."""
+
+    @model_validator(mode="after")
+    def _has_enough_people(self) -> Approval:
+        if self.assigned and len(set(self.assigned)) < self.required:
+            raise ValueError(f"{self.required} people must approve, and assigned names {len(set(self.assigned))}")
+        return self
 
 
 class Watch(Config):

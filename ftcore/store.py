@@ -178,6 +178,11 @@ class Shelf:
             write_json(path, line)
         return dict(line)
 
+    def line(self, kind: str, run_id: str) -> dict[str, Any] | None:
+        """The ledger's line of a kind and a run; None where there is none."""
+        line = read_json(self.root / "ledger" / f"{kind}--{run_id}.json")
+        return None if line is None else dict(line)
+
     def ledger(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Decisions, oldest first; of one kind, or all."""
         folder = self.root / "ledger"

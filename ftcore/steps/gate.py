@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
+from ftcore.promotion import record_verdict
 from ftcore.serving import model as models
 from ftcore.store import hash_file, read_table, write_json
 from ftcore.tracking import Tracking
@@ -35,7 +36,7 @@ def run(context: Context) -> Outcome:
     write_json(context.folder / "verdict.json", verdict.to_json())
     tracking = Tracking(context.settings, context.recipe.name)
     word = "passed" if verdict.passed else "failed"
-    tracking.tag(tracking.version(verdict.candidate), {"verdict": word, "verdict.reason": verdict.reason[:5000]})
+    record_verdict(tracking, verdict, hash_file(context.folder / "verdict.json"))
     figures = verdict.to_json()
     context.shelf.add_to_ledger(
         "gate", context.run_id, word, verdict.reason, candidate=verdict.candidate, champion=verdict.champion

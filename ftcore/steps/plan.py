@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import ledger, snapshot
+from ftcore import ledger, registry, snapshot
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
+from ftcore.store import hash_file
 from ftcore.tracking import CHAMPION, Tracking, Version
 
 NEEDS = ("pyarrow.parquet", "mlflow")
@@ -16,7 +17,7 @@ def run(context: Context) -> Outcome:
     """Train where there is no champion, a retraining was asked for, a person asked, or enough rows are new.
 
     Raises:
-        FtcoreError: no snapshot has been published yet.
+        FtcoreError: no snapshot has been published yet, or the registry has lost the champion that the ledger knows.
     """
     identity = context.params.get("snapshot") or snapshot.current(context.shelf)
     if not identity:
@@ -24,8 +25,16 @@ def run(context: Context) -> Outcome:
             f"{context.recipe.name} has no snapshot yet", hint=f"ftcore run {context.recipe.name} --only data"
         )
     manifest = snapshot.manifest(context.shelf, identity)
-    champion = Tracking(context.settings, context.recipe.name).alias(CHAMPION)
-    train, reason, figures = _decide(context, identity, champion)
+    tracking = Tracking(context.settings, context.recipe.name)
+    champion, known = tracking.alias(CHAMPION), registry.crowned(context.shelf)
+    if champion is None and known is not None:
+        raise FtcoreError(registry.lost(context.recipe.name, known))
+    hold = registry.held(tracking)
+    if hold and context.params.get("train") != "always":  # an open request stays open, for the run after the release
+        decided: tuple[bool, str, dict[str, Any]] = (False, f"{hold}; ftcore models release {context.recipe.name}", {})
+    else:
+        decided = _decide(context, identity, champion)
+    train, reason, figures = decided
     decision = "train" if train else "skip"
     figures |= {"snapshot": identity, "champion": champion.number if champion else None, "rows": manifest["rows"]}
     line = context.shelf.add_to_ledger("plan", context.run_id, decision, reason, **figures)
@@ -35,7 +44,10 @@ def run(context: Context) -> Outcome:
         reason=f"{'train' if train else 'do not train'}: {line['reason']}",
         proceed=train,
         figures={key: line.get(key) for key in figures} | {"train": train},
-        inputs={"snapshot": identity},
+        inputs={
+            "snapshot": identity,
+            "manifest": hash_file(snapshot.folder(context.shelf, identity) / "manifest.json"),
+        },
     )
 
 

@@ -2,57 +2,84 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ftcore import approvals, registry
 from ftcore.context import Context, Outcome
-from ftcore.records import now
-from ftcore.tracking import CHAMPION, PREVIOUS, Tracking
+from ftcore.promotion import NOBODY, Registrar
+from ftcore.records import sha256
+from ftcore.tracking import CHAMPION, Version
+from ftcore.tracking_models import Model
 
 NEEDS = ("mlflow",)
+LOOKS_AGAIN = True
+"""A refusal depends on approvals and on a hold, which change outside of the run: it is not taken from the record."""
 
 
 def run(context: Context) -> Outcome:
-    """Move the aliases, note who approved, and write the ledger line.
+    """Move the aliases, note who approved, and write the ledger line; a refusal leaves a line too.
 
-    The order makes it safe to be killed and run again: ``previous`` moves first and never to the candidate itself,
-    ``champion`` after it, the ledger line last. A candidate that was judged against another champion than today's is
-    not promoted.
+    It is safe to be killed and run again: what is intended is written first (``ftcore.intents``), the ledger line last.
     """
     verdict = context.earlier("gate").figures
-    tracking = Tracking(context.settings, context.recipe.name)
-    candidate, champion = tracking.version(verdict["candidate"]), tracking.alias(CHAMPION)
+    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
+    with registrar.at_work() as model:
+        candidate = registrar.tracking.version(verdict["candidate"])
+        line = context.shelf.line("promote", context.run_id)
+        done = line is not None and line["decision"] == "promoted"
+        if done and model.aliases.get(CHAMPION) == candidate.number:
+            return _outcome(candidate, line or {})
+        if reason := _against(context, verdict, candidate, model, done=done):
+            return _refuse(context, candidate, model, reason)
+        names = [answer.person for answer in approvals.counted(approvals.read(candidate.tags), context.recipe.approval)]
+        approved = ", ".join(names) if context.recipe.approval.required else NOBODY
+        intent = registrar.crowning(candidate, _other(verdict["champion"], candidate), "the loop", approved)
+        return _outcome(candidate, registrar.carry_out(intent.model_copy(update={"run_id": context.run_id})))
+
+
+def _against(context: Context, verdict: dict[str, Any], candidate: Version, model: Model, *, done: bool) -> str:
+    """Why the candidate is not promoted, as a sentence; empty where nothing speaks against it."""
+    name = f"version {candidate.number}"
     if not verdict["passed"]:
-        return Outcome(
-            reason=f"version {candidate.number} did not pass the gate",
-            proceed=False,
-            figures={"version": candidate.number},
-        )
-    holder = champion.number if champion else None
+        return f"{name} did not pass the gate"
+    if decided := registry.decided_against(candidate):
+        return decided
+    if moved := _moved(context, verdict, candidate, model):
+        return moved
+    if done:
+        return f"{name} was promoted by this run before and is champion no more; promote it by hand"
+    if hold := registry.hold_of(model):
+        return f"{hold}; ftcore models release {model.name}"
+    missing = approvals.lacking(approvals.read(candidate.tags), context.recipe.approval)
+    return f"{name} {missing}" if missing else ""
+
+
+def _moved(context: Context, verdict: dict[str, Any], candidate: Version, model: Model) -> str:
+    """What happened to the champion since the candidate was judged."""
+    holder, known = model.aliases.get(CHAMPION), registry.crowned(context.shelf)
+    if holder is None and known not in (None, candidate.number):
+        return registry.lost(model.name, known)
     if holder not in (candidate.number, verdict["champion"]):
-        reason = f"version {holder} became champion after version {candidate.number} was judged; judge it again"
-        return Outcome(reason=reason, proceed=False, figures={"version": candidate.number, "champion": holder})
-    approval = {key: value for key, value in context.params.items() if key.startswith("approved_")}
-    if context.recipe.approval.required and not approval.get("approved_by"):
-        reason = f"version {candidate.number} needs an approval, and nobody has given one"
-        return Outcome(reason=reason, proceed=False, figures={"version": candidate.number})
-    if champion and champion.number != candidate.number:
-        tracking.set_alias(PREVIOUS, champion)
-    by = approval.get("approved_by", "the recipe asks for no approval")
-    tags = {"promoted_at": candidate.tags.get("ftcore.promoted_at") or now().isoformat(), "approved_by": by}
-    tracking.tag(candidate, tags | ({"approved_at": approval["approved_at"]} if "approved_at" in approval else {}))
-    tracking.set_alias(CHAMPION, candidate)
-    reason = f"version {candidate.number} is champion" + (
-        f", after version {verdict['champion']}" if verdict["champion"] else ""
-    )
-    context.shelf.add_to_ledger(
-        "promote",
-        context.run_id,
-        "promoted",
-        reason,
-        version=candidate.number,
-        previous=verdict["champion"],
-        approved_by=by,
-    )
+        return f"version {holder} became champion after version {candidate.number} was judged; judge it again"
+    return ""
+
+
+def _refuse(context: Context, candidate: Version, model: Model, reason: str) -> Outcome:
+    champion = model.aliases.get(CHAMPION)
+    figures = {"version": candidate.number, "champion": champion}
+    # Each reason has one line, however often the task is tried; a later promotion has the line of the run itself.
+    key = f"refused-{sha256(reason)[:8]}"
+    context.shelf.add_to_ledger("promote", context.run_id, "refused", reason, key=key, **figures)
+    return Outcome(reason=reason, proceed=False, figures=figures)
+
+
+def _outcome(candidate: Version, line: dict[str, Any]) -> Outcome:
     return Outcome(
-        reason=reason,
-        figures={"version": candidate.number, "previous": verdict["champion"], "approved_by": by},
+        reason=line["reason"],
+        figures={"version": candidate.number, "previous": line["previous"], "approved_by": line["approved_by"]},
         inputs={"snapshot": candidate.snapshot},
     )
+
+
+def _other(champion: int | None, candidate: Version) -> int | None:
+    return None if champion == candidate.number else champion

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ftcore import intents
+from ftcore.approvals import Answer
+from ftcore.promotion import Registrar
 from ftcore.records import Record, now
 from ftcore.steps import promote
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
     from ftcore.context import Outcome
 
 CALLS = (
+    "get_registered_model",
     "get_model_version",
-    "get_model_version_by_alias",
     "set_registered_model_alias",
     "set_model_version_tag",
 )
@@ -89,27 +92,117 @@ def test_who_was_judged_against_another_champion_is_judged_again(product: Produc
     assert aliases(product) == {CANDIDATE: 3, CHAMPION: 3, PREVIOUS: None}
 
 
-@pytest.mark.parametrize("params", [{}, {"approved_by": ""}, {"approved_at": "2026-01-01"}])
-def test_no_approval_no_promotion(product: Product, params: dict[str, str]) -> None:
+def approve(product: Product, number: int, *people: str, run_id: str = "r1", started_by: str = "") -> None:
+    """Leave approvals on a version, each in the way that the step ``approve`` does."""
+    for person in people:
+        given = Answer(person=person, decision="approve", at=now(), run_id=run_id, started_by=started_by)
+        registrar = Registrar(product.recipe, product.shelf, product.tracking)
+        registrar.answer(product.tracking.version(number), given)
+
+
+def test_no_approval_no_promotion_and_the_ledger_says_so_once(product: Product) -> None:
     product.change(approval={"required": 1})
     product.register("r1")
     judged(product, 1, None)
-    outcome = run(product, **params)
-    assert not outcome.proceed
-    assert outcome.reason == "version 1 needs an approval, and nobody has given one"
+    for _ in range(2):
+        outcome = run(product)
+        assert not outcome.proceed
+        assert outcome.reason == "version 1 needs 1 approval, and nobody has given one"
     assert aliases(product)[CHAMPION] is None
     assert "ftcore.approved_by" not in product.tracking.version(1).tags
+    (line,) = product.shelf.ledger("promote")
+    assert (line["decision"], line["reason"]) == ("refused", outcome.reason)
 
 
 def test_who_approved_is_written_down(product: Product) -> None:
+    product.change(approval={"required": 2, "assigned": ["mira", "jon", "ada"]})
+    product.register("r1")
+    judged(product, 1, None)
+    approve(product, 1, "mira")
+    assert run(product).reason == "version 1 needs 2 approvals, and has 1 (mira)"
+    approve(product, 1, "jon")
+    outcome = run(product)
+    assert (outcome.proceed, outcome.figures["approved_by"]) == (True, "mira, jon")
+    tags = product.tracking.version(1).tags
+    assert (tags["ftcore.approved_by"], tags["ftcore.promoted_by"]) == ("mira, jon", "the loop")
+    assert [line["decision"] for line in product.shelf.ledger("promote")] == ["refused", "promoted"]
+
+
+def test_an_approval_of_somebody_who_left_does_not_count(product: Product) -> None:
+    product.change(approval={"required": 1, "assigned": ["mira"]})
+    product.register("r1")
+    judged(product, 1, None)
+    approve(product, 1, "mira")
+    product.change(approval={"required": 1, "assigned": ["jon"]})
+    assert run(product).reason == "version 1 needs 1 approval, and nobody has given one; mira may not approve"
+
+
+def test_an_approval_that_comes_after_a_newer_champion_is_too_late(product: Product) -> None:
+    product.change(approval={"required": 1})
+    product.crown("r0")
+    product.register("r1")
+    judged(product, 2, 1)
+    assert not run(product).proceed
+    product.crown("r2")
+    approve(product, 2, "mira")
+    outcome = run(product)
+    assert (outcome.proceed, aliases(product)[CHAMPION]) == (False, 3)
+    assert outcome.reason == "version 3 became champion after version 2 was judged; judge it again"
+
+
+def test_a_refusal_is_looked_at_again_and_a_promotion_is_not(product: Product) -> None:
     product.change(approval={"required": 1})
     product.register("r1")
     judged(product, 1, None)
-    outcome = run(product, approved_by="mira", approved_at="2026-01-01T10:00:00+00:00")
-    assert (outcome.proceed, outcome.figures["approved_by"]) == (True, "mira")
-    tags = product.tracking.version(1).tags
-    assert (tags["ftcore.approved_by"], tags["ftcore.approved_at"]) == ("mira", "2026-01-01T10:00:00+00:00")
-    assert product.shelf.ledger("promote")[0]["approved_by"] == "mira"
+    assert not product.run("promote").proceed
+    approve(product, 1, "mira")
+    promoted = product.run("promote")
+    assert promoted.proceed
+    assert product.run("promote") == promoted
+
+
+def test_a_hold_stops_the_loop_until_it_is_released(product: Product) -> None:
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    for number, run_id in enumerate(("r0", "r1"), start=1):
+        product.register(run_id)
+        judged(product, number, number - 1 or None, run_id=run_id)
+        assert run(product, run_id).proceed
+    registrar.rollback("mira", "complaints")
+    product.register("r2")
+    judged(product, 3, 1, run_id="r2")
+    outcome = run(product, "r2")
+    assert not outcome.proceed
+    assert "is held since" in outcome.reason
+    assert "by mira: complaints; ftcore models release" in outcome.reason
+    registrar.release("mira")
+    assert run(product, "r2").proceed
+    assert aliases(product) == {CANDIDATE: 3, CHAMPION: 3, PREVIOUS: 1}
+
+
+def test_what_was_rolled_back_does_not_come_back_by_itself(product: Product) -> None:
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    for number, run_id in enumerate(("r0", "r1"), start=1):
+        product.register(run_id)
+        judged(product, number, number - 1 or None, run_id=run_id)
+        run(product, run_id)
+    registrar.rollback("mira", "complaints")
+    registrar.release("mira")
+    assert run(product, "r1").reason == "version 2 was rolled back by mira: complaints"
+    assert aliases(product)[CHAMPION] == 1
+
+
+def test_a_lost_champion_is_not_taken_for_none(product: Product) -> None:
+    from ftcore.tracking_models import drop_alias
+
+    product.register("r0")
+    judged(product, 1, None, run_id="r0")
+    run(product, "r0")
+    drop_alias(product.tracking, CHAMPION)
+    product.register("r1")
+    judged(product, 2, None)
+    outcome = run(product)
+    assert not outcome.proceed
+    assert outcome.reason.startswith("the registry has lost its champion, by the ledger version 1: ftcore doctor")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -156,6 +249,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
         record = product.run("promote")
         tags = {k for v in product.tracking.versions() for k in v.tags}
         lines = [(li["decision"], li["version"], li["previous"]) for li in product.shelf.ledger()]
+        assert not list(intents.pending(product.shelf))
         return (aliases(product), tags, lines, record.proceed, record.reason, record.figures), made
 
     expected, calls = end(None)

@@ -1,0 +1,146 @@
+"""Changes of the registry that a crash cannot leave half done.
+
+A change touches aliases and tags in MLflow and a line in the ledger, and no transaction spans them. So its *intent* is
+written first, with everything that will be true in the end; then tags, aliases, the ledger line, and the intent goes.
+Whoever finds an intent carries it out again from the start: each of its writes gives the same result twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ftcore import tracking_models
+from ftcore.errors import FtcoreError
+from ftcore.store import log, write_json
+from ftcore.tracking import CHAMPION, Tracking
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from ftcore.store import Shelf
+
+FOLDER = "intents"
+
+
+class Intent(BaseModel):
+    """A change of the registry, as it will be when it is done."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    kind: str
+    """Kind of the ledger's line: ``promote``, ``rollback``, ``reject``, ``release`` or ``registry``."""
+    run_id: str
+    """Run that decided, or a name of its own where a person did by hand."""
+    decision: str
+    reason: str
+    by: str
+    at: datetime
+    """UTC."""
+    was: int | None = None
+    """Champion when this was decided."""
+    version: int | None = None
+    """Version that the tags go to."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """Tags of the version, without ``ftcore.``."""
+    model_tags: dict[str, str | None] = Field(default_factory=dict)
+    """Tags of the registered model, without ``ftcore.``; None takes one away."""
+    aliases: dict[str, int | None] = Field(default_factory=dict)
+    """Who holds an alias in the end; None takes it away. Set in this order."""
+    figures: dict[str, Any] = Field(default_factory=dict)
+    """What else the ledger's line says."""
+
+    @property
+    def name(self) -> str:
+        """File name without its end, that of the ledger's line."""
+        return f"{self.kind}--{self.run_id}"
+
+
+def carry_out(shelf: Shelf, tracking: Tracking, intent: Intent) -> dict[str, Any]:
+    """Do what is intended, the intent first and the ledger's line last; the caller holds the registry's lock.
+
+    Returns:
+        The ledger's line.
+
+    Raises:
+        TransientError: MLflow went away; the intent stays, and the next change or ``ftcore doctor`` finishes it.
+    """
+    path = shelf.root / FOLDER / f"{intent.name}.json"
+    write_json(path, intent.model_dump(mode="json"))
+    return _finish(shelf, tracking, intent, path)
+
+
+def pending(shelf: Shelf) -> Iterator[tuple[UPath, Intent | None]]:
+    """Intents that have begun and not ended, oldest first; None for a file that is no intent."""
+    folder = shelf.root / FOLDER
+    if not folder.exists():
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".json") and path.name[0] != ".":
+            try:
+                yield path, Intent.model_validate_json(path.read_bytes())
+            except ValidationError:
+                yield path, None
+
+
+def settle(shelf: Shelf, tracking: Tracking) -> list[str]:
+    """Finish what a crash left half done; the caller holds the registry's lock.
+
+    Returns:
+        What was done, a sentence each.
+    """
+    return [_settle(shelf, tracking, path, intent) for path, intent in pending(shelf)]
+
+
+def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None) -> str:
+    if intent is None:
+        path.unlink()
+        return f"{path.name} was no intent and is removed"
+    if shelf.line(intent.kind, intent.run_id) is not None:
+        path.unlink()
+        return f"{intent.kind} of run {intent.run_id} was done"
+    overtaken = _overtaken(tracking, intent)
+    if not overtaken:
+        try:
+            _finish(shelf, tracking, intent, path)
+        except FtcoreError as error:
+            if error.retryable:
+                raise
+            overtaken = str(error.args[0])
+        else:
+            said = f"{intent.kind} of run {intent.run_id} was half done and is finished: {intent.reason}"
+            log.warning("%s", said)
+            return said
+    reason = f"left half done and given up: {overtaken}"
+    shelf.add_to_ledger(intent.kind, intent.run_id, "abandoned", reason, by=intent.by, intended=intent.reason)
+    path.unlink()
+    return f"{intent.kind} of run {intent.run_id} was {reason}"
+
+
+def _overtaken(tracking: Tracking, intent: Intent) -> str:
+    """Why it is too late to finish: somebody else has changed the champion meanwhile."""
+    if CHAMPION not in intent.aliases:
+        return ""
+    champion = tracking_models.model(tracking).aliases.get(CHAMPION)
+    if champion in (intent.was, intent.aliases[CHAMPION]):
+        return ""
+    return f"version {champion} became champion meanwhile"
+
+
+def _finish(shelf: Shelf, tracking: Tracking, intent: Intent, path: UPath) -> dict[str, Any]:
+    if intent.model_tags:
+        tracking_models.tag_model(tracking, intent.model_tags)
+    if intent.version is not None and intent.tags:
+        tracking.tag(tracking.version(intent.version), intent.tags)
+    for alias, number in intent.aliases.items():
+        if number is None:
+            tracking_models.drop_alias(tracking, alias)
+        else:
+            tracking.set_alias(alias, tracking.version(number))
+    figures = {"by": intent.by, "version": intent.version, **intent.figures}
+    line = shelf.add_to_ledger(intent.kind, intent.run_id, intent.decision, intent.reason, **figures)
+    path.unlink(missing_ok=True)
+    return line
