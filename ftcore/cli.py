@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore import cli_local, cli_snapshots
+from ftcore import cli_evidence, cli_local, cli_models, cli_snapshots
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def step(
     name: Annotated[
         str,
         typer.Argument(
-            help="ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch or decide."
+            help="ingest, prepare, validate, plan, train, export, evaluate, gate, approve, promote, watch or decide."
         ),
     ],
     recipe: RecipeName,
@@ -310,6 +310,11 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
 app.command()(cli_local.up)
 app.command()(cli_local.down)
 app.command()(cli_local.demo)
+app.command()(cli_evidence.doctor)
+app.command()(cli_evidence.evidence)
+app.command()(cli_evidence.verify)
+app.add_typer(cli_evidence.keys, name="keys")
+app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_snapshots.app, name="snapshots")
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 HOLD = "hold"
 REJECTED, ROLLED_BACK = "rejected", "rolled_back"
+COMPARED = ("snapshot", "git_commit", "recipe_digest", "verdict", "verdict_reason", "judged_against", "promoted_at")
+"""Facts of a version that ``diff`` compares."""
 CROWNING = {"promoted": "promote", "rolled back": "rollback", "lost": "registry"}
 """Decisions of the ledger that change who is champion, with the kind of their lines."""
 
@@ -185,3 +187,32 @@ def _note(tags: Mapping[str, str], key: str) -> Any:
         return json.loads(tags[key]) if tags.get(key) else None
     except ValueError:
         return None
+
+
+def diff(tracking: Tracking, before: int, after: int) -> dict[str, Any]:
+    """What differs between two versions.
+
+    Returns:
+        ``facts``, ``artefacts``, ``metrics`` and ``params``: by name ``[before, after]``, only what differs; None where
+        one has none.
+
+    Raises:
+        FtcoreError: no such version.
+    """
+    model = Model(tracking.name)
+    old, new = (tracking_models.version(tracking, number) for number in (before, after))
+    facts = [{key: entry(one, model)[key] for key in COMPARED} for one in (old, new)]
+    runs = [tracking_models.run_data(tracking, one.run) for one in (old, new)]
+    return {
+        "before": before,
+        "after": after,
+        "facts": _differing(*facts),
+        "artefacts": _differing(*(entry(one, model)["artefacts"] for one in (old, new))),
+        "metrics": _differing(*(metrics for metrics, _ in runs)),
+        "params": _differing(*(params for _, params in runs)),
+    }
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
+    keys = sorted({*old, *new})
+    return {key: [old.get(key), new.get(key)] for key in keys if old.get(key) != new.get(key)}

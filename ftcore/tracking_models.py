@@ -120,6 +120,13 @@ def run_tags(tracking: Tracking, run: str) -> dict[str, str]:
         return dict(tracking.client.get_run(run).data.tags)
 
 
+def run_data(tracking: Tracking, run: str) -> tuple[dict[str, float], dict[str, str]]:
+    """Last value of each metric of a run, and its parameters."""
+    with speaking_plainly(tracking.settings.mlflow_uri):
+        data = tracking.client.get_run(run).data
+        return dict(data.metrics), dict(data.params)
+
+
 def hashes(tags: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 of each artefact folder by its name, out of a run's tags."""
     return {key.removeprefix(HASH_TAG): value for key, value in sorted(tags.items()) if key.startswith(HASH_TAG)}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ftcore import store
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.steps import plan
 
@@ -41,7 +42,8 @@ def test_without_a_champion_it_trains(product: Product) -> None:
     outcome = decide(product)
     assert (outcome.proceed, outcome.reason) == (True, "train: there is no champion yet")
     assert outcome.figures["snapshot"] == line(product)["snapshot"] == identity
-    assert outcome.inputs == {"snapshot": identity}
+    manifest = store.hash_file(product.shelf.root / "snapshots" / identity / "manifest.json")
+    assert outcome.inputs == {"snapshot": identity, "manifest": manifest}
 
 
 def test_the_champions_own_snapshot_is_not_trained_on_again(product: Product) -> None:
@@ -103,3 +105,44 @@ def test_a_champion_from_elsewhere_has_seen_none_of_the_rows(product: Product) -
     product.publish(range(40))
     outcome = decide(product)
     assert (outcome.proceed, outcome.figures["new_rows"]) == (True, train_rows(product, range(40)))
+
+
+def test_a_hold_stops_training_and_leaves_the_request_open(product: Product) -> None:
+    from ftcore.promotion import Registrar
+
+    identity = product.publish(range(20))
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    for run_id in ("r0", "r00"):
+        number = product.register(run_id, identity).number
+        registrar.promote(number, "mira", "first", override=True)
+    registrar.rollback("mira", "complaints")
+    product.shelf.add_to_ledger("decide", "m1", "retrain", "drift", until="2026-01-01T00:00:00+00:00")
+    outcome = decide(product)
+    assert not outcome.proceed
+    assert "held since" in outcome.reason
+    assert "by mira: complaints; ftcore models release" in outcome.reason
+    registrar.release("mira")
+    assert decide(product, "r2").reason == "train: monitoring asked for it in run m1"
+
+
+def test_a_person_may_train_during_a_hold(product: Product) -> None:
+    from ftcore.promotion import Registrar
+
+    identity = product.publish(range(20))
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    for run_id in ("r0", "r00"):
+        registrar.promote(product.register(run_id, identity).number, "mira", "first", override=True)
+    registrar.rollback("mira", "complaints")
+    assert decide(product, train="always").proceed
+
+
+def test_a_champion_that_the_registry_lost_is_not_taken_for_none(product: Product) -> None:
+    from ftcore.promotion import Registrar
+    from ftcore.tracking_models import drop_alias
+
+    identity = product.publish(range(20))
+    product.register("r0", identity)
+    Registrar(product.recipe, product.shelf, product.tracking).promote(1, "mira", "first", override=True)
+    drop_alias(product.tracking, "champion")
+    with pytest.raises(FtcoreError, match="by the ledger version 1: ftcore doctor"):
+        decide(product)

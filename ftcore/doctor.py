@@ -1,0 +1,241 @@
+"""What a crash, or a hand in MLflow, can leave behind: found by comparing store, ledger and registry, and mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from ftcore import intents, registry, snapshot, tracking_models
+from ftcore.errors import FtcoreError
+from ftcore.promotion import LOCK, Registrar, by_hand
+from ftcore.records import Record, now
+from ftcore.store import read_json, write_bytes, write_json
+from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from upath import UPath
+
+    from ftcore.store import Shelf
+    from ftcore.tracking_models import Model
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be."""
+
+    what: str
+    """One sentence."""
+    hint: str
+    """What mending does, or what a person has to do."""
+    mend: Callable[[], object] | None = None
+    """Mends it; None where only a person can."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"what": self.what, "hint": self.hint, "mendable": self.mend is not None}
+
+
+def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
+    """Compare what store, ledger and registry say of a recipe; changes nothing.
+
+    Args:
+        registrar: of the recipe.
+        needs: artefacts without which the champion cannot serve.
+
+    Returns:
+        What is wrong. Lines that cannot be read, then half-done changes, hide what only shows once they are mended.
+
+    Raises:
+        TransientError: MLflow does not answer.
+        BusyError: a change is being made right now.
+    """
+    shelf = registrar.shelf
+    with shelf.lock(LOCK, registrar.tracking.settings.lock_timeout_s):
+        found = [*_ledger(shelf)] or [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
+    return [*found, *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
+
+
+def mend(registrar: Registrar, needs: Sequence[str] = ()) -> tuple[list[str], list[Finding]]:
+    """Mend what can be mended.
+
+    Returns:
+        What was mended, a sentence each, and what is left.
+    """
+    done: list[str] = []
+    for _ in range(4):  # one thing hides another
+        found = examine(registrar, needs)
+        mendable = [one for one in found if one.mend is not None]
+        if not mendable:
+            return done, found
+        for one in mendable:
+            assert one.mend is not None
+            one.mend()
+            done.append(f"{one.what}: {one.hint}")
+    return done, examine(registrar, needs)
+
+
+def _half_done(registrar: Registrar) -> Iterator[Finding]:
+    def finish() -> None:
+        with registrar.at_work():
+            pass
+
+    for path, intent in intents.pending(registrar.shelf):
+        done = f"{intent.kind} of run {intent.run_id} is half done ({intent.reason})" if intent else ""
+        what = done or f"{path.name} is no intent"
+        yield Finding(what, "finish it, or give it up where somebody else was champion since", finish)
+
+
+def _aliases(registrar: Registrar) -> Iterator[Finding]:
+    tracking, shelf = registrar.tracking, registrar.shelf
+    book = registry.book(tracking)
+    known = {version.number for version in book.versions}
+    for alias, number in book.model.aliases.items():
+        if number not in known:
+            gone = f"the alias {alias} points to version {number}, which is not there"
+            yield Finding(gone, "take the alias away", partial(tracking_models.drop_alias, tracking, alias))
+    holder, ledgers = book.model.aliases.get(CHAMPION), registry.crowned(shelf)
+    if ledgers is not None and holder != ledgers:
+        yield _other_champion(registrar, holder, ledgers, there=ledgers in known)
+    if ledgers is None and holder is not None:
+        hint = f"ftcore models promote {registrar.recipe.name} VERSION --by NAME writes one"
+        yield Finding(f"version {holder} is champion, and the ledger does not know why", hint)
+    yield from _pairs(book.model)
+
+
+def _other_champion(registrar: Registrar, holder: int | None, ledgers: int, *, there: bool) -> Finding:
+    """The registry's champion is not the ledger's: the ledger says why, so it is right, unless its version is gone."""
+    said = "the registry has no champion" if holder is None else f"the registry's champion is version {holder}"
+    what = f"{said}, the ledger's is version {ledgers}"
+    if there:
+
+        def put_back() -> None:
+            registrar.tracking.set_alias(CHAMPION, registrar.tracking.version(ledgers))
+
+        return Finding(what, f"give the alias back to version {ledgers}", put_back)
+
+    def write_off() -> None:
+        reason = f"version {ledgers} is not in the registry any more"
+        registrar.shelf.add_to_ledger("registry", by_hand(), "lost", reason, version=holder, lost=ledgers)
+
+    return Finding(f"{what}, which is not in the registry", "write it off in the ledger", write_off)
+
+
+def _pairs(model: Model) -> Iterator[Finding]:
+    champion, previous = model.aliases.get(CHAMPION), model.aliases.get(PREVIOUS)
+    if champion is not None and champion == previous:
+        yield Finding(f"version {champion} is champion and previous at once", "name another previous in MLflow")
+    if model.newest and CANDIDATE not in model.aliases and champion is None:
+        yield Finding("there are versions, and none is candidate or champion", "run finetune, or promote one by hand")
+
+
+def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
+    champion = registrar.tracking.alias(CHAMPION)
+    if champion is None:
+        return
+    for artefact in needs:
+        if not tracking_models.has_artefact(registrar.tracking, champion.run, artefact):
+            hint = f"restore it, or ftcore models rollback {registrar.recipe.name}"
+            yield Finding(f"the champion, version {champion.number}, has lost its artefact {artefact!r}", hint)
+    run_id = champion.tags.get("ftcore.run", "")
+    line = registrar.shelf.line("promote", run_id) if run_id else None
+    if line and line["decision"] == "promoted" and registrar.shelf.record(run_id, "promote") is None:
+        what = f"version {champion.number} was promoted, and the step of run {run_id} did not end"
+        hint = f"clear the task promote in Airflow, which tells monitor__{registrar.recipe.name} of the champion"
+        yield Finding(what, f"{hint}; or ftcore step promote {registrar.recipe.name} --run {run_id}")
+
+
+def _snapshots(shelf: Shelf) -> Iterator[Finding]:
+    try:
+        identity = snapshot.current(shelf)
+        if identity is None or snapshot.manifest(shelf, identity):
+            return
+    except (FtcoreError, ValueError, KeyError, TypeError):
+        newest = _newest_snapshot(shelf)
+
+        def point() -> None:
+            write_json(shelf.root / "snapshots" / "current.json", {"snapshot": newest, "at": now().isoformat()})
+
+        hint = f"make {newest}, the newest whole snapshot, current" if newest else "publish one: run the data chain"
+        yield Finding("snapshots/current.json points nowhere", hint, point if newest else None)
+
+
+def _newest_snapshot(shelf: Shelf) -> str:
+    found = []
+    for path in (shelf.root / "snapshots").iterdir():
+        with suppress(ValueError, NotADirectoryError):
+            found += [one] if (one := read_json(path / "manifest.json")) else []
+    return str(max(found, key=lambda one: one["created_at"])["snapshot"]) if found else ""
+
+
+def _ledger(shelf: Shelf) -> Iterator[Finding]:
+    for path in shelf.root.glob("ledger/*.json"):
+        if path.name[0] != "." and not _is_line(path):
+            hint = "set it aside as .unreadable; restore it from a backup"
+            yield Finding(f"{shelf.relative(path)} is no line of a ledger", hint, partial(_set_aside, path))
+
+
+def _files(shelf: Shelf) -> Iterator[Finding]:
+    """Records that nobody can read, and drafts that a process left when it died."""
+    for path in shelf.root.glob("runs/*/*/record.json"):
+        if not _is_record(path):
+            hint = "remove it; its step will be run again"
+            yield Finding(f"{shelf.relative(path)} is half written", hint, partial(path.unlink, missing_ok=True))
+    for path in shelf.root.glob("**/.*.tmp"):
+        if not _is_alive(path.name.split(".")[-2]):
+            died = f"{shelf.relative(path)} was left by a process that died"
+            yield Finding(died, "remove it", partial(path.unlink, missing_ok=True))
+
+
+def _locks(shelf: Shelf) -> Iterator[Finding]:
+    """Locks that are held: by a run at work, or by a process that hangs. A lock whose holder died is free."""
+    for path in sorted(shelf.locks.glob(f"{shelf.name}.*.lock")):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+            lock.release()
+        except Timeout:
+            yield Finding(f"{path.name} is held by process {_holder(path)}", "wait for it, or end it if it hangs")
+
+
+def _holder(path: Path) -> str:
+    """Who holds a lock, by Linux's table of locks."""
+    with suppress(OSError):
+        inode = str(path.stat().st_ino)
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            words = line.split()
+            if "FLOCK" in words and words[-3].endswith(f":{inode}"):
+                return words[-4]
+    return "unknown"
+
+
+def _is_record(path: UPath) -> bool:
+    try:
+        Record.model_validate_json(path.read_bytes())
+    except ValidationError:
+        return False
+    return True
+
+
+def _is_line(path: UPath) -> bool:
+    try:
+        return {"at", "kind", "run_id", "decision", "reason"} <= set(read_json(path) or ())
+    except (ValueError, TypeError):
+        return False
+
+
+def _set_aside(path: UPath) -> None:
+    write_bytes(path.with_name(f"{path.name}.unreadable"), path.read_bytes())
+    path.unlink()
+
+
+def _is_alive(pid: str) -> bool:
+    return pid.isdigit() and Path(f"/proc/{pid}").exists()

@@ -1,0 +1,147 @@
+"""doctor: what a crash or a hand in MLflow leaves behind is found, said plainly, and mended where a program can."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore import doctor, intents, registry
+from ftcore.promotion import Registrar
+from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.tracking_models import drop_alias
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+
+@pytest.fixture
+def registrar(product: Product) -> Registrar:
+    """Version 2 is champion after version 1, by hand."""
+    made = Registrar(product.recipe, product.shelf, product.tracking)
+    for run_id in ("r1", "r2"):
+        made.promote(product.register(run_id).number, "mira", "first", override=True)
+    return made
+
+
+def found(registrar: Registrar) -> list[str]:
+    return [one.what for one in doctor.examine(registrar)]
+
+
+def test_a_healthy_recipe_has_nothing(registrar: Registrar) -> None:
+    assert found(registrar) == []
+    assert doctor.mend(registrar) == ([], [])
+
+
+def test_a_recipe_that_never_ran_has_nothing(product: Product) -> None:
+    assert found(Registrar(product.recipe, product.shelf, product.tracking)) == []
+
+
+def test_a_half_done_promotion_is_finished(registrar: Registrar, product: Product) -> None:
+    product.register("r3")
+    intent = registrar.crowning(product.tracking.version(3), 2, "jon", "jon").model_copy(update={"run_id": "hand-3"})
+    path = product.shelf.root / intents.FOLDER / "promote--hand-3.json"
+    path.write_text(intent.model_dump_json())
+    product.tracking.set_alias(PREVIOUS, product.tracking.version(2))
+    assert found(registrar) == ["promote of run hand-3 is half done (version 3 is champion, after version 2)"]
+    done, left = doctor.mend(registrar)
+    assert (len(done), left) == (1, [])
+    assert registry.book(product.tracking).model.aliases == {CANDIDATE: 3, CHAMPION: 3, PREVIOUS: 2}
+    assert product.shelf.ledger("promote")[-1]["version"] == 3
+
+
+def test_a_lost_champion_alias_is_given_back(registrar: Registrar, product: Product) -> None:
+    drop_alias(product.tracking, CHAMPION)
+    assert found(registrar) == ["the registry has no champion, the ledger's is version 2"]
+    assert doctor.mend(registrar)[1] == []
+    assert registry.book(product.tracking).model.aliases[CHAMPION] == 2
+
+
+def test_an_alias_that_was_moved_behind_the_ledger_is_put_back(registrar: Registrar, product: Product) -> None:
+    product.tracking.set_alias(CHAMPION, product.tracking.version(1))
+    said = found(registrar)
+    assert "the registry's champion is version 1, the ledger's is version 2" in said
+    doctor.mend(registrar)
+    assert registry.book(product.tracking).model.aliases[CHAMPION] == 2
+
+
+def test_a_champion_that_was_deleted_is_written_off(registrar: Registrar, product: Product) -> None:
+    product.tracking.client.delete_model_version(product.name, "2")
+    assert found(registrar) == [
+        "the registry has no champion, the ledger's is version 2, which is not in the registry",
+    ]
+    doctor.mend(registrar)
+    assert registry.crowned(product.shelf) is None
+    assert found(registrar) == ["there are versions, and none is candidate or champion"]
+
+
+def test_a_champion_that_the_ledger_does_not_know_is_for_a_person(product: Product) -> None:
+    product.crown("r1")
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    (one,) = doctor.examine(registrar)
+    assert (one.what, one.mend) == ("version 1 is champion, and the ledger does not know why", None)
+    assert doctor.mend(registrar) == ([], [one])
+
+
+def test_an_artefact_that_is_gone_is_named(registrar: Registrar) -> None:
+    (one,) = doctor.examine(registrar, ["onnx-int8"])
+    assert one.what == "the champion, version 2, has lost its artefact 'onnx-int8'"
+    assert "rollback" in one.hint
+
+
+def test_a_current_snapshot_that_is_nowhere_is_moved_to_the_newest_whole_one(
+    registrar: Registrar, product: Product
+) -> None:
+    identity = product.publish(range(20))
+    pointer = product.shelf.root / "snapshots" / "current.json"
+    for text in ('{"snapshot": "0123456789abcdef"}', '{"snap', "{}"):
+        pointer.write_text(text)
+        assert found(registrar) == ["snapshots/current.json points nowhere"]
+        assert doctor.mend(registrar)[1] == []
+        assert identity in pointer.read_text()
+
+
+def test_broken_files_are_found_and_mended(registrar: Registrar, product: Product) -> None:
+    root = product.shelf.root
+    record = root / "runs" / "r1" / "gate" / "record.json"
+    record.parent.mkdir(parents=True)
+    record.write_text('{"step": "ga')
+    (record.parent / ".record.json.999999999.tmp").write_text("half")
+    (root / "ledger" / "plan--r1.json").write_text("{")
+    said = found(registrar)
+    assert said == [
+        "ledger/plan--r1.json is no line of a ledger",
+        "runs/r1/gate/record.json is half written",
+        "runs/r1/gate/.record.json.999999999.tmp was left by a process that died",
+    ]
+    done, left = doctor.mend(registrar)
+    assert (len(done), left) == (3, [])
+    assert not record.exists()
+    assert (root / "ledger" / "plan--r1.json.unreadable").read_text() == "{"
+
+
+def test_a_lock_that_is_held_is_told_with_its_holder(registrar: Registrar, product: Product) -> None:
+    import os
+
+    with product.shelf.lock("train", 0):
+        assert found(registrar) == [f"{product.name}.train.lock is held by process {os.getpid()}"]
+    assert found(registrar) == []
+
+
+def test_a_promotion_whose_step_did_not_end_is_told(product: Product) -> None:
+    """The asset event comes from the task that ends: it must be run again."""
+    from ftcore.records import Record, now
+
+    product.register("r1")
+    figures = {"passed": True, "candidate": 1, "champion": None, "rules": []}
+    product.shelf.write_record(
+        Record(step="gate", recipe=product.name, run_id="r1", fingerprint="", started_at=now(), figures=figures)
+    )
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    with registrar.at_work():
+        intent = registrar.crowning(product.tracking.version(1), None, "the loop", "nobody")
+        registrar.carry_out(intent.model_copy(update={"run_id": "r1"}))
+    (one,) = doctor.examine(registrar)
+    assert one.what == "version 1 was promoted, and the step of run r1 did not end"
+    product.run("promote")
+    assert found(registrar) == []

@@ -1,0 +1,227 @@
+"""What people do to the registry: each by name, with a reason, and with a line in the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore import intents, registry
+from ftcore.errors import BusyError, FtcoreError
+from ftcore.intents import Intent
+from ftcore.promotion import Registrar, record_verdict
+from ftcore.records import now
+from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.tracking_models import drop_alias, has_artefact
+from ftcore.verdict import Rule, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Product
+
+
+def registrar(product: Product) -> Registrar:
+    return Registrar(product.recipe, product.shelf, product.tracking)
+
+
+def judged(product: Product, run_id: str, champion: int | None, *, passed: bool = True) -> int:
+    """Register a version with a verdict; returns its number."""
+    number = product.register(run_id, "snap").number
+    rule = Rule(gate="threshold", passed=passed, reason="0.9 reaches 0.8")
+    record_verdict(product.tracking, Verdict(passed=passed, rules=(rule,), candidate=number, champion=champion), "f00")
+    return number
+
+
+def aliases(product: Product) -> dict[str, int]:
+    return registry.book(product.tracking).model.aliases
+
+
+def three(product: Product) -> None:
+    """Versions 1, 2 and 3, each champion after the one before."""
+    for number in (1, 2, 3):
+        judged(product, f"r{number}", number - 1 or None)
+        registrar(product).promote(number, "mira")
+
+
+def test_by_hand_it_takes_a_verdict_that_passed_and_a_name(product: Product) -> None:
+    judged(product, "r1", None)
+    with pytest.raises(FtcoreError, match="nobody is named"):
+        registrar(product).promote(1, " ")
+    line = registrar(product).promote(1, "mira")
+    assert (line["decision"], line["by"], line["approved_by"], line["override"]) == ("promoted", "mira", "mira", False)
+    assert aliases(product) == {CANDIDATE: 1, CHAMPION: 1}
+    with pytest.raises(FtcoreError, match="version 1 is champion already"):
+        registrar(product).promote(1, "mira")
+    with pytest.raises(FtcoreError, match=r"has no version 9; it has 1"):
+        registrar(product).promote(9, "mira")
+
+
+def test_what_speaks_against_it_is_all_said_at_once_and_kept(product: Product) -> None:
+    product.change(approval={"required": 2})
+    judged(product, "r1", None, passed=False)
+    registrar(product).reject(1, "jon", "worse on short texts")
+    with pytest.raises(FtcoreError) as error:
+        registrar(product).promote(1, "mira")
+    for words in ("its verdict is 'failed'", "rejected by jon: worse", "needs 2 approvals, and has 1 (mira)"):
+        assert words in str(error.value)
+    with pytest.raises(FtcoreError, match="a reason is missing"):
+        registrar(product).promote(1, "mira", override=True)
+    assert product.shelf.ledger("promote") == []
+    line = registrar(product).promote(1, "mira", "labels were wrong", override=True)
+    assert line["override"]
+    assert "its verdict is 'failed'" in line["reason"]
+    assert line["reason"].endswith("labels were wrong")
+    assert registry.entry(product.tracking.version(1), registry.book(product.tracking).model)["rejected"] is None
+
+
+def test_a_verdict_against_another_champion_speaks_against_it(product: Product) -> None:
+    judged(product, "r1", None)
+    judged(product, "r2", None)
+    registrar(product).promote(1, "mira")
+    with pytest.raises(FtcoreError, match="it was judged against no champion, and version 1 is champion"):
+        registrar(product).promote(2, "mira")
+
+
+def test_rollback_brings_previous_back_and_holds_the_loop(product: Product) -> None:
+    three(product)
+    line = registrar(product).rollback("mira", "complaints")
+    assert (line["decision"], line["version"], line["instead_of"], line["by"]) == ("rolled back", 2, 3, "mira")
+    assert aliases(product) == {CANDIDATE: 3, CHAMPION: 2, PREVIOUS: 1}
+    hold = registrar(product).held()
+    assert hold is not None
+    assert (hold.by, hold.reason) == ("mira", "complaints")
+    found = registry.book(product.tracking).to_json()["versions"][0]
+    assert (found["state"], found["rolled_back"]["by"]) == ("rolled back", "mira")
+    assert registrar(product).rollback("mira", "still")["version"] == 1
+    with pytest.raises(FtcoreError, match="has no previous version to go back to"):
+        registrar(product).rollback("mira", "again")
+    assert registry.crowned(product.shelf) == 1
+
+
+def test_rollback_needs_what_serves(product: Product, tmp_path: Path) -> None:
+    (tmp_path / "onnx-int8").mkdir()
+    (tmp_path / "onnx-int8" / "model.onnx").write_text("graph")
+    product.register("r1", folders=[tmp_path / "onnx-int8"])
+    registrar(product).promote(1, "mira", "first", override=True)
+    product.register("r2")
+    registrar(product).promote(2, "mira", "second", override=True)
+    with pytest.raises(FtcoreError, match="version 1 has lost its artefact 'onnx-fp32'"):
+        registrar(product).rollback("mira", "complaints", ["onnx-fp32"])
+    assert aliases(product)[CHAMPION] == 2
+    assert registrar(product).held() is None
+    assert has_artefact(product.tracking, product.tracking.version(1).run, "onnx-int8")
+    assert registrar(product).rollback("mira", "complaints", ["onnx-int8"])["version"] == 1
+
+
+def test_release_ends_a_hold_once(product: Product) -> None:
+    three(product)
+    registrar(product).rollback("mira", "complaints")
+    line = registrar(product).release("jon", "mended")
+    assert line["reason"].startswith("the loop may promote again: mended; promotion is held since")
+    assert registrar(product).held() is None
+    with pytest.raises(FtcoreError, match="is not held"):
+        registrar(product).release("jon")
+
+
+def test_reject_takes_the_candidate_out_and_spares_the_champion(product: Product) -> None:
+    three(product)
+    judged(product, "r4", 3)
+    registrar(product).reject(4, "jon", "worse")
+    assert CANDIDATE not in aliases(product)
+    with pytest.raises(FtcoreError, match="version 3 is champion; bring the one before it back"):
+        registrar(product).reject(3, "jon", "worse")
+    assert [line["decision"] for line in product.shelf.ledger("reject")] == ["rejected"]
+
+
+def test_two_at_once_wait_for_one_another(product: Product) -> None:
+    judged(product, "r1", None)
+    with registrar(product).at_work(), pytest.raises(BusyError):
+        registrar(product).promote(1, "mira")
+
+
+def intent(product: Product, number: int, was: int | None) -> Intent:
+    made = registrar(product).crowning(product.tracking.version(number), was, "mira", "mira")
+    return made.model_copy(update={"run_id": "r9"})
+
+
+def test_whoever_comes_next_finishes_what_a_crash_left(product: Product) -> None:
+    three(product)
+    judged(product, "r4", 3)
+    path = product.shelf.root / intents.FOLDER / "promote--r9.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(intent(product, 4, 3).model_dump_json())
+    judged(product, "r5", 4)
+    registrar(product).promote(5, "jon")
+    assert aliases(product) == {CANDIDATE: 5, CHAMPION: 5, PREVIOUS: 4}
+    assert [line["version"] for line in product.shelf.ledger("promote")][-2:] == [4, 5]
+    assert not path.exists()
+
+
+def test_what_was_overtaken_is_given_up_with_a_line(product: Product) -> None:
+    three(product)
+    judged(product, "r4", 3)
+    intents_folder = product.shelf.root / intents.FOLDER
+    (intents_folder / "promote--r9.json").write_text(intent(product, 4, 2).model_dump_json())
+    with registrar(product).at_work():
+        assert aliases(product)[CHAMPION] == 3
+    line = product.shelf.line("promote", "r9")
+    assert line is not None
+    assert (line["decision"], line["reason"]) == (
+        "abandoned",
+        "left half done and given up: version 3 became champion meanwhile",
+    )
+    assert registry.crowned(product.shelf) == 3
+
+
+def test_a_server_that_goes_away_loses_nothing(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftcore.errors import TransientError
+    from ftcore.tracking import Tracking
+
+    three(product)
+
+    def away(*_: object) -> None:
+        raise TransientError("MLflow does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracking, "set_alias", away)
+        with pytest.raises(TransientError):
+            registrar(product).rollback("mira", "complaints")
+    assert len(list(intents.pending(product.shelf))) == 1
+    with registrar(product).at_work() as model:
+        assert model.aliases[CHAMPION] == 2
+    assert product.shelf.ledger("rollback")[0]["by"] == "mira"
+
+
+def test_the_whole_registry_in_one_request(product: Product) -> None:
+    three(product)
+    drop_alias(product.tracking, CANDIDATE)
+    (mine,) = [model for model in registry.models(product.settings) if model.name == product.name]
+    assert registry.summary(mine) == {
+        "recipe": product.name,
+        "aliases": {CHAMPION: 3, PREVIOUS: 2},
+        "newest": 3,
+        "hold": None,
+    }
+
+
+def test_what_a_version_tells(product: Product) -> None:
+    three(product)
+    found = registry.book(product.tracking).to_json()["versions"][0]
+    assert (found["version"], found["state"], found["snapshot"], found["run_id"]) == (3, CHAMPION, "snap", "r3")
+    assert (found["verdict"], found["judged_against"], found["verdict_sha256"]) == ("passed", 2, "f00")
+    assert found["promoted_by"] == "mira"
+    differing = registry.diff(product.tracking, 2, 3)
+    assert differing["facts"]["judged_against"] == [1, 2]
+    assert "snapshot" not in differing["facts"]
+
+
+def test_a_hold_that_cannot_be_read_holds(product: Product) -> None:
+    from ftcore.tracking_models import tag_model
+
+    three(product)
+    tag_model(product.tracking, {registry.HOLD: "{"})
+    hold = registrar(product).held()
+    assert hold is not None
+    assert "cannot be read" in str(hold)
+    assert now() > hold.at
