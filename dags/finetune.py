@@ -5,9 +5,9 @@ Each recipe R gets a copy of this file with one more line, ``finetune("…/R.yam
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Param, chain
 
-from ftcore_airflow.approval import ANSWER, approval
+from ftcore_airflow.approval import approvals
 from ftcore_airflow.operator import StepOperator
 from ftcore_airflow.product import Product
 
@@ -46,12 +46,10 @@ def finetune(recipe_file: str) -> DAG:
         export = StepOperator(task_id="export", doc_md="Export the model to the formats that serve.")
         evaluate = StepOperator(task_id="evaluate", doc_md="Measure candidate and champion on the same unseen rows.")
         gate = StepOperator(task_id="gate", doc_md="Judge the candidate by every gate of the recipe.")
-        approve = approval(product)
         promote = StepOperator(
             task_id="promote",
             doc_md="Make the candidate the champion.",
-            ask=ANSWER,
             outlets=[product.assets.champion],
         )
-        plan >> train >> export >> evaluate >> gate >> approve >> promote
+        chain(plan, train, export, evaluate, gate, *approvals(product), promote)
     return dag

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe
+from ftcore._cli import AsJson, RecipeName, open_recipe, say
 
 if TYPE_CHECKING:
     from ftcore.promotion import Registrar
@@ -102,7 +102,8 @@ def promote(
 
         ftcore models promote sentiment 3 --by mira --override --reason 'the gate ran on wrong labels, see #12'
     """
-    _done(_registrar(recipe).promote(version, by, reason, override=override), as_json)
+    registrar = _registrar(recipe)
+    _done(registrar.promote(version, by, reason, override=override), registrar, as_json, version)
 
 
 @app.command()
@@ -116,7 +117,8 @@ def rollback(recipe: RecipeName, by: By = "", reason: Reason = "", as_json: AsJs
     from ftcore.serving.model import flavours
 
     registrar = _registrar(recipe)
-    _done(registrar.rollback(by, reason, flavours(registrar.recipe)[:1]), as_json)
+    line = registrar.rollback(by, reason, flavours(registrar.recipe)[:1])
+    _done(line, registrar, as_json, line["version"], line["instead_of"])
 
 
 @app.command()
@@ -127,7 +129,8 @@ def reject(recipe: RecipeName, version: Number, by: By = "", reason: Reason = ""
 
         ftcore models reject sentiment 3 --by mira --reason 'worse on short texts'
     """
-    _done(_registrar(recipe).reject(version, by, reason), as_json)
+    registrar = _registrar(recipe)
+    _done(registrar.reject(version, by, reason), registrar, as_json, version)
 
 
 @app.command()
@@ -138,7 +141,8 @@ def release(recipe: RecipeName, by: By = "", reason: Reason = "", as_json: AsJso
 
         ftcore models release sentiment --by mira --reason 'cause found and mended'
     """
-    _done(_registrar(recipe).release(by, reason), as_json)
+    registrar = _registrar(recipe)
+    _done(registrar.release(by, reason), registrar, as_json)
 
 
 def _registrar(recipe: str) -> Registrar:
@@ -147,8 +151,19 @@ def _registrar(recipe: str) -> Registrar:
     return Registrar.of(*open_recipe(recipe))
 
 
-def _done(line: dict[str, Any], as_json: bool) -> None:
+def _done(line: dict[str, Any], registrar: Registrar, as_json: bool, *versions: int | None) -> None:
+    """Say what was done; then the versions' cards are written anew, which may fail without harm."""
+    from ftcore import card
+    from ftcore.errors import FtcoreError
+
     _print(line, as_json, str(line["reason"]))
+    for number in versions:
+        if number is not None:
+            try:
+                tracking = registrar.tracking
+                card.publish(registrar.recipe, registrar.shelf, tracking, tracking.version(number))
+            except FtcoreError as error:
+                say(f"the card of version {number} is as it was: {error.args[0]}")
 
 
 def _print(value: object, as_json: bool, text: str) -> None:

@@ -261,7 +261,7 @@ class Registrar:
 
 
 def record_verdict(tracking: Tracking, verdict: Verdict, digest: str) -> Version:
-    """Keep a verdict on the version that was judged, with the hashes of all its artefacts.
+    """Keep a verdict on the version that was judged, with the hashes of all its artefacts but the card, which changes.
 
     Args:
         tracking: the registry of the recipe.
@@ -274,7 +274,7 @@ def record_verdict(tracking: Tracking, verdict: Verdict, digest: str) -> Version
         "verdict.reason": verdict.reason[:5000],
         "verdict.champion": "" if verdict.champion is None else verdict.champion,
         "verdict.sha256": digest,
-        "artefacts": canonical(tracking_models.hashes(tracking_models.run_tags(tracking, version.run))),
+        "artefacts": canonical(tracking_models.hashes(tracking_models.run_tags(tracking, version.run), but=("card",))),
     }
     tracking.tag(version, tags)
     return version

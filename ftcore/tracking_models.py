@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -127,9 +127,10 @@ def run_data(tracking: Tracking, run: str) -> tuple[dict[str, float], dict[str, 
         return dict(data.metrics), dict(data.params)
 
 
-def hashes(tags: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of each artefact folder by its name, out of a run's tags."""
-    return {key.removeprefix(HASH_TAG): value for key, value in sorted(tags.items()) if key.startswith(HASH_TAG)}
+def hashes(tags: Mapping[str, str], but: Collection[str] = ()) -> dict[str, str]:
+    """SHA-256 of each artefact folder by its name, out of a run's tags; those named in ``but`` are left out."""
+    found = {key.removeprefix(HASH_TAG): value for key, value in sorted(tags.items()) if key.startswith(HASH_TAG)}
+    return {name: value for name, value in found.items() if name not in but}
 
 
 def has_artefact(tracking: Tracking, run: str, artefact: str) -> bool:

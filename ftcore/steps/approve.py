@@ -6,6 +6,7 @@ from datetime import datetime
 
 from ftcore import approvals, registry
 from ftcore.approvals import Answer
+from ftcore.card import request
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
 from ftcore.promotion import Registrar
@@ -21,33 +22,46 @@ def run(context: Context) -> Outcome:
 
     The parameters of an answer are ``person``, ``decision`` (``approve`` or ``reject``), ``why``, ``answered_at`` and
     ``started_by``, the person who started the run. An answer that may not count is refused in ``figures.refused``.
+    ``unanswered_h`` says that nobody answered for so many hours.
     """
     number = context.earlier("gate").figures["candidate"]
     asked = context.recipe.approval
     if asked.required == 0:
-        return Outcome(reason="the recipe asks for no approval", figures={"version": number, "answers": []})
+        figures = {"version": number, "approvals": 0, "rejected": False, "refused": "", "answers": []}
+        return Outcome(reason="the recipe asks for no approval", figures=figures)
     registrar = Registrar.of(context.recipe, context.shelf, context.settings)
-    refused = ""
-    if context.params.get("person"):
-        given = answer(context)
-        refused = registrar.answer(registrar.tracking.version(number), given)
-        if not refused and given.decision == "reject":
-            registrar.turn_down(number, given)
+    refused = _take(context, registrar, number)
     version = registrar.tracking.version(number)
     answers = approvals.read(version.tags)
-    missing = approvals.lacking(answers, asked)
-    stop = registry.decided_against(version) or (missing and f"version {number} {missing}")
-    names = ", ".join(one.person for one in approvals.counted(answers, asked))
-    return Outcome(
-        reason=stop or f"version {number} is approved by {names}",
-        proceed=not stop,
-        figures={
-            "version": number,
-            "refused": refused,
-            "rejected": bool(registry.decided_against(version)),
-            "answers": [one.model_dump(mode="json") for one in answers],
-        },
-    )
+    counted, missing = approvals.counted(answers, asked), approvals.lacking(answers, asked)
+    decided = registry.decided_against(version)
+    stop = decided or (missing and f"version {number} {missing}")
+    figures = {
+        "version": number,
+        "approvals": len(counted),
+        "rejected": bool(decided),
+        "refused": refused,
+        "answers": [one.model_dump(mode="json") for one in answers],
+    }
+    if missing and not decided:
+        figures["request"] = request(context, version)
+    names = ", ".join(one.person for one in counted)
+    return Outcome(reason=stop or f"version {number} is approved by {names}", proceed=not stop, figures=figures)
+
+
+def _take(context: Context, registrar: Registrar, number: int) -> str:
+    """Keep the answer that the parameters tell of, if any; returns why it was refused."""
+    if hours := context.params.get("unanswered_h"):
+        reason = f"nobody answered for {hours} h, so version {number} is not approved"
+        key = f"unanswered-{now():%Y%m%d%H%M%S}"
+        context.shelf.add_to_ledger("approve", context.run_id, "no answer", reason, key=key, version=number)
+    if "person" not in context.params:
+        return ""
+    given = answer(context)
+    refused = registrar.answer(registrar.tracking.version(number), given)
+    if not refused and given.decision == "reject":
+        registrar.turn_down(number, given)
+    return refused
 
 
 def answer(context: Context) -> Answer:

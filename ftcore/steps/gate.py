@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ftcore import card
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.promotion import record_verdict
@@ -36,7 +37,8 @@ def run(context: Context) -> Outcome:
     write_json(context.folder / "verdict.json", verdict.to_json())
     tracking = Tracking(context.settings, context.recipe.name)
     word = "passed" if verdict.passed else "failed"
-    record_verdict(tracking, verdict, hash_file(context.folder / "verdict.json"))
+    judged = record_verdict(tracking, verdict, hash_file(context.folder / "verdict.json"))
+    card.publish(context.recipe, context.shelf, tracking, judged)
     figures = verdict.to_json()
     context.shelf.add_to_ledger(
         "gate", context.run_id, word, verdict.reason, candidate=verdict.candidate, champion=verdict.champion

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, registry
+from ftcore import approvals, card, registry
 from ftcore.context import Context, Outcome
 from ftcore.promotion import NOBODY, Registrar
 from ftcore.records import sha256
@@ -21,8 +21,16 @@ def run(context: Context) -> Outcome:
 
     It is safe to be killed and run again: what is intended is written first (``ftcore.intents``), the ledger line last.
     """
-    verdict = context.earlier("gate").figures
     registrar = Registrar.of(context.recipe, context.shelf, context.settings)
+    outcome = _promote(context, registrar)
+    if outcome.proceed:
+        promoted = registrar.tracking.version(outcome.figures["version"])
+        card.publish(context.recipe, context.shelf, registrar.tracking, promoted)
+    return outcome
+
+
+def _promote(context: Context, registrar: Registrar) -> Outcome:
+    verdict = context.earlier("gate").figures
     with registrar.at_work() as model:
         candidate = registrar.tracking.version(verdict["candidate"])
         line = context.shelf.line("promote", context.run_id)

@@ -1,46 +1,112 @@
-"""The one task that waits for a person."""
+"""The tasks that wait for people."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+from airflow.sdk import BaseOperator, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowSkipException
 
+from ftcore_airflow.operator import StepProcess, small
 from ftcore_airflow.product import Product
+from ftcore_airflow.retry import RETRIES
 
-ANSWER = {
-    "approved_by": "{% set answer = ti.xcom_pull(task_ids='approve') %}"
-    "{{ answer.responded_by_user.name if answer else '' }}",
-    "approved_at": "{% set answer = ti.xcom_pull(task_ids='approve') %}"
-    "{{ answer.responded_at.isoformat() if answer else '' }}",
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+STEP = "approve"
+DOC = "A person agrees to the promotion, where the recipe asks for one."
+FORM = {
+    "reason": Param(
+        "", type="string", title="Reason", description="Why; a rejection needs one.", maxLength=2000, source="task"
+    )
 }
-"""What ``promote`` is told of the answer; empty where nobody was asked."""
-
-BODY = """\
-{% set verdict = ti.xcom_pull(task_ids='gate') %}**Gate:** {{ verdict.reason }}
-
-{% for name, value in verdict.figures.items() if value is not mapping %}- {{ name }}: {{ value }}
-{% endfor %}
-Run `{{ verdict.run_id }}`. Rejecting leaves the present champion in place.
-"""
 
 
-def approval(product: Product) -> BaseOperator:
-    """Nothing to do where the recipe lets the loop promote by itself, else a question that silence never approves."""
-    doc = "A person agrees to the promotion, where the recipe asks for one."
+class PersonOperator(StepProcess, ApprovalOperator):
+    """Asks a person, and has the answer kept on the model's version, where clearing this task does not forget it.
+
+    Where the version has enough approvals already nobody is asked. An answer that may not count, such as one of the
+    person who started the run, leaves the question open. A rejection skips the promotion; silence fails the task.
+
+    Args:
+        recipe_file: path of the recipe.
+        place: which of the approvals this task waits for, from 1.
+    """
+
+    def __init__(self, *, recipe_file: str, place: int, **kwargs: Any) -> None:
+        """Keep what the step is started with."""
+        super().__init__(**kwargs)
+        self.recipe_file = recipe_file
+        self.place = place
+
+    def execute(self, context: Context) -> Any:
+        """Look whether the version is approved; ask where it is not."""
+        record = self.run_step(context, STEP, self.recipe_file, {})
+        if self._is_over(record):
+            return small(record)
+        self.body = record["figures"]["request"]  # not rendered: what people wrote stands in it
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Have the answer kept, and go on, stop, or ask again.
+
+        Raises:
+            AirflowSkipException: the person rejected the candidate.
+            HITLTimeoutError: nobody answered in time.
+        """
+        if event.get("error_type") == "timeout":
+            hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
+            self.run_step(context, STEP, self.recipe_file, {"unanswered_h": f"{hours:g}"})
+        answer = HITLOperator.execute_complete(self, context, event)
+        record = self.run_step(
+            context,
+            STEP,
+            self.recipe_file,
+            {
+                "person": (answer["responded_by_user"] or {}).get("name", ""),
+                "decision": "approve" if answer["chosen_options"] == [self.APPROVE] else "reject",
+                "why": str(answer["params_input"].get("reason") or ""),
+                "answered_at": answer["responded_at"].isoformat(),
+                "started_by": context["dag_run"].triggering_user_name or "",
+            },
+        )
+        if self._is_over(record):
+            return small(record)
+        self.log.warning("%s; the question stays open", record["figures"]["refused"] or record["reason"])
+        return HITLOperator.execute.__wrapped__(self, context)  # type: ignore[attr-defined]
+
+    def _is_over(self, record: dict[str, Any]) -> bool:
+        if record["figures"]["rejected"]:
+            raise AirflowSkipException(record["reason"])
+        return bool(record["figures"]["approvals"] >= self.place)
+
+
+def approvals(product: Product) -> list[BaseOperator]:
+    """One question after the other, as many as the recipe asks for approvals; nothing to do where it asks for none."""
     asked = product.recipe.approval
     if asked.required == 0:
-        return EmptyOperator(task_id="approve", doc_md=doc)
-    return ApprovalOperator(
-        task_id="approve",
-        doc_md=doc,
-        subject=f"Promote the candidate of {product.recipe.name} to champion?",
-        body=BODY,
-        assigned_users=[{"id": name, "name": name} for name in asked.assigned] or None,
-        response_timeout=timedelta(hours=asked.timeout_h),
-        # Without a rule for it the time-out would be a failure like any other, and ask again.
-        retry_policy=ExceptionRetryPolicy([RetryRule(exception=HITLTimeoutError, action=RetryAction.FAIL)]),
-    )
+        return [EmptyOperator(task_id=STEP, doc_md=DOC)]
+    policy = RETRIES["retry_policy"]
+    return [
+        PersonOperator(
+            task_id=STEP if place == 1 else f"{STEP}_second",
+            doc_md=DOC,
+            recipe_file=str(product.file),
+            place=place,
+            subject=f"Promote the candidate of {product.recipe.name} to champion?"
+            + (f" ({place} of {asked.required})" if asked.required > 1 else ""),
+            params=FORM,
+            assigned_users=[{"id": name, "name": name} for name in asked.assigned] or None,
+            response_timeout=timedelta(hours=asked.timeout_h),
+            # Without a rule for it the time-out would be a failure like any other, and ask again.
+            retry_policy=ExceptionRetryPolicy(
+                [RetryRule(exception=HITLTimeoutError, action=RetryAction.FAIL), *policy.rules]
+            ),
+        )
+        for place in range(1, asked.required + 1)
+    ]

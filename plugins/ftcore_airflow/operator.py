@@ -33,48 +33,26 @@ FIGURES_BYTES = 8192
 """Larger figures stay in the store: XCom is a row of Airflow's database."""
 
 
-class StepOperator(BaseOperator):
-    """Runs ``ftcore step NAME RECIPE --run RUN_ID`` and hands back the small record.
+class StepProcess:
+    """Runs steps for an operator, each as a process that ends with it."""
 
-    A record that says not to proceed makes the task skipped, which emits no asset event and stops the steps after it.
+    _process: subprocess.Popen[str] | None = None
 
-    Args:
-        task_id: the step's name.
-        recipe_file: path of the recipe.
-        ask: what to ask of the step beyond its recipe, ``--param KEY=VALUE``; empty values are left out.
-    """
+    if TYPE_CHECKING:
+        dag_id: str
+        task_id: str
+        log: Any
 
-    template_fields: Sequence[str] = ("ask", "recipe_file")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"ask": "json"}
-    ui_color = "#e8f0fe"
-
-    def __init__(self, *, recipe_file: str, ask: Mapping[str, str] | None = None, **kwargs: Any) -> None:
-        """Keep what the process is started with."""
-        super().__init__(**kwargs)
-        self.recipe_file = recipe_file
-        self.ask = dict(ask or {})
-        self._process: subprocess.Popen[str] | None = None
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Run the step; returns its small record.
+    def run_step(self, context: Context, step: str, recipe_file: str, ask: Mapping[str, str]) -> dict[str, Any]:
+        """Run ``ftcore step STEP`` for the DAG run's name in the store; returns its record.
 
         Raises:
-            AirflowSkipException: the record says not to proceed.
             StepFailed: a second try would fail as well.
             StepInterrupted: a second try may succeed.
         """
         run_id = run_name(self.dag_id.partition("__")[0], context["dag_run"].run_id)
-        record = small(self._record(self._command(run_id)))
-        if not record["proceed"]:
-            # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.
-            context["ti"].xcom_push(key="return_value", value=record)
-            raise AirflowSkipException(record["reason"])
-        for asset in self.outlets:
-            try:
-                context["outlet_events"][asset].extra = event_extra(asset, record)
-            except KeyError as error:
-                raise StepFailed(f"{self.task_id} left no figure {error} for {asset.name}") from error
-        return record
+        asked = [f"--param={key}={value}" for key, value in ask.items() if value]
+        return self._record([*AirflowSettings().command, "step", step, recipe_file, "--run", run_id, *asked, "--json"])
 
     def on_kill(self) -> None:
         """End the step and everything it started: ask first, insist after ``GRACE_S``."""
@@ -87,10 +65,6 @@ class StepOperator(BaseOperator):
         while time.monotonic() < deadline and not _has_ended(process.pid):
             time.sleep(0.05)
         _signal_group(process.pid, signal.SIGKILL)
-
-    def _command(self, run_id: str) -> list[str]:
-        asked = [f"--param={key}={value}" for key, value in self.ask.items() if value]
-        return [*AirflowSettings().command, "step", self.task_id, self.recipe_file, "--run", run_id, *asked, "--json"]
 
     def _record(self, command: list[str]) -> dict[str, Any]:
         self.log.info("$ %s", " ".join(command))
@@ -137,6 +111,48 @@ class StepOperator(BaseOperator):
             if text := line.rstrip():
                 last_words.append(text.strip())
                 self.log.info("%s", text)
+
+
+class StepOperator(StepProcess, BaseOperator):
+    """Runs ``ftcore step NAME RECIPE --run RUN_ID`` and hands back the small record.
+
+    A record that says not to proceed makes the task skipped, which emits no asset event and stops the steps after it.
+
+    Args:
+        task_id: the step's name.
+        recipe_file: path of the recipe.
+        ask: what to ask of the step beyond its recipe, ``--param KEY=VALUE``; empty values are left out.
+    """
+
+    template_fields: Sequence[str] = ("ask", "recipe_file")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"ask": "json"}
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, recipe_file: str, ask: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        """Keep what the process is started with."""
+        super().__init__(**kwargs)
+        self.recipe_file = recipe_file
+        self.ask = dict(ask or {})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; returns its small record.
+
+        Raises:
+            AirflowSkipException: the record says not to proceed.
+            StepFailed: a second try would fail as well.
+            StepInterrupted: a second try may succeed.
+        """
+        record = small(self.run_step(context, self.task_id, self.recipe_file, self.ask))
+        if not record["proceed"]:
+            # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.
+            context["ti"].xcom_push(key="return_value", value=record)
+            raise AirflowSkipException(record["reason"])
+        for asset in self.outlets:
+            try:
+                context["outlet_events"][asset].extra = event_extra(asset, record)
+            except KeyError as error:
+                raise StepFailed(f"{self.task_id} left no figure {error} for {asset.name}") from error
+        return record
 
 
 def step_environment() -> dict[str, str]:

@@ -1,0 +1,231 @@
+"""What people read about a version: its model card, in Hugging Face's format, and the request to approve it."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore import approvals, registry, snapshot, tracking_models
+from ftcore.errors import DataRejectedError
+from ftcore.store import read_json
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from ftcore.context import Context
+    from ftcore.recipe import Recipe
+    from ftcore.store import Shelf
+    from ftcore.tracking import Tracking, Version
+
+ARTEFACT = "card"
+TEMPLATES = Path(__file__).parent / "templates"
+PIPELINES = {"classification": "text-classification"}
+"""Hugging Face's name for a kind of task, where it has another."""
+MARKS = {True: "✔", False: "✘", None: "?"}
+DESCRIPTION_LENGTH = 5000
+"""Longest description that MLflow's database takes."""
+COSTS = ("co2", "cost", "energy", "emission")
+
+
+def publish(recipe: Recipe, shelf: Shelf, tracking: Tracking, version: Version) -> str:
+    """Write the version's card: as artefact ``card/README.md`` of its run and as the version's description.
+
+    Returns:
+        The card, as Markdown with a YAML head.
+    """
+    text = card(recipe, shelf, version)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "README.md").write_text(text, encoding="utf-8")
+        tracking.log_folder(version.run, Path(folder), ARTEFACT)
+    body = text.split("\n---\n", 1)[-1].lstrip()
+    more = "\n\n… the whole card is the run's artefact `card/README.md`"
+    short = body if len(body) <= DESCRIPTION_LENGTH else body[: DESCRIPTION_LENGTH - len(more)] + more
+    tracking_models.describe(tracking, version.number, short)
+    return text
+
+
+def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
+    """A version's model card: a YAML head that Hugging Face's tools read, then Markdown."""
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    known = facts(recipe, shelf, version)
+    data = ModelCardData(
+        model_name=recipe.name,
+        base_model=recipe.base if "://" not in recipe.base and not recipe.base.startswith((".", "/")) else None,
+        library_name="transformers",
+        pipeline_tag=PIPELINES.get(recipe.task.kind, recipe.task.kind),
+        tags=["ftcore", recipe.task.kind, recipe.method.kind],
+        eval_results=[
+            EvalResult(
+                task_type=PIPELINES.get(recipe.task.kind, recipe.task.kind),
+                dataset_type=f"{recipe.name}/{row['part']}",
+                dataset_name=row["part"],
+                metric_type=row["metric"],
+                metric_value=row["number"],
+            )
+            for row in known["metrics"]
+        ]
+        or None,
+    )
+    body = _environment().get_template("card.md.jinja").render(**known)
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
+
+
+def request(context: Context, version: Version) -> str:
+    """What a person is shown before they approve, as Markdown."""
+    known = facts(context.recipe, context.shelf, version)
+    missing = approvals.lacking(known["answers"], context.recipe.approval)
+    uri = context.settings.mlflow_uri.rstrip("/")
+    page = f"{uri}/#/models/{context.recipe.name}/versions/{version.number}"
+    links = {"MLflow": page} if uri.startswith("http") else {}
+    links |= {"Everything about it": f"`ftcore models show {context.recipe.name} {version.number}`"}
+    links |= {"Validation report": f"`{known['docs']}` in the store"} if known["docs"] else {}
+    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links)
+
+
+def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
+    """All that card and request show of a version, from the records of its run and from its tags."""
+    run_id = version.tags.get("ftcore.run", "")
+    records = {step: shelf.record(run_id, step) if run_id else None for step in ("train", "evaluate")}
+    figures = {step: record.figures if record else {} for step, record in records.items()}
+    manifest = _manifest(shelf, version.snapshot)
+    validated = shelf.record(manifest["run_id"], "validate") if manifest.get("run_id") else None
+    evaluated = figures["evaluate"]
+    verdict = (read_json(shelf.folder(run_id, "gate") / "verdict.json") if run_id else None) or {}
+    flavour = next(iter(evaluated.get("metrics", {}).get("candidate", {})), "")
+    training = records["train"]
+    return {
+        "recipe": recipe,
+        "version": version,
+        "run_id": run_id,
+        "state": _state(version),
+        "labels": getattr(recipe.task, "labels", ()),
+        "sources": sorted(manifest.get("sources", {})),
+        "manifest": manifest,
+        "docs": validated.paths.get("data_docs", "") if validated else "",
+        "training": figures["train"],
+        "commit": version.tags.get("ftcore.git_commit", ""),
+        "flavour": flavour,
+        "metrics": _metrics(evaluated.get("metrics", {}), flavour) + _slices(evaluated.get("slices", {})),
+        "differences": _rows(evaluated.get("differences", {}).get(flavour, {})),
+        "verdict": verdict,
+        "rules": [_rule(rule) for rule in verdict.get("rules", ())],
+        "limits": _limits(recipe, figures, verdict),
+        "costs": _costs(figures, training.work_s if training else None),
+        "answers": approvals.read(version.tags),
+        "nobody": "Nobody was asked." if recipe.approval.required == 0 else "Nobody has answered yet.",
+    }
+
+
+def _state(version: Version) -> str:
+    if decided := registry.decided_against(version):
+        return f"**{decided[0].upper()}{decided[1:]}.**"
+    promoted = version.tags.get("ftcore.promoted_at")
+    return f"Champion since {promoted[:16].replace('T', ' ')} UTC, or until the next." if promoted else "Not promoted."
+
+
+def _manifest(shelf: Shelf, identity: str) -> dict[str, Any]:
+    try:
+        return snapshot.manifest(shelf, identity) if identity else {}
+    except DataRejectedError:
+        return {}
+
+
+def _metrics(metrics: Mapping[str, Any], flavour: str) -> list[dict[str, Any]]:
+    """One row for each part and metric of the form that serves, with the champion's value beside it."""
+    theirs = metrics.get("champion", {}).get(flavour, {})
+    rows = _rows(metrics.get("candidate", {}).get(flavour, {}))
+    for row in rows:
+        row["champion"] = _number((theirs.get(row["part"], {}).get(row["metric"]) or {}).get("value"))
+    return rows
+
+
+def _slices(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = _rows({name: found.get("candidate", {}) for name, found in slices.items()})
+    for row in rows:
+        champion = slices[row["part"]].get("champion", {}).get(row["metric"]) or {}
+        row |= {"part": f"slice {row['part']}", "champion": _number(champion.get("value"))}
+    return rows
+
+
+def _rows(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """``{part: {metric: estimate}}`` as rows of a table; what is no estimate is left out."""
+    return [
+        {
+            "part": part,
+            "metric": metric,
+            "number": estimate["value"],
+            "value": _number(estimate["value"]),
+            "interval": _interval(estimate),
+            "rows": f"{estimate.get('rows', 0):,}",
+        }
+        for part, estimates in parts.items()
+        for metric, estimate in estimates.items()
+        if isinstance(estimate, Mapping) and estimate.get("value") is not None
+    ]
+
+
+def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "mark": MARKS.get(rule.get("passed"), "?"),
+        "gate": rule.get("gate", ""),
+        "measured": _number(rule.get("measured")),
+        "bound": _number(rule.get("bound")),
+        "interval": _interval(rule),
+        "rows": f"{rule.get('rows') or 0:,}",
+        "reason": rule.get("reason", ""),
+    }
+
+
+def _limits(recipe: Recipe, figures: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]) -> list[str]:
+    """What the numbers do not tell, as far as the records know it."""
+    said = ["Texts unlike the sources above, other languages among them, were not judged."]
+    rows = figures["evaluate"].get("rows", {})
+    if isinstance(rows, Mapping) and rows:
+        said.append(f"Judged on {', '.join(f'{count:,} rows of {part}' for part, count in rows.items())}.")
+    if small := [part for part, count in (rows.items() if isinstance(rows, Mapping) else ()) if count < 100]:
+        said.append(f"Fewer than 100 rows of {', '.join(small)}: those numbers say little.")
+    said.append(f"Texts beyond {recipe.train.max_length_tokens} tokens are cut.")
+    undecided = [rule["gate"] for rule in verdict.get("rules", ()) if rule.get("passed") is None]
+    return said + ([f"Undecided for want of rows: {', '.join(undecided)}."] if undecided else [])
+
+
+def _costs(figures: Mapping[str, Mapping[str, Any]], trained_s: float | None) -> dict[str, str]:
+    costs = {"training": "unknown" if trained_s is None else f"{trained_s:,.0f} s"}
+    for name, size in (figures["evaluate"].get("latency") or {}).items():
+        if isinstance(size, Mapping) and "p50_ms" in size:
+            costs[f"one text with {name}"] = (
+                f"{size['p50_ms']:g} ms, {size.get('p95_ms', math.nan):g} ms at the 95th percentile"
+            )
+    for step in ("train", "evaluate"):
+        costs |= {key.replace("_", " "): f"{value:g}" for key, value in figures[step].items() if _is_cost(key, value)}
+    return costs
+
+
+def _is_cost(key: str, value: object) -> bool:
+    return isinstance(value, int | float) and any(word in key.lower() for word in COSTS)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4g}"
+
+
+def _interval(estimate: Mapping[str, Any]) -> str:
+    low, high = estimate.get("low"), estimate.get("high")
+    return "–" if low is None and high is None else f"{_number(low)} to {_number(high)}"
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader
+
+    # Markdown, not HTML: `finalize` takes from every value what could start a tag, a cell or a line.
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, autoescape=False, finalize=_plain, keep_trailing_newline=True)  # noqa: S701
+
+
+def _plain(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -1,0 +1,130 @@
+"""The model card and the request: they say what the records say, in Markdown that nobody can break out of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ftcore import card
+from ftcore.approvals import Answer
+from ftcore.promotion import Registrar
+from ftcore.records import Record, now
+from ftcore.store import write_json
+from ftcore.tracking_models import model
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+ESTIMATE = {"value": 0.85, "low": 0.82, "high": 0.88, "rows": 1200}
+EVALUATED = {
+    "candidate": 1,
+    "champion": None,
+    "rows": {"test": 1200, "tweets": 40},
+    "latency": {"onnx-int8": {"p50_ms": 3.5, "p95_ms": 5.0, "rows_per_s": 300.0}},
+    "metrics": {
+        "candidate": {"onnx-int8": {"test": {"accuracy": ESTIMATE}}, "torch": {"test": {"accuracy": ESTIMATE}}}
+    },
+    "differences": {"onnx-int8": {"test": {"accuracy": {"value": 0.031, "low": 0.01, "high": 0.05, "rows": 1200}}}},
+    "slices": {"language=de": {"rows": 60, "candidate": {"accuracy": {**ESTIMATE, "value": 0.71, "rows": 60}}}},
+}
+RULES = [
+    {"gate": "threshold", "passed": True, "reason": "0.85 reaches 0.8", "measured": 0.85, "bound": 0.8, "rows": 1200},
+    {"gate": "slice", "passed": None, "reason": "too few | rows <b>", "measured": None, "rows": 40},
+]
+
+
+def leave(product: Product, step: str, **figures: Any) -> None:
+    made = Record(
+        step=step, recipe=product.name, run_id="r1", fingerprint="", started_at=now(), work_s=61.0, figures=figures
+    )
+    product.shelf.write_record(made)
+
+
+@pytest.fixture
+def judged(product: Product) -> Product:
+    """A product whose first version was trained, evaluated and judged."""
+    product.register("r1", product.publish(range(30)))
+    leave(product, "train", rows=20, weights=100, trainable_weights=10, co2e_kg=0.002)
+    leave(product, "evaluate", **EVALUATED)
+    verdict = {"passed": False, "rules": RULES, "candidate": 1, "champion": None}
+    write_json(product.shelf.folder("r1", "gate") / "verdict.json", verdict)
+    return product
+
+
+def written(product: Product) -> str:
+    return card.publish(product.recipe, product.shelf, product.tracking, product.tracking.version(1))
+
+
+def test_the_card_is_one_that_hugging_face_reads(judged: Product) -> None:
+    from huggingface_hub import ModelCard
+
+    read = ModelCard(written(judged))
+    assert read.data.pipeline_tag == "text-classification"
+    assert read.data.model_name == judged.name
+    found = {(result.dataset_name, result.metric_type): result.metric_value for result in read.data.eval_results}
+    assert found[("test", "accuracy")] == 0.85
+    for title in ("Intended use", "Data", "Method", "Metrics", "Verdict", "Limits", "Cost", "Approvals"):
+        assert f"\n## {title}\n" in read.text
+
+
+def test_what_the_card_says(judged: Product) -> None:
+    text = written(judged)
+    assert "| test | accuracy | 0.85 | 0.82 to 0.88 | – | 1,200 |" in text
+    assert "| slice language=de | accuracy | 0.71 |" in text
+    assert "| test | accuracy | 0.031 | 0.01 to 0.05 |" in text
+    assert "| ✔ | threshold | 0.85 | 0.8 | – | 1,200 | 0.85 reaches 0.8 |" in text
+    assert "Undecided for want of rows: slice." in text
+    assert "Fewer than 100 rows of tweets" in text
+    assert "co2e kg: 0.002" in text
+    assert "- training: 61 s" in text
+    assert "3.5 ms, 5 ms at the 95th percentile" in text
+    assert "Nobody was asked." in text
+
+
+def test_no_value_can_break_out_of_its_place(judged: Product) -> None:
+    judged.change(description="# <script>alert(1)</script>\n## Approvals")
+    text = written(judged)
+    assert "too few \\| rows &lt;b>" in text
+    assert "<script" not in text
+    assert text.count("\n## Approvals\n") == 1
+
+
+def test_it_is_the_runs_artefact_and_the_versions_description(judged: Product) -> None:
+    text = written(judged)
+    version = judged.tracking.version(1)
+    assert (judged.tracking.fetch(version, "card") / "README.md").read_text(encoding="utf-8") == text
+    found = judged.tracking.client.get_model_version(judged.name, "1").description
+    assert found.startswith(f"# {judged.name}, version 1")
+    assert text.endswith(found)
+    assert model(judged.tracking).newest == 1
+
+
+def test_a_long_card_is_cut_where_mlflow_takes_no_more(judged: Product) -> None:
+    judged.change(description="long " * 2000)
+    written(judged)
+    found = judged.tracking.client.get_model_version(judged.name, "1").description
+    assert len(found) == card.DESCRIPTION_LENGTH
+    assert found.endswith("the whole card is the run's artefact `card/README.md`")
+
+
+def test_a_version_of_which_little_is_known_has_a_card_too(product: Product) -> None:
+    product.register("r1")
+    text = written(product)
+    assert "The version was not evaluated." in text
+    assert "No gate has judged it." in text
+    assert "The snapshot's manifest is not in the store." in text
+
+
+def test_the_request_shows_the_verdict_the_differences_and_who_has_answered(judged: Product) -> None:
+    judged.change(approval={"required": 2})
+    given = Answer(person="mira", decision="approve", at=now(), reason="fine", run_id="r1")
+    registrar = Registrar(judged.recipe, judged.shelf, judged.tracking)
+    assert registrar.answer(judged.tracking.version(1), given) == ""
+    text = card.request(judged.context("approve"), judged.tracking.version(1))
+    assert text.startswith(f"Version 1 of **{judged.name}** needs 2 approvals, and has 1 (mira).")
+    assert "| ✘ |" not in text
+    assert "| ? | slice |" in text
+    assert "| test | accuracy | 0.031 | 0.01 to 0.05 |" in text
+    assert "- mira approved on" in text
+    assert f"`ftcore models show {judged.name} 1`" in text
