@@ -8,9 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe
+from ftcore._cli import AsJson, RecipeName, open_recipe, say
 
 keys = typer.Typer(no_args_is_help=True, help="Make the key pair that signs evidence.")
+
+
+@keys.callback()
+def _keys() -> None:
+    """Keeps `new` a command of its own: typer would merge a group of one."""
 
 
 def doctor(
@@ -68,6 +73,20 @@ def evidence(
 
         FTCORE_SIGNING_KEY=signing.pem ftcore evidence sentiment 2 -o evidence-2
     """
+    from ftcore import evidence as bundles
+    from ftcore.promotion import Registrar
+
+    read, shelf, conf = open_recipe(recipe)
+    bundle = bundles.collect(Registrar.of(read, shelf, conf), version, output, conf.signing_key)
+    for fault in (*bundle.missing, *bundle.broken):
+        say(f"! {fault}")
+    if not bundle.signed:
+        say(
+            "! NOT SIGNED: nothing proves this evidence; make a key by `ftcore keys new`, name it in FTCORE_SIGNING_KEY"
+        )
+    found = {"folder": str(output), "signed": bundle.signed, "files": len(bundle.files)}
+    found |= {"missing": list(bundle.missing), "broken": list(bundle.broken)}
+    print(json.dumps(found, indent=2) if as_json else f"{output / bundles.INDEX}: {len(bundle.files)} files")
 
 
 def verify(
@@ -81,6 +100,16 @@ def verify(
 
         ftcore verify evidence-2 --key signing.pem.pub
     """
+    from ftcore.attestation import prove
+    from ftcore.errors import DataRejectedError
+
+    faults = prove(folder, key)
+    if as_json:
+        print(json.dumps({"proved": not faults, "faults": faults}, indent=2))
+    if faults:
+        raise DataRejectedError(f"{folder} is not what was signed; the first broken link: {faults[0]}", faults[1:])
+    if not as_json:
+        print(f"{folder} is as it was signed")
 
 
 @keys.command()
@@ -93,3 +122,6 @@ def new(
 
         ftcore keys new signing.pem
     """
+    from ftcore.attestation import new_keys
+
+    print(f"private key: {path}; give {new_keys(path)} to those who verify")

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """How long a step waits for another process that works on the same thing, in seconds."""
     threads: int = 0
     """Threads for torch and ONNX Runtime; 0 means as many as there are cores."""
+    signing_key: Path | None = None
+    """File of the Ed25519 private key, PEM, that signs evidence; without it evidence is not signed."""
     airflow_password: SecretStr | None = None
     """Password of Airflow's ``admin``; without it ``ftcore up`` makes one and keeps it under ``HOME/airflow``."""
 

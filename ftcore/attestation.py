@@ -1,0 +1,225 @@
+"""Signing a folder and proving it: an in-toto statement in a DSSE envelope, with an Ed25519 key.
+
+The statement names every file with its SHA-256, in the order in which they are read; the envelope signs the statement.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.records import LINK, sha256
+from ftcore.store import write_bytes
+
+if TYPE_CHECKING:
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner, SSlibKey
+
+STATEMENT, ENVELOPE = "statement.json", "evidence.dsse.json"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://ftcore.dev/evidence/v1"
+
+
+def new_keys(path: Path) -> Path:
+    """Make an Ed25519 key pair: the private key in ``path``, readable by its owner alone, the public in ``path.pub``.
+
+    Returns:
+        The public key's file.
+
+    Raises:
+        FtcoreError: one of the files is there already.
+    """
+    from cryptography.hazmat.primitives import serialization as ways
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    public = path.with_name(f"{path.name}.pub")
+    if there := next((file for file in (path, public) if file.exists()), None):
+        raise FtcoreError(f"{there} is there already", hint="a key that was replaced can sign nothing again")
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(ways.Encoding.PEM, ways.PrivateFormat.PKCS8, ways.NoEncryption())
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(private)
+    write_bytes(public, key.public_key().public_bytes(ways.Encoding.PEM, ways.PublicFormat.SubjectPublicKeyInfo))
+    return public
+
+
+def check_private(path: Path) -> None:
+    """Check that a key can sign, before anything is written.
+
+    Raises:
+        FtcoreError: it cannot be read or is no Ed25519 key.
+    """
+    _signer(path)
+
+
+def seal(folder: Path, files: list[str], predicate: Mapping[str, Any], key: Path | None) -> bool:
+    """Write the statement over some files of a folder and, where there is a key, the signed envelope.
+
+    Returns:
+        Whether it is signed.
+
+    Raises:
+        FtcoreError: the key cannot be read or is no Ed25519 key.
+    """
+    signer = _signer(key) if key else None
+    subject = [{"name": name, "digest": {"sha256": sha256((folder / name).read_bytes())}} for name in files]
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": subject,
+        "predicateType": PREDICATE_TYPE,
+        "predicate": dict(predicate),
+    }
+    payload = (json.dumps(statement, indent=2, ensure_ascii=False) + "\n").encode()
+    write_bytes(folder / STATEMENT, payload)
+    if signer is None:
+        return False
+    from securesystemslib.dsse import Envelope
+
+    envelope = Envelope(payload, PAYLOAD_TYPE, {})
+    envelope.sign(signer)
+    write_bytes(folder / ENVELOPE, (json.dumps(envelope.to_dict(), indent=2) + "\n").encode())
+    return True
+
+
+def prove(folder: Path, key: Path) -> list[str]:
+    """Check a sealed folder: the signature, then every file in the statement's order, then the links between records.
+
+    Returns:
+        What is wrong, a sentence each, the first broken link first; nothing where all is as it was signed.
+
+    Raises:
+        FtcoreError: there is no such folder, or the key cannot be read.
+    """
+    if not folder.is_dir():
+        raise FtcoreError(f"there is no folder {folder}")
+    public = _public(key)
+    faults, payload = _signature(folder, public)
+    if payload is None:
+        return faults
+    return faults or _contents(folder, payload)
+
+
+def _signature(folder: Path, public: SSlibKey) -> tuple[list[str], bytes | None]:
+    """Faults of the envelope, and the statement that it signs; None where it signs nothing of this key."""
+    if not (folder / ENVELOPE).is_file():
+        return [f"{ENVELOPE} is not there: this evidence is not signed"], None
+    envelope = _envelope(folder / ENVELOPE)
+    fault = f"{ENVELOPE} is no envelope" if envelope is None else _unsigned(envelope, public)
+    if envelope is None or fault:
+        return [fault], None
+    path = folder / STATEMENT
+    same = path.is_file() and path.read_bytes() == envelope.payload
+    return [] if same else [f"{STATEMENT} is not what was signed"], bytes(envelope.payload)
+
+
+def _envelope(path: Path) -> Envelope | None:
+    from securesystemslib.dsse import Envelope
+
+    try:
+        return Envelope.from_dict(json.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _unsigned(envelope: Envelope, public: SSlibKey) -> str:
+    """Why the key did not sign this; empty where it did."""
+    from securesystemslib.exceptions import VerificationError
+
+    try:
+        envelope.verify([public], 1)
+    except VerificationError:
+        if public.keyid in envelope.signatures:
+            return f"{ENVELOPE} was changed: its signature does not hold"
+        signed_by = ", ".join(keyid[:16] for keyid in envelope.signatures) or "nobody"
+        return f"{ENVELOPE} is signed by {signed_by}, not by the key {public.keyid[:16]} that was given"
+    if envelope.payload_type != PAYLOAD_TYPE:
+        return f"{ENVELOPE} signs {envelope.payload_type}, which is no statement"
+    return ""
+
+
+def _contents(folder: Path, payload: bytes) -> list[str]:
+    statement = json.loads(payload)
+    known = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
+    faults = []
+    for name, digest in known.items():
+        path = folder / name
+        if not path.is_file():
+            faults.append(f"{name} is gone")
+        elif path.is_symlink() or sha256(path.read_bytes()) != digest:
+            faults.append(f"{name} was changed: its hash is not the one that was signed")
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()
+    }
+    faults += [f"{name} does not belong here" for name in sorted(there - {*known, STATEMENT, ENVELOPE})]
+    return faults or broken_links(folder, statement["predicate"].get("records", {}))
+
+
+def broken_links(folder: Path, records: Mapping[str, str]) -> list[str]:
+    """Files that were made from another file than the one that lies beside them, in the order of the chain.
+
+    Args:
+        folder: of the evidence.
+        records: by the record's name, such as ``finetune/train``, its file.
+    """
+    hashes = {path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in folder.rglob("*.json")}
+    read = [("snapshot/manifest.sha256", "snapshot/manifest.json", _text(folder / "snapshot" / "manifest.sha256"))]
+    for name, file in records.items():
+        chain = name.partition("/")[0]
+        for key, digest in json.loads((folder / file).read_bytes())["inputs"].items():
+            if key.startswith(LINK):
+                read.append((file, records.get(f"{chain}/{key.removeprefix(LINK)}", ""), digest))
+            elif name == "finetune/plan" and key == "manifest":
+                read.append((file, "snapshot/manifest.json", digest))
+    version = json.loads(_text(folder / "version.json") or "{}")
+    read.append(("version.json", "verdict.json", version.get("verdict_sha256", "")))
+    return [
+        f"{file} was made from another {earlier} than this one"
+        for file, earlier, digest in read
+        if digest and earlier in hashes and hashes[earlier] != digest
+    ]
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _signer(path: Path) -> CryptoSigner:
+    from securesystemslib.signer import CryptoSigner
+
+    private = _ways("load_pem_private_key", path, None)
+    return CryptoSigner(private, _ed25519(private.public_key(), path))
+
+
+def _public(path: Path) -> SSlibKey:
+    return _ed25519(_ways("load_pem_public_key", path), path)
+
+
+def _ways(name: str, path: Path, *arguments: object) -> Any:
+    try:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    except ImportError as error:
+        raise MissingExtraError("cryptography is not installed", hint="pip install 'ftcore[train]'") from error
+    try:
+        key = getattr(serialization, name)(path.read_bytes(), *arguments)
+    except OSError as error:
+        raise FtcoreError(f"the key {path} cannot be read: {error.strerror}", hint="ftcore keys new FILE") from error
+    except (ValueError, TypeError) as error:
+        kind = "public" if "public" in name else "private"
+        raise FtcoreError(f"{path} is no {kind} key in PEM without a password", hint="ftcore keys new FILE") from error
+    if not isinstance(key, Ed25519PrivateKey | Ed25519PublicKey):
+        raise FtcoreError(f"{path} is a key, but no Ed25519 key", hint="ftcore keys new FILE")
+    return key
+
+
+def _ed25519(public: Any, path: Path) -> SSlibKey:
+    try:
+        from securesystemslib.signer import SSlibKey
+    except ImportError as error:
+        raise MissingExtraError(f"securesystemslib is needed for {path}", hint="pip install 'ftcore[train]'") from error
+    return SSlibKey.from_crypto(public)
