@@ -122,13 +122,21 @@ class AirflowApi:
         asked = self._all(f"/dags/{dag_id}/dagRuns/{run_id}/hitlDetails", "hitl_details", response_received=False)
         return [question for question in asked if question["task_instance"]["state"] == "awaiting_input"]
 
-    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> Json:
-        """Answer a waiting task, for instance with ``Approve`` or ``Reject``."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str, reason: str | None = None) -> Json:
+        """Answer a waiting task, for instance with ``Approve`` or ``Reject``; ``reason`` where its form has one."""
+        task = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        path = f"{task}/-1/hitlDetails"
         # Airflow 3.3 fails a task that goes on before its executor has reported that it paused, some 0.5 s later.
-        asked_at = datetime.fromisoformat(self._call("GET", path)["created_at"])
+        times = (self._call("GET", path)["created_at"], self._call("GET", task)["queued_when"])
+        asked_at = max(datetime.fromisoformat(moment) for moment in times if moment)
         time.sleep(max(0.0, _SETTLED_S - (datetime.now(UTC) - asked_at).total_seconds()))
-        return self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+        form = {} if reason is None else {"reason": reason}
+        return self._call("PATCH", path, json={"chosen_options": [option], "params_input": form})
+
+    def clear(self, dag_id: str, run_id: str, task_ids: Sequence[str]) -> None:
+        """Forget how tasks of a run ended, so that they run again."""
+        body = {"dag_run_id": run_id, "task_ids": list(task_ids), "dry_run": False, "only_failed": False}
+        self._call("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
 
     def wait_for_dags(self, dag_ids: Sequence[str], deadline_s: float = 60) -> None:
         """Wait until the DAG processor has read these DAGs.

@@ -1,0 +1,159 @@
+"""The tasks that wait for people, against a small program in place of the step: who is asked, and what follows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from airflow.providers.standard.exceptions import HITLTimeoutError
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
+
+from ftcore_airflow.approval import FORM, PersonOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.dag_processing.dagbag import DagBag
+
+PROGRAM = """
+import json, pathlib, sys
+here = pathlib.Path(__file__).parent
+with (here / "asked.jsonl").open("a") as file:
+    file.write(json.dumps(dict(word[8:].split("=", 1) for word in sys.argv if word.startswith("--param="))) + "\\n")
+answers = json.loads((here / "answers.json").read_text())
+record = {"step": "approve", "run_id": "r1", "reason": "so it is", "work_s": 0, "import_s": 0}
+print(json.dumps({**record, **answers.pop(0)}))
+(here / "answers.json").write_text(json.dumps(answers))
+"""
+RECIPES = Path(__file__).parents[2] / "dags" / "recipes"
+
+
+def said(
+    approvals: int, *, rejected: bool = False, refused: str = "", request: str = "| ✔ | {{ 1 }} |"
+) -> dict[str, Any]:
+    """A record of the step."""
+    figures = {"approvals": approvals, "rejected": rejected, "refused": refused, "request": request}
+    return {"proceed": False, "figures": figures}
+
+
+class Asked:
+    """A task, what the step answers in turn, and what it was told."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, place: int, *records: dict[str, Any]) -> None:
+        from airflow.providers.standard.operators import hitl
+
+        self.folder = folder
+        (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
+        (folder / "answers.json").write_text(json.dumps(records), encoding="utf-8")
+        monkeypatch.setenv("FTCORE_STEP_COMMAND", f"{sys.executable} {folder / 'program.py'}")
+        self.questions: list[dict[str, Any]] = []
+        monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: self.questions.append(detail))
+        with DAG("finetune__r", schedule=None):
+            self.operator = PersonOperator(
+                task_id="approve", recipe_file="r.yaml", place=place, subject="Promote?", params=FORM
+            )
+        dag_run = SimpleNamespace(run_id="manual__1", triggering_user_name="starter")
+        self.context: Any = {"dag_run": dag_run, "task_instance": SimpleNamespace(id="ti")}
+
+    def begin(self) -> Any:
+        return PersonOperator.execute.__wrapped__(self.operator, self.context)  # type: ignore[attr-defined]
+
+    def answer(self, option: str, reason: str = "") -> Any:
+        event = {
+            "chosen_options": [option],
+            "params_input": {"reason": reason},
+            "responded_at": datetime(2026, 1, 1, tzinfo=UTC),
+            "responded_by_user": {"id": "7", "name": "mira"},
+        }
+        return self.operator.execute_complete(self.context, event)
+
+    def told(self) -> list[dict[str, str]]:
+        return [json.loads(line) for line in (self.folder / "asked.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asked]:
+    return lambda place, *records: Asked(tmp_path, monkeypatch, place, *records)
+
+
+def test_a_version_that_is_approved_is_not_asked_about(asked: Callable[..., Asked]) -> None:
+    task = asked(2, said(2))
+    assert task.begin()["figures"]["approvals"] == 2
+    assert task.questions == []
+
+
+def test_the_question_is_what_the_step_wrote_and_is_not_rendered(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(0))
+    with pytest.raises(TaskAwaitingInput):
+        task.begin()
+    (question,) = task.questions
+    assert question["body"] == "| ✔ | {{ 1 }} |"
+    assert question["options"] == ["Approve", "Reject"]
+    assert question["defaults"] is None, "silence must not approve"
+    assert set(question["params"]) == {"reason"}
+
+
+def test_an_approval_is_handed_to_the_step_with_the_name_and_who_started_the_run(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(1))
+    assert task.answer("Approve", "fine")["figures"]["approvals"] == 1
+    assert task.told() == [
+        {
+            "person": "mira",
+            "decision": "approve",
+            "why": "fine",
+            "answered_at": "2026-01-01T00:00:00+00:00",
+            "started_by": "starter",
+        }
+    ]
+
+
+@pytest.mark.parametrize("option", ["Approve", "Reject"])
+def test_an_answer_that_does_not_count_leaves_the_question_open(asked: Callable[..., Asked], option: str) -> None:
+    task = asked(2, said(1, refused="mira has approved already"))
+    with pytest.raises(TaskAwaitingInput):
+        task.answer(option)
+    assert len(task.questions) == 1
+
+
+def test_a_rejection_skips_what_comes_after(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(0, rejected=True))
+    with pytest.raises(AirflowSkipException, match="so it is"):
+        task.answer("Reject", "worse")
+    assert task.told()[0]["decision"] == "reject"
+
+
+def test_silence_is_written_down_and_fails(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(0))
+    with pytest.raises(HITLTimeoutError):
+        task.operator.execute_complete(task.context, {"error": "no response", "error_type": "timeout"})
+    assert list(task.told()[0]) == ["unanswered_h"]
+
+
+@pytest.fixture(scope="module")
+def two(parse: Callable[[Path, str], DagBag], tmp_path_factory: pytest.TempPathFactory) -> DagBag:
+    """The DAGs of a recipe that asks for two people."""
+    folder = tmp_path_factory.mktemp("recipes")
+    document = yaml.safe_load((RECIPES / "sentiment.yaml").read_text(encoding="utf-8"))
+    document |= {"name": "two", "approval": {"required": 2, "assigned": ["mira", "jon"], "timeout_h": 1}}
+    (folder / "two.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return parse(folder, "two")
+
+
+def test_two_people_are_two_questions_one_after_the_other(two: DagBag) -> None:
+    assert two.import_errors == {}
+    dag = two.dags["finetune__two"]
+    first, second = dag.get_task("approve"), dag.get_task("approve_second")
+    assert (first.downstream_task_ids, second.downstream_task_ids) == ({"approve_second"}, {"promote"})
+    for place, task in enumerate((first, second), start=1):
+        assert task.place == place
+        assert task.assigned_users == [{"id": "mira", "name": "mira"}, {"id": "jon", "name": "jon"}]
+        assert task.response_timeout.total_seconds() == 3600
+        assert task.defaults is None
+        assert list(task.serialized_params) == ["reason"]

@@ -1,0 +1,138 @@
+"""Two people approve under a real Airflow; nobody else's answer counts, and clearing forgets nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftcore import settings, store
+from ftcore.local import airflow_config, processes, services
+from ftcore.local.airflow_api import AirflowApi, AirflowApiError
+from ftcore.tracking import Tracking
+from tests.integration.conftest import write_recipe
+
+STEPS = '''
+"""Plans, trains and judges in no time; approve and promote are the real steps."""
+import json, pathlib, sys
+
+from ftcore import cli, pipeline, recipe, settings, store
+from ftcore.promotion import record_verdict
+from ftcore.records import Record, now
+from ftcore.tracking import Tracking
+from ftcore.verdict import Rule, Verdict
+
+step, file, run_id = sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[5]
+if step in ("approve", "promote"):
+    cli.main()
+    raise SystemExit
+read, conf = recipe.read(file), settings.load()
+shelf, tracking = store.shelf(conf, read.name), Tracking(conf, read.name)
+figures = {}
+if step == "gate":
+    version = tracking.register(run_id, tracking.open_run(run_id, {}), "model", {})
+    rule = Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8", measured=0.9, bound=0.8, rows=900)
+    verdict = Verdict(passed=True, rules=(rule,), candidate=version.number, champion=None)
+    store.write_json(shelf.folder(run_id, "gate") / "verdict.json", verdict.to_json())
+    record_verdict(tracking, verdict, "")
+    figures = verdict.to_json()
+record = Record(step=step, recipe=read.name, run_id=run_id, fingerprint="", started_at=now(), figures=figures)
+shelf.write_record(record)
+print(record.model_dump_json())
+'''
+DAG, RUN, WAIT_S = "finetune__small", "by-hand", 90.0
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(400)
+def test_two_people_and_neither_is_the_one_who_started_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = home.parent / "steps.py"
+    program.write_text(STEPS, encoding="utf-8")
+    monkeypatch.setenv("FTCORE_STEP_COMMAND", f"{sys.executable} {program}")
+    users = "admin:admin,mira:op,jon:op,vera:viewer"
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", users)
+    write_recipe(home, approval={"required": 2})
+    conf = settings.load()
+    try:
+        state = services.up(conf)
+        passwords = json.loads((airflow_config.airflow_home(conf) / airflow_config.PASSWORDS).read_text())
+        people = {
+            name: AirflowApi(state.airflow_url, name, passwords[name]) for name in ("admin", "mira", "jon", "vera")
+        }
+        _approve(people)
+        _check(conf)
+        admin = people["admin"]
+        admin.clear(DAG, RUN, ["approve", "approve_second", "promote"])
+        assert admin.wait(DAG, RUN, WAIT_S)["state"] == "success"
+        assert admin.questions(DAG, RUN) == [], "nobody was asked again"
+        assert len(_lines(conf, "promote")) == 1
+    finally:
+        services.down(conf)
+
+
+def _approve(people: dict[str, AirflowApi]) -> None:
+    admin = people["admin"]
+    admin.wait_for_dags([DAG])
+    admin.trigger(DAG, run_id=RUN)
+    first = _asked(admin, "approve")
+    assert "| ✔ | threshold | 0.9 | 0.8 |" in first["body"]
+
+    admin.answer(DAG, RUN, "approve", "Approve")
+    _refused(1)
+    _asked(admin, "approve")
+    people["mira"].answer(DAG, RUN, "approve", "Reject", reason="")
+    _refused(2)
+    _asked(admin, "approve")
+    with pytest.raises(AirflowApiError, match="403"):
+        people["vera"].answer(DAG, RUN, "approve", "Approve")
+    people["mira"].answer(DAG, RUN, "approve", "Approve", reason="better on tweets")
+
+    assert "mira approved" in _asked(admin, "approve_second")["body"]
+    people["mira"].answer(DAG, RUN, "approve_second", "Approve")
+    _refused(3)
+    _asked(admin, "approve_second")
+    people["jon"].answer(DAG, RUN, "approve_second", "Approve")
+    assert admin.wait(DAG, RUN, WAIT_S)["state"] == "success"
+
+
+def _check(conf: settings.Settings) -> None:
+    version = Tracking(conf, "small").alias("champion")
+    assert version is not None
+    assert version.tags["ftcore.approved_by"] == "mira, jon"
+    assert [line["decision"] for line in _lines(conf, "approve")] == [
+        "refused",
+        "refused",
+        "approved",
+        "refused",
+        "approved",
+    ]
+    assert _lines(conf, "approve")[0]["reason"] == "admin started this run and cannot approve what came of it"
+    assert _lines(conf, "approve")[2]["reason"] == "mira approved version 1: better on tweets"
+
+
+def _asked(api: AirflowApi, task: str) -> dict[str, Any]:
+    """The question that a task asks, once it does."""
+    found: list[dict[str, Any]] = []
+
+    def there() -> bool:
+        found[:] = [one for one in api.questions(DAG, RUN) if one["task_instance"]["task_id"] == task]
+        return bool(found)
+
+    assert processes.wait(there, WAIT_S), [(one["task_id"], one["state"]) for one in api.task_instances(DAG, RUN)]
+    return found[0]
+
+
+def _refused(times: int) -> None:
+    conf = settings.load()
+
+    def until() -> bool:
+        return sum(line["decision"] == "refused" for line in _lines(conf, "approve")) == times
+
+    assert processes.wait(until, WAIT_S), _lines(conf, "approve")
+
+
+def _lines(conf: settings.Settings, kind: str) -> list[dict[str, Any]]:
+    return store.shelf(conf, "small").ledger(kind)

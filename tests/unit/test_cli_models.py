@@ -1,0 +1,117 @@
+"""The commands on models and evidence: what they print, and what they exit with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore import cli
+from ftcore.promotion import Registrar
+from ftcore.tracking import CHAMPION
+from ftcore.tracking_models import drop_alias
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Product
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def ftcore(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """Run a command in this process: a dozen processes would take half a minute."""
+    logger = logging.getLogger("ftcore")
+    before = (logger.handlers, logger.propagate, logger.level)
+
+    def call(*words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["ftcore", *words])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capsys.readouterr()
+        return Done(code, said.out, said.err)
+
+    yield call
+    logger.handlers, logger.propagate = before[0], before[1]
+    logger.setLevel(before[2])
+
+
+@pytest.fixture
+def crowned(product: Product, tmp_path: Path) -> Product:
+    """Version 2 is champion after version 1."""
+    (tmp_path / "onnx-int8").mkdir()
+    (tmp_path / "onnx-int8" / "model.onnx").write_text("graph")
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    for run_id in ("r1", "r2"):
+        version = product.register(run_id, folders=[tmp_path / "onnx-int8"])
+        registrar.promote(version.number, "mira", "first", override=True)
+    return product
+
+
+def test_list_and_show(crowned: Product, ftcore: Callable[..., Done]) -> None:
+    listed = ftcore("models", "ls", crowned.name, "--json")
+    assert listed.returncode == 0, listed.stderr
+    found = json.loads(listed.stdout)
+    assert [(one["version"], one["state"]) for one in found["versions"]] == [(2, "champion"), (1, "previous")]
+    shown = json.loads(ftcore("models", "show", crowned.name, "2").stdout)
+    assert shown["promoted_by"] == "mira"
+    assert [line["kind"] for line in shown["ledger"]] == ["promote"]
+    missing = ftcore("models", "show", crowned.name, "9")
+    assert (missing.returncode, "has no version 9; it has 2, 1" in missing.stderr) == (1, True)
+
+
+def test_roll_back_and_release(crowned: Product, ftcore: Callable[..., Done]) -> None:
+    unnamed = ftcore("models", "rollback", crowned.name, "--reason", "complaints")
+    assert (unnamed.returncode, "--by NAME" in unnamed.stderr) == (1, True)
+    done = ftcore("models", "rollback", crowned.name, "--by", "mira", "--reason", "complaints", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["version"] == 1
+    assert "held by mira: complaints" in ftcore("models", "ls", crowned.name).stdout
+    assert "Not promoted" not in crowned.tracking.client.get_model_version(crowned.name, "1").description
+    released = ftcore("models", "release", crowned.name, "--by", "jon")
+    assert (released.returncode, "may promote again" in released.stdout) == (0, True)
+
+
+def test_doctor_finds_and_mends(crowned: Product, ftcore: Callable[..., Done]) -> None:
+    assert ftcore("doctor", crowned.name).stdout == f"✔ {crowned.name}: registry, ledger and store agree\n"
+    drop_alias(crowned.tracking, CHAMPION)
+    found = ftcore("doctor", crowned.name, "--json")
+    assert found.returncode == 1
+    assert json.loads(found.stdout)[crowned.name]["found"][0]["mendable"] is True
+    mended = ftcore("doctor", crowned.name, "--mend")
+    assert (mended.returncode, "mended: the registry has no champion" in mended.stdout) == (0, True)
+
+
+def test_evidence_that_is_signed_and_evidence_that_is_not(
+    crowned: Product, ftcore: Callable[..., Done], tmp_path: Path
+) -> None:
+    loud = ftcore("evidence", crowned.name, "2", "-o", str(tmp_path / "unsigned"))
+    assert (loud.returncode, "NOT SIGNED" in loud.stderr) == (0, True)
+    key = tmp_path / "signing.pem"
+    assert ftcore("keys", "new", str(key)).returncode == 0
+    refused = ftcore("verify", str(tmp_path / "unsigned"), "--key", f"{key}.pub")
+    assert (refused.returncode, "is not signed" in refused.stderr) == (3, True)
+
+
+def test_a_server_that_is_away_may_be_tried_again(
+    crowned: Product, ftcore: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    done = ftcore("models", "rollback", crowned.name, "--by", "mira", "--reason", "complaints")
+    assert (done.returncode, "does not answer" in done.stderr) == (75, True)
+    assert crowned.shelf.ledger("rollback") == []
