@@ -85,8 +85,8 @@ class Tracking:
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from mlflow import MlflowClient
 
-        # Otherwise the first start tells of every table that it makes.
-        logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)
+        # Otherwise it tells of every table that it makes and of every version that it waits for.
+        logging.getLogger("mlflow.store").setLevel(logging.WARNING)
         uri = self.settings.mlflow_uri
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

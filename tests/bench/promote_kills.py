@@ -1,0 +1,94 @@
+"""How many registries are inconsistent after promotions that were killed at random instants, before and after doctor.
+
+The step ``promote`` runs in a real process against a real MLflow server and is ended by ``kill -9``. A registry is
+consistent when the aliases, the version's tags and the ledger say the same, and nothing is left half done. After each
+kill the step is run again, as Airflow does, and must end in the promotion.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import random
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from ftcore import doctor, intents, pipeline, registry
+from ftcore.promotion import Registrar
+from tests.bench._measure import Result, machine
+from tests.bench._registry import judged
+from tests.bench._registry import registry as started
+
+KILLS = 100
+PRELOAD = ["mlflow", "huggingface_hub", "jinja2", "ftcore.steps.promote", "ftcore.pipeline"]
+LONGEST_S = 120.0
+
+
+def run() -> Result:
+    """Kill ``KILLS`` promotions; ours is the number that is inconsistent after doctor, the baseline before it."""
+    logging.getLogger("ftcore").setLevel(logging.ERROR)
+    chosen, clock = random.Random(7), time.perf_counter()
+    before, after, survived, number = 0, 0, 0, 0
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(PRELOAD)
+    with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as registrar:
+        path = Path(folder) / "recipes" / "bench.yaml"
+        whole_s = 0.0
+        for number in range(1, KILLS + 3):
+            run_id = judged(registrar, number)
+            if number <= 2:  # the first is slow, the second tells how long one takes
+                whole_s = _promote(forks, path, run_id)
+            else:
+                ended = _promote(forks, path, run_id, kill_after_s=chosen.uniform(0, whole_s))
+                survived += ended >= 0
+                before += not _is_consistent(registrar, number)
+                doctor.mend(registrar)
+                after += not _is_consistent(registrar, number)
+            pipeline.run_step("promote", path, run_id)
+            assert _is_consistent(registrar, number)
+            assert registry.crowned(registrar.shelf) == number, "the step that is run again ends in the promotion"
+    seconds = time.perf_counter() - clock
+    note = (
+        f"without doctor; {KILLS - survived} of {KILLS} were killed before they ended, one takes {whole_s:.2f} s; "
+        f"{seconds:.0f} s in all"
+    )
+    unit = "inconsistent registries, less is better"
+    return Result("promote_kills", unit, after, before, after / max(before, 1), KILLS, 0, machine(), note)
+
+
+def _promote(
+    forks: multiprocessing.context.ForkServerContext, path: Path, run_id: str, kill_after_s: float | None = None
+) -> float:
+    """Run the step in a process; returns how long it took, or a negative number where it was killed on the way."""
+    mine, its = forks.Pipe(duplex=False)
+    process = forks.Process(target=_child, args=(its, path, run_id))
+    process.start()
+    its.close()
+    mine.recv()
+    clock = time.perf_counter()
+    process.join(LONGEST_S if kill_after_s is None else kill_after_s)
+    process.kill()
+    process.join()
+    return time.perf_counter() - clock if process.exitcode == 0 else -1.0
+
+
+def _child(ready: Connection, path: Path, run_id: str) -> None:
+    logging.getLogger("ftcore").setLevel(logging.ERROR)
+    ready.send(True)
+    pipeline.run_step("promote", path, run_id)
+
+
+def _is_consistent(registrar: Registrar, number: int) -> bool:
+    """Whether all say that version ``number`` was promoted after the one before, or all that it was not."""
+    aliases = registry.book(registrar.tracking).model.aliases
+    tags = registrar.tracking.version(number).tags
+    line = registrar.shelf.line("promote", f"run-{number}")
+    told = {
+        line is not None and line["decision"] == "promoted",
+        aliases.get("champion") == number,
+        aliases.get("previous") == number - 1 if number > 2 else aliases.get("champion") == number,
+        "ftcore.promoted_at" in tags,
+    }
+    return len(told) == 1 and not list(intents.pending(registrar.shelf))
