@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
+TARGET = "label"
+"""What the label of a row is: ``label`` one of the task's labels, ``number`` a number, ``text`` a text that somebody
+wrote, ``none`` where the text itself is learnt."""
 METRICS = ("accuracy",)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
+TARGET = "label"
 METRICS = ("accuracy", "f1", "precision", "recall")
 
 

@@ -69,9 +69,10 @@ def make(count: int, root: str) -> dict[str, Any]:
     truth: dict[str, Any] = {"near": [], "exact": [], "personal": {}}
     for batch in _batched(_texts(count, draw, words, truth), parts.ROWS):
         ids = [snapshot.row_id("bench", str(number)) for number, _, _ in batch]
-        columns = [ids, [text for _, text, _ in batch], [label for *_, label in batch]]
-        columns += [["bench"] * len(batch), [None] * len(batch), [None] * len(batch)]
-        writer.add(pa.table(dict(zip(snapshot.COLUMNS, columns, strict=True)), schema=snapshot.schema()))
+        nothing = [None] * len(batch)
+        given = {"row_id": ids, "text": [text for _, text, _ in batch], "label": [label for *_, label in batch]}
+        columns = dict.fromkeys(snapshot.COLUMNS, nothing) | given | {"source": ["bench"] * len(batch)}
+        writer.add(pa.table(columns, schema=snapshot.schema()))
     writer.close()
     (Path(root) / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
     return truth
