@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    import pyarrow as pa
     from transformers import PreTrainedModel
+
+    from ftcore.outputs import Outputs
+    from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
 TARGET = "label"
 """What the label of a row is: ``label`` one of the task's labels, ``number`` a number, ``text`` a text that somebody
 wrote, ``none`` where the text itself is learnt."""
-METRICS = ("accuracy",)
+METRICS: dict[str, Better] = {"accuracy": "higher"}
+"""Every metric, the one that is reported first, and which way each improves."""
 
 
 class Config(Base):
@@ -37,16 +42,39 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     return AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(config.labels), use_safetensors=True)
 
 
-def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], np.ndarray]:
-    """Torch predictions of a saved model: texts to probabilities, ``[texts, labels]``."""
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], Outputs]:
+    """Torch predictions of a saved model: texts to outputs, a row each: see ``ftcore.outputs`` for what they may be."""
     raise LookupError(f"say how {config.kind} predicts from {folder} with at most {max_length_tokens} tokens")
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """What the model's outputs mean, along the last axis."""
+def outputs(config: Config, logits: np.ndarray) -> Outputs:
+    """The same from what an export gives, ``[rows, labels]``."""
     return logits
 
 
-def metrics(config: Config, truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics of kinds of rows ``[kinds]`` and how often each occurs, ``[kinds]`` or ``[resamples, kinds]``."""
-    return {"accuracy": counts @ (truth == predicted) / counts.sum(-1)}
+def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
+    """What the prediction log says of each row: a label or text, and how sure the model is, NaN where nobody knows."""
+    import numpy as np
+
+    return [config.labels[number] for number in np.argmax(outputs, -1)], np.max(outputs, -1)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Whether a row with this label can be learnt from and judged on."""
+    return label in config.labels
+
+
+def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
+    """What each row adds to the sums that ``metrics`` needs, ``[rows, k]``: counts, sums of scores or squares.
+
+    ``rows`` has the columns ``row_id``, ``text``, ``context``, ``label``, ``rejected``, ``source`` and ``dataset``.
+    """
+    import numpy as np
+
+    truth = np.array([config.labels.index(label) for label in rows["label"].to_pylist()])
+    return np.stack([np.argmax(outputs, -1) == truth, np.ones(len(truth))], axis=-1)
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Each of ``METRICS``, ``[…]``, from sums of tallies, ``[…, k]``; NaN where it is not defined."""
+    return {"accuracy": sums[..., 0] / sums[..., 1]}

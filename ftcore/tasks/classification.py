@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
 TARGET = "label"
-METRICS = ("accuracy", "f1", "precision", "recall")
+METRICS: dict[str, Better] = {"accuracy": "higher", "f1": "higher", "precision": "higher", "recall": "higher"}
 
 
 class Config(Base):
@@ -56,7 +59,6 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    del config
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, use_safetensors=True, trust_remote_code=False
@@ -65,40 +67,68 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     def predict(texts: Sequence[str]) -> np.ndarray:
         batch = tokenizer(list(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt")
         with torch.inference_mode():
-            return probabilities(model(**batch).logits.float().numpy())
+            return outputs(config, model(**batch).logits.float().numpy())
 
     return predict
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
+def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
+    """Probabilities from what an export gives: softmax over the last axis."""
     import numpy as np
 
     exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
-def metrics(config: Config, truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy, F1, precision and recall of rows that are given as kinds of rows and how often each kind occurs.
+def answers(config: Config, outputs: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The likeliest label of each row, and its probability."""
+    return [config.labels[number] for number in outputs.argmax(-1)], outputs.max(-1)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Whether a row with this label can be learnt from and judged on."""
+    return label in config.labels
+
+
+def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
+    """For each row and label whether it was hit, said and there, and a one: ``[rows, 3 × labels + 1]``.
 
     Args:
-        config: two labels give the scores of the second one, more labels the macro average.
-        truth: true label number of each kind, ``[kinds]``.
-        predicted: predicted label number of each kind, ``[kinds]``.
-        counts: how often each kind occurs, ``[kinds]`` or ``[resamples, kinds]``.
-
-    Returns:
-        Each metric, as a number or ``[resamples]``. A ratio of nothing counts as 0, as in scikit-learn.
+        config: of the task.
+        rows: with the true ``label``.
+        outputs: probabilities, ``[rows, labels]``.
     """
     import numpy as np
 
-    positives = range(1, 2) if len(config.labels) == 2 else range(len(config.labels))
-    scores: dict[str, list[Any]] = {"f1": [], "precision": [], "recall": []}
-    for label in positives:
-        hit = counts @ ((truth == label) & (predicted == label))
-        said, there = counts @ (predicted == label), counts @ (truth == label)
-        scores["f1"].append(2 * hit / np.maximum(said + there, 1))
-        scores["precision"].append(hit / np.maximum(said, 1))
-        scores["recall"].append(hit / np.maximum(there, 1))
-    accuracy = counts @ (truth == predicted) / np.maximum(counts.sum(-1), 1)
-    return {"accuracy": accuracy, **{name: np.mean(values, axis=0) for name, values in scores.items()}}
+    number = {label: place for place, label in enumerate(config.labels)}
+    numbers = np.arange(len(config.labels))
+    there = np.array([number[label] for label in rows["label"].to_pylist()], int)[:, None] == numbers
+    said = outputs.argmax(-1)[:, None] == numbers if len(outputs) else there
+    return np.hstack([there & said, said, there, np.ones((len(there), 1), bool)]).astype(np.float64)
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy, F1, precision and recall.
+
+    Args:
+        config: two labels give the scores of the second one, more labels the macro average.
+        sums: of tallies, ``[…, 3 × labels + 1]``.
+
+    Returns:
+        Each metric, ``[…]``. A ratio of nothing counts as 0, as in scikit-learn; without any row nothing is defined.
+    """
+    import numpy as np
+
+    (hit, said, there), rows = np.split(sums[..., :-1], 3, axis=-1), sums[..., -1]
+    scored = slice(1, 2) if len(config.labels) == 2 else slice(None)
+
+    def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        score = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)[..., scored].mean(-1)
+        return np.where(rows > 0, score, np.nan)
+
+    return {
+        "accuracy": hit.sum(-1) / np.where(rows > 0, rows, np.nan),
+        "f1": ratio(2 * hit, said + there),
+        "precision": ratio(hit, said),
+        "recall": ratio(hit, there),
+    }
