@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import (
-    DataCollatorWithPadding,
     EarlyStoppingCallback,
     PrinterCallback,
     Trainer,
@@ -23,36 +22,11 @@ from ftcore.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pyarrow as pa
     from torch import nn
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState
 
     from ftcore.sections import Train
-
-
-class Encoded:
-    """Tokenised rows: ``input_ids`` and ``attention_mask`` of their own length, and the label's number."""
-
-    def __init__(
-        self, rows: pa.Table, labels: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, max_length: int
-    ) -> None:
-        """Tokenise all rows at once; ``truncated`` counts those that were cut."""
-        texts = rows["text"].to_pylist()
-        lengths = tokenizer(texts, return_length=True, return_attention_mask=False)["length"]
-        self.truncated = sum(length > max_length for length in lengths)
-        encoded = tokenizer(texts, truncation=True, max_length=max_length)
-        self.input_ids = encoded["input_ids"]
-        self.labels = [labels.index(label) for label in rows["label"].to_pylist()]
-        self.tokens = sum(map(len, self.input_ids))
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.labels)
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        """One row, not yet padded."""
-        ids = self.input_ids[number]
-        return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": self.labels[number]}
+    from ftcore.training.features import Collator, Features
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc] # transformers is skipped by mypy
@@ -128,13 +102,15 @@ def arguments(config: Train, rows: int, folder: Path) -> TrainingArguments:
         seed=config.seed,
         data_seed=config.seed,
         dataloader_pin_memory=False,
+        remove_unused_columns=False,
     )
 
 
 def train(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
-    rows: dict[str, Encoded],
+    rows: dict[str, Features],
+    collate: Collator,
     config: Train,
     folder: Path,
     track: Callable[[dict[str, float], int], None],
@@ -143,8 +119,9 @@ def train(
 
     Args:
         model: what to train.
-        tokenizer: pads the batches.
-        rows: ``train`` and ``validation``.
+        tokenizer: saved with the checkpoints.
+        rows: ``train`` and ``validation``, as the task encodes them.
+        collate: the task's collator.
         config: the recipe's ``train``.
         folder: local folder of the checkpoints.
         track: called with metrics and step.
@@ -157,7 +134,7 @@ def train(
         args=arguments(config, len(rows["train"]), folder),
         train_dataset=rows["train"],  # type: ignore[arg-type]
         eval_dataset=rows["validation"],  # type: ignore[arg-type]
-        data_collator=DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8),
+        data_collator=collate,
         processing_class=tokenizer,
         callbacks=[EarlyStoppingCallback(config.patience), Reporter(track, rows["train"].tokens)],
     )

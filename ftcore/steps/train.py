@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ftcore import base, snapshot, store
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import NotEnoughDataError
 from ftcore.records import git_commit
 from ftcore.settings import REPOSITORY
 from ftcore.tracking import RECIPE_TAG, Tracking
@@ -25,13 +24,13 @@ def run(context: Context) -> Outcome:
     """Train, log everything to MLflow and register one version for this run, with the alias ``candidate``.
 
     Raises:
-        NotEnoughDataError: a label has no row to learn from.
+        NotEnoughDataError: the rows do not suffice for the task, such as a label without any.
         MissingExtraError: the base model is not installed.
     """
     recipe = context.recipe
     identity = context.earlier("plan").figures["snapshot"]
     rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
-    _enough(rows, recipe.task.labels)
+    find("tasks", recipe.task.kind).check(recipe.task, rows)
     tracking = Tracking(context.settings, recipe.name)
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
@@ -66,13 +65,14 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Any) -> dict[str, A
     set_seed(recipe.train.seed)
     base_folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent)
     tokenizer = AutoTokenizer.from_pretrained(base_folder, trust_remote_code=False)
-    labels, limit = recipe.task.labels, recipe.train.max_length_tokens
-    encoded = {split: _trainer.Encoded(table, labels, tokenizer, limit) for split, table in rows.items()}
+    limit = recipe.train.max_length_tokens
+    encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in rows.items()}
     log.info("training on %s rows, %s tokens an epoch", f"{len(encoded['train']):,}", f"{encoded['train'].tokens:,}")
     model = method.apply(recipe.method, task.load(recipe.task, base_folder))
     weights = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    figures = _trainer.train(model, tokenizer, encoded, recipe.train, context.scratch / "checkpoints", track)
+    collate = task.collator(recipe.task, tokenizer)
+    figures = _trainer.train(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", track)
 
     made = context.scratch / "made"
     method.save(recipe.method, model, made)
@@ -98,16 +98,6 @@ def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[
     tracking.close_run(mlflow_run)
     shutil.rmtree(context.scratch)
     return version
-
-
-def _enough(rows: dict[str, pa.Table], labels: tuple[str, ...]) -> None:
-    for split, table in rows.items():
-        found = set(table["label"].to_pylist())
-        if missing := [label for label in labels if label not in found]:
-            raise NotEnoughDataError(
-                f"the {split} split has {table.num_rows} rows and none with the label {', '.join(missing)}",
-                hint="add rows with that label, or take it out of task.labels",
-            )
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:
