@@ -13,9 +13,12 @@ from ftcore.settings import REPOSITORY
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from ftcore.tracking import Version
+    from ftcore.training.callbacks import Point, Track
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
 
@@ -41,7 +44,7 @@ def run(context: Context) -> Outcome:
     source = str(snapshot.folder(context.shelf, identity))
     tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
 
-    figures = _fit(context, rows, lambda metrics, step: tracking.log(mlflow_run, metrics=metrics, step=step))
+    figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
     return Outcome(
@@ -52,27 +55,46 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _fit(context: Context, rows: dict[str, pa.Table], track: Any) -> dict[str, Any]:
+def _curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:
+    """Logs what an earlier attempt has not logged already: steps done again after a crash give the same points."""
+    known = tracking.last_steps(mlflow_run)
+
+    def track(points: list[Point]) -> None:
+        fresh = [
+            (step, {name: value for name, value in metrics.items() if step > known.get(name, -1)}, at)
+            for step, metrics, at in points
+        ]
+        tracking.log_curve(mlflow_run, fresh)
+
+    return track
+
+
+def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
     import torch
-    from transformers import AutoTokenizer, set_seed
+    from transformers import set_seed
 
-    from ftcore.steps import _trainer
+    from ftcore.training import loading, loop
 
     recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
-    method = find("methods", recipe.method.kind)
+    method, limit = find("methods", recipe.method.kind), recipe.train.max_length_tokens
     torch.set_num_threads(context.settings.threads or torch.get_num_threads())
     set_seed(recipe.train.seed)
     base_folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent)
-    tokenizer = AutoTokenizer.from_pretrained(base_folder, trust_remote_code=False)
-    limit = recipe.train.max_length_tokens
+    tokenizer = loading.tokenizer(base_folder)
     encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in rows.items()}
+    for split, features in encoded.items():
+        loading.whole_enough(features, split, limit, recipe.train.max_truncated)
     log.info("training on %s rows, %s tokens an epoch", f"{len(encoded['train']):,}", f"{encoded['train'].tokens:,}")
-    model = method.apply(recipe.method, task.load(recipe.task, base_folder))
+    model = loading.model(lambda: task.load(recipe.task, base_folder), base_folder, tokenizer)
+    loading.window(model, limit)
+    model = method.apply(recipe.method, model)
     weights = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     collate = task.collator(recipe.task, tokenizer)
-    figures = _trainer.train(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", track)
+    identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{base_folder.name}"
+    job = loop.Job(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", identity, track)
+    figures = loop.fit(job)
 
     made = context.scratch / "made"
     method.save(recipe.method, model, made)
