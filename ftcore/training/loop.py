@@ -17,6 +17,7 @@ from ftcore.context import log
 from ftcore.errors import TrainingError
 from ftcore.training import batches, checkpoints, dropout, precision
 from ftcore.training.callbacks import Punctual, Reporter, Track
+from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,6 +74,9 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             callbacks=[EarlyStoppingCallback(job.config.patience), self.reporter, self.punctual],
         )
         self.remove_callback(PrinterCallback)
+        # Trainer believes that every model with **kwargs divides its loss by the items of the whole batch. BERT, T5 and
+        # others do not. Here each loss is a mean, and `_in_parts` weighs it: right for all of them.
+        self.model_accepts_loss_kwargs = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> batches.ByLength:
         del train_dataset
@@ -106,14 +110,24 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
         return loss
 
     def _in_parts(self, model: nn.Module, inputs: dict[str, Any], items: Any) -> torch.Tensor:
-        parts = batches.parts(inputs, self.budget_tokens)
-        rows, total = len(inputs["input_ids"]), torch.zeros((), device=self.args.device)
+        whole = self._items(inputs)
+        if self.args.world_size > 1:  # gradients are averaged over the processes, whatever each has learnt from
+            whole = self.accelerator.reduce(whole, "mean")
+        parts = [part for part in batches.parts(inputs, self.budget_tokens) if self._items(part) > 0]
+        total = torch.zeros((), device=self.args.device)
         for number, part in enumerate(parts, 1):
-            # Trainer divides a mean by this; a loss that is a sum over all items of the batch it leaves alone.
-            self.current_gradient_accumulation_steps = rows / len(part["input_ids"])
+            # Trainer divides by this what it takes for the mean of one of several equal parts.
+            self.current_gradient_accumulation_steps = whole / self._items(part)
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
                 total += super().training_step(model, part, items)
         return total
+
+    def _items(self, batch: dict[str, Any]) -> torch.Tensor:
+        """What a mean loss is a mean over: labelled tokens, or rows."""
+        labels = batch.get("labels")
+        if labels is None or labels.dim() < 2 or labels.is_floating_point():
+            return torch.tensor(float(len(batch["input_ids"])), device=self.args.device)
+        return (labels[..., 1:] if self._loss_shifts_labels else labels).ne(IGNORED).sum().float()
 
     def _shrink(self, inputs: dict[str, Any], error: Exception) -> None:
         """Halve what is calculated at once."""
@@ -176,7 +190,7 @@ def arguments(config: Train, rows: int, folder: Path, **settings: Any) -> Traini
         weight_decay=config.weight_decay,
         optim="adamw_torch_fused",
         bf16=precision.chosen(config.precision) == "bf16",
-        gradient_checkpointing=config.gradient_checkpointing,
+        activation_checkpointing=config.gradient_checkpointing,
         torch_compile=config.compile,
         use_liger_kernel=gpu and _liger(),
         eval_strategy="steps",
