@@ -1,4 +1,4 @@
-"""What a model says about texts, in memory and in Parquet.
+"""What a model is given and what it says, in memory and in Parquet.
 
 A task's outputs are one of: an array of floats ``[rows, n]`` (probabilities of labels), an array of numbers ``[rows]``
 (a score), or a list with a string or a list of strings for each row (an answer, the tag of each word).
@@ -6,13 +6,49 @@ A task's outputs are one of: an array of floats ``[rows, n]`` (probabilities of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
     Outputs: TypeAlias = np.ndarray | list[Any]
+
+
+class Example(NamedTuple):
+    """A row as a predictor takes it, where there is more to it than its text."""
+
+    text: str
+    context: str | None = None
+    """What belongs to the text: a passage, a second sentence, a system prompt."""
+    answer: str | None = None
+    """The right answer, for tasks that say how likely it is; never a label that is to be guessed."""
+
+
+Text: TypeAlias = str | Example
+"""What a predictor takes: a plain text where that is all there is."""
+
+
+def given(rows: pa.Table, *, answers: bool = False) -> list[Text]:
+    """Rows as a predictor takes them; with their answers where the task is to write them."""
+    texts = rows["text"].to_pylist()
+    names = [name for name in ("context", *(["label"] if answers else [])) if name in rows.column_names]
+    if not any(rows[name].null_count < rows.num_rows for name in names):
+        return texts  # type: ignore[no-any-return]
+    nothing = [None] * len(texts)
+    context, answer = (rows[n].to_pylist() if n in names else nothing for n in ("context", "label"))
+    return [Example(*row) for row in zip(texts, context, answer, strict=True)]
+
+
+def examples(texts: Iterable[Text]) -> list[Example]:
+    """The same, all in one form."""
+    return [Example(text) if isinstance(text, str) else text for text in texts]
+
+
+def pairs(texts: Iterable[Text]) -> list[str | tuple[str, str]]:
+    """The same as tokenizers take them: a text with its context as the second segment."""
+    return [text if isinstance(text, str) else (text[0], text[1]) if text[1] else text[0] for text in texts]
 
 
 def column(outputs: Outputs) -> pa.Array:

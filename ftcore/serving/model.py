@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from ftcore._find import find
 from ftcore.errors import ExportError
-from ftcore.outputs import join
+from ftcore.outputs import examples, join
 from ftcore.store import read_json
 from ftcore.verdict import TORCH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftcore.outputs import Outputs
+    from ftcore.outputs import Outputs, Text
     from ftcore.recipe import Recipe
     from ftcore.tracking import Tracking, Version
 
@@ -32,17 +32,17 @@ class Model:
     flavour: str
     labels: tuple[str, ...]
     """Label names in the order of the probabilities; none where the task has no labels."""
-    predict: Callable[[Sequence[str]], Outputs]
+    predict: Callable[[Sequence[Text]], Outputs]
     """One batch of texts to the task's outputs, such as probabilities ``[texts, labels]``."""
 
-    def outputs(self, texts: Sequence[str], progress: Callable[[int], object] = lambda rows: None) -> Outputs:
+    def outputs(self, texts: Sequence[Text], progress: Callable[[int], object] = lambda rows: None) -> Outputs:
         """Outputs of many texts, in their order.
 
         Texts of like length share a batch, so that little is spent on padding.
         """
         import numpy as np
 
-        order = np.argsort([len(text) for text in texts], kind="stable")
+        order = np.argsort([len(one.text) + len(one.context or "") for one in examples(texts)], kind="stable")
         made = []
         for start in range(0, len(texts), BATCH):
             batch = order[start : start + BATCH]
@@ -75,7 +75,7 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
 
 def _predictor(
     recipe: Recipe, folder: Path, card: dict[str, object], flavour: str, threads: int
-) -> Callable[[Sequence[str]], Outputs]:
+) -> Callable[[Sequence[Text]], Outputs]:
     task = find("tasks", recipe.task.kind)
     limit = card["max_length_tokens"]
     if flavour == TORCH:

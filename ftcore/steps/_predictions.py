@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ftcore import outputs
+from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.serving import model as models
 from ftcore.store import read_table
@@ -36,7 +37,8 @@ def predict(
         known: predictions that this version made earlier; what is there is not made again.
     """
     made, latency = {}, {}
-    keys, texts = _keys(rows), rows["text"].to_pylist()
+    answers = find("tasks", context.recipe.task.kind).TARGET == "text"
+    keys, texts = _keys(rows), outputs.given(rows, answers=answers)
     for flavour in models.flavours(context.recipe):
         there = known is not None and flavour in known.column_names
         have = {key: place for place, key in enumerate(_keys(known))} if there else {}
@@ -80,7 +82,7 @@ def _keys(rows: pa.Table | None) -> list[str]:
     return ["\x00".join(map(str, row)) for row in zip(*parts, strict=True)]
 
 
-def _latency(model: models.Model, texts: list[str]) -> dict[str, float]:
+def _latency(model: models.Model, texts: list[outputs.Text]) -> dict[str, float]:
     """Milliseconds for one text at a time, median and 95th percentile."""
     import numpy as np
 

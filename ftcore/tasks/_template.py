@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.errors import NotEnoughDataError
+from ftcore.outputs import given
+from ftcore.training.features import Collator, Features, tokenize
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
     import pyarrow as pa
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.outputs import Outputs
+    from ftcore.outputs import Outputs, Text
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
@@ -42,7 +45,30 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     return AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(config.labels), use_safetensors=True)
 
 
-def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], Outputs]:
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether the splits, ``train`` and ``validation``, are enough to learn from; says what is missing where not."""
+    for split, table in rows.items():
+        if not set(config.labels) <= set(table["label"].to_pylist()):
+            raise NotEnoughDataError(f"the {split} split lacks a label", hint="add rows with it")
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """What the model reads and what it is to answer, not padded; label a token ``IGNORED`` to take no loss on it."""
+    ids, truncated = tokenize(tokenizer, given(rows), max_length_tokens)
+    labels = [config.labels.index(label) for label in rows["label"].to_pylist()]
+    return Features({"input_ids": ids, "labels": labels}, rows["row_id"].to_pylist(), truncated)
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads a list of encoded rows to one length and makes tensors of them, with the attention mask."""
+    from transformers import DataCollatorWithPadding
+
+    del config
+    padded: Collator = DataCollatorWithPadding(tokenizer)
+    return padded
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
     """Torch predictions of a saved model: texts to outputs, a row each: see ``ftcore.outputs`` for what they may be."""
     raise LookupError(f"say how {config.kind} predicts from {folder} with at most {max_length_tokens} tokens")
 

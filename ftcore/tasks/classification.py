@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
+from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.outputs import given, pairs
+from ftcore.training.features import Collator, Features, tokenize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.outputs import Text
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
@@ -54,7 +58,46 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     )
 
 
-def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], np.ndarray]:
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether there is something to learn and something to judge it by: every label occurs in every split.
+
+    Raises:
+        NotEnoughDataError: a label has no row in a split.
+        DataRejectedError: rows have labels that the recipe does not know.
+    """
+    for split, table in rows.items():
+        found = set(table["label"].to_pylist())
+        if missing := [label for label in config.labels if label not in found]:
+            raise NotEnoughDataError(
+                f"the {split} split has {table.num_rows} rows and none with the label {', '.join(missing)}",
+                hint="add rows with that label, or take it out of task.labels",
+            )
+        if unknown := sorted(found - set(config.labels)):
+            raise DataRejectedError(
+                f"the {split} split has labels that task.labels does not name",
+                [str(label) for label in unknown],
+                hint=f"the labels are {', '.join(config.labels)}",
+            )
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """Token numbers of each text and the number of its label."""
+    numbers = {label: number for number, label in enumerate(config.labels)}
+    ids, truncated = tokenize(tokenizer, given(rows), max_length_tokens)
+    labels = [numbers[label] for label in rows["label"].to_pylist()]
+    return Features({"input_ids": ids, "labels": labels}, rows["row_id"].to_pylist(), truncated)
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads each batch to its longest row."""
+    from transformers import DataCollatorWithPadding
+
+    del config
+    padded: Collator = DataCollatorWithPadding(tokenizer)
+    return padded
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: texts to an array of probabilities, ``[texts, labels]``."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -64,8 +107,10 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
         folder, use_safetensors=True, trust_remote_code=False
     ).eval()
 
-    def predict(texts: Sequence[str]) -> np.ndarray:
-        batch = tokenizer(list(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt")
+    def predict(texts: Sequence[Text]) -> np.ndarray:
+        batch = tokenizer(
+            pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt"
+        )
         with torch.inference_mode():
             return outputs(config, model(**batch).logits.float().numpy())
 

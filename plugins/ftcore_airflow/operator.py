@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from ftcore.progress import MARK
 from ftcore.store import run_name
 from ftcore_airflow.assets import event_extra
 from ftcore_airflow.retry import StepFailed, failure
@@ -54,6 +55,7 @@ class StepOperator(BaseOperator):
         self.recipe_file = recipe_file
         self.ask = dict(ask or {})
         self._process: subprocess.Popen[str] | None = None
+        self._state: Any = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; returns its small record.
@@ -64,6 +66,7 @@ class StepOperator(BaseOperator):
             StepInterrupted: a second try may succeed.
         """
         run_id = run_name(self.dag_id.partition("__")[0], context["dag_run"].run_id)
+        self._state = context.get("task_state_store")
         record = small(self._record(self._command(run_id)))
         if not record["proceed"]:
             # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.
@@ -134,15 +137,25 @@ class StepOperator(BaseOperator):
 
     def _stream(self, lines: IO[str], last_words: deque[str]) -> None:
         for line in lines:
-            if text := line.rstrip():
+            text = line.rstrip()
+            if text.startswith(MARK):
+                self._show(json.loads(text.removeprefix(MARK)))
+            elif text:
                 last_words.append(text.strip())
                 self.log.info("%s", text)
+
+    def _show(self, progress: dict[str, Any]) -> None:
+        """Log how far the step is, and keep it where Airflow shows it while the task runs."""
+        self.log.info("%(what)s %(done)s/%(total)s, %(left_s)s s left  %(note)s", {"note": "", **progress})
+        if self._state is not None:
+            with suppress(Exception):  # a figure that nobody sees must not end a training
+                self._state.set("progress", progress)
 
 
 def step_environment() -> dict[str, str]:
     """The environment without Airflow's settings: steps need none, and its secrets are among them."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW__", "_AIRFLOW"))}
-    return {**kept, "PYTHONUNBUFFERED": "1"}
+    return {**kept, "PYTHONUNBUFFERED": "1", "FTCORE_PROGRESS": "json"}
 
 
 def small(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""Metrics agree with scikit-learn's, whatever the labels."""
+"""Rows are encoded as the model reads them; metrics agree with scikit-learn's, whatever the labels."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn import metrics as theirs
+from transformers import AutoTokenizer
 
+from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.tasks import classification
 
 LABELS = ("a", "b", "c", "d")
@@ -77,3 +81,32 @@ def test_the_answer_is_the_likeliest_label() -> None:
 def test_two_different_labels_at_least(labels: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError):
         classification.Config(labels=labels)
+
+
+def table(*labels: str) -> pa.Table:
+    texts = [f"the film number {number} was good" for number in range(len(labels))]
+    return pa.table({"row_id": [f"r{n}" for n in range(len(labels))], "text": texts, "label": list(labels)})
+
+
+def test_every_label_must_be_there_to_learn_and_to_judge_by() -> None:
+    config = classification.Config(labels=("a", "b"))
+    classification.check(config, {"train": table("a", "b"), "validation": table("b", "a")})
+    with pytest.raises(NotEnoughDataError, match="the validation split has 2 rows and none with the label b"):
+        classification.check(config, {"train": table("a", "b"), "validation": table("a", "a")})
+    with pytest.raises(NotEnoughDataError, match="the train split has 0 rows"):
+        classification.check(config, {"train": table(), "validation": table("a", "b")})
+    with pytest.raises(DataRejectedError, match=r"(?s)labels that task.labels does not name.*- c"):
+        classification.check(config, {"train": table("a", "b", "c")})
+
+
+def test_rows_are_encoded_each_in_its_own_length_and_padded_together(tiny: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny / "model")
+    config, rows = classification.Config(labels=("a", "b")), table("b", "a", "b")
+    rows = rows.set_column(1, "text", pa.array(["good", "the plot was bright", "bad " * 40]))
+    features = classification.encode(config, tokenizer, rows, 12)
+    assert (features.lengths, features.truncated, features.tokens) == ([3, 6, 12], 1, 21)
+    assert (list(features.row_ids), features[0]["labels"]) == (["r0", "r1", "r2"], 1)
+    batch = classification.collator(config, tokenizer)([features[0], features[1]])
+    assert batch["input_ids"].shape == (2, 6)
+    assert batch["attention_mask"].sum(-1).tolist() == [3, 6]
+    assert batch["labels"].tolist() == [1, 0]
