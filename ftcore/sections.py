@@ -173,6 +173,8 @@ class Train(Config):
     """Rows per optimiser step."""
     max_length_tokens: Annotated[int, Field(ge=8)] = 128
     """Longer texts are cut; the record counts them."""
+    max_truncated: Share = 0.2
+    """Largest share of the rows that may be cut before training is refused."""
     warmup: Share = 0.06
     """Share of the steps over which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -181,6 +183,20 @@ class Train(Config):
     """How often the validation loss is measured and a checkpoint written."""
     patience: Annotated[int, Field(ge=1)] = 3
     """Evaluations without a lower validation loss before training stops early."""
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
+    """Most minutes between two checkpoints, which are also written where the validation loss is measured."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Numbers of the matrix products; ``auto`` takes bfloat16 where the hardware multiplies it. Weights, their updates
+    and the optimiser stay float32."""
+    micro_batch_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Most tokens, padding included, that are calculated at once; a larger batch is done in parts with the same
+    gradient. Null does it whole, and in halves once memory has run out."""
+    packing: bool = True
+    """Whether short rows share a sequence, where the task's rows can."""
+    gradient_checkpointing: bool = False
+    """Whether activations are calculated again instead of kept: a third more time for much less memory."""
+    compile: bool = False
+    """Whether the model goes through ``torch.compile``, which pays in long runs on a GPU."""
     seed: int = 17
     """Seeds the data order, dropout and the new layers."""
 

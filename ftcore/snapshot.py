@@ -29,13 +29,19 @@ if TYPE_CHECKING:
     from ftcore.sections import Prepare
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("row_id", "text", "label", "source", "group", "observed_at")
+COLUMNS = ("row_id", "text", "context", "label", "rejected", "source", "group", "observed_at")
+TEXTS = ("text", "context", "label", "rejected")
+"""What of a row people wrote; ``label`` is one of a fixed set of names where the task is to choose one."""
 SEAL = "manifest.sha256"
-HASHED = ("row_id", "text", "label", "source", "group", "split")
+HASHED = ("row_id", *TEXTS, "source", "group", "split")
 
 
 def schema(*, split: bool = False) -> pa.Schema:
-    """Arrow schema of rows: ``row_id, text, label, source, group, observed_at`` and, once drawn, ``split``."""
+    """Arrow schema of rows: ``COLUMNS`` and, once drawn, ``split``.
+
+    ``text`` is what the model is given, ``context`` what belongs to it (a passage, a second sentence, a system prompt),
+    ``label`` what it should answer: a label, a number or a text; ``rejected`` an answer that people liked less.
+    """
     import pyarrow as pa
 
     fields = [pa.field(name, pa.string()) for name in COLUMNS[:-1]] + [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     import numpy as np
 
-    from ftcore.statistics import Metrics
+    from ftcore.statistics import Better, Metrics
 
 TORCH = "torch"
 """Flavour of the model as it was trained; the others are the names of its exports."""
@@ -19,31 +19,37 @@ TORCH = "torch"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Predictions of candidate and champion on the same rows."""
+    """Candidate and champion on the same rows."""
 
     dataset: np.ndarray
     """Name of the dataset that each row belongs to: ``test`` or a holdout's name."""
-    truth: np.ndarray
-    """True label numbers, ``[rows]``."""
     candidate: dict[str, np.ndarray]
-    """Predicted label numbers by flavour, each ``[rows]``; the first flavour is the one that serves."""
+    """Tallies of the predictions by flavour, each ``[rows, k]``; the first flavour is the one that serves."""
     champion: dict[str, np.ndarray] | None
     """The same for the champion; None where there is none."""
     metrics: Metrics
-    """The task's metrics."""
+    """The task's metrics of sums of tallies."""
+    better: Mapping[str, Better]
+    """Which way each metric improves."""
     resamples: int
     seed: int
+    slices: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Groups of test rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
     @property
     def served(self) -> str:
         """Flavour that serves."""
         return next(iter(self.candidate))
 
-    def value(self, metric: str, predicted: np.ndarray) -> float:
-        """A metric of predicted label numbers ``[rows]`` on all rows."""
-        import numpy as np
+    def value(self, metric: str, tallies: np.ndarray) -> float:
+        """A metric of some rows' tallies ``[rows, k]``; NaN where it is not defined."""
+        return float(self.metrics(tallies.sum(0)[None])[metric][0])
 
-        return float(self.metrics(self.truth, predicted, np.ones(len(predicted), int))[metric])
+    def sign(self, metric: str) -> int:
+        """1 for a metric that is better when higher, else -1."""
+        return 1 if self.better[metric] == "higher" else -1
 
     def on(self, datasets: Sequence[str]) -> np.ndarray:
         """Which rows belong to some datasets, as a mask ``[rows]``.

@@ -35,9 +35,11 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
     found: Counter[str] = Counter()
     row_ids: list[str] = []
     scanned = 0
+    answers = ("label", "rejected") if manifest.get("target") == "text" else ()
+    columns = ("text", "context", *answers, "group", "like_text")
     for table in _tables(shelf, identity, manifest):
         ids = table["row_id"].to_pylist()
-        for column in ("text", "group", "like_text"):
+        for column in columns:
             if column in table.column_names and table[column].null_count < table.num_rows:
                 texts = [text or "" for text in table[column].to_pylist()]
                 scanned += len(texts)

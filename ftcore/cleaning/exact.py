@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+TIED = ("row_id", "text", "context", "label", "rejected", "source", "group")
+
+
 @dataclass(frozen=True)
 class Index:
     """What deciding needs of some rows, one entry a row."""
@@ -57,7 +60,7 @@ def index(rows: pa.Table, keys: list[str]) -> Index:
     import pyarrow as pa
 
     digests = b"".join(hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys)
-    columns = [rows[name].to_pylist() for name in ("row_id", "text", "label", "source", "group")]
+    columns = [rows[name].to_pylist() for name in TIED]
     whole = ("\x1f".join("\x00" if one is None else one for one in row) for row in zip(*columns, strict=True))
     ties = b"".join(hashlib.blake2b(row.encode(), digest_size=8).digest() for row in whole)
     hashed = {label: _hash(label) for label in rows["label"].unique().to_pylist()}
@@ -65,7 +68,7 @@ def index(rows: pa.Table, keys: list[str]) -> Index:
         np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2),
         rows["observed_at"].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy(),
         np.array([(identity or "").encode() for identity in columns[0]] or [b""], dtype=np.bytes_)[: rows.num_rows],
-        np.array([hashed[label] for label in columns[2]], dtype=np.uint64),
+        np.array([hashed[label] for label in columns[TIED.index("label")]], dtype=np.uint64),
         np.frombuffer(ties, dtype=np.uint64),
     )
 

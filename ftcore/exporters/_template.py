@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.outputs import Text
+
 EXAMPLE = {"kind": "NAME"}
 
 
@@ -39,6 +41,6 @@ def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenize
     )
 
 
-def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[str]], np.ndarray]:
+def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """The exported model: texts to logits, ``[texts, labels]``."""
     raise ExportError(f"say how {folder} is opened with {threads} threads and {max_length_tokens} tokens")

@@ -11,12 +11,15 @@ from pydantic import Field
 
 from ftcore._find import Config as Base
 from ftcore.errors import ExportError
+from ftcore.outputs import pairs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Text
 
 EXAMPLE = {"kind": "onnx", "precisions": ["int8", "fp32"]}
 # Padded and of different lengths: what the sample does not vary would be frozen into the graph, the attention mask
@@ -67,7 +70,7 @@ def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenize
             raise ExportError(f"{type(model).__name__} cannot be exported to ONNX: {error}") from error
 
 
-def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[str]], np.ndarray]:
+def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """The exported model: texts to logits, ``[texts, labels]``. Loads neither torch nor transformers.
 
     Raises:
@@ -88,8 +91,8 @@ def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequen
     tokenizer.enable_padding()
     wanted = [node.name for node in session.get_inputs()]
 
-    def logits(texts: Sequence[str]) -> np.ndarray:
-        encoded = tokenizer.encode_batch(list(texts))
+    def logits(texts: Sequence[Text]) -> np.ndarray:
+        encoded = tokenizer.encode_batch(pairs(texts))
         columns: dict[str, Any] = {
             "input_ids": [row.ids for row in encoded],
             "attention_mask": [row.attention_mask for row in encoded],

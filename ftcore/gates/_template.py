@@ -27,7 +27,7 @@ class Config(Base):
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the candidate passes. Judge the flavour that serves, and say *undecided* rather than guess."""
-    rows = len(evidence.truth)
+    rows = len(evidence.dataset)
     if rows < config.min_rows:
         reason = f"undecided: {rows} rows are too few, it takes {config.min_rows}"
         return Rule(gate=config.kind, passed=None, reason=reason, bound=config.bound, rows=rows)

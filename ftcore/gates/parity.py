@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -21,27 +22,30 @@ class Config(Base):
     kind: Literal["parity"] = "parity"
     metric: str = "accuracy"
     """Name of a metric of the task."""
-    max_difference: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Largest difference of the metric, either way."""
+    max_difference: Annotated[float, Field(ge=0)] = 0.01
+    """Largest difference of the metric, either way, in its unit."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether all exports agree with the trained model; the worst one is reported."""
-    rows = len(evidence.truth)
+    rows = len(evidence.dataset)
     if rows < config.min_rows:
         reason = f"undecided: {rows} rows are too few to compare the exports, it takes {config.min_rows}"
         return Rule(gate=config.kind, passed=None, reason=reason, bound=config.max_difference, rows=rows)
     torch = evidence.candidate[TORCH]
     differences = {
-        name: evidence.value(config.metric, predicted) - evidence.value(config.metric, torch)
-        for name, predicted in evidence.candidate.items()
+        name: evidence.value(config.metric, tallies) - evidence.value(config.metric, torch)
+        for name, tallies in evidence.candidate.items()
         if name != TORCH
     }
+    if undefined := [name for name, difference in differences.items() if not isfinite(difference)]:
+        reason = f"undecided: {config.metric} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
+        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.max_difference, rows=rows)
     worst = max(differences, key=lambda name: abs(differences[name]))
     passed = round(abs(differences[worst]), 9) <= config.max_difference  # 1.00 - 0.99 is more than 0.01
-    agree = float((evidence.candidate[worst] == torch).mean())
+    agree = float((evidence.candidate[worst] == torch).all(-1).mean())
     reason = (
         f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} "
         f"and agrees on {agree:.1%} of {rows:,} rows; "

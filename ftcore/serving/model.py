@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from ftcore._find import find
 from ftcore.errors import ExportError
+from ftcore.outputs import examples, join
 from ftcore.store import read_json
 from ftcore.verdict import TORCH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-
+    from ftcore.outputs import Outputs, Text
     from ftcore.recipe import Recipe
     from ftcore.tracking import Tracking, Version
 
@@ -31,24 +31,24 @@ class Model:
     version: int
     flavour: str
     labels: tuple[str, ...]
-    """Label names in the order of the probabilities."""
-    predict: Callable[[Sequence[str]], np.ndarray]
-    """One batch of texts to probabilities, ``[texts, labels]``."""
+    """Label names in the order of the probabilities; none where the task has no labels."""
+    predict: Callable[[Sequence[Text]], Outputs]
+    """One batch of texts to the task's outputs, such as probabilities ``[texts, labels]``."""
 
-    def probabilities(self, texts: Sequence[str], progress: Callable[[int], object] = lambda rows: None) -> np.ndarray:
-        """Probabilities of many texts, ``[texts, labels]``, in their order.
+    def outputs(self, texts: Sequence[Text], progress: Callable[[int], object] = lambda rows: None) -> Outputs:
+        """Outputs of many texts, in their order.
 
         Texts of like length share a batch, so that little is spent on padding.
         """
         import numpy as np
 
-        result = np.zeros((len(texts), len(self.labels)), np.float32)
-        order = np.argsort([len(text) for text in texts], kind="stable")
+        order = np.argsort([len(one.text) + len(one.context or "") for one in examples(texts)], kind="stable")
+        made = []
         for start in range(0, len(texts), BATCH):
             batch = order[start : start + BATCH]
-            result[batch] = self.predict([texts[i] for i in batch])
+            made.append(self.predict([texts[i] for i in batch]))
             progress(len(batch))
-        return result
+        return join(made, order)
 
 
 def flavours(recipe: Recipe) -> list[str]:
@@ -69,14 +69,13 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
     if not card or card["task"]["kind"] != recipe.task.kind:
         raise ExportError(f"version {version.number} of {tracking.name} was not made for the task {recipe.task.kind}")
     threads = tracking.settings.threads or os.cpu_count() or 1
-    return Model(
-        version.number, flavour, tuple(card["task"]["labels"]), _predictor(recipe, folder, card, flavour, threads)
-    )
+    labels = tuple(card["task"].get("labels", ()))
+    return Model(version.number, flavour, labels, _predictor(recipe, folder, card, flavour, threads))
 
 
 def _predictor(
     recipe: Recipe, folder: Path, card: dict[str, object], flavour: str, threads: int
-) -> Callable[[Sequence[str]], np.ndarray]:
+) -> Callable[[Sequence[Text]], Outputs]:
     task = find("tasks", recipe.task.kind)
     limit = card["max_length_tokens"]
     if flavour == TORCH:
@@ -86,4 +85,4 @@ def _predictor(
         return task.predictor(recipe.task, folder, limit)  # type: ignore[no-any-return]
     kind = next(c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c))
     logits = find("exporters", kind).load(folder, limit, threads)
-    return lambda texts: task.probabilities(logits(texts))
+    return lambda texts: task.outputs(recipe.task, logits(texts))

@@ -71,17 +71,17 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     clock = time.perf_counter()
     with progress("scoring", len(rows)) as advance:
-        probabilities = model.probabilities([row["text"] for row in rows], advance)
+        outputs = model.outputs([row["text"] for row in rows], advance)
     latency_ms = (time.perf_counter() - clock) * 1000 / len(rows)
-    best = probabilities.argmax(-1)
+    labels, scores = find("tasks", recipe.task.kind).answers(recipe.task, outputs)
     at = now()
     table = pa.Table.from_pylist(
         [
             {
                 **row,
                 "at": at,
-                "label": model.labels[best[number]],
-                "score": float(probabilities[number, best[number]]),
+                "label": labels[number],
+                "score": float(scores[number]),
                 "model_version": champion.number,
                 "latency_ms": latency_ms,
             }
@@ -114,10 +114,11 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
         {"request_id": str(r["request_id"]), "label": None if r["label"] is None else str(r["label"])}
         for r in table.select(["request_id", "label"]).to_pylist()
     ]
-    if bad := sorted({str(row["label"]) for row in rows} - set(recipe.task.labels)):
-        known = ", ".join(recipe.task.labels)
+    task = find("tasks", recipe.task.kind)
+    if bad := sorted({str(row["label"]) for row in rows if not task.valid(recipe.task, row["label"])}):
+        known = ", ".join(getattr(recipe.task, "labels", ()))
         raise DataRejectedError(
-            f"{file} has labels that {recipe.name} does not know", bad, hint=f"its labels are {known}"
+            f"{file} has labels that {recipe.name} does not know", bad, hint=known and f"its labels are {known}"
         )
     predictions = shelf.read_log("predictions")
     scored = set(predictions["request_id"].to_pylist()) if predictions is not None else set()

@@ -12,11 +12,14 @@ from pydantic import Field, field_validator, model_validator
 
 from ftcore import snapshot
 from ftcore._find import Config as Base
+from ftcore._find import find
 from ftcore.errors import DataRejectedError
 from ftcore.sources._secrets import holds_secret
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ftcore.context import Context
 
 BROKEN = "\ufffd"
 """Stands where text could not be read. The expectation suites quarantine rows whose text holds it."""
@@ -45,18 +48,23 @@ class Sampled(Base):
 class Mapped(Sampled):
     """Which column is what.
 
-    ``text``, ``label``, ``id`` and ``group`` take a column's name, or a Jinja template over all columns such as
-    ``"{{ title }}: {{ body }}"``.
+    ``text``, ``context``, ``label``, ``rejected``, ``id`` and ``group`` take a column's name, or a Jinja template over
+    all columns such as ``"{{ title }}: {{ body }}"``.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")] | None = None
     """Name of the source, part of its rows' identity; without one it follows from where the rows come from."""
     text: str = "text"
     """Column or template of the text."""
+    context: str | None = None
+    """Column or template of what belongs to the text: a passage, a second sentence, a system prompt."""
     label: str | None = "label"
-    """Column or template of the label; null where there are none."""
+    """Column or template of the label, or of the answer where the task is to write one; null where there are none."""
+    rejected: str | None = None
+    """Column or template of an answer that people liked less than the label."""
     id: str | None = None
-    """Column or template of the source's own key; without one a row is known by its text."""
+    """Column or template of the source's own key; without one a row is known by its text and context, and where the
+    task is to write a text also by its answers."""
     group: str | None = None
     """Column or template that ties rows together which must stay on one side of the split: a customer, a document, a
     conversation."""
@@ -70,7 +78,7 @@ class Mapped(Sampled):
     def _keys_are_text(cls, value: Any) -> Any:
         return {plain(key): label for key, label in value.items()} if isinstance(value, dict) else value
 
-    @field_validator("text", "label", "id", "group")
+    @field_validator("text", "context", "label", "rejected", "id", "group")
     @classmethod
     def _template_compiles(cls, value: str | None) -> str | None:
         if value and _TEMPLATE.search(value):
@@ -105,10 +113,16 @@ class Batch:
 class Mapper:
     """Turns batches into tables of ``snapshot.schema()``."""
 
-    def __init__(self, config: Mapped, source: str) -> None:
-        """Compile the templates; ``source`` is the name that the rows carry."""
-        self.config, self.source = config, source
-        fields = (config.text, config.label, config.id, config.group)
+    def __init__(self, config: Mapped, source: str, *, answered: bool = False) -> None:
+        """Compile the templates.
+
+        Args:
+            config: what is what.
+            source: the name that the rows carry.
+            answered: whether labels are texts that somebody wrote, so that rows may differ in them alone.
+        """
+        self.config, self.source, self.answered = config, source, answered
+        fields = (config.text, config.context, config.label, config.rejected, config.id, config.group)
         self._getters = {name: _getter(name) for name in fields if name}
         names = [n for getter in self._getters.values() for n in getter[0]] + [config.observed_at or ""]
         self.columns = tuple(dict.fromkeys(filter(None, names)))
@@ -123,20 +137,23 @@ class Mapper:
         import pyarrow as pa
 
         texts: list[str] = [text or "" for text in self._values(self.config.text, batch)]
-        labels = self._values(self.config.label, batch)
+        contexts, labels = self._values(self.config.context, batch), self._values(self.config.label, batch)
+        rejected = self._values(self.config.rejected, batch)
         keys, groups = self._values(self.config.id, batch), self._values(self.config.group, batch)
         for position, reason in batch.spoiled.items():  # what could not be read has no column to take these from
             texts[position] = _clean([f"{BROKEN} {reason}"])[0] or BROKEN
-            labels[position] = groups[position] = None
+            contexts[position] = labels[position] = rejected[position] = groups[position] = None
             keys[position] = keys[position] or f"{batch.where}\x00{batch.places[position]}"
-        mapped = self.config.label_map
+        mapped, answers = self.config.label_map, labels if self.answered else [None] * len(labels)
         columns = {
             "row_id": [
-                snapshot.row_id(self.source, snapshot.text_key(text) if key is None else key)
-                for key, text in zip(keys, texts, strict=True)
+                snapshot.row_id(self.source, _key(*row) if key is None else key)
+                for key, *row in zip(keys, texts, contexts, answers, rejected, strict=True)
             ],
             "text": texts,
+            "context": contexts,
             "label": [mapped.get(label, label) for label in labels] if mapped else labels,  # type: ignore[arg-type]
+            "rejected": rejected,
             "source": pa.repeat(self.source, len(texts)),
             "group": [None if group is None else f"{self.source}:{group}" for group in groups],
             "observed_at": self._times(batch),
@@ -194,6 +211,11 @@ def sampled(config: Sampled, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     yield _lowest(kept, config.max_rows)
 
 
+def answered(context: Context) -> bool:
+    """Whether the recipe's task is to write a text rather than to choose a label."""
+    return bool(find("tasks", context.recipe.task.kind).TARGET == "text")
+
+
 def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
     """Check that columns are there, each once.
 
@@ -237,6 +259,12 @@ def moment(value: Any) -> dt.datetime | None:
         value = dt.datetime.fromisoformat(plain(value) or "")
     value = value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
     return value.replace(microsecond=value.microsecond // 1000 * 1000)  # type: ignore[no-any-return]
+
+
+def _key(*texts: str | None) -> str:
+    """What a row without a key of its own is known by."""
+    first, *others = texts
+    return "\x00".join([snapshot.text_key(first or ""), *(snapshot.text_key(other) for other in others if other)])
 
 
 def _lowest(table: pa.Table, count: int) -> pa.Table:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from ftcore.errors import DataRejectedError
 from ftcore.sources import _formats, _places
-from ftcore.sources._mapping import Batch, Mapped, Mapper, plain, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, plain, sampled
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,7 +103,7 @@ def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
         here = config
         if (config.format or _places.format_of(path)) == "txt" and "label" not in config.model_fields_set:
             here = config.model_copy(update={"label": None})  # lines have no label: the default must not ask for one
-        mapper = Mapper(here, f"files:{config.name or _places.stem(path)}")
+        mapper = Mapper(here, f"files:{config.name or _places.stem(path)}", answered=answered(context))
         for batch in batches(path, here, mapper.columns):
             if batch.places:
                 yield mapper.table(batch)

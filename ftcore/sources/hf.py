@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from ftcore.errors import DataRejectedError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
 from ftcore.sources._secrets import scrub
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
     where = f"hf:{config.dataset or config.path}"
-    mapper = Mapper(config, f"hf:{config.name or (config.dataset or str(config.path)).rstrip('/').split('/')[-1]}")
+    name = config.name or (config.dataset or str(config.path)).rstrip("/").split("/")[-1]
+    mapper = Mapper(config, f"hf:{name}", answered=answered(context))
     try:
         found = _open(config, context)
         names: list[str] | None = None

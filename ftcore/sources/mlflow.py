@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from ftcore.sources import files
-from ftcore.sources._mapping import Batch, Mapped, Mapper, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
 from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
     place = config.artifact or config.dataset or config.experiment
-    mapper = Mapper(config, f"mlflow:{config.name or place}")
+    mapper = Mapper(config, f"mlflow:{config.name or place}", answered=answered(context))
     batches = _traces(config, context, mapper) if config.experiment else _logged(config, context, mapper)
     for batch in batches:
         if batch.places:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
 from ftcore.sources._secrets import connection, scrub
 from ftcore.watermarks import Cursor
 
@@ -60,8 +60,7 @@ def read_since(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.
     Raises:
         As ``read``.
     """
-    del context
-    yield from sampled(config, _tables(config, cursor))
+    yield from sampled(config, _tables(config, context, cursor))
 
 
 def source_name(config: Config) -> str:
@@ -69,9 +68,9 @@ def source_name(config: Config) -> str:
     return f"sql:{config.name or config.connection.lower()}"
 
 
-def _tables(config: Config, cursor: Cursor) -> Iterator[pa.Table]:
+def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
     where = source_name(config)
-    mapper = Mapper(config, where)
+    mapper = Mapper(config, where, answered=answered(context))
     with (
         _connected(config, where) as database,
         closing(database.execute(_statement(config, cursor), {**config.parameters, **_bound(cursor)})) as result,

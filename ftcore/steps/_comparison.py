@@ -23,6 +23,8 @@ class Tally:
     splits: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    labelled: bool = True
+    """Whether labels are counted; texts that somebody wrote are not."""
     newest: datetime | None = None
     """Latest ``observed_at``; None where no row has one."""
 
@@ -31,7 +33,8 @@ class Tally:
         import pyarrow.compute as pc
 
         self.rows += rows.num_rows
-        for name, counter in (("split", self.splits), ("label", self.labels), ("source", self.sources)):
+        counters = {"split": self.splits, "source": self.sources} | ({"label": self.labels} if self.labelled else {})
+        for name, counter in counters.items():
             counter.update({row["values"]: row["counts"] for row in rows[name].value_counts().to_pylist()})
         latest = pc.max(rows["observed_at"]).as_py()
         if latest and (self.newest is None or latest > self.newest):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -32,9 +32,16 @@ class Work:
     """One part to clean; plain values, so that another process can do it."""
 
     source: UPath
-    target: Path
+    file: Path
     recipe: str
     prepare: Prepare
+    target: str = "label"
+    """What a row's label is, as its task says."""
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Columns beside ``text`` that hold what people wrote; a label of a fixed set is none of them."""
+        return ("context", "label", "rejected") if self.target == "text" else ("context",)
 
 
 @dataclass
@@ -61,7 +68,7 @@ def clean(work: Work) -> Cleaned:
 
     cleaner = personal.cleaner(work.prepare.personal_data, os.environ, work.recipe)
     results, schema = [], snapshot.schema()
-    with pa.OSFile(str(work.target), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with pa.OSFile(str(work.file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in parts.read(work.source):
             result, rows = _clean(table.select(schema.names).cast(schema), work, cleaner)
             writer.write_table(rows)
@@ -77,15 +84,15 @@ def clean(work: Work) -> Cleaned:
         start += len(one.side)
     side, length = (np.concatenate([getattr(one, name) for one in results]) for name in ("side", "length"))
     return Cleaned(
-        work.target, exact.join([one.index for one in results]), side, length, dropped, foreign, cleaner.counts
+        work.file, exact.join([one.index for one in results]), side, length, dropped, foreign, cleaner.counts
     )
 
 
 def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
     import numpy as np
-    import pyarrow as pa
 
-    texts = [normalise.clean(text) for text in table["text"].to_pylist()]
+    lines = work.target in {"text", "none"}
+    texts = [normalise.clean(text, lines=lines) for text in table["text"].to_pylist()]
     groups = table["group"].to_pylist()
     # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
     sides = [snapshot.SPLITS.index(snapshot.side(g, t, work.prepare)) for g, t in zip(groups, texts, strict=True)]
@@ -93,27 +100,44 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     foreign: dict[int, str] = {}
     if work.prepare.languages:
         foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
-    table = table.set_column(1, snapshot.schema().field("text"), pa.array(texts, pa.string()))
+    table = _with(table, "text", texts)
+    for name in (name for name in work.written if table[name].null_count < table.num_rows):
+        there = [(place, text) for place, text in enumerate(table[name].to_pylist()) if text is not None]
+        cleaned, out = cleaner.clean([normalise.clean(text, lines=lines) for _, text in there])
+        dropped = sorted({*dropped, *(there[place][0] for place in out)})
+        values: list[str | None] = [None] * table.num_rows
+        for (place, _), text in zip(there, cleaned, strict=True):
+            values[place] = text
+        table = _with(table, name, values)
     if table["group"].null_count < table.num_rows:
         named = sorted({group for group in groups if group})
         instead = dict(zip(named, cleaner.clean(named)[0], strict=True))
-        column = pa.array([instead.get(group, group) for group in groups], pa.string())
-        table = table.set_column(table.column_names.index("group"), snapshot.schema().field("group"), column)
+        table = _with(table, "group", [instead.get(group, group) for group in groups])
     # An empty text is no duplicate of another empty text, so it is kept apart by its row id.
-    ids = table["row_id"].to_pylist()
-    keys = [snapshot.text_key(text) or f"\x00{row}" for text, row in zip(texts, ids, strict=True)]
+    ids, others = table["row_id"].to_pylist(), [table[name].to_pylist() for name in work.written]
+    keys = [
+        "\x00".join(snapshot.text_key(one or "") for one in (text, *more)) if text else f"\x00{row}"
+        for text, row, *more in zip(texts, ids, *others, strict=True)
+    ]
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
     index = exact.index(table, keys)
-    return Cleaned(work.target, index, np.array(sides, np.int8), lengths, dropped, foreign), table
+    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign), table
 
 
-def clean_all(source: UPath, scratch: Path, recipe: str, prepare: Prepare) -> list[Cleaned]:
+def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
+    import pyarrow as pa
+
+    return table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(values, pa.string()))
+
+
+def clean_all(source: UPath, scratch: Path, recipe: str, prepare: Prepare, target: str) -> list[Cleaned]:
     """Clean every part, several at once where there are many."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     work = [
-        Work(file, scratch / f"{number:05d}.arrow", recipe, prepare) for number, file in enumerate(parts.files(source))
+        Work(file, scratch / f"{number:05d}.arrow", recipe, prepare, target)
+        for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)
     if len(work) <= FEW or workers == 1:

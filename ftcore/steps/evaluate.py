@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import outputs, snapshot
 from ftcore._find import find
 from ftcore.cleaning import normalise
 from ftcore.context import Context, Outcome, log
 from ftcore.serving import model as models
-from ftcore.statistics import estimate
-from ftcore.store import hash_file, read_table, write_json, write_table
+from ftcore.statistics import Estimate, interval, resample
+from ftcore.steps._predictions import known, predict
+from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow")
 TEST = "test"
-TIMED = 100
-"""Single texts whose latency is measured."""
+JUDGED = ("row_id", *snapshot.TEXTS, "source")
+"""Columns that a task may look at; ``dataset`` says which rows they are."""
 
 
 def run(context: Context) -> Outcome:
@@ -37,11 +36,11 @@ def run(context: Context) -> Outcome:
     rows = _rows(context, candidate.snapshot)
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _counts(rows))
 
-    latency: dict[str, Any] = {}
-    columns = {("candidate", f): p for f, p in _predict(context, tracking, candidate, rows, {}, latency).items()}
+    made, latency = predict(context, tracking, candidate, rows)
+    columns = {("candidate", flavour): column for flavour, column in made.items()}
     if champion:
-        known = _known(tracking, champion)
-        columns |= {("champion", f): p for f, p in _predict(context, tracking, champion, rows, known, {}).items()}
+        made, _ = predict(context, tracking, champion, rows, known(tracking, champion))
+        columns |= {("champion", flavour): column for flavour, column in made.items()}
     figures: dict[str, Any] = {
         "candidate": candidate.number,
         "champion": champion.number if champion else None,
@@ -53,10 +52,9 @@ def run(context: Context) -> Outcome:
     path = _write(context, rows, columns, figures)
     _log(context, tracking, candidate, rows, columns, figures)
     served = models.flavours(context.recipe)[0]
-    accuracy = figures["metrics"]["candidate"][served][TEST]["accuracy"]
+    metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
     return Outcome(
-        reason=f"version {candidate.number} ({served}): accuracy {accuracy['value']:.3f} "
-        f"[{accuracy['low']:.3f}, {accuracy['high']:.3f}] on {accuracy['rows']:,} test rows",
+        reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} test rows",
         figures=figures,
         inputs={"snapshot": candidate.snapshot, "predictions": hash_file(path)},
         paths={"predictions": context.written(path), "evaluation": context.written(context.folder / "evaluation.json")},
@@ -68,96 +66,44 @@ def _rows(context: Context, identity: str) -> pa.Table:
     import pyarrow as pa
 
     recipe = context.recipe
-    known = {snapshot.text_key(text) for text in snapshot.read(context.shelf, identity)["text"].to_pylist()}
-    test = snapshot.read(context.shelf, identity, [TEST]).select(["row_id", "text", "label", "source"])
+    task = find("tasks", recipe.task.kind)
+    seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, identity)["text"].to_pylist()}
+    test = snapshot.read(context.shelf, identity, [TEST]).select(list(JUDGED))
     tables = [test.append_column("dataset", pa.array([TEST] * test.num_rows, pa.string()))]
     for name, config in recipe.evaluate.holdouts.items():
         picked = []
         for table in find("sources", config.kind).read(config, context):
             for row in table.to_pylist():
                 text = normalise.clean(row["text"])
-                fresh = snapshot.text_key(text) not in known and row["label"] in recipe.task.labels
+                fresh = snapshot.text_key(text) not in seen and task.valid(recipe.task, row["label"])
                 if text and fresh and snapshot.side(row["group"], text, recipe.prepare) == TEST:
                     picked.append({**row, "text": text, "dataset": name})
         tables.append(pa.Table.from_pylist(picked, schema=tables[0].schema))
     return pa.concat_tables(tables)
 
 
-def _predict(
-    context: Context,
-    tracking: Tracking,
-    version: Version,
-    rows: pa.Table,
-    known: dict[str, dict[str, list[float]]],
-    latency: dict[str, Any],
-) -> dict[str, np.ndarray]:
-    """Probabilities ``[rows, labels]`` by flavour; a prediction that is ``known`` by row id is not made again."""
-    import numpy as np
-
-    result = {}
-    keys, texts = [_key(row) for row in rows.select(["row_id", "text"]).to_pylist()], rows["text"].to_pylist()
-    for flavour in models.flavours(context.recipe):
-        have = known.get(flavour, {})
-        missing = [number for number, key in enumerate(keys) if key not in have]
-        made = np.zeros((len(keys), len(context.recipe.task.labels)), np.float32)
-        for number, key in enumerate(keys):
-            if key in have:
-                made[number] = have[key]
-        if missing:
-            model = models.load(context.recipe, tracking, version, flavour)
-            clock = time.perf_counter()
-            made[missing] = model.probabilities([texts[number] for number in missing])
-            seconds = time.perf_counter() - clock
-            log.info(
-                "version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), len(missing) / seconds
-            )
-            if not have:
-                latency[flavour] = {**_latency(model, texts), "rows_per_s": round(len(missing) / seconds, 1)}
-        result[flavour] = made
-    return result
-
-
-def _latency(model: models.Model, texts: list[str]) -> dict[str, float]:
-    """Milliseconds for one text at a time, median and 95th percentile."""
-    import numpy as np
-
-    taken = []
-    for text in texts[:TIMED]:
-        clock = time.perf_counter()
-        model.predict([text])
-        taken.append((time.perf_counter() - clock) * 1000)
-    return {"p50_ms": round(float(np.percentile(taken, 50)), 3), "p95_ms": round(float(np.percentile(taken, 95)), 3)}
-
-
-def _metrics(context: Context, rows: pa.Table, columns: dict[tuple[str, str], np.ndarray]) -> dict[str, Any]:
+def _metrics(context: Context, rows: pa.Table, columns: dict[tuple[str, str], pa.Array]) -> dict[str, Any]:
     """Every metric with its interval: by role, flavour and dataset; the test split also by source."""
     import numpy as np
 
     recipe = context.recipe
     task = find("tasks", recipe.task.kind)
-    truth = np.array([recipe.task.labels.index(label) for label in rows["label"].to_pylist()])
     dataset, source = (np.array(rows[name].to_pylist()) for name in ("dataset", "source"))
     parts = {name: dataset == name for name in dict.fromkeys(dataset)}
     parts |= {f"{TEST}/{name}": (dataset == TEST) & (source == name) for name in sorted(set(source[dataset == TEST]))}
+    tallies = [task.tallies(recipe.task, rows, outputs.of(column)) for column in columns.values()]
+    metrics, resamples = partial(task.metrics, recipe.task), recipe.evaluate.resamples
     found: dict[str, Any] = {}
-    for (role, flavour), probabilities in columns.items():
-        predicted = probabilities.argmax(-1)
-        for part, chosen in parts.items():
-            estimates = estimate(
-                partial(task.metrics, recipe.task),
-                truth[chosen],
-                predicted[chosen],
-                recipe.evaluate.resamples,
-                recipe.train.seed,
-            )
+    for part, chosen in parts.items():
+        drawn = resample(metrics, [table[chosen] for table in tallies], resamples, recipe.train.seed)
+        for (role, flavour), (values, resampled) in zip(columns, drawn, strict=True):
             of_flavour = found.setdefault(role, {}).setdefault(flavour, {})
-            of_flavour[part] = {name: e.model_dump() for name, e in estimates.items()}
+            count = int(chosen.sum())
+            of_flavour[part] = {m: interval(v, resampled[m], count).model_dump() for m, v in values.items()}
     return found
 
 
-def _write(
-    context: Context, rows: pa.Table, columns: dict[tuple[str, str], np.ndarray], figures: dict[str, Any]
-) -> Any:
+def _write(context: Context, rows: pa.Table, columns: dict[tuple[str, str], pa.Array], figures: dict[str, Any]) -> Any:
     path = context.folder / "predictions.parquet"
     write_table(path, _table(rows, {f"{role}.{flavour}": p for (role, flavour), p in columns.items()}))
     write_json(context.folder / "evaluation.json", figures)
@@ -169,7 +115,7 @@ def _log(
     tracking: Tracking,
     candidate: Version,
     rows: pa.Table,
-    columns: dict[tuple[str, str], np.ndarray],
+    columns: dict[tuple[str, str], pa.Array],
     figures: dict[str, Any],
 ) -> None:
     """Log the candidate's own predictions and figures to its run."""
@@ -184,29 +130,15 @@ def _log(
         for flavour, parts in figures["metrics"]["candidate"].items()
         for part, estimates in parts.items()
         for name, e in estimates.items()
+        if e["value"] is not None
     }
     tracking.log(candidate.run, metrics=flat)
 
 
-def _table(rows: pa.Table, columns: dict[str, np.ndarray]) -> pa.Table:
-    import pyarrow as pa
-
-    for name, probabilities in columns.items():
-        rows = rows.append_column(name, pa.array(list(probabilities), pa.list_(pa.float32())))
+def _table(rows: pa.Table, columns: dict[str, pa.Array]) -> pa.Table:
+    for name, column in columns.items():
+        rows = rows.append_column(name, column)
     return rows
-
-
-def _known(tracking: Tracking, version: Version) -> dict[str, dict[str, list[float]]]:
-    """Predictions that a version made when it was candidate: by flavour and row."""
-    table = read_table(tracking.fetch(version, "evaluation") / "predictions.parquet")
-    keys = [_key(row) for row in table.select(["row_id", "text"]).to_pylist()]
-    columns = [name for name in table.column_names if name not in {"row_id", "text", "label", "source", "dataset"}]
-    return {name: dict(zip(keys, table[name].to_pylist(), strict=True)) for name in columns}
-
-
-def _key(row: dict[str, str]) -> str:
-    """A row by its id and its text, so that a source that changes a text gets a new prediction."""
-    return f"{row['row_id']}\x00{row['text']}"
 
 
 def _counts(rows: pa.Table) -> dict[str, int]:

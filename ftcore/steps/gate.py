@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ftcore import card
+from ftcore import card, outputs
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.promotion import record_verdict
@@ -53,7 +53,7 @@ def run(context: Context) -> Outcome:
 
 
 def gather(context: Context, table: pa.Table) -> Evidence:
-    """Label numbers of all predictions, by role and flavour."""
+    """Tallies of all predictions, by role and flavour."""
     import numpy as np
 
     recipe = context.recipe
@@ -61,14 +61,18 @@ def gather(context: Context, table: pa.Table) -> Evidence:
 
     def role(name: str) -> dict[str, np.ndarray]:
         columns = {flavour: f"{name}.{flavour}" for flavour in models.flavours(recipe)}
-        return {f: np.array(table[c].to_pylist()).argmax(-1) for f, c in columns.items() if c in table.column_names}
+        return {
+            flavour: task.tallies(recipe.task, table, outputs.of(table[column]))
+            for flavour, column in columns.items()
+            if column in table.column_names
+        }
 
     return Evidence(
         dataset=np.array(table["dataset"].to_pylist()),
-        truth=np.array([recipe.task.labels.index(label) for label in table["label"].to_pylist()]),
         candidate=role("candidate"),
         champion=role("champion") or None,
         metrics=partial(task.metrics, recipe.task),
+        better=task.METRICS,
         resamples=recipe.evaluate.resamples,
         seed=recipe.train.seed,
     )

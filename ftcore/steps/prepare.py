@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
+from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
 from ftcore.context import Context, Outcome, log
@@ -63,7 +64,9 @@ def run(context: Context) -> Outcome:
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
     try:
-        spool = Spool(clean_all(source, context.scratch, context.recipe.name, context.recipe.prepare))
+        recipe = context.recipe
+        target = find("tasks", recipe.task.kind).TARGET
+        spool = Spool(clean_all(source, context.scratch, recipe.name, recipe.prepare, target))
         draft = settle(context, spool)
         figures = _write(context, spool, draft)
     finally:
@@ -190,9 +193,11 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
 
 
 def _folded(spool: Spool, places: NDArray[np.int64], *, one: bool = False) -> Iterator[list[bytes]]:
-    """Folded texts at some positions, part by part, or all in one list."""
-    for rows in [spool.take(places, ["text"])] if one else spool.batches(places, ["text"]):
-        yield [snapshot.text_key(text).encode() for text in rows["text"].to_pylist()]
+    """Folded texts, each with its context, at some positions, part by part, or all in one list."""
+    columns = ["text", "context"]
+    for rows in [spool.take(places, columns)] if one else spool.batches(places, columns):
+        whole = zip(*(rows[name].to_pylist() for name in columns), strict=True)
+        yield [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in whole]
 
 
 def _doubt(draft: Draft, spool: Spool) -> None:
@@ -217,7 +222,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
-    side = spool.column("side")
+    side, labelled = spool.column("side"), find("tasks", context.recipe.task.kind).TARGET == "label"
     writer = parts.Writer(context.folder / "rows", snapshot.schema(split=True))
     digests, balance = [], Counter[tuple[str, str]]()
     for start in range(0, len(draft.kept), parts.ROWS):
@@ -225,7 +230,8 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
         rows = _labelled(spool, places, draft.label_of[start : start + parts.ROWS])
         splits = [snapshot.SPLITS[one] for one in side[places]]
         rows = rows.append_column("split", pa.array(splits, pa.string()))
-        balance.update(zip(splits, rows["label"].to_pylist(), strict=True))
+        if labelled:
+            balance.update(zip(splits, rows["label"].to_pylist(), strict=True))
         digests.append(snapshot.row_digests(rows))
         writer.add(rows)
     writer.close()

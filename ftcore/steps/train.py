@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from ftcore import base, snapshot, store
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import NotEnoughDataError
 from ftcore.records import git_commit
 from ftcore.settings import REPOSITORY
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from ftcore.tracking import Version
+    from ftcore.training.callbacks import Point, Track
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
 
@@ -25,13 +27,13 @@ def run(context: Context) -> Outcome:
     """Train, log everything to MLflow and register one version for this run, with the alias ``candidate``.
 
     Raises:
-        NotEnoughDataError: a label has no row to learn from.
+        NotEnoughDataError: the rows do not suffice for the task, such as a label without any.
         MissingExtraError: the base model is not installed.
     """
     recipe = context.recipe
     identity = context.earlier("plan").figures["snapshot"]
     rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
-    _enough(rows, recipe.task.labels)
+    find("tasks", recipe.task.kind).check(recipe.task, rows)
     tracking = Tracking(context.settings, recipe.name)
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
@@ -42,7 +44,7 @@ def run(context: Context) -> Outcome:
     source = str(snapshot.folder(context.shelf, identity))
     tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
 
-    figures = _fit(context, rows, lambda metrics, step: tracking.log(mlflow_run, metrics=metrics, step=step))
+    figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
     return Outcome(
@@ -53,26 +55,46 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _fit(context: Context, rows: dict[str, pa.Table], track: Any) -> dict[str, Any]:
+def _curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:
+    """Logs what an earlier attempt has not logged already: steps done again after a crash give the same points."""
+    known = tracking.last_steps(mlflow_run)
+
+    def track(points: list[Point]) -> None:
+        fresh = [
+            (step, {name: value for name, value in metrics.items() if step > known.get(name, -1)}, at)
+            for step, metrics, at in points
+        ]
+        tracking.log_curve(mlflow_run, fresh)
+
+    return track
+
+
+def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
     import torch
-    from transformers import AutoTokenizer, set_seed
+    from transformers import set_seed
 
-    from ftcore.steps import _trainer
+    from ftcore.training import loading, loop
 
     recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
-    method = find("methods", recipe.method.kind)
+    method, limit = find("methods", recipe.method.kind), recipe.train.max_length_tokens
     torch.set_num_threads(context.settings.threads or torch.get_num_threads())
     set_seed(recipe.train.seed)
     base_folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent)
-    tokenizer = AutoTokenizer.from_pretrained(base_folder, trust_remote_code=False)
-    labels, limit = recipe.task.labels, recipe.train.max_length_tokens
-    encoded = {split: _trainer.Encoded(table, labels, tokenizer, limit) for split, table in rows.items()}
+    tokenizer = loading.tokenizer(base_folder)
+    encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in rows.items()}
+    for split, features in encoded.items():
+        loading.whole_enough(features, split, limit, recipe.train.max_truncated)
     log.info("training on %s rows, %s tokens an epoch", f"{len(encoded['train']):,}", f"{encoded['train'].tokens:,}")
-    model = method.apply(recipe.method, task.load(recipe.task, base_folder))
+    model = loading.model(lambda: task.load(recipe.task, base_folder), base_folder, tokenizer)
+    loading.window(model, limit)
+    model = method.apply(recipe.method, model)
     weights = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    figures = _trainer.train(model, tokenizer, encoded, recipe.train, context.scratch / "checkpoints", track)
+    collate = task.collator(recipe.task, tokenizer)
+    identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{base_folder.name}"
+    job = loop.Job(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", identity, track)
+    figures = loop.fit(job)
 
     made = context.scratch / "made"
     method.save(recipe.method, model, made)
@@ -98,16 +120,6 @@ def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[
     tracking.close_run(mlflow_run)
     shutil.rmtree(context.scratch)
     return version
-
-
-def _enough(rows: dict[str, pa.Table], labels: tuple[str, ...]) -> None:
-    for split, table in rows.items():
-        found = set(table["label"].to_pylist())
-        if missing := [label for label in labels if label not in found]:
-            raise NotEnoughDataError(
-                f"the {split} split has {table.num_rows} rows and none with the label {', '.join(missing)}",
-                hint="add rows with that label, or take it out of task.labels",
-            )
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:

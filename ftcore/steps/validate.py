@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot, watermarks
+from ftcore._find import find
 from ftcore.cleaning.personal import Finder
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError
@@ -57,7 +58,8 @@ def run(context: Context) -> Outcome:
     source = context.shelf.root / draft.paths["rows"]
     quarantine = read_table(context.shelf.root / draft.paths["quarantine"])
     result, page = _check(context, source)
-    kept = _Kept(source, result.failures)
+    target = find("tasks", context.recipe.task.kind).TARGET
+    kept = _Kept(source, result.failures, target)
     moved, tally = kept.look()
     quarantine = pa_concat([quarantine, moved])
     write_table(context.folder / "quarantine.parquet", quarantine)
@@ -100,7 +102,7 @@ def _check(context: Context, source: UPath) -> tuple[SuiteResult, str]:
     recipe = context.recipe
     shortest, longest = recipe.validation.text_length
     parameters = {
-        "labels": list(recipe.task.labels),
+        "labels": list(getattr(recipe.task, "labels", ())),
         "min_length": shortest,
         "max_length": longest,
         "min_rows": recipe.validation.min_rows,
@@ -133,6 +135,8 @@ class _Kept:
 
     source: UPath
     failures: dict[int, list[str]]
+    target: str
+    """What a label is, as the task says."""
 
     def tables(self) -> Iterator[pa.Table]:
         """Rows that stay."""
@@ -143,7 +147,7 @@ class _Kept:
         """The rows that failed, each with its reasons, and counts of those that stay."""
         import pyarrow as pa
 
-        tally, moved = Tally(), []
+        tally, moved = Tally(labelled=self.target == "label"), []
         schema = snapshot.schema().append(pa.field("reason", pa.string()))
         for rows, failed in self._tables():
             tally.add(rows.filter(_mask([place not in failed for place in range(rows.num_rows)])))
@@ -181,8 +185,10 @@ def _personal(context: Context, kept: _Kept) -> list[str]:
     found: Counter[str] = Counter()
     if context.recipe.validation.personal_data:
         for rows in kept.tables():
-            for there in finder.find([text or "" for text in rows["text"].to_pylist()]).values():
-                found.update(one.entity for one in there)
+            for name in ("text", "context", *(("label", "rejected") if kept.target == "text" else ())):
+                texts = [text or "" for text in rows[name].to_pylist()] if rows[name].null_count < rows.num_rows else []
+                for there in finder.find(texts).values():
+                    found.update(one.entity for one in there)
     return [f"{count:,} × {entity} is still in the texts" for entity, count in sorted(found.items())]
 
 
@@ -217,6 +223,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
     return {
         "recipe": context.recipe.name,
         "run_id": context.run_id,
+        "target": find("tasks", context.recipe.task.kind).TARGET,
         "rows_in": prepared["rows_in"],
         "rows": tally.rows,
         "quarantined": sum(reasons.values()),

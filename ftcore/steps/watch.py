@@ -6,7 +6,8 @@ import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger
+from ftcore import ledger, outputs
+from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.serving import model as models
 from ftcore.store import hash_file, read_table, upload, write_table
@@ -64,16 +65,15 @@ def run(context: Context) -> Outcome:
 
 def _reference(context: Context, champion: Version) -> pd.DataFrame:
     """The champion's own test rows as it predicted them: text, label and score of rows that it was never trained on."""
-    import numpy as np
     import pandas as pd
+    import pyarrow.compute as pc
 
     tracking = Tracking(context.settings, context.recipe.name)
     table = read_table(tracking.fetch(champion, "evaluation") / "predictions.parquet")
-    frame = table.to_pandas()
-    frame = frame[frame["dataset"] == "test"]
-    probabilities = np.stack(frame[models.flavours(context.recipe)[0]].to_list())
-    labels = np.array(context.recipe.task.labels)[probabilities.argmax(-1)]
-    return pd.DataFrame({"text": frame["text"].to_numpy(), "label": labels, "score": probabilities.max(-1)})
+    table = table.filter(pc.equal(table["dataset"], "test"))
+    task, said = context.recipe.task, outputs.of(table[models.flavours(context.recipe)[0]])
+    labels, scores = find("tasks", task.kind).answers(task, said)
+    return pd.DataFrame({"text": table["text"].to_pylist(), "label": labels, "score": scores})
 
 
 def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> list[dict[str, Any]]:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.errors import NotEnoughDataError
+from ftcore.outputs import given
+from ftcore.training.features import Collator, Features, tokenize
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    from transformers import PreTrainedModel
+    import pyarrow as pa
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Outputs, Text
+    from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
-METRICS = ("accuracy",)
+TARGET = "label"
+"""What the label of a row is: ``label`` one of the task's labels, ``number`` a number, ``text`` a text that somebody
+wrote, ``none`` where the text itself is learnt."""
+METRICS: dict[str, Better] = {"accuracy": "higher"}
+"""Every metric, the one that is reported first, and which way each improves."""
 
 
 class Config(Base):
@@ -34,16 +45,62 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     return AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(config.labels), use_safetensors=True)
 
 
-def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], np.ndarray]:
-    """Torch predictions of a saved model: texts to probabilities, ``[texts, labels]``."""
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether the splits, ``train`` and ``validation``, are enough to learn from; says what is missing where not."""
+    for split, table in rows.items():
+        if not set(config.labels) <= set(table["label"].to_pylist()):
+            raise NotEnoughDataError(f"the {split} split lacks a label", hint="add rows with it")
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """What the model reads and what it is to answer, not padded; label a token ``IGNORED`` to take no loss on it."""
+    ids, truncated = tokenize(tokenizer, given(rows), max_length_tokens)
+    labels = [config.labels.index(label) for label in rows["label"].to_pylist()]
+    return Features({"input_ids": ids, "labels": labels}, rows["row_id"].to_pylist(), truncated)
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads a list of encoded rows to one length and makes tensors of them, with the attention mask."""
+    from transformers import DataCollatorWithPadding
+
+    del config
+    padded: Collator = DataCollatorWithPadding(tokenizer)
+    return padded
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
+    """Torch predictions of a saved model: texts to outputs, a row each: see ``ftcore.outputs`` for what they may be."""
     raise LookupError(f"say how {config.kind} predicts from {folder} with at most {max_length_tokens} tokens")
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """What the model's outputs mean, along the last axis."""
+def outputs(config: Config, logits: np.ndarray) -> Outputs:
+    """The same from what an export gives, ``[rows, labels]``."""
     return logits
 
 
-def metrics(config: Config, truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics of kinds of rows ``[kinds]`` and how often each occurs, ``[kinds]`` or ``[resamples, kinds]``."""
-    return {"accuracy": counts @ (truth == predicted) / counts.sum(-1)}
+def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
+    """What the prediction log says of each row: a label or text, and how sure the model is, NaN where nobody knows."""
+    import numpy as np
+
+    return [config.labels[number] for number in np.argmax(outputs, -1)], np.max(outputs, -1)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Whether a row with this label can be learnt from and judged on."""
+    return label in config.labels
+
+
+def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
+    """What each row adds to the sums that ``metrics`` needs, ``[rows, k]``: counts, sums of scores or squares.
+
+    ``rows`` has the columns ``row_id``, ``text``, ``context``, ``label``, ``rejected``, ``source`` and ``dataset``.
+    """
+    import numpy as np
+
+    truth = np.array([config.labels.index(label) for label in rows["label"].to_pylist()])
+    return np.stack([np.argmax(outputs, -1) == truth, np.ones(len(truth))], axis=-1)
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Each of ``METRICS``, ``[…]``, from sums of tallies, ``[…, k]``; NaN where it is not defined."""
+    return {"accuracy": sums[..., 0] / sums[..., 1]}

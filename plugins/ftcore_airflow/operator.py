@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from ftcore.progress import MARK
 from ftcore.store import run_name
 from ftcore_airflow.assets import event_extra
 from ftcore_airflow.retry import StepFailed, failure
@@ -37,6 +38,7 @@ class StepProcess:
     """Runs steps for an operator, each as a process that ends with it."""
 
     _process: subprocess.Popen[str] | None = None
+    _state: Any = None
 
     if TYPE_CHECKING:
         dag_id: str
@@ -51,6 +53,7 @@ class StepProcess:
             StepInterrupted: a second try may succeed.
         """
         run_id = run_name(self.dag_id.partition("__")[0], context["dag_run"].run_id)
+        self._state = context.get("task_state_store")
         asked = [f"--param={key}={value}" for key, value in ask.items() if value]
         return self._record([*AirflowSettings().command, "step", step, recipe_file, "--run", run_id, *asked, "--json"])
 
@@ -108,9 +111,19 @@ class StepProcess:
 
     def _stream(self, lines: IO[str], last_words: deque[str]) -> None:
         for line in lines:
-            if text := line.rstrip():
+            text = line.rstrip()
+            if text.startswith(MARK):
+                self._show(json.loads(text.removeprefix(MARK)))
+            elif text:
                 last_words.append(text.strip())
                 self.log.info("%s", text)
+
+    def _show(self, progress: dict[str, Any]) -> None:
+        """Log how far the step is, and keep it where Airflow shows it while the task runs."""
+        self.log.info("%(what)s %(done)s/%(total)s, %(left_s)s s left  %(note)s", {"note": "", **progress})
+        if self._state is not None:
+            with suppress(Exception):  # a figure that nobody sees must not end a training
+                self._state.set("progress", progress)
 
 
 class StepOperator(StepProcess, BaseOperator):
@@ -158,7 +171,7 @@ class StepOperator(StepProcess, BaseOperator):
 def step_environment() -> dict[str, str]:
     """The environment without Airflow's settings: steps need none, and its secrets are among them."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW__", "_AIRFLOW"))}
-    return {**kept, "PYTHONUNBUFFERED": "1"}
+    return {**kept, "PYTHONUNBUFFERED": "1", "FTCORE_PROGRESS": "json"}
 
 
 def small(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ftcore import parts, snapshot
 from ftcore.cleaning import near
-from ftcore.context import Context
+from ftcore.context import Context, Outcome
 from ftcore.records import Record, now
 from ftcore.sections import PersonalData, Prepare
 from ftcore.store import Shelf
@@ -69,9 +69,10 @@ def make(count: int, root: str) -> dict[str, Any]:
     truth: dict[str, Any] = {"near": [], "exact": [], "personal": {}}
     for batch in _batched(_texts(count, draw, words, truth), parts.ROWS):
         ids = [snapshot.row_id("bench", str(number)) for number, _, _ in batch]
-        columns = [ids, [text for _, text, _ in batch], [label for *_, label in batch]]
-        columns += [["bench"] * len(batch), [None] * len(batch), [None] * len(batch)]
-        writer.add(pa.table(dict(zip(snapshot.COLUMNS, columns, strict=True)), schema=snapshot.schema()))
+        nothing = [None] * len(batch)
+        given = {"row_id": ids, "text": [text for _, text, _ in batch], "label": [label for *_, label in batch]}
+        columns = dict.fromkeys(snapshot.COLUMNS, nothing) | given | {"source": ["bench"] * len(batch)}
+        writer.add(pa.table(columns, schema=snapshot.schema()))
     writer.close()
     (Path(root) / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
     return truth
@@ -89,9 +90,9 @@ def _texts(count: int, draw: random.Random, words: list[str], truth: dict[str, A
                 truth["near"].append((snapshot.row_id("bench", str(twin)), snapshot.row_id("bench", str(number))))
             text = changed
         elif recent and chance < NEAR + EXACT:
-            _, text, label = draw.choice(recent)
+            twin, text, label = draw.choice(recent)
             text = draw.choice([text.upper, text.lower, lambda text=text: text.replace(" ", "  ")])()
-            truth["exact"].append(snapshot.row_id("bench", str(number)))
+            truth["exact"].append((snapshot.row_id("bench", str(twin)), snapshot.row_id("bench", str(number))))
         else:
             text = " ".join(draw.choice(words) for _ in range(draw.randint(3, 7)))
             if chance > 1 - PERSONAL:
@@ -172,3 +173,10 @@ def context(root: str, prepare: Prepare, step: str = "prepare") -> Context:
     changed = recipe.model_copy(update={"name": "bench", "prepare": prepare})
     settings = conf.model_copy(update={"home": Path(root) / "home"})
     return Context(changed, Path(root), "bench", step, {}, shelf, settings)
+
+
+def keep(given: Context, outcome: Outcome) -> None:
+    """Write the record of ``prepare``, so that ``validate`` can follow."""
+    record = Record(step="prepare", recipe="bench", run_id="bench", fingerprint="", started_at=now(),
+                    figures=outcome.figures, paths=outcome.paths)  # fmt: skip
+    given.shelf.write_record(record)

@@ -21,4 +21,4 @@ def rows(domain: str, count: int) -> list[dict[str, str]]:
     """The ``count`` rows of a domain with the lowest row ids."""
     vader = find("sources", "vader")
     (table,) = vader.read(vader.Config(domain=domain, max_rows=count), load()[2])
-    return table.select(["text", "label"]).to_pylist()
+    return table.select(["row_id", "text", "label"]).to_pylist()

@@ -52,11 +52,11 @@ def _ours(folder: str) -> float:
 
     recipe, _, _ = load()
     logits = onnx.load(Path(folder) / "onnx-int8", recipe.train.max_length_tokens, os.cpu_count() or 1)
-    model = Model(1, "onnx-int8", recipe.task.labels, lambda texts: classification.probabilities(logits(texts)))
+    model = Model(1, "onnx-int8", recipe.task.labels, lambda texts: classification.outputs(recipe.task, logits(texts)))
     texts = _texts()
-    model.probabilities(texts[:BATCH])
+    model.outputs(texts[:BATCH])
     clock = time.perf_counter()
-    model.probabilities(texts)
+    model.outputs(texts)
     return len(texts) / (time.perf_counter() - clock)
 
 

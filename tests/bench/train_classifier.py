@@ -44,17 +44,19 @@ def _parts() -> tuple[Any, Any, Any, Any]:
 
 
 def _ours() -> tuple[float, float]:
-    from ftcore.steps import _trainer
+    from ftcore.tasks import classification
+    from ftcore.training import loop
 
     recipe, tokenizer, model, (train, test) = _parts()
     labels = recipe.task.labels
     encoded = {
-        "train": _trainer.Encoded(train, labels, tokenizer, MAX_LENGTH),
-        "validation": _trainer.Encoded(test.slice(0, 2), labels, tokenizer, MAX_LENGTH),
+        "train": classification.encode(recipe.task, tokenizer, train, MAX_LENGTH),
+        "validation": classification.encode(recipe.task, tokenizer, test.slice(0, 2), MAX_LENGTH),
     }
+    collate = classification.collator(recipe.task, tokenizer)
     config = recipe.train.model_copy(update={"epochs": 1, "batch_size": BATCH, "evaluations_per_epoch": 1})
     with tempfile.TemporaryDirectory() as folder:
-        figures = _trainer.train(model, tokenizer, encoded, config, Path(folder), lambda metrics, step: None)
+        figures = loop.fit(loop.Job(model, tokenizer, encoded, collate, config, Path(folder)))
     return figures["rows_per_s"], _accuracy(model, tokenizer, test, labels)
 
 

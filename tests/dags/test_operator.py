@@ -61,7 +61,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
     """What the task logs, each line with the moment it came."""
     lines: list[tuple[float, str]] = []
-    log = SimpleNamespace(info=lambda text, *values: lines.append((time.monotonic(), text % values)))
+
+    def info(text: str, *values: Any) -> None:
+        lines.append((time.monotonic(), text % (values[0] if values and isinstance(values[0], dict) else values)))
+
+    log = SimpleNamespace(info=info)
     monkeypatch.setattr(StepOperator, "log", log)
     return lines
 
@@ -133,6 +137,37 @@ def test_lines_are_logged_as_they_come(run: Any, logged: list[tuple[float, str]]
     run("print('first', file=sys.stderr); time.sleep(0.6); print(json.dumps(record))")()
     at = next(moment for moment, text in logged if text == "first")
     assert time.monotonic() - at > 0.5
+
+
+def test_progress_is_kept_where_airflow_shows_it(run: Any, logged: list[tuple[float, str]]) -> None:
+    body = """
+from ftcore import progress
+progress.EVERY_S = 0
+with progress.progress("training", 40) as advance:
+    advance(3, "loss 0.5", loss=0.5, checkpoint="checkpoint-2")
+    advance(1)
+print(json.dumps(record))
+"""
+    kept: list[tuple[str, dict[str, Any]]] = []
+    task = run(body)
+    task.context["task_state_store"] = SimpleNamespace(set=lambda key, value: kept.append((key, value)))
+    task()
+    assert [(key, value["done"], value["total"]) for key, value in kept] == [("progress", 3, 40), ("progress", 4, 40)]
+    assert kept[1][1] == {**kept[0][1], "done": 4, "left_s": kept[1][1]["left_s"]}
+    assert (kept[0][1]["loss"], kept[0][1]["checkpoint"]) == (0.5, "checkpoint-2")
+    assert any(text.startswith("training 4/40, 0 s left  loss 0.5") for _, text in logged)
+
+
+def test_a_state_store_that_is_away_ends_nothing(run: Any) -> None:
+    def away(key: str, value: object) -> None:
+        raise ConnectionError
+
+    task = run(
+        "from ftcore import progress; progress.EVERY_S = 0\n"
+        "with progress.progress('x', 2) as advance: advance(2)\nprint(json.dumps(record))"
+    )
+    task.context["task_state_store"] = SimpleNamespace(set=away)
+    assert task()["proceed"] is True
 
 
 def test_what_a_step_leaves_running_is_ended_and_holds_nothing_up(run: Any, tmp_path: Path) -> None:

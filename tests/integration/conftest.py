@@ -24,7 +24,7 @@ exports: [{kind: onnx, precisions: [int8, fp32]}]
 evaluate: {holdouts: {tweets: {kind: vader, domain: tweets, max_rows: 400}}, resamples: 500}
 gates:
   - {kind: threshold, minimum: 0.5, min_rows: 50}
-  - {kind: beats_champion, minimum_gain: -0.3, min_rows: 50, datasets: [test, tweets]}
+  - {kind: beats_champion, non_inferior: 0.3, min_rows: 50, datasets: [test, tweets]}
   - {kind: parity, max_difference: 0.08}
 watch:
   min_rows: 100

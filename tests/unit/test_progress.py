@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -27,3 +28,23 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     shown = capsys.readouterr()
     assert "scoring" in shown.err
     assert shown.out == ""
+
+
+def test_a_program_gets_json_and_what_was_done_before_does_not_count_as_speed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FTCORE_PROGRESS", "json")
+    clock = iter([0.0, 5.0, 20.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress("training", 100, done=50) as advance:
+        advance(5, "loss 0.5", loss=0.5)
+        advance(5)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line.removeprefix(progress.MARK)) == {
+        "what": "training",
+        "done": 60,
+        "total": 100,
+        "left_s": 80,
+        "note": "loss 0.5",
+        "loss": 0.5,
+    }

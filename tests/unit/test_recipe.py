@@ -76,12 +76,13 @@ def test_all_faults_are_listed_at_once(minimal: dict[str, Any]) -> None:
         "evaluate.holdouts.other.path",
         "evaluate.holdouts.files.path",
         "task.labels",
-        "gates[0].minimum",
+        "gates[0]",
         "gates[1]",
         "gates[2]",
         "method.rank",
     }
-    assert found["base"] == found["gates[0].minimum"] == "is required"
+    assert found["base"] == found["sources[1].path"] == "is required"
+    assert found["gates[0]"] == "give either minimum or maximum"
     assert found["colour"] == found["train.epoch"] == "unknown key"
     assert found["gates[1]"] == f"unknown kind 'mood'; known: {', '.join(kinds('gates'))}"
     assert found["gates[2]"] == "needs a kind"

@@ -108,7 +108,7 @@ def test_old_snapshots_go_unless_needed(shelf: Shelf) -> None:
 
 TEXT = st.text(max_size=8)
 ROW: Any = st.tuples(
-    TEXT, TEXT, st.one_of(st.none(), TEXT), TEXT, st.one_of(st.none(), TEXT), st.sampled_from(snapshot.SPLITS)
+    TEXT, TEXT, *[st.one_of(st.none(), TEXT)] * 3, TEXT, st.one_of(st.none(), TEXT), st.sampled_from(snapshot.SPLITS)
 )
 
 

@@ -5,14 +5,29 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
 from ftcore import statistics
 from ftcore.tasks import classification
 
-METRICS = partial(classification.metrics, classification.Config(labels=("no", "yes")))
+CONFIG = classification.Config(labels=("no", "yes"))
+METRICS = partial(classification.metrics, CONFIG)
 RESAMPLES = 4000
+
+
+def tallies(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    rows = pa.table({"label": pa.array([CONFIG.labels[number] for number in truth], pa.string())})
+    return classification.tallies(CONFIG, rows, np.eye(2)[predicted])
+
+
+def estimate(truth: np.ndarray, predicted: np.ndarray, *how: int) -> dict[str, statistics.Estimate]:
+    return statistics.estimate(METRICS, tallies(truth, predicted), *how)
+
+
+def difference(name: str, truth: np.ndarray, before: np.ndarray, after: np.ndarray, *how: float) -> statistics.Estimate:
+    return statistics.difference(METRICS, name, tallies(truth, before), tallies(truth, after), *how)
 
 
 def sample(rows: int, right: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,13 +37,13 @@ def sample(rows: int, right: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def metric(name: str, truth: np.ndarray, predicted: np.ndarray) -> float:
-    return float(METRICS(truth, predicted, np.ones(len(truth), int))[name])
+    return float(METRICS(tallies(truth, predicted).sum(0))[name])
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1"])
 def test_intervals_agree_with_scipys_bootstrap_over_rows(name: str) -> None:
     truth, predicted = sample(300, 0.8, 1)
-    ours = statistics.estimate(METRICS, truth, predicted, RESAMPLES, 2)[name]
+    ours = estimate(truth, predicted, RESAMPLES, 2)[name]
     theirs = stats.bootstrap(
         (truth, predicted),
         partial(metric, name),
@@ -53,7 +68,7 @@ def test_paired_differences_agree_with_scipys(name: str) -> None:
     def gain(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
         return metric(name, truth, after) - metric(name, truth, before)
 
-    ours = statistics.difference(METRICS, name, truth, before, after, RESAMPLES, 6)
+    ours = difference(name, truth, before, after, RESAMPLES, 6)
     theirs = stats.bootstrap(
         (truth, before, after),
         gain,
@@ -74,22 +89,22 @@ def test_pairing_makes_the_interval_narrow() -> None:
     truth, before = sample(500, 0.8, 8)
     after = before.copy()
     after[:20] = truth[:20]
-    paired = statistics.difference(METRICS, "accuracy", truth, before, after, RESAMPLES, 9)
-    alone = statistics.estimate(METRICS, truth, after, RESAMPLES, 9)["accuracy"]
+    paired = difference("accuracy", truth, before, after, RESAMPLES, 9)
+    alone = estimate(truth, after, RESAMPLES, 9)["accuracy"]
     assert paired.high - paired.low < (alone.high - alone.low) / 2
 
 
 def test_equal_models_differ_by_nothing() -> None:
     truth, predicted = sample(200, 0.8, 10)
-    found = statistics.difference(METRICS, "f1", truth, predicted, predicted, RESAMPLES, 11)
+    found = difference("f1", truth, predicted, predicted, RESAMPLES, 11)
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
 def test_swapping_the_models_turns_the_sign() -> None:
     truth, one = sample(200, 0.9, 12)
     _, other = sample(200, 0.6, 12)
-    there = statistics.difference(METRICS, "accuracy", truth, one, other, RESAMPLES, 13)
-    back = statistics.difference(METRICS, "accuracy", truth, other, one, RESAMPLES, 13)
+    there = difference("accuracy", truth, one, other, RESAMPLES, 13)
+    back = difference("accuracy", truth, other, one, RESAMPLES, 13)
     assert there.value == -back.value < 0
     assert there.low == pytest.approx(-back.high, abs=0.01)
 
@@ -97,17 +112,16 @@ def test_swapping_the_models_turns_the_sign() -> None:
 def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
     truth, predicted = sample(200, 0.8, 14)
     order = np.random.default_rng(15).permutation(200)
-    first = statistics.estimate(METRICS, truth, predicted, 500, 16)
-    assert first == statistics.estimate(METRICS, truth[order], predicted[order], 500, 16)
-    assert first != statistics.estimate(METRICS, truth, predicted, 500, 17)
+    first = estimate(truth, predicted, 500, 16)
+    assert first == estimate(truth[order], predicted[order], 500, 16)
+    assert first != estimate(truth, predicted, 500, 17)
 
 
 def test_more_confidence_is_a_wider_interval() -> None:
     truth, before = sample(300, 0.7, 18)
     _, after = sample(300, 0.8, 18)
     lows = [
-        statistics.difference(METRICS, "accuracy", truth, before, after, RESAMPLES, 19, confidence).low
-        for confidence in (0.8, 0.95, 0.99)
+        difference("accuracy", truth, before, after, RESAMPLES, 19, confidence).low for confidence in (0.8, 0.95, 0.99)
     ]
     assert lows[0] > lows[1] > lows[2]
 
@@ -116,14 +130,14 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(200):
         truth, predicted = sample(200, 0.8, 1000 + seed)
-        found = statistics.estimate(METRICS, truth, predicted, 400, seed)["accuracy"]
+        found = estimate(truth, predicted, 400, seed)["accuracy"]
         covered += found.low <= 0.8 <= found.high
     assert 0.90 <= covered / 200 <= 0.99
 
 
 def test_one_row_and_no_row() -> None:
-    one = statistics.estimate(METRICS, np.array([1]), np.array([1]), 100, 1)["accuracy"]
+    one = estimate(np.array([1]), np.array([1]), 100, 1)["accuracy"]
     assert (one.value, one.low, one.high, one.rows) == (1, 1, 1, 1)
-    none = statistics.estimate(METRICS, np.array([], int), np.array([], int), 100, 1)["accuracy"]
+    none = estimate(np.array([], int), np.array([], int), 100, 1)["accuracy"]
     assert none.rows == 0
     assert np.isnan([none.low, none.high]).all()

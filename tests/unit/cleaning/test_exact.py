@@ -17,7 +17,9 @@ ROW = st.fixed_dictionaries(
     {
         "row_id": st.sampled_from(["a", "b", "c", "d", None]),
         "text": st.sampled_from(["One", "one", " ONE ", "two", "Two", ""]),
+        "context": st.none(),
         "label": st.sampled_from(["x", "y", None]),
+        "rejected": st.none(),
         "source": st.just("s"),
         "group": st.none(),
         "observed_at": st.sampled_from(TIMES),
@@ -71,7 +73,7 @@ def test_a_later_label_corrects_and_the_first_row_stays() -> None:
 
 def test_contradictions_go_all_together() -> None:
     rows = [
-        {"row_id": str(n), "text": "good", "label": label, "source": "s", "group": None, "observed_at": None}
+        dict.fromkeys(snapshot.COLUMNS) | {"row_id": str(n), "text": "good", "label": label, "source": "s"}
         for n, label in enumerate(["pos", "neg", "pos"])
     ]
     kept, bad = outcome(rows)

@@ -24,6 +24,11 @@ def test_text_is_mended(text: str | None, expected: str) -> None:
     assert clean(text) == expected
 
 
+def test_lines_and_indentation_stay_where_they_mean_something() -> None:
+    code = "\n\ndef f():  \r\n    return &quot;caf\u00c3\u00a9&quot;\t\n"
+    assert clean(code, lines=True) == 'def f():\n    return "café"'
+
+
 @given(st.text(alphabet=st.characters(codec="ascii"), max_size=60))
 def test_the_quick_way_is_ftfys_way(text: str) -> None:
     config = ftfy.TextFixerConfig(unescape_html="auto", explain=False)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
+from ftcore._find import find
 from ftcore.gates import beats_champion, parity, threshold
 from ftcore.tasks import classification
 from ftcore.verdict import TORCH, Evidence, Rule, Verdict
 
-METRICS = partial(classification.metrics, classification.Config(labels=("no", "yes")))
+CONFIG = classification.Config(labels=("no", "yes"))
 
 
 def evidence(
@@ -26,12 +30,17 @@ def evidence(
 
     served = predicted(right)
     torch = np.where(np.arange(rows) < round(export * rows), served, 1 - served)
+    labels = pa.table({"label": [CONFIG.labels[number] for number in truth]})
+
+    def tallies(numbers: np.ndarray) -> np.ndarray:
+        return classification.tallies(CONFIG, labels, np.eye(2)[numbers])
+
     return Evidence(
         dataset=np.array(["tweets"] * tweets + ["test"] * (rows - tweets)),
-        truth=truth,
-        candidate={"onnx-int8": served, "onnx-fp32": torch, TORCH: torch},
-        champion=None if champion is None else {"onnx-int8": predicted(champion), TORCH: truth},
-        metrics=METRICS,
+        candidate={"onnx-int8": tallies(served), "onnx-fp32": tallies(torch), TORCH: tallies(torch)},
+        champion=None if champion is None else {"onnx-int8": tallies(predicted(champion)), TORCH: tallies(truth)},
+        metrics=partial(classification.metrics, CONFIG),
+        better=classification.METRICS,
         resamples=500,
         seed=1,
     )
@@ -77,7 +86,7 @@ def test_a_dataset_that_was_not_evaluated_is_named() -> None:
     [
         (threshold, threshold.Config(minimum=0.1)),
         (parity, parity.Config(max_difference=1)),
-        (beats_champion, beats_champion.Config(minimum_gain=-1)),
+        (beats_champion, beats_champion.Config(non_inferior=1.5)),
     ],
 )
 def test_too_few_rows_are_undecided_which_is_not_passed(kind: Any, config: Any) -> None:
@@ -101,7 +110,6 @@ def test_a_first_model_has_nobody_to_beat() -> None:
         (0.8, 0.8, 0.0, False),
         (0.805, 0.8, 0.0, False),
         (0.9, 0.8, 0.09, False),
-        (0.79, 0.8, -0.05, True),
     ],
 )
 def test_the_gain_must_not_be_chance(right: float, champion: float, minimum_gain: float, passed: bool) -> None:
@@ -113,6 +121,52 @@ def test_the_gain_must_not_be_chance(right: float, champion: float, minimum_gain
     assert (rule.low > minimum_gain) is passed
     assert ("does not surely beat" in rule.reason) is not passed
     assert "400 paired rows of test" in rule.reason
+
+
+@pytest.mark.parametrize(("right", "margin", "passed"), [(0.79, 0.05, True), (0.79, 0.01, False), (0.7, 0.05, False)])
+def test_as_good_as_the_champion_within_a_margin(right: float, margin: float, passed: bool) -> None:
+    rule = beats_champion.judge(beats_champion.Config(non_inferior=margin), evidence(right=right, champion=0.8))
+    assert (rule.passed, rule.bound) == (passed, -margin)
+    assert rule.reason.startswith("is as good as" if passed else "may be worse than")
+
+
+def test_a_gain_and_a_margin_contradict_each_other() -> None:
+    with pytest.raises(ValidationError, match="give one of them"):
+        beats_champion.Config(minimum_gain=0.01, non_inferior=0.01)
+
+
+def falls(seen: Evidence) -> Evidence:
+    """The same where the metric is the share of wrong answers."""
+    wrong = lambda sums: {"error": 1 - seen.metrics(sums)["accuracy"]}  # noqa: E731
+    return replace(seen, metrics=wrong, better={"error": "lower"})
+
+
+def test_a_metric_that_is_better_when_lower() -> None:
+    seen = falls(evidence(right=0.9, champion=0.8))
+    rule = beats_champion.judge(beats_champion.Config(metric="error"), seen)
+    assert (rule.passed, rule.measured) == (True, pytest.approx(0.1))
+    assert (
+        beats_champion.judge(beats_champion.Config(metric="error"), falls(evidence(right=0.8, champion=0.9))).passed
+        is False
+    )
+    for maximum, passed in [(0.11, True), (0.09, False)]:
+        found = threshold.judge(threshold.Config(metric="error", maximum=maximum), seen)
+        assert (found.passed, found.bound) == (passed, maximum)
+
+
+def test_a_metric_that_is_not_defined_is_undecided() -> None:
+    seen = replace(evidence(champion=0.5), metrics=lambda sums: {"accuracy": np.full(sums.shape[:-1], np.nan)})
+    for kind in (threshold.Config(minimum=0.1), beats_champion.Config(), parity.Config()):
+        rule = find("gates", kind.kind).judge(kind, seen)
+        assert rule.passed is None
+        assert "accuracy" in rule.reason
+        assert "not defined" in rule.reason
+
+
+@pytest.mark.parametrize("bounds", [{}, {"minimum": 0.1, "maximum": 0.2}])
+def test_a_threshold_has_one_bound(bounds: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="either minimum or maximum"):
+        threshold.Config(**bounds)
 
 
 def test_the_champion_is_compared_as_it_serves() -> None:
@@ -131,10 +185,8 @@ def test_exports_must_do_what_the_trained_model_does(export: float, passed: bool
 def test_the_worst_export_is_reported_and_a_better_one_counts_too() -> None:
     seen = evidence(right=0.5, export=1.0)
     better = seen.candidate[TORCH].copy()
-    better[300:] = seen.truth[300:]
-    found = parity.judge(
-        parity.Config(), Evidence(**{**seen.__dict__, "candidate": seen.candidate | {"onnx-fp32": better}})
-    )
+    better[300:] = evidence(right=1.0).candidate[TORCH][300:]
+    found = parity.judge(parity.Config(), replace(seen, candidate=seen.candidate | {"onnx-fp32": better}))
     assert (found.passed, found.measured) == (False, pytest.approx(0.25))
     assert found.reason.startswith("onnx-fp32 differs from torch by +0.2500")
 

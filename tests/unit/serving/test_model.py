@@ -29,7 +29,7 @@ def test_flavours_are_the_exports_and_torch(product: Product) -> None:
 def test_every_flavour_predicts_alike(product: Product, tiny: Path) -> None:
     version = product.crown("first", folders=[tiny / name for name in ("model", "onnx-int8", "onnx-fp32")])
     found = {f: models.load(product.recipe, product.tracking, version, f) for f in models.flavours(product.recipe)}
-    probabilities = {flavour: model.probabilities(TEXTS) for flavour, model in found.items()}
+    probabilities = {flavour: model.outputs(TEXTS) for flavour, model in found.items()}
     for flavour, tolerance in {"onnx-fp32": 1e-5, "onnx-int8": 0.1}.items():
         assert probabilities[flavour] == pytest.approx(probabilities["torch"], abs=tolerance)
     assert found["torch"].labels == ("negative", "positive")
@@ -44,10 +44,10 @@ def test_batches_give_every_text_its_own_answer_in_order() -> None:
         return np.array([[len(text), 0] for text in texts], np.float32)
 
     done: list[int] = []
-    found = models.Model(1, "x", ("a", "b"), predict).probabilities(TEXTS, done.append)
+    found = models.Model(1, "x", ("a", "b"), predict).outputs(TEXTS, done.append)
     assert found[:, 0].tolist() == [len(text) for text in TEXTS]
     assert sizes == done == [32, 32, 6]
-    assert models.Model(1, "x", ("a", "b"), predict).probabilities([]).shape == (0, 2)
+    assert models.Model(1, "x", ("a", "b"), predict).outputs([]) == []
 
 
 def test_a_version_of_another_task_is_refused(product: Product, tiny: Path, tmp_path: Path) -> None:

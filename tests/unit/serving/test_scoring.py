@@ -59,7 +59,7 @@ def test_scores_are_in_the_files_order_and_in_the_log(served: Product, tmp_path:
     assert logged(served) == table.to_pylist()
     version = served.tracking.version(1)
     model = models.load(served.recipe, served.tracking, version, "onnx-int8")
-    alone = np.concatenate([model.probabilities([text]) for text in TEXTS])
+    alone = np.concatenate([model.outputs([text]) for text in TEXTS])
     assert table["label"].to_pylist()[:5] == [model.labels[best] for best in alone.argmax(-1)]
     assert table["score"].to_pylist()[:5] == pytest.approx(list(alone.max(-1)), abs=0.05)
     assert set(table["model_version"].to_pylist()) == {1}

@@ -29,7 +29,8 @@ def read(tmp_path: Path) -> Read:
     def read(content: bytes | str = "", name: str = "rows.csv", path: str = "", **config: Any) -> list[dict[str, Any]]:
         if content:
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        context: Any = SimpleNamespace(recipe_path=tmp_path / "recipe.yaml")
+        recipe = SimpleNamespace(task=SimpleNamespace(kind="classification"))
+        context: Any = SimpleNamespace(recipe_path=tmp_path / "recipe.yaml", recipe=recipe)
         tables = list(files.read(files.Config(path=path or name, **config), context))
         assert all(table.schema.equals(snapshot.schema()) for table in tables)
         return [row for table in tables for row in table.to_pylist()]
@@ -42,7 +43,9 @@ def test_csv(read: Read) -> None:
     assert row == {
         "row_id": snapshot.row_id("files:rows", "hello"),
         "text": "hello",
+        "context": None,
         "label": "a",
+        "rejected": None,
         "source": "files:rows",
         "group": None,
         "observed_at": None,

@@ -55,6 +55,21 @@ def test_templates_label_maps_and_names(tmp_path: Path, rows: Rows) -> None:
     assert got[0]["row_id"] == snapshot.row_id("files:reviews", "T-5")
 
 
+def test_a_row_has_a_context_and_answers_that_make_it_another_row(
+    tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"q": "Why?", "page": "P"}
+    write(
+        tmp_path, asked | {"a": "So.", "b": "Dunno"}, asked | {"a": "Thus.", "b": "Dunno"}, {"q": "Why?", "page": "Q"}
+    )
+    mapped = {"kind": "files", "path": "a.jsonl", "text": "q", "context": "{{ page }}!", "label": "a", "rejected": "b"}
+    got = rows(**mapped)
+    assert [(r["text"], r["context"], r["label"], r["rejected"]) for r in got[:1]] == [("Why?", "P!", "So.", "Dunno")]
+    assert got[0]["row_id"] == got[1]["row_id"] != got[2]["row_id"], "a label is corrected, not another row"
+    monkeypatch.setattr(find("tasks", "classification"), "TARGET", "text")
+    assert len({r["row_id"] for r in rows(**mapped)}) == 3
+
+
 @pytest.mark.parametrize("template", ["{{ ''.__class__.__mro__ }}", "{{ body.missing.deeper }}", "{{ 1 / 0 }}"])
 def test_a_template_can_do_no_harm_and_says_where_it_fails(tmp_path: Path, rows: Rows, template: str) -> None:
     write(tmp_path, {"body": "B", "label": "x"})

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftcore import parts, snapshot
+from ftcore._find import find
 from ftcore.context import Context, Outcome
 from ftcore.sections import Prepare
 from ftcore.steps import prepare
@@ -120,6 +121,52 @@ def test_personal_data_is_counted_and_gone_everywhere(tmp_path: Path) -> None:
         content = str(read_table(file).to_pylist()) if file.suffix == ".parquet" else file.read_text()
         for secret in ("anna@", "ANNA@", "bob@", address):
             assert secret not in content
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task is to write a text, not to choose a label."""
+    monkeypatch.setattr(find("tasks", "classification"), "TARGET", "text")
+
+
+@pytest.mark.usefixtures("answering")
+def test_answers_are_mended_masked_and_may_differ(tmp_path: Path) -> None:
+    asked = "Write a mail to the landlord of the flat above the bakery, about the heating."
+    rows = [
+        row("a", asked, "Dear Sir,\n\n  it is cold &amp; wet.", context="Sign as joe@example.org"),
+        row(
+            "b",
+            asked,
+            "Hello,\nwrite to ann@example.org",
+            context="Sign as joe@example.org",
+            rejected="bob@example.org",
+        ),
+        row("c", asked, "Dear Sir,\n\n  it is cold & wet.", context="Sign as joe@example.org"),
+        *many(3),
+    ]
+    run, outcome = prepared(tmp_path, rows)
+    kept = {r["row_id"]: r for r in rows_of(run)}
+    first, second, again = (kept.get(r["row_id"]) for r in rows[:3])
+    assert outcome.figures["contradictions"] == 0
+    assert (first is None) != (again is None)  # the same answer twice, once its HTML entity is resolved
+    assert (first or again)["label"] == "Dear Sir,\n\n  it is cold & wet."
+    assert second["label"] == "Hello,\nwrite to [EMAIL_ADDRESS]"
+    assert (second["context"], second["rejected"]) == ("Sign as [EMAIL_ADDRESS]", "[EMAIL_ADDRESS]")
+    assert outcome.figures["balance"]["train"] == {}, "answers are no classes"
+    assert len({kept[r]["split"] for r in kept if kept[r]["text"] == asked}) == 1
+
+
+def test_a_text_in_another_context_is_another_text(tmp_path: Path) -> None:
+    passage = "The {} was built in 18{}, by the brothers {}, and has since then been the home of the {} society."
+    places = [
+        ("mill", "17", "Arkwright", "chess"),
+        ("tower", "93", "Otis", "rowing"),
+        ("tower", "93", "Otis", "rowing"),
+    ]
+    rows = [row(str(n), "Who built it?", "pos", context=passage.format(*p)) for n, p in enumerate(places)]
+    run, outcome = prepared(tmp_path, rows)
+    assert (outcome.figures["rows"], outcome.figures["duplicates"]) == (2, 1)
+    assert {r["context"] for r in rows_of(run)} == {passage.format(*p) for p in places}
 
 
 def test_sides_do_not_depend_on_what_is_masked(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""What candidate and champion say about the same rows; nothing is predicted twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ftcore import outputs
+from ftcore._find import find
+from ftcore.context import Context, log
+from ftcore.serving import model as models
+from ftcore.store import read_table
+from ftcore.tracking import Tracking, Version
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TIMED = 100
+"""Single texts whose latency is measured."""
+
+
+def predict(
+    context: Context,
+    tracking: Tracking,
+    version: Version,
+    rows: pa.Table,
+    known: pa.Table | None = None,
+) -> tuple[dict[str, pa.Array], dict[str, Any]]:
+    """Outputs of a version by flavour, a row each, and the latency of each flavour that had to predict them all.
+
+    Args:
+        context: of the step.
+        tracking: the registry.
+        version: which version predicts.
+        rows: with ``row_id`` and ``text``.
+        known: predictions that this version made earlier; what is there is not made again.
+    """
+    made, latency = {}, {}
+    answers = find("tasks", context.recipe.task.kind).TARGET == "text"
+    keys, texts = _keys(rows), outputs.given(rows, answers=answers)
+    for flavour in models.flavours(context.recipe):
+        there = known is not None and flavour in known.column_names
+        have = {key: place for place, key in enumerate(_keys(known))} if there else {}
+        missing = [number for number, key in enumerate(keys) if key not in have]
+        fresh = None
+        if missing:
+            model = models.load(context.recipe, tracking, version, flavour)
+            clock = time.perf_counter()
+            fresh = outputs.column(model.outputs([texts[number] for number in missing]))
+            rows_per_s = len(missing) / (time.perf_counter() - clock)
+            log.info("version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), rows_per_s)
+            if not have:
+                latency[flavour] = {**_latency(model, texts), "rows_per_s": round(rows_per_s, 1)}
+        earlier = known[flavour].combine_chunks() if there else None  # type: ignore[index]
+        made[flavour] = _joined(keys, earlier, have, fresh)
+    return made, latency
+
+
+def known(tracking: Tracking, version: Version) -> pa.Table:
+    """Predictions that a version made when it was candidate: a column for each flavour."""
+    return read_table(tracking.fetch(version, "evaluation") / "predictions.parquet")
+
+
+def _joined(keys: list[str], earlier: pa.Array | None, have: Mapping[str, int], fresh: pa.Array | None) -> pa.Array:
+    """One output a row: the earlier one where there is one, else the next fresh one."""
+    import pyarrow as pa
+
+    if fresh is None:
+        return earlier.take([have[key] for key in keys])  # type: ignore[union-attr]
+    if earlier is None:
+        return fresh
+    following = iter(range(len(earlier), len(earlier) + len(fresh)))
+    places = [have[key] if key in have else next(following) for key in keys]
+    return pa.concat_arrays([earlier, fresh.cast(earlier.type)]).take(pa.array(places, pa.int64()))
+
+
+def _keys(rows: pa.Table | None) -> list[str]:
+    """A row by its id and what the model is given, so that a source that changes a text gets a new prediction."""
+    assert rows is not None
+    parts = [rows[name].to_pylist() for name in ("row_id", "text", "context") if name in rows.column_names]
+    return ["\x00".join(map(str, row)) for row in zip(*parts, strict=True)]
+
+
+def _latency(model: models.Model, texts: list[outputs.Text]) -> dict[str, float]:
+    """Milliseconds for one text at a time, median and 95th percentile."""
+    import numpy as np
+
+    taken = []
+    for text in texts[:TIMED]:
+        clock = time.perf_counter()
+        model.predict([text])
+        taken.append((time.perf_counter() - clock) * 1000)
+    return {"p50_ms": round(float(np.percentile(taken, 50)), 3), "p95_ms": round(float(np.percentile(taken, 95)), 3)}

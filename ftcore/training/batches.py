@@ -1,0 +1,157 @@
+"""Batches without padding waste: rows of like length together, several short rows in one sequence, parts that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import Sampler
+
+from ftcore.training.features import IGNORED, Collator, Features
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROWS = "row_numbers"
+"""Key of a batch's row numbers: which rows they are must be known when their loss is not a number."""
+POOLED = 100
+"""Batches whose rows are sorted by length together. More is less padding, fewer is more chance."""
+
+
+class ByLength(Sampler[int]):  # type: ignore[misc] # torch is skipped by mypy
+    """Row numbers in an order in which each batch holds rows of like length, and batches come in random order.
+
+    The order is a function of the seed and the epoch alone: a run that is resumed needs no memory of it.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        """Keep what the order is drawn from; ``batch_size`` counts the rows of one optimiser step."""
+        super().__init__()
+        self.lengths = torch.tensor(lengths)
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        """The epoch's order."""
+        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=chance)
+        pools = order.split(self.batch_size * POOLED)
+        grouped = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools])
+        batches = list(grouped.split(self.batch_size))
+        # The odd batch stays last, so that each process of several gets whole batches.
+        places = torch.randperm(len(self.lengths) // self.batch_size, generator=chance).tolist()
+        for place in [*places, *range(len(places), len(batches))]:
+            yield from batches[place].tolist()
+
+
+class Packed:
+    """Several rows of a causal model in one sequence of at most ``max_length`` tokens, none cut.
+
+    Positions start again with each row, by which attention keeps the rows apart; the first token of a row is not
+    learnt, since nothing of its own row comes before it. Best fit, longest rows first.
+    """
+
+    def __init__(self, features: Features, max_length: int) -> None:
+        """Put the rows into bins."""
+        self.features = features
+        self.bins: list[list[int]] = []
+        self.row_ids = features.row_ids
+        by_room: dict[int, list[int]] = {}
+        rooms = 0  # a bit for each number of tokens that some bin has room for
+        for number in sorted(range(len(features)), key=lambda n: -features.lengths[n]):
+            length = features.lengths[number]
+            fitting = rooms >> length
+            room = length + (fitting & -fitting).bit_length() - 1 if fitting else max_length
+            place = by_room[room].pop() if fitting else len(self.bins)
+            if not fitting:
+                self.bins.append([])
+            elif not by_room[room]:
+                rooms ^= 1 << room
+            self.bins[place].append(number)
+            by_room.setdefault(room - length, []).append(place)
+            rooms |= 1 << (room - length)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each sequence."""
+        return [sum(self.features.lengths[number] for number in one) for one in self.bins]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return self.features.tokens
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.bins)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        """One sequence: ``input_ids``, ``labels`` and ``position_ids`` of its rows one after the other."""
+        joined: dict[str, Any] = {"input_ids": [], "labels": [], "position_ids": [], ROWS: self.bins[place]}
+        for number in self.bins[place]:
+            row = self.features[number]
+            joined["input_ids"] += row["input_ids"]
+            joined["labels"] += [IGNORED, *row["labels"][1:]]
+            joined["position_ids"] += range(len(row["input_ids"]))
+        return joined
+
+
+class Numbered:
+    """Rows that know their own number."""
+
+    def __init__(self, features: Features) -> None:
+        """Wrap encoded rows."""
+        self.features, self.row_ids = features, features.row_ids
+        self.lengths, self.tokens = features.lengths, features.tokens
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.features)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """One row and its number."""
+        return {**self.features[number], ROWS: [number]}
+
+
+def collate_packed(rows: list[dict[str, Any]], pad: int = 0) -> dict[str, torch.Tensor]:
+    """Sequences of ``Packed`` as ``[sequences, tokens]``; what is padded counts as a row of its own and is not learnt.
+
+    There is no attention mask: the models of transformers tell the rows apart by their positions.
+    """
+    longest = max(len(row["input_ids"]) for row in rows)
+    filling = {"input_ids": pad, "labels": IGNORED, "position_ids": 0}
+    return {
+        name: torch.tensor([row[name] + [value] * (longest - len(row[name])) for row in rows])
+        for name, value in filling.items()
+    }
+
+
+def remembering(collate: Collator) -> Collator:
+    """A collator whose batches know which rows they hold: ``[rows, most of them in one sequence]``, -1 where none."""
+
+    def batch(rows: list[dict[str, Any]]) -> Mapping[str, torch.Tensor]:
+        numbers = [row[ROWS] for row in rows]
+        most = max(map(len, numbers))
+        filled = torch.tensor([one + [-1] * (most - len(one)) for one in numbers])
+        plain = [{name: value for name, value in row.items() if name != ROWS} for row in rows]
+        return {**collate(plain), ROWS: filled}
+
+    return batch
+
+
+def parts(batch: Mapping[str, Any], budget_tokens: int | None) -> list[dict[str, Any]]:
+    """A batch in parts of at most so many tokens, padding included, but never less than a row."""
+    rows, longest = batch["input_ids"].shape
+    size = rows if budget_tokens is None else max(1, budget_tokens // longest)
+    return [
+        {name: value[start : start + size] if _is_by_row(value, rows) else value for name, value in batch.items()}
+        for start in range(0, rows, size)
+    ]
+
+
+def _is_by_row(value: object, rows: int) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == rows

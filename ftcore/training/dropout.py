@@ -1,0 +1,32 @@
+"""Dropout that a CPU can afford: eight decisions from each random number instead of one."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+LEVELS = 256
+
+
+class ByteDropout(nn.Dropout):  # type: ignore[misc] # torch is skipped by mypy
+    """Dropout whose chance is a multiple of 1/256, drawn as bytes from torch's own generator.
+
+    torch draws one number of its Mersenne twister for each value, which took a quarter of the time of a LoRA step on a
+    CPU. The chance is rounded to the nearest 1/256 (0.05 becomes 0.0508), and the values are scaled by what was kept.
+    """
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Values with some set to zero and the others scaled up, so that the mean stays."""
+        dropped = round(self.p * LEVELS)
+        if not self.training or not dropped:
+            return values
+        drawn = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = drawn.view(torch.uint8)[: values.numel()].view(values.shape) >= dropped
+        return values * kept.to(values.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+def use(model: nn.Module) -> None:
+    """Draw all of a model's dropout layers this way; only sensible on a CPU."""
+    for module in model.modules():
+        if type(module) is nn.Dropout and not module.inplace and round(module.p * LEVELS) < LEVELS:
+            module.__class__ = ByteDropout

@@ -1,0 +1,66 @@
+"""Rows as a model reads them: token ids and what is to be learnt, each row of its own length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ftcore.outputs import Text, pairs
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+Collator: TypeAlias = "Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]"
+"""Makes a batch of rows: pads them and adds the attention mask."""
+IGNORED = -100
+"""Label of a token that is read but not learnt: no loss is taken on it."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encoded rows, in their order. One row of a table may become several, such as the windows of a long text."""
+
+    columns: Mapping[str, Sequence[Any]]
+    """``input_ids`` (token numbers of each row), ``labels`` and whatever else the model's ``forward`` takes; all of
+    one length. The attention mask is the collator's."""
+    row_ids: Sequence[str]
+    """Which row of the snapshot each one came from."""
+    truncated: int = 0
+    """Rows that were cut to the longest length allowed."""
+    packable: bool = False
+    """Whether several rows may share one sequence: true for causal models, where ``labels`` has one number a token."""
+
+    def __len__(self) -> int:
+        """Number of encoded rows."""
+        return len(self.row_ids)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """One row, not padded."""
+        return {name: values[number] for name, values in self.columns.items()}
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(ids) for ids in self.columns["input_ids"]]
+
+    @cached_property
+    def tokens(self) -> int:
+        """Tokens of all rows, without padding."""
+        return sum(self.lengths)
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_length_tokens: int
+) -> tuple[list[list[int]], int]:
+    """Token numbers of each text, special tokens included, and how many texts were cut to ``max_length_tokens``."""
+    encoded = tokenizer(
+        pairs(texts),
+        truncation=True,
+        max_length=max_length_tokens,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
+    return encoded["input_ids"], sum(bool(one.overflowing) for one in encoded.encodings or ())

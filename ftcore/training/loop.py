@@ -1,0 +1,266 @@
+"""The training loop: transformers' Trainer, set up so that nothing is wasted and nothing is lost."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+
+from ftcore.context import log
+from ftcore.errors import TrainingError
+from ftcore.training import batches, checkpoints, dropout, precision
+from ftcore.training.callbacks import Punctual, Reporter, Track
+from ftcore.training.features import IGNORED
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from ftcore.sections import Train
+    from ftcore.training.features import Collator, Features
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, on what and how."""
+
+    model: nn.Module
+    """Trained in place."""
+    tokenizer: PreTrainedTokenizerBase
+    rows: Mapping[str, Features]
+    """``train`` and ``validation``, as the task encodes them."""
+    collate: Collator
+    """The task's collator."""
+    config: Train
+    folder: Path
+    """Local folder of the checkpoints."""
+    identity: str = ""
+    """What the checkpoints belong to: a hash of recipe, base model and snapshot."""
+    track: Track = lambda points: None
+    """Called with points of the curve."""
+
+
+class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
+    """Trainer that groups by length, splits what does not fit, stops at NaN, and seals its checkpoints."""
+
+    def __init__(self, job: Job, **settings: Any) -> None:
+        """Wire a job into Trainer."""
+        self.job = job
+        packed = job.config.packing and job.rows["train"].packable
+        kind: Callable[[Features], Any] = (
+            (lambda rows: batches.Packed(rows, job.config.max_length_tokens)) if packed else batches.Numbered
+        )
+        pad = job.tokenizer.pad_token_id or 0
+        collate = (lambda rows: batches.collate_packed(rows, pad)) if packed else job.collate
+        self.budget_tokens = job.config.micro_batch_tokens
+        train, validation = kind(job.rows["train"]), kind(job.rows["validation"])
+        self.order = batches.ByLength(train.lengths, job.config.batch_size, job.config.seed)
+        self.punctual = Punctual(job.config.checkpoint_minutes * 60)
+        self.reporter = Reporter(job.track, job.rows["train"].tokens)
+        super().__init__(
+            model=job.model,
+            args=arguments(job.config, len(train), job.folder, **settings),
+            train_dataset=train,
+            eval_dataset=validation,
+            data_collator=batches.remembering(collate),
+            processing_class=job.tokenizer,
+            callbacks=[EarlyStoppingCallback(job.config.patience), self.reporter, self.punctual],
+        )
+        self.remove_callback(PrinterCallback)
+        # Trainer believes that every model with **kwargs divides its loss by the items of the whole batch. BERT, T5 and
+        # others do not. Here each loss is a mean, and `_in_parts` weighs it: right for all of them.
+        self.model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> batches.ByLength:
+        del train_dataset
+        return self.order
+
+    def _run_epoch(self, **state: Any) -> None:
+        self.order.epoch = state["epoch"]
+        super()._run_epoch(**state)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """One batch, forward and backward, in as many parts as memory asks for; the gradient is that of the whole.
+
+        Raises:
+            TrainingError: the loss is not a number, or one row alone does not fit into memory.
+        """
+        numbers = inputs.pop(batches.ROWS)
+        while True:
+            try:
+                loss = self._in_parts(model, inputs, num_items_in_batch)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._shrink(inputs, error)
+            # Outside of the handler: the error's traceback holds on to the tensors that did not fit.
+            model.zero_grad()
+            _free()
+        if not math.isfinite(loss.item()):
+            raise self._not_a_number(f"the loss is {loss.item()}", numbers)
+        self._numbers = numbers
+        return loss
+
+    def _in_parts(self, model: nn.Module, inputs: dict[str, Any], items: Any) -> torch.Tensor:
+        whole = self._items(inputs)
+        if self.args.world_size > 1:  # gradients are averaged over the processes, whatever each has learnt from
+            whole = self.accelerator.reduce(whole, "mean")
+        parts = [part for part in batches.parts(inputs, self.budget_tokens) if self._items(part) > 0]
+        total = torch.zeros((), device=self.args.device)
+        for number, part in enumerate(parts, 1):
+            # Trainer divides by this what it takes for the mean of one of several equal parts.
+            self.current_gradient_accumulation_steps = whole / self._items(part)
+            with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
+                total += super().training_step(model, part, items)
+        return total
+
+    def _items(self, batch: dict[str, Any]) -> torch.Tensor:
+        """What a mean loss is a mean over: labelled tokens, or rows."""
+        labels = batch.get("labels")
+        if labels is None or labels.dim() < 2 or labels.is_floating_point():
+            return torch.tensor(float(len(batch["input_ids"])), device=self.args.device)
+        return (labels[..., 1:] if self._loss_shifts_labels else labels).ne(IGNORED).sum().float()
+
+    def _shrink(self, inputs: dict[str, Any], error: Exception) -> None:
+        """Halve what is calculated at once."""
+        rows, longest = inputs["input_ids"].shape
+        fitted = min(rows, max(1, (self.budget_tokens or rows * longest) // longest))
+        if fitted == 1 or self.args.world_size > 1:
+            what = f"a single row of {longest} tokens" if fitted == 1 else f"{fitted} rows of {longest} tokens"
+            raise TrainingError(
+                f"{what} does not fit into memory: {str(error).splitlines()[0]}",
+                hint="lower train.max_length_tokens or train.micro_batch_tokens, or set train.gradient_checkpointing",
+            ) from error
+        self.budget_tokens = fitted // 2 * longest
+        log.warning("out of memory: from here on at most %d tokens at once, %d rows", self.budget_tokens, fitted // 2)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if norm is not None and not math.isfinite(float(norm)):
+            raise self._not_a_number(f"the gradient's norm is {float(norm)}", self._numbers)
+        return norm
+
+    def _not_a_number(self, what: str, numbers: torch.Tensor) -> TrainingError:
+        identities = self.train_dataset.row_ids
+        rows = ", ".join(str(identities[n]) for n in numbers.flatten().tolist() if n >= 0)
+        return TrainingError(
+            f"{what} at step {self.state.global_step + 1}, in the batch of the rows {rows}",
+            hint="look at these rows; else lower train.learning_rate, or set train.precision to fp32",
+        )
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Evaluate a batch, which need not know its rows."""
+        inputs.pop(batches.ROWS, None)
+        return super().prediction_step(model, inputs, *args, **kwargs)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        """By length: what is measured does not depend on the order, what is padded does."""
+        return sorted(range(len(eval_dataset)), key=lambda number: eval_dataset.lengths[number])
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        checkpoint = self.job.folder / f"{checkpoints.PREFIX}{self.state.global_step}"
+        with checkpoints.writing(self.job.folder, checkpoint):
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                checkpoints.seal(checkpoint, self.job.identity)
+                checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)
+
+
+def arguments(config: Train, rows: int, folder: Path, **settings: Any) -> TrainingArguments:
+    """Trainer's settings for a recipe: checkpoints where the validation loss is measured, every step in the curve."""
+    steps_per_epoch = max(1, -(-rows // config.batch_size))
+    every = max(1, steps_per_epoch // config.evaluations_per_epoch)
+    gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size * 2,
+        warmup_steps=config.warmup,
+        weight_decay=config.weight_decay,
+        optim="adamw_torch_fused",
+        bf16=precision.chosen(config.precision) == "bf16",
+        activation_checkpointing=config.gradient_checkpointing,
+        torch_compile=config.compile,
+        use_liger_kernel=gpu and _liger(),
+        eval_strategy="steps",
+        save_strategy="steps",
+        eval_steps=every,
+        save_steps=every,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to=[],
+        seed=config.seed,
+        data_seed=config.seed,
+        use_cpu=not gpu,
+        dataloader_pin_memory=gpu,
+        remove_unused_columns=False,
+        **settings,
+    )
+
+
+def fit(job: Job) -> dict[str, float]:
+    """Train in place, from the last whole checkpoint where there is one; keep the best weights.
+
+    Returns:
+        The last figures: steps, losses, seconds, rows and real tokens per second.
+
+    Raises:
+        TrainingError: the loss is not a number, memory or disk do not suffice, the checkpoints are another recipe's.
+        TransientError: told to stop; a checkpoint was written.
+    """
+    if not torch.cuda.is_available():
+        dropout.use(job.model)
+    loop = Loop(job)
+    last = checkpoints.last(job.folder, job.identity)
+    if last:
+        log.info("resuming from %s", last.name)
+    try:
+        result = loop.train(resume_from_checkpoint=str(last) if last else None)
+    finally:
+        loop.reporter.close()
+        loop.punctual.close()
+    epochs, seconds = loop.state.epoch or 0.0, result.metrics["train_runtime"]
+    trained = epochs * (1 - loop.reporter.first_step / max(loop.state.global_step, 1))
+    return {
+        "steps": loop.state.global_step,
+        "epochs": round(epochs, 3),
+        "train_loss": round(result.training_loss, 5),
+        "validation_loss": round(loop.state.best_metric or float("nan"), 5),
+        "seconds": round(seconds, 2),
+        "rows_per_s": round(len(job.rows["train"]) * trained / seconds, 2),
+        "tokens_per_s": round(job.rows["train"].tokens * trained / seconds, 1),
+        "resumed": float(last is not None),
+    }
+
+
+def _liger() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("liger_kernel") is not None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    words = ("not enough memory", "can't allocate memory", "out of memory", "could not create a memory object")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,84 @@
+"""evaluate: candidate and champion on the same rows, as trained and as exported, and no prediction twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ftcore import store
+from ftcore.records import Record, now
+from ftcore.serving import model as models
+from ftcore.steps import evaluate
+from ftcore.tracking import CHAMPION
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+FLAVOURS = ("onnx-int8", "onnx-fp32", "torch")
+
+
+def train(product: Product, tiny: Path, run_id: str, rows: int) -> int:
+    """Leave behind what train and export leave: a version with its artefacts, and the records."""
+    identity = product.publish(range(rows))
+    folders = [tiny / name for name in ("model", "onnx-int8", "onnx-fp32")]
+    number = product.register(run_id, identity, folders).number
+    sizes = dict.fromkeys(FLAVOURS, 1000)
+    for step, figures in {"train": {"version": number}, "export": {"size_bytes": sizes}}.items():
+        product.shelf.write_record(
+            Record(step=step, recipe=product.name, run_id=run_id, fingerprint="", started_at=now(), figures=figures)
+        )
+    return number
+
+
+def evaluated(product: Product, run_id: str = "r1") -> dict[str, Any]:
+    outcome = evaluate.run(product.context("evaluate", run_id))
+    assert store.read_json(product.shelf.root / outcome.paths["evaluation"]) == outcome.figures
+    return outcome.figures
+
+
+@pytest.fixture
+def second(product: Product, tiny: Path) -> Product:
+    """A product with a champion that was evaluated, and a candidate trained on more rows."""
+    product.change(evaluate={"resamples": 100})
+    train(product, tiny, "r1", 300)
+    evaluated(product)
+    product.tracking.set_alias(CHAMPION, product.tracking.version(1))
+    train(product, tiny, "r2", 400)
+    return product
+
+
+def test_a_first_candidate_is_measured_alone(product: Product, tiny: Path) -> None:
+    train(product, tiny, "r1", 300)
+    found = evaluated(product)
+    assert (found["candidate"], found["champion"]) == (1, None)
+    assert set(found["metrics"]) == {"candidate"}
+    assert set(found["metrics"]["candidate"]) == set(FLAVOURS)
+    accuracy = found["metrics"]["candidate"]["onnx-int8"]["test"]["accuracy"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert accuracy["rows"] == found["rows"]["test"]
+
+
+def test_no_prediction_is_made_twice(second: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, str, int]] = []
+    real = models.Model.outputs
+
+    def counting(self: models.Model, texts: list[str], *more: Any) -> Any:
+        made.append((self.version, self.flavour, len(texts)))
+        return real(self, texts, *more)
+
+    monkeypatch.setattr(models.Model, "outputs", counting)
+    found = evaluated(second, "r2")
+    rows = found["rows"]["test"]
+    before = store.read_json(second.shelf.folder("r1", "evaluate") / "evaluation.json")["rows"]["test"]
+    assert rows > before > 0
+    assert made == [(2, f, rows) for f in FLAVOURS] + [(1, f, rows - before) for f in FLAVOURS]
+
+
+def test_what_was_known_and_what_is_new_stand_in_their_rows(second: Product) -> None:
+    figures = evaluate.run(second.context("evaluate", "r2"))
+    table = store.read_table(second.shelf.root / figures.paths["predictions"])
+    for flavour in FLAVOURS:  # both versions are the same tiny model
+        ours, theirs = (table[f"{role}.{flavour}"].to_pylist() for role in ("candidate", "champion"))
+        assert [pytest.approx(row, abs=0.05) for row in ours] == theirs
