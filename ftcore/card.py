@@ -74,8 +74,8 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 
-def request(context: Context, version: Version) -> str:
-    """What a person is shown before they approve, as Markdown."""
+def request(context: Context, version: Version, hold: object = None) -> str:
+    """What a person is shown before they approve, as Markdown; with the hold on promotions, if there is one."""
     known = facts(context.recipe, context.shelf, version)
     missing = approvals.lacking(known["answers"], context.recipe.approval)
     uri = context.settings.mlflow_uri.rstrip("/")
@@ -83,7 +83,7 @@ def request(context: Context, version: Version) -> str:
     links = {"MLflow": page} if uri.startswith("http") else {}
     links |= {"Everything about it": f"`ftcore models show {context.recipe.name} {version.number}`"}
     links |= {"Validation report": f"`{known['docs']}` in the store"} if known["docs"] else {}
-    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links)
+    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links, hold=hold)
 
 
 def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
@@ -123,8 +123,10 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
 def _state(version: Version) -> str:
     if decided := registry.decided_against(version):
         return f"**{decided[0].upper()}{decided[1:]}.**"
-    promoted = version.tags.get("ftcore.promoted_at")
-    return f"Champion since {promoted[:16].replace('T', ' ')} UTC, or until the next." if promoted else "Not promoted."
+    if promoted := version.tags.get("ftcore.promoted_at"):
+        by = version.tags.get("ftcore.promoted_by", "the loop")
+        return f"Promoted on {promoted[:16].replace('T', ' ')} UTC by {by}."
+    return "Not promoted."
 
 
 def _manifest(shelf: Shelf, identity: str) -> dict[str, Any]:

@@ -10,7 +10,13 @@ import typer
 
 from ftcore._cli import AsJson, RecipeName, open_recipe, say
 
-keys = typer.Typer(no_args_is_help=True, help="Make the key pair that signs evidence.")
+HELP = """Make the key pair that signs evidence.
+
+Example:
+
+    ftcore keys new signing.pem
+"""
+keys = typer.Typer(no_args_is_help=True, help=HELP)
 
 
 @keys.callback()
@@ -71,7 +77,7 @@ def evidence(
 
     Example:
 
-        FTCORE_SIGNING_KEY=signing.pem ftcore evidence sentiment 2 -o evidence-2
+        ftcore evidence sentiment 2 -o evidence-2      # with FTCORE_SIGNING_KEY=signing.pem in the environment
     """
     from ftcore import evidence as bundles
     from ftcore.promotion import Registrar

@@ -188,8 +188,10 @@ class Shelf:
         folder = self.root / "ledger"
         if not folder.exists():
             return []
-        lines = [read_json(path) for path in folder.iterdir() if path.name.endswith(".json") and path.name[0] != "."]
-        return sorted((li for li in lines if kind in (None, li["kind"])), key=lambda li: (li["at"], li["kind"]))
+        start = f"{kind}--" if kind else ""
+        names = (path for path in folder.iterdir() if path.name.endswith(".json") and path.name[0] != ".")
+        lines = (read_json(path) for path in names if path.name.startswith(start))
+        return sorted(lines, key=lambda line: (line["at"], line["kind"]))
 
     def append(self, log: str, table: pa.Table, day: str, name: str) -> bool:
         """Add rows to a log (``predictions`` or ``feedback``) as one file; False where that file is already there."""

@@ -44,7 +44,7 @@ def run(context: Context) -> Outcome:
         "answers": [one.model_dump(mode="json") for one in answers],
     }
     if missing and not decided:
-        figures["request"] = request(context, version)
+        figures["request"] = request(context, version, registrar.held())
     names = ", ".join(one.person for one in counted)
     return Outcome(reason=stop or f"version {number} is approved by {names}", proceed=not stop, figures=figures)
 
