@@ -159,7 +159,7 @@ def _rows(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "part": part,
             "metric": metric,
-            "number": estimate["value"],
+            "number": round(estimate["value"], 4),
             "value": _number(estimate["value"]),
             "interval": _interval(estimate),
             "rows": f"{estimate.get('rows', 0):,}",

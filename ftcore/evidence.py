@@ -113,8 +113,7 @@ def _page(registrar: Registrar, version: Version, files: dict[str, bytes], fault
 
     environment = Environment(loader=FileSystemLoader(card.TEMPLATES), autoescape=True)
     known = card.facts(registrar.recipe, registrar.shelf, version)
-    entry = registry.entry(version, tracking_models.Model(registrar.recipe.name))
-    ledger = json.loads(files["ledger.json"])
+    entry, ledger = (json.loads(files[name]) for name in ("version.json", "ledger.json"))
     template = environment.get_template("evidence.html.jinja")
     return template.render(**known, entry=entry, files=list(files), faults=faults, signed=signed, ledger=ledger)
 

@@ -140,7 +140,7 @@ def entry(version: Version, model: Model) -> dict[str, Any]:
         "judged_against": int(against) if against.isdigit() else None,
         "answers": [answer.model_dump(mode="json") for answer in approvals.read(version.tags)],
         "promoted_at": tags.get("promoted_at"),
-        "promoted_by": tags.get("promoted_by") or tags.get("approved_by"),
+        "promoted_by": tags.get("promoted_by") or ("the loop" if tags.get("promoted_at") else None),
         REJECTED: _note(tags, REJECTED),
         ROLLED_BACK: _note(tags, ROLLED_BACK),
         "artefacts": _note(tags, "artefacts") or {},

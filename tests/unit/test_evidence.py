@@ -97,6 +97,7 @@ def test_the_index_is_one_safe_page(signed: Path) -> None:
     page = (signed / "index.html").read_text(encoding="utf-8")
     assert "accuracy 0.9 &lt;b&gt;reaches&lt;/b&gt; 0.8" in page
     assert "mira &lt;i&gt;" in page
+    assert "<td>champion</td>" in page
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert "not signed" not in page
