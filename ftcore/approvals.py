@@ -32,6 +32,10 @@ class Answer(BaseModel):
     """Run in which the question was asked."""
     started_by: str = ""
     """Who started that run; empty where a schedule or an asset did."""
+    verdict: str = ""
+    """SHA-256 of the verdict that the person was shown."""
+    stale: bool = False
+    """Whether the version was judged anew since, with another verdict."""
 
     @property
     def key(self) -> str:
@@ -45,19 +49,22 @@ def read(tags: Mapping[str, str]) -> list[Answer]:
     for key, value in tags.items():
         if key.startswith(f"ftcore.{TAG}"):
             try:
-                found.append(Answer.model_validate_json(value))
+                answer = Answer.model_validate_json(value)
+                shown = tags.get("ftcore.verdict.sha256", answer.verdict)
+                found.append(answer.model_copy(update={"stale": answer.verdict != shown}))
             except ValidationError:
                 continue
     return sorted(found, key=lambda answer: (answer.at, answer.person))
 
 
 def counted(answers: Sequence[Answer], asked: Approval) -> list[Answer]:
-    """The approvals that count: of people who may still answer, and who did not start the run that made the version."""
+    """The approvals that count: of people who may still answer and did not start the run, about today's verdict."""
     starters = {answer.started_by for answer in answers} - {""}
     return [
         answer
         for answer in answers
         if answer.decision == "approve"
+        and not answer.stale
         and answer.person not in starters
         and (not asked.assigned or answer.person in asked.assigned)
     ]
@@ -86,8 +93,10 @@ def lacking(answers: Sequence[Answer], asked: Approval) -> str:
     if len(names) >= asked.required:
         return ""
     wanted = "1 approval" if asked.required == 1 else f"{asked.required} approvals"
-    gone = [a.person for a in answers if a.decision == "approve" and a.person not in names]
+    others = [answer for answer in answers if answer.decision == "approve" and answer.person not in names]
     said = f"has {len(names)} ({', '.join(names)})" if names else "nobody has given one"
-    if gone:
+    if stale := [answer.person for answer in others if answer.stale]:
+        said += f"; {', '.join(stale)} approved an earlier verdict"
+    if gone := [answer.person for answer in others if not answer.stale]:
         said += f"; {', '.join(gone)} may not approve"
     return f"needs {wanted}, and {said}"

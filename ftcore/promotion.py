@@ -215,13 +215,14 @@ class Registrar:
             Why the answer was not taken, as a sentence; empty where it was. The ledger has a line either way.
         """
         refused = approvals.refusal(answer, approvals.read(version.tags), self.recipe.approval)
-        key = answer.key.removeprefix(approvals.TAG)
+        answer = answer.model_copy(update={"verdict": version.tags.get("ftcore.verdict.sha256", "")})
+        key = f"{answer.key.removeprefix(approvals.TAG)}-{answer.decision}-{answer.verdict[:8] or 'none'}"
         figures = {"version": version.number, "by": answer.person, "answered_at": answer.at.isoformat()}
         if refused:
             key = f"{key}-refused-{answer.at:%H%M%S%f}"
             self.shelf.add_to_ledger("approve", answer.run_id, "refused", refused, key=key, **figures)
             return refused
-        self.tracking.tag(version, {answer.key: canonical(answer.model_dump(mode="json"))})
+        self.tracking.tag(version, {answer.key: canonical(answer.model_dump(mode="json", exclude={"stale"}))})
         decision = "approved" if answer.decision == "approve" else "rejected"
         words = f"{answer.person} {decision} version {version.number}" + (f": {answer.reason}" if answer.reason else "")
         self.shelf.add_to_ledger("approve", answer.run_id, decision, words, key=key, **figures)

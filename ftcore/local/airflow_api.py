@@ -127,7 +127,7 @@ class AirflowApi:
         task = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         path = f"{task}/-1/hitlDetails"
         # Airflow 3.3 fails a task that goes on before its executor has reported that it paused, some 0.5 s later.
-        times = (self._call("GET", path)["created_at"], self._call("GET", task)["queued_when"])
+        times = (self._call("GET", path)["created_at"], self._call("GET", task).get("queued_when"))
         asked_at = max(datetime.fromisoformat(moment) for moment in times if moment)
         time.sleep(max(0.0, _SETTLED_S - (datetime.now(UTC) - asked_at).total_seconds()))
         form = {} if reason is None else {"reason": reason}

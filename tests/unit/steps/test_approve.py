@@ -104,3 +104,14 @@ def test_silence_is_written_down_and_approves_nothing(asked: Product) -> None:
 def test_an_answer_is_yes_or_no(asked: Product) -> None:
     with pytest.raises(FtcoreError, match="approve or reject, not 'perhaps'"):
         run(asked, person="mira", decision="perhaps")
+
+
+def test_an_approval_is_of_the_verdict_that_was_shown(asked: Product) -> None:
+    asked.change(approval={"required": 1})
+    asked.tracking.tag(asked.tracking.version(1), {"verdict.sha256": "a"})
+    assert run(asked, person="mira", decision="approve").proceed
+    asked.tracking.tag(asked.tracking.version(1), {"verdict.sha256": "b"})
+    outcome = run(asked)
+    assert not outcome.proceed
+    assert outcome.reason == ("version 1 needs 1 approval, and nobody has given one; mira approved an earlier verdict")
+    assert run(asked, person="mira", decision="approve", why="again").proceed
