@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TAG = "approval."
 """Tag ``ftcore.approval.HASH`` of a version; a hash, because MLflow's keys take no ``@``."""
 
+STARTER = "ftcore.started_by"
+"""Tag that names who started the run that made the version."""
+
 
 class Answer(BaseModel):
     """One person's answer about one version."""
@@ -50,8 +53,9 @@ def read(tags: Mapping[str, str]) -> list[Answer]:
         if key.startswith(f"ftcore.{TAG}"):
             try:
                 answer = Answer.model_validate_json(value)
-                shown = tags.get("ftcore.verdict.sha256", answer.verdict)
-                found.append(answer.model_copy(update={"stale": answer.verdict != shown}))
+                stale = answer.verdict != tags.get("ftcore.verdict.sha256", answer.verdict)
+                starter = answer.started_by or tags.get(STARTER, "")
+                found.append(answer.model_copy(update={"stale": stale, "started_by": starter}))
             except ValidationError:
                 continue
     return sorted(found, key=lambda answer: (answer.at, answer.person))

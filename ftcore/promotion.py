@@ -81,20 +81,16 @@ class Registrar:
                     f"version {number} is not promoted: {'; '.join(against)}",
                     hint="--override --reason '…' promotes it all the same, and the ledger says so",
                 )
-            approved = _names(self._answers(version)) or by
-            words = f"version {number} is champion" + (f", after version {champion}" if champion else "")
-            told = "; ".join(
-                [words, *([f"against: {'; '.join(against)}"] if against else []), *([reason] if reason else [])]
-            )
-            intent = self.crowning(version, champion, by, approved)
+            counted = approvals.counted(approvals.read(version.tags), self.recipe.approval)
+            intent = self.crowning(version, champion, by, ", ".join(one.person for one in counted) or by)
+            told = [
+                intent.reason,
+                *([f"against: {'; '.join(against)}"] if against else []),
+                *([reason] if reason else []),
+            ]
+            figures = intent.figures | {"override": bool(against), "by_hand": True}
             return self.carry_out(
-                intent.model_copy(
-                    update={
-                        "run_id": by_hand(),
-                        "reason": told,
-                        "figures": intent.figures | {"override": bool(against), "by_hand": True},
-                    }
-                )
+                intent.model_copy(update={"run_id": by_hand(), "reason": "; ".join(told), "figures": figures})
             )
 
     def crowning(self, version: Version, champion: int | None, by: str, approved: str) -> Intent:
@@ -245,13 +241,12 @@ class Registrar:
             )
         if decided := registry.decided_against(version):
             sentences.append(decided)
-        own = approvals.Answer(person=by, decision="approve", at=now())
-        if missing := approvals.lacking([*self._answers(version, but=by), own], self.recipe.approval):
+        others = [answer for answer in approvals.read(version.tags) if answer.person != by]
+        starter = version.tags.get(approvals.STARTER, "")
+        own = approvals.Answer(person=by, decision="approve", at=now(), started_by=starter)
+        if missing := approvals.lacking([*others, own], self.recipe.approval):
             sentences.append(f"it {missing}")
         return sentences
-
-    def _answers(self, version: Version, but: str = "") -> list[approvals.Answer]:
-        return [answer for answer in approvals.read(version.tags) if answer.person != but]
 
     def _before(self, number: int, instead_of: int | None) -> int | None:
         """The champion before ``number`` by the ledger, so that one can go back further; None where none is left."""
@@ -296,10 +291,6 @@ def named(by: str, reason: str) -> None:
         raise FtcoreError("nobody is named", hint="--by NAME")
     if not reason.strip():
         raise FtcoreError("a reason is missing", hint="--reason '…'")
-
-
-def _names(answers: Sequence[approvals.Answer]) -> str:
-    return ", ".join(answer.person for answer in answers if answer.decision == "approve")
 
 
 def _named(number: int | None) -> str:

@@ -50,7 +50,10 @@ def run(context: Context) -> Outcome:
 
 
 def _take(context: Context, registrar: Registrar, number: int) -> str:
-    """Keep the answer that the parameters tell of, if any; returns why it was refused."""
+    """Keep who started the run, and the answer that the parameters tell of, if any; returns why it was refused."""
+    tracking = registrar.tracking
+    if starter := context.params.get("started_by"):
+        tracking.tag(tracking.version(number), {approvals.STARTER.removeprefix("ftcore."): starter})
     if hours := context.params.get("unanswered_h"):
         reason = f"nobody answered for {hours} h, so version {number} is not approved"
         key = f"unanswered-{now():%Y%m%d%H%M%S}"
@@ -58,7 +61,7 @@ def _take(context: Context, registrar: Registrar, number: int) -> str:
     if "person" not in context.params:
         return ""
     given = answer(context)
-    refused = registrar.answer(registrar.tracking.version(number), given)
+    refused = registrar.answer(tracking.version(number), given)
     if not refused and given.decision == "reject":
         registrar.turn_down(number, given)
     return refused

@@ -46,7 +46,7 @@ class PersonOperator(StepProcess, ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Look whether the version is approved; ask where it is not."""
-        record = self.run_step(context, STEP, self.recipe_file, {})
+        record = self.run_step(context, STEP, self.recipe_file, _starter(context))
         if self._is_over(record):
             return small(record)
         self.body = record["figures"]["request"]  # not rendered: what people wrote stands in it
@@ -72,7 +72,7 @@ class PersonOperator(StepProcess, ApprovalOperator):
                 "decision": "approve" if answer["chosen_options"] == [self.APPROVE] else "reject",
                 "why": str(answer["params_input"].get("reason") or ""),
                 "answered_at": answer["responded_at"].isoformat(),
-                "started_by": context["dag_run"].triggering_user_name or "",
+                **_starter(context),
             },
         )
         if self._is_over(record):
@@ -84,6 +84,11 @@ class PersonOperator(StepProcess, ApprovalOperator):
         if record["figures"]["rejected"]:
             raise AirflowSkipException(record["reason"])
         return bool(record["figures"]["approvals"] >= self.place)
+
+
+def _starter(context: Context) -> dict[str, str]:
+    """Who started the run; nobody where a schedule or an asset did."""
+    return {"started_by": context["dag_run"].triggering_user_name or ""}
 
 
 def approvals(product: Product) -> list[BaseOperator]:

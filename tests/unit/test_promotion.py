@@ -83,6 +83,15 @@ def test_a_verdict_against_another_champion_speaks_against_it(product: Product) 
         registrar(product).promote(2, "mira")
 
 
+def test_who_started_the_run_cannot_be_its_approval_by_hand_either(product: Product) -> None:
+    product.change(approval={"required": 1})
+    number = judged(product, "r1", None)
+    product.tracking.tag(product.tracking.version(number), {"started_by": "mira"})
+    with pytest.raises(FtcoreError, match="needs 1 approval, and nobody has given one; mira may not approve"):
+        registrar(product).promote(number, "mira")
+    assert registrar(product).promote(number, "jon")["approved_by"] == "jon"
+
+
 def test_rollback_brings_previous_back_and_holds_the_loop(product: Product) -> None:
     three(product)
     line = registrar(product).rollback("mira", "complaints")
