@@ -127,8 +127,10 @@ class AirflowApi:
         task = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         path = f"{task}/-1/hitlDetails"
         # Airflow 3.3 fails a task that goes on before its executor has reported that it paused, some 0.5 s later.
-        times = (self._call("GET", path)["created_at"], self._call("GET", task).get("queued_when"))
-        asked_at = max(datetime.fromisoformat(moment) for moment in times if moment)
+        asked_at = datetime.fromisoformat(self._call("GET", path)["created_at"])
+        begun_at = self._call("GET", task).get("queued_when")
+        if begun_at and datetime.fromisoformat(begun_at) > asked_at:
+            asked_at = datetime.now(UTC)  # asked again: when it paused this time, nobody tells
         time.sleep(max(0.0, _SETTLED_S - (datetime.now(UTC) - asked_at).total_seconds()))
         form = {} if reason is None else {"reason": reason}
         return self._call("PATCH", path, json={"chosen_options": [option], "params_input": form})

@@ -121,7 +121,9 @@ def _asked(api: AirflowApi, task: str) -> dict[str, Any]:
         found[:] = [one for one in api.questions(DAG, RUN) if one["task_instance"]["task_id"] == task]
         return bool(found)
 
-    assert processes.wait(there, WAIT_S), [(one["task_id"], one["state"]) for one in api.task_instances(DAG, RUN)]
+    if not processes.wait(there, WAIT_S):
+        states = [(one["task_id"], one["state"]) for one in api.task_instances(DAG, RUN)]
+        pytest.fail(f"{task} asks nobody: {states}, {_lines(settings.load(), 'approve')}")
     return found[0]
 
 
