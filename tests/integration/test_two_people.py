@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,18 @@ def test_two_people_and_neither_is_the_one_who_started_it(home: Path, monkeypatc
     try:
         state = services.up(conf)
         passwords = json.loads((airflow_config.airflow_home(conf) / airflow_config.PASSWORDS).read_text())
-        people = {
-            name: AirflowApi(state.airflow_url, name, passwords[name]) for name in ("admin", "mira", "jon", "vera")
-        }
-        _approve(people)
-        _check(conf)
-        admin = people["admin"]
-        admin.clear(DAG, RUN, ["approve", "approve_second", "promote"])
-        assert admin.wait(DAG, RUN, WAIT_S)["state"] == "success"
-        assert admin.questions(DAG, RUN) == [], "nobody was asked again"
-        assert len(_lines(conf, "promote")) == 1
+        with ExitStack() as clients:
+            people = {
+                name: clients.enter_context(AirflowApi(state.airflow_url, name, passwords[name]))
+                for name in ("admin", "mira", "jon", "vera")
+            }
+            _approve(people)
+            _check(conf)
+            admin = people["admin"]
+            admin.clear(DAG, RUN, ["approve", "approve_second", "promote"])
+            assert admin.wait(DAG, RUN, WAIT_S)["state"] == "success"
+            assert admin.questions(DAG, RUN) == [], "nobody was asked again"
+            assert len(_lines(conf, "promote")) == 1
     finally:
         services.down(conf)
 
