@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ftcore.context import Context
 
 EXAMPLE = {"kind": "files", "path": "data/*.csv"}
+MOST_SHARDS = 100
+"""Most groups that one source's files are divided into; each costs an Airflow task a few seconds to start."""
 
 
 class Config(Mapped):
@@ -54,7 +56,38 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
         DataRejectedError: a file is empty, is broken, or lacks a column; with its line.
         TransientError: a server does not answer.
     """
-    yield from sampled(config, _tables(config, context))
+    yield from sampled(config, _tables(config, _places.find(config.path, context.recipe_path.parent)))
+
+
+def shards(config: Config, context: Context) -> list[tuple[str, list[str]]]:
+    """The files in groups of about the same size, each with a name; together and in order they are what ``read`` reads.
+
+    Raises:
+        As ``read``.
+    """
+    files = _places.find(config.path, context.recipe_path.parent)
+    if len(files) == 1:
+        return [(_places.stem(files[0]), [str(files[0])])]
+    sizes = [_places.size_bytes(file) for file in files]
+    total, count = sum(sizes) or 1, min(MOST_SHARDS, -(-sum(sizes) // context.settings.shard_bytes))
+    groups: dict[int, list[UPath]] = {}
+    before = 0
+    for file, size in zip(files, sizes, strict=True):
+        groups.setdefault(int((before + size / 2) / total * count), []).append(file)
+        before += size
+    return [(_named(group), [str(file) for file in group]) for group in groups.values()]
+
+
+def read_shard(config: Config, context: Context, pieces: Sequence[str]) -> Iterator[pa.Table]:
+    """Rows of one of the groups that ``shards`` gave.
+
+    Raises:
+        As ``read``.
+    """
+    from upath import UPath
+
+    del context
+    yield from sampled(config, _tables(config, [UPath(piece) for piece in pieces]))
 
 
 def batches(path: UPath | Path, config: Config, wanted: Sequence[str] | None, where: str = "") -> Iterator[Batch]:
@@ -98,8 +131,13 @@ def read_any(path: Path) -> pa.Table:
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
-    for path in _places.find(config.path, context.recipe_path.parent):
+def _named(group: Sequence[UPath]) -> str:
+    more = f"-and-{len(group) - 1}-more" if len(group) > 1 else ""
+    return f"{_places.stem(group[0])}{more}"
+
+
+def _tables(config: Config, paths: Sequence[UPath]) -> Iterator[pa.Table]:
+    for path in paths:
         here = config
         if (config.format or _places.format_of(path)) == "txt" and "label" not in config.model_fields_set:
             here = config.model_copy(update={"label": None})  # lines have no label: the default must not ask for one
