@@ -36,6 +36,8 @@ def ls(recipe: RecipeName, as_json: AsJson = False) -> None:
     for one in found:
         splits = " / ".join(f"{rows:,}" for rows in one["splits"].values())
         mark = "  current" if one["current"] else ""
+        if period := one.get("period"):
+            mark += f"  observed {period['since'][:10]} to {period['until'][:10]}"
         print(f"{one['snapshot']}  {one['created_at'][:19]}  {one['rows']:,} rows  {splits}{mark}")
 
 

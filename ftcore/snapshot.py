@@ -109,6 +109,8 @@ def publish(
     quarantine: pa.Table,
     manifest: dict[str, Any],
     extras: Mapping[str, bytes] | None = None,
+    *,
+    becomes_current: bool = True,
 ) -> str:
     """Write a snapshot, unless these very rows are one already, and make it the current one.
 
@@ -118,6 +120,7 @@ def publish(
         quarantine: the rows left out, with ``reason``.
         manifest: what else is known about the rows.
         extras: further files by name, such as the validation's result.
+        becomes_current: False leaves the current one as it is, as for the snapshot of a period.
 
     Returns:
         The snapshot's id.
@@ -134,7 +137,8 @@ def publish(
         data = (json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n").encode()
         write_bytes(folder / SEAL, sha256(data).encode())
         write_bytes(folder / "manifest.json", data)
-    write_json(shelf.root / "snapshots" / "current.json", {"snapshot": identity, "at": now().isoformat()})
+    if becomes_current:
+        write_json(shelf.root / "snapshots" / "current.json", {"snapshot": identity, "at": now().isoformat()})
     return identity
 
 

@@ -74,6 +74,15 @@ class AirflowApi:
         """Let a DAG run."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
+    def pause(self, dag_id: str) -> None:
+        """Keep a DAG from starting runs."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+
+    def backfill(self, dag_id: str, since: datetime, until: datetime) -> int:
+        """Ask for a run of every tick of a DAG's schedule from ``since`` to ``until``; returns the backfill's id."""
+        body = {"dag_id": dag_id, "from_date": since.isoformat(), "to_date": until.isoformat()}
+        return int(self._call("POST", "/backfills", json=body)["id"])
+
     def import_errors(self) -> list[Json]:
         """DAG files that do not load: ``filename`` and ``stack_trace``."""
         return self._all("/importErrors", "import_errors")

@@ -50,6 +50,9 @@ REMOVED = (
 def run(context: Context) -> Outcome:
     """Publish the rows that hold what the suite expects as an immutable snapshot and make it current.
 
+    The snapshot of a period, as a backfill makes it, is published like any other, but does not become current and is
+    compared with none: the record says not to proceed, so nothing is trained on it unless somebody asks.
+
     Raises:
         DataRejectedError: a table-level expectation fails, more rows are quarantined than the recipe allows, or the
             data is too far from the snapshot before. Nothing is published then; the report stays in the run's folder.
@@ -64,7 +67,9 @@ def run(context: Context) -> Outcome:
     quarantine = pa_concat([quarantine, moved])
     write_table(context.folder / "quarantine.parquet", quarantine)
     reasons = _count(quarantine)
-    before = _before(context)
+    ingest = context.earlier("ingest")
+    period = ingest.figures.get("period")
+    before = None if period else _before(context)
     personal = _personal(context, kept)
     odd = _comparison.odd(context.recipe.validation, before, tally, now())
     _reject(context, tally.rows, quarantine, draft.figures, [*result.rejections, *personal, *odd.rejections], page)
@@ -74,16 +79,22 @@ def run(context: Context) -> Outcome:
         "previous": before and before["snapshot"],
         "warnings": [*result.warnings, *odd.warnings],
     }
+    manifest |= {"period": period} if period else {}
     extras = {"suite/result.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()}
     if review := draft.paths.get("review"):
         extras["review.parquet"] = (context.shelf.root / review).read_bytes()
-    identity = snapshot.publish(context.shelf, kept.tables, quarantine, manifest, extras)
-    watermarks.commit(context.shelf, context.earlier("ingest"), identity)
+    identity = snapshot.publish(
+        context.shelf, kept.tables, quarantine, manifest, extras, becomes_current=period is None
+    )
+    watermarks.commit(context.shelf, ingest, identity)
+    found = f"snapshot {identity}: {tally.rows:,} rows, {quarantine.num_rows:,} quarantined"
     return Outcome(
-        reason=f"snapshot {identity}: {tally.rows:,} rows, {quarantine.num_rows:,} quarantined",
+        reason=f"{found}; of {period['since']} to {period['until']}, so not current" if period else found,
+        proceed=period is None,
         figures={
             "snapshot": identity,
             "rows": tally.rows,
+            "verdict": _verdict(manifest["warnings"]),
             "quarantined": quarantine.num_rows,
             "quarantine_reasons": reasons,
             "splits": manifest["splits"],
@@ -93,6 +104,11 @@ def run(context: Context) -> Outcome:
         inputs={"rows": parts.digest(source)},
         paths={"snapshot": context.written(snapshot.folder(context.shelf, identity)), "data_docs": page},
     )
+
+
+def _verdict(warnings: list[str]) -> str:
+    """What the asset's event says of the snapshot; one that did not pass is not published."""
+    return f"passed, {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "passed"
 
 
 def _check(context: Context, source: UPath) -> tuple[SuiteResult, str]:
