@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore import cli_local, cli_snapshots
+from ftcore import cli_lineage, cli_local, cli_snapshots
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
@@ -314,6 +314,7 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
         print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
 
 
+app.command()(cli_lineage.lineage)
 app.command()(cli_local.up)
 app.command()(cli_local.down)
 app.command()(cli_local.demo)

@@ -79,6 +79,7 @@ def test_a_change_is_said_or_refused(tmp_path: Path) -> None:
     assert "the share of label 'neg' went from 50.0%" in said
     assert "% fewer than the 400" in said
     assert snapshot.manifest(run.shelf, outcome.figures["snapshot"])["warnings"] == outcome.figures["warnings"]
+    assert outcome.figures["verdict"] == f"passed, {len(outcome.figures['warnings'])} warnings"
     with pytest.raises(DataRejectedError, match="the share of label"):
         validated(tmp_path, many(400), run_id="three", validation={"change": {"on_failure": "reject"}})
 
@@ -91,6 +92,23 @@ def test_personal_data_that_is_left_rejects(tmp_path: Path) -> None:
     strict = context(tmp_path, rows)  # as if prepare had missed it
     with pytest.raises(DataRejectedError, match="1 × EMAIL_ADDRESS is still in the texts"):
         validate.run(keep(strict, outcome))
+
+
+def test_the_snapshot_of_a_period_is_published_and_is_neither_current_nor_compared(tmp_path: Path) -> None:
+    run, first = validated(tmp_path, many(400))
+    given = context(tmp_path, many(150), run_id="backfill")
+    record = given.earlier("ingest")
+    period = {"since": "2026-01-01T00:00:00+00:00", "until": "2026-01-02T00:00:00+00:00"}
+    given.shelf.write_record(record.model_copy(update={"figures": {"period": period}}))
+    outcome = validate.run(keep(given, prepare.run(given)))
+    assert not outcome.proceed, "so no event is emitted, and nothing is trained"
+    assert outcome.reason.endswith("of 2026-01-01T00:00:00+00:00 to 2026-01-02T00:00:00+00:00, so not current")
+    assert (outcome.figures["rows"], outcome.figures["verdict"]) == (150, "passed"), "250 rows fewer is no change here"
+    assert snapshot.current(run.shelf) == first.figures["snapshot"]
+    manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
+    assert (manifest["period"], manifest["previous"]) == (period, None)
+    _, same = validated(tmp_path, many(400), run_id="again")
+    assert same.proceed
 
 
 def test_stale_data() -> None:
