@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "sql", "connection": "warehouse", "query": "SELECT text, label FROM tickets"}
 ROWS = 2_000
 """Rows fetched at a time."""
+_ENDS = re.compile(r"(?<![:\\\w]):(since|until)\b")
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
 
@@ -104,7 +106,7 @@ def _statement(config: Config, cursor: Cursor) -> Executable:
 
 def _bound(config: Config, cursor: Cursor, asked: period.Period | None) -> dict[str, Any]:
     """Values of the query's parameters: the run's period where it names that, the recipe's own, and the watermark."""
-    ends = {name: getattr(asked, name, None) for name in ("since", "until") if f":{name}" in config.query}
+    ends = {name: getattr(asked, name, None) for name in set(_ENDS.findall(config.query))}
     mark = {} if cursor.since is None else {"ftcore_since": cursor.since}
     return {**ends, **config.parameters, **mark}
 
