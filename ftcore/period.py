@@ -31,6 +31,11 @@ class Period:
         since, until = (pa.scalar(moment, at.type) for moment in (self.since, self.until))
         return rows.filter(pc.and_(pc.greater_equal(at, since), pc.less(at, until)))
 
+    def days(self) -> list[dt.date]:
+        """Every day of which a part lies in the period."""
+        first, last = self.since.date(), (self.until - dt.timedelta(microseconds=1)).date()
+        return [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
+
     def figures(self) -> dict[str, str]:
         """As records and manifests keep it."""
         return {"since": self.since.isoformat(), "until": self.until.isoformat()}
