@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 What = Annotated[
     str,
     typer.Argument(
-        metavar="[SNAPSHOT|VERSION]",
+        metavar="SNAPSHOT|VERSION",
         help="Id of a snapshot, number of a version, or champion, candidate, previous; every snapshot by default.",
     ),
 ]

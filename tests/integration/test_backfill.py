@@ -98,6 +98,9 @@ def _one_run_shared(api: AirflowApi) -> None:
     shards = sorted(task["rendered_map_index"] for task in tasks if task["task_id"] == "ingest")
     assert len(shards) >= 2
     assert shards[0].startswith("00-files-000-day-0")
+    assert all(api.record("data__small", "first", "ingest", number)["figures"]["rows"] for number in range(len(shards)))
+    joined = api.task_log("data__small", "first", "collect", lines=200)
+    assert joined.count("took over") == len(shards), joined
     (event,) = api.asset_events("small.snapshot")
     record: Any = api.record("data__small", "first", "validate")
     assert event["extra"] == {key: record["figures"][key] for key in ("snapshot", "rows", "verdict")}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,6 +98,23 @@ def test_a_shard_is_read_once_again_after_a_kill_and_again_for_another_recipe(sh
     assert shared.run("ingest").figures["by_source"]["0:files"] < 30, (
         "what was read for another recipe is not taken over"
     )
+
+
+def test_a_shard_that_was_killed_is_read_again_to_the_same_bytes(shared: Product) -> None:
+    lines = "".join(f"film {n} of very many,positive,2026-01-01\n" for n in range(120_000))
+    (shared.path.parent / "in-2.csv").write_text(f"text,label,day\n{lines}")
+    key = next(key for key in shared.run("shard").figures["shards"] if "in-2" in key)
+    folder = shared.shelf.folder("r1", "ingest", key)
+    command = [sys.executable, "-m", "ftcore", "step", "ingest", str(shared.path), "--run", "r1", "-p", f"shard={key}"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while not (folder / "parts" / "part-00000.parquet").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "record.json").exists()
+    again = shared.run("ingest", shard=key)
+    assert again.figures["rows"] >= 120_000
 
 
 def test_two_shards_of_one_recipe_are_read_at_once(shared: Product) -> None:
