@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore import cli_lineage, cli_local, cli_snapshots
+from ftcore import cli_lineage, cli_local, cli_privacy, cli_runs, cli_snapshots
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
@@ -318,6 +318,8 @@ app.command()(cli_lineage.lineage)
 app.command()(cli_local.up)
 app.command()(cli_local.down)
 app.command()(cli_local.demo)
+app.command()(cli_privacy.forget)
+app.add_typer(cli_runs.app, name="runs")
 app.add_typer(cli_snapshots.app, name="snapshots")
 
 

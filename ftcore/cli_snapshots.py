@@ -9,7 +9,7 @@ import typer
 
 from ftcore._cli import AsJson, RecipeName, open_recipe
 
-HELP = """List, show, compare and verify a recipe's snapshots.
+HELP = """List, show, compare, verify and prune a recipe's snapshots.
 
 Example:
 
@@ -104,3 +104,32 @@ def audit(recipe: RecipeName, identity: Id = "") -> None:
         rows = [f"row {row}" for row in found["row_ids"]]
         raise DataRejectedError(f"personal data in snapshot {found['snapshot']}: {found['found']}", rows)
     print(f"{found['rows']:,} texts hold none of {', '.join(found['entities'])}")
+
+
+@app.command()
+def prune(
+    recipe: RecipeName,
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest stay.")],
+    older_than: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Younger ones stay, too.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete old snapshots; never the current one, nor one that a model version or an incremental source needs.
+
+    Example:
+
+        ftcore snapshots prune sentiment --keep 5 --older-than 90 --dry-run
+    """
+    from ftcore import retention
+
+    _, shelf, conf = open_recipe(recipe)
+    found = retention.prune(shelf, conf, keep, older_than, dry_run=dry_run)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for identity in found["deleted"]:
+        print(f"{identity}  {'would be deleted' if dry_run else 'deleted'}")
+    for identity, why in found["kept"].items():
+        print(f"{identity}  stays: {why}")
+    if not found["deleted"]:
+        print("nothing to delete")

@@ -135,9 +135,10 @@ def _work(context: Context, fingerprint: str) -> Record:
 
 
 def _fingerprint(context: Context) -> str:
-    """Hash of the recipe, the parameters and what this run's earlier steps in the same chain read and found."""
+    """Hash of the recipe, the parameters, this run's earlier steps in the same chain, and the step's own ``state``."""
     steps = RING[chain_of(context.step)]
-    earlier = {}
+    state = getattr(importlib.import_module(f"ftcore.steps.{context.step}"), "state", None)
+    earlier = dict(state(context)) if state else {}
     for name in steps[: steps.index(context.step)] if context.step in steps else ():
         record = context.shelf.record(context.run_id, name)
         if record is not None:

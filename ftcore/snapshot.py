@@ -13,6 +13,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts
@@ -290,7 +291,9 @@ def ls(shelf: Shelf) -> list[dict[str, Any]]:
     return sorted(manifests, key=lambda one: (one["created_at"], one["snapshot"]), reverse=True)
 
 
-def prune(shelf: Shelf, keep: int, used: Iterable[str] = ()) -> list[str]:
+def prune(
+    shelf: Shelf, keep: int, used: Iterable[str] = (), *, before: datetime | None = None, dry_run: bool = False
+) -> list[str]:
     """Delete old snapshots.
 
     Args:
@@ -298,13 +301,16 @@ def prune(shelf: Shelf, keep: int, used: Iterable[str] = ()) -> list[str]:
         keep: how many of the newest stay.
         used: ids that stay whatever their age, such as those that a model version was trained on. The current one
             stays too.
+        before: those that were made later stay, too.
+        dry_run: only say which would go.
 
     Returns:
         The deleted ids, oldest first.
     """
     stay = set(used)
-    gone = [one["snapshot"] for one in ls(shelf)[max(keep, 0) :] if not one["current"] and one["snapshot"] not in stay]
-    for identity in reversed(gone):
+    old = [one for one in ls(shelf)[max(keep, 0) :] if not one["current"] and one["snapshot"] not in stay]
+    gone = [one["snapshot"] for one in old if before is None or datetime.fromisoformat(one["created_at"]) < before]
+    for identity in [] if dry_run else reversed(gone):
         place = folder(shelf, identity)
         (place / "manifest.json").unlink()  # without it nobody sees the rest, should this be interrupted
         place.fs.rm(place.path, recursive=True)

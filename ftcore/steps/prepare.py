@@ -14,7 +14,7 @@ from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import MissingExtraError
+from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.steps._spool import Spool, clean_all
 from ftcore.store import write_json, write_table
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+    from upath import UPath
 
     from ftcore.sections import Prepare
 
@@ -59,7 +60,7 @@ class Draft:
 
 def run(context: Context) -> Outcome:
     """Write ``rows/`` (with ``split``), ``quarantine.parquet``, ``review.parquet`` and a draft manifest."""
-    source = context.shelf.root / context.earlier("ingest").paths["rows"]
+    source, found = _raw(context)
     _require(context.recipe.prepare)
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
@@ -77,9 +78,27 @@ def run(context: Context) -> Outcome:
     return Outcome(
         reason=f"{figures['rows']:,} of {figures['rows_in']:,} rows kept, {gone:,} duplicates dropped",
         figures=figures,
-        inputs={"rows": parts.digest(source)},
+        inputs={"rows": found},
         paths={name: context.written(context.folder / file) for name, file in paths.items()},
     )
+
+
+def _raw(context: Context) -> tuple[UPath, str]:
+    """The rows as ingest left them, and their hash.
+
+    Raises:
+        FtcoreError: they are gone, or not all of them are left.
+    """
+    ingest = context.earlier("ingest")
+    source: UPath = context.shelf.root / ingest.paths["rows"]
+    found = parts.digest(source) if source.exists() and parts.files(source) else ""
+    if not found or found != ingest.inputs.get("rows", found):
+        command = f"ftcore step ingest {context.recipe.name} --run {context.run_id} --again"
+        raise FtcoreError(
+            f"the raw rows of run {context.run_id} are gone: they hold personal data, so validate deletes them",
+            hint=f"read the sources again: {command}",
+        )
+    return source, found
 
 
 def _require(prepare: Prepare) -> None:

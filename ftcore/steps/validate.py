@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from bisect import bisect_left
 from collections import Counter
@@ -10,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts, snapshot, watermarks
+from ftcore import parts, snapshot, suppression, watermarks
 from ftcore._find import find
 from ftcore.cleaning.personal import Finder
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import DataRejectedError, RecipeError
+from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.records import now
 from ftcore.steps import _comparison
 from ftcore.steps._comparison import Tally
@@ -72,7 +73,11 @@ def run(context: Context) -> Outcome:
     before = None if period else _before(context)
     personal = _personal(context, kept)
     odd = _comparison.odd(context.recipe.validation, before, tally, now())
-    _reject(context, tally.rows, quarantine, draft.figures, [*result.rejections, *personal, *odd.rejections], page)
+    try:
+        _reject(context, tally.rows, quarantine, draft.figures, [*result.rejections, *personal, *odd.rejections], page)
+    except DataRejectedError:
+        _remove_raw(context)
+        raise
     for warning in (*result.warnings, *odd.warnings):
         log.warning("%s", warning)
     manifest = _manifest(context, draft.figures, tally, reasons) | {
@@ -83,10 +88,12 @@ def run(context: Context) -> Outcome:
     extras = {"suite/result.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()}
     if review := draft.paths.get("review"):
         extras["review.parquet"] = (context.shelf.root / review).read_bytes()
+    _none_forgotten_since(context)
     identity = snapshot.publish(
         context.shelf, kept.tables, quarantine, manifest, extras, becomes_current=period is None
     )
     watermarks.commit(context.shelf, ingest, identity)
+    _remove_raw(context)
     found = f"snapshot {identity}: {tally.rows:,} rows, {quarantine.num_rows:,} quarantined"
     return Outcome(
         reason=f"{found}; of {period['since']} to {period['until']}, so not current" if period else found,
@@ -109,6 +116,22 @@ def run(context: Context) -> Outcome:
 def _verdict(warnings: list[str]) -> str:
     """What the asset's event says of the snapshot; one that did not pass is not published."""
     return f"passed, {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "passed"
+
+
+def _none_forgotten_since(context: Context) -> None:
+    """Publish nothing of a subject that was forgotten while this run was at work."""
+    read = context.earlier("ingest").inputs.get("forgotten", "")
+    if suppression.load(context.shelf, os.environ).state != read:
+        command = f"ftcore run {context.recipe.name} --only data --run {context.run_id}"
+        raise FtcoreError(
+            "a subject was forgotten after this run read its sources",
+            hint=f"read them again: clear ingest in Airflow, or {command}",
+        )
+
+
+def _remove_raw(context: Context) -> None:
+    """Delete the rows as they came, personal data included: the record keeps their hash, ``prepare`` what is clean."""
+    parts.remove(context.shelf.folder(context.run_id, "ingest"))
 
 
 def _check(context: Context, source: UPath) -> tuple[SuiteResult, str]:
@@ -241,6 +264,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "run_id": context.run_id,
         "target": find("tasks", context.recipe.task.kind).TARGET,
         "rows_in": prepared["rows_in"],
+        "suppressed": context.earlier("ingest").figures.get("suppressed", 0),
         "rows": tally.rows,
         "quarantined": sum(reasons.values()),
         "quarantine_reasons": reasons,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import parts, pipeline
+from ftcore import forget, parts, pipeline
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.records import Record
 
@@ -167,3 +167,24 @@ def test_a_source_that_is_not_there_is_named_before_anything_is_read(product: Pr
     with pytest.raises(MissingExtraError, match=r"rows\.csv"):
         product.run("shard")
     assert pipeline.chain_of("shard") == "data"
+
+
+def test_who_was_forgotten_after_a_shard_was_read_is_left_out_as_by_one_alone(shared: Product) -> None:
+    files = {"kind": "files", "path": "in-*.csv", "group": "day"}
+    shared.change(sources=[files, files | {"name": "capped", "max_rows": 25}])
+    share(shared, "shared")
+    forget.forget(shared.recipe, shared.shelf, shared.settings, forget.Wish(DAYS[2]))
+    joined, alone = shared.run("ingest", "shared"), shared.run("ingest", "alone")
+    assert bytes_of(shared, joined) == bytes_of(shared, alone)
+    assert joined.figures == alone.figures
+    assert joined.figures["suppressed"] > 20
+    rows = [row for table in parts.read(shared.shelf.root / joined.paths["rows"]) for row in table.to_pylist()]
+    assert not any((row["group"] or "").endswith(DAYS[2]) for row in rows)
+
+
+def test_a_record_vouches_for_no_shard_whose_rows_are_gone(shared: Product) -> None:
+    before = bytes_of(shared, shared.run("ingest", "alone"))
+    share(shared, "r1")
+    shared.run("ingest", "r1")
+    parts.remove(shared.shelf.folder("r1", "ingest"))  # as validate does
+    assert bytes_of(shared, shared.run("ingest", "r1", again=True)) == before

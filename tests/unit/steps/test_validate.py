@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ftcore import snapshot
+from ftcore import parts, snapshot
 from ftcore.cleaning.audit import audit
 from ftcore.context import Context, Outcome
-from ftcore.errors import DataRejectedError
+from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.records import now
 from ftcore.sections import Validation
 from ftcore.steps import _comparison, prepare, validate
@@ -119,3 +119,49 @@ def test_stale_data() -> None:
     assert "nobody can tell" in _comparison.odd(limits, None, unknown, at).rejections[0]
     fresh = Tally(rows=1, newest=now() - timedelta(hours=1))
     assert _comparison.odd(limits, None, fresh, now()) == _comparison.Odd()
+
+
+def raw(run: Context) -> list[Path]:
+    return [Path(file.path) for file in (run.shelf.folder(run.run_id, "ingest") / "rows").iterdir()]
+
+
+def test_the_raw_rows_go_with_the_validation(tmp_path: Path) -> None:
+    given = context(tmp_path, [*many(200), row("p", "mail me: a@example.org")])
+    assert raw(given)
+    run = keep(given, prepare.run(given))
+    assert raw(given), "prepare can be killed and run again"
+    first = validate.run(run)
+    assert raw(given) == []
+    assert validate.run(run) == first, "killed before its record, it runs again"
+    with pytest.raises(FtcoreError, match="raw rows of run r are gone") as told:
+        prepare.run(given)
+    assert "ftcore step ingest demo --run r --again" in told.value.hint
+
+
+def test_the_raw_rows_of_rejected_data_go_too(tmp_path: Path) -> None:
+    given = context(tmp_path, many(200), validation={"min_rows": 300})
+    run = keep(given, prepare.run(given))
+    with pytest.raises(DataRejectedError, match="at least 300"):
+        validate.run(run)
+    assert raw(given) == []
+    with pytest.raises(DataRejectedError, match="at least 300"):
+        validate.run(run)
+
+
+def test_a_snapshot_published_before_the_raw_rows_went_is_published_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = context(tmp_path, many(200), parts=3)
+    run = keep(given, prepare.run(given))
+
+    def killed(path: object) -> None:
+        raw(given)[0].unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            validate.run(run)
+    assert len(raw(given)) == 2
+    outcome = validate.run(run)
+    assert (outcome.figures["rows"], len(snapshot.ls(run.shelf)), raw(given)) == (200, 1, [])
