@@ -43,7 +43,9 @@ def find(model: str, texts: Sequence[str], labels: Mapping[str, str]) -> list[li
 def _language(model: str) -> Any:
     """A spaCy model, loaded once a process, with no more than finding names takes."""
     # spaCy imports torch where it can, for models that are transformers; without their packages it is for nothing.
-    unneeded = () if any(map(find_spec, ("spacy_transformers", "spacy_curated_transformers"))) else ("torch",)
+    unneeded = (
+        () if any(map(find_spec, ("spacy_transformers", "spacy_curated_transformers"))) else ("torch", "transformers")
+    )
     with hidden(*unneeded):
         return importlib.import_module(model).load(exclude=["tagger", "parser", "lemmatizer", "attribute_ruler"])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -81,3 +83,10 @@ def test_a_model_that_is_not_there_is_named() -> None:
     with pytest.raises(MissingExtraError, match="no_such_model") as told:
         cleaner(config, {}, "demo").clean(["Angela Merkel"])
     assert "pip install --no-deps no-such-model" in told.value.hint
+
+
+def test_the_model_brings_no_torch_along() -> None:
+    code = f"import sys; from ftcore.cleaning import names; names.find({MODEL!r}, ['Angela Merkel'], {LABELS!r});"
+    code += "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
