@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore import cli_local, cli_snapshots
+from ftcore import cli_local, cli_profile, cli_snapshots
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
@@ -310,6 +310,7 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
 app.command()(cli_local.up)
 app.command()(cli_local.down)
 app.command()(cli_local.demo)
+app.command()(cli_profile.profile)
 app.add_typer(cli_snapshots.app, name="snapshots")
 
 
