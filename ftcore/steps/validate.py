@@ -15,9 +15,8 @@ from ftcore import parts, snapshot, watermarks
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError
-from ftcore.records import git_commit, now, versions
+from ftcore.records import now
 from ftcore.reports import snapshot as reports
-from ftcore.settings import REPOSITORY
 from ftcore.steps import _comparison
 from ftcore.steps._comparison import Whole
 from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
@@ -282,8 +281,8 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         },
         "shape": tally.shape,
         "recipe_sha256": digest(context.recipe.resolved()),
-        "versions": versions(),
-        "git_commit": git_commit(str(REPOSITORY)),
+        "versions": context.earlier("prepare").versions,
+        "git_commit": context.earlier("prepare").git_commit,
     }
 
 
