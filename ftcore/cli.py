@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore import cli_lineage, cli_local, cli_privacy, cli_runs, cli_snapshots
+from ftcore import cli_lineage, cli_local, cli_privacy, cli_profile, cli_runs, cli_snapshots
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
@@ -320,6 +320,7 @@ app.command()(cli_local.down)
 app.command()(cli_local.demo)
 app.command()(cli_privacy.forget)
 app.add_typer(cli_runs.app, name="runs")
+app.command()(cli_profile.profile)
 app.add_typer(cli_snapshots.app, name="snapshots")
 
 

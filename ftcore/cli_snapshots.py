@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -133,3 +134,35 @@ def prune(
         print(f"{identity}  stays: {why}")
     if not found["deleted"]:
         print("nothing to delete")
+
+
+@app.command()
+def report(
+    recipe: RecipeName,
+    identity: Id = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page to this file.")] = None,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the page that a person reads first: what came in, what was left out and why, plots, checks, verdict.
+
+    Examples:
+
+        ftcore snapshots report sentiment --open
+
+        ftcore snapshots report sentiment 526359f56d1e08ae --output report.html
+    """
+    from ftcore import snapshot
+    from ftcore.reports import snapshot as reports
+    from ftcore.store import write_bytes
+
+    read, shelf, conf = open_recipe(recipe)
+    identity = identity or snapshot.current(shelf) or "none"
+    page = reports.published(shelf, read, identity)
+    sealed = Path(str(snapshot.folder(shelf, identity) / reports.FILE))
+    path = output or (sealed if sealed.is_file() else conf.home / "reports" / read.name / f"{identity}.html")
+    if path != sealed:
+        write_bytes(path, page)
+    print(json.dumps({"snapshot": identity, "report": str(path)}) if as_json else path)
+    if browse:
+        typer.launch(path.resolve().as_uri())

@@ -109,7 +109,7 @@ def publish(
     rows: Callable[[], Iterable[pa.Table]],
     quarantine: pa.Table,
     manifest: dict[str, Any],
-    extras: Mapping[str, bytes] | None = None,
+    extras: Mapping[str, bytes | Callable[[dict[str, Any]], bytes]] | None = None,
     *,
     becomes_current: bool = True,
 ) -> str:
@@ -120,7 +120,8 @@ def publish(
         rows: gives the rows table by table, each time it is called; they should come sorted by row id.
         quarantine: the rows left out, with ``reason``.
         manifest: what else is known about the rows.
-        extras: further files by name, such as the validation's result.
+        extras: further files by name, such as the validation's result: their bytes, or what makes them of the manifest
+            so far, which has the id and the hashes of the files before.
         becomes_current: False leaves the current one as it is, as for the snapshot of a period.
 
     Returns:
@@ -131,10 +132,12 @@ def publish(
     if not (folder / "manifest.json").exists():
         files = _write_splits(folder, rows())
         write_table(folder / "quarantine.parquet", quarantine)
-        for name, data in (extras or {}).items():
-            write_bytes(folder / name, data)
-        files |= {name: hash_file(folder / name) for name in ("quarantine.parquet", *(extras or {}))}
+        files["quarantine.parquet"] = hash_file(folder / "quarantine.parquet")
         document = {"snapshot": identity, "created_at": now().isoformat(), **manifest, "files": files}
+        for name, given in (extras or {}).items():
+            content = given(document) if callable(given) else given
+            write_bytes(folder / name, content)
+            files[name] = sha256(content)
         data = (json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n").encode()
         write_bytes(folder / SEAL, sha256(data).encode())
         write_bytes(folder / "manifest.json", data)
@@ -209,6 +212,21 @@ def batches(
                     hint=f"restore {name} from a backup, or prepare the data again",
                 )
             yield pq.read_table(pa.BufferReader(data), columns=list(columns) if columns else None)
+
+
+def file(shelf: Shelf, identity: str, name: str) -> bytes:
+    """A file of a snapshot, checked against its hash in the manifest.
+
+    Raises:
+        DataRejectedError: no such snapshot or file, or it was changed since it was published.
+    """
+    known, place = manifest(shelf, identity)["files"], folder(shelf, identity) / name
+    if name not in known or not place.exists() or sha256(data := place.read_bytes()) != known[name]:
+        raise DataRejectedError(
+            f"snapshot {identity} of {shelf.name} was changed: {name} is gone or does not match its hash",
+            hint=f"restore {name} from a backup, or prepare the data again",
+        )
+    return data
 
 
 def verify(shelf: Shelf, identity: str) -> list[str]:
