@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -26,6 +27,13 @@ def foreign(texts: Sequence[str], languages: Sequence[str], confidence: float) -
             if language not in languages and sure >= confidence:
                 found[place] = str(language)
     return found
+
+
+def languages(texts: Sequence[str]) -> dict[str, float]:
+    """Share of each language among the texts long enough to tell, the commonest first."""
+    identify = _identifier()
+    counts = Counter(str(identify(text)[0]) for text in texts if len(text) >= SHORTEST)
+    return {language: count / counts.total() for language, count in counts.most_common()}
 
 
 @cache

@@ -1,0 +1,57 @@
+"""MLflow's runs that trained a recipe's models. Beside ``tracking.py`` the door to MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ftcore.tracking import RUN_TAG, Tracking, speaking_plainly
+
+
+@dataclass(frozen=True)
+class Training:
+    """One MLflow run that trained a model of the recipe."""
+
+    run: str
+    """MLflow run id."""
+    run_id: str
+    """Our run."""
+    status: str
+    started_at: datetime
+    """UTC."""
+    snapshots: tuple[str, ...]
+    """Ids of the snapshots that it logged as its dataset inputs."""
+    base: str
+    """The base model, as the recipe called it."""
+
+
+def trainings(tracking: Tracking) -> list[Training]:
+    """Every run of the recipe with the snapshots it was given, newest first; nothing is made where there is none.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    found: list[Any] = []
+    token = None
+    with speaking_plainly(tracking.settings.mlflow_uri):
+        experiment = tracking.client.get_experiment_by_name(tracking.name)
+        while experiment:
+            page = tracking.client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                break
+    return [_training(run, tracking.name) for run in found]
+
+
+def _training(found: Any, name: str) -> Training:
+    inputs = [one.dataset for one in found.inputs.dataset_inputs]
+    return Training(
+        str(found.info.run_id),
+        found.data.tags.get(RUN_TAG, ""),
+        str(found.info.status),
+        datetime.fromtimestamp(found.info.start_time / 1000, UTC),
+        tuple(one.digest for one in inputs if one.name == f"{name}-{one.digest}"),
+        found.data.params.get("base", ""),
+    )
