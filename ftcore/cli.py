@@ -116,7 +116,7 @@ def step(
     name: Annotated[
         str,
         typer.Argument(
-            help="ingest, prepare, validate, plan, train, export, evaluate, gate, approve, promote, watch, decide; shard."
+            help="ingest, prepare, validate, plan, train, export, evaluate, gate, approve, promote, watch, decide."
         ),
     ],
     recipe: RecipeName,
