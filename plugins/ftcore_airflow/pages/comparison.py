@@ -62,6 +62,8 @@ class Table:
 
     metric: str
     lower_is_better: bool
+    limits: tuple[float, float]
+    """Ends of the axis that all plots share."""
     lines: Sequence[Line]
 
 
@@ -196,7 +198,7 @@ def _table(metric: str, mine: Json, other: Json, differences: Json, lower: froze
         points = [(look, one.point()) for look, one in (("candidate", candidate), ("champion", champion)) if one]
         look = _look(candidate, champion, difference, metric in lower)
         lines.append(Line(part, candidate, champion, difference, strip(points, limits), look))
-    return Table(metric, metric in lower, lines)
+    return Table(metric, metric in lower, limits, lines)
 
 
 def _look(candidate: Estimate | None, champion: Estimate | None, difference: Estimate | None, lower: bool) -> str:

@@ -69,5 +69,11 @@ def words(value: Any) -> str:
     return str(value or "").replace("_", " ")
 
 
-FILTERS = {"number": number, "signed": signed, "size": size, "when": when, "short": short, "words": words}
+def by(person: Any) -> str:
+    """Who promoted, after a time: a name, or the sentence that stands where nobody was asked."""
+    text = str(person or "")
+    return f", {text}" if text.startswith("the ") else f" by {text}" if text else ""
+
+
+FILTERS = {"by": by, "number": number, "signed": signed, "size": size, "when": when, "short": short, "words": words}
 """What the templates may use."""

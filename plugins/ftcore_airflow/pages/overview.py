@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger, registry
 from ftcore.errors import FtcoreError
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.tracking import CANDIDATE, CHAMPION
 from ftcore_airflow.pages.reading import Product, products, shelf_of
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class Row:
         return State("candidate, no champion", "wait") if candidate else State("no model yet", "calm")
 
     def version(self, alias: str) -> int | None:
-        """Number of the version that holds an alias."""
-        return self.aliases.get(alias)
+        """Number of the version that holds an alias; a candidate that was promoted is none any more."""
+        number = self.aliases.get(alias)
+        return None if alias == CANDIDATE and number == self.aliases.get(CHAMPION) else number
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,3 @@ def _row(
         questions[0] if questions else None,
         known,
     )
-
-
-ALIASES = (CHAMPION, CANDIDATE, PREVIOUS)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ftcore_airflow.pages.reading import Product
 
 PER_PAGE = 25
+ROLES = (CHAMPION, CANDIDATE, PREVIOUS)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def versions(settings: Settings, product: Product, page: int = 1) -> Page:
     pages = max(1, -(-len(facts) // PER_PAGE))
     page = min(max(page, 1), pages)
     shown = [entry(shelf, one) for one in facts[(page - 1) * PER_PAGE : page * PER_PAGE]]
-    roles = {alias: entry(shelf, one) for alias in (CHAMPION, CANDIDATE, PREVIOUS) for one in facts if alias in one["aliases"]}
+    roles = {alias: entry(shelf, one) for alias in ROLES for one in facts if alias in one["aliases"]}
+    if CHAMPION in roles and CANDIDATE in roles and roles[CHAMPION].number == roles[CANDIDATE].number:
+        del roles[CANDIDATE]  # it was promoted
     metric = next((one.metric for one in shown if one.metric), "")
     return Page(
         product,
