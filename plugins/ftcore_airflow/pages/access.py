@@ -20,7 +20,6 @@ from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from fastapi import Depends, HTTPException, Path, Request
-from sqlalchemy import select
 
 from ftcore.recipe import NAME
 from ftcore.store import run_name
@@ -84,6 +83,8 @@ class Question:
 
 def questions(recipes: Iterable[str]) -> dict[str, list[Question]]:
     """Open approvals by recipe, oldest first: one query for all of them."""
+    from sqlalchemy import select
+
     names = {dag_of(name): name for name in recipes}
     wanted = (
         select(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, HITLDetail.subject)
@@ -102,6 +103,8 @@ def questions(recipes: Iterable[str]) -> dict[str, list[Question]]:
 
 def run_urls(recipe: str, verb: str = "finetune") -> Mapping[str, str]:
     """Airflow's page of each DAG run, by the run's name in the store."""
+    from sqlalchemy import select
+
     dag_id = f"{verb}__{recipe}"
     with create_session() as session:
         ids = session.scalars(select(DagRun.run_id).where(DagRun.dag_id == dag_id))

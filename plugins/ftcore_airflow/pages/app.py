@@ -94,7 +94,7 @@ async def _error(request: Request, error: Exception) -> Response:
     else:
         status, message = 500, str(error)
     login = access.login_url(request) if status == 401 else ""
-    return _page(request, "error.html", status, status=status, message=message, login=login)
+    return _page(request, "error.html", status, message=message, login=login)
 
 
 @cache
@@ -114,7 +114,7 @@ def _templates() -> Environment:
 
 def _page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     root = request.scope.get("root_path", "").rstrip("/")
-    text = _templates().get_template(template).render(root=root, airflow=access.base_path(), **values)
+    text = _templates().get_template(template).render(root=root, airflow=access.base_path(), status=status, **values)
     return HTMLResponse(text, status)
 
 
@@ -194,7 +194,9 @@ def show_report(request: Request, recipe: Permitted, run_id: RunId, kind: str) -
 def show_report_content(recipe: Permitted, run_id: RunId, kind: str) -> Response:
     """The report itself, which may do nothing but draw."""
     report = _report(recipe, run_id, kind)
-    return Response(report.path.read_bytes(), media_type="text/html", headers={"Content-Security-Policy": reports.POLICY})
+    return Response(
+        report.path.read_bytes(), media_type="text/html", headers={"Content-Security-Policy": reports.POLICY}
+    )
 
 
 def show_dag(request: Request, user: User, dag_id: str) -> Response:
@@ -238,7 +240,8 @@ ROUTES: dict[str, Callable[..., Response]] = {
 def _product(recipe: str) -> reading.Product:
     conf = settings.load()
     product = reading.product(conf, recipe)
-    if product.recipe is None and not reading.shelf_of(conf, recipe).root.exists():
+    there = (conf.recipes / f"{recipe}.yaml").is_file() or reading.shelf_of(conf, recipe).root.exists()
+    if not there:
         raise HTTPException(404, f"There is no model called {recipe}.")
     return product
 

@@ -81,7 +81,8 @@ def strip(points: Sequence[tuple[str, Point]], limits: tuple[float, float], mark
         lines.append(_line(at(point.y), y, at(point.y), y, f"dot {look}"))
     body = Markup("").join(lines)
     return Markup(
-        '<svg class="strip" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
+        '<svg class="strip" viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        "{}</svg>"
     ).format(body)
 
 
@@ -106,9 +107,9 @@ def chart(title: str, series: Sequence[Series], axes: tuple[str, str], *, limits
     points = [point for one in series for point in one.points]
     frame = _Frame(limits or Limits.around(points))
     body = Markup("").join([frame.axes(*axes), *(frame.series(one) for one in series)])
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>{}</svg>'
-    ).format(WIDTH, HEIGHT, title, title, body)
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title>{}</svg>').format(
+        WIDTH, HEIGHT, title, title, body
+    )
 
 
 @dataclass(frozen=True)

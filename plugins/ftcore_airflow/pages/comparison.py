@@ -157,9 +157,9 @@ def headline(evaluation: Json | None) -> tuple[str, Estimate] | None:
         form = next(iter(_part(evaluation or {}, "metrics", "candidate").values()))
         metric, found = next(iter(form[TEST].items()))
         estimate = Estimate.of(found)
-        return (metric, estimate) if estimate else None
     except (StopIteration, KeyError, TypeError, AttributeError):
         return None
+    return (metric, estimate) if estimate else None
 
 
 def _part(values: Any, *keys: str) -> Json:
@@ -192,13 +192,19 @@ def _table(metric: str, mine: Json, other: Json, differences: Json, lower: froze
     shown = [one for pair in pairs.values() for one in pair[:2] if one]
     limits = domain([value for one in shown for value in (one.value, one.low, one.high)])
     lines = []
-    for part, (candidate, champion, difference) in pairs.items():
-        if candidate and champion and not difference:
-            difference = Estimate(float(candidate.value or 0) - float(champion.value or 0))
+    for part, (candidate, champion, measured) in pairs.items():
+        difference = measured or _difference(candidate, champion)
         points = [(look, one.point()) for look, one in (("candidate", candidate), ("champion", champion)) if one]
         look = _look(candidate, champion, difference, metric in lower)
         lines.append(Line(part, candidate, champion, difference, strip(points, limits), look))
     return Table(metric, metric in lower, limits, lines)
+
+
+def _difference(candidate: Estimate | None, champion: Estimate | None) -> Estimate | None:
+    """The difference of both values; its interval nobody has measured."""
+    if candidate is None or champion is None:
+        return None
+    return Estimate(float(candidate.value or 0) - float(champion.value or 0))
 
 
 def _look(candidate: Estimate | None, champion: Estimate | None, difference: Estimate | None, lower: bool) -> str:
@@ -222,7 +228,7 @@ def _calibration(evaluation: Json, form: str) -> list[Chart]:
             Point(
                 float(each["confidence"]),
                 float(each["accuracy"]),
-                label=f"{role}: {each['confidence']:.2f} sure, {each['accuracy']:.2f} right, {each.get('rows', 0):,} rows",
+                label=f"{role}: {each['confidence']:.2f} sure, {each['accuracy']:.2f} right",
             )
             for each in bins
             if each.get("confidence") is not None and each.get("accuracy") is not None
@@ -237,8 +243,15 @@ def _calibration(evaluation: Json, form: str) -> list[Chart]:
         return []
     lowest = min(min(point.x, point.y) for one in series for point in one.points)
     ends = (max(0.0, lowest - 0.05), 1.0)
-    svg = chart("Reliability: how often the model is right by how sure it is", series, ("sure", "right"), limits=Limits(ends, ends, diagonal=True))
-    return [Chart("Reliability", svg, series, "; ".join(notes) + ". On the line, the model is right as often as it says.")]
+    svg = chart(
+        "Reliability: how often the model is right by how sure it is",
+        series,
+        ("sure", "right"),
+        limits=Limits(ends, ends, diagonal=True),
+    )
+    return [
+        Chart("Reliability", svg, series, "; ".join(notes) + ". On the line, the model is right as often as it says.")
+    ]
 
 
 def _costs(evaluation: Json, before: Json, sizes: Json) -> list[Cost]:

@@ -67,9 +67,7 @@ class Decisions:
 def decisions(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> Decisions:
     """Lines of some recipes, the newest first."""
     names = list(recipes)
-    every = [
-        {**line, "recipe": name} for name in names for line in ledger.lines(shelf_of(settings, name))
-    ]
+    every = [{**line, "recipe": name} for name in names for line in ledger.lines(shelf_of(settings, name))]
     every.sort(key=lambda line: str(line["at"]), reverse=True)
     taken = [line for line in every if wanted.takes(line)]
     pages = max(1, -(-len(taken) // PER_PAGE))

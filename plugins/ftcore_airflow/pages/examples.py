@@ -93,7 +93,7 @@ def examples(
         return None
     here = [one for one in every if dataset in ("", one.dataset)]
     counts = {name: sum(one.kind == name for one in here) for name in KINDS}
-    counts = {name: count for name, count in counts.items() if count or name in ("worse", "better")}
+    counts = {name: count for name, count in counts.items() if count or name in ("worse", "better", kind)}
     if all(one.champion is None for one in every):
         counts = {"wrong": counts.get("wrong", 0)}
     kind = kind if kind in counts else next(iter(counts))

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 NONE = "–"
 
@@ -15,7 +15,7 @@ def number(value: Any, digits: int = 3) -> str:
     """A number with so many digits after the point; a dash where there is none."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return NONE
-    if isinstance(value, int) or float(value).is_integer() and abs(value) >= 10:
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 10):
         return f"{value:,.0f}"
     return f"{value:,.{digits}f}"
 
@@ -42,7 +42,7 @@ def when(value: Any) -> Markup:
     """A time as ``<time>``, in UTC; a dash where there is none."""
     at = moment(value)
     if at is None:
-        return Markup(NONE)
+        return escape(NONE)
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
 
 

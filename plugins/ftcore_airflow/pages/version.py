@@ -72,7 +72,8 @@ class Page:
     @property
     def stale(self) -> bool:
         """Whether it was compared with a version that is champion no more."""
-        return bool(self.against) and "champion" not in self.against["aliases"] and not self.facts["promoted_at"]
+        gone = self.against is not None and "champion" not in self.against["aliases"]
+        return gone and not self.facts["promoted_at"]
 
 
 def version(settings: Settings, product: Product, number: int, form: str = "") -> Page:

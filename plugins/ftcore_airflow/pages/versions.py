@@ -117,21 +117,19 @@ def trend(entries: Sequence[Entry], metric: str) -> Markup | None:
     drawn = [one for one in reversed(entries) if one.estimate and one.metric == metric]
     if len(drawn) < 2:
         return None
-    points = [_point(one) for one in drawn]
+    points = [_point(one.number, one.estimate) for one in drawn if one.estimate]
     crowned = [point for one, point in zip(drawn, points, strict=True) if one.facts["promoted_at"]]
     series = [Series("not promoted", "champion", points, joined=False), Series("promoted", "candidate", crowned)]
     limits = Limits.around(points, whole=True)
     return chart(f"{metric} on the test rows by version", series, ("version", metric), limits=limits)
 
 
-def _point(one: Entry) -> Point:
-    estimate = one.estimate
-    assert estimate is not None
+def _point(number: int, estimate: Estimate) -> Point:
     value = float(estimate.value or 0)
-    label = f"version {one.number}: {value:.3f}"
+    label = f"version {number}: {value:.3f}"
     if estimate.low is not None and estimate.high is not None:
         label += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
-    return Point(one.number, value, estimate.low, estimate.high, label)
+    return Point(number, value, estimate.low, estimate.high, label)
 
 
 def drift(shelf: Shelf, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
