@@ -52,6 +52,8 @@ class Line:
     champion: Estimate | None
     difference: Estimate | None
     plot: Markup
+    change: Markup | None = None
+    """The difference with its interval, beside zero; None where it has none."""
     look: str = ""
     """``better`` or ``worse`` where the difference is beyond doubt, or beyond both intervals."""
 
@@ -75,6 +77,11 @@ class Cost:
     unit: str
     lines: Sequence[tuple[str, float | None, float | None, Markup, Markup]]
     """Form, candidate, champion, and a bar of each."""
+
+    @property
+    def digits(self) -> int:
+        """Digits after the point that tell its values apart."""
+        return 2 if self.unit else 5
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,14 @@ class Comparison:
     slices: Sequence[Table] = ()
     calibration: Sequence[Chart] = ()
     costs: Sequence[Cost] = ()
-    more: Sequence[tuple[str, Json]] = ()
-    """Figures that have no picture: name and plain values."""
+    baselines: Table | None = None
+    """The first metric beside what costs nothing."""
+    mcnemar: Sequence[tuple[str, Json]] = ()
+    """Datasets, and how many rows only one of the two got right."""
+    robustness: Table | None = None
+    """What the first metric loses on the same rows written otherwise."""
+    fairness: Sequence[tuple[str, Json]] = ()
+    """Columns, and how far apart the first metric of their groups is."""
     faults: list[str] = field(default_factory=list)
     """Sections that could not be read."""
 
@@ -124,13 +137,16 @@ def compare(
     forms = list(mine)
     served = form if form in forms else (forms[0] if forms else "")
     found = Comparison(served, forms)
-    lower = lower_is_better(recipe)
+    lower = lower_is_better(evaluation, recipe)
     sections: dict[str, Callable[[], object]] = {
         "metrics": lambda: _tables(evaluation, served, lower),
         "slices": lambda: _slices(evaluation, served, lower),
         "calibration": lambda: _calibration(evaluation, served),
         "costs": lambda: _costs(evaluation, before or {}, sizes or {}),
-        "more": lambda: [(name, evaluation[name]) for name in MORE if isinstance(evaluation.get(name), Mapping)],
+        "baselines": lambda: _baselines(evaluation, served, lower),
+        "mcnemar": lambda: list(_part(evaluation, "mcnemar", served).items()),
+        "robustness": lambda: _robustness(evaluation, lower),
+        "fairness": lambda: _fairness(evaluation),
     }
     for name, make in sections.items():
         try:
@@ -140,12 +156,9 @@ def compare(
     return found
 
 
-MORE = ("mcnemar", "robustness", "forgetting", "cost", "baselines", "fairness")
-
-
-def lower_is_better(recipe: Recipe | None) -> frozenset[str]:
-    """Metrics of the recipe's task that improve when they fall."""
-    metrics = getattr(find("tasks", recipe.task.kind), "METRICS", ()) if recipe else ()
+def lower_is_better(evaluation: Json, recipe: Recipe | None) -> frozenset[str]:
+    """Metrics that improve when they fall: as the evaluation says, else the recipe's task."""
+    metrics = evaluation.get("better") or (getattr(find("tasks", recipe.task.kind), "METRICS", ()) if recipe else ())
     if not isinstance(metrics, Mapping):
         return frozenset()
     return frozenset(name for name, better in metrics.items() if better == "lower")
@@ -175,8 +188,12 @@ def _tables(evaluation: Json, form: str, lower: frozenset[str]) -> list[Table]:
 
 def _slices(evaluation: Json, form: str, lower: frozenset[str]) -> list[Table]:
     found = _part(evaluation, "slices")
-    sides = [_part(found, role, form) for role in ("candidate", "champion")]
-    return _compared(sides[0], sides[1], _part(found, "differences", form), lower)
+    if form != evaluation.get("served", form):
+        return []  # slices are those of the form that serves
+    sides = [
+        {name: one.get(role, {}) for name, one in found.items()} for role in ("candidate", "champion", "difference")
+    ]
+    return _compared(sides[0], sides[1], sides[2], lower)
 
 
 def _compared(mine: Json, other: Json, differences: Json, lower: frozenset[str]) -> list[Table]:
@@ -186,18 +203,54 @@ def _compared(mine: Json, other: Json, differences: Json, lower: frozenset[str])
 
 
 def _table(metric: str, mine: Json, other: Json, differences: Json, lower: frozenset[str]) -> Table:
-    pairs = {
+    trios = {
         part: tuple(Estimate.of(side.get(part, {}).get(metric)) for side in (mine, other, differences)) for part in mine
     }
-    shown = [one for pair in pairs.values() for one in pair[:2] if one]
-    limits = domain([value for one in shown for value in (one.value, one.low, one.high)])
+    limits = _limits([one for trio in trios.values() for one in trio[:2]])
+    about_zero = _limits([*(trio[2] for trio in trios.values()), Estimate(0.0)])
     lines = []
-    for part, (candidate, champion, measured) in pairs.items():
+    for part, (candidate, champion, measured) in trios.items():
         difference = measured or _difference(candidate, champion)
         points = [(look, one.point()) for look, one in (("candidate", candidate), ("champion", champion)) if one]
+        change = strip([("plain", measured.point())], about_zero, mark=0.0) if measured else None
         look = _look(candidate, champion, difference, metric in lower)
-        lines.append(Line(part, candidate, champion, difference, strip(points, limits), look))
+        lines.append(Line(part, candidate, champion, difference, strip(points, limits), change, look))
     return Table(metric, metric in lower, limits, lines)
+
+
+def _limits(estimates: Sequence[Estimate | None]) -> tuple[float, float]:
+    return domain([value for one in estimates if one for value in (one.value, one.low, one.high)])
+
+
+def _baselines(evaluation: Json, form: str, lower: frozenset[str]) -> Table | None:
+    """The first metric on the test rows of the candidate, as if each baseline were a champion."""
+    simple = {name: parts.get(TEST, {}) for name, parts in _part(evaluation, "metrics", "baseline").items()}
+    mine = _part(evaluation, "metrics", "candidate", form, TEST)
+    if not simple or not mine:
+        return None
+    return _table(next(iter(mine)), dict.fromkeys(simple, mine), simple, {}, lower)
+
+
+def _robustness(evaluation: Json, lower: frozenset[str]) -> Table | None:
+    found = _part(evaluation, "robustness")
+    first = next(iter(next(iter(found.values()), {})), "")
+    lines, limits = [], _limits([*(Estimate.of(one.get(first)) for one in found.values()), Estimate(0.0)])
+    for name, metrics in found.items():
+        if change := Estimate.of(metrics.get(first)):
+            plot = strip([("candidate", change.point())], limits, mark=0.0)
+            lines.append(Line(name, None, None, change, plot))
+    return Table(first, first in lower, limits, lines) if lines else None
+
+
+def _fairness(evaluation: Json) -> list[tuple[str, Json]]:
+    found = []
+    for column, one in _part(evaluation, "fairness").items():
+        for metric, spread in list(one["metrics"].items())[:1]:
+            groups = sorted(spread["by_group"].items(), key=lambda pair: pair[1] if pair[1] is not None else 2)
+            difference = Estimate.of(spread["difference"])
+            facts = {"metric": metric, "difference": difference, "ratio": spread["ratio"], "groups": groups}
+            found.append((column, facts | {"rows": one["groups"]}))
+    return found
 
 
 def _difference(candidate: Estimate | None, champion: Estimate | None) -> Estimate | None:
@@ -265,7 +318,12 @@ def _costs(evaluation: Json, before: Json, sizes: Json) -> list[Cost]:
         _cost(name, unit, {f: v.get(key) for f, v in mine.items()}, {f: v.get(key) for f, v in other.items()})
         for name, unit, key in figures
     ]
-    found.append(_cost("Size", "bytes", _part(sizes, "candidate"), _part(sizes, "champion")))
+    size = [
+        _part(one, "size_bytes") or _part(sizes, role)
+        for one, role in ((evaluation, "candidate"), (before, "champion"))
+    ]
+    found.append(_cost("Size", "bytes", *size))
+    found.append(_cost("Cost of 1,000 predictions", "", *(_part(one, "cost_per_1000") for one in (evaluation, before))))
     return [cost for cost in found if cost.lines]
 
 

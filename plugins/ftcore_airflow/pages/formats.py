@@ -69,11 +69,27 @@ def words(value: Any) -> str:
     return str(value or "").replace("_", " ")
 
 
+def chance(value: Any) -> str:
+    """A p-value; the smallest ones are only said to be small."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def by(person: Any) -> str:
     """Who promoted, after a time: a name, or the sentence that stands where nobody was asked."""
     text = str(person or "")
     return f", {text}" if text.startswith("the ") else f" by {text}" if text else ""
 
 
-FILTERS = {"by": by, "number": number, "signed": signed, "size": size, "when": when, "short": short, "words": words}
+FILTERS = {
+    "by": by,
+    "chance": chance,
+    "number": number,
+    "signed": signed,
+    "size": size,
+    "when": when,
+    "short": short,
+    "words": words,
+}
 """What the templates may use."""
