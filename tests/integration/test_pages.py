@@ -71,9 +71,15 @@ def _wait_for_the_question(api: AirflowApi) -> None:
     deadline = time.monotonic() + 240
     while not api.questions("finetune__small", run_id):
         state = api.dag_run("finetune__small", run_id)["state"]
-        assert state not in FINAL, f"the run ended as {state} without a question"
+        assert state not in FINAL, f"the run ended as {state} without a question: {_failures(api, run_id)}"
         assert time.monotonic() < deadline, api.task_instances("finetune__small", run_id)
         time.sleep(0.5)
+
+
+def _failures(api: AirflowApi, run_id: str) -> str:
+    tasks = [task for task in api.task_instances("finetune__small", run_id) if task["state"] == "failed"]
+    logs = [api.task_log("finetune__small", run_id, t["task_id"], attempt=t["try_number"]) for t in tasks]
+    return "\n".join(logs)
 
 
 def _log_in(page: Page, airflow: services.Running, conf: Settings) -> None:

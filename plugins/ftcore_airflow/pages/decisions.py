@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 PER_PAGE = 50
 SHOWN = ("at", "kind", "run_id", "decision", "reason", "recipe")
 GOOD = frozenset({"passed", "promoted", "approved", "released"})
-BAD = frozenset({"failed", "rejected", "unreadable", "lost", "rolled back"})
+BAD = frozenset({"failed", "rejected", "refused", "abandoned", "unreadable", "lost", "rolled back"})
+WAITS = frozenset({"asks", "held", "no answer"})
 
 
 @dataclass(frozen=True)
@@ -94,4 +95,6 @@ def shaped(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def look(decision: str) -> str:
     """Class of a decision's badge."""
+    if decision in WAITS:
+        return "wait"
     return "good" if decision in GOOD else "bad" if decision in BAD else "calm"
