@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import sqlite3
 import statistics
@@ -214,5 +215,5 @@ class _Server:
         raise TimeoutError("MLflow did not come up")
 
     def __exit__(self, *_: object) -> None:
-        os.killpg(self._process.pid, 15)
+        os.killpg(self._process.pid, signal.SIGKILL)  # nothing of it is kept, and it takes its time to end politely
         self._process.wait(timeout=20)
