@@ -1,0 +1,126 @@
+"""Who may see what, and what waits for a person: asked of Airflow, where users and their rights are kept.
+
+Whoever may read the DAG ``finetune__R`` may read the pages of recipe R; nobody else learns that R exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, get_user
+from airflow.configuration import conf
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.models.hitl import HITLDetail
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
+from fastapi import Depends, HTTPException, Path, Request
+
+from ftcore.recipe import NAME
+from ftcore.store import run_name
+
+LOGGED_IN = Depends(get_user)
+"""Every route depends on this: without a valid token of Airflow's the answer is 401 or 403."""
+WAITS = "awaiting_input"
+
+
+def dag_of(recipe: str) -> str:
+    """The DAG whose permission decides about a recipe."""
+    return f"finetune__{recipe}"
+
+
+def may_read(user: Any, recipe: str) -> bool:
+    """Whether a user may read a recipe's DAG."""
+    dag_id = dag_of(recipe)
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return bool(get_auth_manager().is_authorized_dag(method="GET", details=details, user=user))
+
+
+def readable(user: Any, recipes: Iterable[str]) -> list[str]:
+    """Those of some recipes that a user may read, in their order."""
+    names = list(recipes)
+    teams = DagModel.get_dag_id_to_team_name_mapping([dag_of(name) for name in names])
+    by_team: dict[str | None, set[str]] = {}
+    for name in names:
+        by_team.setdefault(teams.get(dag_of(name)), set()).add(dag_of(name))
+    allowed: set[str] = set()
+    for team, dag_ids in by_team.items():
+        allowed |= get_auth_manager().filter_authorized_dag_ids(dag_ids=dag_ids, user=user, team_name=team)
+    return [name for name in names if dag_of(name) in allowed]
+
+
+def permitted(recipe: Annotated[str, Path(pattern=NAME.pattern.replace(r"\Z", "$"))], user: GetUserDep) -> str:
+    """The recipe of the path, for those who may read it.
+
+    Raises:
+        HTTPException: 403 for others, whether or not there is such a recipe.
+    """
+    if not may_read(user, recipe):
+        raise HTTPException(403, f"You may not read {recipe}: it takes the permission to read {dag_of(recipe)}.")
+    return recipe
+
+
+Permitted = Annotated[str, Depends(permitted)]
+User = GetUserDep
+
+
+@dataclass(frozen=True)
+class Question:
+    """A required action of Airflow that waits for an answer."""
+
+    recipe: str
+    run: str
+    """Name of the run in the store."""
+    subject: str
+    url: str
+    """Where Airflow takes the answer."""
+
+
+def questions(recipes: Iterable[str]) -> dict[str, list[Question]]:
+    """Open approvals by recipe, oldest first: one query for all of them."""
+    from sqlalchemy import select
+
+    names = {dag_of(name): name for name in recipes}
+    wanted = (
+        select(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, HITLDetail.subject)
+        .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+        .where(HITLDetail.responded_at.is_(None), TaskInstance.state == WAITS, TaskInstance.dag_id.in_(names))
+        .order_by(HITLDetail.created_at)
+    )
+    found: dict[str, list[Question]] = {}
+    with create_session() as session:
+        for dag_id, run_id, task_id, subject in session.execute(wanted):
+            url = f"{_run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}/required_actions"
+            recipe = names[dag_id]
+            found.setdefault(recipe, []).append(Question(recipe, run_name("finetune", run_id), subject, url))
+    return found
+
+
+def run_urls(recipe: str, verb: str = "finetune") -> Mapping[str, str]:
+    """Airflow's page of each DAG run, by the run's name in the store."""
+    from sqlalchemy import select
+
+    dag_id = f"{verb}__{recipe}"
+    with create_session() as session:
+        ids = session.scalars(select(DagRun.run_id).where(DagRun.dag_id == dag_id))
+        return {run_name(verb, run_id): _run_url(dag_id, run_id) for run_id in ids}
+
+
+def base_path() -> str:
+    """Path of Airflow's UI, such as ``/airflow``; empty where it has the whole host."""
+    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+
+
+def _run_url(dag_id: str, run_id: str) -> str:
+    return f"{base_path()}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def login_url(request: Request) -> str:
+    """Where one logs in; afterwards it goes on to the page that was asked for."""
+    url = get_auth_manager().get_url_login()
+    return f"{url}{'&' if '?' in url else '?'}next={quote(request.url.path, safe='/')}"

@@ -1,0 +1,95 @@
+"""How values read on the pages."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup, escape
+
+NONE = "–"
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with so many digits after the point; a dash where there is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return NONE
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 10):
+        return f"{value:,.0f}"
+    return f"{value:,.{digits}f}"
+
+
+def signed(value: Any, digits: int = 3) -> str:
+    """A difference with its sign."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return NONE
+    return f"{value:+,.{digits}f}".replace("-", "−")
+
+
+def size(value: Any) -> str:
+    """Bytes for people."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return NONE
+    for unit in ("B", "kB", "MB"):
+        if abs(value) < 1000:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} GB"
+
+
+def when(value: Any) -> Markup:
+    """A time as ``<time>``, in UTC; a dash where there is none."""
+    at = moment(value)
+    if at is None:
+        return escape(NONE)
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
+
+
+def moment(value: Any) -> datetime | None:
+    """A time in UTC of a time or of ISO 8601 text; None of anything else."""
+    if isinstance(value, str) and value:
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def short(value: Any, length: int = 12) -> str:
+    """The beginning of a hash or an id."""
+    text = str(value or "")
+    return text if len(text) <= length + 1 else f"{text[:length]}…"
+
+
+def words(value: Any) -> str:
+    """``rolled_back`` as ``rolled back``."""
+    return str(value or "").replace("_", " ")
+
+
+def chance(value: Any) -> str:
+    """A p-value; the smallest ones are only said to be small."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return NONE
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def by(person: Any) -> str:
+    """Who promoted, after a time: a name, or the sentence that stands where nobody was asked."""
+    text = str(person or "")
+    return f", {text}" if text.startswith("the ") else f" by {text}" if text else ""
+
+
+FILTERS = {
+    "by": by,
+    "chance": chance,
+    "number": number,
+    "signed": signed,
+    "size": size,
+    "when": when,
+    "short": short,
+    "words": words,
+}
+"""What the templates may use."""

@@ -1,0 +1,191 @@
+"""One version: its verdict, its comparison with the champion, how it was trained, who answered, what it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ftcore import registry
+from ftcore.errors import FtcoreError
+from ftcore.tracking import Tracking
+from ftcore.tracking_curves import curves
+from ftcore_airflow.pages import reading
+from ftcore_airflow.pages.charts import Limits, Point, Series, chart, domain, strip
+from ftcore_airflow.pages.comparison import Chart, Comparison, compare
+from ftcore_airflow.pages.versions import validation_run
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
+    from ftcore_airflow.pages.reading import Product
+
+CURVES = {"Training loss": "loss", "Validation loss": "eval_loss"}
+
+
+class NoSuchVersionError(FtcoreError):
+    """The registry answers and has no such version."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the verdict's table."""
+
+    gate: str
+    word: str
+    look: str
+    reason: str
+    facts: Mapping[str, Any]
+    plot: Markup | None
+
+
+@dataclass
+class Page:
+    """Everything about one version."""
+
+    product: Product
+    facts: Mapping[str, Any]
+    """See ``registry.entry``."""
+    against: Mapping[str, Any] | None
+    """The same of the version that it was compared with."""
+    comparison: Comparison | None = None
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    rules: Sequence[Rule] = ()
+    curves: Sequence[Chart] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Figures of the training record."""
+    validation: str = ""
+    """Run of the report on the snapshot that it was trained on."""
+    examples: bool = False
+    """Whether there are predictions to look at."""
+    trouble: list[str] = field(default_factory=list)
+    """What is missing, and why."""
+
+    @property
+    def number(self) -> int:
+        """Number of the version."""
+        return int(self.facts["version"])
+
+    @property
+    def stale(self) -> bool:
+        """Whether it was compared with a version that is champion no more."""
+        gone = self.against is not None and "champion" not in self.against["aliases"]
+        return gone and not self.facts["promoted_at"]
+
+
+def version(settings: Settings, product: Product, number: int, form: str = "") -> Page:
+    """The page of one version.
+
+    Raises:
+        NoSuchVersionError: there is none of that number.
+        TransientError: MLflow does not answer.
+    """
+    every = _every(settings, product, number)
+    shelf = reading.shelf_of(settings, product.name)
+    page = Page(product, facts := every[number], None)
+    evaluation = _read(page, lambda: reading.evaluation(shelf, facts["run_id"]))
+    verdict = _read(page, lambda: reading.verdict(shelf, facts["run_id"]))
+    before = (evaluation or {}).get("champion") or (verdict or {}).get("champion") or facts["judged_against"]
+    page.against = every.get(before) if isinstance(before, int) else None
+    if evaluation is None and not page.trouble:
+        page.trouble.append("This version has not been evaluated, so there is nothing to compare yet.")
+    if evaluation is not None:
+        page.evaluation = evaluation
+        page.comparison = _compare(page, shelf, form)
+        page.trouble += page.comparison.faults
+    page.rules = rules(verdict or {}, page.trouble)
+    page.training = (_read(page, lambda: reading.record(shelf, facts["run_id"], "train")) or {}).get("figures", {})
+    page.curves = _curves(settings, page)
+    page.validation = validation_run(shelf, facts["snapshot"])
+    if facts["run_id"]:
+        page.examples = (shelf.folder(facts["run_id"], "evaluate") / "predictions.parquet").exists()
+    return page
+
+
+def facts(settings: Settings, product: Product, number: int) -> Mapping[str, Any]:
+    """What the registry says of one version.
+
+    Raises:
+        NoSuchVersionError: there is none of that number.
+        TransientError: MLflow does not answer.
+    """
+    return _every(settings, product, number)[number]
+
+
+def _every(settings: Settings, product: Product, number: int) -> dict[int, dict[str, Any]]:
+    book = registry.book(Tracking(settings, product.name))
+    every = {one.number: registry.entry(one, book.model) for one in book.versions}
+    if number not in every:
+        raise NoSuchVersionError(f"{product.name} has no version {number}.")
+    return every
+
+
+def _read(page: Page, read: Any) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] | None = read()
+    except FtcoreError as error:
+        page.trouble.append(f"A part of this page is missing: {error}.")
+        return None
+    return found
+
+
+def _compare(page: Page, shelf: Shelf, form: str) -> Comparison:
+    sizes, before = {}, None
+    for role, facts in (("candidate", page.facts), ("champion", page.against)):
+        if facts and (record := _read(page, lambda facts=facts: reading.record(shelf, facts["run_id"], "export"))):  # type: ignore[misc]
+            sizes[role] = record.get("figures", {}).get("size_bytes", {})
+    if page.against:
+        before = _read(page, lambda: reading.evaluation(shelf, page.against["run_id"]))  # type: ignore[index]
+    return compare(page.evaluation, page.product.recipe, form, sizes, before)
+
+
+def rules(verdict: Mapping[str, Any], trouble: list[str]) -> list[Rule]:
+    """Rows of the verdict's table; a rule that cannot be read is told of instead."""
+    found = []
+    for rule in verdict.get("rules", ()):
+        try:
+            found.append(_rule(rule))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            trouble.append(f"A rule of verdict.json cannot be read: {error!r}.")
+    return found
+
+
+def _rule(rule: Mapping[str, Any]) -> Rule:
+    word, look = {True: ("passed", "good"), False: ("failed", "bad"), None: ("undecided", "wait")}[rule.get("passed")]
+    measured, low, high, bound = (rule.get(key) for key in ("measured", "low", "high", "bound"))
+    plot = None
+    if measured is not None and bound is not None:
+        limits = domain([measured, low, high, bound], pad=0.2)
+        plot = strip([("candidate", Point(0, float(measured), low, high))], limits, mark=float(bound))
+    return Rule(str(rule["gate"]), word, look, str(rule.get("reason", "")), rule, plot)
+
+
+def _curves(settings: Settings, page: Page) -> list[Chart]:
+    sides = [("candidate", page.facts), ("champion", page.against)]
+    try:
+        found = {role: _of_run(settings.mlflow_uri, facts["mlflow_run"]) for role, facts in sides if facts}
+    except FtcoreError as error:
+        page.trouble.append(f"The learning curves are missing: {error}.")
+        return []
+    charts = []
+    for title, metric in CURVES.items():
+        series = [
+            Series(role, role, [Point(step, value) for step, value in values[metric]])
+            for role, values in found.items()
+            if metric in values
+        ]
+        if series:
+            limits = Limits.around([point for one in series for point in one.points])
+            charts.append(Chart(title, chart(title, series, ("step", "loss"), limits=limits), series))
+    return charts
+
+
+@lru_cache(maxsize=512)
+def _of_run(_uri: str, run: str) -> dict[str, list[tuple[int, float]]]:
+    """Curves of a run that has ended: a version is registered at the end of its training, so they change no more."""
+    from ftcore import settings
+
+    return curves(settings.load(), run, list(CURVES.values()))

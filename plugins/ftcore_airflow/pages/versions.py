@@ -1,0 +1,155 @@
+"""One model: who is champion and candidate, how its metric went from version to version, and every version there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftcore import ledger, registry
+from ftcore.errors import FtcoreError
+from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
+from ftcore_airflow.pages import reading
+from ftcore_airflow.pages.charts import Limits, Point, Series, chart
+from ftcore_airflow.pages.comparison import Estimate, headline
+from ftcore_airflow.pages.decisions import shaped
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from ftcore.registry import Hold
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
+    from ftcore_airflow.pages.reading import Product
+
+PER_PAGE = 25
+ROLES = (CHAMPION, CANDIDATE, PREVIOUS)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version as the registry tells of it, and its first metric."""
+
+    facts: Mapping[str, Any]
+    """See ``registry.entry``."""
+    metric: str = ""
+    estimate: Estimate | None = None
+    trouble: str = ""
+    """Why there is no metric."""
+
+    @property
+    def number(self) -> int:
+        """Number of the version."""
+        return int(self.facts["version"])
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a model's versions."""
+
+    product: Product
+    entries: Sequence[Entry]
+    roles: Mapping[str, Entry]
+    """The entries of champion, candidate and previous."""
+    hold: Hold | None
+    trend: Markup | None
+    metric: str
+    total: int
+    page: int
+    pages: int
+    decisions: Sequence[Mapping[str, Any]]
+    """The last few lines of the ledger."""
+    drift: Mapping[str, Any] | None
+    """What the last watch found, with its run."""
+    validation: str = ""
+    """Run of the current snapshot's validation report."""
+    trouble: str = ""
+
+
+def versions(settings: Settings, product: Product, page: int = 1) -> Page:
+    """The page of one model; where MLflow does not answer, what the ledger knows."""
+    shelf = reading.shelf_of(settings, product.name)
+    lines = ledger.lines(shelf)
+    facts, hold, trouble = _facts(settings, product.name)
+    pages = max(1, -(-len(facts) // PER_PAGE))
+    page = min(max(page, 1), pages)
+    shown = [entry(shelf, one) for one in facts[(page - 1) * PER_PAGE : page * PER_PAGE]]
+    roles = {alias: entry(shelf, one) for alias in ROLES for one in facts if alias in one["aliases"]}
+    if CHAMPION in roles and CANDIDATE in roles and roles[CHAMPION].number == roles[CANDIDATE].number:
+        del roles[CANDIDATE]  # it was promoted
+    metric = next((one.metric for one in shown if one.metric), "")
+    return Page(
+        product,
+        shown,
+        roles,
+        hold,
+        trend(shown, metric),
+        metric,
+        len(facts),
+        page,
+        pages,
+        [shaped({**line, "recipe": product.name}) for line in lines[:6]],
+        drift(shelf, lines),
+        validation_run(shelf),
+        trouble,
+    )
+
+
+def _facts(settings: Settings, name: str) -> tuple[list[dict[str, Any]], Hold | None, str]:
+    try:
+        book = registry.book(Tracking(settings, name))
+    except FtcoreError as error:
+        return [], None, str(error)
+    return [registry.entry(version, book.model) for version in book.versions], book.hold, ""
+
+
+def entry(shelf: Shelf, facts: Mapping[str, Any]) -> Entry:
+    """A version with its first metric, where it was evaluated."""
+    try:
+        found = headline(reading.evaluation(shelf, facts["run_id"]))
+    except FtcoreError as error:
+        return Entry(facts, trouble=str(error))
+    return Entry(facts, *found) if found else Entry(facts, trouble="not evaluated")
+
+
+def trend(entries: Sequence[Entry], metric: str) -> Markup | None:
+    """The metric from version to version, with intervals; None where there are fewer than two."""
+    drawn = [one for one in reversed(entries) if one.estimate and one.metric == metric]
+    if len(drawn) < 2:
+        return None
+    points = [_point(one.number, one.estimate) for one in drawn if one.estimate]
+    crowned = [point for one, point in zip(drawn, points, strict=True) if one.facts["promoted_at"]]
+    series = [Series("not promoted", "champion", points, joined=False), Series("promoted", "candidate", crowned)]
+    limits = Limits.around(points, whole=True)
+    return chart(f"{metric} on the test rows by version", series, ("version", metric), limits=limits)
+
+
+def _point(number: int, estimate: Estimate) -> Point:
+    value = float(estimate.value or 0)
+    label = f"version {number}: {value:.3f}"
+    if estimate.low is not None and estimate.high is not None:
+        label += f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return Point(number, value, estimate.low, estimate.high, label)
+
+
+def drift(shelf: Shelf, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Figures of the watch behind the last decision of monitoring; None where nothing was watched yet."""
+    for line in lines:
+        if line["kind"] == "decide":
+            try:
+                record = reading.record(shelf, str(line["run_id"]), "watch")
+            except FtcoreError:
+                record = None
+            return {"run_id": line["run_id"], "at": line["at"], "decision": line["decision"], "record": record}
+    return None
+
+
+def validation_run(shelf: Shelf, identity: str = "") -> str:
+    """Run that validated a snapshot, the current one by default; empty where there is none."""
+    from ftcore import snapshot
+
+    try:
+        identity = identity or snapshot.current(shelf) or ""
+        return str(snapshot.manifest(shelf, identity).get("run_id", "")) if identity else ""
+    except (FtcoreError, OSError, ValueError):
+        return ""

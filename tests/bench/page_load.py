@@ -1,0 +1,219 @@
+"""How long the pages inside Airflow take with 50 models of 200 versions each, on a real MLflow server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import yaml
+
+from ftcore import settings, store
+from tests.bench._measure import Result, machine, side
+
+if TYPE_CHECKING:
+    from ftcore.settings import Settings
+
+MODELS, VERSIONS, TIMES = 50, 200, 5
+START_MS = 1_760_000_000_000
+RECIPE = {
+    "description": "A model that nobody trained.",
+    "task": {"kind": "classification", "labels": ["negative", "positive"]},
+    "base": "package://nowhere/model",
+    "sources": [{"kind": "files", "path": "rows.csv"}],
+    "method": {"kind": "lora"},
+    "exports": [{"kind": "onnx"}],
+    "gates": [{"kind": "threshold", "minimum": 0.5}],
+}
+ESTIMATE = {"value": 0.86, "low": 0.84, "high": 0.88, "rows": 1200}
+
+
+def run() -> Result:
+    """Seconds of the slowest page, median of five; the baseline asks MLflow for the versions of each model in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        (taken, first_s, baseline), peak = side(_pages, folder)
+    slowest = max(taken, key=lambda name: taken[name])
+    each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in taken.items())
+    note = f"every model's versions asked for in turn; {each}; the very first visit {first_s:.2f} s"
+    ours, rows = taken[slowest], MODELS * VERSIONS
+    return Result("page_load", "s, less is better", ours, baseline, ours / baseline, rows, peak, machine(), note)
+
+
+def _pages(folder: str) -> tuple[dict[str, float], float, float]:
+    home = Path(folder)
+    _environment(home)
+    logging.disable(logging.INFO)
+    _fill(home)
+    with _Server(home) as url:
+        os.environ["FTCORE_TRACKING_URI"] = url
+        client = _client()
+        clock = time.perf_counter()
+        assert "model_00" in client.get("/ftcore/").text
+        first_s = time.perf_counter() - clock
+        paths = {
+            "models": "/ftcore/",
+            "model": "/ftcore/models/model_07",
+            "version": "/ftcore/models/model_07/versions/150",
+            "ledger": "/ftcore/ledger?step=gate",
+        }
+        taken = {name: statistics.median(_time(client, path) for _ in range(TIMES)) for name, path in paths.items()}
+        return taken, first_s, _one_by_one(url)
+
+
+def _time(client: object, path: str) -> float:
+    clock = time.perf_counter()
+    answer = client.get(path)  # type: ignore[attr-defined]
+    assert answer.status_code == 200, answer.text
+    assert "does not answer" not in answer.text
+    return time.perf_counter() - clock
+
+
+def _client() -> object:
+    """The pages with a user who may see everything: what Airflow's own checks cost is Airflow's."""
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from ftcore_airflow.pages import access, app
+
+    pages, outer = app.create_app(), FastAPI()
+    pages.dependency_overrides |= {get_user: lambda: None, access.permitted: lambda recipe: recipe}
+    access.readable = lambda _user, recipes: list(recipes)
+    access.questions = lambda _recipes: {}
+    access.run_urls = lambda _recipe, _verb="finetune": {}
+    outer.mount("/ftcore", pages)
+    return TestClient(outer)
+
+
+def _one_by_one(url: str) -> float:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(url)
+    clock = time.perf_counter()
+    for number in range(MODELS):
+        client.search_model_versions(f"name = 'model_{number:02}'")
+    return time.perf_counter() - clock
+
+
+def _environment(home: Path) -> None:
+    os.environ |= {
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "FTCORE_HOME": str(home),
+        "FTCORE_RECIPES": str(home / "recipes"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    os.environ.pop("FTCORE_TRACKING_URI", None)
+
+
+def _fill(home: Path) -> None:
+    """Recipes, ledgers and evaluations as files; versions straight into MLflow's database, or it takes ten minutes."""
+    from ftcore import registry
+
+    conf = settings.load()
+    (home / "recipes").mkdir(parents=True)
+    registry.models(conf)  # makes the database
+    names = [f"model_{number:02}" for number in range(MODELS)]
+    for name in names:
+        (home / "recipes" / f"{name}.yaml").write_text(yaml.safe_dump({"name": name} | RECIPE), encoding="utf-8")
+        _fill_store(conf, name)
+    with closing(sqlite3.connect(home / "mlflow" / "mlflow.db")) as database, database:
+        _fill_registry(database, names)
+
+
+def _fill_store(conf: Settings, name: str) -> None:
+    shelf = store.shelf(conf, name)
+    ledger = Path(str(shelf.root)) / "ledger"
+    ledger.mkdir(parents=True)
+    for version in range(1, VERSIONS + 1):
+        run_id = f"finetune-{version}"
+        for kind, decision in (("plan", "train"), ("gate", "passed"), ("promote", "promoted")):
+            line = {"at": f"2026-01-01T00:{version // 60:02}:{version % 60:02}+00:00", "kind": kind, "run_id": run_id}
+            line |= {"decision": decision, "reason": "as it was", "candidate": version}
+            (ledger / f"{kind}--{run_id}.json").write_text(json.dumps(line), encoding="utf-8")
+        roles = {role: {"onnx-int8": {"test": {"accuracy": ESTIMATE}}} for role in ("candidate", "champion")}
+        figures = {"candidate": version, "champion": version - 1 or None, "metrics": roles}
+        evaluation = Path(str(shelf.folder(run_id, "evaluate"))) / "evaluation.json"
+        evaluation.parent.mkdir(parents=True)
+        evaluation.write_text(json.dumps(figures), encoding="utf-8")
+
+
+def _fill_registry(database: sqlite3.Connection, names: list[str]) -> None:
+    experiment = database.execute("SELECT experiment_id FROM experiments LIMIT 1").fetchone()[0]
+    for name in names:
+        _insert(database, "registered_models", {"name": name, "creation_time": START_MS, "last_updated_time": START_MS})
+        for alias, version in (("champion", VERSIONS - 1), ("candidate", VERSIONS), ("previous", VERSIONS - 2)):
+            _insert(database, "registered_model_aliases", {"name": name, "alias": alias, "version": version})
+        for version in range(1, VERSIONS + 1):
+            run, at = f"{name}{version:024d}"[-32:], START_MS + version
+            _insert(
+                database,
+                "runs",
+                {"run_uuid": run, "experiment_id": experiment, "status": "FINISHED", "lifecycle_stage": "active"}
+                | {"start_time": at, "end_time": at, "artifact_uri": "file:///nowhere", "name": run},
+            )
+            about = {"name": name, "version": version, "creation_time": at, "last_updated_time": at, "run_id": run}
+            _insert(
+                database,
+                "model_versions",
+                about
+                | {"current_stage": "None", "status": "READY", "source": "file:///nowhere", "storage_location": ""},
+            )
+            tags = {
+                "run": f"finetune-{version}",
+                "verdict": "passed",
+                "verdict.reason": "it was good",
+                "snapshot": "0f",
+            }
+            for key, value in tags.items():
+                tag = {"name": name, "version": version, "key": f"ftcore.{key}", "value": value}
+                _insert(database, "model_version_tags", tag)
+
+
+def _insert(database: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608 - our own words
+
+
+class _Server:
+    """An MLflow server on the database below ``home``."""
+
+    def __init__(self, home: Path) -> None:
+        self._uri = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+
+    def __enter__(self) -> str:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        words = ["server", "--backend-store-uri", self._uri, "--port", port, "--workers", "1"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                httpx.get(f"{url}/health", timeout=1)
+            except httpx.HTTPError:
+                time.sleep(0.2)
+            else:
+                return url
+        raise TimeoutError("MLflow did not come up")
+
+    def __exit__(self, *_: object) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)  # nothing of it is kept, and it takes its time to end politely
+        self._process.wait(timeout=20)

@@ -1,0 +1,107 @@
+"""A product with two versions, as the steps leave them: registry, evaluation, verdict, predictions, records, ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore import store
+from ftcore.records import Record, now
+from ftcore.tracking import CHAMPION
+
+if TYPE_CHECKING:
+    from tests.conftest import Product
+
+TEXTS = ["<script>alert(1)</script> was dull", "a bright story", "the end was great", "awful plot"]
+
+
+def estimate(value: float, rows: int = 400, room: float = 0.02) -> dict[str, Any]:
+    return {"value": value, "low": value - room, "high": value + room, "rows": rows}
+
+
+def evaluation(candidate: int, champion: int | None = None) -> dict[str, Any]:
+    forms = {"onnx-int8": 0.86, "torch": 0.87}
+    metrics = {
+        "candidate": {
+            form: {"test": {"accuracy": estimate(v)}, "tweets": {"accuracy": estimate(v - 0.1)}}
+            for form, v in forms.items()
+        }
+    }
+    if champion:
+        metrics["champion"] = {
+            "onnx-int8": {"test": {"accuracy": estimate(0.80)}, "tweets": {"accuracy": estimate(0.9)}}
+        }
+    latency = {form: {"p50_ms": 1.5, "p95_ms": 2.5, "rows_per_s": 600.0} for form in forms}
+    return {"candidate": candidate, "champion": champion, "rows": {"test": 400}, "latency": latency, "metrics": metrics}
+
+
+RULE = {"gate": "threshold", "passed": True, "reason": "accuracy 0.860 reaches 0.8", "measured": 0.86, "bound": 0.8}
+UNDECIDED = {"gate": "parity", "passed": None, "reason": "undecided: 20 rows are too few", "bound": 0.01, "rows": 20}
+VERDICT = {"passed": True, "rules": [RULE | {"low": 0.84, "high": 0.88, "rows": 400}, UNDECIDED]}
+
+
+def fill(product: Product) -> list[str]:
+    """Two evaluated versions, the first of which is champion; returns their run ids."""
+    runs = ["finetune-one", "finetune-two"]
+    for number, run_id in enumerate(runs, 1):
+        version = product.register(run_id)
+        for step in range(3):
+            product.tracking.log(version.run, metrics={"loss": 1 - step / 5, "eval_loss": 1.1 - step / 5}, step=step)
+        product.tracking.tag(version, {"verdict": "passed", "verdict.reason": "accuracy 0.860 reaches 0.8"})
+        if number == 1:
+            product.tracking.set_alias(CHAMPION, version)
+        _write(product, run_id, "evaluate", "evaluation.json", evaluation(number, number - 1 or None))
+        _write(product, run_id, "gate", "verdict.json", VERDICT | {"candidate": number, "champion": number - 1 or None})
+        record(product, run_id, "export", figures={"size_bytes": {"onnx-int8": 23_000_000}})
+        record(product, run_id, "train", figures={"version": number, "rows": 4000})
+        record(product, run_id, "evaluate")
+        product.shelf.add_to_ledger("gate", run_id, "passed", "accuracy 0.860 reaches 0.8", candidate=number)
+    product.shelf.add_to_ledger("promote", runs[0], "promoted", "version 1 is champion", version=1)
+    predictions(product, runs[1])
+    return runs
+
+
+def _write(product: Product, run_id: str, step: str, name: str, value: object) -> None:
+    store.write_json(product.shelf.folder(run_id, step) / name, value)
+
+
+def record(product: Product, run_id: str, step: str, **more: Any) -> None:
+    product.shelf.write_record(
+        Record(
+            step=step,
+            recipe=product.name,
+            run_id=run_id,
+            fingerprint="f",
+            started_at=now(),
+            reason=f"{step} is done",
+            **more,
+        )
+    )
+
+
+def predictions(product: Product, run_id: str) -> None:
+    import pyarrow as pa
+
+    wrong, right = [0.1, 0.9], [0.8, 0.2]  # all rows are negative
+    table = pa.table(
+        {
+            "row_id": [str(number) for number in range(4)],
+            "text": TEXTS,
+            "label": ["negative"] * 4,
+            "source": ["test"] * 4,
+            "dataset": ["test", "test", "tweets", "tweets"],
+            "candidate.onnx-int8": [wrong, right, right, wrong],
+            "champion.onnx-int8": [right, wrong, right, wrong],
+        }
+    )
+    store.write_table(product.shelf.folder(run_id, "evaluate") / "predictions.parquet", table)
+
+
+def report(product: Product, run_id: str, html: str = "<p>drift of a report</p>") -> Path:
+    """A drift report as ``watch`` leaves it."""
+    path = product.shelf.folder(run_id, "watch") / "drift.html"
+    store.write_bytes(path, html.encode())
+    record(
+        product, run_id, "watch", paths={"html": product.shelf.relative(path)}, figures={"alarms": 1, "findings": [{}]}
+    )
+    return Path(str(path))

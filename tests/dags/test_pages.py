@@ -1,0 +1,330 @@
+"""The pages in Airflow's own web application, with its real login, permissions and database."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.dags import _auth
+from tests.dags._pages import TEXTS, fill, predictions, record, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi.testclient import TestClient
+
+    from tests.conftest import Product
+
+PREFIX = "/ftcore"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Airflow's application with our plugin, on a database of its own."""
+    from airflow.api_fastapi import app as airflow_app
+    from airflow.utils.db import initdb
+
+    folder = tmp_path_factory.mktemp("airflow")
+    changes = {
+        "AIRFLOW__CORE__AUTH_MANAGER": "tests.dags._auth.Guarded",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests that is long enough for sixty-four bytes of HS512!",
+    }
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ |= changes
+    try:
+        initdb()
+        airflow_app.purge_cached_app()
+        yield airflow_app.create_app(apps="core")
+    finally:
+        airflow_app.purge_cached_app()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def visit(server: Any) -> Callable[[str], TestClient]:
+    """Makes a browser that is logged in as a user; as nobody with an empty name."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from fastapi.testclient import TestClient
+
+    def make(user: str) -> TestClient:
+        client = TestClient(server, follow_redirects=False)
+        if user:
+            role = "admin" if user == "admin" else "viewer"
+            client.cookies.set(
+                "_token", get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
+            )
+        return client
+
+    return make
+
+
+@pytest.fixture
+def admin(visit: Callable[[str], TestClient]) -> TestClient:
+    return visit("admin")
+
+
+def _every_path(product: Product) -> list[str]:
+    from ftcore_airflow.pages.app import ROUTES
+
+    words = {
+        "recipe": product.name,
+        "number": "2",
+        "run_id": "finetune-two",
+        "run_id:path": "two",
+        "kind": "drift",
+        "dag_id": f"finetune__{product.name}",
+        "name": "page.css",
+    }
+    return [PREFIX + re.sub(r"{([a-z_:]+)}", lambda found: words[found.group(1)], path) for path in ROUTES]
+
+
+def test_nobody_sees_anything_without_logging_in(visit: Callable[[str], TestClient], product: Product) -> None:
+    fill(product)
+    stranger = visit("")
+    for path in _every_path(product):
+        answer = stranger.get(path)
+        assert answer.status_code == 401, path
+        assert product.name not in answer.text.replace(path, ""), path
+    stranger.cookies.set("_token", "not a token")
+    for path in _every_path(product):
+        assert stranger.get(path).status_code in (401, 403), path
+    for path in ("/docs", "/redoc", "/openapi.json"):
+        assert stranger.get(PREFIX + path).status_code == 404, "no list of routes is open to everybody"
+
+
+def test_every_mounted_route_is_one_that_the_tests_above_ask_for(server: Any) -> None:
+    from starlette.routing import Mount
+
+    from ftcore_airflow.pages.app import ROUTES
+
+    ours = next(route for route in server.routes if isinstance(route, Mount) and route.path == PREFIX)
+    assert {route.path for route in ours.app.routes} == set(ROUTES)
+
+
+def test_who_may_not_read_the_dag_may_not_read_the_pages(
+    visit: Callable[[str], TestClient], new_product: Callable[[], Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, open_one = new_product(), new_product()
+    for product in (secret, open_one):
+        fill(product)
+    monkeypatch.setattr(_auth, "HIDDEN", {f"finetune__{secret.name}"})
+    stranger = visit("stranger")
+    for path in _every_path(secret):
+        if secret.name in path:
+            assert stranger.get(path).status_code == 403, path
+    for path in ("/", "/ledger", f"/ledger?recipe={secret.name}"):
+        text = stranger.get(PREFIX + path).text
+        assert f"/models/{secret.name}" not in text, path
+    assert open_one.name in stranger.get(f"{PREFIX}/").text
+    assert stranger.get(f"{PREFIX}/models/{open_one.name}").status_code == 200
+    assert visit("admin").get(f"{PREFIX}/models/{secret.name}").status_code == 200
+
+
+def test_every_page_says_what_it_may_load_and_is_never_kept(admin: TestClient, product: Product) -> None:
+    fill(product)
+    report(product, "finetune-two")
+    for path in _every_path(product):
+        answer = admin.get(path)
+        assert answer.status_code in (200, 303), path
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        if path.endswith("/content"):
+            assert "sandbox allow-scripts" in policy
+            assert "allow-same-origin" not in policy, "a report shares nothing with Airflow"
+        else:
+            assert "unsafe" not in policy
+        if "/static/" not in path:
+            assert answer.headers["Cache-Control"] == "private, no-store"
+        assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", answer.text), "nothing comes from elsewhere"
+        assert " style=" not in answer.text, "the policy would refuse it"
+
+
+def test_models_and_their_state(admin: TestClient, product: Product) -> None:
+    fill(product)
+    text = _text(admin.get(f"{PREFIX}/?q={product.name}").text)
+    assert f"{product.name} ✓ in production v1 v2 – ✓ passed" in text
+    assert "promote: promoted" in text or "gate: passed" in text
+    assert "No model is called" in admin.get(f"{PREFIX}/?q=nothing-like-it").text
+
+
+def test_a_version_beside_the_champion(admin: TestClient, product: Product) -> None:
+    fill(product)
+    page = admin.get(f"{PREFIX}/models/{product.name}/versions/2").text
+    text = _text(page)
+    assert "threshold ✓ passed 0.8600 [0.8400, 0.8800] 0.8000 400 accuracy 0.860 reaches 0.8" in text
+    assert "parity ● undecided" in text
+    assert "test 400 0.860 [0.840, 0.880] 0.800 [0.780, 0.820] ▲ +0.060 better" in text
+    assert "tweets 400 0.760 [0.740, 0.780] 0.900 [0.880, 0.920] ▼ −0.140 worse" in text
+    assert "Training loss" in text
+    assert "23.0 MB" in text
+    assert page.count('<svg class="chart"') == 2
+
+
+def test_examples_are_escaped_and_told_apart(admin: TestClient, product: Product) -> None:
+    fill(product)
+    base = f"{PREFIX}/models/{product.name}/versions/2/examples"
+    page = admin.get(base).text
+    assert TEXTS[0] not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "positive 90 % sure" in _text(page)
+    assert TEXTS[1] in admin.get(f"{base}?show=better").text
+    assert TEXTS[3] in admin.get(f"{base}?show=both&dataset=tweets").text
+    assert "No such row" in admin.get(f"{base}?show=both&dataset=test").text
+
+
+def test_a_version_that_was_not_evaluated_and_one_whose_evaluation_is_broken(
+    admin: TestClient, product: Product
+) -> None:
+    product.register("finetune-new")
+    path = f"{PREFIX}/models/{product.name}/versions/1"
+    assert "has not been evaluated" in admin.get(path).text
+    file = product.shelf.folder("finetune-new", "evaluate") / "evaluation.json"
+    file.parent.mkdir(parents=True)
+    for broken in (
+        "{",
+        "[]",
+        '{"metrics": {"candidate": {"onnx-int8": {"test": [1]}}}}',
+        '{"metrics": 7, "slices": 3}',
+    ):
+        file.write_text(broken)
+        answer = admin.get(path)
+        assert answer.status_code == 200, broken
+        assert admin.get(f"{PREFIX}/models/{product.name}").status_code == 200, broken
+    file.write_text("{")
+    assert "evaluation.json is not JSON" in admin.get(path).text
+
+
+def test_no_such_thing_is_a_page_that_says_so(admin: TestClient, product: Product) -> None:
+    fill(product)
+    for path in (
+        "/models/nobody_knows_it",
+        f"/models/{product.name}/versions/99",
+        f"/models/{product.name}/versions/zero",
+        f"/models/{product.name}/runs/..%2F..%2Fetc",
+        f"/models/{product.name}/runs/finetune-two/reports/passwd",
+        f"/models/{product.name}/runs/finetune-two/reports/drift",
+        "/models/..%2F..%2Fetc",
+        "/static/..%2Fapp.py",
+        "/static/app.py",
+        "/dags/somebody_elses_dag",
+    ):
+        answer = admin.get(PREFIX + path)
+        assert answer.status_code == 404, path
+        assert "Not here" in answer.text or answer.text, path
+
+
+def test_a_report_is_found_by_ids_and_never_leaves_the_store(
+    admin: TestClient, product: Product, tmp_path: Path
+) -> None:
+    fill(product)
+    outside = tmp_path / "outside.html"
+    outside.write_text("<p>not yours</p>")
+    path = f"{PREFIX}/models/{product.name}/runs/monitor-one/reports/drift"
+    inside = report(product, "monitor-one")
+    assert "drift of a report" in admin.get(f"{path}/content").text
+    assert 'sandbox="allow-scripts"' in admin.get(path).text
+    for bad in (
+        "../../../outside.html",
+        str(outside),
+        "file://" + str(outside),
+        "runs/../../../outside.html",
+        "ledger",
+    ):
+        record(product, "monitor-one", "watch", paths={"html": bad})
+        assert admin.get(f"{path}/content").status_code == 404, bad
+    inside.unlink()
+    inside.symlink_to(outside)
+    record(product, "monitor-one", "watch", paths={"html": "runs/monitor-one/watch/drift.html"})
+    assert admin.get(f"{path}/content").status_code == 404, "a link that leads out"
+
+
+def test_the_ledger_with_its_filters(admin: TestClient, product: Product) -> None:
+    fill(product)
+    (product.shelf.root / "ledger" / "gate--broken.json").write_text("{")
+    ask = f"{PREFIX}/ledger?recipe={product.name}"
+    assert "4 decisions" in admin.get(ask).text
+    assert "this line is not JSON" in admin.get(f"{ask}&outcome=unreadable").text
+    assert "1 decision<" in admin.get(f"{ask}&step=promote").text
+    assert "2 decisions" in admin.get(f"{ask}&outcome=passed").text
+    assert "0 decisions" in admin.get(f"{ask}&to=2001-01-01").text
+    assert "3 decisions" in admin.get(f"{ask}&from=2001-01-01").text
+    assert admin.get(f"{ask}&from=nonsense").status_code == 200
+
+
+def test_tabs_of_dag_and_run_lead_to_the_model(admin: TestClient, product: Product) -> None:
+    fill(product)
+    model = f"{PREFIX}/models/{product.name}"
+    assert admin.get(f"{PREFIX}/dags/data__{product.name}").headers["Location"] == model
+    run = admin.get(f"{PREFIX}/dags/finetune__{product.name}/runs/two").headers["Location"]
+    assert run == f"{model}/versions/2"
+    other = admin.get(f"{PREFIX}/dags/monitor__{product.name}/runs/scheduled__2026-11-21T04%3A00%3A00%2B00%3A00")
+    assert re.fullmatch(rf"{model}/runs/monitor-scheduled__[\w-]+", other.headers["Location"])
+    assert "not yet" in _text(admin.get(other.headers["Location"]).text)
+
+
+def test_mlflow_away_leaves_the_page_up(admin: TestClient, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(product)
+    monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for path in ("/", f"/models/{product.name}"):
+        answer = admin.get(PREFIX + path)
+        assert answer.status_code == 200, path
+        assert "does not answer" in answer.text, path
+        assert "passed" in answer.text, "what the ledger knows is there"
+    answer = admin.get(f"{PREFIX}/models/{product.name}/versions/2")
+    assert answer.status_code == 503
+    assert "does not answer" in answer.text
+
+
+def test_no_models_yet(admin: TestClient, home: Path, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTCORE_TRACKING_URI", f"sqlite:///{mlflow_home / 'mlflow.db'}")
+    assert "No models yet" in admin.get(f"{PREFIX}/").text
+
+
+def test_a_recipe_with_faults_is_listed_with_them(admin: TestClient, product: Product) -> None:
+    product.change(gates=[{"kind": "threshold", "minimum": "high"}])
+    text = admin.get(f"{PREFIX}/?q={product.name}").text
+    assert "recipe has faults" in text
+    assert "gates[0].minimum" in text
+    assert admin.get(f"{PREFIX}/models/{product.name}").status_code == 200
+
+
+def test_a_hold_shows(admin: TestClient, product: Product) -> None:
+    from ftcore.tracking_models import tag_model
+
+    fill(product)
+    tag_model(product.tracking, {"hold": '{"by": "ada", "reason": "it was rude", "at": "2026-11-21T05:00:00+00:00"}'})
+    for path in (f"/?q={product.name}", f"/models/{product.name}"):
+        assert "it was rude" in admin.get(PREFIX + path).text, path
+
+
+def test_text_answers_are_shown_as_text(admin: TestClient, product: Product) -> None:
+    import pyarrow as pa
+
+    from ftcore import store
+
+    fill(product)
+    predictions(product, "finetune-two")
+    path = product.shelf.folder("finetune-two", "evaluate") / "predictions.parquet"
+    rows = {"text": ["Sum it up."], "label": ["fine"], "candidate.onnx": ["all is fine"], "champion.onnx": ["fine"]}
+    store.write_table(path, pa.table(rows))
+    text = _text(admin.get(f"{PREFIX}/models/{product.name}/versions/2/examples").text)
+    assert "✗ all is fine" in text
+    assert "✓ fine" in text
+
+
+def _text(html: str) -> str:
+    """What a person reads, with single spaces."""
+    import html as escapes
+
+    bare = re.sub(r"<(script|style|title)\b.*?</\1>|<[^>]+>", " ", html, flags=re.DOTALL)
+    return " ".join(escapes.unescape(bare).split())

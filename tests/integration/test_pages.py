@@ -1,0 +1,151 @@
+"""The pages inside a real Airflow, driven by a real Chromium: login, review, approval, promotion."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from ftcore import settings
+from ftcore.local import airflow_config, services
+from ftcore.local.airflow_api import FINAL
+from ftcore.tracking import CHAMPION, Tracking
+from tests.integration._chromium import browser
+from tests.integration.conftest import write_recipe
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FrameLocator, Page
+
+    from ftcore.local.airflow_api import AirflowApi
+    from ftcore.settings import Settings
+
+WAIT_MS = 60_000
+
+
+@pytest.fixture
+def airflow(home: Path) -> Iterator[services.Running]:
+    """Airflow and MLflow, with the small recipe, which asks for one approval."""
+    write_recipe(home, approval={"required": 1})
+    conf = settings.load()
+    try:
+        yield services.up(conf)
+    finally:
+        services.down(conf)
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(600)
+def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services.Running) -> None:
+    conf = settings.load()
+    _refuses_strangers(airflow.airflow_url)
+    with airflow.api(conf) as api, browser() as chromium:
+        _wait_for_the_question(api)
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(WAIT_MS)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        _log_in(page, airflow, conf)
+        _review(page)
+        _approve(page, api)
+        _see_the_champion(page, airflow, conf)
+        _tabs(page, airflow, api)
+        assert not faults
+
+
+def _refuses_strangers(url: str) -> None:
+    for path in ("/", "/ledger", "/models/small", "/static/page.css", "/models/small/versions/1"):
+        assert httpx.get(f"{url}/ftcore{path}").status_code == 401, path
+
+
+def _wait_for_the_question(api: AirflowApi) -> None:
+    api.wait_for_dags(["data__small", "finetune__small"])
+    run_id = api.trigger("data__small", run_id="first")
+    assert api.wait("data__small", run_id, 180)["state"] == "success"
+    run_id = api.wait_for_next("finetune__small")
+
+    deadline = time.monotonic() + 240
+    while not api.questions("finetune__small", run_id):
+        state = api.dag_run("finetune__small", run_id)["state"]
+        assert state not in FINAL, f"the run ended as {state} without a question: {_failures(api, run_id)}"
+        assert time.monotonic() < deadline, api.task_instances("finetune__small", run_id)
+        time.sleep(0.5)
+
+
+def _failures(api: AirflowApi, run_id: str) -> str:
+    tasks = [task for task in api.task_instances("finetune__small", run_id) if task["state"] == "failed"]
+    logs = [api.task_log("finetune__small", run_id, t["task_id"], attempt=t["try_number"]) for t in tasks]
+    return "\n".join(logs)
+
+
+def _log_in(page: Page, airflow: services.Running, conf: Settings) -> None:
+    page.goto(airflow.airflow_url)
+    page.fill("input[name=username]", airflow.user)
+    page.fill("input[name=password]", airflow_config.password(conf))
+    page.click("[type=submit]")
+    page.get_by_role("link", name="Models").or_(page.get_by_role("button", name="Models")).first.click()
+
+
+def _inside(page: Page) -> FrameLocator:
+    return page.frame_locator("iframe")
+
+
+def _review(page: Page) -> None:
+    frame = _inside(page)
+    frame.get_by_text("waits for approval").first.wait_for()
+    frame.get_by_role("link", name="small", exact=True).click()
+    frame.get_by_role("link", name="Version 1", exact=True).click()
+    frame.get_by_role("heading", name=re.compile("^Verdict")).wait_for()
+    assert frame.get_by_role("row").filter(has_text="threshold").get_by_text("passed").is_visible()
+    assert frame.locator("svg.chart").count() >= 2, "learning curves are drawn"
+    frame.get_by_role("link", name="Examples").click()
+    frame.get_by_text("The candidate is wrong").wait_for()
+    assert frame.locator("article.example").count() > 0
+    frame.get_by_role("link", name="version 1", exact=True).click()
+    frame.get_by_role("link", name="Validation report").click()
+    report = frame.frame_locator("iframe.report")
+    report.get_by_text("Expectation Suite").first.wait_for()
+    frame.get_by_role("link", name="small", exact=True).click()
+    frame.get_by_role("link", name="Version 1", exact=True).click()
+
+
+def _approve(page: Page, api: AirflowApi) -> None:
+    _inside(page).get_by_role("link", name=re.compile("Approve or reject")).click()
+    page.wait_for_url(re.compile("/dags/finetune__small/runs/.*/tasks/.*/required_actions"))
+    page.get_by_role("button", name="Approve").click()
+    for name in ("OK", "Confirm", "Yes"):
+        button = page.get_by_role("button", name=name, exact=True)
+        if button.count():
+            button.first.click()
+    run_id = api.dag_runs("finetune__small")[0]["dag_run_id"]
+    assert api.wait("finetune__small", run_id, 120)["state"] == "success"
+
+
+def _see_the_champion(page: Page, airflow: services.Running, conf: Settings) -> None:
+    champion = Tracking(conf.model_copy(update={"tracking_uri": airflow.mlflow_url}), "small").alias(CHAMPION)
+    assert champion is not None
+    assert champion.number == 1
+    page.goto(f"{airflow.airflow_url}/plugin/models/ftcore/models/small/versions/1")
+    frame = _inside(page)
+    frame.get_by_role("heading", name="Approvals").wait_for()
+    assert frame.get_by_text("admin").first.is_visible(), "the page names who approved"
+    assert frame.get_by_text("champion").first.is_visible()
+    frame.get_by_role("link", name="Ledger").click()
+    frame.get_by_label("Step").select_option("promote")
+    frame.get_by_role("button", name="Show").click()
+    frame.get_by_text("1 decision", exact=True).wait_for()
+
+
+def _tabs(page: Page, airflow: services.Running, api: AirflowApi) -> None:
+    run_id = api.dag_runs("finetune__small")[0]["dag_run_id"]
+    for path, heading in (
+        ("/dags/finetune__small/plugin/model", "small"),
+        (f"/dags/finetune__small/runs/{run_id}/plugin/model-of-run", "small version 1"),
+        ("/dags/data__small/runs/first/plugin/model-of-run", "Steps of a run"),
+    ):
+        page.goto(airflow.airflow_url + path)
+        _inside(page).get_by_role("heading", name=heading, exact=True, level=1).wait_for()
