@@ -193,6 +193,7 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                self.reporter.flush()  # first the curve: nobody does the steps of a sealed checkpoint again
                 checkpoints.seal(checkpoint, self.job.identity)
                 checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)
 
