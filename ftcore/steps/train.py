@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, snapshot, store
+from ftcore import base, snapshot, store, tracking_training
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
-from ftcore.records import git_commit
+from ftcore.records import git_commit, versions
 from ftcore.settings import REPOSITORY
+from ftcore.steps import _distributed
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
@@ -32,19 +33,25 @@ def run(context: Context) -> Outcome:
     """
     recipe = context.recipe
     identity = context.earlier("plan").figures["snapshot"]
-    rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    rows = _rows(context)
     find("tasks", recipe.task.kind).check(recipe.task, rows)
     tracking = Tracking(context.settings, recipe.name)
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
+    tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
     environment = {f"env.{key}": value for key, value in tracking.environment().items()}
     tracking.log(mlflow_run, params=_flat(recipe.resolved()), tags=environment)
     source = str(snapshot.folder(context.shelf, identity))
     tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
 
-    figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
+    tracking_training.log_recipe(tracking, mlflow_run, recipe.resolved())
+    with tracking_training.system_metrics(tracking, mlflow_run):
+        if _distributed.wanted(context):
+            figures = _distributed.launch(context, mlflow_run)
+        else:
+            figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
     return Outcome(
@@ -57,16 +64,27 @@ def run(context: Context) -> Outcome:
 
 def _curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:
     """Logs what an earlier attempt has not logged already: steps done again after a crash give the same points."""
-    known = tracking.last_steps(mlflow_run)
+    known = tracking_training.last_steps(tracking, mlflow_run)
 
     def track(points: list[Point]) -> None:
         fresh = [
             (step, {name: value for name, value in metrics.items() if step > known.get(name, -1)}, at)
             for step, metrics, at in points
         ]
-        tracking.log_curve(mlflow_run, fresh)
+        tracking_training.log_curve(tracking, mlflow_run, fresh)
 
     return track
+
+
+def _rows(context: Context) -> dict[str, pa.Table]:
+    identity = context.earlier("plan").figures["snapshot"]
+    return {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+
+
+def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
+    """Train as one of several processes; the first one saves, the others end here. Returns its figures."""
+    track = _curve(Tracking(context.settings, context.recipe.name), mlflow_run)
+    return _fit(context, _rows(context), store.digest(context.recipe.resolved())[:16], track)
 
 
 def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track) -> dict[str, Any]:
@@ -95,12 +113,15 @@ def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track)
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{base_folder.name}"
     job = loop.Job(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", identity, track)
     figures = loop.fit(job)
+    _distributed.first_only()
 
     made = context.scratch / "made"
     method.save(recipe.method, model, made)
     tokenizer.save_pretrained(made / "model")
     card = {"recipe": recipe.name, "task": recipe.task.model_dump(mode="json"), "max_length_tokens": limit}
     store.write_json(made / "model" / "ftcore.json", card)
+    needs = {name: version for name, version in versions().items() if name in ("ftcore", "torch", "transformers")}
+    tracking_training.describe(made / "model", rows["train"]["text"][0].as_py(), needs)
     return {
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),

@@ -83,9 +83,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc] # transformers is skipped
             self.flush()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """What a checkpoint holds is in the curve."""
+        """Show people which checkpoint is the last."""
         self.checkpoint = f"{args.output_dir}/checkpoint-{state.global_step}"
-        self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState
+from transformers.trainer_utils import EvalLoopOutput
 
+from ftcore import store
 from ftcore.context import log
 from ftcore.errors import TrainingError
-from ftcore.training import batches, checkpoints, dropout, precision
+from ftcore.training import arguments, batches, checkpoints, dropout, memory
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.features import IGNORED
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
     from ftcore.sections import Train
     from ftcore.training.features import Collator, Features
+
+
+DONE = "figures.json"
+"""Beside the checkpoints once the training has ended: what is left to do then must not train on."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
         self.reporter = Reporter(job.track, job.rows["train"].tokens)
         super().__init__(
             model=job.model,
-            args=arguments(job.config, len(train), job.folder, **settings),
+            args=arguments.made(job.config, len(train), job.folder, **settings),
             train_dataset=train,
             eval_dataset=validation,
             data_collator=batches.remembering(collate),
@@ -98,12 +103,12 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
                 loss = self._in_parts(model, inputs, num_items_in_batch)
                 break
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not memory.ran_out(error):
                     raise
                 self._shrink(inputs, error)
             # Outside of the handler: the error's traceback holds on to the tensors that did not fit.
             model.zero_grad()
-            _free()
+            memory.free()
         if not math.isfinite(loss.item()):
             raise self._not_a_number(f"the loss is {loss.item()}", numbers)
         self._numbers = numbers
@@ -156,14 +161,31 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             hint="look at these rows; else lower train.learning_rate, or set train.precision to fp32",
         )
 
-    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Evaluate a batch, which need not know its rows."""
-        inputs.pop(batches.ROWS, None)
-        return super().prediction_step(model, inputs, *args, **kwargs)
+    def evaluation_loop(
+        self, dataloader: Any, description: str, *_: Any, metric_key_prefix: str = "eval", **__: Any
+    ) -> EvalLoopOutput:
+        """The mean loss of all rows, each counted once, however they are batched and shared by processes."""
+        rows, size = dataloader.dataset, self.args.per_device_eval_batch_size
+        order = sorted(range(len(rows)), key=rows.lengths.__getitem__)
+        cut = [order[start : start + size] for start in range(0, len(order), size)]
+        total = torch.zeros(2, device=self.args.device)
+        self.model.eval()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for numbers in cut[self.args.process_index :: self.args.world_size]:
+                batch = self._prepare_inputs(dict(self.data_collator([rows[number] for number in numbers])))
+                del batch[batches.ROWS]
+                for part in batches.parts(batch, self.budget_tokens):
+                    items = self._items(part)
+                    if items:
+                        total += torch.stack([self.compute_loss(self.model, part).float() * items, items])
+        total = self.accelerator.reduce(total, "sum")
+        return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": (total[0] / total[1]).item()}, len(rows))
 
-    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        """By length: what is measured does not depend on the order, what is padded does."""
-        return sorted(range(len(eval_dataset)), key=lambda number: eval_dataset.lengths[number])
+    def take_best_of(self, last: Path) -> None:
+        """Take the best weights of a training that has ended, given its last checkpoint."""
+        self.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+        if self.state.best_model_checkpoint:
+            self._load_best_model()
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         checkpoint = self.job.folder / f"{checkpoints.PREFIX}{self.state.global_step}"
@@ -171,47 +193,9 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                self.reporter.flush()  # first the curve: nobody does the steps of a sealed checkpoint again
                 checkpoints.seal(checkpoint, self.job.identity)
                 checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)
-
-
-def arguments(config: Train, rows: int, folder: Path, **settings: Any) -> TrainingArguments:
-    """Trainer's settings for a recipe: checkpoints where the validation loss is measured, every step in the curve."""
-    steps_per_epoch = max(1, -(-rows // config.batch_size))
-    every = max(1, steps_per_epoch // config.evaluations_per_epoch)
-    gpu = torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size * 2,
-        warmup_steps=config.warmup,
-        weight_decay=config.weight_decay,
-        optim="adamw_torch_fused",
-        bf16=precision.chosen(config.precision) == "bf16",
-        activation_checkpointing=config.gradient_checkpointing,
-        torch_compile=config.compile,
-        use_liger_kernel=gpu and _liger(),
-        eval_strategy="steps",
-        save_strategy="steps",
-        eval_steps=every,
-        save_steps=every,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        restore_callback_states_from_checkpoint=True,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to=[],
-        seed=config.seed,
-        data_seed=config.seed,
-        use_cpu=not gpu,
-        dataloader_pin_memory=gpu,
-        remove_unused_columns=False,
-        **settings,
-    )
 
 
 def fit(job: Job) -> dict[str, float]:
@@ -228,6 +212,10 @@ def fit(job: Job) -> dict[str, float]:
         dropout.use(job.model)
     loop = Loop(job)
     last = checkpoints.last(job.folder, job.identity)
+    if last and (done := store.read_json(job.folder / DONE)):
+        log.info("the training was done already: its best checkpoint is taken")
+        loop.take_best_of(last)
+        return {**done, "resumed": 1.0}
     if last:
         log.info("resuming from %s", last.name)
     try:
@@ -237,7 +225,7 @@ def fit(job: Job) -> dict[str, float]:
         loop.punctual.close()
     epochs, seconds = loop.state.epoch or 0.0, result.metrics["train_runtime"]
     trained = epochs * (1 - loop.reporter.first_step / max(loop.state.global_step, 1))
-    return {
+    figures = {
         "steps": loop.state.global_step,
         "epochs": round(epochs, 3),
         "train_loss": round(result.training_loss, 5),
@@ -247,20 +235,6 @@ def fit(job: Job) -> dict[str, float]:
         "tokens_per_s": round(job.rows["train"].tokens * trained / seconds, 1),
         "resumed": float(last is not None),
     }
-
-
-def _liger() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("liger_kernel") is not None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = ("not enough memory", "can't allocate memory", "out of memory", "could not create a memory object")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
-
-
-def _free() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if loop.args.should_save:
+        store.write_json(job.folder / DONE, figures)
+    return figures
