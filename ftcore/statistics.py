@@ -145,6 +145,24 @@ def interval(value: np.ndarray, resampled: np.ndarray, rows: int, confidence: fl
     return Estimate(value=float(value) if rows else np.nan, low=float(low), high=float(high), rows=rows)
 
 
+def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
+    """Exact two-sided McNemar test that two models are right equally often; 1 where they never differ.
+
+    Source: Q. McNemar (1947), *Note on the sampling error of the difference between correlated proportions*.
+
+    Args:
+        before: which rows the one gets right, ``[rows]``.
+        after: which rows the other gets right, ``[rows]``.
+
+    Returns:
+        The p-value, 0 to 1.
+    """
+    from scipy.stats import binomtest
+
+    lost, won = int((before & ~after).sum()), int((after & ~before).sum())
+    return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
+
+
 def _kinds(tallies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows that differ ``[kinds, k]``, sorted by their bytes, and how often each occurs ``[kinds]``."""
     import numpy as np

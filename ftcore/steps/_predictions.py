@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import outputs
@@ -57,9 +58,9 @@ def predict(
     return made, latency
 
 
-def known(tracking: Tracking, version: Version) -> pa.Table:
+def known(folder: Path) -> pa.Table:
     """Predictions that a version made when it was candidate: a column for each flavour."""
-    return read_table(tracking.fetch(version, "evaluation") / "predictions.parquet")
+    return read_table(folder / "predictions.parquet")
 
 
 def _joined(keys: list[str], earlier: pa.Array | None, have: Mapping[str, int], fresh: pa.Array | None) -> pa.Array:
@@ -91,4 +92,5 @@ def _latency(model: models.Model, texts: list[outputs.Text]) -> dict[str, float]
         clock = time.perf_counter()
         model.predict([text])
         taken.append((time.perf_counter() - clock) * 1000)
-    return {"p50_ms": round(float(np.percentile(taken, 50)), 3), "p95_ms": round(float(np.percentile(taken, 95)), 3)}
+    p50, p95 = (round(float(value), 3) for value in np.percentile(taken, [50, 95]))
+    return {"p50_ms": p50, "p95_ms": p95, "timed": len(taken)}

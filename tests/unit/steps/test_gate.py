@@ -26,7 +26,8 @@ def evaluated(product: Product, right: float, champion: float | None = None, row
         said = np.where(np.arange(rows) < share * rows, truth, 1 - truth)
         return pa.array([[0.9, 0.1] if label == 0 else [0.1, 0.9] for label in said], pa.list_(pa.float32()))
 
-    columns = {"dataset": ["test"] * rows, "label": [("negative", "positive")[label] for label in truth]}
+    columns = {name: ["test"] * rows for name in ("dataset", "source", "text")}
+    columns["label"] = [("negative", "positive")[label] for label in truth]
     columns |= {f"candidate.{flavour}": probabilities(right) for flavour in FLAVOURS}
     if champion is not None:
         product.crown("r0")
@@ -34,6 +35,7 @@ def evaluated(product: Product, right: float, champion: float | None = None, row
     candidate = product.register("r1").number
     path = product.shelf.folder("r1", "evaluate") / "predictions.parquet"
     store.write_table(path, pa.table(columns))
+    store.write_json(path.with_name("evaluation.json"), {})
     product.shelf.write_record(
         Record(
             step="evaluate",
@@ -42,7 +44,10 @@ def evaluated(product: Product, right: float, champion: float | None = None, row
             fingerprint="",
             started_at=now(),
             figures={"candidate": candidate, "champion": None if champion is None else 1},
-            paths={"predictions": product.shelf.relative(path)},
+            paths={
+                "predictions": product.shelf.relative(path),
+                "evaluation": product.shelf.relative(path.with_name("evaluation.json")),
+            },
         )
     )
 
