@@ -118,13 +118,10 @@ def resample(
     width = [table.shape[1] for table in tallies]
     together = np.ascontiguousarray(np.concatenate(tallies, axis=1), np.float64)
     kinds, counts = _kinds(together)
-    sums = np.concatenate([(counts @ kinds)[None], _sums(kinds, counts, resamples, seed)])
-    found = []
-    for part in np.split(sums, np.cumsum(width)[:-1], axis=1):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = metrics(part)
-        found.append(({name: v[0] for name, v in values.items()}, {name: v[1:] for name, v in values.items()}))
-    return found
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        sums = np.concatenate([(counts @ kinds)[None], _sums(kinds, counts, resamples, seed)])
+        found = [metrics(part) for part in np.split(sums, np.cumsum(width)[:-1], axis=1)]
+    return [({name: v[0] for name, v in one.items()}, {name: v[1:] for name, v in one.items()}) for one in found]
 
 
 def interval(value: np.ndarray, resampled: np.ndarray, rows: int, confidence: float = 0.95) -> Estimate:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Drawn = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
     """Metrics as they are, and in resamples: what ``resample`` gives for one model."""
 
+ECE = ("ece", "ece_adaptive")
 LEAST_ROWS = 30
 """Fewest rows of a group that fairness looks at."""
 
@@ -110,20 +111,18 @@ def fairness(judged: Judged, served: str, groups: Mapping[str, np.ndarray]) -> d
 
 def calibrated(confidences: Mapping[tuple[str, str], np.ndarray], judged: Judged, chosen: np.ndarray) -> dict[str, Any]:
     """Calibration on some rows by role and flavour: ``ece``, ``ece_adaptive`` with intervals, ``bins`` for a plot."""
+    right = {name: good for name in confidences if (good := judged.right(*name)) is not None}
+    pairs = {name: (confidences[name][chosen], good[chosen]) for name, good in right.items()}
+    edges = {name: {k: calibration.edges(sure, adaptive=k != "ece") for k in ECE} for name, (sure, _) in pairs.items()}
+    tables = [calibration.tallies(*pairs[name], edges[name][k]) for name in pairs for k in ECE]
+    if not tables:
+        return {}
+    # All in the same resamples: where nearly every row differs, drawing is what takes time.
+    drawn = iter(resample(lambda sums: {"ece": calibration.error(sums)}, tables, judged.resamples, judged.seed))
     found: dict[str, Any] = {}
-    for (role, flavour), confidence in confidences.items():
-        right = judged.right(role, flavour)
-        if right is None:
-            continue
-        sure, good = confidence[chosen], right[chosen]
-        edges = {"ece": calibration.edges(sure), "ece_adaptive": calibration.edges(sure, adaptive=True)}
-        tables = [calibration.tallies(sure, good, e) for e in edges.values()]
-        drawn = resample(lambda sums: {"ece": calibration.error(sums)}, tables, judged.resamples, judged.seed)
-        measured = {
-            name: interval(values["ece"], several["ece"], len(sure)).model_dump()
-            for name, (values, several) in zip(edges, drawn, strict=True)
-        }
-        _put(found, (role, flavour), {**measured, "bins": calibration.reliability(sure, good, edges["ece"])})
+    for name, (sure, good) in pairs.items():
+        measured = {k: _estimates(next(drawn), len(sure))["ece"] for k in ECE}
+        _put(found, name, {**measured, "bins": calibration.reliability(sure, good, edges[name]["ece"])})
     return found
 
 

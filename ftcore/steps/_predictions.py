@@ -28,7 +28,7 @@ def predict(
     rows: pa.Table,
     known: pa.Table | None = None,
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
-    """Outputs of a version by flavour, a row each, and the latency of each flavour that had to predict them all.
+    """Outputs of a version by flavour, a row each; where nothing was known before, also the latency by flavour.
 
     Args:
         context: of the step.
@@ -51,7 +51,7 @@ def predict(
             fresh = outputs.column(model.outputs([texts[number] for number in missing]))
             rows_per_s = len(missing) / (time.perf_counter() - clock)
             log.info("version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), rows_per_s)
-            if not have:
+            if known is None:
                 latency[flavour] = {**_latency(model, texts), "rows_per_s": round(rows_per_s, 1)}
         earlier = known[flavour].combine_chunks() if there else None  # type: ignore[index]
         made[flavour] = _joined(keys, earlier, have, fresh)

@@ -26,6 +26,10 @@ gates:
   - {kind: threshold, minimum: 0.5, min_rows: 50}
   - {kind: beats_champion, non_inferior: 0.3, min_rows: 50, datasets: [test, tweets]}
   - {kind: parity, max_difference: 0.08}
+  - {kind: slice, max_loss: 0.4}
+  - {kind: forgetting, max_loss: 0.3}
+  - {kind: calibration, max_ece: 0.5, min_rows: 50}
+  - {kind: fairness, by: length, max_difference: 0.6, min_rows: 50}
 watch:
   min_rows: 100
   min_feedback: 50

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ftcore import store
+from ftcore.errors import ExportError
 from ftcore.records import Record, now
 from ftcore.serving import model as models
 from ftcore.steps import evaluate
@@ -83,3 +84,37 @@ def test_what_was_known_and_what_is_new_stand_in_their_rows(second: Product) -> 
     for flavour in FLAVOURS:  # both versions are the same tiny model
         ours, theirs = (table[f"{role}.{flavour}"].to_pylist() for role in ("candidate", "champion"))
         assert [pytest.approx(row, abs=0.05) for row in ours] == theirs
+
+
+def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -> None:
+    second.change(evaluate={"resamples": 100, "perturbed_rows": 40, "slices": ["label"]})
+    found = evaluated(second, "r2")
+    assert list(found) == [
+        *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "metrics", "differences"),
+        *("mcnemar", "slices", "fairness", "calibration", "examples", "robustness", "latency", "size_bytes"),
+        "cost_per_1000",
+    ]
+    assert set(found["metrics"]["baseline"]) == {"majority", "linear"}
+    assert set(found["slices"]) == {"label=negative", "label=positive"}
+    assert set(found["slices"]["label=positive"]) == {"rows", "candidate", "champion", "difference"}
+    assert set(found["robustness"]) == {"typos", "case", "punctuation"}
+    assert set(found["robustness"]["typos"]["accuracy"]) == {"value", "low", "high", "rows"}
+    assert set(found["latency"]) == set(found["size_bytes"]) == set(FLAVOURS)
+    assert found["cost_per_1000"] == {}, "nobody said what this machine costs"
+    assert set(found["examples"]) == {"best", "worst", "gained", "lost"}
+    assert found["differences"]["onnx-int8"]["test"]["accuracy"]["value"] == 0, "it is the same model"
+
+
+def test_a_thousand_predictions_cost_what_the_setting_says(second: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTCORE_COST_PER_HOUR", "3.6")
+    found = evaluated(second, "r2")
+    for flavour, speed in found["latency"].items():
+        assert found["cost_per_1000"][flavour] == pytest.approx(1 / speed["rows_per_s"])
+
+
+def test_a_champion_with_other_labels_is_refused(second: Product) -> None:
+    second.change(task={"kind": "classification", "labels": ["positive", "negative"]})
+    with pytest.raises(ExportError, match="labels negative, positive, the recipe"):
+        evaluated(second, "r2")
+    assert second.tracking.alias(CHAMPION).number == 1
+    assert not (second.shelf.folder("r2", "evaluate") / "evaluation.json").exists()

@@ -84,6 +84,25 @@ def test_undecided_is_not_passed(product: Product) -> None:
     assert "undecided: 99 rows are too few" in outcome.reason
 
 
+def test_undecided_may_ask_a_person(product: Product) -> None:
+    product.change(on_undecided="ask", approval={"required": 1})
+    evaluated(product, 1.0, rows=99)
+    outcome = gate.run(product.context("gate"))
+    assert outcome.proceed
+    assert outcome.figures["asks"]
+    assert outcome.reason.startswith("asks: undecided: 99 rows are too few")
+    assert product.shelf.ledger("gate")[0]["decision"] == "asks"
+    assert product.tracking.version(1).tags["ftcore.verdict"] == "asks"
+
+
+def test_nobody_can_be_asked_without_an_approval(product: Product) -> None:
+    from ftcore.errors import RecipeError
+
+    product.change(on_undecided="ask")
+    with pytest.raises(RecipeError, match="nobody can be asked"):
+        _ = product.recipe
+
+
 def test_judged_again_leaves_one_line(product: Product) -> None:
     evaluated(product, 0.9)
     first, again = (gate.run(product.context("gate")) for _ in range(2))
