@@ -17,6 +17,8 @@ from ftcore.tracking import Tracking, Version
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ftcore.recipe import Recipe
+
 TIMED = 100
 """Single texts whose latency is measured."""
 
@@ -38,8 +40,7 @@ def predict(
         known: predictions that this version made earlier; what is there is not made again.
     """
     made, latency = {}, {}
-    answers = find("tasks", context.recipe.task.kind).TARGET == "text"
-    keys, texts = _keys(rows), outputs.given(rows, answers=answers)
+    keys, texts = _keys(rows), given(context.recipe, rows)
     for flavour in models.flavours(context.recipe):
         there = known is not None and flavour in known.column_names
         have = {key: place for place, key in enumerate(_keys(known))} if there else {}
@@ -56,6 +57,11 @@ def predict(
         earlier = known[flavour].combine_chunks() if there else None  # type: ignore[index]
         made[flavour] = _joined(keys, earlier, have, fresh)
     return made, latency
+
+
+def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:
+    """Rows as the task's model takes them."""
+    return outputs.given(rows, answers=find("tasks", recipe.task.kind).TARGET == "text")
 
 
 def known(folder: Path) -> pa.Table:

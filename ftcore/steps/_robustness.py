@@ -12,6 +12,7 @@ from ftcore._find import find
 from ftcore.serving.model import Model
 from ftcore.statistics import resample
 from ftcore.steps import _measures
+from ftcore.steps._predictions import given
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,11 +66,15 @@ def changes(recipe: Recipe, model: Model, rows: pa.Table, plain: Outputs) -> dic
         rows: some test rows.
         plain: what the model says about them.
     """
+    import pyarrow as pa
+
     task, seed = find("tasks", recipe.task.kind), recipe.train.seed
     before = task.tallies(recipe.task, rows, plain)
     found = {}
     for name in PERTURBATIONS:
-        said = model.outputs(perturb(name, rows["text"].to_pylist(), seed))
+        texts = pa.array(perturb(name, rows["text"].to_pylist(), seed), pa.string())
+        changed = rows.set_column(rows.column_names.index("text"), "text", texts)
+        said = model.outputs(given(recipe, changed))
         tables = [before, task.tallies(recipe.task, rows, said)]
         drawn = resample(partial(task.metrics, recipe.task), tables, recipe.evaluate.resamples, seed)
         found[name] = _measures.differences(drawn[1], drawn[0], rows.num_rows)

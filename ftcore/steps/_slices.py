@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ftcore._find import find
 from ftcore.cleaning import language
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def groups(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
     import numpy as np
 
     made = {"source": _column, "label": _column, "language": _languages, "length": _lengths}
-    wanted = [name for name in recipe.evaluate.slices if name != "label" or hasattr(recipe.task, "labels")]
+    labelled = find("tasks", recipe.task.kind).TARGET == "label"
+    wanted = [name for name in recipe.evaluate.slices if name != "label" or labelled]
     return {name: np.array(made[name](rows, name), object) for name in wanted}
 
 

@@ -129,7 +129,7 @@ def _columns(
             )
         made, _ = predict(context, tracking, champion, rows, known(folder))
         columns |= {("champion", flavour): column for flavour, column in made.items()}
-    if labels:
+    if find("tasks", context.recipe.task.kind).TARGET == "label":
         train = snapshot.read(context.shelf, candidate.snapshot, ["train"], ["text", "label"])
         simple = _baselines.predict(train, rows["text"].to_pylist(), labels, context.recipe.train.seed)
         columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
