@@ -1,8 +1,8 @@
-"""Does a model that says 80 % get 80 % right? Expected calibration error, reliability bins and a temperature.
+"""Does a model that says 80 % get 80 % right? Expected calibration error and reliability bins.
 
 Sources: M. P. Naeini, G. Cooper and M. Hauskrecht (2015), *Obtaining well calibrated probabilities using Bayesian
 binning* (ECE); K. Nguyen and B. O'Connor (2015), *Posterior calibration and exploratory analysis for natural language
-processing models* (bins of equal size); C. Guo et al. (2017), *On calibration of modern neural networks* (temperature).
+processing models* (bins of equal size).
 """
 
 from __future__ import annotations
@@ -68,26 +68,6 @@ def reliability(confidence: np.ndarray, right: np.ndarray, edges: np.ndarray) ->
         for place in range(len(edges) - 1)
         if (chosen := number == place).any()
     ]
-
-
-def temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """What to divide the logits by so that these rows become likeliest: above 1 the model is too sure of itself.
-
-    Args:
-        probabilities: ``[rows, labels]``.
-        truth: true label numbers, ``[rows]``.
-    """
-    import numpy as np
-    from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
-
-    logits = np.log(np.clip(probabilities, 1e-12, None))
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float((logsumexp(scaled, axis=-1) - scaled[np.arange(len(truth)), truth]).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
 def _bin(confidence: np.ndarray, edges: np.ndarray) -> np.ndarray:

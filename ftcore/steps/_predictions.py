@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import outputs
 from ftcore._find import find
 from ftcore.context import Context, log
+from ftcore.errors import ExportError
 from ftcore.serving import model as models
-from ftcore.store import read_table
+from ftcore.store import read_json, read_table
 from ftcore.tracking import Tracking, Version
 
 if TYPE_CHECKING:
@@ -64,8 +64,22 @@ def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:
     return outputs.given(rows, answers=find("tasks", recipe.task.kind).TARGET == "text")
 
 
-def known(folder: Path) -> pa.Table:
-    """Predictions that a version made when it was candidate: a column for each flavour."""
+def known(tracking: Tracking, version: Version, recipe: Recipe) -> pa.Table:
+    """Predictions that a version made when it was candidate: a column for each flavour.
+
+    Raises:
+        FtcoreError: they are gone.
+        ExportError: they were made for other labels than the recipe's.
+    """
+    folder = tracking.fetch(version, "evaluation")
+    labels = list(getattr(recipe.task, "labels", ()))
+    theirs = (read_json(folder / "evaluation.json") or {}).get("labels", labels)
+    if theirs != labels:
+        raise ExportError(
+            f"champion {version.number} of {tracking.name} knows the labels {', '.join(theirs)}, the recipe "
+            f"{', '.join(labels)}: they cannot be compared",
+            hint="restore task.labels, or give the changed recipe a name of its own",
+        )
     return read_table(folder / "predictions.parquet")
 
 

@@ -26,12 +26,11 @@ from ftcore import outputs, snapshot
 from ftcore._find import find
 from ftcore.cleaning import normalise
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import ExportError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
 from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
 from ftcore.steps._predictions import known, predict
-from ftcore.store import hash_file, read_json, write_json, write_table
+from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
 if TYPE_CHECKING:
@@ -117,21 +116,14 @@ def _columns(
     """
     made, latency = predict(context, tracking, candidate, rows)
     columns = {("candidate", flavour): column for flavour, column in made.items()}
-    labels = getattr(context.recipe.task, "labels", ())
     if champion:
-        folder = tracking.fetch(champion, "evaluation")
-        theirs = (read_json(folder / "evaluation.json") or {}).get("labels", list(labels))
-        if theirs != list(labels):
-            raise ExportError(
-                f"champion {champion.number} of {tracking.name} knows the labels {', '.join(theirs)}, the recipe "
-                f"{', '.join(labels)}: they cannot be compared",
-                hint="restore task.labels, or give the changed recipe a name of its own",
-            )
-        made, _ = predict(context, tracking, champion, rows, known(folder))
+        earlier = known(tracking, champion, context.recipe)
+        made, _ = predict(context, tracking, champion, rows, earlier)
         columns |= {("champion", flavour): column for flavour, column in made.items()}
     if find("tasks", context.recipe.task.kind).TARGET == "label":
         train = snapshot.read(context.shelf, candidate.snapshot, ["train"], ["text", "label"])
-        simple = _baselines.predict(train, rows["text"].to_pylist(), labels, context.recipe.train.seed)
+        labels, seed = context.recipe.task.labels, context.recipe.train.seed
+        simple = _baselines.predict(train, rows["text"].to_pylist(), labels, seed)
         columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
     return columns, latency
 

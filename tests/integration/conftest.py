@@ -19,7 +19,7 @@ sources:
   - {kind: feedback}
 validation: {min_rows: 200}
 method: {kind: lora, rank: 4}
-train: {epochs: 1, max_length_tokens: 32, batch_size: 16, learning_rate: 1.0e-3}
+train: {epochs: 1, max_length_tokens: 32, max_truncated: 0.5, batch_size: 16, learning_rate: 1.0e-3}
 exports: [{kind: onnx, precisions: [int8, fp32]}]
 evaluate: {holdouts: {tweets: {kind: vader, domain: tweets, max_rows: 400}}, resamples: 500}
 gates:

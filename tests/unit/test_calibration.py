@@ -48,11 +48,6 @@ def test_an_honest_model_is_better_calibrated_than_one_that_boasts() -> None:
     assert errors[0] < 0.03 < errors[1] < errors[2]
 
 
-@pytest.mark.parametrize("sharpen", [0.5, 1.0, 2.5])
-def test_the_temperature_undoes_boasting(sharpen: float) -> None:
-    assert calibration.temperature(*sample(8000, 3, 7, sharpen)) == pytest.approx(sharpen, rel=0.1)
-
-
 def test_sure_answers_and_equal_ones_fall_into_bins() -> None:
     sure, right = np.array([1.0, 1.0, 0.0, 0.5]), np.array([True, False, False, True])
     for adaptive in (False, True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ftcore import store
-from ftcore.errors import ExportError
+from ftcore.errors import ExportError, FtcoreError
 from ftcore.records import Record, now
 from ftcore.serving import model as models
 from ftcore.steps import evaluate
@@ -112,9 +113,25 @@ def test_a_thousand_predictions_cost_what_the_setting_says(second: Product, monk
         assert found["cost_per_1000"][flavour] == pytest.approx(1 / speed["rows_per_s"])
 
 
-def test_a_champion_with_other_labels_is_refused(second: Product) -> None:
-    second.change(task={"kind": "classification", "labels": ["positive", "negative"]})
-    with pytest.raises(ExportError, match="labels negative, positive, the recipe"):
+def test_a_champion_with_other_labels_is_refused(second: Product, tmp_path: Path) -> None:
+    folder = second.tracking.fetch(second.tracking.version(1), "evaluation")
+    shutil.copytree(folder, tmp_path / "evaluation")
+    figures = store.read_json(tmp_path / "evaluation" / "evaluation.json") | {"labels": ["bad", "good"]}
+    store.write_json(tmp_path / "evaluation" / "evaluation.json", figures)
+    other = second.crown("r0", folders=[tmp_path / "evaluation"])
+    with pytest.raises(ExportError, match="knows the labels bad, good, the recipe negative, positive"):
         evaluated(second, "r2")
-    assert second.tracking.alias(CHAMPION).number == 1
+    assert second.tracking.alias(CHAMPION).number == other.number
     assert not (second.shelf.folder("r2", "evaluate") / "evaluation.json").exists()
+
+
+def test_a_version_made_for_other_labels_does_not_answer(second: Product) -> None:
+    second.change(task={"kind": "classification", "labels": ["positive", "negative"]})
+    with pytest.raises(ExportError, match=r"version 2 of .* knows the labels negative, positive, the recipe positive"):
+        evaluated(second, "r2")
+
+
+def test_a_champion_whose_evaluation_is_gone_is_named(second: Product) -> None:
+    second.crown("r0")
+    with pytest.raises(FtcoreError, match=r"version 3 of .* has no artefact 'evaluation'"):
+        evaluated(second, "r2")
