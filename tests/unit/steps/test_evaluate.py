@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ftcore import store
+from ftcore._find import kinds
 from ftcore.errors import ExportError, FtcoreError
 from ftcore.records import Record, now
 from ftcore.serving import model as models
-from ftcore.steps import evaluate
+from ftcore.steps import evaluate, gate
 from ftcore.tracking import CHAMPION
 
 if TYPE_CHECKING:
@@ -135,3 +136,29 @@ def test_a_champion_whose_evaluation_is_gone_is_named(second: Product) -> None:
     second.crown("r0")
     with pytest.raises(FtcoreError, match=r"version 3 of .* has no artefact 'evaluation'"):
         evaluated(second, "r2")
+
+
+def test_every_gate_reads_a_real_evaluation(second: Product) -> None:
+    """The champion is the same model, so nothing is lost and nothing gained; and nobody trained it."""
+    gates = {
+        "threshold": {"minimum": 0.0, "min_rows": 30},
+        "beats_champion": {"non_inferior": 0.01, "min_rows": 30},
+        "beats_baseline": {"min_rows": 30},
+        "slice": {"max_loss": 0.0},
+        "forgetting": {},
+        "fairness": {"by": "length", "max_difference": 1, "min_rows": 30},
+        "calibration": {"max_ece": 1, "min_rows": 30},
+        "parity": {"max_difference": 1, "min_rows": 30},
+        "latency": {"max_p95_ms": 60_000},
+        "size": {"max_bytes": 1000},
+        "cost": {"max_per_1000": 1},
+    }
+    assert set(gates) == set(kinds("gates")), "a new gate belongs here"
+    second.change(gates=[{"kind": kind} | config for kind, config in gates.items()])
+    second.run("evaluate", "r2")
+    outcome = gate.run(second.context("gate", "r2"))
+    passed = {rule["gate"]: rule["passed"] for rule in outcome.figures["rules"]}
+    undecided = {"forgetting", "cost", "fairness"}  # no holdout, no rate, texts of one length only
+    assert {kind for kind, said in passed.items() if said is None} == undecided
+    assert [kind for kind, said in passed.items() if said is False] == ["beats_baseline"]
+    assert not outcome.proceed
