@@ -159,9 +159,11 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         for name in getattr(gate, "datasets", ()):
             if name not in datasets:
                 yield f"gates[{number}].datasets", f"unknown dataset {name!r}; known: {', '.join(datasets)}"
-        column = getattr(gate, "by", None)
-        if column is not None and column not in recipe.evaluate.slices:
-            yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {', '.join(recipe.evaluate.slices)}"
+        by = getattr(gate, "by", ())
+        for column in (by,) if isinstance(by, str) else by:
+            if column not in recipe.evaluate.slices:
+                sliced = ", ".join(recipe.evaluate.slices)
+                yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {sliced}"
 
 
 def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ftcore.verdict import Evidence
 
 
+LEAST_ROWS = 30
+"""One row that was lost is a loss of everything, with certainty, to a bootstrap of it."""
+
+
 class Limits(Protocol):
     """What both gates are told."""
 
@@ -43,16 +47,17 @@ def judge(limits: Limits, evidence: Evidence, groups: Mapping[str, np.ndarray]) 
     """Whether no group of rows loses more than ``max_loss`` against the champion.
 
     A group of at least ``min_rows`` rows is judged by its measured loss, a smaller one by the interval: it fails only
-    where it has surely lost more.
+    where it has surely lost more. Of fewer than 30 rows a bootstrap knows nothing: they are left out.
     """
     if evidence.champion is None:
         return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
-    gains = {name: _gain(limits.metric, evidence, rows) for name, rows in groups.items() if rows.any()}
+    gains = {name: _gain(limits.metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
     known = {name: gain for name, gain in gains.items() if gain.defined}
     if not known:
-        return undecided(limits.kind, f"{limits.metric} is defined on no group of rows", -limits.max_loss)
+        return undecided(limits.kind, f"{limits.metric} is known on no group of {LEAST_ROWS} rows", -limits.max_loss)
     lost = {name: gain for name, gain in known.items() if _lost(limits, gain)}
-    name, worst = min((lost or known).items(), key=lambda item: item[1].value)
+    large = {name: gain for name, gain in known.items() if gain.rows >= limits.min_rows}
+    name, worst = min((lost or large or known).items(), key=lambda item: item[1].value)
     amount = f"{worst.value:+.3f} [{worst.low:+.3f}, {worst.high:+.3f}] on {worst.rows:,} rows"
     if lost:
         also = "".join(f", and so does {other}" for other in sorted(set(lost) - {name}))

@@ -26,13 +26,15 @@ class Config(Base):
     """Largest loss against the champion, in the metric's unit."""
     min_rows: Annotated[int, Field(ge=1)] = 200
     """A smaller slice fails only where its 95 % bound, too, has lost more."""
-    only: tuple[str, ...] = ()
-    """Slices to look at, such as ``source=feedback``; empty means all."""
+    by: tuple[Literal["source", "label", "language", "length"], ...] = ()
+    """Which of ``evaluate.slices`` to look at; empty means all but ``label``, where accuracy is recall, which moves
+    when a model says one label more often."""
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether every slice keeps what it had."""
-    if unknown := sorted(set(config.only) - set(evidence.slices)):
-        return undecided(config.kind, f"no row is in {', '.join(unknown)}", -config.max_loss)
-    chosen = {name: rows for name, rows in evidence.slices.items() if not config.only or name in config.only}
+    columns = config.by or ("source", "language", "length")
+    chosen = {name: rows for name, rows in evidence.slices.items() if name.partition("=")[0] in columns}
+    if not chosen:
+        return undecided(config.kind, f"there is no slice by {', '.join(columns)}", -config.max_loss)
     return _losses.judge(config, evidence, chosen)

@@ -146,7 +146,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
     own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
     sure = {name: answer[1] for name, answer in own.items() if not np.isnan(answer[1]).any()}
     return {
-        **_measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset)}),
+        **_measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset.tolist())}),
         "slices": _measures.by_slice(judged, served, _slices.masks(groups)),
         "fairness": _measures.fairness(judged, served, {n: g for n, g in groups.items() if n != "label"}),
         "calibration": _measures.calibrated(sure, judged, dataset == TEST),

@@ -234,12 +234,12 @@ def sliced(gains: dict[str, tuple[int, float]]) -> Evidence:
 @pytest.mark.parametrize(
     ("gains", "passed", "named"),
     [
-        ({"a": (400, 0.2), "b": (400, 0.0)}, True, "b"),
-        ({"a": (400, 0.2), "b": (400, -0.1)}, False, "b"),
-        ({"a": (400, -0.2), "b": (400, -0.1)}, False, "a"),
-        ({"a": (400, 0.0), "b": (10, -0.1)}, True, "b"),  # one row of ten: may be chance
-        ({"a": (400, 0.0), "b": (20, -0.5)}, False, "b"),  # all of twenty: is not
-        ({"a": (400, 0.0), "b": (1, 0.0)}, True, "a"),
+        ({"source=a": (400, 0.2), "source=b": (400, 0.0)}, True, "source=b"),
+        ({"source=a": (400, 0.2), "source=b": (400, -0.1)}, False, "source=b"),
+        ({"source=a": (400, -0.2), "source=b": (400, -0.1)}, False, "source=a"),
+        ({"source=a": (400, 0.0), "source=b": (50, -0.06)}, True, "source=a"),  # three rows of fifty: may be chance
+        ({"source=a": (400, 0.0), "source=b": (50, -0.3)}, False, "source=b"),  # fifteen of them: is not
+        ({"source=a": (400, 0.0), "source=b": (1, -1.0)}, True, "source=a"),
     ],
 )
 def test_no_group_of_rows_may_lose(kind: Any, gains: dict[str, tuple[int, float]], passed: bool, named: str) -> None:
@@ -251,11 +251,22 @@ def test_no_group_of_rows_may_lose(kind: Any, gains: dict[str, tuple[int, float]
         assert rule.reason.startswith(f"{named} loses more than 0.05 in accuracy")
 
 
-def test_slices_without_a_champion_or_of_another_name() -> None:
-    alone = replace(sliced({"a": (300, 0.0)}), champion=None)
+def test_slices_without_a_champion_or_by_what_nobody_sliced() -> None:
+    alone = replace(sliced({"source=a": (300, 0.0)}), champion=None)
     assert slice_gate.judge(slice_gate.Config(), alone).reason == "there is no champion to lose against yet"
-    other = slice_gate.judge(slice_gate.Config(only=("language=xx",)), alone)
-    assert (other.passed, other.reason) == (None, "undecided: no row is in language=xx")
+    other = slice_gate.judge(slice_gate.Config(by=("language",)), alone)
+    assert (other.passed, other.reason) == (None, "undecided: there is no slice by language")
+
+
+def test_groups_of_a_few_rows_decide_nothing() -> None:
+    rule = slice_gate.judge(slice_gate.Config(), sliced({"source=a": (29, -0.5), "source=b": (1, 0.0)}))
+    assert (rule.passed, rule.reason) == (None, "undecided: accuracy is known on no group of 30 rows")
+
+
+def test_labels_are_looked_at_only_where_that_is_asked() -> None:
+    seen = sliced({"source=a": (400, 0.0), "label=no": (400, -0.2)})
+    assert slice_gate.judge(slice_gate.Config(), seen).passed is True
+    assert slice_gate.judge(slice_gate.Config(by=("label",)), seen).passed is False
 
 
 def test_forgetting_needs_an_earlier_domain() -> None:
