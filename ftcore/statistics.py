@@ -68,8 +68,8 @@ def estimate(metrics: Metrics, tallies: np.ndarray, resamples: int, seed: int) -
         resamples: bootstrap resamples.
         seed: of the resampling; the same rows and seed give the same interval, in whatever order they come.
     """
-    ((values, drawn),) = resample(metrics, [tallies], resamples, seed)
-    return {name: interval(values[name], drawn[name], len(tallies)) for name in values}
+    ((there, drawn),) = resample(metrics, [tallies], resamples, seed)
+    return {name: interval(value, drawn[name], len(tallies)) for name, value in there.items()}
 
 
 def difference(
@@ -120,8 +120,19 @@ def resample(
     kinds, counts = _kinds(together)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         sums = np.concatenate([(counts @ kinds)[None], _sums(kinds, counts, resamples, seed)])
-        found = [metrics(part) for part in np.split(sums, np.cumsum(width)[:-1], axis=1)]
+    found = [values(metrics, part) for part in np.split(sums, np.cumsum(width)[:-1], axis=1)]
     return [({name: v[0] for name, v in one.items()}, {name: v[1:] for name, v in one.items()}) for one in found]
+
+
+def values(metrics: Metrics, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of sums ``[…, k]``, NaN without a warning where they are not defined.
+
+    A row's tallies are sums, too: of one row.
+    """
+    import numpy as np
+
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return metrics(sums)
 
 
 def interval(value: np.ndarray, resampled: np.ndarray, rows: int, confidence: float = 0.95) -> Estimate:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ftcore.statistics import values
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -47,7 +49,7 @@ class Evidence:
 
     def value(self, metric: str, tallies: np.ndarray) -> float:
         """A metric of some rows' tallies ``[rows, k]``; NaN where it is not defined."""
-        return float(self.metrics(tallies.sum(0)[None])[metric][0])
+        return float(values(self.metrics, tallies.sum(0)[None])[metric][0])
 
     def sign(self, metric: str) -> int:
         """1 for a metric that is better when higher, else -1."""

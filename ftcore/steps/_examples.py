@@ -23,12 +23,13 @@ def pick(
 
     Args:
         rows: what was evaluated; personal data is masked in them.
-        scores: of each row, higher is better, ``[rows]``, by role.
+        scores: of each row, higher is better, ``[rows]``, by role; NaN counts as 0.
         answers: what was answered and how surely, by role.
         count: most rows of each list.
     """
     import numpy as np
 
+    scores = {role: np.nan_to_num(score) for role, score in scores.items()}
     score, sure = scores["candidate"], np.nan_to_num(answers["candidate"][1])
     orders = {"best": np.lexsort((-sure, -score)), "worst": np.lexsort((-sure, score))}
     if "champion" in scores:

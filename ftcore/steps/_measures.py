@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftcore import calibration
-from ftcore.statistics import interval, mcnemar, resample
+from ftcore.statistics import interval, mcnemar, resample, values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,11 +37,15 @@ class Judged:
         tables = [table[chosen] for table in self.tallies.values()]
         return dict(zip(self.tallies, resample(self.metrics, tables, self.resamples, self.seed), strict=True))
 
+    def rows(self, role: str, flavour: str) -> dict[str, np.ndarray]:
+        """Metrics of each row by itself, ``[rows]``."""
+        return values(self.metrics, self.tallies[role, flavour])
+
     def right(self, role: str, flavour: str) -> np.ndarray | None:
         """Which rows were answered right; None for a task whose first metric is no yes or no."""
         import numpy as np
 
-        score = next(iter(self.metrics(self.tallies[role, flavour]).values()))
+        score = next(iter(self.rows(role, flavour).values()))
         return score > 0.5 if np.isin(score, (0, 1)).all() else None
 
 
@@ -92,9 +96,9 @@ def fairness(judged: Judged, served: str, groups: Mapping[str, np.ndarray]) -> d
         large = {str(name): int(count) for name, count in counts.items() if count >= LEAST_ROWS}
         if len(large) >= 2:
             chosen = np.isin(names.astype(str), list(large))
-            drawn = {
-                name: resample(judged.metrics, [tallies[names == name]], judged.resamples, judged.seed)
-                for name in large
+            drawn = {  # each by draws of its own: with the same ones, equal groups would never differ by chance
+                name: resample(judged.metrics, [tallies[names == name]], judged.resamples, judged.seed + place)
+                for place, name in enumerate(large)
             }
             frame = _frame(judged, tallies[chosen], names[chosen].astype(str))
             found[column] = {"groups": large, "metrics": {}}
@@ -128,8 +132,8 @@ def calibrated(confidences: Mapping[tuple[str, str], np.ndarray], judged: Judged
 
 def differences(after: Drawn, before: Drawn, rows: int) -> dict[str, Any]:
     """Each metric of one model less that of another on the same rows, with its interval."""
-    (values, drawn), (values_before, drawn_before) = after, before
-    gains = {name: value - values_before[name] for name, value in values.items()}
+    (there, drawn), (there_before, drawn_before) = after, before
+    gains = {name: value - there_before[name] for name, value in there.items()}
     return _estimates((gains, {name: value - drawn_before[name] for name, value in drawn.items()}), rows)
 
 
@@ -139,16 +143,16 @@ def _frame(judged: Judged, tallies: np.ndarray, names: np.ndarray) -> Any:
     from fairlearn.metrics import MetricFrame
 
     def measure(metric: str) -> Any:
-        return lambda rows, _: float(judged.metrics(tallies[np.asarray(rows, int)].sum(0))[metric])
+        return lambda rows, _: float(values(judged.metrics, tallies[np.asarray(rows, int)].sum(0))[metric])
 
     numbers = np.arange(len(tallies))
-    metrics = {name: measure(name) for name in judged.metrics(tallies[:1].sum(0))}
+    metrics = {name: measure(name) for name in values(judged.metrics, tallies[0])}
     return MetricFrame(metrics=metrics, y_true=numbers, y_pred=numbers, sensitive_features=names)
 
 
 def _estimates(drawn: Drawn, rows: int) -> dict[str, Any]:
-    values, resampled = drawn
-    return {name: interval(value, resampled[name], rows).model_dump() for name, value in values.items()}
+    there, resampled = drawn
+    return {name: interval(value, resampled[name], rows).model_dump() for name, value in there.items()}
 
 
 def _mcnemar(judged: Judged, flavour: str, chosen: np.ndarray) -> dict[str, Any] | None:

@@ -159,7 +159,7 @@ def _shown(
 ) -> dict[str, Any]:
     metric, better = next(iter(find("tasks", context.recipe.task.kind).METRICS.items()))
     sign = 1 if better == "higher" else -1
-    scores = {role: sign * judged.metrics(judged.tallies[role, flavour])[metric] for role, flavour in answers}
+    scores = {role: sign * judged.rows(role, flavour)[metric] for role, flavour in answers}
     by_role = {role: answer for (role, _), answer in answers.items()}
     return _examples.pick(rows, scores, by_role, context.recipe.evaluate.examples)
 

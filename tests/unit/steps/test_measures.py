@@ -85,6 +85,16 @@ def test_fairness_is_fairlearns() -> None:
     assert ours["by_group"] == pytest.approx(theirs.by_group.to_dict())
 
 
+def test_two_groups_of_the_same_rows_differ_by_chance() -> None:
+    tallies = BOTH.tallies["candidate", "onnx"]
+    twice = _measures.Judged({("candidate", "onnx"): np.concatenate([tallies, tallies])}, BOTH.metrics, 300, 3)
+    names = np.array(["a"] * ROWS + ["b"] * ROWS, object)
+    found = _measures.fairness(twice, "onnx", {"source": names})["source"]["metrics"]["accuracy"]["difference"]
+    assert found["value"] == pytest.approx(0)
+    error = (0.9 * 0.1 / ROWS) ** 0.5
+    assert found["high"] == pytest.approx(2.24 * 2**0.5 * error, rel=0.25), "97.5 % of an absolute normal difference"
+
+
 def test_calibration_by_role_with_bins_that_add_up() -> None:
     sure = {("candidate", "onnx"): CANDIDATE.max(-1), ("champion", "onnx"): CHAMPION.max(-1)}
     chosen = np.arange(ROWS) >= 50
@@ -95,6 +105,30 @@ def test_calibration_by_role_with_bins_that_add_up() -> None:
         assert one["ece"]["value"] == pytest.approx(by_hand)
         assert one["ece"]["rows"] == sum(b["rows"] for b in one["bins"]) == 350
     assert _measures.calibrated({}, BOTH, chosen) == {}
+
+
+def test_a_metric_that_no_single_row_has() -> None:
+    """A correlation: numbers instead of labels, nothing right or wrong, and undefined on one row."""
+    draw = np.random.default_rng(6)
+
+    def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
+        x, y, xx, yy, xy, n = np.moveaxis(sums, -1, 0)
+        return {"r": (n * xy - x * y) / np.sqrt((n * xx - x**2) * (n * yy - y**2))}
+
+    x, noise = draw.normal(size=(2, ROWS))
+    tallies = {
+        (role, "onnx"): np.stack([x, y, x * x, y * y, x * y, np.ones(ROWS)], axis=-1)
+        for role, y in {"candidate": x + noise, "champion": x + 3 * noise}.items()
+    }
+    numbers = _measures.Judged(tallies, metrics, 300, 3)
+    one, half = np.arange(ROWS) == 0, np.array(["a", "b"] * (ROWS // 2), object)
+    found = _measures.by_part(numbers, {"test": np.ones(ROWS, bool), "one": one})
+    assert found["metrics"]["candidate"]["onnx"]["test"]["r"]["value"] == pytest.approx(np.corrcoef(x, x + noise)[0, 1])
+    assert found["metrics"]["candidate"]["onnx"]["one"]["r"]["value"] is None
+    assert found["differences"]["onnx"]["test"]["r"]["low"] > 0
+    assert found["mcnemar"] == {}
+    assert set(_measures.fairness(numbers, "onnx", {"source": half})["source"]["metrics"]) == {"r"}
+    assert _measures.calibrated({("candidate", "onnx"): np.full(ROWS, 0.5)}, numbers, ~one) == {}
 
 
 def test_examples_are_the_surest_right_and_wrong_and_where_the_two_disagree() -> None:
