@@ -26,6 +26,7 @@ from ftcore import outputs, snapshot
 from ftcore._find import find
 from ftcore.cleaning import normalise
 from ftcore.context import Context, Outcome, log
+from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
 from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
@@ -50,12 +51,19 @@ def run(context: Context) -> Outcome:
     """Write ``evaluation.json`` and ``predictions.parquet``: every metric with its interval, every prediction by row.
 
     The candidate's predictions are logged to its MLflow run; when it is champion one day, they need not be made again.
+
+    Raises:
+        NotEnoughDataError: the test split is empty.
+        ExportError: candidate or champion was made for other labels than the recipe's.
     """
     tracking = Tracking(context.settings, context.recipe.name)
     candidate = tracking.version(context.earlier("train").figures["version"])
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
     rows = _rows(context, candidate.snapshot)
+    if TEST not in _counts(rows):
+        hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
+        raise NotEnoughDataError(f"snapshot {candidate.snapshot} has no test row to judge by", hint=hint)
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _counts(rows))
 
     columns, latency = _columns(context, tracking, candidate, champion, rows)
@@ -109,11 +117,7 @@ def _rows(context: Context, identity: str) -> pa.Table:
 def _columns(
     context: Context, tracking: Tracking, candidate: Version, champion: Version | None, rows: pa.Table
 ) -> tuple[Columns, dict[str, Any]]:
-    """What every model says, by role and flavour, and the candidate's latency.
-
-    Raises:
-        ExportError: the champion knows other labels than the recipe.
-    """
+    """What every model says, by role and flavour, and the candidate's latency."""
     made, latency = predict(context, tracking, candidate, rows)
     columns = {("candidate", flavour): column for flavour, column in made.items()}
     if champion:

@@ -10,7 +10,7 @@ import pytest
 
 from ftcore import store
 from ftcore._find import kinds
-from ftcore.errors import ExportError, FtcoreError
+from ftcore.errors import ExportError, FtcoreError, NotEnoughDataError
 from ftcore.records import Record, now
 from ftcore.serving import model as models
 from ftcore.steps import evaluate, gate
@@ -124,6 +124,12 @@ def test_a_champion_with_other_labels_is_refused(second: Product, tmp_path: Path
         evaluated(second, "r2")
     assert second.tracking.alias(CHAMPION).number == other.number
     assert not (second.shelf.folder("r2", "evaluate") / "evaluation.json").exists()
+
+
+def test_a_snapshot_without_test_rows_is_refused(product: Product, tiny: Path) -> None:
+    train(product, tiny, "r1", 1)
+    with pytest.raises(NotEnoughDataError, match="has no test row to judge by"):
+        evaluated(product)
 
 
 def test_a_version_made_for_other_labels_does_not_answer(second: Product) -> None:
