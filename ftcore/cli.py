@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore import cli_local, cli_snapshots
+from ftcore import cli_lineage, cli_local, cli_privacy, cli_profile, cli_runs, cli_snapshots
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def run(
 
         ftcore run my/recipe.yaml --only monitor
 
+        ftcore run sentiment --only data -p since=2026-01-01 -p until=2026-02-01      # what a backfill does
+
         ftcore run sentiment --run cli-20261121-101500      # goes on where that run stopped
     """
     from ftcore import pipeline
@@ -114,7 +116,7 @@ def step(
     name: Annotated[
         str,
         typer.Argument(
-            help="ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch or decide."
+            help="ingest, prepare, validate, plan, train, export, evaluate, gate, promote, watch or decide; shard."
         ),
     ],
     recipe: RecipeName,
@@ -125,16 +127,21 @@ def step(
 ) -> None:
     """Run one step of the ring; what Airflow's tasks call.
 
-    Example:
+    Examples:
 
         ftcore step train sentiment --run manual-1
+
+        ftcore step shard sentiment --run manual-1                            # what there is to share
+
+        ftcore step ingest sentiment --run manual-1 -p shard=00-vader         # one worker's part of it
+
+        ftcore step ingest sentiment --run manual-1                           # the rest, and all parts joined
     """
     from ftcore import pipeline
     from ftcore.errors import FtcoreError
 
-    steps = [step for chain in pipeline.RING.values() for step in chain]
-    if name not in steps:
-        raise FtcoreError(f"no such step: {name}", hint=f"known: {', '.join(steps)}")
+    if name not in pipeline.STEPS:
+        raise FtcoreError(f"no such step: {name}", hint=f"known: {', '.join(pipeline.STEPS)}")
     record = pipeline.run_step(name, path_of(recipe), run_id, params_of(param), again=again)
     if as_json:
         print(record.model_dump_json())
@@ -307,9 +314,13 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
         print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
 
 
+app.command()(cli_lineage.lineage)
 app.command()(cli_local.up)
 app.command()(cli_local.down)
 app.command()(cli_local.demo)
+app.command()(cli_privacy.forget)
+app.add_typer(cli_runs.app, name="runs")
+app.command()(cli_profile.profile)
 app.add_typer(cli_snapshots.app, name="snapshots")
 
 

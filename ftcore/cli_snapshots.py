@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ftcore._cli import AsJson, RecipeName, open_recipe
 
-HELP = """List, show, compare and verify a recipe's snapshots.
+HELP = """List, show, compare, verify and prune a recipe's snapshots.
 
 Example:
 
@@ -36,6 +37,8 @@ def ls(recipe: RecipeName, as_json: AsJson = False) -> None:
     for one in found:
         splits = " / ".join(f"{rows:,}" for rows in one["splits"].values())
         mark = "  current" if one["current"] else ""
+        if period := one.get("period"):
+            mark += f"  observed {period['since'][:10]} to {period['until'][:10]}"
         print(f"{one['snapshot']}  {one['created_at'][:19]}  {one['rows']:,} rows  {splits}{mark}")
 
 
@@ -102,3 +105,64 @@ def audit(recipe: RecipeName, identity: Id = "") -> None:
         rows = [f"row {row}" for row in found["row_ids"]]
         raise DataRejectedError(f"personal data in snapshot {found['snapshot']}: {found['found']}", rows)
     print(f"{found['rows']:,} texts hold none of {', '.join(found['entities'])}")
+
+
+@app.command()
+def prune(
+    recipe: RecipeName,
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest stay.")],
+    older_than: Annotated[float, typer.Option(metavar="DAYS", min=0, help="Younger ones stay, too.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete old snapshots; never the current one, nor one that a model version or an incremental source needs.
+
+    Example:
+
+        ftcore snapshots prune sentiment --keep 5 --older-than 90 --dry-run
+    """
+    from ftcore import retention
+
+    _, shelf, conf = open_recipe(recipe)
+    found = retention.prune(shelf, conf, keep, older_than, dry_run=dry_run)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for identity in found["deleted"]:
+        print(f"{identity}  {'would be deleted' if dry_run else 'deleted'}")
+    for identity, why in found["kept"].items():
+        print(f"{identity}  stays: {why}")
+    if not found["deleted"]:
+        print("nothing to delete")
+
+
+@app.command()
+def report(
+    recipe: RecipeName,
+    identity: Id = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page to this file.")] = None,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the page that a person reads first: what came in, what was left out and why, plots, checks, verdict.
+
+    Examples:
+
+        ftcore snapshots report sentiment --open
+
+        ftcore snapshots report sentiment 526359f56d1e08ae --output report.html
+    """
+    from ftcore import snapshot
+    from ftcore.reports import snapshot as reports
+    from ftcore.store import write_bytes
+
+    read, shelf, conf = open_recipe(recipe)
+    identity = identity or snapshot.current(shelf) or "none"
+    page = reports.published(shelf, read, identity)
+    sealed = Path(str(snapshot.folder(shelf, identity) / reports.FILE))
+    path = output or (sealed if sealed.is_file() else conf.home / "reports" / read.name / f"{identity}.html")
+    if path != sealed:
+        write_bytes(path, page)
+    print(json.dumps({"snapshot": identity, "report": str(path)}) if as_json else path)
+    if browse:
+        typer.launch(path.resolve().as_uri())

@@ -46,17 +46,22 @@ class Context:
     shelf: Shelf
     settings: Settings
 
+    @property
+    def shard(self) -> str:
+        """Key of the shard that this process does of a step that is shared by many; empty where it does the whole."""
+        return self.params.get("shard", "")
+
     @cached_property
     def folder(self) -> UPath:
         """The step's own folder of the run."""
-        path = self.shelf.folder(self.run_id, self.step)
+        path = self.shelf.folder(self.run_id, self.step, self.shard)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     @cached_property
     def scratch(self) -> Path:
         """A local folder of the step that outlives a crash, for what must be a real file: checkpoints, models."""
-        path = self.settings.cache / "scratch" / self.recipe.name / self.run_id / self.step
+        path = self.settings.cache / "scratch" / self.recipe.name / self.run_id / self.step / self.shard
         path.mkdir(parents=True, exist_ok=True)
         return path
 

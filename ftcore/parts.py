@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ftcore.records import sha256
+from ftcore.store import digest as digest_of
 from ftcore.store import read_table, write_bytes
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ def read(path: UPath, columns: list[str] | None = None) -> Iterator[pa.Table]:
 
 
 def digest(path: UPath) -> str:
-    """SHA-256 over the parts' bytes, in order."""
-    total = hashlib.sha256()
-    for file in files(path):
-        total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
+    """Hash over the parts' names and bytes: what ``digest_of`` gives for the hashes of the writer that wrote them."""
+    return digest_of({file.name: sha256(file.read_bytes()) for file in files(path)})
+
+
+def remove(folder: UPath) -> None:
+    """Delete every part below a folder; those that are gone already are no fault."""
+    for file in list(folder.rglob("part-*.parquet")) if folder.exists() else []:
+        file.unlink(missing_ok=True)
 
 
 class Writer:
@@ -78,7 +82,7 @@ class Writer:
         pq.write_table(rows.slice(0, count).combine_chunks(), sink, compression="zstd", compression_level=1)
         name = f"part-{len(self.hashes):05d}.parquet"
         write_bytes(self.folder / name, sink.getvalue())
-        self.hashes[name] = hashlib.sha256(sink.getvalue()).hexdigest()
+        self.hashes[name] = sha256(sink.getvalue())
         left = rows.slice(count)
         self._waiting = [left] if left.num_rows else []
         self._size_bytes = left.nbytes

@@ -10,7 +10,7 @@ from pathlib import Path
 from ftcore import recipe as recipes
 from ftcore import records, settings, store
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import MissingExtraError
+from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.records import Record
 
 RING: dict[str, tuple[str, ...]] = {
@@ -19,7 +19,12 @@ RING: dict[str, tuple[str, ...]] = {
     "monitor": ("watch", "decide"),
 }
 """The three DAGs and their steps, in order. ``approve`` stands between gate and promote in Airflow only: it is a
-person."""
+person. So does ``shard`` before ingest: it divides the reading among Airflow's workers."""
+STEPS = (*(step for steps in RING.values() for step in steps), "shard")
+"""Every file in ``ftcore/steps/`` that can be run by itself."""
+SHARED = "ingest"
+"""The step that many workers may share: with the parameter ``shard`` it does that part only, beside the others, and
+without it what is left, and joins all parts."""
 
 EXTRAS = {
     "great_expectations": "train",
@@ -33,7 +38,7 @@ EXTRAS |= {"onnx": "train", "onnxruntime": "serve", "airflow": "airflow"}
 
 def chain_of(step: str) -> str:
     """Name of the DAG that a step belongs to."""
-    return next(chain for chain, steps in RING.items() if step in steps)
+    return next((chain for chain, steps in RING.items() if step in steps), "data")
 
 
 def run_step(
@@ -55,9 +60,11 @@ def run_step(
     recipe = recipes.read(recipe_path)
     shelf = store.shelf(conf, recipe.name)
     context = Context(recipe, recipe_path, run_id, step, dict(params or {}), shelf, conf)
-    with shelf.lock(step, conf.lock_timeout_s):
+    if context.shard and step != SHARED:
+        raise FtcoreError(f"{step} is done as a whole", hint=f"leave the parameter shard to {SHARED}")
+    with shelf.lock("-".join(filter(None, (step, context.shard))), conf.lock_timeout_s):
         fingerprint = _fingerprint(context)
-        done = shelf.record(run_id, step)
+        done = shelf.record(run_id, step, context.shard)
         if done and done.fingerprint == fingerprint and not again:
             log.info("%s was done already: %s", step, done.reason)
             return done
@@ -128,10 +135,11 @@ def _work(context: Context, fingerprint: str) -> Record:
 
 
 def _fingerprint(context: Context) -> str:
-    """Hash of the recipe, the parameters and what this run's earlier steps in the same chain read and found."""
+    """Hash of the recipe, the parameters, this run's earlier steps in the same chain, and the step's own ``state``."""
     steps = RING[chain_of(context.step)]
-    earlier = {}
-    for name in steps[: steps.index(context.step)]:
+    state = getattr(importlib.import_module(f"ftcore.steps.{context.step}"), "state", None)
+    earlier = dict(state(context)) if state else {}
+    for name in steps[: steps.index(context.step)] if context.step in steps else ():
         record = context.shelf.record(context.run_id, name)
         if record is not None:
             earlier[name] = store.digest({"fingerprint": record.fingerprint, "inputs": record.inputs})

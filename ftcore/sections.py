@@ -252,6 +252,15 @@ class Schedule(Config):
     @field_validator("data", "monitor")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
-        if value is not None and value not in PRESETS and len(value.split()) != 5:
-            raise ValueError(f"expected five cron fields such as '0 3 * * 1', or one of {', '.join(PRESETS)}")
+        if value is None or value in PRESETS:
+            return value
+        from croniter import CroniterError, croniter  # what Airflow itself reads the fields with
+
+        wanted = f"expected five cron fields such as '0 3 * * 1', or one of {', '.join(PRESETS)}"
+        if len(value.split()) != 5:
+            raise ValueError(wanted)
+        try:
+            croniter(value).get_next()
+        except CroniterError as error:
+            raise ValueError(f"{wanted}: {error}") from None
         return value

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     """Folder of the Great Expectations suites."""
     lock_timeout_s: float = 600.0
     """How long a step waits for another process that works on the same thing, in seconds."""
+    shard_bytes: int = 64_000_000
+    """Size that the files of one shard have on average, as stored, in bytes: a source of files is read by as many
+    Airflow tasks as it has such shards, 100 at most."""
     threads: int = 0
     """Threads for torch and ONNX Runtime; 0 means as many as there are cores."""
     cost_per_hour: Annotated[float, Field(ge=0)] = 0.0

@@ -13,6 +13,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts
@@ -108,7 +109,9 @@ def publish(
     rows: Callable[[], Iterable[pa.Table]],
     quarantine: pa.Table,
     manifest: dict[str, Any],
-    extras: Mapping[str, bytes] | None = None,
+    extras: Mapping[str, bytes | Callable[[dict[str, Any]], bytes]] | None = None,
+    *,
+    becomes_current: bool = True,
 ) -> str:
     """Write a snapshot, unless these very rows are one already, and make it the current one.
 
@@ -117,7 +120,9 @@ def publish(
         rows: gives the rows table by table, each time it is called; they should come sorted by row id.
         quarantine: the rows left out, with ``reason``.
         manifest: what else is known about the rows.
-        extras: further files by name, such as the validation's result.
+        extras: further files by name, such as the validation's result: their bytes, or what makes them of the manifest
+            so far, which has the id and the hashes of the files before.
+        becomes_current: False leaves the current one as it is, as for the snapshot of a period.
 
     Returns:
         The snapshot's id.
@@ -127,14 +132,17 @@ def publish(
     if not (folder / "manifest.json").exists():
         files = _write_splits(folder, rows())
         write_table(folder / "quarantine.parquet", quarantine)
-        for name, data in (extras or {}).items():
-            write_bytes(folder / name, data)
-        files |= {name: hash_file(folder / name) for name in ("quarantine.parquet", *(extras or {}))}
+        files["quarantine.parquet"] = hash_file(folder / "quarantine.parquet")
         document = {"snapshot": identity, "created_at": now().isoformat(), **manifest, "files": files}
+        for name, given in (extras or {}).items():
+            content = given(document) if callable(given) else given
+            write_bytes(folder / name, content)
+            files[name] = sha256(content)
         data = (json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n").encode()
         write_bytes(folder / SEAL, sha256(data).encode())
         write_bytes(folder / "manifest.json", data)
-    write_json(shelf.root / "snapshots" / "current.json", {"snapshot": identity, "at": now().isoformat()})
+    if becomes_current:
+        write_json(shelf.root / "snapshots" / "current.json", {"snapshot": identity, "at": now().isoformat()})
     return identity
 
 
@@ -204,6 +212,21 @@ def batches(
                     hint=f"restore {name} from a backup, or prepare the data again",
                 )
             yield pq.read_table(pa.BufferReader(data), columns=list(columns) if columns else None)
+
+
+def file(shelf: Shelf, identity: str, name: str) -> bytes:
+    """A file of a snapshot, checked against its hash in the manifest.
+
+    Raises:
+        DataRejectedError: no such snapshot or file, or it was changed since it was published.
+    """
+    known, place = manifest(shelf, identity)["files"], folder(shelf, identity) / name
+    if name not in known or not place.exists() or sha256(data := place.read_bytes()) != known[name]:
+        raise DataRejectedError(
+            f"snapshot {identity} of {shelf.name} was changed: {name} is gone or does not match its hash",
+            hint=f"restore {name} from a backup, or prepare the data again",
+        )
+    return data
 
 
 def verify(shelf: Shelf, identity: str) -> list[str]:
@@ -286,7 +309,9 @@ def ls(shelf: Shelf) -> list[dict[str, Any]]:
     return sorted(manifests, key=lambda one: (one["created_at"], one["snapshot"]), reverse=True)
 
 
-def prune(shelf: Shelf, keep: int, used: Iterable[str] = ()) -> list[str]:
+def prune(
+    shelf: Shelf, keep: int, used: Iterable[str] = (), *, before: datetime | None = None, dry_run: bool = False
+) -> list[str]:
     """Delete old snapshots.
 
     Args:
@@ -294,13 +319,16 @@ def prune(shelf: Shelf, keep: int, used: Iterable[str] = ()) -> list[str]:
         keep: how many of the newest stay.
         used: ids that stay whatever their age, such as those that a model version was trained on. The current one
             stays too.
+        before: those that were made later stay, too.
+        dry_run: only say which would go.
 
     Returns:
         The deleted ids, oldest first.
     """
     stay = set(used)
-    gone = [one["snapshot"] for one in ls(shelf)[max(keep, 0) :] if not one["current"] and one["snapshot"] not in stay]
-    for identity in reversed(gone):
+    old = [one for one in ls(shelf)[max(keep, 0) :] if not one["current"] and one["snapshot"] not in stay]
+    gone = [one["snapshot"] for one in old if before is None or datetime.fromisoformat(one["created_at"]) < before]
+    for identity in [] if dry_run else reversed(gone):
         place = folder(shelf, identity)
         (place / "manifest.json").unlink()  # without it nobody sees the rest, should this be interrupted
         place.fs.rm(place.path, recursive=True)

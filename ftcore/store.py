@@ -3,6 +3,7 @@
 ::
 
     STORE/RECIPE/runs/RUN_ID/STEP/record.json    what a step found, beside what it wrote
+    STORE/RECIPE/runs/RUN_ID/STEP/shards/KEY/    the same of each worker that did a shard of the step
     STORE/RECIPE/snapshots/ID/manifest.json      an immutable dataset version
     STORE/RECIPE/snapshots/current.json          which one is current
     STORE/RECIPE/predictions/date=…/NAME.parquet the prediction log
@@ -133,24 +134,27 @@ class Shelf:
     locks: Path
     """Local folder of the lock files."""
 
-    def folder(self, run_id: str, step: str) -> UPath:
-        """Folder in which a step of a run writes.
+    def folder(self, run_id: str, step: str, shard: str = "") -> UPath:
+        """Folder in which a step of a run, or one shard of it, writes.
 
         Raises:
-            FtcoreError: the run id could leave the folder.
+            FtcoreError: the run id or the shard's key could leave the folder.
         """
-        if not RUN_ID.match(run_id):
-            raise FtcoreError(f"bad run id {run_id!r}", hint="use letters, digits, '.', '_' and '-', 120 at most")
-        return self.root / "runs" / run_id / step
+        for what, name in (("run id", run_id), ("shard", shard or "none")):
+            if not RUN_ID.match(name):
+                raise FtcoreError(f"bad {what} {name!r}", hint="use letters, digits, '.', '_' and '-', 120 at most")
+        whole = self.root / "runs" / run_id / step
+        return whole / "shards" / shard if shard else whole
 
-    def record(self, run_id: str, step: str) -> Record | None:
-        """The record of a finished step, or None where it has not finished."""
-        document = read_json(self.folder(run_id, step) / "record.json")
+    def record(self, run_id: str, step: str, shard: str = "") -> Record | None:
+        """The record of a finished step or shard, or None where it has not finished."""
+        document = read_json(self.folder(run_id, step, shard) / "record.json")
         return None if document is None else Record.model_validate(document)
 
     def write_record(self, record: Record) -> None:
         """Write a record: the last thing a step does."""
-        write_json(self.folder(record.run_id, record.step) / "record.json", record.model_dump(mode="json"))
+        folder = self.folder(record.run_id, record.step, record.params.get("shard", ""))
+        write_json(folder / "record.json", record.model_dump(mode="json"))
 
     def relative(self, path: UPath) -> str:
         """A path as records keep it: relative to the recipe's folder."""

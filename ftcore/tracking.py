@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,23 @@ class Version:
     def snapshot(self) -> str:
         """Id of the snapshot it was trained on."""
         return self.tags.get("ftcore.snapshot", "")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One MLflow run that trained a model of the recipe."""
+
+    run: str
+    """MLflow run id."""
+    run_id: str
+    """Our run."""
+    status: str
+    started_at: datetime
+    """UTC."""
+    snapshots: tuple[str, ...]
+    """Ids of the snapshots that it logged as its dataset inputs."""
+    base: str
+    """The base model, as the recipe called it."""
 
 
 @contextmanager
@@ -238,6 +256,24 @@ class Tracking:
         with _speaking_plainly(self.settings.mlflow_uri):
             return dict(self.client.get_run(run).data.metrics)
 
+    def trainings(self) -> list[Training]:
+        """Every run of the recipe with the snapshots it was given, newest first; nothing is made where there is none.
+
+        Raises:
+            TransientError: MLflow does not answer.
+        """
+        found: list[Any] = []
+        token = None
+        with _speaking_plainly(self.settings.mlflow_uri):
+            experiment = self.client.get_experiment_by_name(self.name)
+            while experiment:
+                page = self.client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+                found += page
+                token = page.token
+                if not token:
+                    break
+        return [_training(run, self.name) for run in found]
+
     def fetch(self, version: Version, artefact: str) -> Path:
         """Local copy of a version's artefact folder, from the cache where it is there already.
 
@@ -302,8 +338,6 @@ class Tracking:
         Raises:
             FtcoreError: no such experiment.
         """
-        from datetime import UTC, datetime
-
         with _speaking_plainly(self.settings.mlflow_uri):
             found = self.client.get_experiment_by_name(experiment)
         if found is None:
@@ -362,6 +396,18 @@ class Tracking:
         if self.settings.tracking_uri:
             return None
         return (self.settings.home.resolve() / "mlflow" / "artifacts" / self.name).as_uri()
+
+
+def _training(found: Any, name: str) -> Training:
+    inputs = [one.dataset for one in found.inputs.dataset_inputs]
+    return Training(
+        str(found.info.run_id),
+        found.data.tags.get(RUN_TAG, ""),
+        str(found.info.status),
+        datetime.fromtimestamp(found.info.start_time / 1000, UTC),
+        tuple(one.digest for one in inputs if one.name == f"{name}-{one.digest}"),
+        found.data.params.get("base", ""),
+    )
 
 
 def _version(found: ModelVersion) -> Version:

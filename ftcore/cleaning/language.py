@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -32,6 +33,13 @@ def guess(texts: Sequence[str]) -> list[str]:
     """ISO 639-1 code of each text's likeliest language; ``und`` for one too short to tell."""
     identify = _identifier()
     return [str(identify(text)[0]) if len(text) >= SHORTEST else "und" for text in texts]
+
+
+def languages(texts: Sequence[str]) -> dict[str, float]:
+    """Share of each language among the texts long enough to tell, the commonest first."""
+    identify = _identifier()
+    counts = Counter(str(identify(text)[0]) for text in texts if len(text) >= SHORTEST)
+    return {language: count / counts.total() for language, count in counts.most_common()}
 
 
 @cache

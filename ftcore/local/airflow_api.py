@@ -74,6 +74,15 @@ class AirflowApi:
         """Let a DAG run."""
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
+    def pause(self, dag_id: str) -> None:
+        """Keep a DAG from starting runs."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+
+    def backfill(self, dag_id: str, since: datetime, until: datetime) -> int:
+        """Ask for a run of every tick of a DAG's schedule from ``since`` to ``until``; returns the backfill's id."""
+        body = {"dag_id": dag_id, "from_date": since.isoformat(), "to_date": until.isoformat()}
+        return int(self._call("POST", "/backfills", json=body)["id"])
+
     def import_errors(self) -> list[Json]:
         """DAG files that do not load: ``filename`` and ``stack_trace``."""
         return self._all("/importErrors", "import_errors")
@@ -92,19 +101,21 @@ class AirflowApi:
         found = self._all(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
         return sorted(found, key=lambda task: task["start_date"] or "~")
 
-    def record(self, dag_id: str, run_id: str, task_id: str) -> Json | None:
-        """The small record that a step handed back; None where there is none."""
+    def record(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Json | None:
+        """The small record that a step handed back; None where there is none. Of a mapped task, that of one index."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         try:
-            value = self._call("GET", path, params={"deserialize": False})["value"]
+            value = self._call("GET", path, params={"deserialize": False, "map_index": map_index})["value"]
         except AirflowApiError:
             return None
         return value if isinstance(value, dict) else None
 
-    def task_log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int = 1, lines: int = 40) -> str:
+    def task_log(
+        self, dag_id: str, run_id: str, task_id: str, *, attempt: int = 1, lines: int = 40, map_index: int = -1
+    ) -> str:
         """The end of a task's log."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
-        entries = self._call("GET", path, params={"full_content": True})["content"]
+        entries = self._call("GET", path, params={"full_content": True, "map_index": map_index})["content"]
         texts = [entry if isinstance(entry, str) else str(entry.get("event", "")) for entry in entries]
         return "\n".join("\n".join(texts).splitlines()[-lines:])
 
@@ -157,12 +168,13 @@ class AirflowApi:
             RunNotFinishedError: the time is up.
         """
         deadline = time.monotonic() + deadline_s
-        seen: dict[str, str | None] = {}
+        seen: dict[tuple[str, int], str | None] = {}
         while True:
             run = self.dag_run(dag_id, run_id)
             for task in self.task_instances(dag_id, run_id):
-                if task["state"] != seen.get(task["task_id"]):
-                    seen[task["task_id"]] = task["state"]
+                one = (task["task_id"], task["map_index"])
+                if task["state"] != seen.get(one):
+                    seen[one] = task["state"]
                     progress(task)
             if run["state"] in FINAL:
                 return run

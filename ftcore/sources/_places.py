@@ -54,6 +54,16 @@ def find(pattern: str, folder: Path) -> list[UPath]:
     return sorted(found, key=str)
 
 
+def size_bytes(path: UPath | Path) -> int:
+    """Size of a file as it is stored.
+
+    Raises:
+        TransientError: the server cannot be reached.
+    """
+    with speaking_plainly(str(path)):
+        return int(path.stat().st_size)
+
+
 def shown(path: UPath | Path) -> str:
     """A path as messages show it: without credentials."""
     return scrub(path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlencode
 
 from ftcore.errors import MissingExtraError
 
@@ -37,13 +38,36 @@ def scrub(text: object, secrets: Iterable[str] = ()) -> str:
 def connection(name: str) -> str:
     """The URL of a named connection: ``FTCORE_CONNECTION_NAME``, else Airflow's ``AIRFLOW_CONN_NAME``.
 
+    Either is a URL or, in Airflow's other form, a JSON object of ``conn_type``, ``host``, ``login``, ``password``,
+    ``port``, ``schema`` and ``extra``.
+
     Raises:
-        MissingExtraError: neither is set.
+        MissingExtraError: neither is set, or the JSON cannot be read.
     """
     for variable in (f"FTCORE_CONNECTION_{name.upper()}", f"AIRFLOW_CONN_{name.upper()}"):
         if url := os.environ.get(variable, "").strip():
-            return url
+            return _url_of(url, variable) if url.startswith("{") else url
     raise MissingExtraError(
         f"there is no connection {name!r}",
         hint=f"set FTCORE_CONNECTION_{name.upper()} (or AIRFLOW_CONN_{name.upper()}) to its URL in the environment",
     )
+
+
+def _url_of(text: str, variable: str) -> str:
+    """The URL that says what a connection in JSON says, by Airflow's own rules; ``extra`` becomes the query."""
+    try:
+        given = json.loads(text)
+        extra = given.get("extra") or {}
+        options = json.loads(extra) if isinstance(extra, str) else dict(extra)
+        kind, port = given["conn_type"].lower().replace("_", "-"), int(given.get("port") or 0)
+        user, word, host, path = (str(given.get(key) or "") for key in ("login", "password", "host", "schema"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # Not chained and nothing quoted: whatever is wrong, a password stands beside it.
+        said = f"{variable} holds JSON that is no connection"
+        raise MissingExtraError(said, hint='write {"conn_type": "postgres", "host": …} or a URL') from None
+    if kind == "sqlite":  # a file, which Airflow's own hook takes from the host
+        return f"sqlite:///{host or path}"
+    login = f"{quote(user, safe='')}{':' + quote(word, safe='') if word else ''}@" if user or word else ""
+    place = f"{login}{quote(host, safe='[:]')}{f':{port}' if port else ''}"
+    query = urlencode({key: value for key, value in options.items() if isinstance(value, str | int | float)})
+    return f"{kind}://{place}{'/' + quote(path, safe='/') if path else ''}{'?' + query if query else ''}"

@@ -36,4 +36,5 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     text = f"one row from {config.where}"
     row = {"row_id": snapshot.row_id("NAME", text), "text": text, "label": None, "source": "NAME"}
     rows = pa.Table.from_pylist([row | {"group": None, "observed_at": None}], schema=snapshot.schema())
+    # A source that can be divided among workers also has ``shards`` and ``read_shard``, as ``files`` does.
     yield from sampled(config, [rows])  # weight and max_rows; a source of columns starts from Mapped and Mapper

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ftcore.errors import DataRejectedError
+from ftcore import period
+from ftcore.errors import DataRejectedError, MissingExtraError
 from ftcore.sources import _formats, _places
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, plain, sampled
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from ftcore.context import Context
 
 EXAMPLE = {"kind": "files", "path": "data/*.csv"}
+_DAY = re.compile(r"\{day:([^{}]+)\}")
+MOST_SHARDS = 100
+"""Most groups that one source's files are divided into; each costs an Airflow task a few seconds to start."""
 
 
 class Config(Mapped):
@@ -28,7 +34,8 @@ class Config(Mapped):
     kind: Literal["files"] = "files"
     path: str
     """A file or a pattern such as ``data/**/*.csv.gz``; a relative one starts at the recipe's folder. Any URL that
-    fsspec knows: ``s3://``, ``gs://``, ``https://``; its credentials come from the environment."""
+    fsspec knows: ``s3://``, ``gs://``, ``https://``; its credentials come from the environment. Where folders or files
+    are called by the day, ``events/{day:%Y-%m-%d}/*.csv`` spares a backfill from opening those of other days."""
     format: Literal["csv", "tsv", "jsonl", "parquet", "txt"] | None = None
     """Format of the files; by their ending where it is not said. In ``txt`` each line is a row with only ``text``;
     in ``tsv`` a quote is a character like any other."""
@@ -54,7 +61,37 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
         DataRejectedError: a file is empty, is broken, or lacks a column; with its line.
         TransientError: a server does not answer.
     """
-    yield from sampled(config, _tables(config, context))
+    yield from sampled(config, _tables(config, context, _found(config, context)))
+
+
+def shards(config: Config, context: Context) -> list[tuple[str, list[str]]]:
+    """The files in groups of about the same size, each with a name; together and in order they are what ``read`` reads.
+
+    Raises:
+        As ``read``.
+    """
+    files = _found(config, context)
+    if len(files) == 1:
+        return [(_places.stem(files[0]), [str(files[0])])]
+    sizes = [_places.size_bytes(file) for file in files]
+    total, count = sum(sizes) or 1, min(MOST_SHARDS, -(-sum(sizes) // context.settings.shard_bytes))
+    groups: dict[int, list[UPath]] = {}
+    before = 0
+    for file, size in zip(files, sizes, strict=True):
+        groups.setdefault(int((before + size / 2) / total * count), []).append(file)
+        before += size
+    return [(_named(group), [str(file) for file in group]) for group in groups.values()]
+
+
+def read_shard(config: Config, context: Context, pieces: Sequence[str]) -> Iterator[pa.Table]:
+    """Rows of one of the groups that ``shards`` gave.
+
+    Raises:
+        As ``read``.
+    """
+    from upath import UPath
+
+    yield from sampled(config, _tables(config, context, [UPath(piece) for piece in pieces]))
 
 
 def batches(path: UPath | Path, config: Config, wanted: Sequence[str] | None, where: str = "") -> Iterator[Batch]:
@@ -98,8 +135,35 @@ def read_any(path: Path) -> pa.Table:
     return pa.concat_tables(tables, promote_options="default")
 
 
-def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
-    for path in _places.find(config.path, context.recipe_path.parent):
+def _found(config: Config, context: Context) -> list[UPath]:
+    """The files of a run, sorted by path; where the path names days only those of its period."""
+    folder = context.recipe_path.parent
+    asked = period.asked(context.params) if _DAY.search(config.path) else None
+    if asked is None:
+        return _places.find(_DAY.sub(lambda spec: re.sub("%[A-Za-z]", "*", spec[1]), config.path), folder)
+    found: dict[str, UPath] = {}
+    missing = None
+    for pattern in dict.fromkeys(_on(day, config.path) for day in asked.days()):
+        try:
+            found |= {str(file): file for file in _places.find(pattern, folder)}
+        except MissingExtraError as error:  # a day on which nothing came is no fault
+            missing = error
+    if missing and not found:
+        raise missing
+    return [found[name] for name in sorted(found)]
+
+
+def _on(day: date, path: str) -> str:
+    return _DAY.sub(lambda spec: day.strftime(spec[1]), path)
+
+
+def _named(group: Sequence[UPath]) -> str:
+    more = f"-and-{len(group) - 1}-more" if len(group) > 1 else ""
+    return f"{_places.stem(group[0])}{more}"
+
+
+def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterator[pa.Table]:
+    for path in paths:
         here = config
         if (config.format or _places.format_of(path)) == "txt" and "label" not in config.model_fields_set:
             here = config.model_copy(update={"label": None})  # lines have no label: the default must not ask for one

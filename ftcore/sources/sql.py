@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from ftcore import period
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
 from ftcore.sources._secrets import connection, scrub
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "sql", "connection": "warehouse", "query": "SELECT text, label FROM tickets"}
 ROWS = 2_000
 """Rows fetched at a time."""
+_ENDS = re.compile(r"(?<![:\\\w]):(since|until)\b")
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
 
@@ -34,7 +37,9 @@ class Config(Mapped):
     """Name of a connection: its SQLAlchemy URL stands in ``FTCORE_CONNECTION_NAME``, or as Airflow writes it in
     ``AIRFLOW_CONN_NAME``."""
     query: Annotated[str, Field(min_length=1)]
-    """One SELECT without a semicolon. ``:name`` stands for a parameter; a colon of the query's own is ``\\:``."""
+    """One SELECT without a semicolon. ``:name`` stands for a parameter; a colon of the query's own is ``\\:``.
+    ``:since`` and ``:until`` are the period that a backfill asks for and null in any other run: a query that uses them,
+    as in ``WHERE (CAST(:since AS timestamptz) IS NULL OR at >= :since)``, sends no row that would be left out."""
     parameters: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     """Values of the query's parameters; they are bound, never written into the query."""
     watermark: str | None = None
@@ -71,9 +76,10 @@ def source_name(config: Config) -> str:
 def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
     where = source_name(config)
     mapper = Mapper(config, where, answered=answered(context))
+    values = _bound(config, cursor, period.asked(context.params))
     with (
         _connected(config, where) as database,
-        closing(database.execute(_statement(config, cursor), {**config.parameters, **_bound(cursor)})) as result,
+        closing(database.execute(_statement(config, cursor), values)) as result,
     ):
         names = list(result.keys())
         require(f"the query of {where}", [*mapper.columns, *filter(None, [config.watermark])], names)
@@ -98,8 +104,11 @@ def _statement(config: Config, cursor: Cursor) -> Executable:
     return statement.where(or_(mark >= bindparam("ftcore_since"), mark.is_(None)))
 
 
-def _bound(cursor: Cursor) -> dict[str, Any]:
-    return {} if cursor.since is None else {"ftcore_since": cursor.since}
+def _bound(config: Config, cursor: Cursor, asked: period.Period | None) -> dict[str, Any]:
+    """Values of the query's parameters: the run's period where it names that, the recipe's own, and the watermark."""
+    ends = {name: getattr(asked, name, None) for name in set(_ENDS.findall(config.query))}
+    mark = {} if cursor.since is None else {"ftcore_since": cursor.since}
+    return {**ends, **config.parameters, **mark}
 
 
 def _follow(values: tuple[Any, ...], cursor: Cursor, where: str, column: str) -> None:

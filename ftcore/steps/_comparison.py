@@ -1,95 +1,148 @@
-"""A new snapshot beside the one before it: label shares, volume, age."""
+"""What must hold of a snapshot as a whole, as Great Expectations' own words: volume, shares, age, personal data."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ftcore._find import find
 from ftcore.snapshot import label_shares
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from ftcore.recipe import Recipe
     from ftcore.sections import Validation
+    from ftcore.tally import Tally
+
+SEVERITY = {"reject": "critical", "quarantine": "warning", "warn": "info"}
+"""Great Expectations' word for each of ours."""
 
 
-@dataclass
-class Tally:
-    """Counts of rows, taken table by table."""
+@dataclass(frozen=True)
+class Whole:
+    """What is known of the rows that would be published."""
 
-    rows: int = 0
-    splits: Counter[str] = field(default_factory=Counter)
-    labels: Counter[str] = field(default_factory=Counter)
-    sources: Counter[str] = field(default_factory=Counter)
-    labelled: bool = True
-    """Whether labels are counted; texts that somebody wrote are not."""
-    newest: datetime | None = None
-    """Latest ``observed_at``; None where no row has one."""
-
-    def add(self, rows: pa.Table) -> None:
-        """Count some rows."""
-        import pyarrow.compute as pc
-
-        self.rows += rows.num_rows
-        counters = {"split": self.splits, "source": self.sources} | ({"label": self.labels} if self.labelled else {})
-        for name, counter in counters.items():
-            counter.update({row["values"]: row["counts"] for row in rows[name].value_counts().to_pylist()})
-        latest = pc.max(rows["observed_at"]).as_py()
-        if latest and (self.newest is None or latest > self.newest):
-            self.newest = latest
+    tally: Tally
+    before: dict[str, Any] | None
+    """Manifest of the snapshot before; None for the first one, which has nothing to differ from."""
+    faults: Counter[str]
+    """Rows set aside by reason, those apart that the recipe's own filters left out."""
+    at: datetime
+    """The time now."""
 
 
-@dataclass
-class Odd:
-    """What is unusual about a snapshot, a sentence with numbers each."""
-
-    rejections: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
-def odd(limits: Validation, before: dict[str, Any] | None, tally: Tally, at: datetime) -> Odd:
-    """Compare with the snapshot before and with the clock.
-
-    Args:
-        limits: what the recipe allows.
-        before: manifest of the snapshot before; None for the first one, which has nothing to differ from.
-        tally: counts of the new one.
-        at: the time now.
-    """
-    found = Odd()
-    changed = found.rejections if limits.change.on_failure == "reject" else found.warnings
-    if before:
-        changed += _moved(limits, before, tally) + _shrunk(limits, before, tally)
-    if limits.max_age_days is not None:
-        stale = found.rejections if limits.on_stale == "reject" else found.warnings
-        if tally.newest is None:
-            stale.append("no row says when it was observed, so nobody can tell how old the data is")
-        elif (age := (at - tally.newest).total_seconds() / 86_400) > limits.max_age_days:
-            stale.append(f"the newest row is {age:.1f} days old, {limits.max_age_days:g} are allowed")
-    return found
+def suite(recipe: Recipe, whole: Whole) -> dict[str, Any]:
+    """The expectations of the rows that would be published, for ``run_suite``."""
+    limits = recipe.validation
+    wanted = [*_volume(limits, whole), *_shares(recipe, whole), *_age(limits, whole), *_personal(recipe)]
+    return {"name": f"{recipe.suite}_as_a_whole", "expectations": wanted}
 
 
-def _moved(limits: Validation, before: dict[str, Any], tally: Tally) -> list[str]:
-    if limits.change.label_share is None:
+def _expectation(kind: str, kwargs: dict[str, Any], on_failure: str, description: str, reason: str) -> dict[str, Any]:
+    return {
+        "type": f"expect_{kind}",
+        "kwargs": kwargs,
+        "meta": {"on_failure": on_failure, "reason": reason},
+        "description": description,
+        "severity": SEVERITY[on_failure],
+    }
+
+
+def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
+    rows, before = whole.tally.rows, whole.before
+    words = ", ".join(f"{count:,} × {reason}" for reason, count in whole.faults.most_common())
+    wanted = [
+        _expectation(
+            "table_quarantine_to_be_small",
+            {"quarantined": whole.faults.total(), "max_share": limits.max_quarantined, "words": words},
+            "reject",
+            f"At most {limits.max_quarantined:.1%} of the rows are set aside for faults of the data.",
+            "{said}",
+        ),
+        _expectation(
+            "table_row_count_to_be_between",
+            {"min_value": limits.min_rows},
+            "reject",
+            f"At least {limits.min_rows:,} rows are left.",
+            "{observed} rows are left, at least {min_value} are needed",
+        ),
+    ]
+    if before and before["rows"] and limits.change.fewer_rows is not None:
+        wanted.append(
+            _expectation(
+                "table_row_count_to_be_between",
+                {"min_value": -int(-before["rows"] * (1 - limits.change.fewer_rows) // 1)},
+                limits.change.on_failure,
+                f"No more than {limits.change.fewer_rows:.1%} of the {before['rows']:,} rows of snapshot "
+                f"{before['snapshot']} are gone.",
+                f"{{observed}} rows, {1 - rows / before['rows']:.1%} fewer than the {before['rows']:,} of snapshot "
+                f"{before['snapshot']}, {limits.change.fewer_rows:.1%} fewer are allowed",
+            )
+        )
+    return wanted
+
+
+def _shares(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
+    change, before = recipe.validation.change, whole.before
+    if change.label_share is None or not before or not before["labels"]:
         return []
-    old, new = label_shares(before["labels"]), label_shares(tally.labels)
     return [
-        f"the share of label {label!r} went from {old.get(label, 0):.1%} in snapshot {before['snapshot']} to "
-        f"{new.get(label, 0):.1%}, a change of {limits.change.label_share:.1%} is allowed"
-        for label in sorted({*old, *new})
-        if abs(new.get(label, 0) - old.get(label, 0)) > limits.change.label_share
+        _expectation(
+            "column_value_shares_to_be_near",
+            {
+                "column": "label",
+                "shares": label_shares(before["labels"]),
+                "max_change": change.label_share,
+                "origin": f"snapshot {before['snapshot']}",
+            },
+            change.on_failure,
+            f"No label's share moved by more than {change.label_share:.1%} of the rows since snapshot "
+            f"{before['snapshot']}.",
+            "{said}",
+        )
     ]
 
 
-def _shrunk(limits: Validation, before: dict[str, Any], tally: Tally) -> list[str]:
-    if limits.change.fewer_rows is None or not before["rows"]:
+def _age(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
+    if limits.max_age_days is None:
         return []
-    gone = 1 - tally.rows / before["rows"]
-    if gone <= limits.change.fewer_rows:
-        return []
+    newest = whole.tally.newest
+    reason = "no row says when it was observed, so nobody can tell how old the data is"
+    if newest:
+        age = (whole.at - newest).total_seconds() / 86_400
+        reason = f"the newest row is {age:.1f} days old, {limits.max_age_days:g} are allowed"
+    oldest = whole.at - timedelta(days=limits.max_age_days)
     return [
-        f"{tally.rows:,} rows, {gone:.1%} fewer than the {before['rows']:,} of snapshot {before['snapshot']}, "
-        f"{limits.change.fewer_rows:.1%} fewer are allowed"
+        _expectation(
+            "column_max_to_be_between",
+            {"column": "observed_at", "min_value": oldest.isoformat()},
+            limits.on_stale,
+            f"The newest row is at most {limits.max_age_days:g} days old.",
+            reason,
+        )
+    ]
+
+
+def _personal(recipe: Recipe) -> list[dict[str, Any]]:
+    config = recipe.prepare.personal_data
+    written = find("tasks", recipe.task.kind).TARGET == "text"
+    columns = ["text", "context", *(("label", "rejected") if written else ())]
+    removed = [name for name, action in config.actions.items() if action != "keep"]
+    if not recipe.validation.personal_data or not removed:
+        return []
+    looked_for = {
+        "columns": columns,
+        "entities": removed,
+        "phone_regions": list(config.phone_regions),
+        "model": config.model,
+    }
+    return [
+        _expectation(
+            "table_to_hold_no_personal_data",
+            looked_for,
+            "reject",
+            "No text holds personal data that the recipe removes (names and places apart).",
+            "{said}",
+        )
     ]

@@ -32,6 +32,12 @@ SHOWN_EXAMPLES = 20
 SHOWN_CHARACTERS = 80
 """A text is personal data: what is written holds its beginning at most, and only of rows that failed."""
 SITE = "snapshots"
+ENDINGS = {
+    "reject": " Otherwise the snapshot is rejected.",
+    "quarantine": " Rows that break this are set aside.",
+    "warn": " Otherwise this is noted.",
+}
+"""What each ``on_failure`` means, said on the page after the description of its expectation."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class SuiteResult:
     """The whole checkpoint result as JSON values, at most 20 examples an expectation."""
     page: Path
     """The HTML page of this validation; its ``Home`` link leads to all validations of the site."""
+    checks: list[dict[str, Any]]
+    """Every expectation in its order: ``what``, ``on_failure``, ``met``, and what was ``seen``, all for people."""
 
 
 @dataclass
@@ -111,7 +119,29 @@ def run_suite(
         statistics=dict(result.statistics),
         result_json=_as_json(checkpoint_result),
         page=page,
+        checks=[_check(one) for one in result.results],
     )
+
+
+def _check(one: ExpectationValidationResult) -> dict[str, Any]:
+    config: Any = one.expectation_config
+    problem = _exception(one)
+    what = config.description or config.type.removeprefix("expect_").replace("_", " ")
+    for ending in ENDINGS.values():
+        what = what.removesuffix(ending)
+    seen = problem or _seen(one) or ("" if one.success else _reason(one))
+    return {"what": what, "on_failure": config.meta["on_failure"], "met": bool(one.success), "seen": seen}
+
+
+def _seen(one: ExpectationValidationResult) -> str:
+    """What was observed: how many rows break it, or the value where it is met; empty where the reason says more."""
+    unexpected, rows = one.result.get("unexpected_count"), one.result.get("element_count")
+    if unexpected is not None and rows is not None:
+        return f"{unexpected:,} of {rows:,} rows break it"
+    observed = one.result.get("observed_value")
+    if isinstance(observed, list):
+        observed = [value for value in observed if value != POSITION]
+    return f"seen: {_said(observed)}" if one.success and observed is not None else ""
 
 
 def _asked(value: Any) -> set[str]:
@@ -183,12 +213,14 @@ def _run(
     import great_expectations as gx
     from great_expectations.checkpoint.actions import UpdateDataDocsAction
 
+    from ftcore.steps import _custom_expectations  # noqa: F401 - registers them
+
     asset = context.data_sources.add_pandas("snapshot").add_dataframe_asset("rows")
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(
             name=suite["name"],
             data=asset.add_batch_definition_whole_dataframe("all"),
-            suite=context.suites.add(gx.ExpectationSuite(**suite)),
+            suite=context.suites.add(gx.ExpectationSuite(**_worded(suite))),
         )
     )
     checkpoint = context.checkpoints.add(
@@ -206,6 +238,15 @@ def _run(
     )
     numbered = frame.assign(**{POSITION: range(len(frame))})
     return checkpoint.run({"dataframe": numbered}, expectation_parameters=parameters, run_id=run_id)
+
+
+def _worded(suite: dict[str, Any]) -> dict[str, Any]:
+    """The suite with what happens on failure said in each description; Data Docs show no severity."""
+    worded = copy.deepcopy(suite)
+    for one in worded["expectations"]:
+        if description := one.get("description"):
+            one["description"] = description + ENDINGS[one["meta"]["on_failure"]]
+    return worded
 
 
 def _findings(result: ExpectationSuiteValidationResult, frame: pd.DataFrame) -> _Findings:
@@ -247,6 +288,8 @@ def _reason(one: ExpectationValidationResult) -> str:
     elif isinstance(observed, list):
         words["missing"] = _said([value for value in kwargs.get("column_set", []) if value not in observed])
     words.update(observed=_said(observed), unexpected=_said(one.result.get("unexpected_count")))
+    details = one.result.get("details") or {}
+    words.update({name: details[name] for name in ("said",) if name in details})
     return str(one.expectation_config.meta["reason"]).format_map(words)
 
 

@@ -38,11 +38,6 @@ class Work:
     target: str = "label"
     """What a row's label is, as its task says."""
 
-    @property
-    def written(self) -> tuple[str, ...]:
-        """Columns beside ``text`` that hold what people wrote; a label of a fixed set is none of them."""
-        return ("context", "label", "rejected") if self.target == "text" else ("context",)
-
 
 @dataclass
 class Cleaned:
@@ -88,20 +83,27 @@ def clean(work: Work) -> Cleaned:
     )
 
 
-def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
-    import numpy as np
+def written(target: str) -> tuple[str, ...]:
+    """Columns beside ``text`` that hold what people wrote; a label of a fixed set is none of them."""
+    return ("context", "label", "rejected") if target == "text" else ("context",)
 
-    lines = work.target in {"text", "none"}
+
+def tidy(
+    table: pa.Table, prepare: Prepare, target: str, cleaner: personal.Cleaner
+) -> tuple[pa.Table, list[str], list[int]]:
+    """Normalise texts, draw each row's side, and replace personal data; what snapshots and holdouts both go through.
+
+    Returns:
+        The rows, the split of each, and the positions of rows with personal data that takes the row out.
+    """
+    lines = target in {"text", "none"}
     texts = [normalise.clean(text, lines=lines) for text in table["text"].to_pylist()]
     groups = table["group"].to_pylist()
     # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
-    sides = [snapshot.SPLITS.index(snapshot.side(g, t, work.prepare)) for g, t in zip(groups, texts, strict=True)]
+    sides = [snapshot.side(group, text, prepare) for group, text in zip(groups, texts, strict=True)]
     texts, dropped = cleaner.clean(texts)
-    foreign: dict[int, str] = {}
-    if work.prepare.languages:
-        foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
     table = _with(table, "text", texts)
-    for name in (name for name in work.written if table[name].null_count < table.num_rows):
+    for name in (name for name in written(target) if table[name].null_count < table.num_rows):
         there = [(place, text) for place, text in enumerate(table[name].to_pylist()) if text is not None]
         cleaned, out = cleaner.clean([normalise.clean(text, lines=lines) for _, text in there])
         dropped = sorted({*dropped, *(there[place][0] for place in out)})
@@ -113,8 +115,19 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
         named = sorted({group for group in groups if group})
         instead = dict(zip(named, cleaner.clean(named)[0], strict=True))
         table = _with(table, "group", [instead.get(group, group) for group in groups])
+    return table, sides, dropped
+
+
+def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
+    import numpy as np
+
+    table, drawn, dropped = tidy(table, work.prepare, work.target, cleaner)
+    sides, texts = [snapshot.SPLITS.index(side) for side in drawn], table["text"].to_pylist()
+    foreign: dict[int, str] = {}
+    if work.prepare.languages:
+        foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
     # An empty text is no duplicate of another empty text, so it is kept apart by its row id.
-    ids, others = table["row_id"].to_pylist(), [table[name].to_pylist() for name in work.written]
+    ids, others = table["row_id"].to_pylist(), [table[name].to_pylist() for name in written(work.target)]
     keys = [
         "\x00".join(snapshot.text_key(one or "") for one in (text, *more)) if text else f"\x00{row}"
         for text, row, *more in zip(texts, ids, *others, strict=True)

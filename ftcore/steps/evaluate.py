@@ -19,23 +19,28 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import outputs, snapshot
+from ftcore import outputs, snapshot, suppression
 from ftcore._find import find
-from ftcore.cleaning import normalise
+from ftcore.cleaning import personal
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
 from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
 from ftcore.steps._predictions import known, predict
+from ftcore.steps._spool import tidy
 from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ftcore.sections import Part
 
     Columns = dict[tuple[str, str], pa.Array]
 
@@ -98,20 +103,28 @@ def _rows(context: Context, identity: str) -> pa.Table:
     import pyarrow as pa
 
     recipe = context.recipe
-    task = find("tasks", recipe.task.kind)
     seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, identity)["text"].to_pylist()}
     test = snapshot.read(context.shelf, identity, [TEST]).select(list(JUDGED))
     tables = [test.append_column("dataset", pa.array([TEST] * test.num_rows, pa.string()))]
     for name, config in recipe.evaluate.holdouts.items():
-        picked = []
-        for table in find("sources", config.kind).read(config, context):
-            for row in table.to_pylist():
-                text = normalise.clean(row["text"])
-                fresh = snapshot.text_key(text) not in seen and task.valid(recipe.task, row["label"])
-                if text and fresh and snapshot.side(row["group"], text, recipe.prepare) == TEST:
-                    picked.append({**row, "text": text, "dataset": name})
+        picked = [{**row, "dataset": name} for row in _holdout(context, config, seen)]
         tables.append(pa.Table.from_pylist(picked, schema=tables[0].schema))
     return pa.concat_tables(tables)
+
+
+def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
+    """Rows of a holdout on the test side, cleaned as a snapshot's are and without those of forgotten subjects."""
+    recipe = context.recipe
+    task = find("tasks", recipe.task.kind)
+    cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
+    forgotten = suppression.load(context.shelf, os.environ)
+    for table in find("sources", config.kind).read(config, context):
+        rows, sides, dropped = tidy(forgotten.keep(table), recipe.prepare, task.TARGET, cleaner)
+        gone = set(dropped)
+        for place, (row, side) in enumerate(zip(rows.to_pylist(), sides, strict=True)):
+            fresh = row["text"] and snapshot.text_key(row["text"]) not in seen
+            if side == TEST and place not in gone and fresh and task.valid(recipe.task, row["label"]):
+                yield row
 
 
 def _columns(

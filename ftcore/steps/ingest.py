@@ -3,71 +3,156 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts, snapshot, watermarks
+from ftcore import parts, period, snapshot, suppression, watermarks
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
 from ftcore.sources._mapping import sampled
+from ftcore.steps import _shards
 from ftcore.store import digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ftcore.records import Record
     from ftcore.sections import Part
+    from ftcore.steps._shards import Shard
+    from ftcore.suppression import Suppression
 
 NEEDS = ("pyarrow.parquet",)
+
+
+def state(context: Context) -> dict[str, str]:
+    """What else decides the result: who was forgotten in the meantime."""
+    forgotten = suppression.load(context.shelf, os.environ)
+    return {"forgotten": forgotten.state} if forgotten.entries else {}
 
 
 def run(context: Context) -> Outcome:
     """Write ``parts/`` with all sources' rows, in the recipe's order of sources.
 
+    With the parameter ``shard`` only that shard's rows are read, into a folder of its own. Without it the rows of every
+    shard that has a record are taken over and those of all others read, so the parts, bytes and all, are the same
+    however the work was shared.
+
     A source with a watermark gives the rows that its last published snapshot holds and those that came since. The
-    watermark itself only goes into the record: ``validate`` commits it with the snapshot.
+    watermark itself only goes into the record: ``validate`` commits it with the snapshot. With the parameters ``since``
+    and ``until`` only rows observed in that period are taken, and no watermark is read or left. Rows of subjects that
+    were forgotten are left out, wherever they come from, and counted as ``suppressed``.
 
     Raises:
         DataRejectedError: the sources have no row at all, or one cannot be read.
         RecipeError: two incremental sources have one name.
+        MissingExtraError: the secret behind the suppression is not set.
         TransientError: a server went away, or the disk is full.
     """
     _one_name_each(context)
+    shards, asked = _shards.planned(context), period.asked(context.params)
+    if context.shard:
+        shards = [_shards.chosen(shards, context.shard)]
     # A record from before must not vouch for parts that are being replaced.
     (context.folder / "record.json").unlink(missing_ok=True)
-    folder = context.folder / "parts"
-    counts: dict[str, int] = {}
-    marks: dict[str, Any] = {}
+    writer, marks = parts.Writer(context.folder / "parts", snapshot.schema()), dict[str, Any]()
+    forgotten = suppression.load(context.shelf, os.environ)
     try:
-        writer = parts.Writer(folder, snapshot.schema())
-        for number, source in enumerate(context.recipe.sources):
-            name, before = f"{number}:{source.kind}", writer.rows
-            for table in _rows(source, context, marks):
-                writer.add(table)
-            counts[name] = writer.rows - before
-            log.info("read %s rows from %s", f"{counts[name]:,}", name)
-        writer.close()
+        counts = _write(context, shards, writer, marks, forgotten)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise TransientError(f"no room is left for the rows in {folder}", hint="make room, then run again") from error
-    if not writer.rows:
-        raise DataRejectedError(f"the sources of {context.recipe.name} hold no row", [f"{n}: 0 rows" for n in counts])
+        said = f"no room is left for the rows in {writer.folder}"
+        raise TransientError(said, hint="make room, then run again") from error
+    if not writer.rows and not context.shard:
+        when = f" observed from {asked.since} to before {asked.until}" if asked else ""
+        zeros = [f"{name}: 0 rows" for name in counts]
+        raise DataRejectedError(f"the sources of {context.recipe.name} hold no row{when}", zeros)
+    figures = {"rows": writer.rows, "by_source": counts, "suppressed": forgotten.suppressed, "watermarks": marks}
+    inputs = {"rows": digest(writer.hashes), "forgotten": forgotten.state}
+    what = f"shard {context.shard}" if context.shard else f"{len(counts)} sources"
     return Outcome(
-        reason=f"read {writer.rows:,} rows from {len(counts)} sources",
-        figures={"rows": writer.rows, "by_source": counts, "watermarks": marks},
-        inputs={"rows": digest(writer.hashes)},
-        paths={"rows": context.written(folder)},
+        reason=f"read {writer.rows:,} rows from {what}",
+        figures=figures | ({"period": asked.figures()} if asked else {}),
+        inputs=inputs | ({"shard": _shards.identity(context, shards[0])} if context.shard else {}),
+        paths={"rows": context.written(writer.folder)},
     )
 
 
-def _rows(source: Part, context: Context, marks: dict[str, Any]) -> Iterator[pa.Table]:
+def _write(
+    context: Context, shards: list[Shard], writer: parts.Writer, marks: dict[str, Any], forgotten: Suppression
+) -> dict[str, int]:
+    """Write the shards' rows; returns how many each source gave."""
+    counts: dict[str, int] = {}
+    for number, mine in groupby(shards, lambda shard: shard.source):
+        source, before = context.recipe.sources[number], writer.rows
+        # Every row of every source passes here, on its way into a shard's parts and once more into the run's. Only the
+        # second time the forgotten are left out: after the cap, so that it takes the same rows however work is shared.
+        for table in _source(source, list(mine), context, marks, forgotten):
+            writer.add(table if context.shard else forgotten.keep(table))
+        counts[name := f"{number}:{source.kind}"] = writer.rows - before
+        log.info("read %s rows from %s", f"{counts[name]:,}", context.shard or name)
+    writer.close()
+    return counts
+
+
+def _source(
+    source: Part, shards: list[Shard], context: Context, marks: dict[str, Any], forgotten: Suppression
+) -> Iterator[pa.Table]:
+    """Rows of one source, from its shards; what caps it caps it as a whole, and within the period."""
+    asked, config = period.asked(context.params), source
+    if asked:
+        config = source.model_copy(update={"max_rows": None})  # type: ignore[attr-defined]
+    tables = chain.from_iterable(_shard(config, shard, context, marks, forgotten) for shard in shards)
+    if asked:
+        tables = _within(asked, tables, source.kind)  # type: ignore[assignment]
+    whole = len(shards) == 1 and not asked
+    yield from tables if whole else sampled(source, tables)  # type: ignore[arg-type]
+
+
+def _shard(
+    source: Part, shard: Shard, context: Context, marks: dict[str, Any], forgotten: Suppression
+) -> Iterator[pa.Table]:
+    """Rows of one shard: those that a worker of this run has read already, or from the source itself."""
+    done = None if context.shard else context.shelf.record(context.run_id, context.step, shard.key)
+    if done and _vouches(done, context, shard, forgotten):
+        log.info("took over %s rows of shard %s", f"{done.figures['rows']:,}", shard.key)
+        marks |= done.figures["watermarks"]
+        yield from parts.read(context.shelf.root / done.paths["rows"])
+    elif shard.pieces:
+        yield from find("sources", source.kind).read_shard(source, context, shard.pieces)
+    else:
+        yield from _rows(source, context, marks, forgotten)
+
+
+def _vouches(done: Record, context: Context, shard: Shard, forgotten: Suppression) -> bool:
+    """Whether a shard's record is of this very shard, nobody was forgotten since, and its rows are still there."""
+    same = done.inputs.get("shard") == _shards.identity(context, shard)
+    folder = context.shelf.root / done.paths["rows"]
+    told = done.inputs.get("forgotten", "") == forgotten.state
+    return same and told and folder.exists() and parts.digest(folder) == done.inputs["rows"]
+
+
+def _within(asked: period.Period, tables: Iterator[pa.Table], kind: str) -> Iterator[pa.Table]:
+    rows = untimed = 0
+    for table in tables:
+        rows, untimed = rows + table.num_rows, untimed + table["observed_at"].null_count
+        yield asked.keep(table)
+    if untimed:
+        log.warning("%s of %s rows of %s do not say when they were observed: left out", untimed, rows, kind)
+
+
+def _rows(source: Part, context: Context, marks: dict[str, Any], forgotten: Suppression) -> Iterator[pa.Table]:
     """Rows of one source; of an incremental one what is new first, then what the last snapshot holds beside it."""
     module: Any = find("sources", source.kind)
-    if not _incremental(source):
+    if not _incremental(source) or period.asked(context.params):
         yield from module.read(source, context)
         return
-    name, config = module.source_name(source), digest(source.model_dump(mode="json"))
+    # A subject that snapshots hold under a mask only changes the hash, so that the source is read anew.
+    told = {"forgotten": forgotten.rereads} if forgotten.rereads else {}
+    name, config = module.source_name(source), digest(source.model_dump(mode="json") | told)
     mark = watermarks.load(context.shelf, name, config) if context.params.get("reread") != "always" else None
     if mark and not (snapshot.folder(context.shelf, mark[1]) / "manifest.json").exists():
         log.warning("snapshot %s is gone: %s is read from the beginning", mark[1], name)

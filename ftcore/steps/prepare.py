@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts, snapshot
+from ftcore import base, parts, snapshot
 from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import MissingExtraError
+from ftcore.embedding import embedder
+from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.steps._spool import Spool, clean_all
 from ftcore.store import write_json, write_table
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+    from upath import UPath
 
     from ftcore.sections import Prepare
 
@@ -59,7 +61,7 @@ class Draft:
 
 def run(context: Context) -> Outcome:
     """Write ``rows/`` (with ``split``), ``quarantine.parquet``, ``review.parquet`` and a draft manifest."""
-    source = context.shelf.root / context.earlier("ingest").paths["rows"]
+    source, found = _raw(context)
     _require(context.recipe.prepare)
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
@@ -77,9 +79,27 @@ def run(context: Context) -> Outcome:
     return Outcome(
         reason=f"{figures['rows']:,} of {figures['rows_in']:,} rows kept, {gone:,} duplicates dropped",
         figures=figures,
-        inputs={"rows": parts.digest(source)},
+        inputs={"rows": found},
         paths={name: context.written(context.folder / file) for name, file in paths.items()},
     )
+
+
+def _raw(context: Context) -> tuple[UPath, str]:
+    """The rows as ingest left them, and their hash.
+
+    Raises:
+        FtcoreError: they are gone, or not all of them are left.
+    """
+    ingest = context.earlier("ingest")
+    source: UPath = context.shelf.root / ingest.paths["rows"]
+    found = parts.digest(source) if source.exists() and parts.files(source) else ""
+    if not found or found != ingest.inputs.get("rows", found):
+        command = f"ftcore step ingest {context.recipe.name} --run {context.run_id} --again"
+        raise FtcoreError(
+            f"the raw rows of run {context.run_id} are gone: they hold personal data, so validate deletes them",
+            hint=f"read the sources again: {command}",
+        )
+    return source, found
 
 
 def _require(prepare: Prepare) -> None:
@@ -112,7 +132,7 @@ def settle(context: Context, spool: Spool) -> Draft:
     if prepare.near_duplicates:
         _drop_near(draft, spool, index, prepare.near_duplicates)
     if prepare.label_errors:
-        _doubt(draft, spool)
+        _doubt(draft, spool, *_embedder(context))
     return draft
 
 
@@ -200,7 +220,18 @@ def _folded(spool: Spool, places: NDArray[np.int64], *, one: bool = False) -> It
         yield [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in whole]
 
 
-def _doubt(draft: Draft, spool: Spool) -> None:
+def _embedder(context: Context) -> tuple[Callable[[Sequence[str]], NDArray[np.float32]] | None, str]:
+    """Embeddings of the base model, and what they are called; none, with a word about it, where it cannot be had."""
+    recipe = context.recipe
+    try:
+        folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent)
+        return embedder(folder, context.settings.threads), f"words and embeddings of {recipe.base}"
+    except MissingExtraError as error:
+        log.warning("label errors are looked for by words alone, not by embeddings of the base model: %s", error)
+        return None, "words alone, as the base model could not be had"
+
+
+def _doubt(draft: Draft, spool: Spool, embed: Callable[[Sequence[str]], NDArray[np.float32]] | None, by: str) -> None:
     """List rows whose label is doubtful; the training side only, as nobody may tune the test split."""
     import numpy as np
 
@@ -209,8 +240,8 @@ def _doubt(draft: Draft, spool: Spool) -> None:
     rows = spool.take(train, ["text"])["text"].to_pylist()
     given = spool.take(np.array([label_of[int(p)] for p in train], np.int64), ["label"])["label"].to_pylist()
     usable = [n for n, label in enumerate(given) if label is not None]
-    doubts = labels.doubtful([rows[n] for n in usable], [given[n] for n in usable])
-    draft.counts["doubtful_labels"] = len(doubts)
+    doubts = labels.doubtful([rows[n] for n in usable], [given[n] for n in usable], embed)
+    draft.counts |= {"doubtful_labels": len(doubts), "doubted_by": by}
     draft.review += [
         {"kind": "doubtful label", "place": int(train[usable[n]]), "score": sure, "detail": f"rather {other}"}
         for n, other, sure in doubts[:LISTED]

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ftcore import parts, snapshot, watermarks
+from ftcore import parts, snapshot, suppression, watermarks
 from ftcore._find import find
-from ftcore.cleaning.personal import Finder
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import DataRejectedError, RecipeError
+from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.records import now
+from ftcore.reports import snapshot as reports
 from ftcore.steps import _comparison
-from ftcore.steps._comparison import Tally
-from ftcore.store import read_json, read_table, upload, write_table
+from ftcore.steps._comparison import Whole
+from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
+from ftcore.tally import Tally
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
     from upath import UPath
 
     from ftcore.steps._great_expectations import SuiteResult
@@ -40,6 +45,7 @@ REMOVED = (
     "dropped_for_personal_data",
     "length_outliers",
     "doubtful_labels",
+    "doubted_by",
     "balance",
     "length_quantiles",
     "filtered",
@@ -50,72 +56,148 @@ REMOVED = (
 def run(context: Context) -> Outcome:
     """Publish the rows that hold what the suite expects as an immutable snapshot and make it current.
 
+    The snapshot of a period, as a backfill makes it, is published like any other, but does not become current and is
+    compared with none: the record says not to proceed, so nothing is trained on it unless somebody asks.
+
     Raises:
-        DataRejectedError: a table-level expectation fails, more rows are quarantined than the recipe allows, or the
-            data is too far from the snapshot before. Nothing is published then; the report stays in the run's folder.
+        DataRejectedError: an expectation that can reject is not met: of the suite, or of the rows that would be left.
+            Nothing is published then; the report stays in the run's folder.
     """
     draft = context.earlier("prepare")
     source = context.shelf.root / draft.paths["rows"]
-    quarantine = read_table(context.shelf.root / draft.paths["quarantine"])
-    result, page = _check(context, source)
-    target = find("tasks", context.recipe.task.kind).TARGET
-    kept = _Kept(source, result.failures, target)
+    frame = _frame(source)
+    rows = _run_suite(context, frame, *_suite(context))
+    kept = _Kept(source, rows.failures, find("tasks", context.recipe.task.kind).TARGET)
     moved, tally = kept.look()
-    quarantine = pa_concat([quarantine, moved])
+    quarantine = pa_concat([read_table(context.shelf.root / draft.paths["quarantine"]), moved])
     write_table(context.folder / "quarantine.parquet", quarantine)
-    reasons = _count(quarantine)
-    before = _before(context)
-    personal = _personal(context, kept)
-    odd = _comparison.odd(context.recipe.validation, before, tally, now())
-    _reject(context, tally.rows, quarantine, draft.figures, [*result.rejections, *personal, *odd.rejections], page)
-    for warning in (*result.warnings, *odd.warnings):
+    period = context.earlier("ingest").figures.get("period")
+    before = None if period else _before(context)
+    faults = _faults(quarantine, draft.figures)
+    frame = frame.drop(index=list(rows.failures)) if rows.failures else frame
+    whole = _run_suite(context, frame, _comparison.suite(context.recipe, Whole(tally, before, faults, now())), {})
+    del frame
+    upload(_docs(context), context.shelf.root / "data_docs")
+    manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
+    manifest |= _beside(context, before, kept) | ({"period": period} if period else {})
+    review = context.shelf.root / draft.paths["review"] if "review" in draft.paths else None
+    page = reports.writer(context.recipe, quarantine, read_table(review) if review else None, before)
+    if manifest["rejections"]:
+        parts.remove(_raw(context))
+        _reject(context, manifest, page)
+    for warning in manifest["warnings"]:
         log.warning("%s", warning)
-    manifest = _manifest(context, draft.figures, tally, reasons) | {
-        "previous": before and before["snapshot"],
-        "warnings": [*result.warnings, *odd.warnings],
+    extras: dict[str, Any] = {
+        f"suite/{name}.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()
+        for name, result in (("result", rows), ("whole", whole))
     }
-    extras = {"suite/result.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()}
-    if review := draft.paths.get("review"):
-        extras["review.parquet"] = (context.shelf.root / review).read_bytes()
-    identity = snapshot.publish(context.shelf, kept.tables, quarantine, manifest, extras)
+    extras |= {"review.parquet": review.read_bytes()} if review else {}
+    return _publish(context, kept, quarantine, manifest, {**extras, reports.FILE: page})
+
+
+def _publish(
+    context: Context, kept: _Kept, quarantine: pa.Table, manifest: dict[str, Any], extras: dict[str, Any]
+) -> Outcome:
+    """Publish, then move the watermarks, then let go of the raw rows: killed anywhere, it can be run again."""
+    _none_forgotten_since(context)
+    period = manifest.get("period")
+    identity = snapshot.publish(
+        context.shelf, kept.tables, quarantine, manifest, extras, becomes_current=period is None
+    )
     watermarks.commit(context.shelf, context.earlier("ingest"), identity)
+    parts.remove(_raw(context))
+    place = snapshot.folder(context.shelf, identity)
+    found = f"snapshot {identity}: {manifest['rows']:,} rows, {quarantine.num_rows:,} quarantined"
     return Outcome(
-        reason=f"snapshot {identity}: {tally.rows:,} rows, {quarantine.num_rows:,} quarantined",
+        reason=f"{found}; of {period['since']} to {period['until']}, so not current" if period else found,
+        proceed=period is None,
         figures={
             "snapshot": identity,
-            "rows": tally.rows,
-            "quarantined": quarantine.num_rows,
-            "quarantine_reasons": reasons,
-            "splits": manifest["splits"],
-            "warnings": manifest["warnings"],
-            "removed": {name: draft.figures[name] for name in REMOVED if name in draft.figures},
+            "verdict": _verdict_word(manifest["warnings"]),
+            **{name: manifest[name] for name in ("rows", "quarantined", "quarantine_reasons", "splits", "warnings")},
+            "removed": {name: manifest[name] for name in REMOVED if name in manifest},
         },
-        inputs={"rows": parts.digest(source)},
-        paths={"snapshot": context.written(snapshot.folder(context.shelf, identity)), "data_docs": page},
+        inputs={"rows": parts.digest(kept.source)},
+        paths={
+            "snapshot": context.written(place),
+            "report": context.written(place / reports.FILE),
+            "data_docs": manifest["data_docs"],
+        },
     )
 
 
-def _check(context: Context, source: UPath) -> tuple[SuiteResult, str]:
-    """Run the suite; returns its result and the path of its Data Docs page in the store."""
-    from ftcore.steps._great_expectations import run_suite
+def _verdict_word(warnings: list[str]) -> str:
+    """What the asset's event says of the snapshot; one that did not pass is not published."""
+    return f"passed, {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "passed"
 
+
+def _none_forgotten_since(context: Context) -> None:
+    """Publish nothing of a subject that was forgotten while this run was at work."""
+    read = context.earlier("ingest").inputs.get("forgotten", "")
+    if suppression.load(context.shelf, os.environ).state != read:
+        command = f"ftcore run {context.recipe.name} --only data --run {context.run_id}"
+        raise FtcoreError(
+            "a subject was forgotten after this run read its sources",
+            hint=f"read them again: clear ingest in Airflow, or {command}",
+        )
+
+
+def _raw(context: Context) -> UPath:
+    """The rows as they came, personal data included: the record keeps their hash, ``prepare`` what is clean."""
+    return context.shelf.folder(context.run_id, "ingest")
+
+
+def _suite(context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The suite that the recipe names, and its parameters."""
     recipe = context.recipe
+    path = context.settings.expectations / f"{recipe.suite}.json"
+    suite = read_json(path)
+    if suite is None:
+        raise RecipeError(recipe.name, [("validation.suite", f"there is no {path}")])
     shortest, longest = recipe.validation.text_length
-    parameters = {
+    return suite, {
         "labels": list(getattr(recipe.task, "labels", ())),
         "min_length": shortest,
         "max_length": longest,
         "min_rows": recipe.validation.min_rows,
     }
-    path = context.settings.expectations / f"{recipe.suite}.json"
-    suite = read_json(path)
-    if suite is None:
-        raise RecipeError(recipe.name, [("validation.suite", f"there is no {path}")])
-    local = context.settings.home.resolve() / "data_docs" / recipe.name
-    result = run_suite(_frame(source), suite, parameters, name=context.run_id, docs=local)
-    docs = context.shelf.root / "data_docs"
-    upload(local, docs)
-    return result, context.written(docs / result.page.relative_to(local).as_posix())
+
+
+def _run_suite(context: Context, frame: pd.DataFrame, suite: dict[str, Any], parameters: dict[str, Any]) -> SuiteResult:
+    """Run a suite; its Data Docs are local until both suites were run."""
+    from ftcore.steps._great_expectations import run_suite
+
+    return run_suite(frame, suite, parameters, name=context.run_id, docs=_docs(context))
+
+
+def _docs(context: Context) -> Path:
+    return context.settings.home.resolve() / "data_docs" / context.recipe.name
+
+
+def _verdict(context: Context, rows: SuiteResult, whole: SuiteResult) -> dict[str, Any]:
+    """What both suites found, in plain values."""
+    pages = [
+        (context.shelf.root / "data_docs" / one.page.relative_to(_docs(context)).as_posix()) for one in (rows, whole)
+    ]
+    return {
+        "rejections": [*rows.rejections, *whole.rejections],
+        "warnings": [*rows.warnings, *whole.warnings],
+        "checks": [*rows.checks, *whole.checks],
+        "data_docs": context.written(pages[0]),
+        "data_docs_as_a_whole": context.written(pages[1]),
+    }
+
+
+def _reject(context: Context, manifest: dict[str, Any], page: Callable[[dict[str, Any]], bytes]) -> NoReturn:
+    """Write the report of what will not be published, and say why."""
+    document = {"created_at": now().isoformat(), **manifest, "files": {}}
+    write_bytes(context.folder / reports.FILE, page(document))
+    raise DataRejectedError(
+        f"the data of {context.recipe.name} is rejected",
+        manifest["rejections"],
+        str(context.folder / reports.FILE),
+        hint="nothing was published",
+    )
 
 
 def _frame(source: UPath) -> pd.DataFrame:
@@ -177,46 +259,39 @@ def pa_concat(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _personal(context: Context, kept: _Kept) -> list[str]:
-    """Say which personal data is still there; looked for in every text, apart from names."""
-    config = context.recipe.prepare.personal_data
-    removed = tuple(name for name, action in config.actions.items() if action != "keep")
-    finder = Finder(removed, config.phone_regions, config.model).patterns_only
-    found: Counter[str] = Counter()
-    if context.recipe.validation.personal_data:
-        for rows in kept.tables():
-            for name in ("text", "context", *(("label", "rejected") if kept.target == "text" else ())):
-                texts = [text or "" for text in rows[name].to_pylist()] if rows[name].null_count < rows.num_rows else []
-                for there in finder.find(texts).values():
-                    found.update(one.entity for one in there)
-    return [f"{count:,} × {entity} is still in the texts" for entity, count in sorted(found.items())]
-
-
 def _before(context: Context) -> dict[str, Any] | None:
     """Manifest of the snapshot that is current now."""
     identity = snapshot.current(context.shelf)
     return snapshot.manifest(context.shelf, identity) if identity else None
 
 
-def _reject(
-    context: Context, rows: int, quarantine: pa.Table, prepared: dict[str, Any], failures: list[str], page: str
-) -> None:
-    limits = context.recipe.validation
-    filtered = sum(prepared.get("filtered", {}).values())
-    total, bad = rows + quarantine.num_rows - filtered, quarantine.num_rows - filtered
-    share = bad / total if total else 1.0
-    if share > limits.max_quarantined:
-        words = ", ".join(f"{count:,} × {reason}" for reason, count in _count(quarantine).items())
-        failures.append(
-            f"{share:.1%} of {total:,} rows would be quarantined, {limits.max_quarantined:.1%} are allowed: {words}"
-        )
-    if rows < limits.min_rows:
-        failures.append(f"{rows:,} rows are left, at least {limits.min_rows:,} are needed")
-    if failures:
-        report = str(context.shelf.root / page)
-        raise DataRejectedError(
-            f"the data of {context.recipe.name} is rejected", failures, report, hint="nothing was published"
-        )
+def _faults(quarantine: pa.Table, prepared: dict[str, Any]) -> Counter[str]:
+    """Rows set aside by reason, those apart that the recipe's own filters left out."""
+    return Counter(_count(quarantine)) - Counter(prepared.get("filtered", {}))
+
+
+def _beside(context: Context, before: dict[str, Any] | None, kept: _Kept) -> dict[str, Any]:
+    """The snapshot before, and how many rows came, went and stayed."""
+    import numpy as np
+
+    if before is None:
+        return {"previous": None}
+    try:
+        old = _ids(snapshot.batches(context.shelf, before["snapshot"], columns=["row_id"]))
+    except (DataRejectedError, OSError) as error:  # what happened to an old snapshot stops no new one
+        log.warning("%s", error)
+        return {"previous": before["snapshot"]}
+    new = _ids(rows.select(["row_id"]) for rows in kept.tables())
+    stayed = len(np.intersect1d(old, new, assume_unique=True))
+    change = {"added": len(new) - stayed, "removed": len(old) - stayed, "kept": stayed}
+    return {"previous": before["snapshot"], "change": change}
+
+
+def _ids(tables: Iterable[pa.Table]) -> NDArray[np.bytes_]:
+    """Row ids, 20 bytes each."""
+    import numpy as np
+
+    return np.unique(np.concatenate([np.empty(0, "S20"), *(np.array(t["row_id"].to_pylist(), "S20") for t in tables)]))
 
 
 def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons: dict[str, int]) -> dict[str, Any]:
@@ -225,6 +300,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "run_id": context.run_id,
         "target": find("tasks", context.recipe.task.kind).TARGET,
         "rows_in": prepared["rows_in"],
+        "suppressed": context.earlier("ingest").figures.get("suppressed", 0),
         "rows": tally.rows,
         "quarantined": sum(reasons.values()),
         "quarantine_reasons": reasons,
@@ -232,6 +308,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "labels": dict(sorted(tally.labels.items())),
         "sources": dict(sorted(tally.sources.items())),
         "newest": tally.newest and tally.newest.isoformat(),
+        "read": context.earlier("ingest").figures.get("by_source", {}),
         **{name: prepared[name] for name in REMOVED if name in prepared},
         "removed_entities": [
             name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"
@@ -240,6 +317,10 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
             "prepare": context.recipe.prepare.model_dump(mode="json"),
             "validation": context.recipe.validation.model_dump(mode="json"),
         },
+        "shape": tally.shape,
+        "recipe_sha256": digest(context.recipe.resolved()),
+        "versions": context.earlier("prepare").versions,
+        "git_commit": context.earlier("prepare").git_commit,
     }
 
 

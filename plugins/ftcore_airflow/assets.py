@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
-EMITTED = {"snapshot": ("snapshot", "rows"), "champion": ("version",), "retrain": ("reason",)}
+EMITTED = {"snapshot": ("snapshot", "rows", "verdict"), "champion": ("version",), "retrain": ("reason",)}
 """What the event of each asset carries: figures of the record that emits it, or its reason."""
 
 

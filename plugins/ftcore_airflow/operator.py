@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, ClassVar
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 4.0
 """How long a step may take to end when asked to; Airflow's supervisor ends the operator itself after 5 s."""
+ERROR_LINES = 20
+"""Most lines of an error: ten failures, the report's path, the hint."""
 FIGURES_BYTES = 8192
 """Larger figures stay in the store: XCom is a row of Airflow's database."""
 
@@ -40,25 +41,40 @@ class StepOperator(BaseOperator):
     A record that says not to proceed makes the task skipped, which emits no asset event and stops the steps after it.
 
     Args:
-        task_id: the step's name.
+        task_id: the step's name, unless ``step`` says another.
         recipe_file: path of the recipe.
         ask: what to ask of the step beyond its recipe, ``--param KEY=VALUE``; empty values are left out.
+        shard: the part of the step that this task does, where several share it; what mapped tasks are expanded over.
+        step: the step's name.
+        hands_on: figure that is handed back in place of the record: a list that tasks after this one are mapped over.
     """
 
-    template_fields: Sequence[str] = ("ask", "recipe_file")
+    template_fields: Sequence[str] = ("ask", "recipe_file", "shard")
     template_fields_renderers: ClassVar[dict[str, str]] = {"ask": "json"}
     ui_color = "#e8f0fe"
 
-    def __init__(self, *, recipe_file: str, ask: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        recipe_file: str,
+        ask: Mapping[str, str] | None = None,
+        shard: str = "",
+        step: str = "",
+        hands_on: str = "",
+        **kwargs: Any,
+    ) -> None:
         """Keep what the process is started with."""
         super().__init__(**kwargs)
         self.recipe_file = recipe_file
         self.ask = dict(ask or {})
+        self.shard = shard
+        self.step = step or self.task_id
+        self.hands_on = hands_on
         self._process: subprocess.Popen[str] | None = None
         self._state: Any = None
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Run the step; returns its small record.
+    def execute(self, context: Context) -> dict[str, Any] | list[str]:
+        """Run the step; returns its small record, or the figure that it hands on.
 
         Raises:
             AirflowSkipException: the record says not to proceed.
@@ -67,7 +83,10 @@ class StepOperator(BaseOperator):
         """
         run_id = run_name(self.dag_id.partition("__")[0], context["dag_run"].run_id)
         self._state = context.get("task_state_store")
-        record = small(self._record(self._command(run_id)))
+        whole = self._record(self._command(run_id))
+        if self.hands_on:
+            return list(whole["figures"][self.hands_on])
+        record = small(whole)
         if not record["proceed"]:
             # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.
             context["ti"].xcom_push(key="return_value", value=record)
@@ -92,18 +111,19 @@ class StepOperator(BaseOperator):
         _signal_group(process.pid, signal.SIGKILL)
 
     def _command(self, run_id: str) -> list[str]:
-        asked = [f"--param={key}={value}" for key, value in self.ask.items() if value]
-        return [*AirflowSettings().command, "step", self.task_id, self.recipe_file, "--run", run_id, *asked, "--json"]
+        ask = {**self.ask, "shard": self.shard}
+        asked = [f"--param={key}={value}" for key, value in ask.items() if value]
+        return [*AirflowSettings().command, "step", self.step, self.recipe_file, "--run", run_id, *asked, "--json"]
 
     def _record(self, command: list[str]) -> dict[str, Any]:
         self.log.info("$ %s", " ".join(command))
-        last_words: deque[str] = deque(maxlen=3)
+        last_words = LastWords()
         with tempfile.TemporaryFile("w+", encoding="utf-8") as stdout:
             returncode = self._run(command, stdout, last_words)
             stdout.seek(0)
             output = stdout.read()
         if returncode != 0:
-            raise failure(self.task_id, returncode, " ".join(last_words))
+            raise failure(self.task_id, returncode, last_words.said)
         try:
             record: dict[str, Any] = json.loads(output[output.index("{") :])
         except ValueError as error:
@@ -111,7 +131,7 @@ class StepOperator(BaseOperator):
         self.log.info("%s: %s\n%s", self.task_id, record["reason"], json.dumps(record, indent=2, ensure_ascii=False))
         return record
 
-    def _run(self, command: list[str], stdout: IO[str], last_words: deque[str]) -> int:
+    def _run(self, command: list[str], stdout: IO[str], last_words: LastWords) -> int:
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -135,13 +155,13 @@ class StepOperator(BaseOperator):
                 self._process.stderr.close()
             self._process = None
 
-    def _stream(self, lines: IO[str], last_words: deque[str]) -> None:
+    def _stream(self, lines: IO[str], last_words: LastWords) -> None:
         for line in lines:
             text = line.rstrip()
             if text.startswith(MARK):
                 self._show(json.loads(text.removeprefix(MARK)))
             elif text:
-                last_words.append(text.strip())
+                last_words.add(text)
                 self.log.info("%s", text)
 
     def _show(self, progress: dict[str, Any]) -> None:
@@ -150,6 +170,26 @@ class StepOperator(BaseOperator):
         if self._state is not None:
             with suppress(Exception):  # a figure that nobody sees must not end a training
                 self._state.set("progress", progress)
+
+
+class LastWords:
+    """Why a step ended: its own error with failures, report and hint, else the last lines that it printed."""
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        self._lines: list[str] = []
+
+    def add(self, line: str) -> None:
+        """Take one line of the step's log."""
+        if line.startswith("error: "):
+            self._lines = []
+        is_error = bool(self._lines) and self._lines[0].startswith("error: ")
+        self._lines = [*self._lines, line][:ERROR_LINES] if is_error else [*self._lines, line][-3:]
+
+    @property
+    def said(self) -> str:
+        """What is left of it."""
+        return "\n".join(self._lines).removeprefix("error: ")
 
 
 def step_environment() -> dict[str, str]:

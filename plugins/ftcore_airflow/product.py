@@ -11,6 +11,8 @@ from ftcore import recipe as recipes
 from ftcore.errors import RecipeError
 from ftcore.recipe import Recipe
 from ftcore_airflow.assets import Assets, newest
+from ftcore_airflow.backfill import period_by
+from ftcore_airflow.notify import FailureNotifier
 from ftcore_airflow.retry import RETRIES
 from ftcore_airflow.settings import AirflowSettings
 
@@ -60,6 +62,11 @@ class Product:
             "tags": ["ftcore", verb, recipe.name, recipe.task.kind],
             "catchup": False,
             "max_active_runs": 1,
-            "default_args": {"owner": "ftcore", "recipe_file": str(self.file), **RETRIES},
-            "user_defined_macros": {"newest": newest},
+            "default_args": {
+                "owner": "ftcore",
+                "recipe_file": str(self.file),
+                "on_failure_callback": FailureNotifier(),
+                **RETRIES,
+            },
+            "user_defined_macros": {"newest": newest, "period": period_by(recipe.schedule.data)},
         }

@@ -18,6 +18,14 @@ class AirflowSettings(Settings):
     gpu_queue: str = "gpu"
     """Queue of the workers that have an accelerator; LocalExecutor pays no attention to it."""
 
+    notify: str = ""
+    """Airflow connections that are told of a task that failed for good, comma-separated: ``smtp`` or a webhook."""
+
+    @property
+    def notified(self) -> list[str]:
+        """Names of those connections."""
+        return [name.strip() for name in self.notify.split(",") if name.strip()]
+
     @property
     def command(self) -> list[str]:
         """Words of the command that runs ftcore."""

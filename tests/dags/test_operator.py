@@ -25,8 +25,8 @@ from ftcore_airflow.retry import RETRIES, StepFailed, StepInterrupted
 PROGRAM = """
 import json, os, subprocess, sys, time
 record = {"step": sys.argv[2], "recipe": "r", "run_id": sys.argv[5], "proceed": True, "reason": "done",
-          "figures": {"snapshot": "abc", "rows": 7}, "paths": {"secret": "s3://"}, "argv": sys.argv[1:],
-          "environment": sorted(os.environ), "work_s": 0.1, "import_s": 0.0}
+          "figures": {"snapshot": "abc", "rows": 7, "verdict": "passed"}, "paths": {"secret": "s3://"},
+          "argv": sys.argv[1:], "environment": sorted(os.environ), "work_s": 0.1, "import_s": 0.0}
 """
 
 
@@ -75,7 +75,7 @@ def test_success_hands_back_the_small_record_and_fills_the_event(run: Any) -> No
     task = run("print(json.dumps(record))", outlets=[asset])
     record = task()
     assert set(record) == {"step", "run_id", "proceed", "reason", "figures", "work_s", "import_s"}
-    assert task.events[asset].extra == {"snapshot": "abc", "rows": 7}
+    assert task.events[asset].extra == {"snapshot": "abc", "rows": 7, "verdict": "passed"}
 
 
 def test_a_figure_that_the_event_needs_must_be_there(run: Any) -> None:
@@ -93,6 +93,17 @@ def test_command_line_and_environment(run: Any, monkeypatch: pytest.MonkeyPatch,
     found = json.loads(seen.read_text(encoding="utf-8"))
     assert found["argv"] == ["step", "validate", "r.yaml", "--run", "data-manual__1", "--param=train=always", "--json"]
     assert not [name for name in found["environment"] if name.startswith("AIRFLOW__")]
+
+
+def test_a_shard_is_a_parameter_and_a_task_may_be_called_otherwise_than_its_step(run: Any) -> None:
+    task = run("record['figures']['argv'] = sys.argv[1:]; print(json.dumps(record))", step="ingest", shard="00-files")
+    assert task()["figures"]["argv"][:2] == ["step", "ingest"]
+    assert "--param=shard=00-files" in task()["figures"]["argv"]
+
+
+def test_a_figure_is_handed_on_whole_for_tasks_to_be_mapped_over(run: Any) -> None:
+    body = f"record['figures']['shards'] = ['x' * 60] * {FIGURES_BYTES // 60}; print(json.dumps(record))"
+    assert len(run(body, hands_on="shards")()) == FIGURES_BYTES // 60
 
 
 def test_a_record_that_says_no_skips_and_stays_visible(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.utils.types import DagRunType
 
 from ftcore.recipe import files, read
+from ftcore_airflow.backfill import period_by
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
 
 RECIPES = files(Path(__file__).parents[2] / "dags" / "recipes")
 RING = {
-    "data": ("ingest", "prepare", "validate"),
+    "data": ("shard", "ingest", "collect", "prepare", "validate"),
     "finetune": ("plan", "train", "export", "evaluate", "gate", "approve", "promote"),
     "monitor": ("watch", "decide"),
 }
@@ -84,3 +88,26 @@ def test_form_of_a_manual_run(bag: DagBag, recipe: Path) -> None:
     params = bag.dags[f"finetune__{recipe.stem}"].params
     assert params.dump() == {"train": "auto", "snapshot": None}
     assert params.get_param("train").schema["enum"] == ["auto", "always"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_ingest_is_one_task_a_shard_and_is_called_by_it(bag: DagBag, recipe: Path) -> None:
+    dag = bag.dags[f"data__{recipe.stem}"]
+    ingest = dag.get_task("ingest")
+    assert [task.task_id for task in dag.tasks if task.is_mapped] == ["ingest"]
+    assert ingest.map_index_template == "{{ task.shard }}"
+    assert dag.get_task("shard").hands_on == "shards"
+    assert dag.get_task("collect").step == "ingest"
+    asked = [set(dag.get_task(name).ask) for name in ("shard", "collect")] + [set(ingest.partial_kwargs["ask"])]
+    assert asked == [{"since", "until"}] * 3, "all three must agree on the period"
+
+
+def test_a_backfill_run_reads_since_the_tick_before_and_any_other_what_the_form_says() -> None:
+    period = period_by("0 3 * * 1-5")
+    monday = datetime(2026, 1, 5, 3, tzinfo=UTC)
+    run = SimpleNamespace(run_type=DagRunType.BACKFILL_JOB, logical_date=monday)
+    assert period(run, {}) == {"since": "2026-01-02T03:00:00+00:00", "until": "2026-01-05T03:00:00+00:00"}
+    for kind in (DagRunType.SCHEDULED, DagRunType.ASSET_TRIGGERED, DagRunType.MANUAL):
+        run = SimpleNamespace(run_type=kind, logical_date=None if kind is DagRunType.MANUAL else monday)
+        assert period(run, {"since": None, "until": None}) == {"since": "", "until": ""}
+        assert period(run, {"since": "2026-01-01", "until": "2026-01-02"})["until"] == "2026-01-02"

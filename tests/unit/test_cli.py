@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import typer
 
-from ftcore import _find, cli, settings
+from ftcore import _find, cli, settings, snapshot
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -170,3 +170,25 @@ def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path) -> None:
     made = ftcore("new", "recipe", "tickets")
     assert made.stdout == f"wrote {tmp_path / 'recipes' / 'tickets.yaml'}\n"
     assert json.loads(ftcore("ls", "recipes", "--json").stdout)["recipes"].keys() == {"tickets"}
+
+
+def test_forget_and_prune_speak_to_people_and_to_scripts(product: Product) -> None:
+    product.publish(range(20))
+    product.publish(range(21))
+    done = subprocess.run(
+        [sys.executable, "-m", "ftcore", "forget", product.name, "--subject", "-", "--json"],
+        input=f"{snapshot.row_id('test', '3')}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [sum(one["rows"].values()) for one in report["snapshots"]] == [1, 1]
+    assert len(product.shelf.ledger("forget")) == 1
+    looked = ftcore("snapshots", "prune", product.name, "--keep", "1", "--dry-run")
+    assert re.fullmatch(r"\w{16}  would be deleted\n", looked.stdout), looked.stdout
+    pruned = ftcore("snapshots", "prune", product.name, "--keep", "1", "--json")
+    assert len(json.loads(pruned.stdout)["deleted"]) == 1
+    assert len(snapshot.ls(product.shelf)) == 1
+    assert ftcore("forget", product.name, "--subject", "--").returncode != 0

@@ -150,12 +150,12 @@ def test_the_four_forms_of_a_base(minimal: dict[str, Any], base: str) -> None:
     assert recipe.parse(minimal | {"base": base}).base == base
 
 
-@pytest.mark.parametrize("cron", ["hourly", "* * * *", "* * * * * *", "", "3"])
+@pytest.mark.parametrize("cron", ["hourly", "* * * *", "* * * * * *", "", "3", "61 99 * * *", "0 0 30 2 *"])
 def test_a_schedule_must_be_cron(minimal: dict[str, Any], cron: str) -> None:
     assert "five cron fields" in faults(minimal | {"schedule": {"data": cron}})["schedule.data"]
 
 
-@pytest.mark.parametrize("cron", ["0 3 * * 1", "@hourly", None])
+@pytest.mark.parametrize("cron", ["0 3 * * 1", "*/15 6-20 * * mon-fri", "@hourly", None])
 def test_a_schedule_is_cron_or_nothing(minimal: dict[str, Any], cron: str | None) -> None:
     assert recipe.parse(minimal | {"schedule": {"data": cron, "monitor": cron}}).schedule.monitor == cron
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -103,3 +105,11 @@ def test_the_quick_look_misses_nothing_that_a_recogniser_finds() -> None:
                 found += 1
                 assert entity in {one.entity for one in Finder((entity,), finder.phone_regions, "").find([text])[0]}
     assert found > 150
+
+
+def test_presidio_brings_no_torch_along() -> None:
+    code = "import sys; from ftcore.cleaning.personal import cleaner; from ftcore.sections import PersonalData;"
+    code += "print(cleaner(PersonalData(), {}, 'x').clean(['to a@example.org'])[0], 'torch' in sys.modules);"
+    code += "import torch, transformers; print(torch.ones(1).item())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["['to [EMAIL_ADDRESS]'] False", "1.0", ""]

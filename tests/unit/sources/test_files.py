@@ -182,3 +182,20 @@ def test_an_empty_file_is_refused(read: Read, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").touch()
     with pytest.raises(DataRejectedError, match="is empty"):
         read()
+
+
+def test_a_path_may_name_days(tmp_path: Path, context: Callable[..., Any]) -> None:
+    for day in ("2026-01-01", "2026-01-02", "2026-01-03", "2026-02-01"):
+        (tmp_path / day[:7]).mkdir(exist_ok=True)
+        (tmp_path / day[:7] / f"{day}-a.csv").write_text(f"text,label,at\non {day},positive,{day}T12:00:00\n")
+    source = {"kind": "files", "path": "{day:%Y-%m}/{day:%Y-%m-%d}-*.csv", "observed_at": "at"}
+
+    def texts(**asked: str) -> list[str]:
+        here = context(source, **asked)
+        return [text for table in files.read(here.recipe.sources[0], here) for text in table["text"].to_pylist()]
+
+    assert len(texts()) == 4
+    assert texts(since="2026-01-02", until="2026-01-03") == ["on 2026-01-02"]
+    assert texts(since="2026-01-03T06:00", until="2026-02-01T06:00") == ["on 2026-01-03", "on 2026-02-01"]
+    with pytest.raises(MissingExtraError, match="no file matches '2026-03/2026-03-01"):
+        texts(since="2026-03-01", until="2026-03-02")

@@ -40,6 +40,17 @@ def test_rows_with_bound_parameters(rows: Rows) -> None:
     assert rows(**SQL | {"query": query}, parameters={"label": "x' OR '1'='1", "low": 0}) == []
 
 
+@pytest.mark.usefixtures("database")
+def test_a_query_may_name_the_period_of_its_run(context: Callable[..., Any]) -> None:
+    query = "SELECT * FROM tickets WHERE :since IS NULL OR (seen >= date(:since) AND seen < date(:until))"
+    source = SQL | {"query": query, "observed_at": "seen"}
+    for asked, count in (({}, 5), ({"since": "2026-01-02", "until": "2026-01-04"}, 2)):
+        here = context(source, **asked)
+        assert sum(table.num_rows for table in sql.read(here.recipe.sources[0], here)) == count
+    own = context(source | {"parameters": {"since": "2026-01-05", "until": "2026-01-06"}})
+    assert sum(table.num_rows for table in sql.read(own.recipe.sources[0], own)) == 1, "the recipe's own value counts"
+
+
 def test_a_cursor_reads_from_its_watermark_on(database: sqlite3.Connection, context: Callable[..., Any]) -> None:
     here = context(SQL | {"watermark": "seen", "id": "id", "observed_at": "seen"})
     config = here.recipe.sources[0]

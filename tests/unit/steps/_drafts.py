@@ -40,9 +40,17 @@ def many(count: int, start: int = 0) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def context(root: Path, rows: list[dict[str, Any]], *, parts: int = 1, run_id: str = "r", **recipe: Any) -> Context:
+def context(
+    root: Path,
+    rows: list[dict[str, Any]],
+    *,
+    parts: int = 1,
+    run_id: str = "r",
+    store: UPath | None = None,
+    **recipe: Any,
+) -> Context:
     """A context for ``prepare`` over some rows, in one or several parts."""
-    shelf = Shelf(UPath(root) / "store" / "demo", "demo", root / "locks")
+    shelf = Shelf((store or UPath(root) / "store") / "demo", "demo", root / "locks")
     conf = settings.load().model_copy(update={"home": root / "home"})
     size = -(-max(len(rows), 1) // parts)
     for number in range(parts):

@@ -11,7 +11,7 @@ import pytest
 
 from ftcore import parts, pipeline, snapshot, store, watermarks
 from ftcore.context import Context
-from ftcore.errors import DataRejectedError, MissingExtraError, RecipeError, TransientError
+from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, RecipeError, TransientError
 from ftcore.records import Record, now
 from ftcore.sources import files
 from ftcore.steps import ingest
@@ -70,7 +70,8 @@ def test_parts_are_small_and_those_of_a_killed_attempt_go(
     names = sorted(file.name for file in (here.folder / "parts").iterdir())
     assert names == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
     assert texts(here) == [f"row {n}" for n in range(10)]
-    assert outcome.figures == {"rows": 10, "by_source": {"0:files": 10, "1:feedback": 0}, "watermarks": {}}
+    by_source = {"0:files": 10, "1:feedback": 0}
+    assert outcome.figures == {"rows": 10, "by_source": by_source, "suppressed": 0, "watermarks": {}}
     assert outcome.paths == {"rows": "runs/r1/ingest/parts"}
     assert not (here.folder / "record.json").exists()
     assert ingest.run(here).inputs == outcome.inputs
@@ -207,3 +208,14 @@ def test_sources_without_a_row_are_refused(product: Product) -> None:
 def test_a_source_that_is_not_there_is_named(product: Product) -> None:
     with pytest.raises(MissingExtraError, match=r"rows\.csv"):
         ingest.run(product.context("ingest"))
+
+
+def test_raw_rows_of_which_a_part_is_gone_are_read_again(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "ROWS", 4)
+    product.write_rows([(f"row number {n:x}", "positive") for n in range(10)])
+    record = product.run("ingest")
+    parts.files(product.shelf.root / record.paths["rows"])[1].unlink()
+    with pytest.raises(FtcoreError, match="raw rows of run r1 are gone"):
+        product.run("prepare")
+    product.run("ingest", again=True)
+    assert product.run("prepare").figures["rows_in"] == 10

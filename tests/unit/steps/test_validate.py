@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from upath import UPath
 
-from ftcore import snapshot
+from ftcore import parts, snapshot
 from ftcore.cleaning.audit import audit
 from ftcore.context import Context, Outcome
-from ftcore.errors import DataRejectedError
+from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.records import now
-from ftcore.sections import Validation
-from ftcore.steps import _comparison, prepare, validate
-from ftcore.steps._comparison import Tally
+from ftcore.steps import prepare, validate
 from tests.unit.steps._drafts import context, keep, many, row
 
 
@@ -79,6 +79,7 @@ def test_a_change_is_said_or_refused(tmp_path: Path) -> None:
     assert "the share of label 'neg' went from 50.0%" in said
     assert "% fewer than the 400" in said
     assert snapshot.manifest(run.shelf, outcome.figures["snapshot"])["warnings"] == outcome.figures["warnings"]
+    assert outcome.figures["verdict"] == f"passed, {len(outcome.figures['warnings'])} warnings"
     with pytest.raises(DataRejectedError, match="the share of label"):
         validated(tmp_path, many(400), run_id="three", validation={"change": {"on_failure": "reject"}})
 
@@ -93,11 +94,140 @@ def test_personal_data_that_is_left_rejects(tmp_path: Path) -> None:
         validate.run(keep(strict, outcome))
 
 
-def test_stale_data() -> None:
-    limits = Validation(max_age_days=2, on_stale="reject")
-    old, unknown = Tally(rows=1, newest=datetime(2026, 1, 1, tzinfo=UTC)), Tally(rows=1)
-    at = datetime(2026, 1, 5, tzinfo=UTC)
-    assert _comparison.odd(limits, None, old, at).rejections == ["the newest row is 4.0 days old, 2 are allowed"]
-    assert "nobody can tell" in _comparison.odd(limits, None, unknown, at).rejections[0]
-    fresh = Tally(rows=1, newest=now() - timedelta(hours=1))
-    assert _comparison.odd(limits, None, fresh, now()) == _comparison.Odd()
+def test_the_snapshot_of_a_period_is_published_and_is_neither_current_nor_compared(tmp_path: Path) -> None:
+    run, first = validated(tmp_path, many(400))
+    given = context(tmp_path, many(150), run_id="backfill")
+    record = given.earlier("ingest")
+    period = {"since": "2026-01-01T00:00:00+00:00", "until": "2026-01-02T00:00:00+00:00"}
+    given.shelf.write_record(record.model_copy(update={"figures": {"period": period}}))
+    outcome = validate.run(keep(given, prepare.run(given)))
+    assert not outcome.proceed, "so no event is emitted, and nothing is trained"
+    assert outcome.reason.endswith("of 2026-01-01T00:00:00+00:00 to 2026-01-02T00:00:00+00:00, so not current")
+    assert (outcome.figures["rows"], outcome.figures["verdict"]) == (150, "passed"), "250 rows fewer is no change here"
+    assert snapshot.current(run.shelf) == first.figures["snapshot"]
+    manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
+    assert (manifest["period"], manifest["previous"]) == (period, None)
+    _, same = validated(tmp_path, many(400), run_id="again")
+    assert same.proceed
+
+
+def raw(run: Context) -> list[Path]:
+    return [Path(file.path) for file in (run.shelf.folder(run.run_id, "ingest") / "rows").iterdir()]
+
+
+def test_the_raw_rows_go_with_the_validation(tmp_path: Path) -> None:
+    given = context(tmp_path, [*many(200), row("p", "mail me: a@example.org")])
+    assert raw(given)
+    run = keep(given, prepare.run(given))
+    assert raw(given), "prepare can be killed and run again"
+    first = validate.run(run)
+    assert raw(given) == []
+    assert validate.run(run) == first, "killed before its record, it runs again"
+    with pytest.raises(FtcoreError, match="raw rows of run r are gone") as told:
+        prepare.run(given)
+    assert "ftcore step ingest demo --run r --again" in told.value.hint
+
+
+def test_the_raw_rows_of_rejected_data_go_too(tmp_path: Path) -> None:
+    given = context(tmp_path, many(200), validation={"min_rows": 300})
+    run = keep(given, prepare.run(given))
+    with pytest.raises(DataRejectedError, match="at least 300"):
+        validate.run(run)
+    assert raw(given) == []
+    with pytest.raises(DataRejectedError, match="at least 300"):
+        validate.run(run)
+
+
+def test_a_snapshot_published_before_the_raw_rows_went_is_published_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = context(tmp_path, many(200), parts=3)
+    run = keep(given, prepare.run(given))
+
+    def killed(path: object) -> None:
+        raw(given)[0].unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            validate.run(run)
+    assert len(raw(given)) == 2
+    outcome = validate.run(run)
+    assert (outcome.figures["rows"], len(snapshot.ls(run.shelf)), raw(given)) == (200, 1, [])
+
+
+def test_stale_data_is_said_or_refused(tmp_path: Path) -> None:
+    old = datetime(2026, 1, 1, tzinfo=UTC)
+    dated = [one | {"observed_at": old} for one in many(200)]
+    run, outcome = validated(tmp_path / "warn", dated, validation={"max_age_days": 2})
+    assert "days old, 2 are allowed" in outcome.figures["warnings"][0]
+    with pytest.raises(DataRejectedError, match="days old, 2 are allowed"):
+        validated(tmp_path / "old", dated, validation={"max_age_days": 2, "on_stale": "reject"})
+    with pytest.raises(DataRejectedError, match="nobody can tell how old"):
+        validated(tmp_path / "unknown", many(200), validation={"max_age_days": 2, "on_stale": "reject"})
+    fresh = [*dated, many(1, 900)[0] | {"observed_at": now() - timedelta(hours=1)}]
+    run, outcome = validated(tmp_path / "fresh", fresh, validation={"max_age_days": 2, "on_stale": "reject"})
+    assert outcome.figures["warnings"] == []
+    assert snapshot.verify(run.shelf, outcome.figures["snapshot"]) == []
+
+
+def test_too_few_rows_are_said_once(tmp_path: Path) -> None:
+    with pytest.raises(DataRejectedError) as caught:
+        validated(tmp_path, many(20))
+    assert str(caught.value).count("  - ") == 1
+    assert "20 rows are left, at least 100 are needed" in str(caught.value)
+
+
+def test_no_row_at_all_is_rejected_with_a_report(tmp_path: Path) -> None:
+    with pytest.raises(DataRejectedError, match="0 rows are left") as caught:
+        validated(tmp_path, [])
+    assert "Data that was not published" in Path(caught.value.report).read_text(encoding="utf-8")
+
+
+def test_every_check_is_kept_and_stands_in_the_data_docs(tmp_path: Path) -> None:
+    validated(tmp_path, many(400))
+    limits = {"max_age_days": 1, "change": {"label_share": 0.05}}
+    run, outcome = validated(tmp_path, [*many(300), row("x", "labelled oddly", "odd")], run_id="two", validation=limits)
+    manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
+    checks = {one["what"]: one for one in manifest["checks"]}
+    assert len(checks) == len(manifest["checks"]) == 20, "14 of the suite, 6 of the snapshot as a whole"
+    odd = checks["Every label is one of the task's."]
+    assert (odd["met"], odd["on_failure"], odd["seen"]) == (False, "quarantine", "1 of 301 rows break it")
+    stale = checks["The newest row is at most 1 days old."]
+    assert (stale["met"], stale["on_failure"]) == (False, "warn")
+    page = (run.shelf.root / manifest["data_docs_as_a_whole"]).read_text(encoding="utf-8")
+    for words in ("No text holds personal data", "No label&#39;s share moved", "The newest row is at most 1 days old",
+                  "Otherwise the snapshot is rejected", "Otherwise this is noted"):  # fmt: skip
+        assert words in page.replace("'", "&#39;"), words
+    assert (run.shelf.root / manifest["data_docs"]).exists()
+
+
+def test_the_rows_that_came_and_went_are_counted(tmp_path: Path) -> None:
+    validated(tmp_path, many(300))
+    run, outcome = validated(tmp_path, many(300, start=100), run_id="two")
+    manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
+    assert manifest["change"] == {"added": 100, "removed": 100, "kept": 200}
+
+
+def test_a_damaged_old_snapshot_stops_no_new_one(tmp_path: Path) -> None:
+    run, outcome = validated(tmp_path, many(200))
+    (snapshot.folder(run.shelf, outcome.figures["snapshot"]) / "train" / "part-00000.parquet").write_bytes(b"")
+    run, outcome = validated(tmp_path, many(250), run_id="two")
+    assert "change" not in snapshot.manifest(run.shelf, outcome.figures["snapshot"])
+
+
+def test_the_whole_of_it_on_a_store_that_is_no_folder(tmp_path: Path) -> None:
+    root = UPath(f"memory://{uuid4().hex}")
+    given = context(tmp_path, [*many(200), row("x", "an unknown label", "odd")], parts=2, store=root)
+    run = keep(given, prepare.run(given))
+    outcome = validate.run(run)
+    assert run.shelf.root.protocol == "memory"
+    assert snapshot.verify(run.shelf, outcome.figures["snapshot"]) == []
+    assert (run.shelf.root / outcome.paths["report"]).exists()
+    assert (run.shelf.root / outcome.paths["data_docs"]).exists()
+    strict = context(tmp_path, many(30), run_id="few", store=root)
+    with pytest.raises(DataRejectedError) as caught:
+        validate.run(keep(strict, prepare.run(strict)))
+    assert "at least 100 are needed" in UPath(caught.value.report).read_text(encoding="utf-8")
+    assert snapshot.current(run.shelf) == outcome.figures["snapshot"]

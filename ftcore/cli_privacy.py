@@ -1,0 +1,70 @@
+"""``ftcore forget``: suppress a subject's rows from now on, and say where they have been."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from ftcore._cli import AsJson, RecipeName, open_recipe
+
+
+def forget(
+    recipe: RecipeName,
+    subject: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY",
+            help="The group of its rows, such as a customer id; a row's own key at its source; or a row id. "
+            "`-` reads it from stdin, so that no shell keeps it.",
+        ),
+    ],
+    in_text: Annotated[
+        bool, typer.Option("--in-text", help="Also every row in whose text the key stands: an e-mail address, a name.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the ledger, such as a case number; it must name nobody.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: suppress nothing, write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a subject: every later ingest leaves its rows out.
+
+    What is kept is a keyed hash of the key, never the key. Published snapshots do not change, and model versions go on
+    knowing what they learnt: both are listed, with what to do about them. Where snapshots hold the key under a mask,
+    their rows cannot be told; incremental sources are then read from the beginning once, so that none comes back.
+
+    Examples:
+
+        ftcore forget support_tickets --subject C-10442 --reason "case 2026-118"
+
+        ftcore forget support_tickets --subject - --in-text --dry-run < address.txt
+    """
+    from ftcore.forget import Wish
+    from ftcore.forget import forget as suppress
+
+    read, shelf, conf = open_recipe(recipe)
+    key = sys.stdin.readline().strip() if subject == "-" else subject
+    report = suppress(read, shelf, conf, Wish(key, in_text=in_text, reason=reason, dry_run=dry_run))
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report)
+
+
+def _print(report: dict[str, Any]) -> None:
+    known = ", as before" if report["known"] else ""
+    print(f"{'would be suppressed' if report['dry_run'] else 'suppressed'}{known}: subject {report['subject']}")
+    for one in report["snapshots"]:
+        rows = ", ".join(f"{count:,} {split}" for split, count in one["rows"].items())
+        print(f"  snapshot {one['snapshot']}{' (current)' if one['current'] else ''}: {rows}")
+    for one in report["versions"]:
+        print(f"  version {one['version']}: trained on {one['trained']:,} of them, tested on {one['tested']:,}")
+    for name, rows in report["logs"].items():
+        print(f"  log {name}: {rows:,}")
+    if not report["snapshots"]:
+        print("  no snapshot holds rows that can be told to be the subject's")
+    if report["masked"]:
+        print("  snapshots may hold more under a mask; the next ingest reads incremental sources from the beginning")
+    for number, step in enumerate(report["next"], 1):
+        print(f"{number}. {step}")

@@ -1,0 +1,129 @@
+"""A shared ingest and a backfill under a real Airflow, asked for through its REST API as its UI does."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ftcore import settings, snapshot, store
+from ftcore.local import services
+from tests.integration.conftest import write_recipe
+
+if TYPE_CHECKING:
+    from ftcore.local.airflow_api import AirflowApi
+
+FIRST = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ROWS = {0: 120, 1: 90, 2: 3}
+"""By day; the third has too few to be published."""
+DEADLINE_S = 240.0
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What a webhook was told."""
+    got: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        known = {"conn_type": "http", "host": "http://127.0.0.1", "port": server.server_port}
+        monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps(known))
+        monkeypatch.setenv("FTCORE_NOTIFY", "hook")
+        yield got
+        server.shutdown()
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(600)
+def test_a_backfill_publishes_each_period_and_leaves_the_current_snapshot_alone(
+    home: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_days(home.parent / "recipes")
+    source = {"kind": "files", "path": "day-*.csv", "observed_at": "at"}
+    changes = {"prepare": {"near_duplicates": None}, "validation": {"min_rows": 50}}
+    write_recipe(home, sources=[source], schedule={"data": "0 0 * * *"}, **changes)
+    monkeypatch.setenv("FTCORE_SHARD_BYTES", "3000")
+    conf = settings.load()
+    try:
+        with services.up(conf).api(conf) as api:
+            api.wait_for_dags(["data__small", "finetune__small", "monitor__small"])
+            api.pause("finetune__small")
+            _one_run_shared(api)
+            shelf = store.shelf(conf, "small")
+            current = snapshot.current(shelf)
+            api.backfill("data__small", datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
+            runs = _ended(api, 3)
+            events = api.asset_events("small.snapshot")
+    finally:
+        services.down(conf)
+
+    assert [run["state"] for run in runs] == ["success", "success", "failed"]
+    assert snapshot.current(shelf) == current
+    assert len(events) == 1, "a backfill asks for no training"
+    periods = {one["period"]["since"][:10]: one for one in snapshot.ls(shelf) if "period" in one}
+    assert {day: (one["rows_in"], one["current"]) for day, one in periods.items()} == {
+        "2026-01-01": (ROWS[0], False),
+        "2026-01-02": (ROWS[1], False),
+    }
+    assert not (shelf.root / "state" / "watermarks.json").exists()
+    (text,) = told
+    assert text.startswith("data__small: validate failed\n")
+    assert "the data of small is rejected" in text
+    assert "report: " in text
+    assert "hint: nothing was published" in text
+    assert "/dags/data__small/runs/backfill__2026-01-04" in text
+
+
+def _one_run_shared(api: AirflowApi) -> None:
+    """A run that a person starts: one task a shard, and an event that says what was published."""
+    assert api.wait("data__small", api.trigger("data__small", run_id="first"), DEADLINE_S)["state"] == "success"
+    tasks = api.task_instances("data__small", "first")
+    shards = sorted(task["rendered_map_index"] for task in tasks if task["task_id"] == "ingest")
+    assert len(shards) >= 2
+    assert shards[0].startswith("00-files-000-day-0")
+    assert all(api.record("data__small", "first", "ingest", number)["figures"]["rows"] for number in range(len(shards)))
+    joined = api.task_log("data__small", "first", "collect", lines=200)
+    assert joined.count("took over") == len(shards), joined
+    (event,) = api.asset_events("small.snapshot")
+    record: Any = api.record("data__small", "first", "validate")
+    assert event["extra"] == {key: record["figures"][key] for key in ("snapshot", "rows", "verdict")}
+    assert event["extra"]["verdict"].startswith("passed")
+
+
+def _ended(api: AirflowApi, count: int) -> list[dict[str, Any]]:
+    """The backfill's runs in the order of their dates, once they have all ended."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        runs = [run for run in api.dag_runs("data__small") if run["run_type"] == "backfill"]
+        if len(runs) == count and all(run["state"] in {"success", "failed"} for run in runs):
+            return sorted(runs, key=lambda run: run["logical_date"])
+        time.sleep(1)
+    raise AssertionError(f"the backfill did not end: {runs}")
+
+
+def _write_days(folder: Path) -> None:
+    for day, rows in ROWS.items():
+        at = FIRST + timedelta(days=day)
+        lines = [
+            f"{word} number {n} of day {day} was {('awful', 'lovely')[n % 2]} {n * 7919 + day:x},"
+            f"{('negative', 'positive')[n % 2]},{(at + timedelta(seconds=n)).isoformat()}"
+            for n, word in zip(range(rows), ("film", "book", "song", "play") * rows, strict=False)
+        ]
+        (folder / f"day-{day}.csv").write_text("text,label,at\n" + "\n".join(lines), encoding="utf-8")
