@@ -233,7 +233,7 @@ class Registrar:
         """What speaks against promoting a version by hand, a sentence each."""
         found = registry.entry(version, tracking_models.Model(self.recipe.name))
         sentences = []
-        if found["verdict"] != "passed":
+        if found["verdict"] not in {"passed", "asks"}:
             sentences.append(f"its verdict is {found['verdict']!r}" if found["verdict"] else "no gate has judged it")
         elif found["judged_against"] != champion:
             sentences.append(
@@ -266,7 +266,7 @@ def record_verdict(tracking: Tracking, verdict: Verdict, digest: str) -> Version
     """
     version = tracking.version(verdict.candidate)
     tags = {
-        "verdict": "passed" if verdict.passed else "failed",
+        "verdict": verdict.word,
         "verdict.reason": verdict.reason[:5000],
         "verdict.champion": "" if verdict.champion is None else verdict.champion,
         "verdict.sha256": digest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -57,6 +57,8 @@ class Recipe(Config):
     evaluate: Evaluate = Evaluate()
     gates: Annotated[tuple[Gate, ...], Field(min_length=1)]
     """Every one must pass before a candidate can become champion."""
+    on_undecided: Literal["fail", "ask"] = "fail"
+    """What a gate that cannot tell, for want of rows, does: fail, or leave it to the people who approve."""
     approval: Approval = Approval()
     watch: Watch = Watch()
     schedule: Schedule = Schedule()
@@ -148,6 +150,8 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What is right by itself and wrong together: a gate on a metric or a dataset that the evaluation does not make."""
     metrics = find("tasks", recipe.task.kind).METRICS
     datasets = ("test", *recipe.evaluate.holdouts)
+    if recipe.on_undecided == "ask" and not recipe.approval.required:
+        yield "on_undecided", "nobody can be asked where approval.required is 0"
     for number, gate in enumerate(recipe.gates):
         metric = getattr(gate, "metric", None)
         if metric is not None and metric not in metrics:
@@ -155,6 +159,11 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         for name in getattr(gate, "datasets", ()):
             if name not in datasets:
                 yield f"gates[{number}].datasets", f"unknown dataset {name!r}; known: {', '.join(datasets)}"
+        by = getattr(gate, "by", ())
+        for column in (by,) if isinstance(by, str) else by:
+            if column not in recipe.evaluate.slices:
+                sliced = ", ".join(recipe.evaluate.slices)
+                yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {sliced}"
 
 
 def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:

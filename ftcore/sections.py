@@ -237,6 +237,12 @@ class Evaluate(Config):
     """Further sources by name. Only rows that hash to the test side are used, so none of them was ever trained on."""
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
     """Bootstrap resamples behind each interval."""
+    slices: tuple[Literal["source", "label", "language", "length"], ...] = ("source", "label", "length")
+    """What the rows are grouped by, to see where the model is worse."""
+    perturbed_rows: Annotated[int, Field(ge=0)] = 200
+    """Test rows that are predicted again with typing errors, in another case and without punctuation; 0 does not."""
+    examples: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Best and worst answers, and disagreements with the champion, that are kept to be read; of each this many."""
 
 
 class Approval(Config):

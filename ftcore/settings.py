@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _ABOVE = Path(__file__).resolve().parent.parent
@@ -40,6 +41,8 @@ class Settings(BaseSettings):
     """Threads for torch and ONNX Runtime; 0 means as many as there are cores."""
     signing_key: Path | None = None
     """File of the Ed25519 private key, PEM, that signs evidence; without it evidence is not signed."""
+    cost_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    """What an hour of a machine like this one costs, in any currency; 0 means that nobody knows."""
     airflow_password: SecretStr | None = None
     """Password of Airflow's ``admin``; without it ``ftcore up`` makes one and keeps it under ``HOME/airflow``."""
 

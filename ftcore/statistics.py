@@ -68,8 +68,8 @@ def estimate(metrics: Metrics, tallies: np.ndarray, resamples: int, seed: int) -
         resamples: bootstrap resamples.
         seed: of the resampling; the same rows and seed give the same interval, in whatever order they come.
     """
-    ((values, drawn),) = resample(metrics, [tallies], resamples, seed)
-    return {name: interval(values[name], drawn[name], len(tallies)) for name in values}
+    ((there, drawn),) = resample(metrics, [tallies], resamples, seed)
+    return {name: interval(value, drawn[name], len(tallies)) for name, value in there.items()}
 
 
 def difference(
@@ -118,13 +118,21 @@ def resample(
     width = [table.shape[1] for table in tallies]
     together = np.ascontiguousarray(np.concatenate(tallies, axis=1), np.float64)
     kinds, counts = _kinds(together)
-    sums = np.concatenate([(counts @ kinds)[None], _sums(kinds, counts, resamples, seed)])
-    found = []
-    for part in np.split(sums, np.cumsum(width)[:-1], axis=1):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values = metrics(part)
-        found.append(({name: v[0] for name, v in values.items()}, {name: v[1:] for name, v in values.items()}))
-    return found
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        sums = np.concatenate([(counts @ kinds)[None], _sums(kinds, counts, resamples, seed)])
+    found = [values(metrics, part) for part in np.split(sums, np.cumsum(width)[:-1], axis=1)]
+    return [({name: v[0] for name, v in one.items()}, {name: v[1:] for name, v in one.items()}) for one in found]
+
+
+def values(metrics: Metrics, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of sums ``[…, k]``, NaN without a warning where they are not defined.
+
+    A row's tallies are sums, too: of one row.
+    """
+    import numpy as np
+
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return metrics(sums)
 
 
 def interval(value: np.ndarray, resampled: np.ndarray, rows: int, confidence: float = 0.95) -> Estimate:
@@ -143,6 +151,24 @@ def interval(value: np.ndarray, resampled: np.ndarray, rows: int, confidence: fl
     enough = rows > 0 and len(known) >= 0.95 * len(resampled)
     low, high = np.quantile(known, [tail, 1 - tail]) if enough else (np.nan, np.nan)
     return Estimate(value=float(value) if rows else np.nan, low=float(low), high=float(high), rows=rows)
+
+
+def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
+    """Exact two-sided McNemar test that two models are right equally often; 1 where they never differ.
+
+    Source: Q. McNemar (1947), *Note on the sampling error of the difference between correlated proportions*.
+
+    Args:
+        before: which rows the one gets right, ``[rows]``.
+        after: which rows the other gets right, ``[rows]``.
+
+    Returns:
+        The p-value, 0 to 1.
+    """
+    from scipy.stats import binomtest
+
+    lost, won = int((before & ~after).sum()), int((after & ~before).sum())
+    return float(binomtest(lost, lost + won).pvalue) if lost + won else 1.0
 
 
 def _kinds(tallies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

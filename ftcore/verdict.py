@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from ftcore.statistics import values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +35,10 @@ class Evidence:
     """Which way each metric improves."""
     resamples: int
     seed: int
+    baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Tallies of models that cost nothing, such as ``majority``; none for a task without labels."""
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Groups of test rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
+    """Groups of rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
@@ -45,7 +49,7 @@ class Evidence:
 
     def value(self, metric: str, tallies: np.ndarray) -> float:
         """A metric of some rows' tallies ``[rows, k]``; NaN where it is not defined."""
-        return float(self.metrics(tallies.sum(0)[None])[metric][0])
+        return float(values(self.metrics, tallies.sum(0)[None])[metric][0])
 
     def sign(self, metric: str) -> int:
         """1 for a metric that is better when higher, else -1."""
@@ -68,19 +72,24 @@ class Evidence:
 class Rule(BaseModel):
     """What one gate says: a row of the verdict's table."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     gate: str
     """Kind of the gate."""
     passed: bool | None
-    """True, False, or None: too few rows to tell, which counts as not passed."""
+    """True, False, or None: undecided, for want of rows or of a measurement."""
     reason: str
     """One sentence for people, with the numbers."""
     measured: float | None = None
+    """The number that was compared, in the gate's unit; a gain or a loss is candidate less champion."""
     bound: float | None = None
+    """What it was compared with."""
     low: float | None = None
+    """Lower end of the measured number's interval."""
     high: float | None = None
+    """Upper end of the measured number's interval."""
     rows: int = 0
+    """Rows it was measured on; 0 where rows do not matter."""
 
 
 class Verdict(BaseModel):
@@ -89,19 +98,38 @@ class Verdict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     passed: bool
-    """Whether every rule passed."""
+    """Whether the candidate may go on: every rule passed, or was undecided where the recipe asks a person then."""
+    asks: bool = False
+    """Whether a person must say something about a rule that is undecided."""
     rules: tuple[Rule, ...]
     candidate: int
     """Version that was judged."""
     champion: int | None
     """Version that it was compared with."""
 
+    @classmethod
+    def of(cls, rules: Sequence[Rule], on_undecided: Literal["fail", "ask"], **versions: Any) -> Verdict:
+        """All rules together, with what the recipe makes of undecided ones."""
+        said = {rule.passed for rule in rules}
+        asks = on_undecided == "ask" and None in said and False not in said
+        return cls(passed=said <= {True} or asks, asks=asks, rules=tuple(rules), **versions)
+
+    @property
+    def word(self) -> str:
+        """``passed``, ``asks`` or ``failed``."""
+        return "asks" if self.asks else "passed" if self.passed else "failed"
+
     @property
     def reason(self) -> str:
         """The rules that did not pass, or all of them where all did."""
-        shown = self.rules if self.passed else [rule for rule in self.rules if not rule.passed]
+        shown = [rule for rule in self.rules if not rule.passed] or self.rules
         return "; ".join(rule.reason for rule in shown)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """The verdict as ``verdict.json`` and the gate's record hold it.
+
+        ``passed``, ``asks``, ``candidate``, ``champion`` (null for a first model), and ``rules``: a list of ``gate``,
+        ``passed`` (null where undecided), ``reason``, ``measured``, ``bound``, ``low``, ``high`` (each a number or
+        null) and ``rows``.
+        """
         return self.model_dump(mode="json")

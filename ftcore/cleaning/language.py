@@ -29,6 +29,12 @@ def foreign(texts: Sequence[str], languages: Sequence[str], confidence: float) -
     return found
 
 
+def guess(texts: Sequence[str]) -> list[str]:
+    """ISO 639-1 code of each text's likeliest language; ``und`` for one too short to tell."""
+    identify = _identifier()
+    return [str(identify(text)[0]) if len(text) >= SHORTEST else "und" for text in texts]
+
+
 def languages(texts: Sequence[str]) -> dict[str, float]:
     """Share of each language among the texts long enough to tell, the commonest first."""
     identify = _identifier()

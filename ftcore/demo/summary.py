@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
     from ftcore.store import Shelf
 
-PARTS = {"movie": "test/vader:movie", "tweets": "tweets", "amazon": "amazon", "feedback": "test/feedback"}
-"""Rows that the versions are compared on: the movie rows of the test split, the holdouts, and the feedback's test
-rows."""
+PARTS = {
+    "movie": "source=vader:movie",
+    "tweets": "source=vader:tweets",
+    "amazon": "source=vader:amazon",
+    "feedback": "source=feedback",
+}
+"""Slices that the versions are compared on: the test split's movie rows and feedback, and the holdouts."""
 
 
 def read(settings: Settings, name: str, ring: Ring) -> dict[str, Any]:
@@ -32,6 +36,7 @@ def read(settings: Settings, name: str, ring: Ring) -> dict[str, Any]:
     records = _records(shelf, ring)
     finetune = {turn: records[f"finetune-{turn}"] for turn in (1, 2)}
     served = flavours(recipe)[0]
+    slices = store.read_json(shelf.root / finetune[2]["evaluate"]["paths"]["evaluation"])["slices"]
     watch = _watch(shelf)
     tracking = Tracking(settings, name)
     aliases = {alias: version.number for alias in ("champion", "previous") if (version := tracking.alias(alias))}
@@ -40,8 +45,10 @@ def read(settings: Settings, name: str, ring: Ring) -> dict[str, Any]:
         "served": served,
         "aliases": aliases,
         "snapshots": [_snapshot(records[f"data-{turn}"]["validate"]["figures"]) for turn in (1, 2)],
-        "accuracy": _accuracy(finetune, served),
-        "gain_on_the_same_rows": _gain(finetune[2]["evaluate"]["figures"]["metrics"], served),
+        "accuracy": _accuracy(slices),
+        "gain_on_the_same_rows": {
+            part: slices[name]["difference"]["accuracy"] for part, name in PARTS.items() if name in slices
+        },
         "exports": _exports(finetune[2], served),
         "versions": {f"v{v.number}": {"run": v.run, "tags": v.tags} for v in tracking.versions()},
         "train": {f"v{turn}": finetune[turn]["train"]["figures"] for turn in (1, 2)},
@@ -77,25 +84,11 @@ def _snapshot(figures: dict[str, Any]) -> dict[str, Any]:
     return {key: figures[key] for key in ("snapshot", "rows", "quarantined", "splits")}
 
 
-def _accuracy(finetune: dict[int, dict[str, Any]], served: str) -> dict[str, Any]:
+def _accuracy(slices: dict[str, Any]) -> dict[str, Any]:
     """Accuracy with its interval: both versions as the second evaluation saw them, on the same rows."""
-    metrics = finetune[2]["evaluate"]["figures"]["metrics"]
+    there = {part: slices[name] for part, name in PARTS.items() if name in slices}
     roles = {"v1": "champion", "v2": "candidate"}
-    return {
-        version: {
-            part: metrics[role][served][key]["accuracy"] for part, key in PARTS.items() if key in metrics[role][served]
-        }
-        for version, role in roles.items()
-    }
-
-
-def _gain(metrics: dict[str, Any], served: str) -> dict[str, float]:
-    return {
-        part: metrics["candidate"][served][key]["accuracy"]["value"]
-        - metrics["champion"][served][key]["accuracy"]["value"]
-        for part, key in PARTS.items()
-        if key in metrics["candidate"][served]
-    }
+    return {version: {part: one[role]["accuracy"] for part, one in there.items()} for version, role in roles.items()}
 
 
 def _exports(finetune: dict[str, Any], served: str) -> dict[str, Any]:

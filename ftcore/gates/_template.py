@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.gates._undecided import undecided
 from ftcore.verdict import Rule
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the candidate passes. Judge the flavour that serves, and say *undecided* rather than guess."""
     rows = len(evidence.dataset)
     if rows < config.min_rows:
-        reason = f"undecided: {rows} rows are too few, it takes {config.min_rows}"
-        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.bound, rows=rows)
+        because = f"{rows} rows are too few, it takes {config.min_rows}"
+        return undecided(config.kind, because, config.bound, rows)
     measured = evidence.value("accuracy", evidence.candidate[evidence.served])
     reason = f"measured {measured:.3f} on {rows:,} rows, {config.bound:g} is asked"
     passed = measured >= config.bound

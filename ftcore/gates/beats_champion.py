@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
+from ftcore.gates._undecided import undecided
 from ftcore.statistics import difference
 from ftcore.verdict import Rule
 
@@ -52,8 +53,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     if evidence.champion is None:
         return Rule(gate=config.kind, passed=True, reason="there is no champion to beat yet", rows=count)
     if count < config.min_rows:
-        reason = f"undecided: {count} rows are too few to compare with the champion, it takes {config.min_rows}"
-        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.bound, rows=count)
+        because = f"{count} rows are too few to compare with the champion, it takes {config.min_rows}"
+        return undecided(config.kind, because, config.bound, count)
 
     both = [evidence.champion[evidence.served][rows], evidence.candidate[evidence.served][rows]]
     # Turned round, a fall of a metric that is better when lower is a gain.
@@ -61,8 +62,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     gain = difference(evidence.metrics, config.metric, low, high, evidence.resamples, evidence.seed, config.confidence)
     where = f"on {count:,} paired rows of {', '.join(config.datasets)}"
     if not gain.defined:
-        reason = f"undecided: {config.metric} is not defined {where}"
-        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.bound, rows=count)
+        because = f"{config.metric} is not defined {where}"
+        return undecided(config.kind, because, config.bound, count)
     passed = gain.low > config.bound
     word = (
         ("beats" if passed else "does not surely beat")

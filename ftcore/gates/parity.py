@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.gates._undecided import undecided
 from ftcore.verdict import TORCH, Rule
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether all exports agree with the trained model; the worst one is reported."""
     rows = len(evidence.dataset)
     if rows < config.min_rows:
-        reason = f"undecided: {rows} rows are too few to compare the exports, it takes {config.min_rows}"
-        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.max_difference, rows=rows)
+        because = f"{rows} rows are too few to compare the exports, it takes {config.min_rows}"
+        return undecided(config.kind, because, config.max_difference, rows)
     torch = evidence.candidate[TORCH]
     differences = {
         name: evidence.value(config.metric, tallies) - evidence.value(config.metric, torch)
@@ -41,8 +42,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         if name != TORCH
     }
     if undefined := [name for name, difference in differences.items() if not isfinite(difference)]:
-        reason = f"undecided: {config.metric} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
-        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.max_difference, rows=rows)
+        because = f"{config.metric} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
+        return undecided(config.kind, because, config.max_difference, rows)
     worst = max(differences, key=lambda name: abs(differences[name]))
     passed = round(abs(differences[worst]), 9) <= config.max_difference  # 1.00 - 0.99 is more than 0.01
     agree = float((evidence.candidate[worst] == torch).all(-1).mean())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
+from ftcore.gates._undecided import undecided
 from ftcore.statistics import estimate
 from ftcore.verdict import Rule
 
@@ -50,13 +51,13 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     rows = evidence.on(config.datasets)
     count = int(rows.sum())
     if count < config.min_rows:
-        reason = f"undecided: {count} rows are too few to judge {config.metric}, it takes {config.min_rows}"
-        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.bound, rows=count)
+        because = f"{count} rows are too few to judge {config.metric}, it takes {config.min_rows}"
+        return undecided(config.kind, because, config.bound, count)
     served = evidence.candidate[evidence.served][rows]
     found = estimate(evidence.metrics, served, evidence.resamples, evidence.seed)[config.metric]
     if not found.defined:
-        reason = f"undecided: {config.metric} is not defined on {count:,} rows"
-        return Rule(gate=config.kind, passed=None, reason=reason, bound=config.bound, rows=count)
+        because = f"{config.metric} is not defined on {count:,} rows"
+        return undecided(config.kind, because, config.bound, count)
     if config.maximum is None:
         passed = (found.low if config.certain else found.value) >= config.bound
         word = "reaches" if passed else "does not reach"

@@ -62,14 +62,20 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
 
     Raises:
         FtcoreError: the version has no such artefact.
-        ExportError: the artefact was made for another kind of task.
+        ExportError: the artefact was made for another kind of task, or for other labels.
     """
     folder = tracking.fetch(version, "model" if flavour == TORCH else flavour)
     card = read_json(folder / "ftcore.json")
     if not card or card["task"]["kind"] != recipe.task.kind:
         raise ExportError(f"version {version.number} of {tracking.name} was not made for the task {recipe.task.kind}")
     threads = tracking.settings.threads or os.cpu_count() or 1
-    labels = tuple(card["task"].get("labels", ()))
+    labels, asked = tuple(card["task"].get("labels", ())), getattr(recipe.task, "labels", ())
+    if labels != tuple(asked):
+        raise ExportError(
+            f"version {version.number} of {tracking.name} knows the labels {', '.join(labels)}, the recipe "
+            f"{', '.join(asked)}",
+            hint="restore task.labels, or give the changed recipe a name of its own",
+        )
     return Model(version.number, flavour, labels, _predictor(recipe, folder, card, flavour, threads))
 
 

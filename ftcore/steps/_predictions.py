@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 from ftcore import outputs
 from ftcore._find import find
 from ftcore.context import Context, log
+from ftcore.errors import ExportError
 from ftcore.serving import model as models
-from ftcore.store import read_table
+from ftcore.store import read_json, read_table
 from ftcore.tracking import Tracking, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TIMED = 100
-"""Single texts whose latency is measured."""
+    from ftcore.recipe import Recipe
+
+TIMED, TIMED_S = 100, 5.0
+"""Single texts whose latency is measured, and seconds after which fewer do."""
 
 
 def predict(
@@ -27,7 +30,7 @@ def predict(
     rows: pa.Table,
     known: pa.Table | None = None,
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
-    """Outputs of a version by flavour, a row each, and the latency of each flavour that had to predict them all.
+    """Outputs of a version by flavour, a row each; where nothing was known before, also the latency by flavour.
 
     Args:
         context: of the step.
@@ -37,8 +40,7 @@ def predict(
         known: predictions that this version made earlier; what is there is not made again.
     """
     made, latency = {}, {}
-    answers = find("tasks", context.recipe.task.kind).TARGET == "text"
-    keys, texts = _keys(rows), outputs.given(rows, answers=answers)
+    keys, texts = _keys(rows), given(context.recipe, rows)
     for flavour in models.flavours(context.recipe):
         there = known is not None and flavour in known.column_names
         have = {key: place for place, key in enumerate(_keys(known))} if there else {}
@@ -50,16 +52,35 @@ def predict(
             fresh = outputs.column(model.outputs([texts[number] for number in missing]))
             rows_per_s = len(missing) / (time.perf_counter() - clock)
             log.info("version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), rows_per_s)
-            if not have:
+            if known is None:
                 latency[flavour] = {**_latency(model, texts), "rows_per_s": round(rows_per_s, 1)}
         earlier = known[flavour].combine_chunks() if there else None  # type: ignore[index]
         made[flavour] = _joined(keys, earlier, have, fresh)
     return made, latency
 
 
-def known(tracking: Tracking, version: Version) -> pa.Table:
-    """Predictions that a version made when it was candidate: a column for each flavour."""
-    return read_table(tracking.fetch(version, "evaluation") / "predictions.parquet")
+def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:
+    """Rows as the task's model takes them."""
+    return outputs.given(rows, answers=find("tasks", recipe.task.kind).TARGET == "text")
+
+
+def known(tracking: Tracking, version: Version, recipe: Recipe) -> pa.Table:
+    """Predictions that a version made when it was candidate: a column for each flavour.
+
+    Raises:
+        FtcoreError: they are gone.
+        ExportError: they were made for other labels than the recipe's.
+    """
+    folder = tracking.fetch(version, "evaluation")
+    labels = list(getattr(recipe.task, "labels", ()))
+    theirs = (read_json(folder / "evaluation.json") or {}).get("labels", labels)
+    if theirs != labels:
+        raise ExportError(
+            f"champion {version.number} of {tracking.name} knows the labels {', '.join(theirs)}, the recipe "
+            f"{', '.join(labels)}: they cannot be compared",
+            hint="restore task.labels, or give the changed recipe a name of its own",
+        )
+    return read_table(folder / "predictions.parquet")
 
 
 def _joined(keys: list[str], earlier: pa.Array | None, have: Mapping[str, int], fresh: pa.Array | None) -> pa.Array:
@@ -86,9 +107,12 @@ def _latency(model: models.Model, texts: list[outputs.Text]) -> dict[str, float]
     """Milliseconds for one text at a time, median and 95th percentile."""
     import numpy as np
 
-    taken = []
+    taken: list[float] = []
     for text in texts[:TIMED]:
+        if len(taken) >= 10 and sum(taken) > TIMED_S * 1000:
+            break
         clock = time.perf_counter()
         model.predict([text])
         taken.append((time.perf_counter() - clock) * 1000)
-    return {"p50_ms": round(float(np.percentile(taken, 50)), 3), "p95_ms": round(float(np.percentile(taken, 95)), 3)}
+    p50, p95 = (round(float(value), 3) for value in np.percentile(taken, [50, 95]))
+    return {"p50_ms": p50, "p95_ms": p95, "timed": len(taken)}

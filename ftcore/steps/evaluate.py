@@ -1,4 +1,21 @@
-"""evaluate: candidate and champion, as trained and as exported, on the same rows that neither was trained on."""
+"""evaluate: candidate and champion, as trained and as exported, on the same rows that neither was trained on.
+
+``evaluation.json`` holds, each estimate as ``{value, low, high, rows}`` with the ends of its 95 % interval or nulls:
+
+::
+
+    candidate, champion, snapshot, served, labels, better    versions, the form that serves, which way metrics improve
+    rows.DATASET                                             ``test`` and each holdout
+    metrics.ROLE.FLAVOUR.DATASET.METRIC                      ROLE is candidate, champion or baseline
+    differences.FLAVOUR.DATASET.METRIC                       candidate less champion, paired
+    mcnemar.FLAVOUR.DATASET                                  only_candidate_right, only_champion_right, p_value
+    slices.NAME                                              rows; candidate, champion, difference, each by METRIC
+    fairness.COLUMN.metrics.METRIC                           difference, ratio, by_group
+    calibration.ROLE.FLAVOUR                                 ece, ece_adaptive, bins (reliability)
+    robustness.PERTURBATION.METRIC                           perturbed less plain, paired
+    latency, size_bytes, cost_per_1000                       by flavour
+    examples.best|worst|gained|lost                          rows with what each model answered
+"""
 
 from __future__ import annotations
 
@@ -11,8 +28,10 @@ from ftcore import outputs, snapshot, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.context import Context, Outcome, log
+from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
-from ftcore.statistics import Estimate, interval, resample
+from ftcore.statistics import Estimate
+from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
 from ftcore.steps._predictions import known, predict
 from ftcore.steps._spool import tidy
 from ftcore.store import hash_file, write_json, write_table
@@ -23,44 +42,57 @@ if TYPE_CHECKING:
 
     from ftcore.sections import Part
 
-NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow")
+    Columns = dict[tuple[str, str], pa.Array]
+
+NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow", "fairlearn.metrics")
 TEST = "test"
 JUDGED = ("row_id", *snapshot.TEXTS, "source")
 """Columns that a task may look at; ``dataset`` says which rows they are."""
+IN_RECORD = ("candidate", "champion", "snapshot", "served", "rows", "metrics", "latency", "size_bytes", "cost_per_1000")
+"""What of the evaluation goes into the step's record; the rest is in the file."""
 
 
 def run(context: Context) -> Outcome:
     """Write ``evaluation.json`` and ``predictions.parquet``: every metric with its interval, every prediction by row.
 
     The candidate's predictions are logged to its MLflow run; when it is champion one day, they need not be made again.
+
+    Raises:
+        NotEnoughDataError: the test split is empty.
+        ExportError: candidate or champion was made for other labels than the recipe's.
     """
     tracking = Tracking(context.settings, context.recipe.name)
     candidate = tracking.version(context.earlier("train").figures["version"])
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
     rows = _rows(context, candidate.snapshot)
+    if TEST not in _counts(rows):
+        hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
+        raise NotEnoughDataError(f"snapshot {candidate.snapshot} has no test row to judge by", hint=hint)
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _counts(rows))
 
-    made, latency = predict(context, tracking, candidate, rows)
-    columns = {("candidate", flavour): column for flavour, column in made.items()}
-    if champion:
-        made, _ = predict(context, tracking, champion, rows, known(tracking, champion))
-        columns |= {("champion", flavour): column for flavour, column in made.items()}
+    columns, latency = _columns(context, tracking, candidate, champion, rows)
+    served = models.flavours(context.recipe)[0]
     figures: dict[str, Any] = {
         "candidate": candidate.number,
         "champion": champion.number if champion else None,
         "snapshot": candidate.snapshot,
+        "served": served,
+        "labels": list(getattr(context.recipe.task, "labels", ())),
+        "better": find("tasks", context.recipe.task.kind).METRICS,
         "rows": _counts(rows),
+        **measure(context, rows, columns),
+        "robustness": _robust(context, tracking, candidate, rows, columns),
         "latency": latency,
-        "metrics": _metrics(context, rows, columns),
+        "size_bytes": context.earlier("export").figures["size_bytes"],
+        "cost_per_1000": _cost(context, latency),
     }
     path = _write(context, rows, columns, figures)
     _log(context, tracking, candidate, rows, columns, figures)
-    served = models.flavours(context.recipe)[0]
     metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
     return Outcome(
         reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} test rows",
-        figures=figures,
+        figures={name: figures[name] for name in IN_RECORD},
         inputs={"snapshot": candidate.snapshot, "predictions": hash_file(path)},
         paths={"predictions": context.written(path), "evaluation": context.written(context.folder / "evaluation.json")},
     )
@@ -95,28 +127,83 @@ def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[st
                 yield row
 
 
-def _metrics(context: Context, rows: pa.Table, columns: dict[tuple[str, str], pa.Array]) -> dict[str, Any]:
-    """Every metric with its interval: by role, flavour and dataset; the test split also by source."""
+def _columns(
+    context: Context, tracking: Tracking, candidate: Version, champion: Version | None, rows: pa.Table
+) -> tuple[Columns, dict[str, Any]]:
+    """What every model says, by role and flavour, and the candidate's latency."""
+    made, latency = predict(context, tracking, candidate, rows)
+    columns = {("candidate", flavour): column for flavour, column in made.items()}
+    if champion:
+        earlier = known(tracking, champion, context.recipe)
+        made, _ = predict(context, tracking, champion, rows, earlier)
+        columns |= {("champion", flavour): column for flavour, column in made.items()}
+    if find("tasks", context.recipe.task.kind).TARGET == "label":
+        train = snapshot.read(context.shelf, candidate.snapshot, ["train"], ["text", "label"])
+        labels, seed = context.recipe.task.labels, context.recipe.train.seed
+        simple = _baselines.predict(train, rows["text"].to_pylist(), labels, seed)
+        columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
+    return columns, latency
+
+
+def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any]:
+    """Everything that follows from rows and predictions: see the module's text."""
+    import numpy as np
+
+    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    said = {name: outputs.of(column) for name, column in columns.items()}
+    judged = _measures.Judged(
+        {name: task.tallies(recipe.task, rows, one) for name, one in said.items()},
+        partial(task.metrics, recipe.task),
+        recipe.evaluate.resamples,
+        recipe.train.seed,
+    )
+    served = models.flavours(recipe)[0]
+    dataset = np.array(rows["dataset"].to_pylist())
+    groups = _slices.groups(recipe, rows)
+    own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
+    sure = {name: answer[1] for name, answer in own.items() if not np.isnan(answer[1]).any()}
+    return {
+        **_measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset.tolist())}),
+        "slices": _measures.by_slice(judged, served, _slices.masks(groups)),
+        "fairness": _measures.fairness(judged, served, {n: g for n, g in groups.items() if n != "label"}),
+        "calibration": _measures.calibrated(sure, judged, dataset == TEST),
+        "examples": _shown(context, rows, judged, {name: answer for name, answer in own.items() if name[1] == served}),
+    }
+
+
+def _shown(
+    context: Context, rows: pa.Table, judged: _measures.Judged, answers: dict[tuple[str, str], Any]
+) -> dict[str, Any]:
+    metric, better = next(iter(find("tasks", context.recipe.task.kind).METRICS.items()))
+    sign = 1 if better == "higher" else -1
+    scores = {role: sign * judged.rows(role, flavour)[metric] for role, flavour in answers}
+    by_role = {role: answer for (role, _), answer in answers.items()}
+    return _examples.pick(rows, scores, by_role, context.recipe.evaluate.examples)
+
+
+def _robust(
+    context: Context, tracking: Tracking, candidate: Version, rows: pa.Table, columns: Columns
+) -> dict[str, Any]:
+    """How much the candidate's metrics change on the same test rows written otherwise."""
     import numpy as np
 
     recipe = context.recipe
-    task = find("tasks", recipe.task.kind)
-    dataset, source = (np.array(rows[name].to_pylist()) for name in ("dataset", "source"))
-    parts = {name: dataset == name for name in dict.fromkeys(dataset)}
-    parts |= {f"{TEST}/{name}": (dataset == TEST) & (source == name) for name in sorted(set(source[dataset == TEST]))}
-    tallies = [task.tallies(recipe.task, rows, outputs.of(column)) for column in columns.values()]
-    metrics, resamples = partial(task.metrics, recipe.task), recipe.evaluate.resamples
-    found: dict[str, Any] = {}
-    for part, chosen in parts.items():
-        drawn = resample(metrics, [table[chosen] for table in tallies], resamples, recipe.train.seed)
-        for (role, flavour), (values, resampled) in zip(columns, drawn, strict=True):
-            of_flavour = found.setdefault(role, {}).setdefault(flavour, {})
-            count = int(chosen.sum())
-            of_flavour[part] = {m: interval(v, resampled[m], count).model_dump() for m, v in values.items()}
-    return found
+    test = np.flatnonzero(np.array(rows["dataset"].to_pylist()) == TEST)
+    chosen = np.sort(np.random.default_rng(recipe.train.seed).permutation(test)[: recipe.evaluate.perturbed_rows])
+    if not len(chosen):
+        return {}
+    served, some = models.flavours(recipe)[0], rows.take(chosen)
+    model = models.load(recipe, tracking, candidate, served)
+    return _robustness.changes(recipe, model, some, outputs.of(columns["candidate", served].take(chosen)))
 
 
-def _write(context: Context, rows: pa.Table, columns: dict[tuple[str, str], pa.Array], figures: dict[str, Any]) -> Any:
+def _cost(context: Context, latency: dict[str, Any]) -> dict[str, float]:
+    """Cost of a thousand predictions in batches on this machine, by flavour; nothing where no rate is set."""
+    rate = context.settings.cost_per_hour
+    return {name: rate / 3600 * 1000 / speed["rows_per_s"] for name, speed in latency.items() if rate}
+
+
+def _write(context: Context, rows: pa.Table, columns: Columns, figures: dict[str, Any]) -> Any:
     path = context.folder / "predictions.parquet"
     write_table(path, _table(rows, {f"{role}.{flavour}": p for (role, flavour), p in columns.items()}))
     write_json(context.folder / "evaluation.json", figures)
@@ -128,7 +215,7 @@ def _log(
     tracking: Tracking,
     candidate: Version,
     rows: pa.Table,
-    columns: dict[tuple[str, str], pa.Array],
+    columns: Columns,
     figures: dict[str, Any],
 ) -> None:
     """Log the candidate's own predictions and figures to its run."""

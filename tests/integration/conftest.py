@@ -19,13 +19,17 @@ sources:
   - {kind: feedback}
 validation: {min_rows: 200}
 method: {kind: lora, rank: 4}
-train: {epochs: 1, max_length_tokens: 32, batch_size: 16, learning_rate: 1.0e-3}
+train: {epochs: 1, max_length_tokens: 32, max_truncated: 0.5, batch_size: 16, learning_rate: 1.0e-3}
 exports: [{kind: onnx, precisions: [int8, fp32]}]
 evaluate: {holdouts: {tweets: {kind: vader, domain: tweets, max_rows: 400}}, resamples: 500}
 gates:
   - {kind: threshold, minimum: 0.5, min_rows: 50}
   - {kind: beats_champion, non_inferior: 0.3, min_rows: 50, datasets: [test, tweets]}
   - {kind: parity, max_difference: 0.08}
+  - {kind: slice, max_loss: 0.4}
+  - {kind: forgetting, max_loss: 0.3}
+  - {kind: calibration, max_ece: 0.5, min_rows: 50}
+  - {kind: fairness, by: length, max_difference: 0.6, min_rows: 50}
 watch:
   min_rows: 100
   min_feedback: 50

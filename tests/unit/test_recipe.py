@@ -105,6 +105,22 @@ def test_an_unknown_kind_names_the_known_ones(minimal: dict[str, Any], key: str,
     assert message == f"unknown kind 'mood'; known: {', '.join(kinds(room))}"
 
 
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        ({"gates": [{"kind": "fairness", "by": "language"}]}, "gates[0].by", "'language' is none of evaluate.slices"),
+        ({"gates": [{"kind": "slice", "by": ["language"]}]}, "gates[0].by", "'language' is none of evaluate.slices"),
+        ({"gates": [{"kind": "forgetting", "datasets": ["x"]}]}, "gates[0].datasets", "unknown dataset 'x'"),
+        ({"gates": [{"kind": "slice", "metric": "bleu"}]}, "gates[0].metric", "unknown metric 'bleu'"),
+        ({"on_undecided": "ask"}, "on_undecided", "nobody can be asked"),
+    ],
+)
+def test_what_contradicts_the_rest_is_named(
+    minimal: dict[str, Any], changes: dict[str, Any], path: str, message: str
+) -> None:
+    assert message in faults(minimal | changes)[path]
+
+
 @pytest.mark.parametrize("key", ["name", "task", "base", "sources", "method", "exports", "gates"])
 def test_a_missing_key_is_named(minimal: dict[str, Any], key: str) -> None:
     del minimal[key]

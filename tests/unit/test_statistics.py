@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from scipy import stats
+from statsmodels.stats import contingency_tables
 
 from ftcore import statistics
 from ftcore.tasks import classification
@@ -141,3 +142,68 @@ def test_one_row_and_no_row() -> None:
     none = estimate(np.array([], int), np.array([], int), 100, 1)["accuracy"]
     assert none.rows == 0
     assert np.isnan([none.low, none.high]).all()
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (0, 1), (3, 12), (40, 41), (200, 120)])
+def test_mcnemar_agrees_with_statsmodels(lost: int, won: int) -> None:
+    before = np.array([True] * lost + [False] * won + [True] * 30 + [False] * 10)
+    after = np.array([False] * lost + [True] * won + [True] * 30 + [False] * 10)
+    theirs = contingency_tables.mcnemar([[30, lost], [won, 10]], exact=True)
+    assert statistics.mcnemar(before, after) == pytest.approx(theirs.pvalue, abs=1e-6)
+    assert statistics.mcnemar(after, before) == statistics.mcnemar(before, after)
+
+
+def correlation(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Pearson's r from sums of x, y, xx, yy, xy and 1."""
+    x, y, xx, yy, xy, n = np.moveaxis(sums, -1, 0)
+    return {"r": (n * xy - x * y) / np.sqrt((n * xx - x**2) * (n * yy - y**2))}
+
+
+def pairs(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    x = draw.normal(size=rows)
+    y = x + draw.normal(size=rows)
+    return x, y, np.stack([x, y, x * x, y * y, x * y, np.ones(rows)], axis=-1)
+
+
+def test_a_correlation_is_bootstrapped_through_its_sums() -> None:
+    x, y, rows = pairs(400, 20)
+    ours = statistics.estimate(correlation, rows, RESAMPLES, 21)["r"]
+    theirs = stats.bootstrap(
+        (x, y),
+        lambda x, y: stats.pearsonr(x, y).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(22),
+    )
+    assert ours.value == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
+    error = 4 * theirs.standard_error / 25 * 2**0.5
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=error)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=error)
+
+
+def test_many_kinds_of_rows_are_drawn_in_pieces_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pairs(200, 23)[2]
+    at_once = statistics.estimate(correlation, rows, 300, 24)
+    monkeypatch.setattr(statistics, "CELLS", 1000)
+    piecemeal = statistics.estimate(correlation, rows, 300, 24)
+    assert piecemeal["r"].low == pytest.approx(at_once["r"].low)
+
+
+def test_a_metric_that_is_not_defined_is_null_in_json() -> None:
+    (constant,) = statistics.estimate(correlation, np.ones((50, 6)), 100, 25).values()
+    assert not constant.defined
+    assert constant.model_dump() == {"value": None, "low": None, "high": None, "rows": 50}
+    assert statistics.Estimate.model_validate(constant.model_dump()).rows == 50
+
+
+def test_huge_numbers_keep_their_intervals() -> None:
+    loss = lambda sums: {"loss": sums[..., 0] / sums[..., 1]}  # noqa: E731
+    rows = np.stack([np.geomspace(1, 1e300, 60), np.ones(60)], axis=-1)
+    found = statistics.estimate(loss, rows, 200, 26)["loss"]
+    assert found.defined
+    assert found.low < found.value < found.high
+    rows[7, 0] = np.inf
+    assert not statistics.estimate(loss, rows, 200, 26)["loss"].defined

@@ -12,7 +12,19 @@ import pytest
 from pydantic import ValidationError
 
 from ftcore._find import find
-from ftcore.gates import beats_champion, parity, threshold
+from ftcore.gates import (
+    beats_baseline,
+    beats_champion,
+    calibration,
+    cost,
+    fairness,
+    forgetting,
+    latency,
+    parity,
+    size,
+    threshold,
+)
+from ftcore.gates import slice as slice_gate
 from ftcore.tasks import classification
 from ftcore.verdict import TORCH, Evidence, Rule, Verdict
 
@@ -189,6 +201,159 @@ def test_the_worst_export_is_reported_and_a_better_one_counts_too() -> None:
     found = parity.judge(parity.Config(), replace(seen, candidate=seen.candidate | {"onnx-fp32": better}))
     assert (found.passed, found.measured) == (False, pytest.approx(0.25))
     assert found.reason.startswith("onnx-fp32 differs from torch by +0.2500")
+
+
+def sliced(gains: dict[str, tuple[int, float]]) -> Evidence:
+    """Slices by name: their rows, and the share of them that the candidate gains on a champion right on half."""
+    sizes = [rows for rows, _ in gains.values()]
+    edges = np.cumsum([0, *sizes])
+    places = {name: np.arange(edges[-1]) - start for name, start in zip(gains, edges, strict=False)}
+    inside = {name: (place >= 0) & (place < rows) for (name, place), rows in zip(places.items(), sizes, strict=True)}
+    seen = evidence(rows=int(edges[-1]), champion=0.5)
+    truth = seen.candidate[TORCH][:, -3:-1]
+    right = {"candidate": np.zeros(edges[-1], bool), "champion": np.zeros(edges[-1], bool)}
+    for name, (rows, gain) in gains.items():
+        right["champion"] |= inside[name] & (places[name] < rows // 2)
+        right["candidate"] |= inside[name] & (places[name] < rows // 2 + round(gain * rows))
+    labels = pa.table({"label": [CONFIG.labels[number] for number in truth.argmax(-1)]})
+    made = {
+        role: classification.tallies(CONFIG, labels, np.where(good[:, None], truth, 1 - truth))
+        for role, good in right.items()
+    }
+    dataset = np.concatenate([[name] * rows for name, (rows, _) in gains.items()])
+    return replace(
+        seen,
+        dataset=dataset,
+        candidate={"onnx-int8": made["candidate"]},
+        champion={"onnx-int8": made["champion"]},
+        slices=inside,
+    )
+
+
+@pytest.mark.parametrize("kind", [slice_gate.Config(max_loss=0.05), forgetting.Config(max_loss=0.05)])
+@pytest.mark.parametrize(
+    ("gains", "passed", "named"),
+    [
+        ({"source=a": (400, 0.2), "source=b": (400, 0.0)}, True, "source=b"),
+        ({"source=a": (400, 0.2), "source=b": (400, -0.1)}, False, "source=b"),
+        ({"source=a": (400, -0.2), "source=b": (400, -0.1)}, False, "source=a"),
+        ({"source=a": (400, 0.0), "source=b": (50, -0.06)}, True, "source=a"),  # three rows of fifty: may be chance
+        ({"source=a": (400, 0.0), "source=b": (50, -0.3)}, False, "source=b"),  # fifteen of them: is not
+        ({"source=a": (400, 0.0), "source=b": (1, -1.0)}, True, "source=a"),
+    ],
+)
+def test_no_group_of_rows_may_lose(kind: Any, gains: dict[str, tuple[int, float]], passed: bool, named: str) -> None:
+    rule = find("gates", kind.kind).judge(kind, sliced(gains))
+    assert rule.passed is passed, rule.reason
+    assert rule.bound == -0.05
+    assert f"{named}" in rule.reason
+    if not passed:
+        assert rule.reason.startswith(f"{named} loses more than 0.05 in accuracy")
+
+
+def test_slices_without_a_champion_or_by_what_nobody_sliced() -> None:
+    alone = replace(sliced({"source=a": (300, 0.0)}), champion=None)
+    assert slice_gate.judge(slice_gate.Config(), alone).reason == "there is no champion to lose against yet"
+    other = slice_gate.judge(slice_gate.Config(by=("language",)), alone)
+    assert (other.passed, other.reason) == (None, "undecided: there is no slice by language")
+
+
+def test_groups_of_a_few_rows_decide_nothing() -> None:
+    rule = slice_gate.judge(slice_gate.Config(), sliced({"source=a": (29, -0.5), "source=b": (1, 0.0)}))
+    assert (rule.passed, rule.reason) == (None, "undecided: accuracy is known on no group of 30 rows")
+
+
+def test_labels_are_looked_at_only_where_that_is_asked() -> None:
+    seen = sliced({"source=a": (400, 0.0), "label=no": (400, -0.2)})
+    assert slice_gate.judge(slice_gate.Config(), seen).passed is True
+    assert slice_gate.judge(slice_gate.Config(by=("label",)), seen).passed is False
+
+
+def test_forgetting_needs_an_earlier_domain() -> None:
+    rule = forgetting.judge(forgetting.Config(), evidence(champion=0.8))
+    assert (rule.passed, rule.reason) == (None, "undecided: evaluate.holdouts names no earlier domain")
+
+
+@pytest.mark.parametrize(("linear", "passed"), [(0.7, True), (0.85, False), (0.95, False)])
+def test_a_linear_model_must_be_beaten(linear: float, passed: bool) -> None:
+    simple = {"majority": evidence(right=0.5), "linear": evidence(right=linear)}
+    baselines = {name: seen.candidate["onnx-int8"] for name, seen in simple.items()}
+    rule = beats_baseline.judge(beats_baseline.Config(), replace(evidence(right=0.85), baselines=baselines))
+    assert rule.passed is passed
+    assert rule.measured == pytest.approx(0.85 - linear)
+    assert "the linear baseline in accuracy" in rule.reason
+
+
+def test_a_task_without_baselines_is_undecided() -> None:
+    assert beats_baseline.judge(beats_baseline.Config(), evidence()).passed is None
+
+
+def estimated(value: float, rows: int = 500) -> dict[str, Any]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01, "rows": rows}
+
+
+FIGURES: dict[str, Any] = {
+    "calibration": {"candidate": {"onnx-int8": {"ece": estimated(0.08), "ece_adaptive": estimated(0.12)}}},
+    "fairness": {
+        "source": {
+            "metrics": {
+                "accuracy": {"difference": estimated(0.2), "ratio": 0.75, "by_group": {"a": 0.6, "b": 0.8, "c": None}}
+            }
+        }
+    },
+    "latency": {"onnx-int8": {"p50_ms": 3, "p95_ms": 12.5, "rows_per_s": 300, "timed": 100}},
+    "size_bytes": {"onnx-int8": 23_000_000},
+    "cost_per_1000": {"onnx-int8": 0.002},
+}
+MEASURED = [
+    (calibration.Config(max_ece=0.08), True),
+    (calibration.Config(max_ece=0.07), False),
+    (calibration.Config(max_ece=0.08, adaptive=True), False),
+    (calibration.Config(min_rows=501), None),
+    (fairness.Config(max_difference=0.2), True),
+    (fairness.Config(max_difference=0.19), False),
+    (fairness.Config(max_difference=0.2, min_ratio=0.8), False),
+    (fairness.Config(by="length"), None),
+    (fairness.Config(min_rows=501), None),
+    (latency.Config(max_p95_ms=12.5), True),
+    (latency.Config(max_p95_ms=12), False),
+    (latency.Config(max_p95_ms=20, min_rows_per_s=301), False),
+    (size.Config(max_bytes=23_000_000), True),
+    (size.Config(max_bytes=22_999_999), False),
+    (cost.Config(max_per_1000=0.002), True),
+    (cost.Config(max_per_1000=0.0019), False),
+]
+
+
+@pytest.mark.parametrize(("config", "passed"), MEASURED)
+def test_what_the_evaluation_measured_is_compared_with_a_bound(config: Any, passed: bool | None) -> None:
+    rule = find("gates", config.kind).judge(config, replace(evidence(), figures=FIGURES))
+    assert rule.passed is passed, rule.reason
+    assert (rule.measured is None) is (passed is None)
+    assert rule.reason.startswith("undecided: ") is (passed is None)
+
+
+@pytest.mark.parametrize("kind", sorted({config.kind for config, _ in MEASURED}))
+def test_what_nobody_measured_is_undecided(kind: str) -> None:
+    config = next(config for config, _ in MEASURED if config.kind == kind)
+    assert find("gates", kind).judge(config, evidence()).passed is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "on_undecided", "passed", "asks"),
+    [
+        ([True, True], "fail", True, False),
+        ([True, None], "fail", False, False),
+        ([True, None], "ask", True, True),
+        ([False, None], "ask", False, False),
+        ([True], "ask", True, False),
+    ],
+)
+def test_undecided_rules_fail_or_ask(rules: list[bool | None], on_undecided: Any, passed: bool, asks: bool) -> None:
+    said = [Rule(gate="g", passed=one, reason=f"is {one}") for one in rules]
+    verdict = Verdict.of(said, on_undecided, candidate=1, champion=None)
+    assert (verdict.passed, verdict.asks) == (passed, asks)
+    assert ("is None" in verdict.reason) is (None in rules)
 
 
 def test_a_verdict_gives_the_rules_that_did_not_pass() -> None:

@@ -175,8 +175,8 @@ def test_an_unknown_label_is_refused_and_nothing_is_added(served: Product, tmp_p
 
 
 def test_numbers_are_labels_too(served: Product, tmp_path: Path) -> None:
-    served.change(task={"kind": "classification", "labels": ["0", "1"]})
     score(served, requests(tmp_path, [{"text": "good", "request_id": "q"}]))
+    served.change(task={"kind": "classification", "labels": ["0", "1"]})
     labels = requests(tmp_path, [{"request_id": "q", "label": 1}], "labels.jsonl")
     assert feedback(served, labels)["added"] == 1
     assert logged(served, "feedback")[0]["label"] == "1"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ftcore import store
+from ftcore._find import kinds
+from ftcore.errors import ExportError, FtcoreError, NotEnoughDataError
 from ftcore.records import Record, now
 from ftcore.serving import model as models
-from ftcore.steps import evaluate
+from ftcore.steps import evaluate, gate
 from ftcore.tracking import CHAMPION
 
 if TYPE_CHECKING:
@@ -34,14 +37,15 @@ def train(product: Product, tiny: Path, run_id: str, rows: int) -> int:
 
 def evaluated(product: Product, run_id: str = "r1") -> dict[str, Any]:
     outcome = evaluate.run(product.context("evaluate", run_id))
-    assert store.read_json(product.shelf.root / outcome.paths["evaluation"]) == outcome.figures
-    return outcome.figures
+    found = store.read_json(product.shelf.root / outcome.paths["evaluation"])
+    assert outcome.figures == {name: found[name] for name in evaluate.IN_RECORD}
+    return found
 
 
 @pytest.fixture
 def second(product: Product, tiny: Path) -> Product:
     """A product with a champion that was evaluated, and a candidate trained on more rows."""
-    product.change(evaluate={"resamples": 100})
+    product.change(evaluate={"resamples": 100, "perturbed_rows": 0})
     train(product, tiny, "r1", 300)
     evaluated(product)
     product.tracking.set_alias(CHAMPION, product.tracking.version(1))
@@ -53,7 +57,7 @@ def test_a_first_candidate_is_measured_alone(product: Product, tiny: Path) -> No
     train(product, tiny, "r1", 300)
     found = evaluated(product)
     assert (found["candidate"], found["champion"]) == (1, None)
-    assert set(found["metrics"]) == {"candidate"}
+    assert set(found["metrics"]) == {"candidate", "baseline"}
     assert set(found["metrics"]["candidate"]) == set(FLAVOURS)
     accuracy = found["metrics"]["candidate"]["onnx-int8"]["test"]["accuracy"]
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
@@ -82,3 +86,85 @@ def test_what_was_known_and_what_is_new_stand_in_their_rows(second: Product) -> 
     for flavour in FLAVOURS:  # both versions are the same tiny model
         ours, theirs = (table[f"{role}.{flavour}"].to_pylist() for role in ("candidate", "champion"))
         assert [pytest.approx(row, abs=0.05) for row in ours] == theirs
+
+
+def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -> None:
+    second.change(evaluate={"resamples": 100, "perturbed_rows": 40, "slices": ["label"]})
+    found = evaluated(second, "r2")
+    assert list(found) == [
+        *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "metrics", "differences"),
+        *("mcnemar", "slices", "fairness", "calibration", "examples", "robustness", "latency", "size_bytes"),
+        "cost_per_1000",
+    ]
+    assert set(found["metrics"]["baseline"]) == {"majority", "linear"}
+    assert set(found["slices"]) == {"label=negative", "label=positive"}
+    assert set(found["slices"]["label=positive"]) == {"rows", "candidate", "champion", "difference"}
+    assert set(found["robustness"]) == {"typos", "case", "punctuation"}
+    assert set(found["robustness"]["typos"]["accuracy"]) == {"value", "low", "high", "rows"}
+    assert set(found["latency"]) == set(found["size_bytes"]) == set(FLAVOURS)
+    assert found["cost_per_1000"] == {}, "nobody said what this machine costs"
+    assert set(found["examples"]) == {"best", "worst", "gained", "lost"}
+    assert found["differences"]["onnx-int8"]["test"]["accuracy"]["value"] == 0, "it is the same model"
+
+
+def test_a_thousand_predictions_cost_what_the_setting_says(second: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTCORE_COST_PER_HOUR", "3.6")
+    found = evaluated(second, "r2")
+    for flavour, speed in found["latency"].items():
+        assert found["cost_per_1000"][flavour] == pytest.approx(1 / speed["rows_per_s"])
+
+
+def test_a_champion_with_other_labels_is_refused(second: Product, tmp_path: Path) -> None:
+    folder = second.tracking.fetch(second.tracking.version(1), "evaluation")
+    shutil.copytree(folder, tmp_path / "evaluation")
+    figures = store.read_json(tmp_path / "evaluation" / "evaluation.json") | {"labels": ["bad", "good"]}
+    store.write_json(tmp_path / "evaluation" / "evaluation.json", figures)
+    other = second.crown("r0", folders=[tmp_path / "evaluation"])
+    with pytest.raises(ExportError, match="knows the labels bad, good, the recipe negative, positive"):
+        evaluated(second, "r2")
+    assert second.tracking.alias(CHAMPION).number == other.number
+    assert not (second.shelf.folder("r2", "evaluate") / "evaluation.json").exists()
+
+
+def test_a_snapshot_without_test_rows_is_refused(product: Product, tiny: Path) -> None:
+    train(product, tiny, "r1", 1)
+    with pytest.raises(NotEnoughDataError, match="has no test row to judge by"):
+        evaluated(product)
+
+
+def test_a_version_made_for_other_labels_does_not_answer(second: Product) -> None:
+    second.change(task={"kind": "classification", "labels": ["positive", "negative"]})
+    with pytest.raises(ExportError, match=r"version 2 of .* knows the labels negative, positive, the recipe positive"):
+        evaluated(second, "r2")
+
+
+def test_a_champion_whose_evaluation_is_gone_is_named(second: Product) -> None:
+    second.crown("r0")
+    with pytest.raises(FtcoreError, match=r"version 3 of .* has no artefact 'evaluation'"):
+        evaluated(second, "r2")
+
+
+def test_every_gate_reads_a_real_evaluation(second: Product) -> None:
+    """The champion is the same model, so nothing is lost and nothing gained; and nobody trained it."""
+    gates = {
+        "threshold": {"minimum": 0.0, "min_rows": 30},
+        "beats_champion": {"non_inferior": 0.01, "min_rows": 30},
+        "beats_baseline": {"min_rows": 30},
+        "slice": {"max_loss": 0.0},
+        "forgetting": {},
+        "fairness": {"by": "length", "max_difference": 1, "min_rows": 30},
+        "calibration": {"max_ece": 1, "min_rows": 30},
+        "parity": {"max_difference": 1, "min_rows": 30},
+        "latency": {"max_p95_ms": 60_000},
+        "size": {"max_bytes": 1000},
+        "cost": {"max_per_1000": 1},
+    }
+    assert set(gates) == set(kinds("gates")), "a new gate belongs here"
+    second.change(gates=[{"kind": kind} | config for kind, config in gates.items()])
+    second.run("evaluate", "r2")
+    outcome = gate.run(second.context("gate", "r2"))
+    passed = {rule["gate"]: rule["passed"] for rule in outcome.figures["rules"]}
+    undecided = {"forgetting", "cost", "fairness"}  # no holdout, no rate, texts of one length only
+    assert {kind for kind, said in passed.items() if said is None} == undecided
+    assert [kind for kind, said in passed.items() if said is False] == ["beats_baseline"]
+    assert not outcome.proceed

@@ -26,7 +26,8 @@ def evaluated(product: Product, right: float, champion: float | None = None, row
         said = np.where(np.arange(rows) < share * rows, truth, 1 - truth)
         return pa.array([[0.9, 0.1] if label == 0 else [0.1, 0.9] for label in said], pa.list_(pa.float32()))
 
-    columns = {"dataset": ["test"] * rows, "label": [("negative", "positive")[label] for label in truth]}
+    columns = {name: ["test"] * rows for name in ("dataset", "source", "text")}
+    columns["label"] = [("negative", "positive")[label] for label in truth]
     columns |= {f"candidate.{flavour}": probabilities(right) for flavour in FLAVOURS}
     if champion is not None:
         product.crown("r0")
@@ -34,6 +35,7 @@ def evaluated(product: Product, right: float, champion: float | None = None, row
     candidate = product.register("r1").number
     path = product.shelf.folder("r1", "evaluate") / "predictions.parquet"
     store.write_table(path, pa.table(columns))
+    store.write_json(path.with_name("evaluation.json"), {})
     product.shelf.write_record(
         Record(
             step="evaluate",
@@ -42,7 +44,10 @@ def evaluated(product: Product, right: float, champion: float | None = None, row
             fingerprint="",
             started_at=now(),
             figures={"candidate": candidate, "champion": None if champion is None else 1},
-            paths={"predictions": product.shelf.relative(path)},
+            paths={
+                "predictions": product.shelf.relative(path),
+                "evaluation": product.shelf.relative(path.with_name("evaluation.json")),
+            },
         )
     )
 
@@ -77,6 +82,25 @@ def test_undecided_is_not_passed(product: Product) -> None:
     outcome = gate.run(product.context("gate"))
     assert not outcome.proceed
     assert "undecided: 99 rows are too few" in outcome.reason
+
+
+def test_undecided_may_ask_a_person(product: Product) -> None:
+    product.change(on_undecided="ask", approval={"required": 1})
+    evaluated(product, 1.0, rows=99)
+    outcome = gate.run(product.context("gate"))
+    assert outcome.proceed
+    assert outcome.figures["asks"]
+    assert outcome.reason.startswith("asks: undecided: 99 rows are too few")
+    assert product.shelf.ledger("gate")[0]["decision"] == "asks"
+    assert product.tracking.version(1).tags["ftcore.verdict"] == "asks"
+
+
+def test_nobody_can_be_asked_without_an_approval(product: Product) -> None:
+    from ftcore.errors import RecipeError
+
+    product.change(on_undecided="ask")
+    with pytest.raises(RecipeError, match="nobody can be asked"):
+        _ = product.recipe
 
 
 def test_judged_again_leaves_one_line(product: Product) -> None:

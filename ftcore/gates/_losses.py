@@ -1,0 +1,91 @@
+"""Where the candidate is worse than the champion: the rule behind `slice` and `forgetting`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from ftcore.gates._undecided import undecided
+from ftcore.statistics import Estimate, difference
+from ftcore.verdict import Rule
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ftcore.verdict import Evidence
+
+
+LEAST_ROWS = 30
+"""One row that was lost is a loss of everything, with certainty, to a bootstrap of it."""
+
+
+class Limits(Protocol):
+    """What both gates are told."""
+
+    @property
+    def kind(self) -> str:
+        """Of the gate."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """Which metric may fall."""
+        ...
+
+    @property
+    def max_loss(self) -> float:
+        """How far."""
+        ...
+
+    @property
+    def min_rows(self) -> int:
+        """With fewer, only a sure loss counts."""
+        ...
+
+
+def judge(limits: Limits, evidence: Evidence, groups: Mapping[str, np.ndarray]) -> Rule:
+    """Whether no group of rows loses more than ``max_loss`` against the champion.
+
+    A group of at least ``min_rows`` rows is judged by its measured loss, a smaller one by the interval: it fails only
+    where it has surely lost more. Of fewer than 30 rows a bootstrap knows nothing: they are left out.
+    """
+    if evidence.champion is None:
+        return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
+    gains = {name: _gain(limits.metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
+    known = {name: gain for name, gain in gains.items() if gain.defined}
+    if not known:
+        return undecided(limits.kind, f"{limits.metric} is known on no group of {LEAST_ROWS} rows", -limits.max_loss)
+    lost = {name: gain for name, gain in known.items() if _lost(limits, gain)}
+    large = {name: gain for name, gain in known.items() if gain.rows >= limits.min_rows}
+    name, worst = min((lost or large or known).items(), key=lambda item: item[1].value)
+    amount = f"{worst.value:+.3f} [{worst.low:+.3f}, {worst.high:+.3f}] on {worst.rows:,} rows"
+    if lost:
+        also = "".join(f", and so does {other}" for other in sorted(set(lost) - {name}))
+        reason = f"{name} loses more than {limits.max_loss:g} in {limits.metric}: {amount}{also}"
+    else:
+        reason = (
+            f"none of {len(known)} groups loses more than {limits.max_loss:g} in {limits.metric}; "
+            f"the worst is {name}: {amount}"
+        )
+    return Rule(
+        gate=limits.kind,
+        passed=not lost,
+        reason=reason,
+        measured=worst.value,
+        bound=-limits.max_loss,
+        low=worst.low,
+        high=worst.high,
+        rows=worst.rows,
+    )
+
+
+def _gain(metric: str, evidence: Evidence, rows: np.ndarray) -> Estimate:
+    """How much better the candidate is on some rows, turned so that higher is better."""
+    assert evidence.champion is not None
+    both = [evidence.champion[evidence.served][rows], evidence.candidate[evidence.served][rows]]
+    low, high = both if evidence.sign(metric) > 0 else both[::-1]
+    return difference(evidence.metrics, metric, low, high, evidence.resamples, evidence.seed)
+
+
+def _lost(limits: Limits, gain: Estimate) -> bool:
+    return (gain.value if gain.rows >= limits.min_rows else gain.high) < -limits.max_loss

@@ -1,0 +1,38 @@
+"""What the champion knew of earlier domains must not be lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+from ftcore.gates import _losses
+from ftcore.gates._undecided import undecided
+
+if TYPE_CHECKING:
+    from ftcore.verdict import Evidence, Rule
+
+EXAMPLE = {"kind": "forgetting", "metric": "accuracy", "max_loss": 0.02}
+
+
+class Config(Base):
+    """On no dataset may the candidate lose more than ``max_loss`` against the champion."""
+
+    kind: Literal["forgetting"] = "forgetting"
+    metric: str = "accuracy"
+    """Name of a metric of the task."""
+    datasets: tuple[str, ...] = ()
+    """Names of holdouts, each judged by itself; empty means all of them."""
+    max_loss: Annotated[float, Field(ge=0)] = 0.02
+    """Largest loss against the champion, in the metric's unit."""
+    min_rows: Annotated[int, Field(ge=1)] = 200
+    """A smaller dataset fails only where its 95 % bound, too, has lost more."""
+
+
+def judge(config: Config, evidence: Evidence) -> Rule:
+    """Whether every domain keeps what it had."""
+    names = config.datasets or tuple(sorted(set(evidence.dataset) - {"test"}))
+    if not names:
+        return undecided(config.kind, "evaluate.holdouts names no earlier domain", -config.max_loss)
+    return _losses.judge(config, evidence, {name: evidence.on([name]) for name in names})

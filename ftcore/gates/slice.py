@@ -1,0 +1,40 @@
+"""No group of rows may become worse than the champion left it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+from ftcore.gates import _losses
+from ftcore.gates._undecided import undecided
+
+if TYPE_CHECKING:
+    from ftcore.verdict import Evidence, Rule
+
+EXAMPLE = {"kind": "slice", "metric": "accuracy", "max_loss": 0.05}
+
+
+class Config(Base):
+    """No slice that the recipe's ``evaluate.slices`` makes may lose more than ``max_loss``."""
+
+    kind: Literal["slice"] = "slice"
+    metric: str = "accuracy"
+    """Name of a metric of the task."""
+    max_loss: Annotated[float, Field(ge=0)] = 0.05
+    """Largest loss against the champion, in the metric's unit."""
+    min_rows: Annotated[int, Field(ge=1)] = 200
+    """A smaller slice fails only where its 95 % bound, too, has lost more."""
+    by: tuple[Literal["source", "label", "language", "length"], ...] = ()
+    """Which of ``evaluate.slices`` to look at; empty means all but ``label``, where accuracy is recall, which moves
+    when a model says one label more often."""
+
+
+def judge(config: Config, evidence: Evidence) -> Rule:
+    """Whether every slice keeps what it had."""
+    columns = config.by or ("source", "language", "length")
+    chosen = {name: rows for name, rows in evidence.slices.items() if name.partition("=")[0] in columns}
+    if not chosen:
+        return undecided(config.kind, f"there is no slice by {', '.join(columns)}", -config.max_loss)
+    return _losses.judge(config, evidence, chosen)

@@ -1,0 +1,51 @@
+"""What a model must beat to be worth its cost: the commonest label, and a linear model over words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pyarrow as pa
+
+BASELINES = ("majority", "linear")
+MOST_ROWS = 20_000
+"""Training rows that the linear model learns from."""
+
+
+def predict(train: pa.Table, texts: Sequence[str], labels: Sequence[str], seed: int) -> dict[str, np.ndarray]:
+    """Probabilities ``[texts, labels]`` of the ``majority`` of the training rows and of ``linear``.
+
+    ``linear`` is logistic regression over TF-IDF of words and pairs of words; it is left out where the training rows
+    have one label only, or no words.
+    """
+    import numpy as np
+
+    number = {label: place for place, label in enumerate(labels)}
+    rows = np.random.default_rng(seed).permutation(train.num_rows)[:MOST_ROWS]
+    sample = train.select(["text", "label"]).take(rows)
+    given = np.array([number[label] for label in sample["label"].to_pylist()], int)
+    shares = np.bincount(given, minlength=len(labels)) / max(len(given), 1)
+    made = {"majority": np.tile(shares, (len(texts), 1)).astype(np.float32)}
+    if len(set(given.tolist())) > 1:
+        linear = _linear(sample["text"].to_pylist(), given, texts, seed)
+        if linear is not None:
+            made["linear"] = np.zeros((len(texts), len(labels)), np.float32)
+            made["linear"][:, np.unique(given)] = linear
+    return made
+
+
+def _linear(texts: Sequence[str], given: np.ndarray, wanted: Sequence[str], seed: int) -> np.ndarray | None:
+    """Probabilities of the labels that occur, ``[wanted, labels there]``; None where no text has a word."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=200_000)
+    try:
+        seen = words.fit_transform(texts)
+    except ValueError:  # an empty vocabulary
+        return None
+    model = LogisticRegression(max_iter=200, random_state=seed).fit(seen, given)
+    return model.predict_proba(words.transform(list(wanted)))  # type: ignore[no-any-return]

@@ -1,0 +1,53 @@
+"""Groups of evaluated rows: by source, label, language or length of the text."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ftcore._find import find
+from ftcore.cleaning import language
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from ftcore.recipe import Recipe
+
+LENGTHS = (50, 150, 500)
+"""Characters at which a new bucket of lengths starts, less one."""
+
+
+def groups(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
+    """The group of each row ``[rows]``, by each column that the recipe slices by; a task without labels has none."""
+    import numpy as np
+
+    made = {"source": _column, "label": _column, "language": _languages, "length": _lengths}
+    labelled = find("tasks", recipe.task.kind).TARGET == "label"
+    wanted = [name for name in recipe.evaluate.slices if name != "label" or labelled]
+    return {name: np.array(made[name](rows, name), object) for name in wanted}
+
+
+def masks(groups: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each slice, such as ``source=feedback``, as a mask ``[rows]``."""
+    return {
+        f"{column}={name}": names == name for column, names in groups.items() for name in sorted(set(names.tolist()))
+    }
+
+
+def _column(rows: pa.Table, name: str) -> list[str]:
+    return [str(value) for value in rows[name].to_pylist()]
+
+
+def _languages(rows: pa.Table, name: str) -> list[str]:
+    return language.guess(rows["text"].to_pylist())
+
+
+def _lengths(rows: pa.Table, name: str) -> list[str]:
+    starts = [1, *(length + 1 for length in LENGTHS)]
+    ends = [*map(str, LENGTHS), ""]
+    return [
+        f"{starts[place]}-{ends[place]}" if ends[place] else f"{starts[place]}+"
+        for place in (bisect.bisect_left(LENGTHS, len(text)) for text in rows["text"].to_pylist())
+    ]

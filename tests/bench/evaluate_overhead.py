@@ -1,0 +1,124 @@
+"""What `evaluate` adds to predicting: metrics, slices, fairness, calibration, baselines, perturbed rows, MLflow."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.bench._measure import Result, machine, side
+from tests.bench._sentences import load, rows
+
+if TYPE_CHECKING:
+    from ftcore.context import Context
+
+ROWS, TRAIN = 10_000, 2_000
+DOMAINS = {"movie": 6_000, "tweets": 3_000, "nyt": 2_000, "amazon": 1_000}
+MODELS = ("onnx-int8", "model")
+
+
+def run() -> Result:
+    """Seconds of a whole evaluation of candidate and champion over the seconds that predicting alone takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        side(_make, folder)
+        (seconds, inference), peak = side(_evaluate, folder)
+    note = (
+        f"predicting {ROWS:,} test rows by candidate and champion, each as onnx-int8 and torch; the rest took "
+        f"{seconds - inference:.1f} s, {100 * (seconds / inference - 1):.1f} %: 10 % is the aim; imports not counted"
+    )
+    return Result(
+        "evaluate_overhead",
+        "s, ratio at most 1.1",
+        seconds,
+        inference,
+        seconds / inference,
+        ROWS,
+        peak,
+        machine(),
+        note,
+    )
+
+
+def _make(folder: str) -> None:
+    """A MiniLM with a head that nobody trained, as trained and as int8: its speed is what a trained one's is."""
+    from transformers import AutoTokenizer
+
+    from ftcore import base, store
+    from ftcore.exporters import onnx
+    from ftcore.tasks import classification
+
+    recipe, conf, context = load()
+    found = base.resolve(recipe.base, conf, context.recipe_path.parent)
+    model, tokenizer = classification.load(recipe.task, found).eval(), AutoTokenizer.from_pretrained(found)
+    model.save_pretrained(Path(folder) / "model")
+    tokenizer.save_pretrained(Path(folder) / "model")
+    onnx.export(onnx.Config(precisions=("int8",)), model, tokenizer, Path(folder))
+    for name in MODELS:
+        card = {"task": recipe.task.model_dump(mode="json"), "max_length_tokens": recipe.train.max_length_tokens}
+        store.write_json(Path(folder) / name / "ftcore.json", card)
+
+
+def _evaluate(folder: str) -> tuple[float, float]:
+    """Seconds in all and seconds of predicting every row."""
+    from ftcore.serving.model import Model
+    from ftcore.steps import evaluate
+
+    context = _context(Path(folder))
+    for name in evaluate.NEEDS:
+        importlib.import_module(name)
+    spent = 0.0
+    outputs = Model.outputs
+
+    def timed(self: Model, texts: list[str], *more: Any) -> Any:
+        nonlocal spent
+        clock = time.perf_counter()
+        said = outputs(self, texts, *more)
+        spent += (time.perf_counter() - clock) * (len(texts) >= ROWS)
+        return said
+
+    Model.outputs = timed  # type: ignore[method-assign]
+    clock = time.perf_counter()
+    evaluate.run(context)
+    return time.perf_counter() - clock, spent
+
+
+def _context(folder: Path) -> Context:
+    """A run whose candidate was trained and exported, with a champion whose predictions nobody knows yet."""
+    import pyarrow as pa
+
+    from ftcore import recipe as recipes
+    from ftcore import settings, snapshot, store
+    from ftcore.context import Context
+    from ftcore.records import Record, now
+    from ftcore.tracking import CHAMPION, Tracking
+
+    every = [{**row, "source": domain} for domain, count in DOMAINS.items() for row in rows(domain, count)]
+    for number, row in enumerate(every):
+        row |= {"row_id": f"{number:08}", "split": "test" if number < ROWS else "train"}
+    table = pa.Table.from_pylist(every[: ROWS + TRAIN], schema=snapshot.schema(split=True))
+    os.environ["FTCORE_HOME"] = str(folder / "home")
+    conf = settings.load()
+    document = load()[0].resolved() | {"name": "bench", "exports": [{"kind": "onnx", "precisions": ["int8"]}]}
+    document["evaluate"]["holdouts"] = {}
+    document["gates"] = [{"kind": "threshold", "minimum": 0.5}]
+    recipe = recipes.parse(document)
+    shelf, tracking = store.shelf(conf, recipe.name), Tracking(conf, recipe.name)
+    identity = snapshot.publish(shelf, lambda: [table], table.slice(0, 0), {"rows": table.num_rows})
+    (folder / "evaluation").mkdir()
+    store.write_table(folder / "evaluation" / "predictions.parquet", table.slice(0, 0).select(["row_id", "text"]))
+    for run_id in ("before", "now"):
+        run = tracking.open_run(run_id, {})
+        for name in (*MODELS, "evaluation"):
+            tracking.log_folder(run, folder / name, name)
+        version = tracking.register(run_id, run, "model", {"ftcore.snapshot": identity})
+        if run_id == "before":
+            tracking.set_alias(CHAMPION, version)
+    for step, figures in {"train": {"version": version.number}, "export": {"size_bytes": {}}}.items():
+        record = Record(step=step, recipe="bench", run_id="now", fingerprint="", started_at=now(), figures=figures)
+        shelf.write_record(record)
+    shutil.rmtree(folder / "evaluation")
+    return Context(recipe, load()[2].recipe_path, "now", "evaluate", {}, shelf, conf)

@@ -1,0 +1,210 @@
+"""What is said about predictions is what fairlearn, statsmodels and plain counting say."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from fairlearn.metrics import MetricFrame
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score
+
+from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
+from ftcore.tasks import classification
+
+CONFIG = classification.Config(labels=("no", "yes"))
+ROWS = 400
+TRUTH = np.random.default_rng(1).integers(0, 2, ROWS)
+LABELS = pa.table({"label": [CONFIG.labels[number] for number in TRUTH]})
+
+
+def said(right: float, seed: int) -> np.ndarray:
+    """Probabilities of a model that is right on about that share of the rows."""
+    draw = np.random.default_rng(seed)
+    answer = np.where(draw.random(ROWS) < right, TRUTH, 1 - TRUTH)
+    sure = draw.uniform(0.5, 1, ROWS)
+    return np.where(np.eye(2)[answer] == 1, sure[:, None], 1 - sure[:, None])
+
+
+def judged(**outputs: np.ndarray) -> _measures.Judged:
+    tallies = {(role, "onnx"): classification.tallies(CONFIG, LABELS, one) for role, one in outputs.items()}
+    return _measures.Judged(tallies, partial(classification.metrics, CONFIG), 300, 3)
+
+
+CANDIDATE, CHAMPION = said(0.9, 4), said(0.7, 5)
+BOTH = judged(candidate=CANDIDATE, champion=CHAMPION)
+
+
+def test_metrics_differences_and_mcnemar_by_part() -> None:
+    half = np.arange(ROWS) < ROWS // 2
+    found = _measures.by_part(BOTH, {"all": np.ones(ROWS, bool), "half": half})
+    candidate, champion = CANDIDATE.argmax(-1), CHAMPION.argmax(-1)
+    for role, predicted in {"candidate": candidate, "champion": champion}.items():
+        measured = found["metrics"][role]["onnx"]["half"]
+        assert measured["accuracy"]["value"] == pytest.approx(accuracy_score(TRUTH[half], predicted[half]))
+        assert measured["f1"]["value"] == pytest.approx(f1_score(TRUTH[half], predicted[half]))
+    gain = found["differences"]["onnx"]["all"]["accuracy"]
+    assert gain["value"] == pytest.approx((candidate == TRUTH).mean() - (champion == TRUTH).mean())
+    assert 0 < gain["low"] < gain["value"] < gain["high"]
+    test = found["mcnemar"]["onnx"]["all"]
+    assert test["only_candidate_right"] == ((candidate == TRUTH) & (champion != TRUTH)).sum()
+    assert test["only_champion_right"] == ((candidate != TRUTH) & (champion == TRUTH)).sum()
+    assert test["p_value"] < 1e-4
+
+
+def test_slices_of_one_row_and_of_a_label_that_is_never_said() -> None:
+    never = judged(candidate=np.tile([0.9, 0.1], (ROWS, 1)))
+    one = np.arange(ROWS) == 7
+    found = _measures.by_slice(never, "onnx", {"one": one, "label=yes": TRUTH == 1, "none": np.zeros(ROWS, bool)})
+    assert set(found["one"]) == {"rows", "candidate"}
+    assert (found["one"]["rows"], found["none"]["rows"]) == (1, 0)
+    assert found["one"]["candidate"]["accuracy"]["low"] == found["one"]["candidate"]["accuracy"]["high"]
+    assert found["none"]["candidate"]["accuracy"] == {"value": None, "low": None, "high": None, "rows": 0}
+    assert found["label=yes"]["candidate"]["f1"] == {"value": 0, "low": 0, "high": 0, "rows": int(TRUTH.sum())}
+
+
+def test_fairness_is_fairlearns() -> None:
+    group = np.where(np.arange(ROWS) < 300, np.where(TRUTH == 1, "x", "y"), "z").astype(object)
+    group[:10] = "few"
+    found = _measures.fairness(BOTH, "onnx", {"source": group, "alike": np.full(ROWS, "same", object)})
+    assert set(found) == {"source"}, "one group has nobody to differ from"
+    assert set(found["source"]["groups"]) == {"x", "y", "z"}, "ten rows say nothing"
+    large = group != "few"
+    predicted = CANDIDATE.argmax(-1)
+    theirs = MetricFrame(
+        metrics=accuracy_score, y_true=TRUTH[large], y_pred=predicted[large], sensitive_features=group[large]
+    )
+    ours = found["source"]["metrics"]["accuracy"]
+    assert ours["difference"]["value"] == pytest.approx(theirs.difference())
+    assert ours["ratio"] == pytest.approx(theirs.ratio())
+    assert ours["by_group"] == pytest.approx(theirs.by_group.to_dict())
+
+
+def test_two_groups_of_the_same_rows_differ_by_chance() -> None:
+    tallies = BOTH.tallies["candidate", "onnx"]
+    twice = _measures.Judged({("candidate", "onnx"): np.concatenate([tallies, tallies])}, BOTH.metrics, 300, 3)
+    names = np.array(["a"] * ROWS + ["b"] * ROWS, object)
+    found = _measures.fairness(twice, "onnx", {"source": names})["source"]["metrics"]["accuracy"]["difference"]
+    assert found["value"] == pytest.approx(0)
+    error = (0.9 * 0.1 / ROWS) ** 0.5
+    assert found["high"] == pytest.approx(2.24 * 2**0.5 * error, rel=0.25), "97.5 % of an absolute normal difference"
+
+
+def test_calibration_by_role_with_bins_that_add_up() -> None:
+    sure = {("candidate", "onnx"): CANDIDATE.max(-1), ("champion", "onnx"): CHAMPION.max(-1)}
+    chosen = np.arange(ROWS) >= 50
+    found = _measures.calibrated(sure, BOTH, chosen)
+    for role in ("candidate", "champion"):
+        one = found[role]["onnx"]
+        by_hand = sum(b["rows"] * abs(b["confidence"] - b["accuracy"]) for b in one["bins"]) / 350
+        assert one["ece"]["value"] == pytest.approx(by_hand)
+        assert one["ece"]["rows"] == sum(b["rows"] for b in one["bins"]) == 350
+    assert _measures.calibrated({}, BOTH, chosen) == {}
+
+
+def test_a_metric_that_no_single_row_has() -> None:
+    """A correlation: numbers instead of labels, nothing right or wrong, and undefined on one row."""
+    draw = np.random.default_rng(6)
+
+    def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
+        x, y, xx, yy, xy, n = np.moveaxis(sums, -1, 0)
+        return {"r": (n * xy - x * y) / np.sqrt((n * xx - x**2) * (n * yy - y**2))}
+
+    x, noise = draw.normal(size=(2, ROWS))
+    tallies = {
+        (role, "onnx"): np.stack([x, y, x * x, y * y, x * y, np.ones(ROWS)], axis=-1)
+        for role, y in {"candidate": x + noise, "champion": x + 3 * noise}.items()
+    }
+    numbers = _measures.Judged(tallies, metrics, 300, 3)
+    one, half = np.arange(ROWS) == 0, np.array(["a", "b"] * (ROWS // 2), object)
+    found = _measures.by_part(numbers, {"test": np.ones(ROWS, bool), "one": one})
+    assert found["metrics"]["candidate"]["onnx"]["test"]["r"]["value"] == pytest.approx(np.corrcoef(x, x + noise)[0, 1])
+    assert found["metrics"]["candidate"]["onnx"]["one"]["r"]["value"] is None
+    assert found["differences"]["onnx"]["test"]["r"]["low"] > 0
+    assert found["mcnemar"] == {}
+    assert set(_measures.fairness(numbers, "onnx", {"source": half})["source"]["metrics"]) == {"r"}
+    assert _measures.calibrated({("candidate", "onnx"): np.full(ROWS, 0.5)}, numbers, ~one) == {}
+
+
+def test_examples_are_the_surest_right_and_wrong_and_where_the_two_disagree() -> None:
+    ids = [f"r{number}" for number in range(ROWS)]
+    rows = LABELS.append_column("row_id", pa.array(ids))
+    for name in ("dataset", "source", "text"):
+        rows = rows.append_column(name, pa.array(["x" * 5000] * ROWS))
+    answers = {
+        "candidate": classification.answers(CONFIG, CANDIDATE),
+        "champion": classification.answers(CONFIG, CHAMPION),
+    }
+    right = {"candidate": CANDIDATE.argmax(-1) == TRUTH, "champion": CHAMPION.argmax(-1) == TRUTH}
+    found = _examples.pick(rows, {role: good.astype(float) for role, good in right.items()}, answers, 5)
+    for name, good in {"best": True, "worst": False}.items():
+        assert all((row["candidate"]["answer"] == row["label"]) is good for row in found[name])
+        surest = CANDIDATE.max(-1)[right["candidate"] == good].max()
+        assert found[name][0]["candidate"]["score"] == pytest.approx(surest, abs=1e-4)
+    assert len(found["best"]) == 5
+    assert all(row["champion"]["answer"] != row["label"] == row["candidate"]["answer"] for row in found["gained"])
+    assert all(row["champion"]["answer"] == row["label"] != row["candidate"]["answer"] for row in found["lost"])
+    assert {len(row["text"]) for row in found["best"]} == {2000}
+    same = _examples.pick(rows, {role: np.ones(ROWS) for role in right}, answers, 5)
+    assert same["gained"] == same["lost"] == []
+
+
+def test_groups_by_length_source_and_language() -> None:
+    class Recipe:
+        task = CONFIG
+
+        class evaluate:  # noqa: N801
+            slices = ("source", "label", "length", "language")
+
+    texts = ["x" * 50, "This is an English sentence about the weather.", "y" * 501]
+    rows = pa.table({"text": texts, "label": ["no", "yes", "yes"], "source": ["a", "b", "a"]})
+    found = _slices.masks(_slices.groups(Recipe, rows))  # type: ignore[arg-type]
+    assert found["source=a"].tolist() == [True, False, True]
+    assert found["label=yes"].tolist() == [False, True, True]
+    assert found["length=1-50"].tolist() == [True, True, False]
+    assert found["length=501+"].tolist() == [False, False, True]
+    assert found["language=en"][1]
+
+
+@given(st.text(max_size=60), st.integers(0, 3))
+def test_perturbed_texts_are_the_same_each_time_and_never_empty(text: str, seed: int) -> None:
+    for name in _robustness.PERTURBATIONS:
+        once = _robustness.perturb(name, [text], seed)
+        assert once == _robustness.perturb(name, [text], seed)
+        assert bool(once[0]) is bool(text)
+
+
+def test_perturbations_do_what_they_say() -> None:
+    text = "Surely, this isn't the worst film of the year!"
+    assert _robustness.typos(text, random.Random(1)) != text
+    assert len(_robustness.typos(text, random.Random(1)).split()) == len(text.split())
+    assert _robustness.case(text, random.Random(1)).lower() == text.lower()
+    assert _robustness.punctuation(text, random.Random(1)) == "Surely this isnt the worst film of the year"
+    assert _robustness.punctuation("?!", random.Random(1)) == "?!"
+
+
+def test_the_linear_baseline_learns_and_the_majority_does_not() -> None:
+    good, bad = ["a great film", "great story"] * 30, ["a dull film", "dull story"] * 20
+    train = pa.table({"text": good + bad, "label": ["yes"] * 60 + ["no"] * 40})
+    found = _baselines.predict(train, ["great end", "dull end"], CONFIG.labels, 1)
+    assert found["majority"] == pytest.approx(np.array([[0.4, 0.6]] * 2))
+    assert found["linear"].argmax(-1).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "rows", [{"text": ["a film"] * 3, "label": ["yes"] * 3}, {"text": ["", "?"], "label": ["yes", "no"]}]
+)
+def test_where_nothing_can_be_learnt_there_is_only_the_majority(rows: dict[str, Any]) -> None:
+    assert set(_baselines.predict(pa.table(rows), ["x"], CONFIG.labels, 1)) == {"majority"}
+
+
+def test_a_label_that_no_training_row_has_gets_no_probability() -> None:
+    train = pa.table({"text": ["one film", "two plots"] * 9, "label": ["a", "c"] * 9})
+    found = _baselines.predict(train, ["one film"], ("a", "b", "c"), 1)["linear"]
+    assert found[0, 1] == 0
+    assert found.sum() == pytest.approx(1)
