@@ -11,8 +11,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,10 @@ class Tracking:
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         return MlflowClient(uri)
 
+    def speaking_plainly(self) -> AbstractContextManager[None]:
+        """Within it, MLflow's many errors are ours."""
+        return _speaking_plainly(self.settings.mlflow_uri)
+
     def open_run(self, run_id: str, tags: Mapping[str, str]) -> str:
         """MLflow run of an ftcore run: the one that is there, or a new one.
 
@@ -131,28 +135,6 @@ class Tracking:
         with _speaking_plainly(self.settings.mlflow_uri):
             notes = [RunTag(key, str(value)[:5000]) for key, value in (tags or {}).items()]
             self.client.log_batch(run, metrics=points, params=texts, tags=notes)
-
-    def log_curve(self, run: str, points: Iterable[tuple[int, Mapping[str, float], float]]) -> None:
-        """Log points of a curve, each a step, its metrics and its time in seconds since 1970, a thousand at a time."""
-        from math import isfinite
-
-        from mlflow.entities import Metric
-
-        flat = [
-            Metric(name, value, int(at * 1000), step)
-            for step, metrics, at in points
-            for name, value in metrics.items()
-            if isfinite(value)
-        ]
-        with _speaking_plainly(self.settings.mlflow_uri):
-            for start in range(0, len(flat), 1000):
-                self.client.log_batch(run, metrics=flat[start : start + 1000])
-
-    def last_steps(self, run: str) -> dict[str, int]:
-        """The last step that each metric of a run was logged at."""
-        with _speaking_plainly(self.settings.mlflow_uri):
-            names = self.client.get_run(run).data.metrics
-            return {name: max(m.step for m in self.client.get_metric_history(run, name)) for name in names}
 
     def log_snapshot(self, run: str, snapshot: str, rows: int, source: str) -> None:
         """Log a snapshot as the run's dataset input, so that MLflow shows what a model was trained on."""

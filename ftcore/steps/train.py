@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, snapshot, store
+from ftcore import base, snapshot, store, tracking_training
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
-from ftcore.records import git_commit
+from ftcore.records import git_commit, versions
 from ftcore.settings import REPOSITORY
 from ftcore.tracking import RECIPE_TAG, Tracking
 
@@ -38,13 +38,16 @@ def run(context: Context) -> Outcome:
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
+    tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
     environment = {f"env.{key}": value for key, value in tracking.environment().items()}
     tracking.log(mlflow_run, params=_flat(recipe.resolved()), tags=environment)
     source = str(snapshot.folder(context.shelf, identity))
     tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
 
-    figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
+    tracking_training.log_recipe(tracking, mlflow_run, recipe.resolved())
+    with tracking_training.system_metrics(tracking, mlflow_run):
+        figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
     return Outcome(
@@ -57,14 +60,14 @@ def run(context: Context) -> Outcome:
 
 def _curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:
     """Logs what an earlier attempt has not logged already: steps done again after a crash give the same points."""
-    known = tracking.last_steps(mlflow_run)
+    known = tracking_training.last_steps(tracking, mlflow_run)
 
     def track(points: list[Point]) -> None:
         fresh = [
             (step, {name: value for name, value in metrics.items() if step > known.get(name, -1)}, at)
             for step, metrics, at in points
         ]
-        tracking.log_curve(mlflow_run, fresh)
+        tracking_training.log_curve(tracking, mlflow_run, fresh)
 
     return track
 
@@ -101,6 +104,8 @@ def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track)
     tokenizer.save_pretrained(made / "model")
     card = {"recipe": recipe.name, "task": recipe.task.model_dump(mode="json"), "max_length_tokens": limit}
     store.write_json(made / "model" / "ftcore.json", card)
+    needs = {name: version for name, version in versions().items() if name in ("ftcore", "torch", "transformers")}
+    tracking_training.describe(made / "model", rows["train"]["text"][0].as_py(), needs)
     return {
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),

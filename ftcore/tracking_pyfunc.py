@@ -1,0 +1,46 @@
+"""The model as MLflow loads it: this file lies beside the weights and reads them from its own folder."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.models import set_model  # noqa: TID253 - MLflow runs this file, nobody imports it
+from mlflow.pyfunc import PythonModel  # noqa: TID253
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FOLDER = Path(__file__).parent
+
+
+class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
+    """Raw texts to answers, by the task that the model was trained for."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the weights with the task's own predictor."""
+        from ftcore._find import find
+
+        del context
+        card = json.loads((FOLDER / "ftcore.json").read_text(encoding="utf-8"))
+        task = find("tasks", card["task"]["kind"])
+        config = task.Config.model_validate(card["task"])
+        self.predict_texts = task.predictor(config, FOLDER, card["max_length_tokens"])
+        self.answers = partial(task.answers, config)
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """``answer`` and ``score``, a row for each text."""
+        import pandas as pd
+
+        from ftcore.outputs import Example
+
+        del context, params
+        names = [name for name in ("text", "context") if name in model_input.columns]
+        rows = [Example(*row) for row in model_input[names].itertuples(index=False)]
+        answers, scores = self.answers(self.predict_texts(rows))
+        return pd.DataFrame({"answer": answers, "score": scores.astype(float)})
+
+
+set_model(Model())
