@@ -162,6 +162,23 @@ class Plan(Config):
     """Training rows that the champion has not seen before a new one is trained without being asked."""
 
 
+class Distributed(Config):
+    """Training in several processes, which torchrun starts: each has the whole model and a share of every batch."""
+
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes on each machine, as a rule one for each GPU."""
+    machines: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Machines; all see the same store and the same cache folder."""
+    rendezvous: Annotated[str, Field(pattern=r"^([\w.\-]+:\d+)?$")] = ""
+    """``HOST:PORT`` of one of several machines, where they find each other."""
+
+    @model_validator(mode="after")
+    def _machines_meet(self) -> Distributed:
+        if self.machines > 1 and not self.rendezvous:
+            raise ValueError("several machines need a rendezvous, HOST:PORT of one of them")
+        return self
+
+
 class Train(Config):
     """How the training loop runs, whatever the method."""
 
@@ -197,8 +214,17 @@ class Train(Config):
     """Whether activations are calculated again instead of kept: a third more time for much less memory."""
     compile: bool = False
     """Whether the model goes through ``torch.compile``, which pays in long runs on a GPU."""
+    distributed: Distributed = Distributed()
+    """Whether several processes train one model."""
     seed: int = 17
     """Seeds the data order, dropout and the new layers."""
+
+    @model_validator(mode="after")
+    def _batch_can_be_shared(self) -> Train:
+        processes = self.distributed.processes * self.distributed.machines
+        if self.batch_size % processes:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared by {processes} processes alike")
+        return self
 
 
 class Evaluate(Config):

@@ -10,6 +10,7 @@ from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.records import git_commit, versions
 from ftcore.settings import REPOSITORY
+from ftcore.steps import _distributed
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.tracking import Version
-    from ftcore.training.callbacks import Point, Track
+    from ftcore.training.callbacks import Point
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
 
@@ -32,7 +33,7 @@ def run(context: Context) -> Outcome:
     """
     recipe = context.recipe
     identity = context.earlier("plan").figures["snapshot"]
-    rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    rows = _rows(context)
     find("tasks", recipe.task.kind).check(recipe.task, rows)
     tracking = Tracking(context.settings, recipe.name)
     digest = store.digest(recipe.resolved())[:16]
@@ -47,7 +48,7 @@ def run(context: Context) -> Outcome:
 
     tracking_training.log_recipe(tracking, mlflow_run, recipe.resolved())
     with tracking_training.system_metrics(tracking, mlflow_run):
-        figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
+        figures = _distributed.launch(context, mlflow_run) if _distributed.wanted(context) else fit(context, mlflow_run)
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
     return Outcome(
@@ -72,7 +73,12 @@ def _curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]
     return track
 
 
-def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track) -> dict[str, Any]:
+def _rows(context: Context) -> dict[str, pa.Table]:
+    identity = context.earlier("plan").figures["snapshot"]
+    return {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+
+
+def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
     import torch
     from transformers import set_seed
@@ -80,6 +86,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track)
     from ftcore.training import loading, loop
 
     recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    rows, digest = _rows(context), store.digest(recipe.resolved())[:16]
     method, limit = find("methods", recipe.method.kind), recipe.train.max_length_tokens
     torch.set_num_threads(context.settings.threads or torch.get_num_threads())
     set_seed(recipe.train.seed)
@@ -95,9 +102,11 @@ def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track)
     weights = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     collate = task.collator(recipe.task, tokenizer)
+    track = _curve(Tracking(context.settings, recipe.name), mlflow_run)
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{base_folder.name}"
     job = loop.Job(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", identity, track)
     figures = loop.fit(job)
+    _distributed.first_only()
 
     made = context.scratch / "made"
     method.save(recipe.method, model, made)

@@ -179,13 +179,14 @@ def arguments(config: Train, rows: int, folder: Path, **settings: Any) -> Traini
     """Trainer's settings for a recipe: checkpoints where the validation loss is measured, every step in the curve."""
     steps_per_epoch = max(1, -(-rows // config.batch_size))
     every = max(1, steps_per_epoch // config.evaluations_per_epoch)
+    share = config.batch_size // (config.distributed.processes * config.distributed.machines)
     gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
-        per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=config.batch_size * 2,
+        per_device_train_batch_size=share,
+        per_device_eval_batch_size=share * 2,
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         optim="adamw_torch_fused",
@@ -208,6 +209,7 @@ def arguments(config: Train, rows: int, folder: Path, **settings: Any) -> Traini
         seed=config.seed,
         data_seed=config.seed,
         use_cpu=not gpu,
+        ddp_backend=None if gpu else "gloo",
         dataloader_pin_memory=gpu,
         remove_unused_columns=False,
         **settings,
