@@ -209,7 +209,7 @@ def arguments(config: Train, rows: int, folder: Path, **settings: Any) -> Traini
         seed=config.seed,
         data_seed=config.seed,
         use_cpu=not gpu,
-        ddp_backend=None if gpu else "gloo",
+        ddp_backend="gloo" if share < config.batch_size and not gpu else None,
         dataloader_pin_memory=gpu,
         remove_unused_columns=False,
         **settings,

@@ -1,0 +1,91 @@
+"""Two processes that talk over gloo train the same model as one, and one that vanishes costs minutes only."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ftcore.errors import TransientError
+from tests.conftest import Product
+
+TRAIN = {
+    "epochs": 2,
+    "max_length_tokens": 32,
+    "batch_size": 16,
+    "evaluations_per_epoch": 1,
+    "precision": "fp32",
+    "learning_rate": 0.01,
+}
+
+
+@pytest.fixture
+def ready(product: Product, tiny: Path, tmp_path: Path) -> Callable[..., Product]:
+    """A product that is planned, whose base model is tiny and has no dropout: chance differs between processes."""
+    calm = tmp_path / "calm"
+    shutil.copytree(tiny / "model", calm)
+    config = json.loads((calm / "config.json").read_text(encoding="utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (calm / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+    def make(**train: Any) -> Product:
+        method = {"kind": "lora", "rank": 2, "dropout": 0.0}
+        product.change(base=str(calm), method=method, train={**TRAIN, **train})
+        if not product.tracking.versions():
+            product.publish(range(200))
+            product.run("plan")
+        return product
+
+    return make
+
+
+def curve(product: Product, run: str) -> dict[int, float]:
+    return {m.step: m.value for m in product.tracking.client.get_metric_history(run, "loss")}
+
+
+def test_two_processes_have_the_loss_of_one(ready: Callable[..., Product]) -> None:
+    alone = ready().run("train")
+    product = ready(distributed={"processes": 2})
+    product.run("plan", "r2", train="always")
+    together = product.run("train", "r2")
+    assert together.figures["steps"] == alone.figures["steps"]
+    expected = curve(product, alone.figures["mlflow_run"])
+    assert curve(product, together.figures["mlflow_run"]) == pytest.approx(expected, abs=2e-4)
+    assert together.figures["validation_loss"] == pytest.approx(alone.figures["validation_loss"], abs=2e-4)
+    assert [version.number for version in product.tracking.versions()] == [2, 1]
+
+
+def test_a_process_that_vanishes_is_tried_again_and_goes_on(ready: Callable[..., Product]) -> None:
+    product = ready(distributed={"processes": 2}, epochs=40)
+    checkpoints = product.context("train").scratch / "checkpoints"
+    killed: list[int] = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 200
+        while not list(checkpoints.glob("checkpoint-*/seal.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for child in psutil.Process().children(recursive=True):
+            if "ftcore.steps._distributed" in child.cmdline() and child.environ().get("RANK") == "1":
+                os.kill(child.pid, signal.SIGKILL)
+                killed.append(child.pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(TransientError, match="a training process vanished"):
+        product.run("train")
+    killer.join()
+    assert len(killed) == 1
+    product.change(train={**product.document()["train"]})
+    record = product.run("train")
+    assert record.figures["resumed"] == 1
+    steps = curve(product, record.figures["mlflow_run"])
+    assert sorted(steps) == list(range(1, record.figures["steps"] + 1)), "no step is missing from the curve"
