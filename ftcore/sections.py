@@ -163,8 +163,10 @@ class Plan(Config):
 
 
 class Distributed(Config):
-    """Training in several processes, which torchrun starts: each has the whole model and a share of every batch. An odd
-    batch at the end of an epoch is filled up with rows of its beginning."""
+    """Training in several processes, which torchrun starts: each has the whole model and a share of every batch.
+
+    An odd batch at the end of an epoch is filled up with rows of its beginning.
+    """
 
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes on each machine, as a rule one for each GPU."""
