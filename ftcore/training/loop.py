@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState, TrainingArguments
 
+from ftcore import store
 from ftcore.context import log
 from ftcore.errors import TrainingError
 from ftcore.training import batches, checkpoints, dropout, precision
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
     from ftcore.sections import Train
     from ftcore.training.features import Collator, Features
+
+
+DONE = "figures.json"
+"""Beside the checkpoints once the training has ended: what is left to do then must not train on."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,12 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
         """By length: what is measured does not depend on the order, what is padded does."""
         return sorted(range(len(eval_dataset)), key=lambda number: eval_dataset.lengths[number])
 
+    def take_best_of(self, last: Path) -> None:
+        """Take the best weights of a training that has ended, given its last checkpoint."""
+        self.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+        if self.state.best_model_checkpoint:
+            self._load_best_model()
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         checkpoint = self.job.folder / f"{checkpoints.PREFIX}{self.state.global_step}"
         with checkpoints.writing(self.job.folder, checkpoint):
@@ -230,6 +241,10 @@ def fit(job: Job) -> dict[str, float]:
         dropout.use(job.model)
     loop = Loop(job)
     last = checkpoints.last(job.folder, job.identity)
+    if last and (done := store.read_json(job.folder / DONE)):
+        log.info("the training was done already: its best checkpoint is taken")
+        loop.take_best_of(last)
+        return {**done, "resumed": 1.0}
     if last:
         log.info("resuming from %s", last.name)
     try:
@@ -239,7 +254,7 @@ def fit(job: Job) -> dict[str, float]:
         loop.punctual.close()
     epochs, seconds = loop.state.epoch or 0.0, result.metrics["train_runtime"]
     trained = epochs * (1 - loop.reporter.first_step / max(loop.state.global_step, 1))
-    return {
+    figures = {
         "steps": loop.state.global_step,
         "epochs": round(epochs, 3),
         "train_loss": round(result.training_loss, 5),
@@ -249,6 +264,9 @@ def fit(job: Job) -> dict[str, float]:
         "tokens_per_s": round(job.rows["train"].tokens * trained / seconds, 1),
         "resumed": float(last is not None),
     }
+    if loop.args.should_save:
+        store.write_json(job.folder / DONE, figures)
+    return figures
 
 
 def _liger() -> bool:

@@ -93,6 +93,15 @@ def test_a_run_that_is_stopped_twice_has_the_curve_of_one_that_is_not(job: Make,
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_training_that_has_ended_is_not_trained_on(job: Make) -> None:
+    first, curve = job(), Curve()
+    figures = loop.fit(first)
+    again = job(track=curve)
+    assert loop.fit(again) == {**figures, "resumed": 1}
+    assert torch.equal(weights(first), weights(again))
+    assert not curve
+
+
 def test_a_crash_loses_no_more_than_the_interval(job: Make, tmp_path: Path) -> None:
     whole = Curve()
     loop.fit(job(track=whole, folder=tmp_path / "whole"))
