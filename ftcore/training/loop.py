@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
 
 from ftcore import store
 from ftcore.context import log
@@ -161,14 +162,25 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             hint="look at these rows; else lower train.learning_rate, or set train.precision to fp32",
         )
 
-    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Evaluate a batch, which need not know its rows."""
-        inputs.pop(batches.ROWS, None)
-        return super().prediction_step(model, inputs, *args, **kwargs)
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-        """By length: what is measured does not depend on the order, what is padded does."""
-        return sorted(range(len(eval_dataset)), key=lambda number: eval_dataset.lengths[number])
+    def evaluation_loop(
+        self, dataloader: Any, description: str, *_: Any, metric_key_prefix: str = "eval", **__: Any
+    ) -> EvalLoopOutput:
+        """The mean loss of all rows, each counted once, however they are batched and shared by processes."""
+        rows, size = dataloader.dataset, self.args.per_device_eval_batch_size
+        order = sorted(range(len(rows)), key=rows.lengths.__getitem__)
+        cut = [order[start : start + size] for start in range(0, len(order), size)]
+        total = torch.zeros(2, device=self.args.device)
+        self.model.eval()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            for numbers in cut[self.args.process_index :: self.args.world_size]:
+                batch = self._prepare_inputs(dict(self.data_collator([rows[number] for number in numbers])))
+                del batch[batches.ROWS]
+                for part in batches.parts(batch, self.budget_tokens):
+                    items = self._items(part)
+                    if items:
+                        total += torch.stack([self.compute_loss(self.model, part).float() * items, items])
+        total = self.accelerator.reduce(total, "sum")
+        return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": (total[0] / total[1]).item()}, len(rows))
 
     def take_best_of(self, last: Path) -> None:
         """Take the best weights of a training that has ended, given its last checkpoint."""
