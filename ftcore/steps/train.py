@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.tracking import Version
-    from ftcore.training.callbacks import Point
+    from ftcore.training.callbacks import Point, Track
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
 
@@ -48,7 +48,10 @@ def run(context: Context) -> Outcome:
 
     tracking_training.log_recipe(tracking, mlflow_run, recipe.resolved())
     with tracking_training.system_metrics(tracking, mlflow_run):
-        figures = _distributed.launch(context, mlflow_run) if _distributed.wanted(context) else fit(context, mlflow_run)
+        if _distributed.wanted(context):
+            figures = _distributed.launch(context, mlflow_run)
+        else:
+            figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
     return Outcome(
@@ -79,6 +82,12 @@ def _rows(context: Context) -> dict[str, pa.Table]:
 
 
 def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
+    """Train as one of several processes; the first one saves, the others end here. Returns its figures."""
+    track = _curve(Tracking(context.settings, context.recipe.name), mlflow_run)
+    return _fit(context, _rows(context), store.digest(context.recipe.resolved())[:16], track)
+
+
+def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
     import torch
     from transformers import set_seed
@@ -86,7 +95,6 @@ def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
     from ftcore.training import loading, loop
 
     recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
-    rows, digest = _rows(context), store.digest(recipe.resolved())[:16]
     method, limit = find("methods", recipe.method.kind), recipe.train.max_length_tokens
     torch.set_num_threads(context.settings.threads or torch.get_num_threads())
     set_seed(recipe.train.seed)
@@ -102,7 +110,6 @@ def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
     weights = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     collate = task.collator(recipe.task, tokenizer)
-    track = _curve(Tracking(context.settings, recipe.name), mlflow_run)
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{base_folder.name}"
     job = loop.Job(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", identity, track)
     figures = loop.fit(job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState
 from transformers.trainer_utils import EvalLoopOutput
 
 from ftcore import store
 from ftcore.context import log
 from ftcore.errors import TrainingError
-from ftcore.training import batches, checkpoints, dropout, precision
+from ftcore.training import arguments, batches, checkpoints, dropout, memory
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.features import IGNORED
 
@@ -72,7 +71,7 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
         self.reporter = Reporter(job.track, job.rows["train"].tokens)
         super().__init__(
             model=job.model,
-            args=arguments(job.config, len(train), job.folder, **settings),
+            args=arguments.made(job.config, len(train), job.folder, **settings),
             train_dataset=train,
             eval_dataset=validation,
             data_collator=batches.remembering(collate),
@@ -104,12 +103,12 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
                 loss = self._in_parts(model, inputs, num_items_in_batch)
                 break
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not memory.ran_out(error):
                     raise
                 self._shrink(inputs, error)
             # Outside of the handler: the error's traceback holds on to the tensors that did not fit.
             model.zero_grad()
-            _free()
+            memory.free()
         if not math.isfinite(loss.item()):
             raise self._not_a_number(f"the loss is {loss.item()}", numbers)
         self._numbers = numbers
@@ -198,47 +197,6 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
                 checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)
 
 
-def arguments(config: Train, rows: int, folder: Path, **settings: Any) -> TrainingArguments:
-    """Trainer's settings for a recipe: checkpoints where the validation loss is measured, every step in the curve."""
-    steps_per_epoch = max(1, -(-rows // config.batch_size))
-    every = max(1, steps_per_epoch // config.evaluations_per_epoch)
-    share = config.batch_size // (config.distributed.processes * config.distributed.machines)
-    gpu = torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        per_device_train_batch_size=share,
-        per_device_eval_batch_size=share * 2,
-        warmup_steps=config.warmup,
-        weight_decay=config.weight_decay,
-        optim="adamw_torch_fused",
-        bf16=precision.chosen(config.precision) == "bf16",
-        activation_checkpointing=config.gradient_checkpointing,
-        torch_compile=config.compile,
-        use_liger_kernel=gpu and _liger(),
-        eval_strategy="steps",
-        save_strategy="steps",
-        eval_steps=every,
-        save_steps=every,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
-        restore_callback_states_from_checkpoint=True,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        disable_tqdm=True,
-        report_to=[],
-        seed=config.seed,
-        data_seed=config.seed,
-        use_cpu=not gpu,
-        ddp_backend="gloo" if share < config.batch_size and not gpu else None,
-        dataloader_pin_memory=gpu,
-        remove_unused_columns=False,
-        **settings,
-    )
-
-
 def fit(job: Job) -> dict[str, float]:
     """Train in place, from the last whole checkpoint where there is one; keep the best weights.
 
@@ -279,20 +237,3 @@ def fit(job: Job) -> dict[str, float]:
     if loop.args.should_save:
         store.write_json(job.folder / DONE, figures)
     return figures
-
-
-def _liger() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("liger_kernel") is not None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = ("not enough memory", "can't allocate memory", "out of memory", "could not create a memory object")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
-
-
-def _free() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -214,3 +214,18 @@ def test_a_budget_of_tokens_changes_nothing_but_the_memory(job: Make, tmp_path: 
         loop.fit(without_dropout(job(track=curve, folder=tmp_path / name, config={"micro_batch_tokens": budget})))
         curves.append(dict(curve))
     assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+
+
+def test_activations_that_are_calculated_again_are_the_same(job: Make, tmp_path: Path) -> None:
+    from ftcore.methods import lora
+
+    curves = []
+    for again in (False, True):
+        curve = Curve()
+        one = without_dropout(job(track=curve, folder=tmp_path / f"{again}", config={"gradient_checkpointing": again}))
+        torch.manual_seed(2)
+        adapted = lora.apply(lora.Config(rank=2, dropout=0), one.model)
+        loop.fit(Job(**{**vars(one), "model": adapted}))
+        curves.append(dict(curve))
+    assert curves[0] == pytest.approx(curves[1], abs=1e-5)
+    assert len(set(curves[0].values())) > 8, "it learns"
