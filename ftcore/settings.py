@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     """How long a step waits for another process that works on the same thing, in seconds."""
     threads: int = 0
     """Threads for torch and ONNX Runtime; 0 means as many as there are cores."""
+    workers: Path | None = None
+    """YAML file of the machines that train, with their memory, price and power; none means this machine."""
+    worker: str = ""
+    """Which of them this process runs on."""
     airflow_password: SecretStr | None = None
     """Password of Airflow's ``admin``; without it ``ftcore up`` makes one and keeps it under ``HOME/airflow``."""
 

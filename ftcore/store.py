@@ -159,12 +159,17 @@ class Shelf:
     def add_to_ledger(self, kind: str, run_id: str, decision: str, reason: str, **figures: object) -> dict[str, Any]:
         """Append a decision, once: asked again for the same run it keeps and returns the line that is there."""
         path = self.root / "ledger" / f"{kind}--{run_id}.json"
-        line = read_json(path)
+        line = self.ledger_line(kind, run_id)
         if line is None:
             line = {"at": now().isoformat(), "kind": kind, "run_id": run_id, "decision": decision, "reason": reason}
             line |= figures
             write_json(path, line)
         return dict(line)
+
+    def ledger_line(self, kind: str, run_id: str) -> dict[str, Any] | None:
+        """The decision of one run; None where it has made none."""
+        line = read_json(self.root / "ledger" / f"{kind}--{run_id}.json")
+        return None if line is None else dict(line)
 
     def ledger(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Decisions, oldest first; of one kind, or all."""
