@@ -78,7 +78,7 @@ bench: setup ## Measure against the usual way, side by side: make bench, or make
 
 lock: ## Resolve requirements.lock anew.
 	rm -f requirements.lock # what it holds would be preferred, and torch would lose the build that find-links offers
-	.venv/bin/uv pip compile --quiet --python-version 3.11 --all-extras --no-emit-index-url $(FIND_LINKS) \
+	.venv/bin/uv pip compile --quiet --python-version 3.11 --extra demo --extra dev --no-emit-index-url $(FIND_LINKS) \
 	  --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock # which build it is, the machine decides
 

@@ -21,6 +21,9 @@ FORM = {
     "train": Param(
         "auto", enum=["auto", "always"], description="auto: only if the plan finds a reason to; always: in any case."
     ),
+    "budget": Param(
+        "ask", enum=["ask", "approved"], description="approved: train even where it is expected to exceed the budget."
+    ),
     "snapshot": Param(None, type=["null", "string"], description="Id of a snapshot; empty means the newest."),
 }
 
@@ -34,6 +37,7 @@ def finetune(recipe_file: str) -> DAG:
             doc_md="Decide whether to train, and write the decision down.",
             ask={
                 "train": "{{ 'always' if params.train == 'always' else '' }}",
+                "budget": "{{ 'approved' if params.budget == 'approved' else '' }}",
                 "snapshot": "{{ params.snapshot or newest(triggering_asset_events, 'snapshot') }}",
             },
         )

@@ -11,16 +11,23 @@ from ftcore.errors import FtcoreError, MissingExtraError, TransientError
 from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
     from ftcore.settings import Settings
 
+PREFIX = "prefix"
+"""Folder inside a saved model's, with the prefix that a model tuned by ``prefix`` reads before every text."""
 
-def resolve(base: str, settings: Settings, folder: Path) -> Path:
+
+def resolve(base: str, settings: Settings, folder: Path, *, weights: bool = True) -> Path:
     """Local folder of a base model, fetched into the cache where it is remote.
 
     Args:
         base: the recipe's ``base``.
         settings: tell where the cache and the registry are.
         folder: relative paths start here.
+        weights: whether they are needed; without them a hub sends only what describes the model.
 
     Raises:
         MissingExtraError: the package or folder is not there; says what to install or mount.
@@ -29,16 +36,30 @@ def resolve(base: str, settings: Settings, folder: Path) -> Path:
     if base.startswith("package://"):
         found = _package(base.removeprefix("package://"), base)
     elif base.startswith("models:/"):
-        return _registered(base.removeprefix("models:/"), settings)
+        return registered(base, settings)
     elif (folder / base).is_dir() or base.startswith(("/", "./", "../", "~")):
         found = (folder / Path(base).expanduser()).resolve()
     else:
-        return _hub(base)
+        return _hub(base, weights=weights)
     if not (found / "config.json").is_file():
         raise MissingExtraError(
             f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors"
         )
     return found
+
+
+def write_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a model as safetensors, and its tokenizer, so that it is found again by its folder alone."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+        tokenizer.save_pretrained(folder)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _package(path: str, base: str) -> Path:
@@ -53,16 +74,34 @@ def _package(path: str, base: str) -> Path:
     return Path(spec.submodule_search_locations[0]) / inner
 
 
-def _registered(reference: str, settings: Settings) -> Path:
-    name, at, alias = reference.partition("@")
-    tracking = Tracking(settings, name if at else reference.partition("/")[0])
-    version = tracking.alias(alias) if at else tracking.version(int(reference.partition("/")[2]))
+def registered(reference: str, settings: Settings, artefact: str = "model") -> Path:
+    """Local folder of an artefact of a registered version, such as ``models:/name@alias`` or ``models:/name/3``.
+
+    Raises:
+        FtcoreError: there is no such version, or it has no such artefact.
+        TransientError: MLflow does not answer.
+    """
+    path = reference.removeprefix("models:/")
+    name, at, alias = path.partition("@")
+    tracking = Tracking(settings, name if at else path.partition("/")[0])
+    version = tracking.alias(alias) if at else tracking.version(int(path.partition("/")[2]))
     if version is None:
-        raise FtcoreError(f"models:/{reference}: no version of {name} has the alias {alias!r}")
-    return tracking.fetch(version, "model")
+        raise FtcoreError(f"{reference}: no version of {name} has the alias {alias!r}")
+    return tracking.fetch(version, artefact)
 
 
-def _hub(base: str) -> Path:
+def with_prefix(model: nn.Module, folder: Path) -> nn.Module:
+    """A model that was loaded from ``folder``, with the prefix that lies there; the model itself where none does."""
+    if not (folder / PREFIX).is_dir():
+        return model
+    from peft import PeftModel
+
+    training = model.training
+    prefixed: nn.Module = PeftModel.from_pretrained(model, str(folder / PREFIX))
+    return prefixed.train(training)
+
+
+def _hub(base: str, *, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -73,7 +112,8 @@ def _hub(base: str) -> Path:
     )
 
     name, _, revision = base.partition("@")
-    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]  # never pickle, never code
+    patterns = ["*.json", "*.model", "*.txt", "*.jinja"]  # never pickle, never code
+    patterns += ["*.safetensors"] if weights else []
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except HFValidationError as error:

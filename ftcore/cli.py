@@ -18,7 +18,9 @@ from ftcore import cli_evidence, cli_lineage, cli_local, cli_models, cli_privacy
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
+    from ftcore.recipe import Recipe
     from ftcore.records import Record
+    from ftcore.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -172,6 +174,7 @@ def check(
                 raise RecipeError(
                     read.name, [("validation.suite", f"there is no {read.suite}.json in {conf.expectations}")]
                 )
+            _can_be_trained(read, conf)
             if not read.base.startswith("models:/"):
                 base.resolve(read.base, conf, path.parent)
             print(f"✔ {read.name}: {path}")
@@ -179,6 +182,20 @@ def check(
             print(f"✘ {error}")
             worst = max(worst, error.exit_code)
     raise typer.Exit(worst)
+
+
+def _can_be_trained(recipe: Recipe, conf: Settings) -> None:
+    """Whether there is a worker with the device that the method needs."""
+    from ftcore import workers
+    from ftcore._find import find
+    from ftcore.errors import RecipeError
+
+    devices = getattr(find("methods", recipe.method.kind), "DEVICES", None)
+    there = {worker.device for worker in workers.load(conf)}
+    if devices is not None and not there & set(devices):
+        needs, where = " or ".join(devices), conf.workers or "this machine"
+        fault = f"{recipe.method.kind} needs {needs}, and {where} has {', '.join(sorted(there))} only"
+        raise RecipeError(recipe.name, [("method.kind", fault)], "name a worker that has it in FTCORE_WORKERS")
 
 
 @app.command()

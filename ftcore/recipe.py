@@ -148,6 +148,15 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What is right by itself and wrong together: a gate on a metric or a dataset that the evaluation does not make."""
+    method = find("methods", recipe.method.kind)
+    tasks = getattr(method, "TASKS", None)
+    if tasks is not None and recipe.task.kind not in tasks:
+        yield (
+            "method.kind",
+            f"{recipe.method.kind} does not fit the task {recipe.task.kind}; it fits {', '.join(tasks)}",
+        )
+    if hasattr(method, "faults"):
+        yield from method.faults(recipe.method, recipe)
     metrics = find("tasks", recipe.task.kind).METRICS
     datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:

@@ -155,11 +155,26 @@ class Validation(Config):
         return value
 
 
+class Budget(Config):
+    """What a training may take before a person is asked. Null asks nobody."""
+
+    hours: Annotated[float, Field(ge=0)] | None = None
+    """Hours of training."""
+    money: Annotated[float, Field(ge=0)] | None = None
+    """Price, in the currency of the workers' file."""
+    energy_kwh: Annotated[float, Field(ge=0)] | None = None
+    """Electricity, in kWh."""
+    co2e_g: Annotated[float, Field(ge=0)] | None = None
+    """Greenhouse gases, in grams of CO2 equivalent."""
+
+
 class Plan(Config):
-    """When to train again."""
+    """When to train again, and what it may cost."""
 
     min_new_rows: Annotated[int, Field(ge=1)] = 1000
     """Training rows that the champion has not seen before a new one is trained without being asked."""
+    budget: Budget = Budget()
+    """What is spent without asking; a training that is expected to take more waits for ``--param budget=approved``."""
 
 
 class Distributed(Config):

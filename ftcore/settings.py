@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     """File of the Ed25519 private key, PEM, that signs evidence; without it evidence is not signed."""
     cost_per_hour: Annotated[float, Field(ge=0)] = 0.0
     """What an hour of a machine like this one costs, in any currency; 0 means that nobody knows."""
+    workers: Path | None = None
+    """YAML file of the machines that train, with their memory, price and power; none means this machine."""
+    worker: str = ""
+    """Which of them this process runs on."""
     airflow_password: SecretStr | None = None
     """Password of Airflow's ``admin``; without it ``ftcore up`` makes one and keeps it under ``HOME/airflow``."""
 

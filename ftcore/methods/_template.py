@@ -1,4 +1,25 @@
-"""How this method trains, in one sentence: it is what `ftcore ls` shows. Name the paper that it comes from."""
+"""How this method trains, in one sentence: it is what `ftcore ls` shows. Name the paper that it comes from.
+
+A method is ``Config``, ``apply`` and ``save``. Where it needs more, it has more; each of these may be left out:
+
+``TASKS``
+    Kinds of task that it fits; without it, all.
+``DEVICES``
+    Kinds of device that it can train on; without it, all.
+``WEIGHT_BYTES``, ``sketch(config, model, tokenizer)``, ``reads(config, recipe, rows)``
+    For the plan's estimate: bytes of a weight (4), ``apply`` for a model without weights (``apply`` itself), and how
+    many rows are read in all (those of every epoch).
+``faults(config, recipe)``
+    What is right by itself and wrong in this recipe, as ``(path in the YAML, message)``.
+``start(config, context)``
+    The model to start from in place of the recipe's ``base``, as a reference of the same form.
+``rows(config, context, table)``
+    The training rows in place of the snapshot's.
+``teacher(config, context)``
+    Reference of a model whose probabilities come with every row: ``teacher`` in the batch, ``[rows, labels]``.
+``fit(config, job)``
+    The whole training of a ``training.loop.Job`` in place of the common loop; returns its figures.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +30,7 @@ from ftcore._find import Config as Base
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 EXAMPLE = {"kind": "NAME"}
 
@@ -20,13 +41,18 @@ class Config(Base):
     kind: Literal["NAME"] = "NAME"
 
 
-def apply(config: Config, model: PreTrainedModel) -> PreTrainedModel:
-    """The model with what is to be trained marked by ``requires_grad``."""
-    del config
+def apply(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """The model with what is to be trained marked by ``requires_grad``; rows are encoded after it."""
+    del config, tokenizer
     return model
 
 
-def save(config: Config, model: PreTrainedModel, folder: Path) -> None:
-    """Write the whole model to ``folder/model`` as safetensors, and what else is worth keeping beside it."""
+def save(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the whole model to ``folder/model`` as safetensors, and what else is worth keeping beside it.
+
+    Raises:
+        TrainingError: what was merged into the weights does not answer as it did before.
+    """
     del config
     model.save_pretrained(folder / "model", safe_serialization=True)
+    tokenizer.save_pretrained(folder / "model")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ftcore import base
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.store import hash_folder
@@ -24,9 +25,8 @@ def run(context: Context) -> Outcome:
     tracking = Tracking(context.settings, context.recipe.name)
     version = tracking.version(context.earlier("train").figures["version"])
     source = tracking.fetch(version, "model")
-    model = AutoModelForSequenceClassification.from_pretrained(
-        source, use_safetensors=True, trust_remote_code=False
-    ).eval()
+    plain = AutoModelForSequenceClassification.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
+    model = base.with_prefix(plain, source).eval()
     tokenizer = AutoTokenizer.from_pretrained(source)
     made = context.scratch / "made"
     shutil.rmtree(made, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""plan: decide whether to train, and write the decision down either way."""
+"""plan: decide whether to train, and whether it can be afforded, and write the decision down either way."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from ftcore import ledger, registry, snapshot
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
+from ftcore.steps import _budget, _estimate
 from ftcore.store import hash_file
 from ftcore.tracking import CHAMPION, Tracking, Version
 
@@ -37,17 +38,36 @@ def run(context: Context) -> Outcome:
     train, reason, figures = decided
     decision = "train" if train else "skip"
     figures |= {"snapshot": identity, "champion": champion.number if champion else None, "rows": manifest["rows"]}
+    cost: dict[str, Any] = {}
+    if train:
+        verdict, why, cost = _budget.judge(context, identity, _estimate.context_rows(context, identity, "train"))
+        # What this very run was allowed to do once stays allowed: it may be half done.
+        if verdict != "go" and not context.shelf.line("plan", context.run_id):
+            return _hold(context, verdict, f"{reason}, but {why}", figures, cost)
     line = context.shelf.add_to_ledger("plan", context.run_id, decision, reason, **figures)
     # The line that is there counts: a plan that is run again must not change its mind after it was acted upon.
     train = line["decision"] == "train"
     return Outcome(
         reason=f"{'train' if train else 'do not train'}: {line['reason']}",
         proceed=train,
-        figures={key: line.get(key) for key in figures} | {"train": train},
+        figures={key: line.get(key) for key in figures} | {"train": train} | (cost if train else {}),
         inputs={
             "snapshot": identity,
             "manifest": hash_file(snapshot.folder(context.shelf, identity) / "manifest.json"),
         },
+    )
+
+
+def _hold(context: Context, verdict: str, why: str, figures: dict[str, Any], cost: dict[str, Any]) -> Outcome:
+    """Stop before anything is spent. The request that the training would answer stays open."""
+    hint = f"; to approve: {_budget.how_to_approve(context)}" if verdict == "needs approval" else ""
+    context.shelf.add_to_ledger("budget", context.run_id, verdict, why, snapshot=figures["snapshot"])
+    held = {key: value for key, value in figures.items() if key != "answers"}
+    return Outcome(
+        reason=f"{verdict}: {why}{hint}",
+        proceed=False,
+        figures={**held, "train": False, "budget": verdict, **cost},
+        inputs={"snapshot": figures["snapshot"]},
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, snapshot, store, tracking_training
+from ftcore import base, snapshot, store, tracking_training, workers
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.records import git_commit, versions
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _distributed
+from ftcore.steps import _distributed, _energy, _method
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def run(context: Context) -> Outcome:
             figures = _fit(context, rows, digest, _curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     version = _register(context, tracking, mlflow_run, tags)
+    tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
     return Outcome(
         reason=f"trained version {version.number} on {figures['rows']:,} rows, "
         f"validation loss {figures['validation_loss']:.3f}",
@@ -78,7 +79,8 @@ def _curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]
 
 def _rows(context: Context) -> dict[str, pa.Table]:
     identity = context.earlier("plan").figures["snapshot"]
-    return {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    rows = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    return {**rows, "train": _method.rows(context, rows["train"])}
 
 
 def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
@@ -98,37 +100,43 @@ def _fit(context: Context, rows: dict[str, pa.Table], digest: str, track: Track)
     method, limit = find("methods", recipe.method.kind), recipe.train.max_length_tokens
     torch.set_num_threads(context.settings.threads or torch.get_num_threads())
     set_seed(recipe.train.seed)
-    base_folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent)
+    reference = _method.start(context)
+    base_folder = base.resolve(reference, context.settings, context.recipe_path.parent)
     tokenizer = loading.tokenizer(base_folder)
+    model = loading.model(lambda: task.load(recipe.task, base_folder), base_folder, tokenizer)
+    loading.window(model, limit)
+    model = method.apply(recipe.method, model, tokenizer)
     encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in rows.items()}
+    encoded = _method.taught(context, rows, encoded)
     for split, features in encoded.items():
         loading.whole_enough(features, split, limit, recipe.train.max_truncated)
     log.info("training on %s rows, %s tokens an epoch", f"{len(encoded['train']):,}", f"{encoded['train'].tokens:,}")
-    model = loading.model(lambda: task.load(recipe.task, base_folder), base_folder, tokenizer)
-    loading.window(model, limit)
-    model = method.apply(recipe.method, model)
     weights = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     collate = task.collator(recipe.task, tokenizer)
-    identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{base_folder.name}"
-    job = loop.Job(model, tokenizer, encoded, collate, recipe.train, context.scratch / "checkpoints", identity, track)
-    figures = loop.fit(job)
+    identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
+    config = _energy.planned(context)
+    job = loop.Job(model, tokenizer, encoded, collate, config, context.scratch / "checkpoints", identity, track)
+    with _energy.measured(workers.own(context.settings)) as used:
+        figures = _method.fit(context, job)
     _distributed.first_only()
 
     made = context.scratch / "made"
-    method.save(recipe.method, model, made)
-    tokenizer.save_pretrained(made / "model")
+    shutil.rmtree(made, ignore_errors=True)
+    method.save(recipe.method, model, tokenizer, made)
     card = {"recipe": recipe.name, "task": recipe.task.model_dump(mode="json"), "max_length_tokens": limit}
     store.write_json(made / "model" / "ftcore.json", card)
     needs = {name: version for name, version in versions().items() if name in ("ftcore", "torch", "transformers")}
     tracking_training.describe(made / "model", rows["train"]["text"][0].as_py(), needs)
     return {
+        "base": reference,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),
         "truncated_rows": encoded["train"].truncated,
         "weights": weights,
         "trainable_weights": trainable,
         **figures,
+        **_energy.spent(context, used, figures),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
+from ftcore.base import with_prefix
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import given, pairs
 from ftcore.training.features import Collator, Features, tokenize
@@ -103,9 +104,8 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, trust_remote_code=False
-    ).eval()
+    plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+    model = with_prefix(plain, folder).eval()
 
     def predict(texts: Sequence[Text]) -> np.ndarray:
         batch = tokenizer(

@@ -86,7 +86,7 @@ def test_only_training_takes_the_accelerator(bag: DagBag, recipe: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_form_of_a_manual_run(bag: DagBag, recipe: Path) -> None:
     params = bag.dags[f"finetune__{recipe.stem}"].params
-    assert params.dump() == {"train": "auto", "snapshot": None}
+    assert params.dump() == {"train": "auto", "budget": "ask", "snapshot": None}
     assert params.get_param("train").schema["enum"] == ["auto", "always"]
 
 

@@ -105,6 +105,20 @@ def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path) -> Non
     assert "validation.suite: there is no mine.json" in ftcore("check", product.name).stdout
 
 
+def test_check_looks_for_a_worker_that_can(
+    product: Product, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = home.parent / "workers.yml"
+    file.write_text("- {name: small, memory_gib: 8}\n", encoding="utf-8")
+    monkeypatch.setenv("FTCORE_WORKERS", str(file))
+    product.change(base=str(tiny / "model"), method={"kind": "qlora"})
+    refused = ftcore("check", product.name)
+    assert refused.returncode == 2
+    assert f"method.kind: qlora needs cuda, and {file} has cpu only" in refused.stdout
+    file.write_text("- {name: big, device: cuda, memory_gib: 80}\n", encoding="utf-8")
+    assert ftcore("check", product.name).returncode == 0
+
+
 def test_rejected_data_exits_with_3(product: Product) -> None:
     product.write_rows([])
     done = ftcore("step", "ingest", product.name, "--run", "r1")

@@ -215,6 +215,41 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         recipe.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("keys", "path", "words"),
+    [
+        (
+            {"method": {"kind": "prompt", "tokens": 40}, "train": {"max_length_tokens": 64}},
+            "method.tokens",
+            "half is the",
+        ),
+        (
+            {"method": {"kind": "qlora", "stack": [{"model": "models:/x@champion"}]}},
+            "method.stack",
+            "adapters cannot be stacked on a base of four bits; use lora",
+        ),
+    ],
+)
+def test_a_method_that_cannot_work_here_is_a_fault(
+    keys: dict[str, Any], path: str, words: str, minimal: dict[str, Any]
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe.parse(minimal | keys)
+    ((where, message),) = caught.value.faults
+    assert where == path
+    assert words in message
+
+
+def test_a_method_that_does_not_fit_the_task_is_a_fault(
+    minimal: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftcore.methods import few_shot
+
+    monkeypatch.setattr(few_shot, "TASKS", ("chat",))
+    with pytest.raises(RecipeError, match=r"few_shot does not fit the task classification; it fits chat"):
+        recipe.parse(minimal | {"method": {"kind": "few_shot"}})
+
+
 def test_anchors_and_merges_work(tmp_path: Path, minimal: dict[str, Any]) -> None:
     path = tmp_path / "r.yaml"
     gates = "gates:\n  - &first {kind: threshold, minimum: 0.5}\n  - {<<: *first, minimum: 0.6}\n"

@@ -1,0 +1,87 @@
+"""What ``plan`` says of an estimate: go, ask a person, or refuse, with the words for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftcore import workers
+from ftcore.context import Context, log
+from ftcore.errors import MissingExtraError
+from ftcore.sections import Budget
+from ftcore.steps import _estimate
+
+APPROVED = "approved"
+UNITS = {"hours": "h", "money": "", "energy_kwh": "kWh", "co2e_g": "g CO2e"}
+
+
+def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[str, Any]]:
+    """Estimate the training on every worker and compare the cheapest that can do it with the recipe's budget.
+
+    Returns:
+        ``go``, ``needs approval`` or ``refused``; why; and the figures: ``estimate`` of the chosen worker, and
+        ``workers``, the estimates of all by name.
+    """
+    budget, approved = context.recipe.plan.budget, context.params.get("budget") == APPROVED
+    try:
+        wanted = _estimate.need(context, identity, rows)
+    except MissingExtraError as error:
+        log.warning("no estimate here: %s", error)
+        if approved or not _limits(budget):
+            return "go", "", {"estimate": None}
+        return "needs approval", "the base model is not here to estimate by, and the recipe has a budget", {}
+    known = {worker.name: worker for worker in workers.load(context.settings)}
+    found = {name: _estimate.estimate(context, wanted, worker) for name, worker in known.items()}
+    able = sorted((one for one in found.values() if one["fits"]), key=_price)
+    if not able:
+        roomiest = max(known.values(), key=lambda one: (one.device in wanted.devices, one.memory_gib))
+        needed = found[roomiest.name]["memory_bytes"]["total"] / workers.GIB
+        why = f"it takes {needed:.1f} GiB on {roomiest.name}, which has {roomiest.memory_gib:.1f}; "
+        why = why if roomiest.device in wanted.devices else ""
+        return "refused", why + _estimate.remedy(context, wanted, roomiest), {"workers": found}
+    chosen = able[0]
+    figures = {"estimate": chosen, "workers": found}
+    log.info("estimate on %s: %s", chosen["worker"], words(chosen))
+    over = list(_over(budget, chosen))
+    if over and not approved:
+        return "needs approval", f"{'; '.join(over)} (on {chosen['worker']})", figures
+    return "go", "", figures
+
+
+def words(estimate: dict[str, Any]) -> str:
+    """An estimate in one line."""
+    parts = [f"{estimate['memory_bytes']['total'] / workers.GIB:.1f} GiB", f"{estimate['tokens']:,} tokens"]
+    if estimate["hours"] is not None:
+        least, most = estimate["hours_interval"]
+        parts.append(f"{_time(estimate['hours'])} ({_time(least)} to {_time(most)})")
+    parts += [
+        f"{estimate[name]:.3g} {unit or name}" for name, unit in UNITS.items() if name != "hours" and estimate[name]
+    ]
+    parts.append(f"{estimate['rows_at_once']} rows at once, {estimate['accumulation']} times a step")
+    return ", ".join(parts)
+
+
+def how_to_approve(context: Context) -> str:
+    """The command that approves."""
+    return f"ftcore run {context.recipe.name} --run {context.run_id} --only finetune --param budget={APPROVED}"
+
+
+def _over(budget: Budget, estimate: dict[str, Any]) -> Any:
+    for name, limit in _limits(budget).items():
+        expected, unit = estimate[name], UNITS[name]
+        if expected is None:
+            yield f"{name} cannot be estimated, and the budget is {limit:g} {unit}".rstrip()
+        elif expected > limit:
+            yield f"{name}: {expected:.3g} {unit} expected, the budget is {limit:g}"
+
+
+def _limits(budget: Budget) -> dict[str, float]:
+    return {name: limit for name, limit in budget.model_dump().items() if limit is not None}
+
+
+def _price(estimate: dict[str, Any]) -> tuple[float, float]:
+    """Cheapest first, then fastest; what is not known comes last."""
+    return tuple(float("inf") if estimate[name] is None else estimate[name] for name in ("money", "hours"))  # type: ignore[return-value]
+
+
+def _time(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"

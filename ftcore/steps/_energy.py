@@ -1,0 +1,106 @@
+"""What a training used: electricity by codecarbon, greenhouse gases, money and memory. No network is used."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ftcore import workers
+from ftcore._find import find
+from ftcore.context import Context, log
+
+if TYPE_CHECKING:
+    from ftcore.sections import Train
+    from ftcore.workers import Worker
+
+EVERY_S = 15
+"""Seconds between two looks at the power."""
+
+
+@contextmanager
+def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
+    """Measure what happens until the ``with`` ends.
+
+    Yields:
+        An empty mapping that is filled at the end: ``energy_kwh``, ``co2e_g``, ``cost`` where the worker is known, and
+        ``peak_memory_bytes``. Energy is what codecarbon reads from the processor and the GPU, or where they tell
+        nothing, estimates from their kind and load.
+    """
+    from codecarbon import OfflineEmissionsTracker
+
+    used: dict[str, Any] = {}
+    logging.getLogger("codecarbon").disabled = True  # it tells of itself before it hears its level
+    tracker = OfflineEmissionsTracker(
+        country_iso_code="USA",  # asked for, but the next line decides
+        force_carbon_intensity_g_co2e_kwh=worker.carbon_g_per_kwh if worker else 475.0,
+        output_methods=[],
+        log_level="critical",
+        measure_power_secs=EVERY_S,
+        allow_multiple_runs=True,
+    )
+    started = time.monotonic()
+    tracker.start()
+    try:
+        yield used
+    finally:
+        kilograms = tracker.stop()
+        hours = (time.monotonic() - started) / 3600
+        energy = tracker.final_emissions_data.energy_consumed
+        used |= {"energy_kwh": round(float(energy), 9), "co2e_g": round(float(kilograms or 0) * 1000, 6)}
+        if worker is not None:
+            used |= {"worker": worker.name, "cost": round(hours * worker.price_per_h, 6)}
+        used["peak_memory_bytes"] = _peak_bytes()
+
+
+def planned(context: Context) -> Train:
+    """The recipe's ``train``, in parts as small as the plan found that memory asks for."""
+    train, estimate = context.recipe.train, _estimate_of(context)
+    if estimate is None or train.micro_batch_tokens or estimate["rows_at_once"] >= train.batch_size:
+        return train
+    return train.model_copy(update={"micro_batch_tokens": estimate["micro_batch_tokens"]})
+
+
+def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
+    """What was used, for the record: beside it the speed, by which later plans estimate, and used over estimated.
+
+    A training that was interrupted tells of its last attempt only; it is not compared.
+    """
+    recipe, estimate = context.recipe, _estimate_of(context)
+    found = {**used, "method": recipe.method.kind}
+    if estimate is None or figures.get("resumed"):
+        return found
+    own_reading = hasattr(find("methods", recipe.method.kind), "reads")
+    done = 1.0 if own_reading else min(1.0, figures["epochs"] / recipe.train.epochs)
+    if figures["seconds"]:
+        found["operations_per_s"] = estimate["operations"] * done / figures["seconds"]
+    pairs = {
+        "hours": (figures["seconds"] / 3600, estimate["hours"]),
+        "money": (used.get("cost"), estimate["money"]),
+        "energy_kwh": (used["energy_kwh"], estimate["energy_kwh"]),
+        "co2e_g": (used["co2e_g"], estimate["co2e_g"]),
+        "memory": (used["peak_memory_bytes"], estimate["memory_bytes"]["total"]),
+    }
+    ratios = {name: round(is_ / thought, 3) for name, (is_, thought) in pairs.items() if is_ is not None and thought}
+    log.info("used of what was estimated: %s", ", ".join(f"{name} {share:.0%}" for name, share in ratios.items()))
+    return {**found, "of_estimate": ratios}
+
+
+def _estimate_of(context: Context) -> dict[str, Any] | None:
+    """The plan's estimate for the worker that this is, or for the one that the plan chose."""
+    figures, worker = context.earlier("plan").figures, workers.own(context.settings)
+    known = figures.get("workers") or {}
+    return known.get(worker.name) if worker and worker.name in known else figures.get("estimate")
+
+
+def _peak_bytes() -> int:
+    """Most memory held: of the GPU where there is one, else by this process since it was started."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

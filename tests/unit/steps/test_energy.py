@@ -1,0 +1,71 @@
+"""What a training used, in its record and on its version, beside what was estimated."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore import workers
+from ftcore.steps import _energy
+
+if TYPE_CHECKING:
+    from tests.conftest import Product
+
+TRAIN = {"epochs": 1, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
+
+
+def test_energy_carbon_and_money_are_measured(caplog: pytest.LogCaptureFixture) -> None:
+    worker = workers.Worker(name="here", memory_gib=8, price_per_h=3600, carbon_g_per_kwh=100)
+    started = time.monotonic()
+    with _energy.measured(worker) as used:
+        deadline = time.monotonic() + 0.4
+        while time.monotonic() < deadline:
+            sum(range(1000))
+    assert used["worker"] == "here"
+    assert 0.4 <= used["cost"] <= time.monotonic() - started + 0.4
+    assert used["energy_kwh"] > 0
+    assert used["co2e_g"] == pytest.approx(used["energy_kwh"] * 100, rel=0.01)
+    assert used["peak_memory_bytes"] > 50e6
+    assert not caplog.records, "it says nothing of itself"
+
+
+def test_an_unknown_worker_costs_what_nobody_knows() -> None:
+    with _energy.measured(None) as used:
+        pass
+    assert "cost" not in used
+    assert "worker" not in used
+
+
+def test_the_record_and_the_version_tell_what_was_used(product: Product, tiny: Path) -> None:
+    product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
+    product.publish(range(160))
+    planned = product.run("plan").figures
+    figures = product.run("train").figures
+    assert figures["worker"] == planned["estimate"]["worker"] == "local"
+    assert figures["operations_per_s"] == pytest.approx(planned["estimate"]["operations"] / figures["seconds"])
+    assert figures["of_estimate"]["hours"] == pytest.approx(
+        figures["seconds"] / 3600 / planned["estimate"]["hours"], rel=0.01
+    )
+    assert figures["of_estimate"]["memory"] > 0
+    tags = product.tracking.versions()[0].tags
+    assert float(tags["ftcore.energy_kwh"]) == figures["energy_kwh"] > 0
+    assert float(tags["ftcore.co2e_g"]) == figures["co2e_g"]
+    assert float(tags["ftcore.cost"]) == figures["cost"] == 0
+
+    again = product.run("plan", "r2", train="always").figures["estimate"]
+    assert again["hours"] == pytest.approx(figures["seconds"] / 3600, rel=0.01), "the next plan knows this machine"
+    assert again["energy_kwh"] == pytest.approx(figures["energy_kwh"], rel=0.01)
+
+
+def test_a_plan_for_a_tight_memory_makes_the_parts_that_train_works_in(product: Product, tiny: Path) -> None:
+    product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
+    product.publish(range(160))
+    record = product.run("plan")
+    assert _energy.planned(product.context("train")).micro_batch_tokens is None
+    tight = {**record.figures["estimate"], "rows_at_once": 2, "micro_batch_tokens": 24}
+    changed = record.model_copy(update={"figures": {**record.figures, "estimate": tight, "workers": {"local": tight}}})
+    product.shelf.write_record(changed)
+    assert _energy.planned(product.context("train")).micro_batch_tokens == 24
