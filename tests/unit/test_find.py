@@ -27,7 +27,8 @@ def test_a_file_put_into_a_room_is_a_kind(tmp_path: Path, minimal: dict[str, obj
             (package / path.name).symlink_to(path)
     (package / "gates").mkdir()
     template = (scaffold.PACKAGE / "gates" / "_template.py").read_text(encoding="utf-8")
-    (package / "gates" / "__init__.py").touch()
+    for path in (scaffold.PACKAGE / "gates").glob("_*.py"):  # what the room's kinds share is no kind
+        (package / "gates" / path.name).symlink_to(path)
     (package / "gates" / "sobriety.py").write_text(template.replace("NAME", "sobriety"), encoding="utf-8")
     code = CODE.format(document=minimal | {"gates": [{"kind": "sobriety", "bound": 0.5}]})
     # The folder that a command is given with -c starts in comes before every other.
