@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 STEP = "approve"
 DOC = "A person agrees to the promotion, where the recipe asks for one."
 FORM = {
+    # Airflow's form takes an empty string for a missing answer, and would let nobody approve without a reason.
     "reason": Param(
-        "", type="string", title="Reason", description="Why; a rejection needs one.", maxLength=2000, source="task"
+        None,
+        type=["null", "string"],
+        title="Reason",
+        description="Why; a rejection needs one.",
+        maxLength=2000,
+        source="task",
     )
 }
 
