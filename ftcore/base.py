@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftcore import _gguf
 from ftcore.errors import FtcoreError, MissingExtraError, TransientError
 from ftcore.tracking import Tracking
 
@@ -37,10 +38,12 @@ def resolve(base: str, settings: Settings, folder: Path, *, weights: bool = True
         found = _package(base.removeprefix("package://"), base)
     elif base.startswith("models:/"):
         return registered(base, settings)
-    elif (folder / base).is_dir() or base.startswith(("/", "./", "../", "~")):
+    elif (folder / base).is_dir() or base.endswith(".gguf") or base.startswith(("/", "./", "../", "~")):
         found = (folder / Path(base).expanduser()).resolve()
     else:
         return _hub(base, weights=weights)
+    if found.suffix == ".gguf" and found.is_file():
+        return _gguf.unpack(found, settings.cache)
     if not (found / "config.json").is_file():
         raise MissingExtraError(
             f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors"

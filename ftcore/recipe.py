@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ftcore._find import ROOMS, Config, find, kinds
 from ftcore.errors import RecipeError
@@ -52,8 +52,8 @@ class Recipe(Config):
     method: Method
     """The way to train."""
     train: Train = Train()
-    exports: Annotated[tuple[Exporter, ...], Field(min_length=1)]
-    """Formats to export to; the first one serves."""
+    exports: tuple[Exporter, ...] = ()
+    """Formats to export to; the first one serves. Without any the trained model itself serves, by torch."""
     evaluate: Evaluate = Evaluate()
     gates: Annotated[tuple[Gate, ...], Field(min_length=1)]
     """Every one must pass before a candidate can become champion."""
@@ -62,6 +62,11 @@ class Recipe(Config):
     approval: Approval = Approval()
     watch: Watch = Watch()
     schedule: Schedule = Schedule()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gates_judge_the_first_metric(cls, values: Any) -> Any:
+        return _with_metrics(values)
 
     @field_validator("name")
     @classmethod
@@ -141,7 +146,7 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         raise RecipeError(origin, list(_faults(error)), hint) from error
-    if faults := list(_contradictions(recipe)):
+    if faults := [*_contradictions(recipe), *_unexportable(recipe)]:
         raise RecipeError(origin, faults, hint)
     return recipe
 
@@ -173,6 +178,38 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
             if column not in recipe.evaluate.slices:
                 sliced = ", ".join(recipe.evaluate.slices)
                 yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {sliced}"
+
+
+def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Exports that cannot hold the task's model, and gates that compare exports where there are none."""
+    for number, config in enumerate(recipe.exports):
+        exportable = find("exporters", config.kind).TASKS
+        if recipe.task.kind not in exportable:
+            yield (
+                f"exports[{number}].kind",
+                f"{config.kind} cannot export the task {recipe.task.kind}, only {', '.join(exportable)}; "
+                "leave exports out, and torch serves",
+            )
+    if not recipe.exports:
+        for number, gate in enumerate(recipe.gates):
+            if gate.kind == "parity":
+                yield f"gates[{number}].kind", "parity compares exports, and the recipe has none"
+
+
+def _with_metrics(document: Any) -> Any:
+    """A gate that names no metric judges by the first one of the task."""
+    if not isinstance(document, dict) or not isinstance(document.get("gates"), list):
+        return document
+    kind = document["task"].get("kind") if isinstance(document.get("task"), dict) else None
+    if kind not in kinds("tasks"):
+        return document
+    first = next(iter(find("tasks", kind).METRICS))
+
+    def judges(gate: Any) -> bool:
+        known = isinstance(gate, dict) and gate.get("kind") in kinds("gates")
+        return known and "metric" in find("gates", gate["kind"]).Config.model_fields
+
+    return document | {"gates": [{"metric": first, **gate} if judges(gate) else gate for gate in document["gates"]]}
 
 
 def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:

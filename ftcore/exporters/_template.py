@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ftcore.outputs import Text
 
 EXAMPLE = {"kind": "NAME"}
+TASKS: tuple[str, ...] = ("classification",)
+"""Kinds of tasks whose models this format can hold."""
 
 
 class Config(Base):

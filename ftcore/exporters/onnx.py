@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ftcore.outputs import Text
 
 EXAMPLE = {"kind": "onnx", "precisions": ["int8", "fp32"]}
+TASKS: tuple[str, ...] = ("classification", "multilabel", "pair")
+"""Those with one row of outputs for each text."""
 # Padded and of different lengths: what the sample does not vary would be frozen into the graph, the attention mask
 # included.
 SAMPLE = ("Short.", "A sentence that is quite a bit longer than the first one, so that padding is needed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, FtcoreError
+from ftcore.outputs import Example
 from ftcore.progress import progress
 from ftcore.records import now, sha256
 from ftcore.serving import model as models
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
     from ftcore.store import Shelf
 
-LOG = ("request_id", "at", "text", "label", "score", "model_version", "latency_ms", "group")
-"""Columns of the prediction log; ``group`` may be null and keeps what belongs together on one side of the split."""
+LOG = ("request_id", "at", "text", "context", "label", "score", "model_version", "latency_ms", "group")
+"""Columns of the prediction log. ``context`` and ``group`` may be null; ``group`` keeps what belongs together on one
+side of the split. ``score`` is null where nobody knows how sure the model is."""
+
+MOST_LABELS = 20
+"""More than these are not counted one by one: they are texts that the model wrote."""
 
 
 def log_schema() -> pa.Schema:
@@ -43,7 +49,8 @@ def log_schema() -> pa.Schema:
 def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Table:
     """Score a file's texts with the champion's serving export and append them to the prediction log.
 
-    The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``request_id`` and ``group``.
+    The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``context``, ``request_id`` and
+    ``group``.
     Without request ids, they are made from the file's content, so that scoring the same file with the same champion
     again adds nothing to the log.
 
@@ -67,11 +74,11 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
     if champion is None:
         raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
     rows = _requests(file)
-    batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{r['text']}" for r in rows))[:16]
+    batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{_asked(r)}" for r in rows))[:16]
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     clock = time.perf_counter()
     with progress("scoring", len(rows)) as advance:
-        outputs = model.outputs([row["text"] for row in rows], advance)
+        outputs = model.outputs([Example(row["text"], row["context"]) for row in rows], advance)
     latency_ms = (time.perf_counter() - clock) * 1000 / len(rows)
     labels, scores = find("tasks", recipe.task.kind).answers(recipe.task, outputs)
     at = now()
@@ -81,7 +88,7 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
                 **row,
                 "at": at,
                 "label": labels[number],
-                "score": float(scores[number]),
+                "score": None if math.isnan(scores[number]) else float(scores[number]),
                 "model_version": champion.number,
                 "latency_ms": latency_ms,
             }
@@ -143,8 +150,9 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
 
 
 def summary(table: pa.Table) -> dict[str, Any]:
-    """What was scored, in a few numbers: rows, model version, labels and rows per second."""
-    labels = {row["values"]: row["counts"] for row in table["label"].value_counts().to_pylist()}
+    """What was scored, in a few numbers: rows, model version, labels where they are few, and rows per second."""
+    counts = table["label"].value_counts().to_pylist()
+    labels = {row["values"]: row["counts"] for row in counts} if len(counts) <= MOST_LABELS else {}
     latency_ms = table["latency_ms"][0].as_py()
     return {
         "rows": table.num_rows,
@@ -178,18 +186,23 @@ def _requests(file: Path) -> list[dict[str, Any]]:
     if not table.num_rows:
         raise DataRejectedError(f"{file} has no row")
     rows = []
-    for number, row in enumerate(
-        table.select([n for n in ("request_id", "text", "group") if n in table.column_names]).to_pylist()
-    ):
-        text = "" if row["text"] is None else str(row["text"])
-        given = row.get("request_id")
-        identity = str(given) if given is not None else sha256(f"{file.name}\x00{number}\x00{text}")[:20]
-        group = row.get("group")
-        rows.append({"request_id": identity, "text": text, "group": None if group is None else str(group)})
+    wanted = [name for name in ("request_id", "text", "context", "group") if name in table.column_names]
+    for number, found in enumerate(table.select(wanted).to_pylist()):
+        row = dict.fromkeys(("request_id", "context", "group")) | {
+            n: v if v is None else str(v) for n, v in found.items()
+        }
+        row["text"] = row["text"] or ""
+        row["request_id"] = row["request_id"] or sha256(f"{file.name}\x00{number}\x00{_asked(row)}")[:20]
+        rows.append(row)
     twice = [identity for identity, count in Counter(row["request_id"] for row in rows).items() if count > 1]
     if twice:
         raise DataRejectedError(f"{file} uses a request_id twice", [f"request_id {identity}" for identity in twice])
     return rows
+
+
+def _asked(row: dict[str, Any]) -> str:
+    """What the model is given, as one string."""
+    return row["text"] if row["context"] is None else f"{row['text']}\x00{row['context']}"
 
 
 def _columns(file: Path, table: pa.Table, wanted: tuple[str, ...]) -> None:

@@ -41,12 +41,13 @@ def _tables(context: Context) -> Iterator[pa.Table]:
             {
                 "row_id": snapshot.row_id("feedback", request["request_id"]),
                 "text": request["text"],
+                "context": request.get("context"),
                 "label": labels[request["request_id"]],
                 "source": "feedback",
                 "group": request["group"],
                 "observed_at": request["at"],
             }
-            for request in read_table(file, ["request_id", "text", "group", "at"]).to_pylist()
+            for request in read_table(file).to_pylist()
             if request["request_id"] in labels
         ]
         if rows:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import html
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ftcore import snapshot
 from ftcore.errors import MissingExtraError
@@ -38,13 +38,22 @@ GROUPED = {"amazon", "nyt"}
 
 
 class Config(Sampled):
-    """One collection, as rows labelled ``positive`` or ``negative``."""
+    """One collection, as rows labelled ``positive`` or ``negative``, or as sentences with the one that follows."""
 
     kind: Literal["vader"] = "vader"
     domain: Literal["movie", "tweets", "amazon", "nyt"]
     """Which of the four collections."""
     min_rating: Annotated[float, Field(ge=0, le=4)] = 0.5
     """Sentences whose mean rating is closer to 0 than this are neither positive nor negative, and left out."""
+    instruction: str = ""
+    """For learning to write: a sentence is asked to be continued, this is the context, and the label is the sentence
+    that follows it in the same item. All sentences take part then, whatever their rating."""
+
+    @model_validator(mode="after")
+    def _sentences_follow_one_another(self) -> Config:
+        if self.instruction and self.domain not in GROUPED:
+            raise ValueError(f"only sentences of {' and '.join(sorted(GROUPED))} follow one another")
+        return self
 
 
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
@@ -55,24 +64,48 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """
     import pyarrow as pa
 
-    rows = sorted(_rows(config, _ground_truth(config.domain, context)), key=lambda row: row["row_id"])
+    lines = _lines(_ground_truth(config.domain, context))
+    made = _continued(config, lines) if config.instruction else _rated(config, lines)
+    rows = sorted(made, key=lambda row: row["row_id"])
     yield from sampled(config, [pa.Table.from_pylist(rows, schema=snapshot.schema())])
 
 
-def _rows(config: Config, lines: io.BytesIO) -> Iterator[dict[str, Any]]:
-    source = f"vader:{config.domain}"
-    for line in lines:
+def _lines(file: io.BytesIO) -> Iterator[tuple[str, float, str]]:
+    """Key, mean rating and text of each sentence."""
+    for line in file:
         # The files are UTF-8 with a few broken bytes; those become U+FFFD, which the suite quarantines.
         key, rating, text = line.decode("utf-8", errors="replace").rstrip("\r\n").split("\t", 2)
-        if abs(float(rating)) < config.min_rating:
+        yield key, float(rating), html.unescape(text)
+
+
+def _rated(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
+    source = f"vader:{config.domain}"
+    for key, rating, text in lines:
+        if abs(rating) < config.min_rating:
             continue
         yield {
             "row_id": snapshot.row_id(source, key),
-            "text": html.unescape(text),
-            "label": "positive" if float(rating) > 0 else "negative",
+            "text": text,
+            "label": "positive" if rating > 0 else "negative",
             "source": source,
             "group": f"{source}:{key.split('_')[0]}" if config.domain in GROUPED else None,
-            "observed_at": None,
+        }
+
+
+def _continued(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
+    """A sentence and the one after it; a gap in an item's numbers joins nothing."""
+    source = f"vader:{config.domain}:continued"
+    texts = {tuple(map(int, key.split("_"))): text for key, _, text in lines}
+    for (item, number), text in texts.items():
+        if (item, number + 1) not in texts:
+            continue
+        yield {
+            "row_id": snapshot.row_id(source, f"{item}_{number}"),
+            "text": text,
+            "context": config.instruction,
+            "label": texts[item, number + 1],
+            "source": source,
+            "group": f"vader:{config.domain}:{item}",
         }
 
 

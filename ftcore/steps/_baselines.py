@@ -1,16 +1,25 @@
-"""What a model must beat to be worth its cost: the commonest label, and a linear model over words."""
+"""What a model must beat to be worth its cost: the commonest label, a linear model over words, or its own base."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftcore import base
+from ftcore._find import find
+from ftcore.serving.model import Model
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     import pyarrow as pa
 
-BASELINES = ("majority", "linear")
+    from ftcore.outputs import Outputs, Text
+    from ftcore.recipe import Recipe
+    from ftcore.settings import Settings
+
+BASELINES = ("majority", "linear", "untrained")
 MOST_ROWS = 20_000
 """Training rows that the linear model learns from."""
 
@@ -35,6 +44,20 @@ def predict(train: pa.Table, texts: Sequence[str], labels: Sequence[str], seed: 
             made["linear"] = np.zeros((len(texts), len(labels)), np.float32)
             made["linear"][:, np.unique(given)] = linear
     return made
+
+
+def untrained(recipe: Recipe, settings: Settings, folder: Path, texts: Sequence[Text]) -> Outputs:
+    """What the base model says before any training, where the task is one that it can do already.
+
+    Args:
+        recipe: of the model.
+        settings: tell where base models are.
+        folder: relative paths of the recipe start here.
+        texts: rows as the task's model takes them.
+    """
+    found = base.resolve(recipe.base, settings, folder)
+    predict = find("tasks", recipe.task.kind).predictor(recipe.task, found, recipe.train.max_length_tokens)
+    return Model(0, "untrained", (), predict).outputs(texts)
 
 
 def _linear(texts: Sequence[str], given: np.ndarray, wanted: Sequence[str], seed: int) -> np.ndarray | None:

@@ -32,7 +32,7 @@ from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
 from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
-from ftcore.steps._predictions import known, predict
+from ftcore.steps._predictions import given, known, predict
 from ftcore.steps._spool import tidy
 from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
@@ -137,7 +137,12 @@ def _columns(
         earlier = known(tracking, champion, context.recipe)
         made, _ = predict(context, tracking, champion, rows, earlier)
         columns |= {("champion", flavour): column for flavour, column in made.items()}
-    if find("tasks", context.recipe.task.kind).TARGET == "label":
+    task = find("tasks", context.recipe.task.kind)
+    if task.GENERATIVE:
+        texts, folder = given(context.recipe, rows), context.recipe_path.parent
+        said = _baselines.untrained(context.recipe, context.settings, folder, texts)
+        columns["baseline", "untrained"] = outputs.column(said)
+    if task.TARGET == "label":
         train = snapshot.read(context.shelf, candidate.snapshot, ["train"], ["text", "label"])
         labels, seed = context.recipe.task.labels, context.recipe.train.seed
         simple = _baselines.predict(train, rows["text"].to_pylist(), labels, seed)

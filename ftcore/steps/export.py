@@ -9,28 +9,43 @@ from ftcore import base
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.store import hash_folder
-from ftcore.tracking import Tracking
+from ftcore.tracking import Tracking, Version
+from ftcore.verdict import TORCH
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnx", "onnxruntime", "mlflow")
 
 
 def run(context: Context) -> Outcome:
-    """Export, and log each format as an artefact of the version's run.
+    """Export, and log each format as an artefact of the version's run; without any torch serves.
 
     Raises:
         ExportError: the model cannot be translated.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     tracking = Tracking(context.settings, context.recipe.name)
     version = tracking.version(context.earlier("train").figures["version"])
     source = tracking.fetch(version, "model")
+    sizes = {TORCH: _size(source)}
+    if context.recipe.exports:
+        sizes |= _export(context, tracking, version, source)
+    tracking.log(version.run, metrics={f"size_bytes.{name}": size for name, size in sizes.items()})
+    said = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items())
+    return Outcome(
+        reason=said if context.recipe.exports else f"the recipe asks for no export, torch serves: {said}",
+        figures={"version": version.number, "size_bytes": sizes},
+        inputs={"model": hash_folder(source)},
+    )
+
+
+def _export(context: Context, tracking: Tracking, version: Version, source: Path) -> dict[str, int]:
+    """Write and log every export; returns the size of each by name."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
     plain = AutoModelForSequenceClassification.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
     model = base.with_prefix(plain, source).eval()
     tokenizer = AutoTokenizer.from_pretrained(source)
     made = context.scratch / "made"
     shutil.rmtree(made, ignore_errors=True)
-    sizes = {"torch": _size(source)}
+    sizes = {}
     for config in context.recipe.exports:
         exporter = find("exporters", config.kind)
         exporter.export(config, model, tokenizer, made)
@@ -39,13 +54,8 @@ def run(context: Context) -> Outcome:
             sizes[name] = _size(made / name)
             log.info("exported %s: %.1f MB", name, sizes[name] / 1e6)
             tracking.log_folder(version.run, made / name, name)
-    tracking.log(version.run, metrics={f"size_bytes.{name}": size for name, size in sizes.items()})
     shutil.rmtree(context.scratch)
-    return Outcome(
-        reason=", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items()),
-        figures={"version": version.number, "size_bytes": sizes},
-        inputs={"model": hash_folder(source)},
-    )
+    return sizes
 
 
 def _size(folder: Path) -> int:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
 TARGET = "label"
-"""What the label of a row is: ``label`` one of the task's labels, ``number`` a number, ``text`` a text that somebody
-wrote, ``none`` where the text itself is learnt."""
+"""What the label of a row is: ``label`` one of the task's labels, ``labels`` any of them, ``number`` a number, ``text``
+a text that somebody wrote, ``none`` where the text itself is learnt."""
+GENERATIVE = False
+"""Whether base models can do this task before any training, so that the base is what the first version must beat."""
 METRICS: dict[str, Better] = {"accuracy": "higher"}
 """Every metric, the one that is reported first, and which way each improves."""
 

@@ -11,7 +11,7 @@ from ftcore._find import Config as Base
 from ftcore.base import with_prefix
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import given, pairs
-from ftcore.training.features import Collator, Features, tokenize
+from ftcore.training.features import Collator, Features, segments, tokenize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
 TARGET = "label"
+GENERATIVE = False
 METRICS: dict[str, Better] = {"accuracy": "higher", "f1": "higher", "precision": "higher", "recall": "higher"}
 
 
@@ -84,9 +85,11 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
     """Token numbers of each text and the number of its label."""
     numbers = {label: number for number, label in enumerate(config.labels)}
-    ids, truncated = tokenize(tokenizer, given(rows), max_length_tokens)
+    texts = given(rows)
+    ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
+    kinds = segments(tokenizer, texts, max_length_tokens)
     labels = [numbers[label] for label in rows["label"].to_pylist()]
-    return Features({"input_ids": ids, "labels": labels}, rows["row_id"].to_pylist(), truncated)
+    return Features({"input_ids": ids, "labels": labels, **kinds}, rows["row_id"].to_pylist(), truncated)
 
 
 def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:

@@ -52,6 +52,20 @@ class Features:
         return sum(self.lengths)
 
 
+def segments(tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_length_tokens: int) -> dict[str, Any]:
+    """``token_type_ids`` of texts with a context, where the model tells segments apart; else nothing."""
+    if "token_type_ids" not in tokenizer.model_input_names or all(isinstance(text, str) for text in pairs(texts)):
+        return {}
+    encoded = tokenizer(
+        pairs(texts),
+        truncation=True,
+        max_length=max_length_tokens,
+        return_attention_mask=False,
+        return_token_type_ids=True,
+    )
+    return {"token_type_ids": encoded["token_type_ids"]}
+
+
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_length_tokens: int
 ) -> tuple[list[list[int]], int]:

@@ -210,8 +210,8 @@ def fit(job: Job) -> dict[str, float]:
     """
     if not torch.cuda.is_available():
         dropout.use(job.model)
-    loop = Loop(job)
     last = checkpoints.last(job.folder, job.identity)
+    loop = Loop(job, eval_on_start=last is None)  # what it was worth before, to see what it learnt
     if last and (done := store.read_json(job.folder / DONE)):
         log.info("the training was done already: its best checkpoint is taken")
         loop.take_best_of(last)
@@ -230,6 +230,7 @@ def fit(job: Job) -> dict[str, float]:
         "epochs": round(epochs, 3),
         "train_loss": round(result.training_loss, 5),
         "validation_loss": round(loop.state.best_metric or float("nan"), 5),
+        "validation_loss_before": round(_before(loop), 5),
         "seconds": round(seconds, 2),
         "rows_per_s": round(len(job.rows["train"]) * trained / seconds, 2),
         "tokens_per_s": round(job.rows["train"].tokens * trained / seconds, 1),
@@ -238,3 +239,10 @@ def fit(job: Job) -> dict[str, float]:
     if loop.args.should_save:
         store.write_json(job.folder / DONE, figures)
     return figures
+
+
+def _before(loop: Loop) -> float:
+    """Validation loss of the model as it came, before the first step; a resumed run has it in its checkpoint."""
+    return next(
+        (line["eval_loss"] for line in loop.state.log_history if "eval_loss" in line and not line["step"]), math.nan
+    )

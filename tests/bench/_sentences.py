@@ -9,10 +9,10 @@ from ftcore.recipe import Recipe
 from ftcore.settings import Settings
 
 
-def load() -> tuple[Recipe, Settings, Context]:
-    """The demo's recipe, and a context whose run is never written to."""
+def load(name: str = "sentiment") -> tuple[Recipe, Settings, Context]:
+    """A shipped recipe, the demo's by default, and a context whose run is never written to."""
     conf = settings.load()
-    path = settings.REPOSITORY / "dags" / "recipes" / "sentiment.yaml"
+    path = settings.REPOSITORY / "dags" / "recipes" / f"{name}.yaml"
     read = recipe.read(path)
     return read, conf, Context(read, path, "bench", "ingest", {}, store.shelf(conf, read.name), conf)
 

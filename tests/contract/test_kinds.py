@@ -93,16 +93,17 @@ def test_a_recipe_can_use_it(room: str, kind: str) -> None:
         "exports": [{"kind": "onnx"}],
         "gates": [{"kind": "parity"}],
     }
-    places = {
+    metric = next(iter(_find.find("tasks", kind if room == "tasks" else "classification").METRICS))
+    places: dict[str, dict[str, object]] = {
         "sources": {"sources": [example]},
-        "tasks": {"task": example},
+        "tasks": {"task": example, "exports": [], "gates": [{"kind": "threshold", "metric": metric, "minimum": 0}]},
         "methods": {"method": example},
         "exporters": {"exports": [example]},
         "gates": {"gates": [example]},
         "detectors": {"watch": {"detectors": [example]}},
     }
-    key, value = next(iter(places[room].items()))
-    read = recipe.parse(document | {key: value}).resolved()[key]
+    key = next(iter(places[room]))
+    read = recipe.parse(document | places[room]).resolved()[key]
     part = read["detectors"][0] if room == "detectors" else read[0] if isinstance(read, list) else read
     assert part["kind"] == kind
     assert part.items() >= {k: v for k, v in example.items() if not isinstance(v, dict)}.items()

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from ftcore import recipe
-from ftcore._find import kinds
+from ftcore._find import find, kinds
 from ftcore.errors import RecipeError
 
 
@@ -121,15 +121,39 @@ def test_what_contradicts_the_rest_is_named(
     assert message in faults(minimal | changes)[path]
 
 
-@pytest.mark.parametrize("key", ["name", "task", "base", "sources", "method", "exports", "gates"])
+@pytest.mark.parametrize("key", ["name", "task", "base", "sources", "method", "gates"])
 def test_a_missing_key_is_named(minimal: dict[str, Any], key: str) -> None:
     del minimal[key]
     assert faults(minimal) == {key: "is required"}
 
 
-@pytest.mark.parametrize("key", ["sources", "exports", "gates"])
+@pytest.mark.parametrize("key", ["sources", "gates"])
 def test_a_list_must_not_be_empty(minimal: dict[str, Any], key: str) -> None:
     assert "at least 1" in faults(minimal | {key: []})[key]
+
+
+def test_a_recipe_may_ask_for_no_export(minimal: dict[str, Any]) -> None:
+    del minimal["exports"]
+    minimal["gates"] = [{"kind": "threshold", "minimum": 0.5}]
+    assert recipe.parse(minimal).exports == ()
+    minimal["gates"] = [{"kind": "parity"}]
+    assert faults(minimal) == {"gates[0].kind": "parity compares exports, and the recipe has none"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds("tasks") if kind not in find("exporters", "onnx").TASKS])
+def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str, Any], kind: str) -> None:
+    task = find("tasks", kind)
+    gates = [{"kind": "threshold", "metric": next(iter(task.METRICS)), "minimum": 0}]
+    found = faults(minimal | {"task": task.EXAMPLE, "exports": [{"kind": "onnx"}], "gates": gates})
+    assert found["exports[0].kind"].startswith(f"onnx cannot export the task {kind}, only classification")
+
+
+@pytest.mark.parametrize("kind", kinds("tasks"))
+def test_a_gate_that_names_no_metric_judges_by_the_tasks_first(minimal: dict[str, Any], kind: str) -> None:
+    task = find("tasks", kind)
+    gates = [{"kind": "threshold", "minimum": 0}, {"kind": "beats_champion"}]
+    read = recipe.parse(minimal | {"task": task.EXAMPLE, "exports": [], "gates": gates})
+    assert [gate.metric for gate in read.gates] == [next(iter(task.METRICS))] * 2
 
 
 @pytest.mark.parametrize("name", ["", "9lives", "Upper", "a-b", "a b", "../up", "x" * 41, "ä", "a\n"])

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from ftcore._find import find
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.serving import model as models
 from ftcore.serving import scoring
@@ -120,6 +121,19 @@ def test_a_summary_counts_labels(served: Product, tmp_path: Path) -> None:
     assert (found["rows"], found["model_version"]) == (5, 1)
     assert sum(found["labels"].values()) == 5
     assert found["rows_per_s"] > 0
+
+
+def test_a_context_is_scored_logged_and_comes_back_with_its_label(served: Product, tmp_path: Path) -> None:
+    rows = [{"text": "good", "context": "the film is bad"}, {"text": "good", "context": None}, {"text": "good"}]
+    table = score(served, requests(tmp_path, rows))
+    assert table["context"].to_pylist() == ["the film is bad", None, None]
+    assert len(set(table["request_id"].to_pylist())) == 3
+    assert table["score"][0].as_py() != table["score"][1].as_py() == table["score"][2].as_py()
+    label = {"request_id": table["request_id"][0].as_py(), "label": "negative"}
+    assert feedback(served, requests(tmp_path, [label], "labels.jsonl"))["added"] == 1
+    source = find("sources", "feedback")
+    (back,) = (row for found in source.read(source.Config(), served.context("ingest")) for row in found.to_pylist())
+    assert (back["text"], back["context"], back["label"]) == ("good", "the film is bad", "negative")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import ValidationError
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -48,6 +49,23 @@ class TestCollections:
         counts = [len(read(product, domain="nyt", min_rating=rating)) for rating in (0, 0.5, 2)]
         assert counts == sorted(counts, reverse=True)
         assert counts[0] > counts[1] > counts[2] > 0
+
+    def test_a_sentence_is_asked_to_be_continued(self, product: Product) -> None:
+        found = read(product, domain="nyt", instruction="Go on.")
+        every = read(product, domain="nyt", min_rating=0)
+        assert len({row["row_id"] for row in found} & {row["row_id"] for row in every}) == 0
+        assert (len(found), len(every)) == (4549, 5190), "an item's last sentence has no next, nor has one before a gap"
+        assert {row["context"] for row in found} == {"Go on."}
+        assert {row["group"] for row in found} <= {row["group"] for row in every}
+        texts = {row["text"]: row["group"] for row in every}
+        assert all(texts[row["label"]] and row["text"] != row["label"] for row in found[:200])
+        follows = {(row["group"], row["text"]): row["label"] for row in found}
+        chained = sum((group, label) in follows for (group, _), label in follows.items())
+        assert chained > 0.8 * len(follows), "most sentences that follow are followed by another"
+
+    def test_only_items_of_several_sentences_can_be_continued(self) -> None:
+        with pytest.raises(ValidationError, match="only sentences of amazon and nyt follow one another"):
+            vader.Config(domain="movie", instruction="Go on.")
 
     def test_sentences_of_one_item_are_one_group(self, product: Product) -> None:
         for domain, grouped in {"movie": False, "tweets": False, "amazon": True, "nyt": True}.items():

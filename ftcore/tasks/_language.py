@@ -1,0 +1,179 @@
+"""What tasks that write texts share: how likely a text is, how to write one, and how near it comes to the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.training.features import IGNORED
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Outputs
+    from ftcore.statistics import Better
+
+LIKELIHOOD: dict[str, Better] = {"perplexity": "lower", "token_accuracy": "higher"}
+WRITTEN: dict[str, Better] = {"chrf": "higher", "bleu": "higher", "rouge_l": "higher", "exact_match": "higher"}
+BLEU, CHRF = slice(3, 13), slice(13, 31)
+"""Where the sums of n-gram counts stand in a tally; before them: log likelihood, tokens, tokens hit."""
+WIDTH = 34
+"""Numbers in a tally: the above, and at the end ROUGE-L, exact matches, rows that were written."""
+
+
+def wanted(rows: Mapping[str, pa.Table], columns: Sequence[str]) -> None:
+    """Check that each split has rows, and that all of them have what the task needs.
+
+    Raises:
+        NotEnoughDataError: a split has no row.
+        DataRejectedError: a row lacks a column.
+    """
+    for split, table in rows.items():
+        if not table.num_rows:
+            raise NotEnoughDataError(f"the {split} split has no row", hint="add rows, or change the shares in prepare")
+        for name in columns:
+            if table[name].null_count:
+                ids = table.filter(table[name].is_null())["row_id"].to_pylist()
+                raise DataRejectedError(
+                    f"{len(ids):,} rows of the {split} split have no {name}",
+                    [f"row {row}" for row in ids],
+                    hint=f"map it in the recipe's sources, as in {name}: COLUMN",
+                )
+
+
+def causal(base: Any) -> PreTrainedModel:
+    """A causal language model; safetensors only, no remote code."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    made: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        base, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+    )
+    return made
+
+
+def padding(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:
+    """Pads tokens, and labels with ``IGNORED``; adds the attention mask."""
+    from transformers import DataCollatorForSeq2Seq
+
+    padded: Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]] = DataCollatorForSeq2Seq(
+        tokenizer, label_pad_token_id=IGNORED
+    )
+    return padded
+
+
+def likelihoods(logits: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    """Of each row the negative log likelihood of its labels in nats, their number, and how many were the first guess.
+
+    Args:
+        logits: ``[rows, tokens, vocabulary]``, those of a place being about the label at that place.
+        labels: ``[rows, tokens]``; ``IGNORED`` ones count for nothing.
+    """
+    import numpy as np
+    import torch
+
+    counted = labels.ne(IGNORED)
+    asked, right = logits[counted].float(), labels[counted]  # most places ask nothing, and vocabularies are large
+    found = torch.zeros(len(labels), 3, dtype=torch.float64)
+    losses = torch.nn.functional.cross_entropy(asked, right, reduction="none")
+    for column, values in enumerate((losses, torch.ones_like(losses), asked.argmax(-1).eq(right))):
+        found[:, column].index_add_(0, counted.nonzero()[:, 0], values.double())
+    return np.asarray(found.numpy())
+
+
+def write(
+    model: PreTrainedModel, batch: Mapping[str, torch.Tensor], most_tokens: int, stops: Sequence[int] = ()
+) -> torch.Tensor:
+    """The likeliest continuation, greedily, ``[rows, tokens]``; a causal model's prompt is left out.
+
+    Args:
+        model: writes.
+        batch: what it goes on from, padded on the left where the model is causal.
+        most_tokens: longest continuation.
+        stops: tokens that end it, where the model's own do not suffice.
+    """
+    # A model that was trained is saved without its cache turned on, which writing would be slow without.
+    settings: dict[str, Any] = {"max_new_tokens": most_tokens, "do_sample": False, "num_beams": 1, "use_cache": True}
+    settings |= {"eos_token_id": list(stops)} if stops else {}
+    made: torch.Tensor = model.generate(**batch, **settings)  # type: ignore[operator]
+    return made if model.config.is_encoder_decoder else made[:, batch["input_ids"].shape[1] :]
+
+
+def tallies(rows: pa.Table, outputs: Outputs) -> np.ndarray:
+    """What each row adds to the sums behind ``metrics``, ``[rows, WIDTH]``.
+
+    Args:
+        rows: with the right text in ``label``.
+        outputs: what was written, a text a row, or ``likelihoods``, ``[rows, 3]``.
+    """
+    import numpy as np
+
+    found = np.zeros((rows.num_rows, WIDTH))
+    if isinstance(outputs, np.ndarray):
+        found[:, :3] = outputs.reshape(-1, 3)
+        return found
+    right = [text or "" for text in rows["label"].to_pylist()]
+    found[:, 3:] = [list(_compared(*two)) for two in zip(outputs, right, strict=True)] or np.zeros((0, WIDTH - 3))
+    return found
+
+
+def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Perplexity and accuracy of the tokens; BLEU and chrF (0 to 1) from n-gram counts, mean ROUGE-L, exact matches.
+
+    What was not measured, for want of likelihoods or of written texts, is NaN.
+
+    Args:
+        sums: of tallies, ``[…, WIDTH]``.
+    """
+    import numpy as np
+
+    tokens = np.where(sums[..., 1] > 0, sums[..., 1], np.nan)
+    rows = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
+    bleu, chrf = _scorers()
+
+    def each(part: slice, score: Callable[[list[float]], float]) -> np.ndarray:
+        values = np.full(rows.shape, np.nan)
+        there = ~np.isnan(rows)
+        values[there] = [score(row.tolist()) / 100 for row in sums[..., part][there]]
+        return values
+
+    return {
+        "perplexity": np.exp(sums[..., 0] / tokens),
+        "token_accuracy": sums[..., 2] / tokens,
+        "chrf": each(CHRF, lambda stats: chrf._compute_score_from_stats(stats).score),  # noqa: SLF001
+        "bleu": each(BLEU, lambda stats: bleu._compute_score_from_stats(stats).score),  # noqa: SLF001
+        "rouge_l": sums[..., -3] / rows,
+        "exact_match": sums[..., -2] / rows,
+    }
+
+
+def told(outputs: Outputs) -> tuple[list[str], np.ndarray]:
+    """What the prediction log says: the text that was written, or nothing and the mean probability of a token."""
+    import numpy as np
+
+    if isinstance(outputs, np.ndarray):
+        return [""] * len(outputs), np.exp(-outputs[:, 0] / np.maximum(outputs[:, 1], 1))
+    return list(outputs), np.full(len(outputs), np.nan)
+
+
+def _compared(written: str, right: str) -> Iterator[float]:
+    """Sums for one row: 10 counts of BLEU, 18 of chrF, ROUGE-L, whether it is the same, and a one."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    bleu, chrf = _scorers()
+    # sacrebleu's own bootstrap rests on these sums; it offers no public way to them.
+    for scorer in (bleu, chrf):
+        yield from scorer._extract_corpus_statistics([written], [[right]])[0]  # noqa: SLF001
+    yield RougeScorer(["rougeL"]).score(right, written)["rougeL"].fmeasure
+    yield " ".join(written.split()) == " ".join(right.split())
+    yield 1
+
+
+def _scorers() -> tuple[Any, Any]:
+    from sacrebleu import metrics
+
+    return metrics.BLEU(effective_order=True), metrics.CHRF()

@@ -1,0 +1,223 @@
+"""Answer as an assistant: instruction tuning, with the loss on the answers only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+from ftcore.errors import TrainingError
+from ftcore.outputs import Example, examples, given
+from ftcore.tasks import _language
+from ftcore.training.features import IGNORED, Collator, Features
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pyarrow as pa
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Outputs, Text
+    from ftcore.statistics import Better
+
+EXAMPLE = {"kind": "chat", "system": "You answer briefly."}
+TARGET = "text"
+GENERATIVE = True
+METRICS: dict[str, Better] = {**_language.LIKELIHOOD, **_language.WRITTEN}
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Template for a base model that brings none; turns end as its texts do, so that it needs no new token."""
+
+
+class Config(Base):
+    """A row's ``text`` is what was asked, its ``context`` a system prompt, its ``label`` the answer.
+
+    A text may also be a whole conversation so far, as a JSON list of ``{"role": …, "content": …}``.
+    """
+
+    kind: Literal["chat"] = "chat"
+    system: str = ""
+    """System prompt of rows without a context."""
+    judge_by: Literal["likelihood", "answers"] = "likelihood"
+    """``likelihood`` measures how likely the right answers are: perplexity and accuracy of the tokens, in one pass.
+    ``answers`` lets the model write and compares: chrF, BLEU, ROUGE-L, exact matches; far slower."""
+    answer_tokens: Annotated[int, Field(ge=1)] = 256
+    """Longest answer that is written, in tokens."""
+
+
+def load(config: Config, base: Path) -> PreTrainedModel:
+    """The base model as it is; safetensors only, no remote code."""
+    del config
+    return _language.causal(base)
+
+
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether there are questions with answers.
+
+    Raises:
+        NotEnoughDataError: a split has no row.
+        DataRejectedError: rows have no answer.
+    """
+    del config
+    _language.wanted(rows, ["text", "label"])
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """Conversations in the model's own template; only the answer is learnt.
+
+    Where one is too long its beginning is cut, never its answer's.
+    """
+    _templated(tokenizer)
+    columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
+    truncated = 0
+    for one in examples(given(rows, answers=True)):
+        prompt, answer = _tokens(config, tokenizer, one)
+        truncated += len(prompt) + len(answer) > max_length_tokens
+        ids, labels = _cut(prompt, answer, max_length_tokens)
+        columns["input_ids"].append(ids)
+        columns["labels"].append(labels)
+    return Features(columns, rows["row_id"].to_pylist(), truncated, packable=True)
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads tokens and labels."""
+    del config
+    return _language.padding(tokenizer)
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
+    """Torch predictions of a saved model.
+
+    Returns:
+        A function from rows to the answers that it writes, or, for rows with an answer where the task is judged by
+        likelihood, to ``[rows, 3]``: the answer's negative log likelihood, its tokens, and how many of them were hit.
+    """
+    import torch
+
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    words, model = _templated(load_tokenizer(folder)), _language.causal(folder).eval()
+    collate = collator(config, words)
+    stops = _stops(words)
+
+    def likely(rows: list[Example]) -> np.ndarray:
+        cut = [_cut(*_tokens(config, words, one), max_length_tokens) for one in rows]
+        words.padding_side = "right"  # positions count from the first token, as they did in training
+        batch = collate([{"input_ids": ids, "labels": labels} for ids, labels in cut])
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        return _language.likelihoods(logits[:, :-1], batch["labels"][:, 1:])
+
+    def written(rows: list[Example]) -> list[str]:
+        room = max(max_length_tokens - config.answer_tokens, max_length_tokens // 2)
+        prompts = [_tokens(config, words, one._replace(answer=None))[0][-room:] for one in rows]
+        words.padding_side = "left"  # so that every row goes on where its prompt ends
+        batch = words.pad({"input_ids": prompts}, return_tensors="pt")
+        made = _language.write(model, batch, config.answer_tokens, stops)
+        return [text.strip() for text in words.batch_decode(made, skip_special_tokens=True)]
+
+    def predict(texts: Sequence[Text]) -> Outputs:
+        rows = examples(texts)
+        with torch.inference_mode():
+            known = config.judge_by == "likelihood" and all(one.answer is not None for one in rows)
+            return likely(rows) if known else written(rows)
+
+    return predict
+
+
+def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
+    """The same from what an export gives."""
+    del config
+    return logits
+
+
+def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
+    """The answers that were written."""
+    del config
+    return _language.told(outputs)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Whether a row has an answer."""
+    del config
+    return bool(label)
+
+
+def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
+    """Sums behind the metrics, a row each."""
+    del config
+    return _language.tallies(rows, outputs)
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of likelihoods or of written answers; the others are NaN."""
+    del config
+    return _language.metrics(sums)
+
+
+def messages(config: Config, one: Example) -> list[dict[str, str]]:
+    """A row as a conversation, without its answer."""
+    said: list[dict[str, str]] = [{"role": "user", "content": one.text}]
+    if one.text.startswith("["):
+        with suppress(json.JSONDecodeError):  # a question may well start with a bracket
+            said = _conversation(json.loads(one.text)) or said
+    system = one.context or config.system
+    return [{"role": "system", "content": system}, *said] if system and said[0]["role"] != "system" else said
+
+
+def _conversation(value: Any) -> list[dict[str, str]]:
+    good = isinstance(value, list) and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value)
+    return [{"role": str(m["role"]), "content": str(m["content"])} for m in value] if good else []
+
+
+def _templated(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer with a template, which is saved with it."""
+    tokenizer.chat_template = tokenizer.chat_template or CHATML
+    return tokenizer
+
+
+def _stops(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens that end an answer: the end of a text, and what the template puts behind an answer."""
+    _, answer = _tokens(Config(), tokenizer, Example("?", None, "!"))
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    behind = [token for token in answer if token in special][:1]
+    return sorted({token for token in [tokenizer.eos_token_id, *behind] if token is not None})
+
+
+def _tokens(config: Config, tokenizer: PreTrainedTokenizerBase, one: Example) -> tuple[list[int], list[int]]:
+    """Tokens of the prompt, and of the answer with what ends it."""
+    said = messages(config, one)
+    prompt = _rendered(tokenizer, said, ask=True)
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    if one.answer is None:
+        return ids, []
+    whole = _rendered(tokenizer, [*said, {"role": "assistant", "content": one.answer}], ask=False)
+    # A template that rewrites earlier turns has no common beginning: then the answer ends as the model ends texts.
+    rest = whole[len(prompt) :] if whole.startswith(prompt) else one.answer + (tokenizer.eos_token or "")
+    return ids, tokenizer(rest, add_special_tokens=False)["input_ids"]
+
+
+def _rendered(tokenizer: PreTrainedTokenizerBase, said: list[dict[str, str]], *, ask: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=ask))
+    except TemplateError as error:
+        roles = ", ".join(one["role"] for one in said)
+        raise TrainingError(
+            f"the base model's chat template refuses a conversation of {roles}: {error}",
+            hint="where it knows no system role, leave task.system and the context empty and put it into the text",
+        ) from error
+
+
+def _cut(prompt: list[int], answer: list[int], length: int) -> tuple[list[int], list[int]]:
+    """At most ``length`` tokens, and labels: of the answer what fits behind one token, then the end of the prompt."""
+    answer = answer[: length - 1]
+    prompt = prompt[max(0, len(prompt) + len(answer) - length) :]
+    return [*prompt, *answer], [IGNORED] * len(prompt) + answer

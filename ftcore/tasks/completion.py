@@ -1,0 +1,149 @@
+"""Go on with a text: plain language modelling on the company's own texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+from ftcore.outputs import examples
+from ftcore.tasks import _language
+from ftcore.training.features import IGNORED, Collator, Features
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pyarrow as pa
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Text
+    from ftcore.statistics import Better
+
+EXAMPLE = {"kind": "completion", "stride_tokens": 64}
+TARGET = "none"
+GENERATIVE = True
+METRICS: dict[str, Better] = {"perplexity": "lower", "token_accuracy": "higher", "bits_per_byte": "lower"}
+
+
+class Config(Base):
+    """Causal language modelling. A text longer than the window becomes several windows; nothing is cut off."""
+
+    kind: Literal["completion"] = "completion"
+    stride_tokens: Annotated[int, Field(ge=1)] = 1
+    """Tokens that a window repeats of the one before it, so that its first words have something before them; no loss is
+    taken on them twice. Each token but a text's first is learnt exactly once, whatever the window."""
+
+
+def load(config: Config, base: Path) -> PreTrainedModel:
+    """The base model as it is; safetensors only, no remote code."""
+    del config
+    return _language.causal(base)
+
+
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether there are rows to learn from and to judge by.
+
+    Raises:
+        NotEnoughDataError: a split has no row.
+    """
+    del config
+    _language.wanted(rows, ["text"])
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """Windows over the tokens of each text and its end."""
+    ids, labels, owners = [], [], []
+    for row_id, text in zip(rows["row_id"].to_pylist(), rows["text"].to_pylist(), strict=True):
+        for window, learnt in _windows(config, tokenizer, text, max_length_tokens):
+            ids.append(window)
+            labels.append(learnt)
+            owners.append(row_id)
+    return Features({"input_ids": ids, "labels": labels}, owners, packable=True)
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads tokens and labels."""
+    del config
+    return _language.padding(tokenizer)
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
+    """Torch predictions of a saved model: of each text ``-log p``, its tokens and the tokens hit, ``[texts, 3]``."""
+    import numpy as np
+    import torch
+
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    words, model = load_tokenizer(folder), _language.causal(folder).eval()
+    collate = collator(config, words)
+
+    def predict(texts: Sequence[Text]) -> np.ndarray:
+        found = np.zeros((len(texts), 3))
+        for place, one in enumerate(examples(texts)):
+            for window, learnt in _windows(config, words, one.text, max_length_tokens):
+                batch = collate([{"input_ids": window, "labels": learnt}])
+                with torch.inference_mode():
+                    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+                found[place] += _language.likelihoods(logits[:, :-1], batch["labels"][:, 1:])[0]
+        return found
+
+    return predict
+
+
+def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
+    """The same from what an export gives."""
+    del config
+    return logits
+
+
+def answers(config: Config, outputs: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """No label, and the mean probability of a token."""
+    del config
+    return _language.told(outputs)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Every row can be learnt from: it needs no label."""
+    del config, label
+    return True
+
+
+def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
+    """Log likelihood, tokens, tokens hit and UTF-8 bytes of each row, ``[rows, 4]``."""
+    import numpy as np
+
+    del config
+    size = [len((text or "").encode()) for text in rows["text"].to_pylist()]
+    return np.column_stack([outputs.reshape(-1, 3), np.array(size, float)])
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Perplexity, accuracy of the next token, and bits a byte, which compares models with other vocabularies, too."""
+    import numpy as np
+
+    del config
+    tokens = np.where(sums[..., 1] > 0, sums[..., 1], np.nan)
+    return {
+        "perplexity": np.exp(sums[..., 0] / tokens),
+        "token_accuracy": sums[..., 2] / tokens,
+        "bits_per_byte": sums[..., 0] / math.log(2) / np.where(sums[..., 3] > 0, sums[..., 3], np.nan),
+    }
+
+
+def _windows(
+    config: Config, tokenizer: PreTrainedTokenizerBase, text: str, length: int
+) -> list[tuple[list[int], list[int]]]:
+    """Tokens of each window with its labels; what a window repeats is not learnt again."""
+    ids = tokenizer(text, truncation=False, verbose=False)["input_ids"]
+    if tokenizer.eos_token_id is not None and (not ids or ids[-1] != tokenizer.eos_token_id):
+        ids = [*ids, tokenizer.eos_token_id]
+    repeated = min(config.stride_tokens, length - 1)
+    windows = [(ids[:length], ids[:length])]
+    for start in range(length, len(ids), length - repeated):
+        window = ids[start - repeated : start - repeated + length]
+        windows.append((window, [IGNORED] * repeated + window[repeated:]))
+    return windows

@@ -1,0 +1,199 @@
+"""Any number of labels for each text: topics, tags, complaints that are several things at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ftcore._find import Config as Base
+from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.outputs import given, pairs
+from ftcore.tasks import _language
+from ftcore.training.features import Collator, Features, segments, tokenize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pyarrow as pa
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Text
+    from ftcore.statistics import Better
+
+EXAMPLE = {"kind": "multilabel", "labels": ["billing", "delivery", "quality"], "separator": ";"}
+TARGET = "labels"
+GENERATIVE = False
+METRICS: dict[str, Better] = {"f1_micro": "higher", "f1_macro": "higher", "subset_accuracy": "higher"}
+
+
+class Config(Base):
+    """A row's ``label`` holds the labels that apply, parted by ``separator``; nothing where none does."""
+
+    kind: Literal["multilabel"] = "multilabel"
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    """Label names in the order of the model's outputs."""
+    separator: Annotated[str, Field(min_length=1)] = ","
+    """Stands between two labels of a row; spaces around labels count for nothing."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Probability from which a label applies."""
+
+    @model_validator(mode="after")
+    def _can_be_told_apart(self) -> Config:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("each label may stand here once")
+        if bad := [label for label in self.labels if self.separator in label or label != label.strip() or not label]:
+            raise ValueError(f"labels must be whole between two separators, which {bad[0]!r} is not")
+        return self
+
+
+def load(config: Config, base: Path) -> PreTrainedModel:
+    """The base model with a fresh head, one output a label; safetensors only, no remote code."""
+    from transformers import AutoModelForSequenceClassification
+
+    made: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+        base,
+        num_labels=len(config.labels),
+        id2label=dict(enumerate(config.labels)),
+        label2id={label: number for number, label in enumerate(config.labels)},
+        problem_type="multi_label_classification",
+        use_safetensors=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,
+    )
+    return made
+
+
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether every label occurs in every split, and no other does.
+
+    Raises:
+        NotEnoughDataError: a split has no row, or none with some label.
+        DataRejectedError: rows have labels that the recipe does not know.
+    """
+    _language.wanted(rows, ["text"])
+    for split, table in rows.items():
+        found = {label for row in table["label"].to_pylist() for label in split_labels(config, row)}
+        if missing := [label for label in config.labels if label not in found]:
+            raise NotEnoughDataError(
+                f"the {split} split has {table.num_rows} rows and none with the label {', '.join(missing)}",
+                hint="add rows with that label, or take it out of task.labels",
+            )
+        if unknown := sorted(found - set(config.labels)):
+            raise DataRejectedError(
+                f"the {split} split has labels that task.labels does not name",
+                unknown,
+                hint=f"the labels are {', '.join(config.labels)}, parted by {config.separator!r}",
+            )
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """Token numbers of each text, and a one or a zero for each label."""
+    texts = given(rows)
+    ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
+    kinds = segments(tokenizer, texts, max_length_tokens)
+    labels = _truth(config, rows).astype(float).tolist()
+    return Features({"input_ids": ids, "labels": labels, **kinds}, rows["row_id"].to_pylist(), truncated)
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads each batch to its longest row."""
+    from transformers import DataCollatorWithPadding
+
+    del config
+    padded: Collator = DataCollatorWithPadding(tokenizer)
+    return padded
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
+    """Torch predictions of a saved model: texts to a probability for each label, ``[texts, labels]``."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    words = load_tokenizer(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, use_safetensors=True, trust_remote_code=False
+    ).eval()
+
+    def predict(texts: Sequence[Text]) -> np.ndarray:
+        batch = words(pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            return outputs(config, model(**batch).logits.float().numpy())
+
+    return predict
+
+
+def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
+    """Probabilities from what an export gives: the logistic function of each."""
+    import numpy as np
+
+    del config
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -60, 60))))
+
+
+def answers(config: Config, outputs: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The labels that apply, and how sure the model is of the one it is least sure of, whether it applies or not."""
+    import numpy as np
+
+    said = [
+        config.separator.join(label for label, applies in zip(config.labels, row, strict=True) if applies)
+        for row in outputs >= config.threshold
+    ]
+    return said, np.maximum(outputs, 1 - outputs).min(-1)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Whether all labels of a row are known; a row may have none."""
+    return set(split_labels(config, label)) <= set(config.labels)
+
+
+def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
+    """For each row and label whether it was hit, said and there; whether all are right, and a one.
+
+    Returns:
+        ``[rows, 3 × labels + 2]``.
+    """
+    import numpy as np
+
+    there = _truth(config, rows)
+    said = np.asarray(outputs).reshape(there.shape) >= config.threshold
+    exact = (said == there).all(-1, keepdims=True)
+    return np.hstack([there & said, said, there, exact, np.ones_like(exact)]).astype(np.float64)
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """F1 over all decisions, mean F1 of the labels, and the share of rows in which every label is right.
+
+    A ratio of nothing counts as 0, as in scikit-learn.
+    """
+    import numpy as np
+
+    del config
+    hit, said, there = np.split(sums[..., :-2], 3, axis=-1)
+    rows = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
+
+    def f1(hit: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        return np.asarray(np.divide(2 * hit, whole, out=np.zeros_like(hit), where=whole > 0))
+
+    return {
+        "f1_micro": np.where(np.isnan(rows), np.nan, f1(hit.sum(-1), (said + there).sum(-1))),
+        "f1_macro": np.where(np.isnan(rows), np.nan, f1(hit, said + there).mean(-1)),
+        "subset_accuracy": sums[..., -2] / rows,
+    }
+
+
+def split_labels(config: Config, label: str | None) -> list[str]:
+    """The labels in a cell."""
+    return [one for part in (label or "").split(config.separator) if (one := part.strip())]
+
+
+def _truth(config: Config, rows: pa.Table) -> np.ndarray:
+    """Which labels apply, ``[rows, labels]``."""
+    import numpy as np
+
+    found = [set(split_labels(config, label)) for label in rows["label"].to_pylist()]
+    return np.array([[label in row for label in config.labels] for row in found], bool).reshape(-1, len(config.labels))

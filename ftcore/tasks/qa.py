@@ -1,0 +1,246 @@
+"""Find the answer to a question in a passage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.outputs import examples
+from ftcore.tasks import _language
+from ftcore.training.features import Collator, Features
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pyarrow as pa
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Outputs, Text
+    from ftcore.statistics import Better
+
+EXAMPLE = {"kind": "qa", "stride_tokens": 32}
+TARGET = "text"
+GENERATIVE = False
+METRICS: dict[str, Better] = {"f1": "higher", "exact_match": "higher"}
+UNFOUND = 0.05
+"""Largest share of rows whose answer may not stand in the passage."""
+
+
+class Config(Base):
+    """A row's ``text`` is the question, its ``context`` the passage, its ``label`` a piece of the passage."""
+
+    kind: Literal["qa"] = "qa"
+    stride_tokens: Annotated[int, Field(ge=0)] = 64
+    """Tokens that two windows over a long passage share."""
+    answer_tokens: Annotated[int, Field(ge=1)] = 30
+    """Longest answer, in tokens."""
+
+
+def load(config: Config, base: Path) -> PreTrainedModel:
+    """The base model with a fresh head for where answers begin and end; safetensors only, no remote code."""
+    from transformers import AutoModelForQuestionAnswering
+
+    del config
+    made: PreTrainedModel = AutoModelForQuestionAnswering.from_pretrained(
+        base, use_safetensors=True, trust_remote_code=False
+    )
+    return made
+
+
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether questions, passages and answers are there, and answers stand in their passages.
+
+    Raises:
+        NotEnoughDataError: a split has no row.
+        DataRejectedError: something is missing, or more than a few answers are not to be found.
+    """
+    del config
+    _language.wanted(rows, ["text", "context", "label"])
+    for split, table in rows.items():
+        columns = (table[name].to_pylist() for name in ("row_id", "context", "label"))
+        bad = [row for row, passage, answer in zip(*columns, strict=True) if answer not in passage]
+        if len(bad) == table.num_rows:
+            raise NotEnoughDataError(f"no answer of the {split} split stands in its passage")
+        if len(bad) > UNFOUND * table.num_rows:
+            raise DataRejectedError(
+                f"{len(bad):,} of {table.num_rows:,} answers of the {split} split do not stand in their passage",
+                [f"row {row}" for row in bad],
+                hint="answers are pieces of the passage, word for word",
+            )
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """Windows over question and passage, each with the first and last token of the answer.
+
+    A window without the answer points at its first token, which means that it has none.
+    """
+    from ftcore.outputs import given
+
+    columns: dict[str, list[list[int] | int]] = {name: [] for name in ("input_ids", "start_positions", "end_positions")}
+    kinds: list[list[int]] = []
+    owners = []
+    for row_id, one in zip(rows["row_id"].to_pylist(), examples(given(rows, answers=True)), strict=True):
+        start = (one.context or "").find(one.answer or "")
+        for window in _windows(config, tokenizer, one.text, one.context or "", max_length_tokens) if start >= 0 else []:
+            first, last = window.place(start, start + len(one.answer or ""))
+            columns["input_ids"].append(window.ids)
+            columns["start_positions"].append(first)
+            columns["end_positions"].append(last)
+            kinds.append(window.kinds)
+            owners.append(row_id)
+    typed = {"token_type_ids": kinds} if "token_type_ids" in tokenizer.model_input_names else {}
+    return Features({**columns, **typed}, owners)
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads each batch to its longest window."""
+    from transformers import DataCollatorWithPadding
+
+    del config
+    padded: Collator = DataCollatorWithPadding(tokenizer)
+    return padded
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], list[str]]:
+    """Torch predictions of a saved model: questions with their passages to the likeliest pieces of them."""
+    import torch
+    from transformers import AutoModelForQuestionAnswering
+
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    words = load_tokenizer(folder)
+    model = AutoModelForQuestionAnswering.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval()
+    typed = "token_type_ids" in words.model_input_names
+
+    def best(text: str, passage: str) -> str:
+        windows = _windows(config, words, text, passage, max_length_tokens)
+        batch = {"input_ids": [window.ids for window in windows]}
+        batch |= {"token_type_ids": [window.kinds for window in windows]} if typed else {}
+        with torch.inference_mode():
+            made = model(**words.pad(batch, return_tensors="pt"))
+        pieces = [
+            window.best(starts, ends, config.answer_tokens)
+            for window, starts, ends in zip(windows, made.start_logits.tolist(), made.end_logits.tolist(), strict=True)
+        ]
+        _, first, last = max(pieces)
+        return passage[first:last]
+
+    return lambda texts: [best(one.text, one.context or "") for one in examples(texts)]
+
+
+def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
+    """The same from what an export gives."""
+    del config
+    return logits
+
+
+def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
+    """The answers that were found."""
+    del config
+    return _language.told(outputs)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Whether a row has an answer."""
+    del config
+    return bool(label)
+
+
+def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
+    """F1 of the words, whether the answer is the same, and a one, ``[rows, 3]``.
+
+    Articles, punctuation and case count for nothing: P. Rajpurkar et al. (2016), *SQuAD*.
+    """
+    import numpy as np
+
+    del config
+    right = [_folded(label or "") for label in rows["label"].to_pylist()]
+    said = [_folded(text) for text in outputs]
+    return np.array([(_f1(a, b), a == b, 1) for a, b in zip(said, right, strict=True)], float).reshape(-1, 3)
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean F1 of the words and share of exact matches."""
+    import numpy as np
+
+    del config
+    rows = np.where(sums[..., 2] > 0, sums[..., 2], np.nan)
+    return {"f1": sums[..., 0] / rows, "exact_match": sums[..., 1] / rows}
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A piece of a passage behind its question."""
+
+    ids: list[int]
+    kinds: list[int]
+    """Segment of each token."""
+    spans: list[tuple[int, int] | None]
+    """Where in the passage each token stands; None for those of the question."""
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """First and last token of a piece of the passage; twice 0 where it is not whole in the window."""
+        inside = [n for n, span in enumerate(self.spans) if span and span[1] > start and span[0] < end]
+        whole = inside and self.spans[inside[0]][0] <= start and self.spans[inside[-1]][1] >= end  # type: ignore[index]
+        return (inside[0], inside[-1]) if whole else (0, 0)
+
+    def best(self, starts: list[float], ends: list[float], longest: int) -> tuple[float, int, int]:
+        """Score of the likeliest piece, and where it stands in the passage."""
+        found = (float("-inf"), 0, 0)
+        for first, span in enumerate(self.spans):
+            for last in range(first, min(first + longest, len(self.spans))):
+                if span is None or (end := self.spans[last]) is None:
+                    break
+                found = max(found, (starts[first] + ends[last], span[0], end[1]))
+        return found
+
+
+def _windows(
+    config: Config, tokenizer: PreTrainedTokenizerBase, question: str, passage: str, length: int
+) -> list[_Window]:
+    encoded = tokenizer(
+        _shortened(tokenizer, question, length // 2),  # a question that fills the window would leave no passage
+        passage,
+        truncation="only_second",
+        max_length=length,
+        stride=max(0, min(config.stride_tokens, length // 4, length - length // 2 - 4)),
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_token_type_ids=True,
+    )
+    windows = []
+    for place, ids in enumerate(encoded["input_ids"]):
+        of = encoded.sequence_ids(place)
+        spans = [tuple(o) if s == 1 else None for o, s in zip(encoded["offset_mapping"][place], of, strict=True)]
+        windows.append(_Window(ids, encoded["token_type_ids"][place], spans))
+    return windows
+
+
+def _shortened(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> str:
+    """The text's first tokens."""
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    spans = encoded["offset_mapping"]
+    return text if len(spans) <= length else text[: spans[length - 1][1]]
+
+
+def _folded(text: str) -> list[str]:
+    import re
+    import string
+
+    plain = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
+
+
+def _f1(said: list[str], right: list[str]) -> float:
+    from collections import Counter
+
+    if not said or not right:
+        return float(said == right)
+    common = sum((Counter(said) & Counter(right)).values())
+    return 2 * common / (len(said) + len(right))

@@ -1,0 +1,141 @@
+"""Turn one text into another, with an encoder and a decoder: summaries, translations, corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore._find import Config as Base
+from ftcore.outputs import examples
+from ftcore.tasks import _language
+from ftcore.training.features import Collator, Features, tokenize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pyarrow as pa
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from ftcore.outputs import Example, Outputs, Text
+    from ftcore.statistics import Better
+
+EXAMPLE = {"kind": "seq2seq", "prefix": "summarize: "}
+TARGET = "text"
+GENERATIVE = True
+METRICS: dict[str, Better] = {**_language.WRITTEN, **_language.LIKELIHOOD}
+
+
+class Config(Base):
+    """Models of the T5 and BART families: ``text`` in, ``label`` out."""
+
+    kind: Literal["seq2seq"] = "seq2seq"
+    prefix: str = ""
+    """Stands before every text, as T5 was taught: ``"summarize: "``."""
+    judge_by: Literal["likelihood", "answers"] = "answers"
+    """``answers`` lets the model write and compares: chrF, BLEU, ROUGE-L, exact matches. ``likelihood`` measures how
+    likely the right texts are, in one pass."""
+    answer_tokens: Annotated[int, Field(ge=1)] = 128
+    """Longest text that is written, in tokens; longer targets are cut."""
+
+
+def load(config: Config, base: Path) -> PreTrainedModel:
+    """The base model as it is; safetensors only, no remote code."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    del config
+    made: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(base, use_safetensors=True, trust_remote_code=False)
+    return made
+
+
+def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
+    """Whether there are texts with what they should become.
+
+    Raises:
+        NotEnoughDataError: a split has no row.
+        DataRejectedError: rows have no target.
+    """
+    del config
+    _language.wanted(rows, ["text", "label"])
+
+
+def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+    """Token numbers of each text and of its target."""
+    texts = [config.prefix + text for text in rows["text"].to_pylist()]
+    ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
+    labels, cut = tokenize(tokenizer, rows["label"].to_pylist(), config.answer_tokens)
+    return Features({"input_ids": ids, "labels": labels}, rows["row_id"].to_pylist(), max(truncated, cut))
+
+
+def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """Pads texts and targets; the model shifts the targets itself."""
+    del config
+    return _language.padding(tokenizer)
+
+
+def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
+    """Torch predictions of a saved model: texts to texts, or to ``[rows, 3]`` where judged by likelihood."""
+    import torch
+
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    words, model = load_tokenizer(folder), load(config, folder).eval()
+    collate = collator(config, words)
+
+    def batch(rows: list[Example]) -> dict[str, torch.Tensor]:
+        features: list[dict[str, list[int]]] = [
+            {"input_ids": ids}
+            for ids in tokenize(words, [config.prefix + one.text for one in rows], max_length_tokens)[0]
+        ]
+        if _known(config, rows):
+            answers, _ = tokenize(words, [one.answer or "" for one in rows], config.answer_tokens)
+            features = [{**row, "labels": labels} for row, labels in zip(features, answers, strict=True)]
+        return dict(collate(features))
+
+    def predict(texts: Sequence[Text]) -> Outputs:
+        rows = examples(texts)
+        made = batch(rows)
+        with torch.inference_mode():
+            if _known(config, rows):
+                return _language.likelihoods(model(**made).logits, made["labels"])
+            made.pop("labels", None)
+            written = words.batch_decode(_language.write(model, made, config.answer_tokens), skip_special_tokens=True)
+            return [text.strip() for text in written]
+
+    return predict
+
+
+def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
+    """The same from what an export gives."""
+    del config
+    return logits
+
+
+def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
+    """The texts that were written."""
+    del config
+    return _language.told(outputs)
+
+
+def valid(config: Config, label: str | None) -> bool:
+    """Whether a row has a target."""
+    del config
+    return bool(label)
+
+
+def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
+    """Sums behind the metrics, a row each."""
+    del config
+    return _language.tallies(rows, outputs)
+
+
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of written texts or of likelihoods; the others are NaN."""
+    del config
+    return _language.metrics(sums)
+
+
+def _known(config: Config, rows: Sequence[Example]) -> bool:
+    return config.judge_by == "likelihood" and all(one.answer is not None for one in rows)

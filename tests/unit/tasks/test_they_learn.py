@@ -1,0 +1,108 @@
+"""Every task kind learns something small with the real loop, is saved, loaded and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ftcore import outputs
+from ftcore._find import find, kinds
+from ftcore.sections import Train
+from ftcore.training import loading, loop
+from ftcore.training.loop import Job
+from tests.unit.tasks._small import COLOURS, THINGS, rows, small
+
+EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
+CASES: dict[str, tuple[str, dict[str, Any], Callable[[str, str], tuple[str, str | None, str | None]], str, float]] = {
+    "classification": (
+        "bert", {"labels": COLOURS}, lambda c, t: (f"the {t} is {c}", None, c), "accuracy", 0.95,
+    ),
+    "multilabel": (
+        "bert", {"labels": [*COLOURS, "long"], "separator": " "},
+        lambda c, t: (f"the {t} is {c}", None, f"{c} long" if len(t) > 4 else c), "subset_accuracy", 0.95,
+    ),
+    "completion": ("llama", {}, lambda c, t: (f"the {t} is {c} and the {t} is {c}", None, None), "perplexity", 2.2),
+    "chat": (
+        "llama", {"judge_by": "answers", "answer_tokens": 6},
+        lambda c, t: (f"{c} {t} ?", "what colour", f"{c} {c}"), "exact_match", 0.9,
+    ),
+    "seq2seq": ("t5", {"answer_tokens": 8}, lambda c, t: (f"the {t} is {c}", None, f"{c} {t}"), "exact_match", 0.9),
+    "tagging": (
+        "bert", {"labels": ["O", "B-COL", "B-THING"]},
+        lambda c, t: (f"the {t} is {c} .", None, "O B-THING O B-COL O"), "f1", 0.95,
+    ),
+    "qa": (
+        "bert", {"stride_tokens": 4},
+        lambda c, t: (f"what colour is the {t} ?", f"the {t} is {c} . the {THINGS[THINGS.index(t) - 1]} is a", c),
+        "exact_match", 0.9,
+    ),
+    "pair": (
+        "bert", {}, lambda c, t: (f"the {t} is {c}", f"a {COLOURS[len(t) % 4]}", str(float(c == COLOURS[len(t) % 4]))),
+        "pearson", 0.9,
+    ),
+}  # fmt: skip
+
+PACE: dict[str, dict[str, Any]] = {
+    "completion": {"batch_size": 2},  # of sequences, each of which holds four rows
+    "multilabel": {"epochs": 16, "learning_rate": 2e-3},
+    "pair": {"epochs": 20, "learning_rate": 3e-3},
+}
+
+
+def test_every_kind_is_here() -> None:
+    assert set(CASES) == set(kinds("tasks"))
+
+
+@pytest.mark.parametrize("kind", kinds("tasks"))
+def test_it_learns_is_saved_and_measured(kind: str, tmp_path: Path) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    family, given, make, metric, bound = CASES[kind]
+    task = find("tasks", kind)
+    config = task.Config.model_validate({"kind": kind, **given})
+    small(family, tmp_path / "base")
+    table = rows(*(make(colour, thing) for colour, thing in EVERY))
+    task.check(config, {"train": table, "validation": table})
+    tokenizer = loading.tokenizer(tmp_path / "base")
+    model = task.load(config, tmp_path / "base")
+    before = measured(task, config, model, tokenizer, tmp_path / "before", table)
+    # Ten times over in an epoch, so that there are few validations and checkpoints beside the steps.
+    encoded = {
+        split: task.encode(config, tokenizer, pa.concat_tables([table] * times), 48)
+        for split, times in {"train": 10, "validation": 1}.items()
+    }
+    pace = {"epochs": 6, "learning_rate": 5e-3, "batch_size": 8} | PACE.get(kind, {})
+    train = Train(max_length_tokens=48, evaluations_per_epoch=1, patience=10, **pace)
+    job = Job(model, tokenizer, encoded, task.collator(config, tokenizer), train, tmp_path / "checkpoints")
+    loop.fit(job)
+    after = measured(task, config, model, tokenizer, tmp_path / "after", table)
+    assert set(after) == set(task.METRICS)
+    if task.METRICS[metric] == "higher":
+        assert not before[metric] >= bound, "nothing was learnt that was not there before"
+        assert after[metric] >= bound
+    else:
+        assert after[metric] <= bound < before[metric]
+
+
+def measured(task: Any, config: Any, model: Any, tokenizer: Any, folder: Path, table: pa.Table) -> dict[str, float]:
+    """Metrics of a model that is saved and loaded again; rows in batches, and their sums, give the same."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+    predict = task.predictor(config, folder, 48)
+    texts = outputs.given(table, answers=task.TARGET == "text")
+    made = [predict(texts[start : start + 8]) for start in range(0, len(texts), 8)]
+    together = outputs.join(made, np.arange(len(texts)))
+    again = outputs.of(outputs.column(together))
+    tallies = task.tallies(config, table, again)
+    assert tallies.shape[0] == table.num_rows
+    labels, scores = task.answers(config, together)
+    assert (len(labels), len(scores)) == (table.num_rows, table.num_rows)
+    values = task.metrics(config, np.stack([tallies.sum(0), tallies[:5].sum(0), np.zeros(tallies.shape[1])]))
+    assert all(np.isnan(value[2]) for value in values.values()), "of no row nothing is known"
+    return {name: float(value[0]) for name, value in values.items()}
