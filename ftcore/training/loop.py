@@ -174,12 +174,26 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             for numbers in cut[self.args.process_index :: self.args.world_size]:
                 batch = self._prepare_inputs(dict(self.data_collator([rows[number] for number in numbers])))
                 del batch[batches.ROWS]
+                total += self._summed(batch)
+        total = self.accelerator.reduce(total, "sum")
+        return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": (total[0] / total[1]).item()}, len(rows))
+
+    def _summed(self, batch: dict[str, Any]) -> torch.Tensor:
+        """Sum of a batch's losses, and what their mean is taken over; in as many parts as memory asks for."""
+        while True:
+            total = torch.zeros(2, device=self.args.device)
+            try:
                 for part in batches.parts(batch, self.budget_tokens):
                     items = self._items(part)
                     if items:
                         total += torch.stack([self.compute_loss(self.model, part).float() * items, items])
-        total = self.accelerator.reduce(total, "sum")
-        return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": (total[0] / total[1]).item()}, len(rows))
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not memory.ran_out(error):
+                    raise
+                self._shrink(batch, error)
+            memory.free()
+        return total
 
     def take_best_of(self, last: Path) -> None:
         """Take the best weights of a training that has ended, given its last checkpoint."""

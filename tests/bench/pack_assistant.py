@@ -42,7 +42,7 @@ def _parts() -> tuple[Any, Any, Any, Any, Any]:
     (table,) = find("sources", "vader").read(source, context)
     encoded = chat.encode(recipe.task, words, table, LENGTH)
     model = loading.model(lambda: chat.load(recipe.task, folder), folder, words)
-    model = find("methods", "lora").apply(recipe.method, model)
+    model = find("methods", "lora").apply(recipe.method, model, words)
     return recipe, words, model, encoded, chat.collator(recipe.task, words)
 
 
