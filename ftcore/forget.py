@@ -143,7 +143,7 @@ def _look(shelf: Shelf, subject: Suppression) -> Found:
             found.snapshots[identity] = +counts
     requests: set[str] = set()
     for file in shelf.log_files("predictions"):
-        rows = _hits(subject, _as_rows(read_table(file, ["request_id", "text", "group"])))
+        rows = _hits(subject, _as_rows(read_table(file)))
         requests |= set(rows["request_id"].to_pylist())
         found.row_ids |= set(rows["row_id"].to_pylist())
         found.logs["predictions"] = found.logs.get("predictions", 0) + rows.num_rows
