@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def _convert(file: Path, folder: Path) -> None:
     try:
         packed = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, IndexError, RuntimeError, ImportError, struct.error) as error:
         raise TrainingError(f"{file} cannot be read as a GGUF model: {error}") from error
     # A model that was read from GGUF refuses to be saved; a fresh one with its weights does not.
     config = packed.config.__class__.from_dict(

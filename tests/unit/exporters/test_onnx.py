@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from ftcore._find import find
 from ftcore.errors import ExportError
 from ftcore.exporters import onnx
+from ftcore.outputs import Example
 from ftcore.tasks import classification
+from ftcore.training import loading
+from tests.unit.tasks._small import small
 
 TEXTS = ["good", "the film is bad", "a great story, and a bright end to it", "1 2 3 4 5 6 7 8 9", ""]
 TASK = classification.Config(labels=("negative", "positive"))
@@ -71,3 +75,18 @@ def test_what_cannot_be_translated_is_an_export_error(tmp_path: Path, tiny: Path
     model.bert.embeddings.LayerNorm = Branching()
     with pytest.raises(ExportError, match="BertForSequenceClassification cannot be exported to ONNX"):
         onnx.export(onnx.Config(), model, AutoTokenizer.from_pretrained(tiny / "model"), tmp_path)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in onnx.TASKS if kind != "classification"])
+def test_every_task_that_it_names_agrees_with_torch(kind: str, tmp_path: Path) -> None:
+    task = find("tasks", kind)
+    config = task.Config.model_validate(task.EXAMPLE)
+    small("bert", tmp_path)
+    model, words = task.load(config, tmp_path).eval(), loading.tokenizer(tmp_path)
+    model.save_pretrained(tmp_path / "model")
+    words.save_pretrained(tmp_path / "model")
+    onnx.export(onnx.Config(precisions=("fp32",)), model, words, tmp_path)
+    texts = ["the red door", Example("what is red ?", "the green car is a boat .")]
+    expected = task.predictor(config, tmp_path / "model", 32)(texts)
+    made = task.outputs(config, onnx.load(tmp_path / "onnx-fp32", 32, 1)(texts))
+    assert made == pytest.approx(expected, abs=1e-5)
