@@ -34,6 +34,12 @@ def resolve(base: str, settings: Settings, folder: Path, *, weights: bool = True
         MissingExtraError: the package or folder is not there; says what to install or mount.
         TransientError: the hub could not be reached.
     """
+    found = locate(base, settings, folder, weights=weights)
+    return _gguf.unpack(found, settings.cache) if found.is_file() else found
+
+
+def locate(base: str, settings: Settings, folder: Path, *, weights: bool = True) -> Path:
+    """The same, but a GGUF file stays packed: its own path."""
     if base.startswith("package://"):
         found = _package(base.removeprefix("package://"), base)
     elif base.startswith("models:/"):
@@ -42,9 +48,7 @@ def resolve(base: str, settings: Settings, folder: Path, *, weights: bool = True
         found = (folder / Path(base).expanduser()).resolve()
     else:
         return _hub(base, weights=weights)
-    if found.suffix == ".gguf" and found.is_file():
-        return _gguf.unpack(found, settings.cache)
-    if not (found / "config.json").is_file():
+    if not (found.suffix == ".gguf" and found.is_file()) and not (found / "config.json").is_file():
         raise MissingExtraError(
             f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors"
         )

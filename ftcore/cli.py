@@ -176,7 +176,7 @@ def check(
                 )
             _can_be_trained(read, conf)
             if not read.base.startswith("models:/"):
-                base.resolve(read.base, conf, path.parent)
+                base.locate(read.base, conf, path.parent)
             print(f"✔ {read.name}: {path}")
         except FtcoreError as error:
             print(f"✘ {error}")
