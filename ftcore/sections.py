@@ -212,8 +212,20 @@ class Train(Config):
     """Largest share of the rows that may be cut before training is refused."""
     warmup: Share = 0.06
     """Share of the steps over which the learning rate rises."""
+    learning_rate_schedule: Literal["linear", "cosine", "constant", "inverse_sqrt"] = "linear"
+    """How the learning rate goes on after the warmup: ``linear`` and ``cosine`` fall to nothing, ``inverse_sqrt`` falls
+    ever more slowly, ``constant`` stays."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Decoupled weight decay of AdamW."""
+    max_gradient_norm: Annotated[float, Field(ge=0)] = 1
+    """Norm to which a longer gradient is shortened; 0 leaves gradients as they are."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout of the base model; null leaves it as it came. That of the updates is the method's."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of the loss that asks for all answers alike, against overconfidence. The validation loss has none."""
+    neftune_alpha: Annotated[float, Field(ge=0)] = 0
+    """Noise on the embeddings while training, uniform within ``alpha / √(tokens · width)`` (Jain et al. 2023); 5 is
+    common for chat. 0 adds none."""
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=50)] = 2
     """How often the validation loss is measured and a checkpoint written."""
     patience: Annotated[int, Field(ge=1)] = 3
