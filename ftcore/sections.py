@@ -248,6 +248,69 @@ class Train(Config):
     """Whether several processes train one model."""
     seed: int = 17
     """Seeds the data order, dropout and the new layers."""
+    folds: Annotated[int, Field(ge=0, le=20)] = 0
+    """Parts of the training rows for a cross-validation before the training, at least 2; rows of one group stay
+    together. It tells how much the metrics depend on the rows, and costs as many trainings; 0 does none."""
+
+    @field_validator("folds")
+    @classmethod
+    def _are_several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one fold would train on nothing; give 2 or more, or 0 for none")
+        return value
+
+
+Setting: TypeAlias = bool | int | float | str | None
+
+
+class Dimension(Config):
+    """What may be tried for one setting: numbers from ``low`` to ``high``, or one of some ``choices``."""
+
+    low: float | None = None
+    """Least."""
+    high: float | None = None
+    """Most."""
+    log: bool = False
+    """Whether to draw evenly from the logarithm, as is usual for learning rates."""
+    choices: tuple[Setting, ...] = ()
+    """Values that have no order, or few."""
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Dimension:
+        if self.choices:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("give either choices, or low and high")
+            if len({(type(one), one) for one in self.choices}) < max(2, len(self.choices)):
+                raise ValueError("choices must be two or more, and differ")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("give low and high, or choices")
+        if not self.low < self.high:
+            raise ValueError(f"low must be less than high (got {self.low:g} and {self.high:g})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low must be above 0 for a logarithm (got {self.low:g})")
+        return self
+
+
+class Search(Config):
+    """Which settings are tried before the training, and how long. The best by its validation loss trains."""
+
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """What is tried, by the setting's place in the recipe, such as ``train.learning_rate`` or ``method.rank``. The
+    first trial is the recipe's own setting where it lies in this space."""
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Most trials, those that were cut short or failed included. Raise it to go on with a finished search."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Most minutes that a worker spends on trials; null does not look at the clock."""
+    minimise: Literal["validation_loss"] = "validation_loss"
+    """What a trial is judged by. The test split is never read."""
+    prune: bool = True
+    """Whether a trial ends early whose best validation loss so far is above the median of the earlier trials' at the
+    same evaluation."""
+    random_trials: Annotated[int, Field(ge=1)] = 6
+    """Trials drawn at random before the others teach what to draw (TPE) and what to end early."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Airflow tasks that share the trials; without Airflow one does them all."""
 
     @model_validator(mode="after")
     def _batch_can_be_shared(self) -> Train:
