@@ -1,5 +1,6 @@
-"""A search for better settings: an Optuna study in a file that many workers share. The only file that imports Optuna,
-but for the space.
+"""A search for better settings: an Optuna study in a file that many workers share.
+
+The only file besides ``space.py`` that imports Optuna.
 
 A trial is claimed from the file, so no two workers run the same one. A worker that was killed takes its own trial up
 again; what it drew and what it was told so far is in the file. What is drawn depends on the recipe's seed and on the
@@ -9,6 +10,7 @@ trials so far, not on how often the search was interrupted.
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,16 +18,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import space
+from ftcore.errors import FtcoreError
 from ftcore.records import sha256
 from ftcore.store import digest
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+    from upath import UPath
 
     from ftcore.recipe import Recipe
+    from ftcore.sections import Search as Section
     from ftcore.sections import Setting
+    from ftcore.store import Shelf
 
+JOURNAL = "search.journal"
+"""Name of the file, in the step's folder of the run."""
 LIMITS = ("trials", "minutes", "workers")
 """What may be raised to go on with a search; anything else makes another one."""
 ENOUGH = 8
@@ -114,7 +122,7 @@ class Search:
     """Name of this worker. The nameless one comes alone or last: it takes up whatever any other left unfinished."""
 
     @property
-    def config(self) -> Any:
+    def config(self) -> Section:
         """The recipe's section ``search``."""
         assert self.recipe.search is not None
         return self.recipe.search
@@ -148,9 +156,8 @@ class Search:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All trials by number, but those that a worker drew when the last had just been given away."""
-        found = self.study.get_trials(deepcopy=False)
-        return [trial for trial in found if not trial.user_attrs.get("surplus")]
+        """All trials by number."""
+        return trials(self.study)
 
     def spent_s(self, but: int = -1) -> float:
         """Seconds of the worker that worked longest, leaving out one trial."""
@@ -215,38 +222,100 @@ class Search:
 
     def best(self) -> FrozenTrial | None:
         """The trial with the lowest loss of those that were finished; of equals the first."""
-        finished = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
-        return min(finished, key=lambda trial: (trial.value, trial.number), default=None)
+        return best(self.study)
 
     def table(self) -> list[dict[str, Any]]:
-        """Every trial, as plain values.
-
-        Returns:
-            For each ``trial``, ``state`` (running, complete, pruned or fail), ``validation_loss`` (the best one so
-            far), ``evaluations``, ``seconds``, ``worker``, ``reason`` where it was not finished, and ``settings`` by
-            path.
-        """
-        return [
-            {
-                "trial": trial.number,
-                "state": trial.state.name.lower(),
-                "validation_loss": min([*trial.intermediate_values.values(), *(trial.values or [])], default=None),
-                "evaluations": len(trial.intermediate_values),
-                "seconds": trial.user_attrs.get("worked_s", 0.0),
-                "worker": trial.user_attrs.get("worker", ""),
-                "reason": trial.user_attrs.get("reason", ""),
-                "settings": dict(trial.params),
-            }
-            for trial in self.trials
-        ]
+        """Every trial, as ``look`` gives them."""
+        return [_row(trial) for trial in self.trials]
 
     def importances(self) -> dict[str, float]:
-        """Share of each setting in what made the difference, the largest first (PED-ANOVA); none of few trials."""
-        import optuna
+        """Share of each setting in what made the difference, the largest first; none of few trials."""
+        return importances(self.study)
 
-        if sum(trial.state.name == "COMPLETE" for trial in self.trials) < ENOUGH:
-            return {}
-        return dict(optuna.importance.get_param_importances(self.study))
+
+def trials(study: optuna.Study) -> list[FrozenTrial]:
+    """All trials by number, but those that a worker drew when the last had just been given away."""
+    found = study.get_trials(deepcopy=False)
+    return [trial for trial in found if not trial.user_attrs.get("surplus")]
+
+
+def best(study: optuna.Study) -> FrozenTrial | None:
+    """The trial with the lowest loss of those that were finished; of equals the first."""
+    finished = [trial for trial in trials(study) if trial.state.name == "COMPLETE"]
+    return min(finished, key=lambda trial: (trial.value, trial.number), default=None)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Share of each setting in what made the difference, the largest first (PED-ANOVA); none of few trials."""
+    import optuna
+
+    if sum(trial.state.name == "COMPLETE" for trial in trials(study)) < ENOUGH:
+        return {}
+    return dict(optuna.importance.get_param_importances(study))
+
+
+def look(shelf: Shelf, run_id: str = "") -> dict[str, Any]:
+    """What a run's search has done so far.
+
+    Args:
+        shelf: the recipe's part of the store.
+        run_id: the run; the newest with a search where it is empty.
+
+    Returns:
+        ``run``, ``best_trial`` (its number; None before one was finished), ``importances`` by path, and ``trials``:
+        for each ``trial``, ``state`` (running, complete, pruned or fail), ``validation_loss`` (the best one so far),
+        ``evaluations``, ``seconds``, ``worker``, ``reason`` where it was not finished, and ``settings`` by path.
+
+    Raises:
+        FtcoreError: no such run, or it has no search.
+    """
+    import optuna
+
+    place = _newest(shelf, run_id)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / JOURNAL  # looking must not wait for those who write, nor need the right to
+        data = place.read_bytes()
+        copy.write_bytes(data[: data.rfind(b"\n") + 1])
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(copy)))
+        newest = max(storage.get_all_studies(), key=lambda one: one._study_id)  # noqa: SLF001 - in the order of their making
+        optuna.logging.set_verbosity(logging.WARNING)
+        study = optuna.load_study(study_name=newest.study_name, storage=storage)
+        first = best(study)
+        return {
+            "run": place.parent.parent.name,
+            "best_trial": first.number if first else None,
+            "importances": importances(study),
+            "trials": [_row(trial) for trial in trials(study)],
+        }
+
+
+def _newest(shelf: Shelf, run_id: str) -> UPath:
+    """The journal of a run, or of the run that wrote to its last."""
+    runs = shelf.root / "runs"
+    folders = (
+        [shelf.folder(run_id, "tune")]
+        if run_id
+        else [run / "tune" for run in (runs.iterdir() if runs.exists() else [])]
+    )
+    found = [folder / JOURNAL for folder in folders if (folder / JOURNAL).exists()]
+    if not found:
+        what = f"run {run_id} of {shelf.name}" if run_id else f"{shelf.name}"
+        raise FtcoreError(f"{what} has no search", hint="add search: to the recipe; ftcore schema prints what it takes")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    losses = [*trial.intermediate_values.values(), *(trial.values or [])]
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        "validation_loss": min(losses, default=None),
+        "evaluations": len(trial.intermediate_values),
+        "seconds": trial.user_attrs.get("worked_s", 0.0),
+        "worker": trial.user_attrs.get("worker", ""),
+        "reason": trial.user_attrs.get("reason", ""),
+        "settings": dict(trial.params),
+    }
 
 
 def _mend(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.context import Context, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError, TrainingError
-from ftcore.search import EndedError, Search, Trial, identity
+from ftcore.search import JOURNAL, EndedError, Search, Trial, identity
 from ftcore.steps import _job, _method
 from ftcore.steps._tuned import with_settings
 from ftcore.store import digest, local
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-JOURNAL = "search.journal"
 PARENT_TAG = "mlflow.parentRunId"
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "fail": "FAILED"}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.context import Context, Outcome
 from ftcore.errors import TrainingError
+from ftcore.search import JOURNAL
 from ftcore.steps import _folds, _trials
 from ftcore.steps._tuned import with_settings
 from ftcore.store import write_bytes, write_json
@@ -64,7 +65,7 @@ def _chosen(context: Context, search: Search, parent: str) -> tuple[str, dict[st
     states = [one["state"] for one in table]
     counts = {state: states.count(state) for state in ("complete", "pruned", "fail")}
     if counts["fail"] == len(table):
-        last = f"; the last: {table[-1]['reason']}" if table else ""
+        last = f"; the last: {table[-1]['reason'].splitlines()[0]}" if table else ""
         hint = f"ftcore search show {context.recipe.name} lists them all"
         raise TrainingError(f"none of {len(table)} trials could be trained{last}", hint=hint)
     words = f"{len(table)} trials, {counts['pruned']} ended early, {counts['fail']} failed: "
@@ -92,7 +93,7 @@ def _chosen(context: Context, search: Search, parent: str) -> tuple[str, dict[st
 
 def _written(context: Context, search: Search, table: list[dict[str, Any]]) -> dict[str, str]:
     """List the trials beside the record, and the journal where it was local."""
-    listed, kept = context.folder / "trials.json", context.folder / _trials.JOURNAL
+    listed, kept = context.folder / "trials.json", context.folder / JOURNAL
     write_json(listed, table)
     if not kept.exists():
         write_bytes(kept, search.path.read_bytes())

@@ -49,6 +49,12 @@ def trials(product: Product, run: str = "r1") -> list[dict[str, Any]]:
     return found
 
 
+def runs_of(product: Product) -> list[Any]:
+    """The trials in MLflow."""
+    experiment = product.tracking.client.get_experiment_by_name(product.name).experiment_id
+    return list(product.tracking.client.search_runs([experiment], "tags.`ftcore.run` LIKE 'r1/trial-%'"))
+
+
 def start(product: Product, *params: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ftcore", "step", "tune", str(product.path), "--run", "r1", *params]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -122,10 +128,8 @@ def test_a_search_that_is_killed_goes_on_and_finds_the_same(searching: Callable[
     journal = product.shelf.folder("r1", "tune") / "search.journal"
 
     def in_the_second_trial() -> bool:
-        return (
-            journal.exists()
-            and '"intermediate_value"' in journal.read_text().split('"surplus"')[-1].partition('"trial_id":1,')[2]
-        )
+        lines = [json.loads(line) for line in journal.read_text().splitlines()[:-1]] if journal.exists() else []
+        return any("intermediate_value" in line and line["trial_id"] == 1 for line in lines)
 
     wait_for(in_the_second_trial)
     process.send_signal(signal.SIGKILL)
@@ -158,9 +162,7 @@ def test_two_workers_never_run_the_same_trial(searching: Callable[..., Product])
     did = {name: product.shelf.record("r1", "tune", name) for name in ("1", "2")}
     counted = Counter(one["worker"] for one in table)
     assert {name: one.figures["trials"] for name, one in did.items() if one} == {n: counted[n] for n in ("1", "2")}
-    experiment = product.tracking.client.get_experiment_by_name(product.name).experiment_id
-    runs = product.tracking.client.search_runs([experiment], "tags.`ftcore.run` LIKE 'r1/trial-%'")
-    assert len(runs) == len({run.info.run_name for run in runs}) == 6
+    assert len(runs_of(product)) == len({run.info.run_name for run in runs_of(product)}) == 6
 
 
 def test_the_time_is_kept(searching: Callable[..., Product]) -> None:
@@ -176,14 +178,29 @@ def test_the_time_is_kept(searching: Callable[..., Product]) -> None:
         assert record.figures["settings"]["train.learning_rate"] == 5e-4
 
 
+def test_a_trial_that_is_worse_than_the_others_ends_early(searching: Callable[..., Product]) -> None:
+    rates = {"train.learning_rate": {"choices": [0.05, 1e-7]}}
+    train = {"epochs": 3, "learning_rate": 0.05, "batch_size": 8}
+    product = searching(rows=200, trials=8, random_trials=1, space=rates, train=train)
+    product.run("tune")
+    table = trials(product)
+    complete, pruned = ([one for one in table if one["state"] == state] for state in ("complete", "pruned"))
+    assert pruned
+    assert {one["settings"]["train.learning_rate"] for one in pruned} == {1e-7}
+    assert all("above the others' median" in one["reason"] for one in pruned)
+    assert max(one["evaluations"] for one in pruned) < min(one["evaluations"] for one in complete)
+    statuses = Counter(run.info.status for run in runs_of(product))
+    assert statuses == {"FINISHED": len(complete), "KILLED": len(pruned)}
+
+
 def test_what_fails_is_kept_with_its_reason_and_the_rest_goes_on(searching: Callable[..., Product]) -> None:
-    space = {"method.targets": {"choices": ["query", "no_such_layer"]}}
+    space = {"method.targets": {"choices": [".*query", "no_such_layer"]}}
     product = searching(trials=6, space=space)
     record = product.run("tune")
     failed = [one for one in trials(product) if one["state"] == "fail"]
     assert failed
     assert all("cannot be adapted" in one["reason"] for one in failed)
-    assert record.figures["settings"] == {"method.targets": "query"}
+    assert record.figures["settings"] == {"method.targets": ".*query"}
     product.change(search={"space": {"method.targets": {"choices": ["nothing", "no_such_layer"]}}, "trials": 2})
     product.run("plan", "r2", train="always")
     with pytest.raises(TrainingError, match=r"none of 2 trials[\s\S]*cannot be adapted"):
