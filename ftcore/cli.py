@@ -128,7 +128,7 @@ def step(
     name: Annotated[
         str,
         typer.Argument(
-            help="ingest, prepare, validate, plan, tune, train, export, evaluate, gate, approve, promote, watch, decide."
+            help="ingest, prepare, validate, plan, tune, train, export, evaluate, gate, approve, promote, watch, decide"
         ),
     ],
     recipe: RecipeName,

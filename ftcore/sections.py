@@ -259,6 +259,13 @@ class Train(Config):
             raise ValueError("one fold would train on nothing; give 2 or more, or 0 for none")
         return value
 
+    @model_validator(mode="after")
+    def _batch_can_be_shared(self) -> Train:
+        processes = self.distributed.processes * self.distributed.machines
+        if self.batch_size % processes:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared by {processes} processes alike")
+        return self
+
 
 Setting: TypeAlias = bool | int | float | str | None
 
@@ -311,13 +318,6 @@ class Search(Config):
     """Trials drawn at random before the others teach what to draw (TPE) and what to end early."""
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Airflow tasks that share the trials; without Airflow one does them all."""
-
-    @model_validator(mode="after")
-    def _batch_can_be_shared(self) -> Train:
-        processes = self.distributed.processes * self.distributed.machines
-        if self.batch_size % processes:
-            raise ValueError(f"batch_size {self.batch_size} cannot be shared by {processes} processes alike")
-        return self
 
 
 class Evaluate(Config):

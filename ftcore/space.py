@@ -25,6 +25,7 @@ FIXED = {
     "train.evaluations_per_epoch": "trials are compared evaluation by evaluation",
     "train.seed": "a lucky seed is no better setting",
     "train.folds": "it says nothing about the model",
+    "train.distributed": "each trial trains in one process",
     "method.kind": "a search compares settings of one method",
 }
 """Settings of those parts that cannot be searched, and why."""
@@ -99,8 +100,9 @@ def _cannot_be_searched(recipe: Recipe, path: str) -> str:
     first, *rest = path.split(".")
     if first not in SECTIONS or not rest:
         return f"only what lies in {' and '.join(SECTIONS)} can be searched, such as train.learning_rate"
-    if path in FIXED:
-        return f"cannot be searched: {FIXED[path]}"
+    for fixed, reason in FIXED.items():
+        if f"{path}.".startswith(f"{fixed}."):
+            return f"cannot be searched: {reason}"
     if first == "method" and rest[0] in getattr(find("methods", recipe.method.kind), "LOSS", ()):
         return "cannot be searched: it changes what the loss means, and trials are compared by it"
     node: Any = getattr(recipe, first)

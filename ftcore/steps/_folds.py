@@ -14,6 +14,7 @@ from ftcore.context import Context, log
 from ftcore.serving.model import Model
 from ftcore.snapshot import text_key
 from ftcore.steps import _job, _method
+from ftcore.steps._tuned import alone
 from ftcore.store import digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def validated(context: Context) -> dict[str, Any]:
     Raises:
         NotEnoughDataError: without some fold the rows do not suffice for the task.
     """
+    context = alone(context)
     recipe, tables = context.recipe, _job.rows(context)
     count = recipe.train.folds
     drawn = [

@@ -12,7 +12,7 @@ from ftcore.context import Context, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError, TrainingError
 from ftcore.search import JOURNAL, EndedError, Search, Trial, identity
 from ftcore.steps import _job, _method
-from ftcore.steps._tuned import with_settings
+from ftcore.steps._tuned import alone, with_settings
 from ftcore.store import digest, local
 from ftcore.tracking import RECIPE_TAG, Tracking
 
@@ -105,7 +105,7 @@ def _outcome(context: Context, trial: Trial, rows: dict[str, pa.Table], parent: 
 def _trained(context: Context, trial: Trial, rows: dict[str, pa.Table], track: Callable[..., None]) -> float:
     from ftcore.training.callbacks import Watched
 
-    tried = with_settings(context, trial.values)
+    tried = alone(with_settings(context, trial.values))
     callbacks = [Watched(trial.tick, trial.judge)]
     job = _job.prepared(tried, rows, _folder(context, trial), track, callbacks)
     figures = _method.fit(tried, job)

@@ -36,6 +36,11 @@ def with_settings(context: Context, values: dict[str, Any]) -> Context:
     return replace(context, recipe=recipes.parse(space.applied(context.recipe.resolved(), values)))
 
 
+def alone(context: Context) -> Context:
+    """The same for a trial or a fold, which trains in one process, whatever the training after it does."""
+    return with_settings(context, {"train.distributed": {}})
+
+
 def figures(context: Context) -> dict[str, Any]:
     """What the training's record repeats of the search and of the cross-validation."""
     record = context.shelf.record(context.run_id, "tune")
