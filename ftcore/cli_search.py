@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from ftcore._cli import AsJson, RecipeName, open_recipe
 if TYPE_CHECKING:
     from rich.table import Table
 
+FILE_WIDTH = 200
+"""Characters a line where no terminal has a width."""
 HELP = """Look at a recipe's search for better settings.
 
 Example:
@@ -49,7 +52,7 @@ def show(
         return
     from rich.console import Console
 
-    console = Console(soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     console.print(f"run {found['run']}", highlight=False)
     console.print(_table(found))
     for path, share in found["importances"].items():
@@ -61,7 +64,10 @@ def _table(found: dict[str, Any]) -> Table:
     from rich.text import Text
 
     paths = list(dict.fromkeys(path for one in found["trials"] for path in one["settings"]))
-    table = Table("", "trial", "state", "validation loss", *paths, "seconds", "because", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "trial", "state", "loss", *paths, "seconds"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("because", overflow="fold")
     for one in found["trials"]:
         loss = one["validation_loss"]
         settings = [_short(one["settings"].get(path, "")) for path in paths]

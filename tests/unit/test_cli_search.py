@@ -44,7 +44,7 @@ def test_a_table_for_people_and_json_for_scripts(searched: Product) -> None:
     lines = shown.stdout.splitlines()
     assert lines[0] == "run r1"
     assert lines[1].split() == [
-        "trial", "state", "validation", "loss", "train.learning_rate", "method.rank", "seconds", "because",
+        "trial", "state", "loss", "train.learning_rate", "method.rank", "seconds", "because",
     ]  # fmt: skip
     assert lines[2].split()[:4] == ["★", "0", "complete", "0.5000"]
     assert "[no] memory" in lines[4]
