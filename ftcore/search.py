@@ -59,6 +59,8 @@ class Trial:
     inner: optuna.Trial
     before_s: float
     """Seconds that were spent on it before a crash."""
+    others_s: float
+    """Seconds that its worker spent on other trials."""
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -83,7 +85,7 @@ class Trial:
             EndedError: the time of the search is up.
         """
         minutes = self.search.config.minutes
-        if minutes is not None and self.search.spent_s(but=self.number) + self.worked_s >= minutes * 60:
+        if minutes is not None and self.others_s + self.worked_s >= minutes * 60:
             raise EndedError(f"the {minutes:g} minutes of the search were over")
 
     def judge(self, evaluation: int, loss: float) -> None:
@@ -159,14 +161,13 @@ class Search:
         """All trials by number."""
         return trials(self.study)
 
-    def spent_s(self, but: int = -1) -> float:
-        """Seconds of the worker that worked longest, leaving out one trial."""
-        by_worker: dict[str, float] = {}
+    def spent_s(self) -> dict[str, float]:
+        """Seconds by worker."""
+        found: dict[str, float] = {}
         for trial in self.trials:
-            if trial.number != but:
-                worker = trial.user_attrs.get("worker", "")
-                by_worker[worker] = by_worker.get(worker, 0.0) + trial.user_attrs.get("worked_s", 0.0)
-        return max(by_worker.values(), default=0.0)
+            worker = trial.user_attrs.get("worker", "")
+            found[worker] = found.get(worker, 0.0) + trial.user_attrs.get("worked_s", 0.0)
+        return found
 
     def claim(self) -> Trial | None:
         """A trial for this worker: one that was left unfinished, else a new one; None where all is done."""
@@ -175,8 +176,8 @@ class Search:
         for left in self.trials:
             if left.state == TrialState.RUNNING and self.worker in ("", left.user_attrs.get("worker")):
                 return self._drawn(left.number)
-        minutes = self.config.minutes
-        if len(self.trials) >= self.config.trials or (minutes is not None and self.spent_s() >= minutes * 60):
+        minutes, longest_s = self.config.minutes, max(self.spent_s().values(), default=0.0)
+        if len(self.trials) >= self.config.trials or (minutes is not None and longest_s >= minutes * 60):
             return None
         asked = self.study.ask()
         if sum(other.number < asked.number for other in self.trials) >= self.config.trials:
@@ -202,7 +203,8 @@ class Search:
                 trial.suggest_float(path, drawn.low, drawn.high, log=drawn.log)
             else:
                 trial.suggest_categorical(path, drawn.choices)
-        return Trial(self, trial, float(found.user_attrs.get("worked_s", 0.0)))
+        before_s = float(found.user_attrs.get("worked_s", 0.0))
+        return Trial(self, trial, before_s, self.spent_s()[found.user_attrs.get("worker", "")] - before_s)
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Random at first, then TPE; the first trial is the recipe's own setting, where the space holds it."""

@@ -55,5 +55,15 @@ def tags(context: Context) -> dict[str, str]:
     if "settings" in found:
         said |= {"settings": canonical(found["settings"]), "search_run": found["search_run"]}
     if "folds" in found:
-        said["folds"] = canonical(found["folds"])
+        said["folds"] = canonical(found["folds"]["metrics"])
     return said
+
+
+def flat(folds: dict[str, Any]) -> dict[str, float]:
+    """Mean, spread and interval of each metric over folds, as MLflow keeps them: ``folds.accuracy.mean``."""
+    return {
+        f"folds.{name}.{what}": value
+        for name, scores in folds["metrics"].items()
+        for what, value in scores.items()
+        if value is not None
+    }

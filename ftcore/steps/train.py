@@ -51,6 +51,7 @@ def run(context: Context) -> Outcome:
             figures = _fit(context, rows, _job.curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     figures |= _tuned.figures(context)
+    tracking.log(mlflow_run, metrics=_tuned.flat(figures["folds"]) if "folds" in figures else {})
     version = _register(context, tracking, mlflow_run, tags)
     tracking.tag(version, _tuned.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})

@@ -13,8 +13,8 @@ from ftcore.context import Context, Outcome
 from ftcore.errors import TrainingError
 from ftcore.search import JOURNAL
 from ftcore.steps import _folds, _trials
-from ftcore.steps._tuned import with_settings
-from ftcore.store import write_bytes, write_json
+from ftcore.steps._tuned import flat, with_settings
+from ftcore.store import digest, write_bytes, write_json
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def run(context: Context) -> Outcome:
         words, figures, paths = _chosen(context, search, parent)
         said.append(words)
         context = with_settings(context, figures["settings"])
+        inputs["settings"] = digest(figures["settings"])
     if context.recipe.train.folds and not context.shard:
         figures["folds"] = _folds.validated(context)
         said.append(_log_folds(context, figures["folds"]))
@@ -114,13 +115,7 @@ def _log_folds(context: Context, found: dict[str, Any]) -> str:
     for one in found["each"]:
         metrics = {f"fold.{name}": value for name, value in one["metrics"].items() if value is not None}
         tracking.log(run, metrics=metrics, step=one["fold"])
-    flat = {
-        f"folds.{name}.{what}": value
-        for name, scores in found["metrics"].items()
-        for what, value in scores.items()
-        if value is not None
-    }
-    tracking.log(run, metrics=flat)
+    tracking.log(run, metrics=flat(found))
     tracking.close_run(run)
     name, scores = next(iter(found["metrics"].items()))
     if scores["mean"] is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ftcore import card
 from ftcore.errors import FtcoreError, TrainingError
 from ftcore.steps import _folds
 from tests.conftest import Product
@@ -85,6 +86,9 @@ def test_the_best_settings_train_the_candidate_and_are_on_its_record(searching: 
     run = client.get_run(trained.figures["mlflow_run"])
     assert float(run.data.params["train.learning_rate"]) == best["settings"]["train.learning_rate"]
     assert json.loads(product.tracking.versions()[0].tags["ftcore.settings"]) == best["settings"]
+
+    said = card.card(product.recipe, product.shelf, product.tracking.versions()[0])
+    assert "A search of 3 trials on the validation split settled `train.learning_rate: " in said
 
     experiment = client.get_experiment_by_name(product.name).experiment_id
     nested = client.search_runs(
@@ -240,6 +244,7 @@ def test_folds_keep_groups_together_and_every_row_once(searching: Callable[..., 
     trained = product.run("train")
     assert trained.figures["rows"] == found["rows"], "the final model trains on all of train"
     assert trained.figures["folds"] == found
+    assert product.tracking.metrics(trained.figures["mlflow_run"])["folds.accuracy.mean"] == scores["mean"]
 
 
 def test_the_interval_of_folds_is_nadeau_and_bengios() -> None:
