@@ -69,15 +69,12 @@ def work(context: Context, search: Search, parent: str) -> int:
     """
     rows, done = _job.rows(context), 0
     while (trial := search.claim()) is not None:
-        log.info("trial %d of %d: %s", trial.number + 1, search.config.trials, _words(trial.values))
+        log.info("trial %d, %d at most: %s", trial.number, search.config.trials, _words(trial.values))
         state, loss, reason = _outcome(context, trial, rows, parent)
         trial.end(state, loss, reason)
         shutil.rmtree(_folder(context, trial), ignore_errors=True)
-        log.info(
-            "trial %d: %s",
-            trial.number + 1,
-            f"validation loss {loss:.4f}" if loss is not None else f"{state}, {reason}",
-        )
+        found = f"validation loss {loss:.4f}" if loss is not None else f"{state}, {reason}"
+        log.info("trial %d: %s", trial.number, found)
         done += 1
         gc.collect()  # a model holds on to itself in circles; the next one needs its place
     return done
