@@ -1,4 +1,4 @@
-"""finetune__R: plan ▸ train ▸ export ▸ evaluate ▸ gate ▸ approve ▸ promote, ends in a champion or a reason why not.
+"""finetune__R: plan ▸ tune ▸ train ▸ export ▸ evaluate ▸ gate ▸ approve ▸ promote, ends in a champion or a reason.
 
 Each recipe R gets a copy of this file with one more line, ``finetune("…/R.yaml")``: see ``ftcore_airflow.bundle``.
 """
@@ -10,11 +10,13 @@ from airflow.sdk import DAG, Param, chain
 from ftcore_airflow.approval import approvals
 from ftcore_airflow.operator import StepOperator
 from ftcore_airflow.product import Product
+from ftcore_airflow.tuning import tuning
 
 STORY = """\
-**the asset snapshot** ▸ plan ▸ train ▸ export ▸ evaluate ▸ gate ▸ approve ▸ promote ▸ **the asset champion**
+**the asset snapshot** ▸ plan ▸ tune ▸ train ▸ export ▸ evaluate ▸ gate ▸ approve ▸ promote ▸ **the asset champion**
 
-Decides whether to train, trains, and promotes what proved itself. A skipped task is a decision: its log says why.
+Decides whether to train, tries settings where the recipe asks for it, trains, and promotes what proved itself.
+A skipped task is a decision: its log says why.
 """
 
 FORM = {
@@ -55,5 +57,5 @@ def finetune(recipe_file: str) -> DAG:
             doc_md="Make the candidate the champion.",
             outlets=[product.assets.champion],
         )
-        chain(plan, train, export, evaluate, gate, *approvals(product), promote)
+        chain(plan, *tuning(product), train, export, evaluate, gate, *approvals(product), promote)
     return dag

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore import cli_evidence, cli_lineage, cli_local, cli_models, cli_privacy, cli_profile, cli_runs, cli_snapshots
+from ftcore import (
+    cli_evidence,
+    cli_lineage,
+    cli_local,
+    cli_models,
+    cli_privacy,
+    cli_profile,
+    cli_runs,
+    cli_search,
+    cli_snapshots,
+)
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
@@ -118,7 +128,7 @@ def step(
     name: Annotated[
         str,
         typer.Argument(
-            help="ingest, prepare, validate, plan, train, export, evaluate, gate, approve, promote, watch, decide."
+            help="ingest, prepare, validate, plan, tune, train, export, evaluate, gate, approve, promote, watch, decide"
         ),
     ],
     recipe: RecipeName,
@@ -138,6 +148,8 @@ def step(
         ftcore step ingest sentiment --run manual-1 -p shard=00-vader         # one worker's part of it
 
         ftcore step ingest sentiment --run manual-1                           # the rest, and all parts joined
+
+        ftcore step tune sentiment --run manual-1 -p shard=2                  # the second worker of a search
     """
     from ftcore import pipeline
     from ftcore.errors import FtcoreError
@@ -344,6 +356,7 @@ app.command()(cli_privacy.forget)
 app.add_typer(cli_runs.app, name="runs")
 app.command()(cli_profile.profile)
 app.add_typer(cli_snapshots.app, name="snapshots")
+app.add_typer(cli_search.app, name="search")
 
 
 def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> Record:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 INDEX = "index.html"
 DATA, FINETUNE = (
     ("ingest", "prepare", "validate"),
-    ("plan", "train", "export", "evaluate", "gate", "approve", "promote"),
+    ("plan", "tune", "train", "export", "evaluate", "gate", "approve", "promote"),
 )
 """Steps whose records are collected, in the order of the chain."""
 
@@ -82,11 +82,13 @@ def _gather(registrar: Registrar, version: Version) -> Iterator[tuple[str, bytes
     place = snapshot.folder(shelf, version.snapshot) if version.snapshot else None
     for name in ("manifest.json", snapshot.SEAL, "suite/result.json"):
         yield f"snapshot/{name}", _bytes(place / name) if place else None
+    recipe = registrar.recipe
+    asked = {"approve": recipe.approval.required, "tune": recipe.search or recipe.train.folds}
     manifest = (read_json(place / "manifest.json") if place else None) or {}
     for chain, run, steps in (("data", manifest.get("run_id", ""), DATA), ("finetune", run_id, FINETUNE)):
         for step in steps:
             data = _bytes(shelf.folder(run, step) / "record.json") if run else None
-            if data is not None or step != "approve" or registrar.recipe.approval.required:
+            if data is not None or asked.get(step, True):
                 yield f"records/{chain}/{step}.json", data
     for step, name in (("evaluate", "evaluation.json"), ("gate", "verdict.json")):
         yield name, _bytes(shelf.folder(run_id, step) / name) if run_id else None

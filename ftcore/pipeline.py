@@ -15,16 +15,16 @@ from ftcore.records import Record
 
 RING: dict[str, tuple[str, ...]] = {
     "data": ("ingest", "prepare", "validate"),
-    "finetune": ("plan", "train", "export", "evaluate", "gate", "approve", "promote"),
+    "finetune": ("plan", "tune", "train", "export", "evaluate", "gate", "approve", "promote"),
     "monitor": ("watch", "decide"),
 }
 """The three DAGs and their steps, in order. In Airflow ``approve`` waits for people; here it says what is missing.
 ``shard`` before ingest is Airflow's alone: it divides the reading among its workers."""
 STEPS = (*(step for steps in RING.values() for step in steps), "shard")
 """Every file in ``ftcore/steps/`` that can be run by itself."""
-SHARED = "ingest"
-"""The step that many workers may share: with the parameter ``shard`` it does that part only, beside the others, and
-without it what is left, and joins all parts."""
+SHARED = ("ingest", "tune")
+"""The steps that many workers may share: with the parameter ``shard`` they do that part only, beside the others, and
+without it what is left, and join all parts."""
 
 EXTRAS = {
     "great_expectations": "train",
@@ -60,8 +60,8 @@ def run_step(
     recipe = recipes.read(recipe_path)
     shelf = store.shelf(conf, recipe.name)
     context = Context(recipe, recipe_path, run_id, step, dict(params or {}), shelf, conf)
-    if context.shard and step != SHARED:
-        raise FtcoreError(f"{step} is done as a whole", hint=f"leave the parameter shard to {SHARED}")
+    if context.shard and step not in SHARED:
+        raise FtcoreError(f"{step} is done as a whole", hint=f"leave the parameter shard to {' and '.join(SHARED)}")
     with shelf.lock("-".join(filter(None, (step, context.shard))), conf.lock_timeout_s):
         fingerprint = _fingerprint(context)
         done = shelf.record(run_id, step, context.shard)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from ftcore import space
 from ftcore._find import ROOMS, Config, find, kinds
 from ftcore.errors import RecipeError
 from ftcore.sections import (
@@ -21,6 +22,7 @@ from ftcore.sections import (
     Plan,
     Prepare,
     Schedule,
+    Search,
     Source,
     Task,
     Train,
@@ -52,6 +54,8 @@ class Recipe(Config):
     method: Method
     """The way to train."""
     train: Train = Train()
+    search: Search | None = None
+    """Settings to try before the training; without it the recipe's own are trained."""
     exports: tuple[Exporter, ...] = ()
     """Formats to export to; the first one serves. Without any the trained model itself serves, by torch."""
     evaluate: Evaluate = Evaluate()
@@ -162,6 +166,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         )
     if hasattr(method, "faults"):
         yield from method.faults(recipe.method, recipe)
+    yield from space.faults(recipe, _faults)
     metrics = find("tasks", recipe.task.kind).METRICS
     datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:

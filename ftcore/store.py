@@ -56,17 +56,17 @@ def run_name(verb: str, run_id: str) -> str:
 def write_bytes(path: UPath | Path, data: bytes) -> None:
     """Write a file so that nobody ever sees half of it, and a full disk leaves the old one as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    local = _local(path)
-    if local is None:
+    here = local(path)
+    if here is None:
         path.write_bytes(data)
         return
-    beside = local.with_name(f".{local.name}.{os.getpid()}.tmp")
+    beside = here.with_name(f".{here.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(local)
+        beside.replace(here)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -118,7 +118,8 @@ def upload(source: Path, target: UPath) -> None:
             write_bytes(target / file.relative_to(source).as_posix(), file.read_bytes())
 
 
-def _local(path: UPath | Path) -> Path | None:
+def local(path: UPath | Path) -> Path | None:
+    """The same place as a local path; None where it is in an object store."""
     if isinstance(path, Path):
         return path
     return Path(path.path) if path.protocol in {"", "file", "local"} else None

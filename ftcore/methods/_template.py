@@ -9,6 +9,8 @@ A method is ``Config``, ``apply`` and ``save``. Where it needs more, it has more
 ``WEIGHT_BYTES``, ``sketch(config, model, tokenizer)``, ``reads(config, recipe, rows)``
     For the plan's estimate: bytes of a weight (4), ``apply`` for a model without weights (``apply`` itself), and how
     many rows are read in all (those of every epoch).
+``LOSS``
+    Fields that change what the loss means, so that no ``search`` can compare it; without it, none does.
 ``faults(config, recipe)``
     What is right by itself and wrong in this recipe, as ``(path in the YAML, message)``.
 ``start(config, context)``

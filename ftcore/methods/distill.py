@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "distill", "teacher": "champion", "temperature": 2.0}
 TASKS = ("classification",)
+LOSS = ("teacher", "temperature", "weight")
 TINY = 1e-6
 
 

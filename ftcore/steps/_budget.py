@@ -56,6 +56,8 @@ def words(estimate: dict[str, Any]) -> str:
     parts += [
         f"{estimate[name]:.3g} {unit or name}" for name, unit in UNITS.items() if name != "hours" and estimate[name]
     ]
+    if estimate["trainings"] > 1:
+        parts.append(f"each, of {estimate['trainings']:.3g} trainings at most")
     parts.append(f"{estimate['rows_at_once']} rows at once, {estimate['accumulation']} times a step")
     return ", ".join(parts)
 
@@ -70,8 +72,9 @@ def _over(budget: Budget, estimate: dict[str, Any]) -> Any:
         expected, unit = estimate[name], UNITS[name]
         if expected is None:
             yield f"{name} cannot be estimated, and the budget is {limit:g} {unit}".rstrip()
-        elif expected > limit:
-            yield f"{name}: {expected:.3g} {unit} expected, the budget is {limit:g}"
+        elif expected * estimate["trainings"] > limit:
+            times = f", {estimate['trainings']:.3g} trainings at most" if estimate["trainings"] > 1 else ""
+            yield f"{name}: {expected * estimate['trainings']:.3g} {unit} expected{times}, the budget is {limit:g}"
 
 
 def _limits(budget: Budget) -> dict[str, float]:

@@ -67,7 +67,8 @@ def need(context: Context, identity: str, rows: int) -> Need:
 def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     """Memory, tokens, hours with their interval, energy, CO2e and money on one worker; ``fits`` tells whether it can.
 
-    What cannot be known is None: hours on a machine that nobody has measured, energy where no power is given.
+    All is for one training; ``trainings`` tells how many the run is worth at most. What cannot be known is None: hours
+    on a machine that nobody has measured, energy where no power is given.
     """
     rows = cost.rows_at_once(wanted.shape, wanted.work, wanted.batch_rows, worker.device, worker.memory_gib)
     memory = cost.memory_bytes(wanted.shape, max(rows, 1) * wanted.work.longest, worker.device)
@@ -84,6 +85,7 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
         "rows_at_once": rows,
         "micro_batch_tokens": rows * wanted.work.longest,
         "accumulation": -(-wanted.batch_rows // rows) if rows else None,
+        "trainings": trainings(context, hours),
         "tokens": round(wanted.work.tokens),
         "operations": total,
         "hours": hours,
@@ -92,6 +94,15 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
         "co2e_g": energy * worker.carbon_g_per_kwh if energy is not None else None,
         "money": hours * worker.price_per_h if hours is not None else (0.0 if not worker.price_per_h else None),
     }
+
+
+def trainings(context: Context, hours: float | None) -> float:
+    """How many trainings the run is worth at most: the one that counts, the folds, and the trials or their time."""
+    search, folds = context.recipe.search, context.recipe.train.folds
+    trials = float(search.trials) if search else 0.0
+    if search and search.minutes and hours:
+        trials = min(trials, search.minutes / 60 * search.workers / hours)
+    return 1 + folds + trials
 
 
 def remedy(context: Context, wanted: Need, worker: Worker) -> str:

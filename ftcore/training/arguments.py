@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from ftcore.sections import Train
 
+SCHEDULES = {"constant": "constant_with_warmup"}
+"""What Trainer calls otherwise."""
+
 
 def made(config: Train, rows: int, folder: Path, **settings: Any) -> TrainingArguments:
     """Checkpoints where the validation loss is measured, every step in the curve."""
@@ -30,6 +33,9 @@ def made(config: Train, rows: int, folder: Path, **settings: Any) -> TrainingArg
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         optim="adamw_torch_fused",
+        lr_scheduler_type=SCHEDULES.get(config.learning_rate_schedule, config.learning_rate_schedule),
+        max_grad_norm=config.max_gradient_norm,
+        neftune_noise_alpha=config.neftune_alpha or None,
         bf16=precision.chosen(config.precision) == "bf16",
         activation_checkpointing=config.gradient_checkpointing,
         torch_compile=config.compile,

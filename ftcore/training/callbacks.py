@@ -99,6 +99,29 @@ class Reporter(TrainerCallback):  # type: ignore[misc] # transformers is skipped
         self.shown.close()
 
 
+class Watched(TrainerCallback):  # type: ignore[misc]
+    """Tells somebody of every step and of every validation loss; what they raise ends the training."""
+
+    def __init__(self, tick: Callable[[], None], judge: Callable[[int, float], None]) -> None:
+        """Call ``tick`` after each step, and ``judge`` with the number of the evaluation, from 1, and its loss."""
+        self.tick, self.judge = tick, judge
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """One step is done."""
+        self.tick()
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **_: object,
+    ) -> None:
+        """The validation loss was measured; its number does not depend on what was done before a crash."""
+        self.judge(-(-state.global_step // int(args.eval_steps)), metrics["eval_loss"])
+
+
 class Punctual(TrainerCallback):  # type: ignore[misc]
     """Asks for a checkpoint when enough time has passed, and at once when the process is told to stop.
 

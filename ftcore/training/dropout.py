@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ftcore.errors import TrainingError
+
 LEVELS = 256
 
 
@@ -23,6 +25,25 @@ class ByteDropout(nn.Dropout):  # type: ignore[misc] # torch is skipped by mypy
         drawn = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = drawn.view(torch.uint8)[: values.numel()].view(values.shape) >= dropped
         return values * kept.to(values.dtype).mul_(LEVELS / (LEVELS - dropped))
+
+
+def set_chance(model: nn.Module, chance: float) -> None:
+    """Give every dropout of a model the same chance.
+
+    Raises:
+        TrainingError: it has none.
+    """
+    found = 0
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p, found = chance, found + 1
+        elif isinstance(getattr(module, "attention_dropout", None), float):  # no module of its own
+            module.attention_dropout, found = chance, found + 1
+    if not found:
+        raise TrainingError(
+            f"{type(model).__name__} has no dropout that train.dropout could set",
+            hint="leave train.dropout out; methods such as lora have a dropout of their own",
+        )
 
 
 def use(model: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,13 @@ from transformers.trainer_utils import EvalLoopOutput
 from ftcore import store
 from ftcore.context import log
 from ftcore.errors import TrainingError
-from ftcore.training import arguments, batches, checkpoints, dropout, memory
+from ftcore.training import arguments, batches, checkpoints, dropout, memory, smoothing
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
 
     from ftcore.sections import Train
     from ftcore.training.features import Collator, Features
@@ -50,6 +50,8 @@ class Job:
     """What the checkpoints belong to: a hash of recipe, base model and snapshot."""
     track: Track = lambda points: None
     """Called with points of the curve."""
+    callbacks: Sequence[TrainerCallback] = ()
+    """Who else looks on, and may end the training."""
 
 
 class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
@@ -76,7 +78,7 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             eval_dataset=validation,
             data_collator=batches.remembering(collate),
             processing_class=job.tokenizer,
-            callbacks=[EarlyStoppingCallback(job.config.patience), self.reporter, self.punctual],
+            callbacks=[EarlyStoppingCallback(job.config.patience), self.reporter, self.punctual, *job.callbacks],
         )
         self.remove_callback(PrinterCallback)
         # Trainer believes that every model with **kwargs divides its loss by the items of the whole batch. BERT, T5 and
@@ -126,6 +128,14 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
                 total += super().training_step(model, part, items)
         return total
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The model's or the method's own loss; while training, some of it asks for all answers alike."""
+        share = self.job.config.label_smoothing
+        if not (share and model.training):
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        return smoothing.smoothed(loss, outputs, inputs.get("labels"), share, shifts=self._loss_shifts_labels)
 
     def _items(self, batch: dict[str, Any]) -> torch.Tensor:
         """What a mean loss is a mean over: labelled tokens, or rows."""

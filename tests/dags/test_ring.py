@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RECIPES = files(Path(__file__).parents[2] / "dags" / "recipes")
 RING = {
     "data": ("shard", "ingest", "collect", "prepare", "validate"),
-    "finetune": ("plan", "train", "export", "evaluate", "gate", "approve", "promote"),
+    "finetune": ("plan", "tune", "train", "export", "evaluate", "gate", "approve", "promote"),
     "monitor": ("watch", "decide"),
 }
 EMITS = {"validate": "snapshot", "promote": "champion", "decide": "retrain"}

@@ -135,7 +135,7 @@ def _see_the_champion(page: Page, airflow: services.Running, conf: Settings) -> 
     assert frame.get_by_text("admin").first.is_visible(), "the page names who approved"
     assert frame.get_by_text("champion").first.is_visible()
     frame.get_by_role("link", name="Ledger").click()
-    frame.get_by_label("Step").select_option("promote")
+    frame.locator("select[name=step]").select_option("promote")
     frame.get_by_role("button", name="Show").click()
     frame.get_by_text("1 decision", exact=True).wait_for()
 

@@ -141,6 +141,18 @@ def test_above_the_budget_a_person_is_asked(
     assert not planned(FAST, run_id="r2", params={"train": "always"}, **budget).proceed
 
 
+def test_trials_and_folds_count_against_the_budget(planned: Callable[..., Outcome]) -> None:
+    once = planned(FAST).figures["estimate"]["hours"]
+    space = {"train.learning_rate": {"low": 1e-5, "high": 1e-3}}
+    budget = {"plan": {"budget": {"hours": 4 * once}}, "train": {**TRAIN, "folds": 2}}
+    asked = {"run_id": "r2", "params": {"train": "always"}}
+    held = planned(FAST, **asked, **budget, search={"space": space, "trials": 3})
+    assert held.figures["budget"] == "needs approval"
+    assert "6 trainings at most" in held.reason
+    short = {"space": space, "trials": 3, "minutes": once * 60 / 2}
+    assert planned(FAST, **asked, **budget, search=short).figures["estimate"]["trainings"] == pytest.approx(3.5)
+
+
 def test_a_request_that_waits_for_approval_stays_open(planned: Callable[..., Outcome], product: Product) -> None:
     product.shelf.add_to_ledger("decide", "m1", "retrain", "drift", until="2026-01-02T00:00:00+00:00")
     held = planned(FAST, plan={"budget": {"money": 0}})

@@ -1,0 +1,100 @@
+"""A training made ready: what ``train`` does once, and ``tune`` once for each trial and each fold."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from ftcore import base, snapshot, store, tracking_training
+from ftcore._find import find
+from ftcore.steps import _energy, _method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+    from transformers import TrainerCallback
+
+    from ftcore.context import Context
+    from ftcore.tracking import Tracking
+    from ftcore.training.callbacks import Point, Track
+    from ftcore.training.loop import Job
+
+
+def rows(context: Context) -> dict[str, pa.Table]:
+    """Rows to train on and to validate by; the test split is not read.
+
+    Raises:
+        NotEnoughDataError: they do not suffice for the task, such as a label without any.
+    """
+    identity = context.earlier("plan").figures["snapshot"]
+    found = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    found["train"] = _method.rows(context, found["train"])
+    find("tasks", context.recipe.task.kind).check(context.recipe.task, found)
+    return found
+
+
+def prepared(
+    context: Context,
+    tables: dict[str, pa.Table],
+    checkpoints: Path,
+    track: Track,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Job:
+    """The base model with what is to be trained in it, and the rows as it reads them.
+
+    Raises:
+        MissingExtraError: the base model is not installed.
+        TrainingError: it cannot be trained.
+        DataRejectedError: too many rows would be cut.
+    """
+    import torch
+    from transformers import set_seed
+
+    from ftcore.training import dropout, loading, loop
+
+    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    method, limit = find("methods", recipe.method.kind), recipe.train.max_length_tokens
+    torch.set_num_threads(context.settings.threads or torch.get_num_threads())
+    set_seed(recipe.train.seed)
+    reference = _method.start(context)
+    base_folder = base.resolve(reference, context.settings, context.recipe_path.parent)
+    tokenizer = loading.tokenizer(base_folder)
+    model = loading.model(lambda: task.load(recipe.task, base_folder), base_folder, tokenizer)
+    loading.window(model, limit)
+    if recipe.train.dropout is not None:
+        dropout.set_chance(model, recipe.train.dropout)
+    model = method.apply(recipe.method, model, tokenizer)
+    encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in tables.items()}
+    encoded = _method.taught(context, tables, encoded)
+    for split, features in encoded.items():
+        loading.whole_enough(features, split, limit, recipe.train.max_truncated)
+    collate, config = task.collator(recipe.task, tokenizer), _energy.planned(context)
+    digest = store.digest(recipe.resolved())[:16]
+    identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
+    return loop.Job(model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks)
+
+
+def save(context: Context, job: Job, folder: Path) -> None:
+    """Write ``model/`` and what else the method keeps into a folder, with the card that says how it reads."""
+    recipe = context.recipe
+    shutil.rmtree(folder, ignore_errors=True)
+    find("methods", recipe.method.kind).save(recipe.method, job.model, job.tokenizer, folder)
+    task, limit = recipe.task.model_dump(mode="json"), recipe.train.max_length_tokens
+    card: dict[str, Any] = {"recipe": recipe.name, "task": task, "max_length_tokens": limit}
+    store.write_json(folder / "model" / "ftcore.json", card)
+
+
+def curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:
+    """Logs what an earlier attempt has not logged already: steps done again after a crash give the same points."""
+    known = tracking_training.last_steps(tracking, mlflow_run)
+
+    def track(points: list[Point]) -> None:
+        fresh = [
+            (step, {name: value for name, value in metrics.items() if step > known.get(name, -1)}, at)
+            for step, metrics, at in points
+        ]
+        tracking_training.log_curve(tracking, mlflow_run, fresh)
+
+    return track

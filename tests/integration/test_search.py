@@ -1,0 +1,59 @@
+"""A search whose trials two tasks of a real Airflow share."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore import settings, store
+from ftcore.local import services
+from tests.integration.conftest import write_recipe
+
+if TYPE_CHECKING:
+    from ftcore.local.airflow_api import AirflowApi
+
+DEADLINE_S = 420.0
+SPACE = {"train.learning_rate": {"low": 1e-5, "high": 1e-2, "log": True}, "method.rank": {"choices": [2, 4]}}
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(900)
+def test_two_tasks_share_the_trials_and_the_best_trains(home: Path) -> None:
+    write_recipe(home, search={"space": SPACE, "trials": 4, "random_trials": 2, "workers": 2})
+    conf = settings.load()
+    try:
+        with services.up(conf).api(conf) as api:
+            api.wait_for_dags(["data__small", "finetune__small", "monitor__small"])
+            assert api.wait("data__small", api.trigger("data__small"), DEADLINE_S)["state"] == "success"
+            run = api.wait_for_next("finetune__small")
+            _until_trained(api, run)
+            searched = [api.record("finetune__small", run, "search", number) for number in (0, 1)]
+            tuned = api.record("finetune__small", run, "tune")
+            trained = api.record("finetune__small", run, "train")
+    finally:
+        services.down(conf)
+    assert tuned
+    assert trained
+    assert tuned["figures"]["trials"]["all"] == 4
+    assert trained["figures"]["settings"] == tuned["figures"]["settings"]
+    shelf = store.shelf(conf, "small")
+    table = json.loads((shelf.folder(trained["run_id"], "tune") / "trials.json").read_text(encoding="utf-8"))
+    did = Counter(one["worker"] for one in table)
+    assert [one["figures"]["trials"] for one in searched if one] == [did["1"], did["2"]]
+    assert did["1"] + did["2"] == 4
+
+
+def _until_trained(api: AirflowApi, run: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        states = {task["task_id"]: task["state"] for task in api.task_instances("finetune__small", run)}
+        assert "failed" not in states.values(), states
+        if states.get("train") == "success":
+            return
+        time.sleep(1)
+    raise AssertionError(f"nothing was trained: {states}")
