@@ -73,7 +73,8 @@ def prepared(
     collate, config = task.collator(recipe.task, tokenizer), _energy.planned(context)
     digest = store.digest(recipe.resolved())[:16]
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
-    return loop.Job(model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks)
+    words, ask = _method.exchanges(context, tables), _method.ask(context)
+    return loop.Job(model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask)
 
 
 def save(context: Context, job: Job, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ftcore import base
@@ -11,6 +13,7 @@ from ftcore.context import Context, log
 from ftcore.errors import TrainingError
 from ftcore.outputs import given
 from ftcore.store import read_json
+from ftcore.training.exchanges import Asked, Exchange, of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +65,31 @@ def fit(context: Context, job: Job) -> dict[str, float]:
 
     method = _of(context)
     return method.fit(context.recipe.method, job) if hasattr(method, "fit") else loop.fit(job)
+
+
+def exchanges(context: Context, tables: dict[str, pa.Table]) -> dict[str, list[Exchange]]:
+    """The rows as words, where the method trains in its own way and the task has prompts."""
+    task = find("tasks", context.recipe.task.kind)
+    if not hasattr(_of(context), "fit") or not hasattr(task, "prompt"):
+        return {}
+    ask = partial(task.prompt, context.recipe.task)
+    return {split: list(of(table, ask)) for split, table in tables.items()}
+
+
+def ask(context: Context) -> Callable[[str], Asked]:
+    """Finds registered models by their reference, each ready to be asked."""
+
+    def find_model(reference: str) -> Asked:
+        folder = base.resolve(reference, context.settings, context.recipe_path.parent)
+        card = read_json(folder / "ftcore.json")
+        if card is None:
+            raise TrainingError(f"{reference} was not made here: it has no ftcore.json", hint="name a registered model")
+        task = find("tasks", card["task"]["kind"])
+        config = task.Config.model_validate(card["task"])
+        labels = tuple(getattr(config, "labels", ()))
+        return Asked(task.predictor(config, folder, card["max_length_tokens"]), labels, config.kind)
+
+    return find_model
 
 
 def _knows_the_labels(folder: Path, reference: str, labels: tuple[str, ...]) -> None:

@@ -56,8 +56,7 @@ def run(context: Context) -> Outcome:
     tracking.tag(version, _tuned.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
     return Outcome(
-        reason=f"trained version {version.number} on {figures['rows']:,} rows, "
-        f"validation loss {figures['validation_loss']:.3f}",
+        reason=f"trained version {version.number} on {figures['rows']:,} rows, {_told(figures)}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
         inputs={"snapshot": identity},
     )
@@ -106,6 +105,12 @@ def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[
     tracking.close_run(mlflow_run)
     shutil.rmtree(context.scratch)
     return version
+
+
+def _told(figures: dict[str, Any]) -> str:
+    if "validation_loss" in figures:
+        return f"validation loss {figures['validation_loss']:.3f}"
+    return f"mean reward {figures['reward_before']:.3f} before, {figures['reward']:.3f} after"
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:

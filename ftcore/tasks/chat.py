@@ -161,6 +161,11 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
     return _language.metrics(sums)
 
 
+def prompt(config: Config, one: Example) -> list[dict[str, str]]:
+    """A row as what the model is asked, for methods that learn from rewards and preferences."""
+    return messages(config, one)
+
+
 def messages(config: Config, one: Example) -> list[dict[str, str]]:
     """A row as a conversation, without its answer."""
     said: list[dict[str, str]] = [{"role": "user", "content": one.text}]

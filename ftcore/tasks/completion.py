@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.outputs import Text
+    from ftcore.outputs import Example, Text
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "completion", "stride_tokens": 64}
@@ -132,6 +132,12 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
         "token_accuracy": sums[..., 2] / tokens,
         "bits_per_byte": sums[..., 0] / math.log(2) / np.where(sums[..., 3] > 0, sums[..., 3], np.nan),
     }
+
+
+def prompt(config: Config, one: Example) -> str:
+    """A row as what the model goes on with, for methods that learn from rewards."""
+    del config
+    return one.text
 
 
 def _windows(

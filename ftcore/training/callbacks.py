@@ -74,7 +74,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc] # transformers is skipped
             seconds, done = time.monotonic() - self.started, state.global_step - self.first_step
             speed = self.tokens_per_epoch * state.num_train_epochs / state.max_steps * done / seconds
             numbers["tokens_per_s"] = speed
-            note = f"loss {numbers['loss']:.3f}, {speed:.0f} tokens/s"
+            first = f"reward {numbers['reward']:.3f}" if "reward" in numbers else f"loss {numbers['loss']:.3f}"
+            note = f"{first}, {speed:.0f} tokens/s"
             self.advance(1, note, loss=numbers["loss"], tokens_per_s=round(speed, 1), checkpoint=self.checkpoint)
         if "eval_loss" in numbers:
             log.info("step %d/%d: validation loss %.4f", state.global_step, state.max_steps, numbers["eval_loss"])

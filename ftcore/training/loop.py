@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ftcore.context import log
 from ftcore.errors import TrainingError
 from ftcore.training import arguments, batches, checkpoints, dropout, memory, smoothing
 from ftcore.training.callbacks import Punctual, Reporter, Track
+from ftcore.training.exchanges import not_asked
 from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
     from ftcore.sections import Train
+    from ftcore.training.exchanges import Asked, Exchange
     from ftcore.training.features import Collator, Features
 
 
@@ -52,9 +54,36 @@ class Job:
     """Called with points of the curve."""
     callbacks: Sequence[TrainerCallback] = ()
     """Who else looks on, and may end the training."""
+    exchanges: Mapping[str, Sequence[Exchange]] = field(default_factory=dict)
+    """The same rows as words, for methods that train in their own way; empty where the task has no prompts."""
+    ask: Callable[[str], Asked] = not_asked
+    """Finds a model by a reference such as ``models:/name@alias``, for methods that need its opinion."""
 
 
-class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
+class Sealing:
+    """A Trainer's checkpoints: whole, tied to the job, and few."""
+
+    job: Job
+    reporter: Reporter
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        checkpoint = self.job.folder / f"{checkpoints.PREFIX}{self.state.global_step}"  # type: ignore[attr-defined]
+        with checkpoints.writing(self.job.folder, checkpoint):
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            self.accelerator.wait_for_everyone()  # type: ignore[attr-defined]
+            if self.args.should_save:  # type: ignore[attr-defined]
+                self.reporter.flush()  # first the curve: nobody does the steps of a sealed checkpoint again
+                checkpoints.seal(checkpoint, self.job.identity)
+                checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)  # type: ignore[attr-defined]
+
+    def take_best_of(self, last: Path) -> None:
+        """Take the best weights of a training that has ended, given its last checkpoint; where none is best, the last."""
+        self.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+        self.state.best_model_checkpoint = self.state.best_model_checkpoint or str(last)
+        self._load_best_model()  # type: ignore[attr-defined]
+
+
+class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by mypy
     """Trainer that groups by length, splits what does not fit, stops at NaN, and seals its checkpoints."""
 
     def __init__(self, job: Job, **settings: Any) -> None:
@@ -205,22 +234,6 @@ class Loop(Trainer):  # type: ignore[misc] # transformers is skipped by mypy
             memory.free()
         return total
 
-    def take_best_of(self, last: Path) -> None:
-        """Take the best weights of a training that has ended, given its last checkpoint."""
-        self.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
-        if self.state.best_model_checkpoint:
-            self._load_best_model()
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        checkpoint = self.job.folder / f"{checkpoints.PREFIX}{self.state.global_step}"
-        with checkpoints.writing(self.job.folder, checkpoint):
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                self.reporter.flush()  # first the curve: nobody does the steps of a sealed checkpoint again
-                checkpoints.seal(checkpoint, self.job.identity)
-                checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)
-
 
 def fit(job: Job) -> dict[str, float]:
     """Train in place, from the last whole checkpoint where there is one; keep the best weights.
@@ -235,7 +248,19 @@ def fit(job: Job) -> dict[str, float]:
     if not torch.cuda.is_available():
         dropout.use(job.model)
     last = checkpoints.last(job.folder, job.identity)
-    loop = Loop(job, eval_on_start=last is None)  # what it was worth before, to see what it learnt
+    return run(Loop(job, eval_on_start=last is None), job, last)  # what it was worth before, to see what it learnt
+
+
+def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
+    """Train with a Trainer that has a ``reporter`` and a ``punctual``, from the ``last`` checkpoint where there is one.
+
+    Returns:
+        The figures of ``fit``; without a validation, none of it.
+
+    Raises:
+        TrainingError: as ``fit``.
+        TransientError: as ``fit``.
+    """
     if last and (done := store.read_json(job.folder / DONE)):
         log.info("the training was done already: its best checkpoint is taken")
         loop.take_best_of(last)
@@ -249,15 +274,17 @@ def fit(job: Job) -> dict[str, float]:
         loop.punctual.close()
     epochs, seconds = loop.state.epoch or 0.0, result.metrics["train_runtime"]
     trained = epochs * (1 - loop.reporter.first_step / max(loop.state.global_step, 1))
+    judged = {}
+    if loop.args.eval_strategy != "no":
+        judged = {"validation_loss": loop.state.best_metric or float("nan"), "validation_loss_before": _before(loop)}
     figures = {
         "steps": loop.state.global_step,
         "epochs": round(epochs, 3),
         "train_loss": round(result.training_loss, 5),
-        "validation_loss": round(loop.state.best_metric or float("nan"), 5),
-        "validation_loss_before": round(_before(loop), 5),
+        **{name: round(value, 5) for name, value in judged.items()},
         "seconds": round(seconds, 2),
         "rows_per_s": round(len(job.rows["train"]) * trained / seconds, 2),
-        "tokens_per_s": round(job.rows["train"].tokens * trained / seconds, 1),
+        "tokens_per_s": round(loop.reporter.tokens_per_epoch * trained / seconds, 1),
         "resumed": float(last is not None),
     }
     if loop.args.should_save:
