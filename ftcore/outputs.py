@@ -24,6 +24,8 @@ class Example(NamedTuple):
     """What belongs to the text: a passage, a second sentence, a system prompt."""
     answer: str | None = None
     """The right answer, for tasks that say how likely it is; never a label that is to be guessed."""
+    rejected: str | None = None
+    """A worse answer, for tasks that compare the two."""
 
 
 Text: TypeAlias = str | Example
@@ -33,12 +35,13 @@ Text: TypeAlias = str | Example
 def given(rows: pa.Table, *, answers: bool = False) -> list[Text]:
     """Rows as a predictor takes them; with their answers where the task is to write them."""
     texts = rows["text"].to_pylist()
-    names = [name for name in ("context", *(["label"] if answers else [])) if name in rows.column_names]
+    wanted = ("context", *(("label", "rejected") if answers else ()))
+    names = [name for name in wanted if name in rows.column_names]
     if not any(rows[name].null_count < rows.num_rows for name in names):
         return texts  # type: ignore[no-any-return]
     nothing = [None] * len(texts)
-    context, answer = (rows[n].to_pylist() if n in names else nothing for n in ("context", "label"))
-    return [Example(*row) for row in zip(texts, context, answer, strict=True)]
+    columns = (rows[n].to_pylist() if n in names else nothing for n in ("context", "label", "rejected"))
+    return [Example(*row) for row in zip(texts, *columns, strict=True)]
 
 
 def examples(texts: Iterable[Text]) -> list[Example]:

@@ -1,0 +1,259 @@
+"""The trainer behind ``ppo``: draw answers, judge them, learn from them in small steps.
+
+J. Schulman et al. (2016), *High-Dimensional Continuous Control Using Generalized Advantage Estimation*; Schulman et al.
+(2017), *Proximal Policy Optimization Algorithms*; D. Ziegler et al. (2019), *Fine-Tuning Language Models from Human
+Preferences*.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch  # noqa: TID253 - imported by ppo's fit alone
+
+from ftcore.errors import TrainingError
+from ftcore.methods import _preference, _reinforcement, _rewards
+from ftcore.progress import progress
+from ftcore.training.callbacks import Point
+
+if TYPE_CHECKING:
+    from ftcore.methods.ppo import Config
+    from ftcore.training.exchanges import Prompt
+    from ftcore.training.loop import Job
+
+GRADIENT_NORM = 1.0
+"""Longer gradients are shortened to it."""
+
+
+class Rollout(NamedTuple):
+    """Answers that were drawn, and what was thought of them then. ``A`` is the length of the longest answer."""
+
+    sequences: torch.Tensor
+    """Tokens of prompts and answers, ``[rows, P + A]``."""
+    attention_mask: torch.Tensor
+    """Of the same shape."""
+    counted: torch.Tensor
+    """Which of the answers' tokens are real, ``[rows, A]``."""
+    logps: torch.Tensor
+    """Log probability of each token when it was drawn, ``[rows, A]``."""
+    values: torch.Tensor
+    """What was still expected before each token, ``[rows, A]``."""
+    advantages: torch.Tensor
+    """By how much each token was better than expected, whitened, ``[rows, A]``."""
+    returns: torch.Tensor
+    """What came after all, ``[rows, A]``."""
+
+    def take(self, rows: Sequence[int]) -> Rollout:
+        """Some of its rows."""
+        return Rollout(*(part[list(rows)] for part in self))
+
+
+class Trainer:
+    """Trains a job's model in place; the reference is the model without its adapter, or a frozen copy."""
+
+    def __init__(self, config: Config, job: Job) -> None:
+        """Make the value head, zero at first, and the optimiser."""
+        self.config, self.job, self.model = config, job, job.model
+        self.device = next(job.model.parameters()).device
+        width = int(job.model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+        self.value = torch.nn.Linear(width, 1).to(self.device)
+        torch.nn.init.zeros_(self.value.weight)
+        torch.nn.init.zeros_(self.value.bias)
+        self.reference = _preference.frozen(job, config)
+        self.worth = _rewards.total(config.rewards, [reward.score(job.ask) for reward in config.rewards])
+        self.weights = [p for p in job.model.parameters() if p.requires_grad] + list(self.value.parameters())
+        self.optimiser = torch.optim.AdamW(
+            self.weights, lr=job.config.learning_rate, weight_decay=job.config.weight_decay
+        )
+
+    def fit(self) -> dict[str, float]:
+        """Train for as many epochs as the recipe says; returns the figures.
+
+        Raises:
+            TrainingError: the loss is not a number.
+        """
+        train, asked = self.job.config, _reinforcement.prompts(self.config, self.job)
+        before = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
+        rows = len(asked["train"])
+        steps = max(1, round(-(-rows // train.batch_size) * train.epochs))
+        batches = _batches(rows, train.batch_size, train.seed)
+        started, read, losses = time.monotonic(), 0, []
+        self.model.eval()  # without dropout: before the first update nothing may have moved
+        with progress("training", steps) as advance:
+            for step in range(1, steps + 1):
+                self._warm_up(step, steps)
+                rollout, seen = self.draw([asked["train"][number] for number in next(batches)])
+                read += int(rollout.attention_mask.sum())
+                seen |= self.learn(rollout, step)
+                losses.append(seen["loss"])
+                self.job.track([Point(step, seen, time.time())])
+                advance(1, f"reward {seen['reward']:.3f}, KL {seen['kl']:.3f}", reward=seen["reward"])
+        seconds = time.monotonic() - started
+        after = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
+        done = steps * train.batch_size
+        return {
+            "prompts": rows,
+            "steps": steps,
+            "epochs": round(done / rows, 3),
+            "train_loss": round(sum(losses) / steps, 5),
+            "seconds": round(seconds, 2),
+            "rows_per_s": round(done / seconds, 2),
+            "tokens_per_s": round(read / seconds, 1),
+            "resumed": 0.0,
+            "reward_before": before,
+            "reward": after,
+        }
+
+    @torch.no_grad()
+    def draw(self, asked: Sequence[Prompt]) -> tuple[Rollout, dict[str, float]]:
+        """Draw an answer to each prompt and judge it; returns it with means of reward, divergence and length."""
+        drawn = _reinforcement.draw(self.config, self.job, asked)
+        sequences, mask, start = drawn["sequences"], drawn["attention_mask"], drawn["prompt_tokens"]
+        counted = mask[:, start:].bool()
+        logps, values, _ = self.read(sequences, mask, start)
+        with self._as_reference() as reference:
+            apart = (logps - self._logps(reference, sequences, mask, start)[0]) * counted
+        scores = torch.tensor(self.worth(asked, _reinforcement.texts(self.job, drawn)), device=self.device)
+        rewards = -self.config.kl * apart
+        rewards[torch.arange(len(asked)), counted.sum(-1) - 1] += scores
+        advantages, returns = estimate(rewards, values, counted, self.config.discount, self.config.gae)
+        seen = {
+            "reward": float(scores.mean()),
+            "kl": float(apart.sum(-1).mean()),
+            "answer_tokens": float(counted.sum(-1).float().mean()),
+        }
+        advantages = whiten(advantages, counted)
+        return Rollout(sequences, mask, counted, logps, values, advantages, returns), seen
+
+    def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
+        """Several passes over the answers, a minibatch a step; returns means of the losses and of what was clipped."""
+        seen: dict[str, list[float]] = {}
+        rows = list(range(len(rollout.sequences)))
+        shuffle = random.Random(f"{self.job.config.seed} {step}")  # noqa: S311 - an order, no secret
+        for _ in range(self.config.passes):
+            shuffle.shuffle(rows)
+            for start in range(0, len(rows), self.config.minibatch):
+                loss, parts = self.loss(rollout.take(rows[start : start + self.config.minibatch]))
+                if not math.isfinite(loss.item()):
+                    what = f"the loss is {loss.item()} at step {step}"
+                    raise TrainingError(what, hint="lower train.learning_rate, or raise method.kl")
+                self.optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.weights, GRADIENT_NORM)
+                self.optimiser.step()
+                for name, value in {"loss": loss.item(), **parts}.items():
+                    seen.setdefault(name, []).append(value)
+        return {name: sum(values) / len(values) for name, values in seen.items()}
+
+    def loss(self, rollout: Rollout) -> tuple[torch.Tensor, dict[str, float]]:
+        """Of a minibatch: the clipped surrogate, and the value head's clipped error by its weight."""
+        start = rollout.sequences.shape[1] - rollout.counted.shape[1]
+        logps, values, entropy = self.read(rollout.sequences, rollout.attention_mask, start)
+        policy, clipped = surrogate(logps - rollout.logps, rollout.advantages, rollout.counted, self.config.clip)
+        near = rollout.values + (values - rollout.values).clamp(-self.config.value_clip, self.config.value_clip)
+        wrong = torch.maximum((values - rollout.returns) ** 2, (near - rollout.returns) ** 2)
+        value = 0.5 * mean(wrong, rollout.counted)
+        parts = {
+            "policy_loss": policy,
+            "value_loss": value,
+            "clipped": clipped,
+            "entropy": mean(entropy, rollout.counted),
+        }
+        return policy + self.config.value_weight * value, {name: part.item() for name, part in parts.items()}
+
+    def read(self, sequences: torch.Tensor, mask: torch.Tensor, start: int) -> tuple[torch.Tensor, ...]:
+        """Log probabilities, values and entropies of the tokens from ``start`` on, each ``[rows, A]``."""
+        logps, entropy, hidden = self._logps(self.model, sequences, mask, start)
+        return logps, self.value(hidden)[..., 0], entropy
+
+    def _logps(self, model: Any, sequences: torch.Tensor, mask: torch.Tensor, start: int) -> tuple[torch.Tensor, ...]:
+        places = (mask.cumsum(-1) - 1).clamp_min(0)
+        read = model(input_ids=sequences, attention_mask=mask, position_ids=places, output_hidden_states=True)
+        # What stands at a place is about the token behind it.
+        whole = (read.logits[:, start - 1 : -1].float() / self.config.temperature).log_softmax(-1)
+        logps = whole.gather(-1, sequences[:, start:, None])[..., 0]
+        return logps, -(whole.exp() * whole).sum(-1), read.hidden_states[-1][:, start - 1 : -1].float()
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[Any]:
+        """The frozen copy, or the model as it was before its adapter learnt anything."""
+        if self.reference is not None:
+            yield self.reference
+        else:
+            with self.model.disable_adapter():  # type: ignore[operator]
+                yield self.model
+
+    def _warm_up(self, step: int, steps: int) -> None:
+        """Raise the learning rate over the recipe's share of the steps, then lower it, in straight lines."""
+        rising = max(1, round(steps * self.job.config.warmup))
+        share = step / rising if step <= rising else (steps - step + 1) / (steps - rising + 1)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.job.config.learning_rate * share
+
+
+def estimate(
+    rewards: torch.Tensor, values: torch.Tensor, counted: torch.Tensor, discount: float, trust: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Generalised advantage estimation, Schulman et al. (2016), equation 16: ``Σ (γλ)^l δ_{t+l}``.
+
+    Args:
+        rewards: ``[rows, A]``.
+        values: what was expected before each token, ``[rows, A]``.
+        counted: which tokens are real; nothing is expected behind the last one.
+        discount: γ.
+        trust: λ.
+
+    Returns:
+        Advantages and returns, their sum with the values, ``[rows, A]`` each; 0 where nothing counts.
+    """
+    rewards, values = rewards * counted, values * counted
+    advantages, following = torch.zeros_like(values), torch.zeros_like(values[:, 0])
+    for place in reversed(range(values.shape[1])):
+        expected = values[:, place + 1] if place + 1 < values.shape[1] else torch.zeros_like(following)
+        following = rewards[:, place] + discount * expected - values[:, place] + discount * trust * following
+        advantages[:, place] = following
+    advantages = advantages * counted
+    return advantages, advantages + values
+
+
+def surrogate(
+    moved: torch.Tensor, advantages: torch.Tensor, counted: torch.Tensor, clip: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Schulman et al. (2017), equation 7, as a loss: ``−mean min(r·A, clip(r, 1 − ε, 1 + ε)·A)``; and what was clipped.
+
+    Args:
+        moved: log of ``r``, the probability now over the one when it was drawn, ``[rows, A]``.
+        advantages: ``[rows, A]``.
+        counted: which tokens are real.
+        clip: ε.
+    """
+    ratio = moved.exp()
+    free, bound = ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
+    return -mean(torch.minimum(free, bound), counted), mean((bound < free).float(), counted)
+
+
+def whiten(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Shifted and scaled to mean 0 and variance 1 over what counts; 0 elsewhere."""
+    real = values[counted]
+    return (values - real.mean()) / (real.std(unbiased=False) + 1e-8) * counted
+
+
+def mean(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Mean over what counts."""
+    return (values * counted).sum() / counted.sum()
+
+
+def _batches(rows: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Row numbers of one batch after the other, each epoch in another order."""
+    order: list[int] = []
+    draw = random.Random(seed)  # noqa: S311 - an order, no secret
+    while True:
+        while len(order) < min(size, rows):
+            order += draw.sample(range(rows), rows)
+        yield order[:size]
+        order = order[size:]

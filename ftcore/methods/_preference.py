@@ -1,0 +1,252 @@
+"""What the methods that learn from preferences and rewards share: what trains, TRL's trainers, and what is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ftcore import base
+from ftcore._find import Config
+from ftcore.context import log
+from ftcore.errors import DataRejectedError
+from ftcore.methods import _adapters, _lora
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from ftcore.recipe import Recipe
+    from ftcore.training.exchanges import Exchange, Prompt
+    from ftcore.training.loop import Job
+
+MEASURED = 256
+"""Most validation rows that are measured before and after."""
+AT_ONCE = 8
+
+
+class Settings(Config):
+    """What trains."""
+
+    adapter: _lora.Settings | None = _lora.Settings()
+    """Low-rank updates; the model without them is the reference. Null trains every weight beside a frozen copy."""
+
+
+def faults(config: Settings, recipe: Recipe, *, pairs: bool) -> Iterator[tuple[str, str]]:
+    """An adapter without which the model is not what it was; pairs without a worse answer."""
+    if config.adapter is not None and (config.adapter.init != "default" or config.adapter.stack):
+        yield "method.adapter", "the model without it is the reference: init must be default, and nothing stacked"
+    if pairs and not any(getattr(source, "rejected", None) for source in recipe.sources):
+        yield (
+            "sources",
+            f"{recipe.method.kind} learns from pairs, and no source has a worse answer; map one: rejected: COLUMN",
+        )
+
+
+def apply(config: Settings, model: nn.Module) -> nn.Module:
+    """The model with adapters, or all of its weights, to train."""
+    if config.adapter is not None:
+        return _lora.apply(config.adapter, model)
+    return model.requires_grad_(True)
+
+
+def save(config: Settings, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write ``model``, and ``adapter`` where there is one, as safetensors."""
+    if config.adapter is not None:
+        _lora.save(config.adapter, model, tokenizer, folder)
+    else:
+        base.write_model(model, tokenizer, folder / "model")
+
+
+def pairs(job: Job) -> dict[str, list[Exchange]]:
+    """Rows that have both answers, by split; the others are left out and counted in the log.
+
+    Raises:
+        DataRejectedError: a split has none.
+    """
+    found = {split: [one for one in rows if one.good and one.worse] for split, rows in job.exchanges.items()}
+    for split, kept in found.items():
+        rows = job.exchanges[split]
+        if not kept:
+            raise DataRejectedError(
+                f"no row of the {split} split has a worse answer to learn from",
+                [f"row {one.row_id}" for one in rows],
+                hint="map it in the recipe's sources, as in rejected: COLUMN",
+            )
+        if len(kept) < len(rows):
+            log.warning("%d of %d rows of %s have no worse answer: left out", len(rows) - len(kept), len(rows), split)
+    return found
+
+
+def as_answers(prompt: Prompt, text: str) -> str | list[dict[str, str]]:
+    """An answer in the form that TRL wants beside a prompt of this form."""
+    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+
+
+def dataset(rows: Sequence[Exchange]) -> Any:
+    """Pairs as TRL's trainers read them: ``prompt``, ``chosen``, ``rejected``."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [
+            {
+                "prompt": one.prompt,
+                "chosen": as_answers(one.prompt, str(one.good)),
+                "rejected": as_answers(one.prompt, str(one.worse)),
+            }
+            for one in rows
+        ]
+    )
+
+
+def choices(job: Job, rows: int, **settings: Any) -> dict[str, Any]:
+    """Settings of a TRL trainer: those of the common loop, and further ones."""
+    from ftcore.training import loop
+
+    return loop.choices(job.config, rows, job.folder) | {
+        "use_liger_kernel": False,  # TRL has deprecated it
+        "activation_checkpointing": None,
+        "gradient_checkpointing": job.config.gradient_checkpointing,
+        **settings,
+    }
+
+
+def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
+    """Train by a trainer of TRL's, with our checkpoints, curve, progress and SIGTERM; returns the loop's figures.
+
+    Args:
+        job: what is trained.
+        kind: class of TRL's trainer.
+        tokens: read in an epoch.
+        parts: what the trainer is made of besides.
+    """
+    from transformers import EarlyStoppingCallback, PrinterCallback
+
+    from ftcore.training import loop
+    from ftcore.training.callbacks import Punctual, Reporter
+
+    class Quiet(loop.Sealing, kind):  # type: ignore[misc]
+        """TRL's trainer that seals its checkpoints, tells nobody about itself and writes no model card."""
+
+        def _send_telemetry(self) -> None: ...
+
+        def create_model_card(self, *_: object, **__: object) -> None: ...
+
+    Quiet.job = job
+    with still_datasets():
+        trainer = Quiet(model=job.model, processing_class=job.tokenizer, **parts)
+    trainer.remove_callback(PrinterCallback)
+    trainer.reporter = Reporter(job.track, tokens)
+    trainer.punctual = Punctual(job.config.checkpoint_minutes * 60)
+    trainer.add_callback(trainer.reporter)
+    trainer.add_callback(trainer.punctual)
+    if trainer.args.eval_strategy != "no":
+        trainer.add_callback(EarlyStoppingCallback(job.config.patience))
+    try:
+        return loop.run(trainer, job)
+    finally:
+        _as_it_was(job.model)
+
+
+@contextmanager
+def still_datasets() -> Iterator[None]:
+    """Without the bars of datasets, and TRL's word on what is experimental."""
+    import datasets
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _as_it_was(model: nn.Module) -> None:
+    """Take away what TRL added to a model: its frozen copy of the adapter, and its own forward."""
+    if "ref" in getattr(model, "peft_config", {}):
+        model.delete_adapter("ref")  # type: ignore[operator]
+    plain = model.get_base_model() if hasattr(model, "peft_config") else model  # type: ignore[operator]
+    vars(plain).pop("forward", None)
+
+
+def ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | None = None) -> list[int]:
+    """Tokens of a prompt, or of the prompt and its answer with what ends it."""
+    if isinstance(prompt, str):
+        ending = tokenizer.eos_token or ""
+        return list(tokenizer(prompt if answer is None else prompt + answer + ending)["input_ids"])
+    said = prompt if answer is None else [*prompt, {"role": "assistant", "content": answer}]
+    text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=answer is None)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def tokens(job: Job, rows: Sequence[Exchange]) -> int:
+    """Tokens that are read of pairs: of each the prompt twice and both answers."""
+    return sum(len(ids(job.tokenizer, one.prompt, answer)) for one in rows for answer in (one.good, one.worse))
+
+
+def likelihoods(job: Job, rows: Sequence[tuple[Prompt, str]]) -> np.ndarray:
+    """Log likelihood of each answer in nats, ``[rows]``; no gradient, no dropout."""
+    import numpy as np
+    import torch
+
+    found: list[float] = []
+    device = next(job.model.parameters()).device
+    with _adapters.still(job.model), torch.no_grad():
+        for start in range(0, len(rows), AT_ONCE):
+            part = rows[start : start + AT_ONCE]
+            whole = [ids(job.tokenizer, *one)[: job.config.max_length_tokens] for one in part]
+            heads = [
+                min(len(ids(job.tokenizer, prompt)), len(one)) for (prompt, _), one in zip(part, whole, strict=True)
+            ]
+            batch = job.tokenizer.pad({"input_ids": whole}, padding_side="right", return_tensors="pt").to(device)
+            logits = job.model(**batch).logits[:, :-1].float()
+            said = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
+            places = torch.arange(1, said.shape[1] + 1, device=device)
+            counted = (places >= torch.tensor(heads, device=device)[:, None]) & batch["attention_mask"][:, 1:].bool()
+            found += (said * counted).sum(-1).tolist()
+    return np.array(found)
+
+
+def preferred(job: Job, rows: Sequence[Exchange], after: str = "") -> dict[str, float]:
+    """How often the good answer of a validation pair is the likelier one, and by how many nats in the mean."""
+    rows = rows[:MEASURED]
+    good = likelihoods(job, [(one.prompt, str(one.good)) for one in rows])
+    worse = likelihoods(job, [(one.prompt, str(one.worse)) for one in rows])
+    return told(good - worse, after)
+
+
+def told(margins: np.ndarray, after: str) -> dict[str, float]:
+    """``preferred``, the share of positive margins, and ``margin``, their mean; with an ending to the names."""
+    return {
+        f"preferred{after}": round(float((margins > 0).mean()), 4),
+        f"margin{after}": round(float(margins.mean()), 4),
+    }
+
+
+def frozen(job: Job, config: Settings) -> Any:
+    """A frozen copy of the model, where no adapter can be taken away instead."""
+    import copy
+
+    return None if config.adapter is not None else copy.deepcopy(job.model).requires_grad_(False).eval()
+
+
+def fit(job: Job, kind: type, made: Any, **parts: Any) -> dict[str, float]:
+    """Train a language model on pairs, and measure which answers it prefers, before and after."""
+    data = pairs(job)
+    before = preferred(job, data["validation"], "_before")
+    figures = run(
+        job,
+        kind,
+        tokens(job, data["train"]),
+        args=made,
+        train_dataset=dataset(data["train"]),
+        eval_dataset=dataset(data["validation"]),
+        **parts,
+    )
+    return {"pairs": len(data["train"]), **figures, **before, **preferred(job, data["validation"])}

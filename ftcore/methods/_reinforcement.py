@@ -1,0 +1,179 @@
+"""What the methods that learn from rewards share: how answers are drawn, TRL's trainers, what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ftcore.context import log
+from ftcore.errors import NotEnoughDataError
+from ftcore.methods import _adapters, _preference, _rewards
+
+if TYPE_CHECKING:
+    from ftcore.methods._rewards import Score
+    from ftcore.recipe import Recipe
+    from ftcore.training.exchanges import Prompt
+    from ftcore.training.loop import Job
+
+TASKS = ("chat", "completion")
+MEASURED = 64
+"""Most validation prompts that are answered before and after."""
+
+
+class Settings(_preference.Settings):
+    """Rewards, and how answers are drawn."""
+
+    rewards: Annotated[tuple[_rewards.Reward, ...], Field(min_length=1)]
+    """What an answer is worth: the weighted sum of these."""
+    answer_tokens: Annotated[int, Field(ge=1)] = 128
+    """Longest answer that is drawn, in tokens. Prompts count towards ``train.max_length_tokens`` with it."""
+    temperature: Annotated[float, Field(gt=0, le=2)] = 1
+    """Of the softmax that answers are drawn from."""
+
+
+class Grouped(Settings):
+    """Several answers to a prompt, compared with one another."""
+
+    generations: Annotated[int, Field(ge=2)] = 4
+    """Answers that are drawn for each prompt."""
+
+
+def faults(config: Settings, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """An adapter that changes the reference, and no room for a prompt."""
+    yield from _preference.faults(config, recipe, pairs=False)
+    limit = recipe.train.max_length_tokens
+    if config.answer_tokens >= limit:
+        yield "method.answer_tokens", f"leaves no room for a prompt in the {limit} tokens of train.max_length_tokens"
+
+
+def prompts(config: Settings, job: Job) -> dict[str, list[Prompt]]:
+    """Prompts that leave room for an answer, by split; the others are left out and counted in the log.
+
+    Raises:
+        NotEnoughDataError: a split has none.
+    """
+    room, found = job.config.max_length_tokens - config.answer_tokens, {}
+    for split, rows in job.exchanges.items():
+        kept = [one.prompt for one in rows if len(_preference.ids(job.tokenizer, one.prompt)) <= room]
+        if not kept:
+            raise NotEnoughDataError(
+                f"no prompt of the {split} split is of {room} tokens or less", hint="raise train.max_length_tokens"
+            )
+        if len(kept) < len(rows):
+            log.warning("%d of %d prompts of %s leave no room: left out", len(rows) - len(kept), len(rows), split)
+        found[split] = kept
+    return found
+
+
+def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **settings: Any) -> dict[str, float]:
+    """Train by a trainer of TRL's that draws groups of answers, and measure the mean reward before and after.
+
+    Args:
+        config: rewards and how answers are drawn.
+        job: what is trained.
+        kind: class of the trainer.
+        make: class of its settings.
+        settings: what is particular to it.
+    """
+    from datasets import Dataset
+
+    asked = prompts(config, job)
+    scores = [reward.score(job.ask) for reward in config.rewards]
+    worth = _rewards.total(config.rewards, scores)
+    before = mean_reward(config, job, asked["validation"], worth)
+    rows = min(job.config.batch_size, len(asked["train"]))
+    common = _preference.choices(job, len(asked["train"])) | {
+        "per_device_train_batch_size": config.generations,
+        "gradient_accumulation_steps": rows,  # a step draws for a whole batch, and learns a prompt at a time
+        "num_generations": config.generations,
+        "max_completion_length": config.answer_tokens,
+        "temperature": config.temperature,
+        "reward_weights": [reward.weight for reward in config.rewards],
+        "disable_dropout": True,
+        "eval_strategy": "no",
+        "load_best_model_at_end": False,
+        "metric_for_best_model": None,
+        "greater_is_better": None,
+    }
+    total = sum(len(_preference.ids(job.tokenizer, prompt)) + config.answer_tokens for prompt in asked["train"])
+    job.tokenizer.padding_side = "left"
+    figures = _preference.run(
+        job,
+        kind,
+        total * config.generations,
+        args=make(**{**common, **settings}),
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in asked["train"]]),
+        reward_funcs=[_as_trl(*both) for both in zip(_rewards.named(config.rewards), scores, strict=True)],
+    )
+    after = mean_reward(config, job, asked["validation"], worth)
+    return {"prompts": len(asked["train"]), **figures, "reward_before": before, "reward": after}
+
+
+def mean_reward(config: Settings, job: Job, asked: Sequence[Prompt], worth: Score) -> float:
+    """Mean reward of an answer to each of the first validation prompts, drawn with the job's seed."""
+    import torch
+
+    some, rewards = asked[:MEASURED], []
+    with torch.random.fork_rng():
+        torch.manual_seed(job.config.seed)
+        for start in range(0, len(some), _preference.AT_ONCE):
+            part = some[start : start + _preference.AT_ONCE]
+            rewards += worth(part, texts(job, draw(config, job, part)))
+    return round(sum(rewards) / len(rewards), 5)
+
+
+def draw(config: Settings, job: Job, asked: Sequence[Prompt]) -> dict[str, Any]:
+    """Answers drawn from the model.
+
+    Returns:
+        ``sequences`` ``[rows, prompt + answer]``, prompts padded on the left, their ``attention_mask`` of the same
+        shape, which ends with the answer's end, and ``prompt_tokens``, the place where answers start.
+    """
+    import torch
+
+    device = next(job.model.parameters()).device
+    encoded = {"input_ids": [_preference.ids(job.tokenizer, prompt) for prompt in asked]}
+    batch = job.tokenizer.pad(encoded, padding_side="left", return_tensors="pt").to(device)
+    with _adapters.still(job.model), torch.no_grad():
+        sequences = job.model.generate(  # type: ignore[operator]
+            **batch,
+            max_new_tokens=config.answer_tokens,
+            do_sample=True,
+            temperature=config.temperature,
+            top_k=0,
+            top_p=1.0,
+            pad_token_id=job.tokenizer.pad_token_id,
+        )
+    length = batch["input_ids"].shape[1]
+    answered = torch.ones_like(sequences[:, length:])
+    ends = torch.isin(sequences[:, length:], torch.tensor(_ends(job), device=device)).long()
+    answered = answered * (ends.cumsum(-1) - ends == 0)  # up to the first end, which is part of the answer
+    mask = torch.cat([batch["attention_mask"], answered], dim=-1)
+    return {"sequences": sequences, "attention_mask": mask, "prompt_tokens": length}
+
+
+def texts(job: Job, drawn: dict[str, Any]) -> list[str]:
+    """The answers as words."""
+    length = drawn["prompt_tokens"]
+    rows = zip(drawn["sequences"][:, length:], drawn["attention_mask"][:, length:].bool(), strict=True)
+    return [job.tokenizer.decode(row[kept], skip_special_tokens=True).strip() for row, kept in rows]
+
+
+def _ends(job: Job) -> list[int]:
+    """Tokens that end an answer."""
+    named = job.model.generation_config.eos_token_id  # type: ignore[union-attr]
+    ends = named if isinstance(named, list) else [named]
+    return [end for end in (*ends, job.tokenizer.eos_token_id) if end is not None]
+
+
+def _as_trl(name: str, score: Score) -> Callable[..., list[float]]:
+    """A reward as TRL calls it, answers of a conversation being messages; its curve has its name."""
+
+    def worth(prompts: Sequence[Any], completions: Sequence[Any], **_: object) -> list[float]:
+        answers = [one if isinstance(one, str) else one[0]["content"] for one in completions]
+        return score(prompts, [answer.strip() for answer in answers])
+
+    worth.__name__ = name
+    return worth

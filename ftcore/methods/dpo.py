@@ -1,0 +1,83 @@
+"""DPO: make good answers likelier than worse ones, without a reward model.
+
+R. Rafailov et al. (2023), *Direct Preference Optimization: Your Language Model is Secretly a Reward Model*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore.methods import _preference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from ftcore.recipe import Recipe
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "dpo", "beta": 0.1}
+TASKS = ("chat",)
+
+
+class Config(_preference.Settings):
+    """Preference pairs by TRL: ``label`` is the good answer, ``rejected`` the worse one."""
+
+    kind: Literal["dpo"] = "dpo"
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """How dear it is to leave the reference: larger stays nearer."""
+    loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
+    """``sigmoid`` is DPO; ``ipo`` (Azar et al. 2023) overfits less on pairs of which one side always wins; ``hinge`` is
+    SLiC's (Zhao et al. 2023)."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0
+    """Share of the pairs that people are believed to have mixed up (Mitchell 2023); with ``sigmoid`` alone."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Sources without worse answers, and what does not fit together."""
+    yield from _preference.faults(config, recipe, pairs=True)
+    if config.label_smoothing and config.loss != "sigmoid":
+        yield "method.label_smoothing", f"the loss {config.loss} has none"
+
+
+def reads(config: Config, recipe: Recipe, rows: int) -> float:
+    """How many rows are read in all: two answers a pair, by the model and by the reference."""
+    del config
+    return 3 * rows * recipe.train.epochs  # a reading without learning costs a third
+
+
+def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """The model with adapters, or all of its weights, to train."""
+    del tokenizer
+    return _preference.apply(config, model)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by TRL's DPOTrainer; goes on from its checkpoints.
+
+    Returns:
+        The loop's figures; ``preferred``, the share of validation pairs whose good answer is the likelier one, and
+        ``margin``, by how many nats, each also ``_before``.
+    """
+    from trl import DPOConfig, DPOTrainer
+
+    settings = _preference.choices(
+        job,
+        len(job.exchanges["train"]),
+        beta=config.beta,
+        loss_type=[config.loss],
+        label_smoothing=config.label_smoothing,
+        max_length=job.config.max_length_tokens,
+    )
+    reference = _preference.frozen(job, config)
+    return _preference.fit(job, DPOTrainer, DPOConfig(**settings), ref_model=reference)
+
+
+def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the adapter, where there is one, and the whole model, both as safetensors."""
+    _preference.save(config, model, tokenizer, folder)

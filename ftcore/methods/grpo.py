@@ -1,0 +1,73 @@
+"""GRPO: raise what answers are worth; each is judged against the mean and the spread of its prompt's group.
+
+Z. Shao et al. (2024), *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore.methods import _preference, _reinforcement
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from ftcore.recipe import Recipe
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}]}
+TASKS = _reinforcement.TASKS
+
+
+class Config(_reinforcement.Grouped):
+    """Rewards by TRL. Of the rows only the prompts are read."""
+
+    kind: Literal["grpo"] = "grpo"
+    generations: Annotated[int, Field(ge=2)] = 8
+    """Answers that are drawn for each prompt."""
+    beta: Annotated[float, Field(ge=0)] = 0.04
+    """Weight of the divergence from the reference in the loss, as in the paper; 0 needs no reference."""
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """How far the probability of a token may move in a step, as a share."""
+    loss: Literal["grpo", "dr_grpo", "dapo"] = "dapo"
+    """What a batch's tokens are a mean over: ``grpo`` each answer by itself; ``dr_grpo`` a constant, which favours no
+    length (Liu et al. 2025); ``dapo`` all tokens of the batch (Yu et al. 2025)."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """An adapter that changes the reference, and no room for a prompt."""
+    return _reinforcement.faults(config, recipe)
+
+
+def reads(config: Config, recipe: Recipe, rows: int) -> float:
+    """How many rows are read in all: every answer is drawn, read by the reference and learnt from."""
+    return 2 * config.generations * rows * recipe.train.epochs
+
+
+def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """The model with adapters, or all of its weights, to train."""
+    del tokenizer
+    return _preference.apply(config, model)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by TRL's GRPOTrainer; goes on from its checkpoints, with answers drawn anew.
+
+    Returns:
+        The loop's figures without a validation loss; ``reward``, the mean of validation prompts, also ``_before``.
+    """
+    from trl import GRPOConfig, GRPOTrainer
+
+    settings = {"beta": config.beta, "epsilon": config.clip, "loss_type": config.loss}
+    return _reinforcement.fit(config, job, GRPOTrainer, GRPOConfig, **settings)
+
+
+def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the adapter, where there is one, and the whole model, both as safetensors."""
+    _preference.save(config, model, tokenizer, folder)

@@ -1,0 +1,82 @@
+"""KTO: learn from answers that are good or bad by themselves; a pair is one of each.
+
+K. Ethayarajh et al. (2024), *KTO: Model Alignment as Prospect Theoretic Optimization*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore.methods import _preference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from ftcore.recipe import Recipe
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
+TASKS = ("chat",)
+
+
+class Config(_preference.Settings):
+    """Desirable and undesirable answers by TRL, made from pairs."""
+
+    kind: Literal["kto"] = "kto"
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """How dear it is to leave the reference: larger stays nearer."""
+    desirable_weight: Annotated[float, Field(gt=0)] = 1
+    """Weight of the good answers in the loss."""
+    undesirable_weight: Annotated[float, Field(gt=0)] = 1
+    """Weight of the worse answers in the loss."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Sources without worse answers, and a batch of one row, in which nothing can be compared."""
+    yield from _preference.faults(config, recipe, pairs=True)
+    if recipe.train.batch_size < 2:
+        yield "train.batch_size", "kto compares the answers of a batch: it takes 2 rows at least"
+
+
+def reads(config: Config, recipe: Recipe, rows: int) -> float:
+    """How many rows are read in all: two answers a pair, by the model and the reference, and as many mixed ones."""
+    del config
+    return 4 * rows * recipe.train.epochs
+
+
+def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """The model with adapters, or all of its weights, to train."""
+    del tokenizer
+    return _preference.apply(config, model)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by TRL's KTOTrainer, each pair as two rows; goes on from its checkpoints.
+
+    Returns:
+        The loop's figures; ``preferred``, the share of validation pairs whose good answer is the likelier one, and
+        ``margin``, by how many nats, each also ``_before``.
+    """
+    from trl import KTOConfig, KTOTrainer
+
+    settings = _preference.choices(
+        job,
+        2 * len(job.exchanges["train"]),
+        beta=config.beta,
+        desirable_weight=config.desirable_weight,
+        undesirable_weight=config.undesirable_weight,
+        max_length=job.config.max_length_tokens,
+    )
+    reference = _preference.frozen(job, config)
+    return _preference.fit(job, KTOTrainer, KTOConfig(**settings), ref_model=reference)
+
+
+def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the adapter, where there is one, and the whole model, both as safetensors."""
+    _preference.save(config, model, tokenizer, folder)

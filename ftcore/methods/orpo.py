@@ -1,0 +1,72 @@
+"""ORPO: learn good answers and shun worse ones in one go, without a reference model.
+
+J. Hong, N. Lee and J. Thorne (2024), *ORPO: Monolithic Preference Optimization without Reference Model*.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore.methods import _preference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from ftcore.recipe import Recipe
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "orpo", "beta": 0.1}
+TASKS = ("chat",)
+
+
+class Config(_preference.Settings):
+    """Preference pairs by TRL, where ORPO counts as experimental."""
+
+    kind: Literal["orpo"] = "orpo"
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """Weight of the odds ratio beside the likelihood of the good answer; the paper's λ."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Sources without worse answers."""
+    yield from _preference.faults(config, recipe, pairs=True)
+
+
+def reads(config: Config, recipe: Recipe, rows: int) -> float:
+    """How many rows are read in all: two answers a pair."""
+    del config
+    return 2 * rows * recipe.train.epochs
+
+
+def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """The model with adapters, or all of its weights, to train."""
+    del tokenizer
+    return _preference.apply(config, model)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by TRL's ORPOTrainer; goes on from its checkpoints.
+
+    Returns:
+        The loop's figures; ``preferred``, the share of validation pairs whose good answer is the likelier one, and
+        ``margin``, by how many nats, each also ``_before``.
+    """
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the lock file pins what it could warn of
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+    settings = _preference.choices(
+        job, len(job.exchanges["train"]), beta=config.beta, max_length=job.config.max_length_tokens
+    )
+    return _preference.fit(job, ORPOTrainer, ORPOConfig(**settings))
+
+
+def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the adapter, where there is one, and the whole model, both as safetensors."""
+    _preference.save(config, model, tokenizer, folder)

@@ -1,0 +1,83 @@
+"""PPO: raise what answers are worth in small, clipped steps, with a learnt estimate of what is still to come.
+
+J. Schulman et al. (2017), *Proximal Policy Optimization Algorithms*; D. Ziegler et al. (2019), *Fine-Tuning Language
+Models from Human Preferences*. TRL ships it no longer: the trainer is ours, ``_ppo.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore.methods import _preference, _reinforcement
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from ftcore.recipe import Recipe
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "ppo", "rewards": [{"kind": "length", "most": 40}]}
+TASKS = _reinforcement.TASKS
+
+
+class Config(_reinforcement.Settings):
+    """Clipped policy gradients with a value head on the last hidden state. Of the rows only the prompts are read."""
+
+    kind: Literal["ppo"] = "ppo"
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """How far the probability of a token may move in a step, as a share."""
+    value_clip: Annotated[float, Field(gt=0)] = 0.2
+    """How far the estimate of what is to come may move in a step."""
+    value_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the value head's squared error in the loss."""
+    kl: Annotated[float, Field(ge=0)] = 0.05
+    """Penalty on the reward for each nat by which a token is likelier than to the reference."""
+    discount: Annotated[float, Field(gt=0, le=1)] = 1
+    """What a reward one token later is worth: γ."""
+    gae: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Trust in rewards that came against values that were estimated: λ of generalised advantage estimation."""
+    passes: Annotated[int, Field(ge=1)] = 2
+    """How often the answers of a batch are learnt from."""
+    minibatch: Annotated[int, Field(ge=1)] = 8
+    """Answers of an optimiser step; a batch is ``train.batch_size`` prompts with an answer each."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """An adapter that changes the reference, and no room for a prompt."""
+    return _reinforcement.faults(config, recipe)
+
+
+def reads(config: Config, recipe: Recipe, rows: int) -> float:
+    """How many rows are read in all: every answer is drawn, read twice and learnt from in each pass."""
+    return (1 + config.passes) * rows * recipe.train.epochs
+
+
+def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """The model with adapters, or all of its weights, to train."""
+    del tokenizer
+    return _preference.apply(config, model)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by our own trainer. It writes no checkpoints: a run that was stopped starts over.
+
+    Returns:
+        Figures as the loop's without a validation loss; ``reward``, the mean of validation prompts, also ``_before``.
+
+    Raises:
+        TrainingError: the loss is not a number.
+    """
+    from ftcore.methods import _ppo
+
+    return _ppo.Trainer(config, job).fit()
+
+
+def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the adapter, where there is one, and the whole model, both as safetensors."""
+    _preference.save(config, model, tokenizer, folder)
