@@ -109,10 +109,12 @@ class Trainer:
             "reward": after,
         }
 
-    @torch.no_grad()
     def draw(self, asked: Sequence[Prompt]) -> tuple[Rollout, dict[str, float]]:
         """Draw an answer to each prompt and judge it; returns it with means of reward, divergence and length."""
-        drawn = _reinforcement.draw(self.config, self.job, asked)
+        with torch.no_grad():
+            return self._judged(asked, _reinforcement.draw(self.config, self.job, asked))
+
+    def _judged(self, asked: Sequence[Prompt], drawn: dict[str, Any]) -> tuple[Rollout, dict[str, float]]:
         sequences, mask, start = drawn["sequences"], drawn["attention_mask"], drawn["prompt_tokens"]
         counted = mask[:, start:].bool()
         logps, values, _ = self.read(sequences, mask, start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,11 @@ class Settings(Config):
 
 
 def faults(config: Settings, recipe: Recipe, *, pairs: bool) -> Iterator[tuple[str, str]]:
-    """An adapter without which the model is not what it was; pairs without a worse answer."""
+    """An adapter without which the model is not what it was; several processes; pairs without a worse answer."""
     if config.adapter is not None and (config.adapter.init != "default" or config.adapter.stack):
         yield "method.adapter", "the model without it is the reference: init must be default, and nothing stacked"
+    if recipe.train.distributed.processes * recipe.train.distributed.machines > 1:
+        yield "train.distributed", f"{recipe.method.kind} trains in one process"
     if pairs and not any(getattr(source, "rejected", None) for source in recipe.sources):
         yield (
             "sources",
@@ -105,12 +107,10 @@ def dataset(rows: Sequence[Exchange]) -> Any:
 
 def choices(job: Job, rows: int, **settings: Any) -> dict[str, Any]:
     """Settings of a TRL trainer: those of the common loop, and further ones."""
-    from ftcore.training import loop
+    from ftcore.training import arguments
 
-    return loop.choices(job.config, rows, job.folder) | {
+    return arguments.choices(job.config, rows, job.folder) | {
         "use_liger_kernel": False,  # TRL has deprecated it
-        "activation_checkpointing": None,
-        "gradient_checkpointing": job.config.gradient_checkpointing,
         **settings,
     }
 
@@ -236,8 +236,18 @@ def frozen(job: Job, config: Settings) -> Any:
     return None if config.adapter is not None else copy.deepcopy(job.model).requires_grad_(False).eval()
 
 
-def fit(job: Job, kind: type, made: Any, **parts: Any) -> dict[str, float]:
-    """Train a language model on pairs, and measure which answers it prefers, before and after."""
+def fit(
+    job: Job, kind: type, made: Any, read: Callable[[Sequence[Exchange]], Any] = dataset, **parts: Any
+) -> dict[str, float]:
+    """Train a language model on pairs, and measure which answers it prefers, before and after.
+
+    Args:
+        job: what is trained.
+        kind: class of TRL's trainer.
+        made: its settings.
+        read: makes a dataset of pairs.
+        parts: what the trainer is made of besides.
+    """
     data = pairs(job)
     before = preferred(job, data["validation"], "_before")
     figures = run(
@@ -245,8 +255,8 @@ def fit(job: Job, kind: type, made: Any, **parts: Any) -> dict[str, float]:
         kind,
         tokens(job, data["train"]),
         args=made,
-        train_dataset=dataset(data["train"]),
-        eval_dataset=dataset(data["validation"]),
+        train_dataset=read(data["train"]),
+        eval_dataset=read(data["validation"]),
         **parts,
     )
     return {"pairs": len(data["train"]), **figures, **before, **preferred(job, data["validation"])}

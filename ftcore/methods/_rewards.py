@@ -99,9 +99,11 @@ class Registered(_Reward):
                 f"{self.model} is a model for {asked.kind}, and gives no score", hint="name one of the task preference"
             )
 
+        import numpy as np
+
         def worth(prompts: Sequence[Prompt], answers: Sequence[str]) -> list[float]:
             rows = [Example(_text(prompt), None, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-            return [float(score) for score in asked.predict(rows)[:, 0]]
+            return [float(score) for score in np.asarray(asked.predict(rows))[:, 0]]
 
         return worth
 

@@ -5,8 +5,10 @@ K. Ethayarajh et al. (2024), *KTO: Model Alignment as Prospect Theoretic Optimiz
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ftcore.recipe import Recipe
+    from ftcore.training.exchanges import Exchange
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
@@ -38,10 +41,10 @@ class Config(_preference.Settings):
 
 
 def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Sources without worse answers, and a batch of one row, in which nothing can be compared."""
+    """Sources without worse answers, and a batch that is not half good, half worse answers, of two pairs or more."""
     yield from _preference.faults(config, recipe, pairs=True)
-    if recipe.train.batch_size < 2:
-        yield "train.batch_size", "kto compares the answers of a batch: it takes 2 rows at least"
+    if recipe.train.batch_size < 4 or recipe.train.batch_size % 2:
+        yield "train.batch_size", "kto reads good and worse answers of several pairs at once: it takes 4, 6, 8 or more"
 
 
 def reads(config: Config, recipe: Recipe, rows: int) -> float:
@@ -74,7 +77,26 @@ def fit(config: Config, job: Job) -> dict[str, float]:
         max_length=job.config.max_length_tokens,
     )
     reference = _preference.frozen(job, config)
-    return _preference.fit(job, KTOTrainer, KTOConfig(**settings), ref_model=reference)
+    return _preference.fit(job, KTOTrainer, KTOConfig(**settings), partial(unpaired, job=job), ref_model=reference)
+
+
+def unpaired(rows: Sequence[Exchange], job: Job) -> Any:
+    """Each pair as two rows, in an order drawn once; each batch holds the good answers of some pairs, then the worse.
+
+    TRL reads them in this order, and sets each answer beside the prompt of the row behind it for its estimate of the
+    divergence: in this order that is never the answer's own prompt.
+    """
+    from datasets import Dataset
+
+    order = random.Random(job.config.seed).sample(list(rows), len(rows))  # noqa: S311 - an order, no secret
+    half = job.config.batch_size // 2
+    made = []
+    for start in range(0, len(order), half):
+        for good in (True, False):
+            for one in order[start : start + half]:
+                answer = _preference.as_answers(one.prompt, str(one.good if good else one.worse))
+                made.append({"prompt": one.prompt, "completion": answer, "label": good})
+    return Dataset.from_list(made)
 
 
 def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -77,7 +77,7 @@ class Sealing:
                 checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)  # type: ignore[attr-defined]
 
     def take_best_of(self, last: Path) -> None:
-        """Take the best weights of a training that has ended, given its last checkpoint; where none is best, the last."""
+        """Take the best weights of a training that has ended, given its last checkpoint; else the last."""
         self.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
         self.state.best_model_checkpoint = self.state.best_model_checkpoint or str(last)
         self._load_best_model()  # type: ignore[attr-defined]

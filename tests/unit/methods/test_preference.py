@@ -1,0 +1,302 @@
+"""Methods that learn from preferences and rewards, on a model of two small layers: what is liked becomes likelier."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from ftcore import recipe
+from ftcore._find import find
+from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
+from ftcore.methods import _ppo, _preference, _reinforcement, kto
+from ftcore.sections import Train
+from ftcore.tasks import _language, chat
+from ftcore.training import checkpoints
+from ftcore.training.callbacks import Point
+from ftcore.training.exchanges import Exchange
+from ftcore.training.features import Features
+from ftcore.training.loop import Job
+
+THINGS = ("door", "car", "house", "boat", "lamp", "chair", "table", "wall")
+WORDS = ["red", "blue", *THINGS, "system", "user", "assistant", "the", "is", "what", "colour", "of", "?"]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<", ">", "|", "im", "_", "start", "end", *WORDS]
+TRAIN = Train(
+    epochs=6, learning_rate=1e-2, batch_size=8, max_length_tokens=48, precision="fp32", warmup=0, patience=50, seed=5
+)
+ADAPTER = {"rank": 4, "alpha": 8, "dropout": 0}
+SHORT = {"rewards": [{"kind": "regex", "pattern": "blue"}], "answer_tokens": 4}
+PAIRED = ("dpo", "kto", "orpo")
+DRAWN = ("rloo", "grpo", "ppo")
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama that nobody trained, with a tokenizer of some forty words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.manual_seed(3)
+    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", eos_token="[SEP]", chat_template=chat.CHATML
+    )
+    folder = tmp_path_factory.mktemp("llama")
+    config = LlamaConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        initializer_range=0.2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, Any]]]:
+    """Make a job of a kind, with its method: 16 rows of which the good answer says blue, the worse one red."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    points: list[Point] = []
+
+    def make(kind: str, *, exchanges: Any = None, train: Train = TRAIN, **given: Any) -> tuple[Job, Any, Any]:
+        method = find("methods", kind)
+        settings = (SHORT if kind in DRAWN else {}) | {"kind": kind, "adapter": ADAPTER} | given
+        config = method.Config.model_validate(settings)
+        torch.manual_seed(11)
+        tokenizer = AutoTokenizer.from_pretrained(llama)
+        model = _language.causal(llama)
+        if kind == "reward":
+            model = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)
+        rows = {"train": list(exchanged(16)), "validation": list(exchanged(8))} if exchanges is None else exchanges
+        none = {split: Features({"input_ids": [[1]] * len(some)}, ["r"] * len(some)) for split, some in rows.items()}
+        job = Job(
+            method.apply(config, model, tokenizer), tokenizer, none, dict, train, tmp_path / "checkpoints", "this",
+            points.extend, rows,
+        )  # fmt: skip
+        return job, method, config
+
+    yield make
+    torch.set_num_threads(threads)
+
+
+def exchanged(count: int) -> Iterator[Exchange]:
+    for number in range(count):
+        thing = THINGS[number % len(THINGS)]
+        said = [{"role": "user", "content": f"what colour is the {thing} ?"}]
+        yield Exchange(f"r{number}", said, f"the {thing} is blue", f"the {thing} is red")
+
+
+def untrained(model: Any) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
+
+
+def curve(job: Job) -> dict[str, list[float]]:
+    points: list[Point] = job.track.__self__  # type: ignore[attr-defined]
+    found: dict[str, list[float]] = {}
+    for point in points:
+        for name, value in point.metrics.items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.mark.parametrize("kind", PAIRED)
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_good_answer_becomes_the_likelier_one(kind: str, whole: bool, made: Any, tmp_path: Path) -> None:
+    rate = TRAIN.model_copy(update={"learning_rate": 2e-3}) if whole else TRAIN
+    job, method, config = made(kind, train=rate, **({"adapter": None} if whole else {}))
+    before = untrained(job.model)
+    figures = method.fit(config, job)
+    assert figures["margin"] > figures["margin_before"] + 0.5
+    assert figures["preferred"] >= 0.9 > figures["preferred_before"]
+    assert figures["pairs"] == 16
+    assert figures["validation_loss"] < curve(job)["eval_loss"][0]
+    assert {"rewards/margins", "eval_rewards/margins", "kl" if kind == "kto" else "rewards/accuracies"} <= curve(
+        job
+    ).keys()
+    assert all(torch.equal(dict(job.model.named_parameters())[name], value) for name, value in before.items())
+    read_back(job, method, config, tmp_path, whole=whole)
+
+
+def read_back(job: Job, method: Any, config: Any, folder: Path, *, whole: bool) -> None:
+    """What is saved answers as what was trained did, and nothing of it is pickled."""
+    said = _preference.ids(job.tokenizer, job.exchanges["train"][0].prompt, "the door is blue")
+    with torch.no_grad():
+        expected = job.model.eval()(input_ids=torch.tensor([said])).logits
+    method.save(config, job.model, job.tokenizer, folder / "made")
+    kind = AutoModelForSequenceClassification if method.__name__.endswith("reward") else AutoModelForCausalLM
+    again = kind.from_pretrained(folder / "made" / "model", use_safetensors=True).eval()
+    with torch.no_grad():
+        assert torch.allclose(again(input_ids=torch.tensor([said])).logits, expected, atol=1e-4)
+    files = {path.suffix for path in (folder / "made").rglob("*") if path.is_file()}
+    assert ".safetensors" in files
+    assert not files & {".bin", ".pt", ".pkl", ".pth"}
+    assert (folder / "made" / "adapter").is_dir() is not whole
+    if not whole:
+        kept = json.loads((folder / "made" / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
+        assert kept["r"] == ADAPTER["rank"]
+        assert not (folder / "made" / "adapter" / "ref").exists()
+
+
+def test_a_reward_model_scores_the_good_answer_higher(made: Any, tmp_path: Path) -> None:
+    job, method, config = made("reward", centre=0.01)
+    figures = method.fit(config, job)
+    assert figures["preferred"] == 1.0
+    assert figures["margin"] > max(figures["margin_before"], 0) + 1
+    assert {"accuracy", "margin"} <= curve(job).keys()
+    read_back(job, method, config, tmp_path, whole=False)
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_what_is_rewarded_is_said_more_often(kind: str, made: Any, tmp_path: Path) -> None:
+    train = TRAIN.model_copy(update={"epochs": 24 if kind == "ppo" else 10, "learning_rate": 2e-2, "batch_size": 16})
+    more = {"kl": 0.01} if kind == "ppo" else {"generations": 4, "beta": 0.01}
+    job, method, config = made(kind, train=train, **more)
+    before = untrained(job.model)
+    figures = method.fit(config, job)
+    rewards = curve(job)["reward"]
+    assert figures["reward_before"] <= 0.5
+    assert figures["reward"] >= figures["reward_before"] + 0.3
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.3
+    assert abs(curve(job)["kl"][0]) < 1e-4, "at first the model is its own reference"
+    assert all(torch.equal(dict(job.model.named_parameters())[name], value) for name, value in before.items())
+    assert figures["prompts"] == 16
+    assert "validation_loss" not in figures
+    read_back(job, method, config, tmp_path, whole=False)
+
+
+def test_all_weights_can_be_trained_by_ppo_beside_a_frozen_copy(made: Any) -> None:
+    job, _, config = made("ppo", adapter=None, train=TRAIN.model_copy(update={"epochs": 1, "learning_rate": 1e-3}))
+    trainer = _ppo.Trainer(config, job)
+    reference = copy.deepcopy(trainer.reference.state_dict())
+    trainer.fit()
+    assert all(torch.equal(value, reference[name]) for name, value in trainer.reference.state_dict().items())
+    assert not torch.equal(job.model.lm_head.weight, reference["lm_head.weight"])
+
+
+@pytest.mark.parametrize("kind", ["dpo", "grpo"])
+def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
+    kind: str, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftcore.training import callbacks
+
+    train = TRAIN.model_copy(update={"epochs": 3, "batch_size": 8})
+    with monkeypatch.context() as patch:
+        end = callbacks.Punctual.on_step_end
+
+        def stop(self: Any, args: Any, state: Any, control: Any, **more: Any) -> Any:
+            self.stopping = state.global_step == 2
+            return end(self, args, state, control, **more)
+
+        patch.setattr(callbacks.Punctual, "on_step_end", stop)
+        job, method, config = made(kind, train=train)
+        with pytest.raises(TransientError, match="stopped at step 2"):
+            method.fit(config, job)
+    assert checkpoints.last(job.folder, "this").name == "checkpoint-2"  # type: ignore[union-attr]
+    job, method, config = made(kind, train=train)
+    figures = method.fit(config, job)
+    assert figures["resumed"] == 1.0
+    assert figures["steps"] == 6
+    again, method, config = made(kind, train=train)
+    assert method.fit(config, again)["steps"] == 6, "what is done is not done again"
+
+
+def test_rows_without_a_worse_answer_are_left_out_and_said(made: Any, caplog: pytest.LogCaptureFixture) -> None:
+    rows = list(exchanged(4))
+    some = [rows[0], *(one._replace(worse=None) for one in rows[1:])]
+    job, _, _ = made("dpo", exchanges={"train": some})
+    assert len(_preference.pairs(job)["train"]) == 1
+    assert "3 of 4 rows of train have no worse answer" in caplog.text
+    job, _, _ = made("dpo", exchanges={"train": some[1:]})
+    with pytest.raises(DataRejectedError, match="no row of the train split has a worse answer"):
+        _preference.pairs(job)
+
+
+def test_prompts_that_leave_no_room_are_left_out_and_said(made: Any, caplog: pytest.LogCaptureFixture) -> None:
+    long = Exchange("long", "the door " * 40, None)
+    job, _, config = made("grpo", exchanges={"train": [*exchanged(2), long]})
+    assert len(_reinforcement.prompts(config, job)["train"]) == 2
+    assert "1 of 3 prompts of train leave no room" in caplog.text
+    job, _, config = made("grpo", exchanges={"train": [long]})
+    with pytest.raises(NotEnoughDataError, match="no prompt"):
+        _reinforcement.prompts(config, job)
+
+
+def test_an_answer_ends_with_its_end_and_nothing_behind_it_counts(made: Any) -> None:
+    job, _, config = made("ppo", answer_tokens=8)
+    job.model.generation_config.eos_token_id = list(range(11, len(VOCABULARY)))  # nearly every token is an end
+    prompts = [one.prompt for one in exchanged(4)]
+    drawn = _reinforcement.draw(config, job, [prompts[0], "the door is", *prompts[2:]])
+    answers = drawn["attention_mask"][:, drawn["prompt_tokens"] :]
+    assert (answers.sum(-1) >= 1).all()
+    assert drawn["attention_mask"][1].sum() < drawn["attention_mask"][0].sum()
+
+
+DOCUMENT: dict[str, Any] = {
+    "name": "taste",
+    "task": {"kind": "chat"},
+    "base": "./model",
+    "sources": [{"kind": "files", "path": "pairs.jsonl", "rejected": "worse"}],
+    "gates": [{"kind": "threshold", "metric": "token_accuracy", "minimum": 0}],
+    "exports": [{"kind": "onnx"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"method": {"kind": "dpo"}, "sources": [{"kind": "files", "path": "rows.jsonl"}]}, "has a worse answer"),
+        ({"method": {"kind": "dpo", "adapter": {"init": "pissa"}}}, "init must be default"),
+        ({"method": {"kind": "dpo", "loss": "ipo", "label_smoothing": 0.1}}, "the loss ipo has none"),
+        ({"method": {"kind": "reward"}}, "reward does not fit the task chat; it fits preference"),
+        ({"method": {"kind": "kto"}, "train": {"batch_size": 7}}, "4, 6, 8 or more"),
+        ({"method": {"kind": "ppo", "rewards": []}}, "at least 1 item"),
+        ({"method": {"kind": "grpo", **SHORT, "answer_tokens": 128}}, "leaves no room for a prompt"),
+        ({"method": {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": "("}]}}, "no regular expression"),
+        ({"method": {"kind": "rloo", "rewards": [{"kind": "fame"}]}}, "rewards"),
+        ({"method": {"kind": "rloo", "rewards": [{"kind": "registered", "model": "taste"}]}}, "pattern"),
+        ({"method": {"kind": "dpo"}, "train": {"distributed": {"processes": 2}}}, "one process"),
+    ],
+)
+def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(RecipeError, match=told):
+        recipe.parse(DOCUMENT | change)
+
+
+def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
+    job, _, _ = made("kto")
+    rows = list(exchanged(8))
+    read = list(kto.unpaired(rows, job))
+    assert len(read) == 16
+    pairs = {(one.prompt[0]["content"], text) for one in rows for text in (one.good, one.worse)}
+    for start in range(0, 16, 8):
+        batch = read[start : start + 8]
+        assert [row["label"] for row in batch] == [True] * 4 + [False] * 4
+        beside = [batch[-1], *batch[:-1]]
+        mixed = {
+            (row["prompt"][0]["content"], other["completion"][0]["content"])
+            for row, other in zip(batch, beside, strict=True)
+        }
+        assert not mixed & pairs
+    assert {(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in read} == pairs
+
+
+@pytest.mark.parametrize("kind", [*PAIRED, *DRAWN])
+def test_a_recipe_may_name_it(kind: str) -> None:
+    method = {"kind": kind, **(SHORT if kind in DRAWN else {})}
+    assert recipe.parse(DOCUMENT | {"method": method}).method.kind == kind
