@@ -27,7 +27,7 @@ class Settings(_preference.Settings):
 
     rewards: Annotated[tuple[_rewards.Reward, ...], Field(min_length=1)]
     """What an answer is worth: the weighted sum of these."""
-    answer_tokens: Annotated[int, Field(ge=1)] = 128
+    answer_tokens: Annotated[int, Field(ge=1)] = 64
     """Longest answer that is drawn, in tokens. Prompts count towards ``train.max_length_tokens`` with it."""
     temperature: Annotated[float, Field(gt=0, le=2)] = 1
     """Of the softmax that answers are drawn from."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "preference"}
 TARGET = "text"
+GENERATIVE = False
 METRICS: dict[str, Better] = {"preferred": "higher", "margin": "higher"}
 
 

@@ -25,7 +25,12 @@ TEXTS = ["a good film", "the plot was bad", "great story", "awful end", "a brigh
 LABELS = [1, 0, 1, 0, 1, 0]
 CONFIG = classification.Config(labels=("negative", "positive"))
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
-KINDS = [kind for kind in _find.kinds("methods") if HERE in getattr(_find.find("methods", kind), "DEVICES", (HERE,))]
+KINDS = [
+    kind
+    for kind in _find.kinds("methods")
+    if HERE in getattr(_find.find("methods", kind), "DEVICES", (HERE,))
+    and "classification" in getattr(_find.find("methods", kind), "TASKS", ("classification",))
+]
 CHANGES: dict[str, set[str]] = {
     "prefix": {"classifier", "prompt_encoder"},
     "prompt": {"classifier", "trainable_tokens_delta"},

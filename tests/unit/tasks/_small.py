@@ -67,9 +67,11 @@ def small(family: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def rows(*given: tuple[str, str | None, str | None]) -> pa.Table:
+def rows(*given: tuple[str | None, ...]) -> pa.Table:
+    """Rows with text, context, label and, where given, rejected."""
+    names = ("text", "context", "label", "rejected")
     made = [
-        dict.fromkeys(snapshot.COLUMNS) | {"row_id": str(n), "text": text, "context": context, "label": label}
-        for n, (text, context, label) in enumerate(given)
+        dict.fromkeys(snapshot.COLUMNS) | {"row_id": str(n)} | dict(zip(names, row, strict=False))
+        for n, row in enumerate(given)
     ]
     return pa.Table.from_pylist(made, schema=snapshot.schema())

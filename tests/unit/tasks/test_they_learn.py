@@ -18,7 +18,7 @@ from ftcore.training.loop import Job
 from tests.unit.tasks._small import COLOURS, THINGS, rows, small
 
 EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
-CASES: dict[str, tuple[str, dict[str, Any], Callable[[str, str], tuple[str, str | None, str | None]], str, float]] = {
+CASES: dict[str, tuple[str, dict[str, Any], Callable[[str, str], tuple[str | None, ...]], str, float]] = {
     "classification": (
         "bert", {"labels": COLOURS}, lambda c, t: (f"the {t} is {c}", None, c), "accuracy", 0.95,
     ),
@@ -44,6 +44,10 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[[str, str], tuple[str, str 
     "pair": (
         "bert", {}, lambda c, t: (f"the {t} is {c}", f"a {COLOURS[len(t) % 4]}", str(float(c == COLOURS[len(t) % 4]))),
         "pearson", 0.9,
+    ),
+    "preference": (
+        "llama", {},
+        lambda c, t: (f"the {t} is {c} . what colour ?", None, f"a {c}", f"a {t}"), "preferred", 0.9,
     ),
 }  # fmt: skip
 
