@@ -126,7 +126,7 @@ def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
     """
     from transformers import EarlyStoppingCallback, PrinterCallback
 
-    from ftcore.training import loop
+    from ftcore.training import checkpoints, loop
     from ftcore.training.callbacks import Punctual, Reporter
 
     class Quiet(loop.Sealing, kind):  # type: ignore[misc]
@@ -144,10 +144,12 @@ def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
     trainer.punctual = Punctual(job.config.checkpoint_minutes * 60)
     trainer.add_callback(trainer.reporter)
     trainer.add_callback(trainer.punctual)
+    last = checkpoints.last(job.folder, job.identity)
     if trainer.args.eval_strategy != "no":
+        trainer.args.eval_on_start = last is None
         trainer.add_callback(EarlyStoppingCallback(job.config.patience))
     try:
-        return loop.run(trainer, job)
+        return loop.run(trainer, job, last)
     finally:
         _as_it_was(job.model)
 

@@ -17,16 +17,14 @@ from ftcore._find import find
 from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
 from ftcore.methods import _ppo, _preference, _reinforcement, kto
 from ftcore.sections import Train
-from ftcore.tasks import _language, chat
+from ftcore.tasks import _language
 from ftcore.training import checkpoints
 from ftcore.training.callbacks import Point
 from ftcore.training.exchanges import Exchange
 from ftcore.training.features import Features
 from ftcore.training.loop import Job
+from tests.unit.tasks._small import THINGS, VOCABULARY, small
 
-THINGS = ("door", "car", "house", "boat", "lamp", "chair", "table", "wall")
-WORDS = ["red", "blue", *THINGS, "system", "user", "assistant", "the", "is", "what", "colour", "of", "?"]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<", ">", "|", "im", "_", "start", "end", *WORDS]
 TRAIN = Train(
     epochs=6, learning_rate=1e-2, batch_size=8, max_length_tokens=48, precision="fp32", warmup=0, patience=50, seed=5
 )
@@ -39,31 +37,8 @@ DRAWN = ("rloo", "grpo", "ppo")
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama that nobody trained, with a tokenizer of some forty words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.manual_seed(3)
-    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(VOCABULARY)}, unk_token="[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", eos_token="[SEP]", chat_template=chat.CHATML
-    )
     folder = tmp_path_factory.mktemp("llama")
-    config = LlamaConfig(
-        vocab_size=len(VOCABULARY),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=2,
-        eos_token_id=3,
-        initializer_range=0.2,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    small("llama", folder)
     return folder
 
 
