@@ -49,6 +49,9 @@ def rows(kind: str) -> list[dict[str, Any]]:
         spoilt.append({"label": "B-PER per" if kind == "tagging" else "about five"})
     if kind == "qa":
         spoilt.append({"context": None})
+    if kind == "preference":
+        base["rejected"] = "a worse answer"
+        spoilt.append({"rejected": None})
     return [{**base, **change, "row_id": f"{n:020}"} for n, change in enumerate(spoilt)]
 
 

@@ -17,7 +17,7 @@ from ftcore._find import find
 from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
 from ftcore.methods import _ppo, _preference, _reinforcement, kto
 from ftcore.sections import Train
-from ftcore.tasks import _language
+from ftcore.tasks import _language, chat
 from ftcore.training import checkpoints
 from ftcore.training.callbacks import Point
 from ftcore.training.exchanges import Exchange
@@ -29,7 +29,7 @@ TRAIN = Train(
     epochs=6, learning_rate=1e-2, batch_size=8, max_length_tokens=48, precision="fp32", warmup=0, patience=50, seed=5
 )
 ADAPTER = {"rank": 4, "alpha": 8, "dropout": 0}
-SHORT = {"rewards": [{"kind": "regex", "pattern": "blue"}], "answer_tokens": 4}
+SHORT = {"rewards": [{"kind": "regex", "pattern": "red|green|blue|white"}], "answer_tokens": 4}
 PAIRED = ("dpo", "kto", "orpo")
 DRAWN = ("rloo", "grpo", "ppo")
 
@@ -39,6 +39,10 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama that nobody trained, with a tokenizer of some forty words."""
     folder = tmp_path_factory.mktemp("llama")
     small("llama", folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():  # so far apart that an adapter, which leaves words as they are, can choose among them
+        model.get_input_embeddings().weight.mul_(10)
+    model.save_pretrained(folder)
     return folder
 
 
@@ -55,6 +59,7 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, 
         config = method.Config.model_validate(settings)
         torch.manual_seed(11)
         tokenizer = AutoTokenizer.from_pretrained(llama)
+        tokenizer.chat_template = chat.CHATML
         model = _language.causal(llama)
         if kind == "reward":
             model = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)
@@ -228,7 +233,7 @@ DOCUMENT: dict[str, Any] = {
     "base": "./model",
     "sources": [{"kind": "files", "path": "pairs.jsonl", "rejected": "worse"}],
     "gates": [{"kind": "threshold", "metric": "token_accuracy", "minimum": 0}],
-    "exports": [{"kind": "onnx"}],
+    "exports": [],
 }
 
 
@@ -255,20 +260,15 @@ def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any],
 
 def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
     job, _, _ = made("kto")
-    rows = list(exchanged(8))
+    rows = list(exchanged(len(THINGS)))
     read = list(kto.unpaired(rows, job))
-    assert len(read) == 16
-    pairs = {(one.prompt[0]["content"], text) for one in rows for text in (one.good, one.worse)}
-    for start in range(0, 16, 8):
-        batch = read[start : start + 8]
-        assert [row["label"] for row in batch] == [True] * 4 + [False] * 4
-        beside = [batch[-1], *batch[:-1]]
-        mixed = {
-            (row["prompt"][0]["content"], other["completion"][0]["content"])
-            for row, other in zip(batch, beside, strict=True)
-        }
-        assert not mixed & pairs
-    assert {(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in read} == pairs
+    own = {(one.prompt[0]["content"], text) for one in rows for text in (one.good, one.worse)}
+    assert [row["label"] for row in read] == [True] * 4 + [False] * 4 + [True] * 2 + [False] * 2
+    for batch in (read[:8], read[8:]):
+        beside = zip(batch, [batch[-1], *batch[:-1]], strict=True)
+        mixed = {(row["prompt"][0]["content"], other["completion"][0]["content"]) for row, other in beside}
+        assert not mixed & own
+    assert {(row["prompt"][0]["content"], row["completion"][0]["content"]) for row in read} == own
 
 
 @pytest.mark.parametrize("kind", [*PAIRED, *DRAWN])
