@@ -106,7 +106,7 @@ class Trainer:
             "tokens_per_s": round(read / seconds, 1),
             "resumed": 0.0,
             "reward_before": before,
-            "reward": after,
+            "reward_after": after,
         }
 
     def draw(self, asked: Sequence[Prompt]) -> tuple[Rollout, dict[str, float]]:

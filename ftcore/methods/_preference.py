@@ -215,19 +215,19 @@ def likelihoods(job: Job, rows: Sequence[tuple[Prompt, str]]) -> np.ndarray:
     return np.array(found)
 
 
-def preferred(job: Job, rows: Sequence[Exchange], after: str = "") -> dict[str, float]:
+def preferred(job: Job, rows: Sequence[Exchange], when: str) -> dict[str, float]:
     """How often the good answer of a validation pair is the likelier one, and by how many nats in the mean."""
     rows = rows[:MEASURED]
     good = likelihoods(job, [(one.prompt, str(one.good)) for one in rows])
     worse = likelihoods(job, [(one.prompt, str(one.worse)) for one in rows])
-    return told(good - worse, after)
+    return told(good - worse, when)
 
 
-def told(margins: np.ndarray, after: str) -> dict[str, float]:
-    """``preferred``, the share of positive margins, and ``margin``, their mean; with an ending to the names."""
+def told(margins: np.ndarray, when: str) -> dict[str, float]:
+    """``preferred_…``, the share of positive margins, and ``margin_…``, their mean; ``when`` ends their names."""
     return {
-        f"preferred{after}": round(float((margins > 0).mean()), 4),
-        f"margin{after}": round(float(margins.mean()), 4),
+        f"preferred_{when}": round(float((margins > 0).mean()), 4),
+        f"margin_{when}": round(float(margins.mean()), 4),
     }
 
 
@@ -251,7 +251,7 @@ def fit(
         parts: what the trainer is made of besides.
     """
     data = pairs(job)
-    before = preferred(job, data["validation"], "_before")
+    before = preferred(job, data["validation"], "before")
     figures = run(
         job,
         kind,
@@ -261,4 +261,4 @@ def fit(
         eval_dataset=read(data["validation"]),
         **parts,
     )
-    return {"pairs": len(data["train"]), **figures, **before, **preferred(job, data["validation"])}
+    return {"pairs": len(data["train"]), **figures, **before, **preferred(job, data["validation"], "after")}

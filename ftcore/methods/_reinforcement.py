@@ -108,7 +108,7 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
         reward_funcs=[_as_trl(*both) for both in zip(_rewards.named(config.rewards), scores, strict=True)],
     )
     after = mean_reward(config, job, asked["validation"], worth)
-    return {"prompts": len(asked["train"]), **figures, "reward_before": before, "reward": after}
+    return {"prompts": len(asked["train"]), **figures, "reward_before": before, "reward_after": after}
 
 
 def mean_reward(config: Settings, job: Job, asked: Sequence[Prompt], worth: Score) -> float:

@@ -21,7 +21,7 @@ A method is ``Config``, ``apply`` and ``save``. Where it needs more, it has more
     Reference of a model whose probabilities come with every row: ``teacher`` in the batch, ``[rows, labels]``.
 ``fit(config, job)``
     The whole training of a ``training.loop.Job`` in place of the common loop; returns its figures, ``validation_loss``
-    or ``reward_before`` and ``reward`` among them. ``job.exchanges`` has the rows as words.
+    or ``reward_before`` and ``reward_after`` among them. ``job.exchanges`` has the rows as words.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def fit(config: Config, job: Job) -> dict[str, float]:
     """Train by TRL's ORPOTrainer; goes on from its checkpoints.
 
     Returns:
-        The loop's figures; ``preferred``, the share of validation pairs whose good answer is the likelier one, and
-        ``margin``, by how many nats, each also ``_before``.
+        The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is the
+        likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
     """
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the lock file pins what it could warn of
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer

@@ -68,7 +68,7 @@ def fit(config: Config, job: Job) -> dict[str, float]:
     """Train by our own trainer. It writes no checkpoints: a run that was stopped starts over.
 
     Returns:
-        Figures as the loop's without a validation loss; ``reward``, the mean of validation prompts, also ``_before``.
+        The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of validation prompts.
 
     Raises:
         TrainingError: the loss is not a number.

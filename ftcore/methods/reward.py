@@ -57,8 +57,8 @@ def fit(config: Config, job: Job) -> dict[str, float]:
     """Train by TRL's RewardTrainer; goes on from its checkpoints.
 
     Returns:
-        The loop's figures; ``preferred``, the share of validation pairs whose good answer scores higher, and
-        ``margin``, by how much, each also ``_before``.
+        The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer scores
+        higher, and ``margin_before`` and ``_after``, by how much in the mean.
     """
     from trl import RewardConfig, RewardTrainer
 
@@ -69,7 +69,7 @@ def fit(config: Config, job: Job) -> dict[str, float]:
         center_rewards_coefficient=config.centre or None,
         max_length=job.config.max_length_tokens,
     )
-    before = _preference.told(margins(job, data["validation"]), "_before")
+    before = _preference.told(margins(job, data["validation"]), "before")
     figures = _preference.run(
         job,
         RewardTrainer,
@@ -78,7 +78,7 @@ def fit(config: Config, job: Job) -> dict[str, float]:
         train_dataset=_preference.dataset(data["train"]),
         eval_dataset=_preference.dataset(data["validation"]),
     )
-    after = _preference.told(margins(job, data["validation"]), "")
+    after = _preference.told(margins(job, data["validation"]), "after")
     return {"pairs": len(data["train"]), **figures, **before, **after}
 
 

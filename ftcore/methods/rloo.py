@@ -55,7 +55,7 @@ def fit(config: Config, job: Job) -> dict[str, float]:
     """Train by TRL's RLOOTrainer; goes on from its checkpoints, with answers drawn anew.
 
     Returns:
-        The loop's figures without a validation loss; ``reward``, the mean of validation prompts, also ``_before``.
+        The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of validation prompts.
     """
     from trl import RLOOConfig, RLOOTrainer
 

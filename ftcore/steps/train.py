@@ -110,7 +110,7 @@ def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[
 def _told(figures: dict[str, Any]) -> str:
     if "validation_loss" in figures:
         return f"validation loss {figures['validation_loss']:.3f}"
-    return f"mean reward {figures['reward_before']:.3f} before, {figures['reward']:.3f} after"
+    return f"mean reward {figures['reward_before']:.3f} before, {figures['reward_after']:.3f} after"
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:

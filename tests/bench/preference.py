@@ -38,12 +38,16 @@ def run() -> Result:
     lines, found = [], {}
     for kind in METHODS:
         figures, peak = side(_train, kind)
-        name = "preferred" if "preferred" in figures else "reward"
-        found[kind] = (figures[f"{name}_before"], figures[name], peak)
-        more = f", margin {figures['margin_before']:+.2f} → {figures['margin']:+.2f}" if name == "preferred" else ""
+        name = "preferred" if "preferred_after" in figures else "reward"
+        before, after = figures[f"{name}_before"], figures[f"{name}_after"]
+        more = (
+            f", margin {figures['margin_before']:+.2f} → {figures['margin_after']:+.2f}" if name == "preferred" else ""
+        )
+        count = figures.get("pairs", figures.get("prompts"))
+        found[kind] = (before, after, peak)
         lines.append(
-            f"{kind:7} {name} {figures[f'{name}_before']:.3f} → {figures[name]:.3f}{more}, {figures['seconds']:.0f} s, "
-            f"{figures.get('pairs', figures.get('prompts')):.0f} rows, {figures['steps']:.0f} steps"
+            f"{kind:7} {name} {before:.3f} → {after:.3f}{more}, {figures['seconds']:.0f} s, {count:.0f} rows, "
+            f"{figures['steps']:.0f} steps"
         )
         print(lines[-1], flush=True)
     before, after, peak = found["dpo"]

@@ -102,8 +102,8 @@ def test_the_good_answer_becomes_the_likelier_one(kind: str, whole: bool, made: 
     job, method, config = made(kind, train=rate, **({"adapter": None} if whole else {}))
     before = untrained(job.model)
     figures = method.fit(config, job)
-    assert figures["margin"] > figures["margin_before"] + 0.5
-    assert figures["preferred"] >= 0.9 > figures["preferred_before"]
+    assert figures["margin_after"] > figures["margin_before"] + 0.5
+    assert figures["preferred_after"] >= 0.9 > figures["preferred_before"]
     assert figures["pairs"] == 16
     assert figures["validation_loss"] < curve(job)["eval_loss"][0]
     assert {"rewards/margins", "eval_rewards/margins", "kl" if kind == "kto" else "rewards/accuracies"} <= curve(
@@ -136,8 +136,8 @@ def read_back(job: Job, method: Any, config: Any, folder: Path, *, whole: bool) 
 def test_a_reward_model_scores_the_good_answer_higher(made: Any, tmp_path: Path) -> None:
     job, method, config = made("reward", centre=0.01)
     figures = method.fit(config, job)
-    assert figures["preferred"] == 1.0
-    assert figures["margin"] > max(figures["margin_before"], 0) + 1
+    assert figures["preferred_after"] == 1.0
+    assert figures["margin_after"] > max(figures["margin_before"], 0) + 1
     assert {"accuracy", "margin"} <= curve(job).keys()
     read_back(job, method, config, tmp_path, whole=False)
 
@@ -151,7 +151,7 @@ def test_what_is_rewarded_is_said_more_often(kind: str, made: Any, tmp_path: Pat
     figures = method.fit(config, job)
     rewards = curve(job)["reward"]
     assert figures["reward_before"] <= 0.5
-    assert figures["reward"] >= figures["reward_before"] + 0.3
+    assert figures["reward_after"] >= figures["reward_before"] + 0.3
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.3
     assert abs(curve(job)["kl"][0]) < 1e-4, "at first the model is its own reference"
     assert all(torch.equal(dict(job.model.named_parameters())[name], value) for name, value in before.items())
