@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch  # noqa: TID253 - imported by ppo's fit alone
 
 from ftcore.errors import TrainingError
-from ftcore.methods import _preference, _reinforcement, _rewards
+from ftcore.methods import _preference, _reinforcement, _rewards, _surrogate
 from ftcore.progress import progress
 from ftcore.training.callbacks import Point
 
@@ -123,13 +123,13 @@ class Trainer:
         scores = torch.tensor(self.worth(asked, _reinforcement.texts(self.job, drawn)), device=self.device)
         rewards = -self.config.kl * apart
         rewards[torch.arange(len(asked)), counted.sum(-1) - 1] += scores
-        advantages, returns = estimate(rewards, values, counted, self.config.discount, self.config.gae)
+        advantages, returns = _surrogate.estimate(rewards, values, counted, self.config.discount, self.config.gae)
         seen = {
             "reward": float(scores.mean()),
             "kl": float(apart.sum(-1).mean()),
             "answer_tokens": float(counted.sum(-1).float().mean()),
         }
-        advantages = whiten(advantages, counted)
+        advantages = _surrogate.whiten(advantages, counted)
         return Rollout(sequences, mask, counted, logps, values, advantages, returns), seen
 
     def learn(self, rollout: Rollout, step: int) -> dict[str, float]:
@@ -156,15 +156,17 @@ class Trainer:
         """Of a minibatch: the clipped surrogate, and the value head's clipped error by its weight."""
         start = rollout.sequences.shape[1] - rollout.counted.shape[1]
         logps, values, entropy = self.read(rollout.sequences, rollout.attention_mask, start)
-        policy, clipped = surrogate(logps - rollout.logps, rollout.advantages, rollout.counted, self.config.clip)
+        policy, clipped = _surrogate.surrogate(
+            logps - rollout.logps, rollout.advantages, rollout.counted, self.config.clip
+        )
         near = rollout.values + (values - rollout.values).clamp(-self.config.value_clip, self.config.value_clip)
         wrong = torch.maximum((values - rollout.returns) ** 2, (near - rollout.returns) ** 2)
-        value = 0.5 * mean(wrong, rollout.counted)
+        value = 0.5 * _surrogate.mean(wrong, rollout.counted)
         parts = {
             "policy_loss": policy,
             "value_loss": value,
             "clipped": clipped,
-            "entropy": mean(entropy, rollout.counted),
+            "entropy": _surrogate.mean(entropy, rollout.counted),
         }
         return policy + self.config.value_weight * value, {name: part.item() for name, part in parts.items()}
 
@@ -196,58 +198,6 @@ class Trainer:
         share = step / rising if step <= rising else (steps - step + 1) / (steps - rising + 1)
         for group in self.optimiser.param_groups:
             group["lr"] = self.job.config.learning_rate * share
-
-
-def estimate(
-    rewards: torch.Tensor, values: torch.Tensor, counted: torch.Tensor, discount: float, trust: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Generalised advantage estimation, Schulman et al. (2016), equation 16: ``Σ (γλ)^l δ_{t+l}``.
-
-    Args:
-        rewards: ``[rows, A]``.
-        values: what was expected before each token, ``[rows, A]``.
-        counted: which tokens are real; nothing is expected behind the last one.
-        discount: γ.
-        trust: λ.
-
-    Returns:
-        Advantages and returns, their sum with the values, ``[rows, A]`` each; 0 where nothing counts.
-    """
-    rewards, values = rewards * counted, values * counted
-    advantages, following = torch.zeros_like(values), torch.zeros_like(values[:, 0])
-    for place in reversed(range(values.shape[1])):
-        expected = values[:, place + 1] if place + 1 < values.shape[1] else torch.zeros_like(following)
-        following = rewards[:, place] + discount * expected - values[:, place] + discount * trust * following
-        advantages[:, place] = following
-    advantages = advantages * counted
-    return advantages, advantages + values
-
-
-def surrogate(
-    moved: torch.Tensor, advantages: torch.Tensor, counted: torch.Tensor, clip: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Schulman et al. (2017), equation 7, as a loss: ``−mean min(r·A, clip(r, 1 − ε, 1 + ε)·A)``; and what was clipped.
-
-    Args:
-        moved: log of ``r``, the probability now over the one when it was drawn, ``[rows, A]``.
-        advantages: ``[rows, A]``.
-        counted: which tokens are real.
-        clip: ε.
-    """
-    ratio = moved.exp()
-    free, bound = ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
-    return -mean(torch.minimum(free, bound), counted), mean((bound < free).float(), counted)
-
-
-def whiten(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Shifted and scaled to mean 0 and variance 1 over what counts; 0 elsewhere."""
-    real = values[counted]
-    return (values - real.mean()) / (real.std(unbiased=False) + 1e-8) * counted
-
-
-def mean(values: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Mean over what counts."""
-    return (values * counted).sum() / counted.sum()
 
 
 def _batches(rows: int, size: int, seed: int) -> Iterator[list[int]]:
