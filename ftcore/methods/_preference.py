@@ -142,6 +142,8 @@ def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
     trainer.remove_callback(PrinterCallback)
     trainer.reporter = Reporter(job.track, tokens)
     trainer.punctual = Punctual(job.config.checkpoint_minutes * 60)
+    for callback in job.callbacks:
+        trainer.add_callback(callback)
     trainer.add_callback(trainer.reporter)
     trainer.add_callback(trainer.punctual)
     last = checkpoints.last(job.folder, job.identity)

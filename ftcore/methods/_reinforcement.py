@@ -41,8 +41,12 @@ class Grouped(Settings):
 
 
 def faults(config: Settings, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """An adapter that changes the reference, and no room for a prompt."""
+    """An adapter that changes the reference, a search, and no room for a prompt."""
     yield from _preference.faults(config, recipe, pairs=False)
+    if recipe.search is not None:
+        yield "search", f"{recipe.method.kind} has no validation loss to search by"
+    if recipe.train.folds:
+        yield "train.folds", f"{recipe.method.kind} has no validation loss to compare"
     limit = recipe.train.max_length_tokens
     if config.answer_tokens >= limit:
         yield "method.answer_tokens", f"leaves no room for a prompt in the {limit} tokens of train.max_length_tokens"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "dpo", "beta": 0.1}
 TASKS = ("chat",)
+LOSS = ("beta", "loss", "label_smoothing")
 
 
 class Config(_preference.Settings):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
 TASKS = ("chat",)
+LOSS = ("beta", "desirable_weight", "undesirable_weight")
 
 
 class Config(_preference.Settings):

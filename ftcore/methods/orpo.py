@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "orpo", "beta": 0.1}
 TASKS = ("chat",)
+LOSS = ("beta",)
 
 
 class Config(_preference.Settings):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "reward", "centre": 0.01}
 TASKS = ("preference",)
+LOSS = ("centre",)
 
 
 class Config(_preference.Settings):

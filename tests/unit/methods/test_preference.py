@@ -67,7 +67,7 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, 
         none = {split: Features({"input_ids": [[1]] * len(some)}, ["r"] * len(some)) for split, some in rows.items()}
         job = Job(
             method.apply(config, model, tokenizer), tokenizer, none, dict, train, tmp_path / "checkpoints", "this",
-            points.extend, rows,
+            points.extend, exchanges=rows,
         )  # fmt: skip
         return job, method, config
 
@@ -250,6 +250,7 @@ DOCUMENT: dict[str, Any] = {
         ({"method": {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": "("}]}}, "no regular expression"),
         ({"method": {"kind": "rloo", "rewards": [{"kind": "fame"}]}}, "rewards"),
         ({"method": {"kind": "rloo", "rewards": [{"kind": "registered", "model": "taste"}]}}, "pattern"),
+        ({"method": {"kind": "ppo", **SHORT}, "train": {"folds": 3}}, "no validation loss to compare"),
         ({"method": {"kind": "dpo"}, "train": {"distributed": {"processes": 2}}}, "one process"),
     ],
 )
