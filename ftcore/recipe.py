@@ -167,6 +167,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if hasattr(method, "faults"):
         yield from method.faults(recipe.method, recipe)
     yield from space.faults(recipe, _faults)
+    yield from _unanswerable(recipe)
     metrics = find("tasks", recipe.task.kind).METRICS
     datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:
@@ -183,6 +184,15 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
             if column not in recipe.evaluate.slices:
                 sliced = ", ".join(recipe.evaluate.slices)
                 yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {sliced}"
+
+
+def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What the evaluation is to measure and the task's models cannot do."""
+    task, kind = find("tasks", recipe.task.kind), recipe.task.kind
+    if recipe.evaluate.judge and not (task.GENERATIVE and task.TARGET == "text"):
+        yield "evaluate.judge", f"the task {kind} writes no answers that could be judged"
+    if recipe.evaluate.general_text and not hasattr(task, "plain"):
+        yield "evaluate.general_text", f"the task {kind} has no language model that goes on with plain text"
 
 
 def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -238,7 +248,7 @@ def _yaml_path(location: tuple[int | str, ...]) -> str:
     path = ""
     for number, step in enumerate(location):
         before, name_of = (None, None, *location)[number + 1], (None, None, *location)[number]
-        chosen = isinstance(before, int) or before in {"task", "method"} or name_of == "holdouts"
+        chosen = isinstance(before, int) or before in {"task", "method", "general_text"} or name_of == "holdouts"
         if isinstance(step, int):
             path += f"[{step}]"
         elif not (chosen and step in every_kind):

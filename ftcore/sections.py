@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -320,6 +321,42 @@ class Search(Config):
     """Airflow tasks that share the trials; without Airflow one does them all."""
 
 
+class Judge(Config):
+    """A model behind an OpenAI-compatible address that compares what candidate and champion write.
+
+    The rows and both answers are sent to it. Its key, where it wants one, is ``FTCORE_JUDGE_KEY`` of the environment.
+    """
+
+    endpoint: str
+    """Address before ``/chat/completions``, such as ``https://judge.example.com/v1``."""
+    model: Annotated[str, Field(min_length=1)]
+    """Name that the address knows the judge by."""
+    rows: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Most test rows that are judged, drawn at random; each is asked about twice, with the answers swapped."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
+    """Seconds to wait for one answer of the judge."""
+
+    @model_validator(mode="after")
+    def _is_an_address_and_nothing_more(self) -> Judge:
+        try:
+            parts = urlsplit(self.endpoint)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        except ValueError:
+            good = False
+        # Said of the whole section, so that the message quotes no address with a password in it.
+        if not good or "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError(
+                "endpoint must be an address such as https://judge.example.com/v1, without user, password or query; "
+                "the key is FTCORE_JUDGE_KEY of the environment"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """Host and port of the address."""
+        return urlsplit(self.endpoint).netloc
+
+
 class Evaluate(Config):
     """What the model is judged on besides the snapshot's own test split."""
 
@@ -333,6 +370,11 @@ class Evaluate(Config):
     """Test rows that are predicted again with typing errors, in another case and without punctuation; 0 does not."""
     examples: Annotated[int, Field(ge=0, le=1000)] = 20
     """Best and worst answers, and disagreements with the champion, that are kept to be read; of each this many."""
+    judge: Judge | None = None
+    """Compares what candidate and champion write; null asks nobody. For tasks that write answers."""
+    general_text: Source | None = None
+    """Texts of no domain, on which base model, champion and candidate are compared, to see what was forgotten. For
+    tasks with a language model; rows of the snapshot are left out."""
 
 
 class Approval(Config):

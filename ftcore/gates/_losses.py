@@ -43,15 +43,24 @@ class Limits(Protocol):
         ...
 
 
-def judge(limits: Limits, evidence: Evidence, groups: Mapping[str, np.ndarray]) -> Rule:
+def judge(
+    limits: Limits, evidence: Evidence, groups: Mapping[str, np.ndarray], more: Mapping[str, Estimate] | None = None
+) -> Rule:
     """Whether no group of rows loses more than ``max_loss`` against the champion.
 
     A group of at least ``min_rows`` rows is judged by its measured loss, a smaller one by the interval: it fails only
     where it has surely lost more. Of fewer than 30 rows a bootstrap knows nothing: they are left out.
+
+    Args:
+        limits: of the gate.
+        evidence: candidate and champion on the same rows.
+        groups: of rows, each a mask ``[rows]``.
+        more: gains that were measured on other rows, higher being better.
     """
     if evidence.champion is None:
         return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
     gains = {name: _gain(limits.metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
+    gains |= {name: gain for name, gain in (more or {}).items() if gain.rows >= LEAST_ROWS}
     known = {name: gain for name, gain in gains.items() if gain.defined}
     if not known:
         return undecided(limits.kind, f"{limits.metric} is known on no group of {LEAST_ROWS} rows", -limits.max_loss)

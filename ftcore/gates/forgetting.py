@@ -9,6 +9,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.gates import _losses
 from ftcore.gates._undecided import undecided
+from ftcore.statistics import Estimate
 
 if TYPE_CHECKING:
     from ftcore.verdict import Evidence, Rule
@@ -23,7 +24,8 @@ class Config(Base):
     metric: str = "accuracy"
     """Name of a metric of the task."""
     datasets: tuple[str, ...] = ()
-    """Names of holdouts, each judged by itself; empty means all of them."""
+    """Names of holdouts, each judged by itself; empty means all of them, and ``evaluate.general_text`` where the metric
+    is measured on it: perplexity, and bits a byte for the task ``completion``."""
     max_loss: Annotated[float, Field(ge=0)] = 0.02
     """Largest loss against the champion, in the metric's unit."""
     min_rows: Annotated[int, Field(ge=1)] = 200
@@ -31,8 +33,19 @@ class Config(Base):
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether every domain keeps what it had."""
+    """Whether every domain keeps what it had, and general text, too, where it was read."""
     names = config.datasets or tuple(sorted(set(evidence.dataset) - {"test"}))
-    if not names:
-        return undecided(config.kind, "evaluate.holdouts names no earlier domain", -config.max_loss)
-    return _losses.judge(config, evidence, {name: evidence.on([name]) for name in names})
+    if not names and "general_text" not in evidence.figures:
+        return undecided(config.kind, "the recipe names no evaluate.holdouts or general_text", -config.max_loss)
+    return _losses.judge(config, evidence, {name: evidence.on([name]) for name in names}, _general(config, evidence))
+
+
+def _general(config: Config, evidence: Evidence) -> dict[str, Estimate]:
+    """The gain against the champion on ``evaluate.general_text``, where all is judged and the metric was measured."""
+    against = (evidence.figures.get("general_text") or {}).get("differences", {}).get("champion", {})
+    if config.datasets or config.metric not in against:
+        return {}
+    rise = Estimate.model_validate(against[config.metric])
+    if evidence.sign(config.metric) > 0:
+        return {"general_text": rise}
+    return {"general_text": Estimate(value=-rise.value, low=-rise.high, high=-rise.low, rows=rise.rows)}

@@ -15,6 +15,12 @@
     robustness.PERTURBATION.METRIC                           perturbed less plain, paired
     latency, size_bytes, cost_per_1000                       by flavour
     examples.best|worst|gained|lost                          rows with what each model answered
+    judge                                                    where a judge compared answers with the champion's: host,
+                                                             model, rows, wins, ties, losses, undecided, win_rate
+                                                             (a tie is half a win), agreement of both orders
+    general_text                                             where the recipe names texts: rows,
+                                                             metrics.ROLE.METRIC (base, champion, candidate) and
+                                                             differences.ROLE.METRIC, candidate less ROLE, paired
 """
 
 from __future__ import annotations
@@ -24,14 +30,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import outputs, snapshot, suppression
+from ftcore import base, outputs, snapshot, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
-from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
+from ftcore.steps import _baselines, _examples, _general_text, _measures, _robustness, _slices, _win_rate
 from ftcore.steps._predictions import given, known, predict
 from ftcore.steps._spool import tidy
 from ftcore.store import hash_file, write_json, write_table
@@ -40,6 +46,7 @@ from ftcore.tracking import CHAMPION, Tracking, Version
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ftcore.recipe import Recipe
     from ftcore.sections import Part
 
     Columns = dict[tuple[str, str], pa.Array]
@@ -60,6 +67,7 @@ def run(context: Context) -> Outcome:
     Raises:
         NotEnoughDataError: the test split is empty.
         ExportError: candidate or champion was made for other labels than the recipe's.
+        TransientError: the judge cannot be reached.
     """
     tracking = Tracking(context.settings, context.recipe.name)
     candidate = tracking.version(context.earlier("train").figures["version"])
@@ -87,6 +95,10 @@ def run(context: Context) -> Outcome:
         "size_bytes": context.earlier("export").figures["size_bytes"],
         "cost_per_1000": _cost(context, latency),
     }
+    if context.recipe.evaluate.general_text:
+        figures["general_text"] = _general(context, tracking, candidate, champion)
+    if context.recipe.evaluate.judge and champion:  # last: what it says is paid for
+        figures["judge"] = _judged(context, tracking, {"candidate": candidate, "champion": champion}, rows, columns)
     path = _write(context, rows, columns, figures)
     _log(context, tracking, candidate, rows, columns, figures)
     metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
@@ -113,18 +125,24 @@ def _rows(context: Context, identity: str) -> pa.Table:
 
 
 def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a holdout on the test side, cleaned as a snapshot's are and without those of forgotten subjects."""
+    """Rows of a holdout on the test side that a snapshot could hold and this one does not."""
+    task = find("tasks", context.recipe.task.kind)
+    for row, side in _unseen(context, config, seen, task.TARGET):
+        if side == TEST and task.valid(context.recipe.task, row["label"]):
+            yield row
+
+
+def _unseen(context: Context, config: Part, seen: set[str], target: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Rows of a source with their sides, cleaned as a snapshot's are and without those of forgotten subjects."""
     recipe = context.recipe
-    task = find("tasks", recipe.task.kind)
     cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
     forgotten = suppression.load(context.shelf, os.environ)
     for table in find("sources", config.kind).read(config, context):
-        rows, sides, dropped = tidy(forgotten.keep(table), recipe.prepare, task.TARGET, cleaner)
+        rows, sides, dropped = tidy(forgotten.keep(table), recipe.prepare, target, cleaner)
         gone = set(dropped)
         for place, (row, side) in enumerate(zip(rows.to_pylist(), sides, strict=True)):
-            fresh = row["text"] and snapshot.text_key(row["text"]) not in seen
-            if side == TEST and place not in gone and fresh and task.valid(recipe.task, row["label"]):
-                yield row
+            if row["text"] and place not in gone and snapshot.text_key(row["text"]) not in seen:
+                yield row, side
 
 
 def _columns(
@@ -190,16 +208,55 @@ def _robust(
     context: Context, tracking: Tracking, candidate: Version, rows: pa.Table, columns: Columns
 ) -> dict[str, Any]:
     """How much the candidate's metrics change on the same test rows written otherwise."""
-    import numpy as np
-
     recipe = context.recipe
-    test = np.flatnonzero(np.array(rows["dataset"].to_pylist()) == TEST)
-    chosen = np.sort(np.random.default_rng(recipe.train.seed).permutation(test)[: recipe.evaluate.perturbed_rows])
+    chosen = _drawn(recipe, rows, recipe.evaluate.perturbed_rows)
     if not len(chosen):
         return {}
     served, some = models.flavours(recipe)[0], rows.take(chosen)
     model = models.load(recipe, tracking, candidate, served)
     return _robustness.changes(recipe, model, some, outputs.of(columns["candidate", served].take(chosen)))
+
+
+def _general(context: Context, tracking: Tracking, candidate: Version, champion: Version | None) -> dict[str, Any]:
+    """Base model, champion and candidate on general texts that are not in the snapshot."""
+    recipe, config = context.recipe, context.recipe.evaluate.general_text
+    assert config is not None, "the caller looked"
+    seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, candidate.snapshot)["text"].to_pylist()}
+    texts = list(dict.fromkeys(row["text"] for row, _ in _unseen(context, config, seen, "none")))
+    if not texts:
+        hint = "every row of the source is in the snapshot or has no text: name another source"
+        raise NotEnoughDataError("evaluate.general_text has no text to read", hint=hint)
+    folders = {"base": base.resolve(recipe.base, context.settings, context.recipe_path.parent)}
+    folders |= {"champion": tracking.fetch(champion, "model")} if champion else {}
+    folders |= {"candidate": tracking.fetch(candidate, "model")}
+    plain, length = find("tasks", recipe.task.kind).plain, recipe.train.max_length_tokens
+    log.info("reading %s general texts with %s", f"{len(texts):,}", ", ".join(folders))
+    likely = {role: plain(recipe.task, folder, length)(texts) for role, folder in folders.items()}
+    found = _general_text.compared(texts, likely, recipe.evaluate.resamples, recipe.train.seed)
+    return {"rows": len(texts), **found}
+
+
+def _judged(
+    context: Context, tracking: Tracking, versions: dict[str, Version], rows: pa.Table, columns: Columns
+) -> dict[str, Any]:
+    """What a judge says of the answers to some test rows."""
+    recipe = context.recipe
+    assert recipe.evaluate.judge is not None, "the caller looked"
+    chosen = _drawn(recipe, rows, recipe.evaluate.judge.rows)
+    some, served = rows.take(chosen), models.flavours(recipe)[0]
+    answers = {
+        role: _win_rate.written(context, tracking, version, some, columns[role, served].take(chosen))
+        for role, version in versions.items()
+    }
+    return _win_rate.judged(context, some.to_pylist(), answers, os.environ)
+
+
+def _drawn(recipe: Recipe, rows: pa.Table, count: int) -> Any:
+    """Places of some test rows, the same ones each time."""
+    import numpy as np
+
+    test = np.flatnonzero(np.array(rows["dataset"].to_pylist()) == TEST)
+    return np.sort(np.random.default_rng(recipe.train.seed).permutation(test)[:count])
 
 
 def _cost(context: Context, latency: dict[str, Any]) -> dict[str, float]:

@@ -9,6 +9,8 @@ from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pyarrow as pa
     import torch
@@ -83,6 +85,57 @@ def likelihoods(logits: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
     for column, values in enumerate((losses, torch.ones_like(losses), asked.argmax(-1).eq(right))):
         found[:, column].index_add_(0, counted.nonzero()[:, 0], values.double())
     return np.asarray(found.numpy())
+
+
+def windows(
+    tokenizer: PreTrainedTokenizerBase, text: str, length: int, repeated: int = 1
+) -> list[tuple[list[int], list[int]]]:
+    """Tokens of each window over a text and its end, with its labels.
+
+    Args:
+        tokenizer: cuts the text.
+        text: of any length; nothing of it is left out.
+        length: most tokens of a window.
+        repeated: tokens that a window has of the one before it; they are not learnt again.
+    """
+    ids = tokenizer(text, truncation=False, verbose=False)["input_ids"]
+    if tokenizer.eos_token_id is not None and (not ids or ids[-1] != tokenizer.eos_token_id):
+        ids = [*ids, tokenizer.eos_token_id]
+    repeated = min(repeated, length - 1)
+    found = [(ids[:length], ids[:length])]
+    for start in range(length, len(ids), length - repeated):
+        window = ids[start - repeated : start - repeated + length]
+        found.append((window, [IGNORED] * repeated + window[repeated:]))
+    return found
+
+
+def plain(folder: Path, max_length_tokens: int, repeated: int = 1) -> Callable[[Sequence[str]], np.ndarray]:
+    """How likely a saved model finds plain texts: of each ``-log p``, its tokens and the tokens hit, ``[texts, 3]``.
+
+    Args:
+        folder: of the model and its tokenizer.
+        max_length_tokens: most tokens of a window.
+        repeated: tokens that a window has of the one before it.
+    """
+    import numpy as np
+    import torch
+
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    words, model = load_tokenizer(folder), causal(folder).eval()
+    collate = padding(words)
+
+    def likely(texts: Sequence[str]) -> np.ndarray:
+        found = np.zeros((len(texts), 3))
+        for place, text in enumerate(texts):
+            for window, learnt in windows(words, text, max_length_tokens, repeated):
+                batch = collate([{"input_ids": window, "labels": learnt}])
+                with torch.inference_mode():
+                    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+                found[place] += likelihoods(logits[:, :-1], batch["labels"][:, 1:])[0]
+        return found
+
+    return likely
 
 
 def write(

@@ -131,6 +131,12 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     return predict
 
 
+def plain(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], np.ndarray]:
+    """How likely a saved model finds plain texts, outside any conversation: ``[texts, 3]``, as of answers."""
+    del config
+    return _language.plain(folder, max_length_tokens)
+
+
 def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
     """The same from what an export gives."""
     del config

@@ -11,7 +11,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.outputs import examples
 from ftcore.tasks import _language
-from ftcore.training.features import IGNORED, Collator, Features
+from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, m
     """Windows over the tokens of each text and its end."""
     ids, labels, owners = [], [], []
     for row_id, text in zip(rows["row_id"].to_pylist(), rows["text"].to_pylist(), strict=True):
-        for window, learnt in _windows(config, tokenizer, text, max_length_tokens):
+        for window, learnt in _language.windows(tokenizer, text, max_length_tokens, config.stride_tokens):
             ids.append(window)
             labels.append(learnt)
             owners.append(row_id)
@@ -73,25 +73,13 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: of each text ``-log p``, its tokens and the tokens hit, ``[texts, 3]``."""
-    import numpy as np
-    import torch
+    likely = _language.plain(folder, max_length_tokens, config.stride_tokens)
+    return lambda texts: likely([one.text for one in examples(texts)])
 
-    from ftcore.training.loading import tokenizer as load_tokenizer
 
-    words, model = load_tokenizer(folder), _language.causal(folder).eval()
-    collate = collator(config, words)
-
-    def predict(texts: Sequence[Text]) -> np.ndarray:
-        found = np.zeros((len(texts), 3))
-        for place, one in enumerate(examples(texts)):
-            for window, learnt in _windows(config, words, one.text, max_length_tokens):
-                batch = collate([{"input_ids": window, "labels": learnt}])
-                with torch.inference_mode():
-                    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-                found[place] += _language.likelihoods(logits[:, :-1], batch["labels"][:, 1:])[0]
-        return found
-
-    return predict
+def plain(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], np.ndarray]:
+    """How likely a saved model finds plain texts: of each ``-log p``, its tokens and the tokens hit, ``[texts, 3]``."""
+    return _language.plain(folder, max_length_tokens, config.stride_tokens)
 
 
 def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
@@ -132,6 +120,7 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
         "token_accuracy": sums[..., 2] / tokens,
         "bits_per_byte": sums[..., 0] / math.log(2) / np.where(sums[..., 3] > 0, sums[..., 3], np.nan),
     }
+<<<<<<< HEAD
 
 
 def prompt(config: Config, one: Example) -> str:
@@ -153,3 +142,5 @@ def _windows(
         window = ids[start - repeated : start - repeated + length]
         windows.append((window, [IGNORED] * repeated + window[repeated:]))
     return windows
+=======
+>>>>>>> 425aae6360394710556db5f7d233d4ee89f94c90

@@ -24,7 +24,15 @@ from tests.integration.conftest import write_recipe
 
 TASK = classification.Config(labels=("negative", "positive"))
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
-KINDS = [kind for kind in _find.kinds("methods") if HERE in getattr(_find.find("methods", kind), "DEVICES", (HERE,))]
+
+
+def fits(kind: str) -> bool:
+    """Whether a method trains here and on this task."""
+    method = _find.find("methods", kind)
+    return HERE in getattr(method, "DEVICES", (HERE,)) and TASK.kind in getattr(method, "TASKS", (TASK.kind,))
+
+
+KINDS = [kind for kind in _find.kinds("methods") if fits(kind)]
 RATES = {"ia3": 1e-2, "prompt": 5e-2, "prefix": 5e-2, "full": 1e-4, "distill": 1e-4}
 """Learning rates, where it is not LoRA's."""
 

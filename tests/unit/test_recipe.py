@@ -303,3 +303,31 @@ def test_the_json_schema_is_one_and_says_what_each_key_means(minimal: dict[str, 
         if "description" not in field and name != "kind" and "$ref" not in field
     ]
     assert undescribed == []
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *("judge.example.com", "ftp://judge.example.com", "https://", "http://[x"),
+        *("https://me:hunter2@judge.example.com/v1", "https://hunter2@judge.example.com/v1"),
+        "https://judge.example.com/v1?api_key=hunter2",
+    ],
+)
+def test_a_judge_has_an_address_that_holds_no_password(minimal: dict[str, Any], endpoint: str) -> None:
+    found = faults(minimal | {"evaluate": {"judge": {"endpoint": endpoint, "model": "wise"}}})
+    assert list(found) == ["evaluate.judge"]
+    assert "the key is FTCORE_JUDGE_KEY" in found["evaluate.judge"]
+    assert "hunter2" not in str(found)
+
+
+def test_what_a_task_cannot_do_is_not_asked_of_it(minimal: dict[str, Any]) -> None:
+    judge = {"endpoint": "https://judge.example.com/v1", "model": "wise"}
+    general = {"kind": "vader", "domain": "nyt", "max_rows": 20}
+    writes = minimal | {"exports": [], "gates": [{"kind": "beats_baseline"}]}
+    both = {"evaluate": {"judge": judge, "general_text": general}}
+    assert set(faults(minimal | both)) == {"evaluate.judge", "evaluate.general_text"}
+    assert set(faults(writes | both | {"task": {"kind": "seq2seq"}})) == {"evaluate.general_text"}
+    assert set(faults(writes | both | {"task": {"kind": "completion"}})) == {"evaluate.judge"}
+    assert recipe.parse(writes | both | {"task": {"kind": "chat"}}).evaluate.general_text
+    wrong = {"evaluate": {"general_text": general | {"domain": "moon"}}, "task": {"kind": "chat"}}
+    assert list(faults(writes | wrong)) == ["evaluate.general_text.domain"]

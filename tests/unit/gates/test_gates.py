@@ -271,7 +271,25 @@ def test_labels_are_looked_at_only_where_that_is_asked() -> None:
 
 def test_forgetting_needs_an_earlier_domain() -> None:
     rule = forgetting.judge(forgetting.Config(), evidence(champion=0.8))
-    assert (rule.passed, rule.reason) == (None, "undecided: evaluate.holdouts names no earlier domain")
+    assert (rule.passed, rule.reason) == (None, "undecided: the recipe names no evaluate.holdouts or general_text")
+
+
+@pytest.mark.parametrize(
+    ("rise", "rows", "passed"),
+    [(0.1, 400, True), (0.8, 400, False), (-3.0, 400, True), (0.503, 50, True), (0.8, 50, False), (0.8, 20, None)],
+)
+def test_general_text_must_not_be_forgotten(rise: float, rows: int, passed: bool | None) -> None:
+    """Perplexity that rises is a loss; of few texts only a sure one counts, of very few none."""
+    figures = {"general_text": {"differences": {"champion": {"perplexity": estimated(rise, rows)}}}}
+    seen = replace(evidence(champion=0.8), figures=figures, better={"accuracy": "higher", "perplexity": "lower"})
+    rule = forgetting.judge(forgetting.Config(metric="perplexity", max_loss=0.5), seen)
+    assert rule.passed is passed, rule.reason
+    if passed is not None:
+        assert "general_text" in rule.reason
+        assert (rule.measured, rule.rows) == (-rise, rows)
+        assert rule.low == pytest.approx(-rise - 0.01)
+    assert forgetting.judge(forgetting.Config(), seen).passed is None, "accuracy is not measured on general text"
+    assert forgetting.judge(forgetting.Config(), replace(seen, champion=None)).passed, "a first model"
 
 
 @pytest.mark.parametrize(("linear", "passed"), [(0.7, True), (0.85, False), (0.95, False)])
