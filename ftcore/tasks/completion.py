@@ -120,27 +120,9 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
         "token_accuracy": sums[..., 2] / tokens,
         "bits_per_byte": sums[..., 0] / math.log(2) / np.where(sums[..., 3] > 0, sums[..., 3], np.nan),
     }
-<<<<<<< HEAD
 
 
 def prompt(config: Config, one: Example) -> str:
     """A row as what the model goes on with, for methods that learn from rewards."""
     del config
     return one.text
-
-
-def _windows(
-    config: Config, tokenizer: PreTrainedTokenizerBase, text: str, length: int
-) -> list[tuple[list[int], list[int]]]:
-    """Tokens of each window with its labels; what a window repeats is not learnt again."""
-    ids = tokenizer(text, truncation=False, verbose=False)["input_ids"]
-    if tokenizer.eos_token_id is not None and (not ids or ids[-1] != tokenizer.eos_token_id):
-        ids = [*ids, tokenizer.eos_token_id]
-    repeated = min(config.stride_tokens, length - 1)
-    windows = [(ids[:length], ids[:length])]
-    for start in range(length, len(ids), length - repeated):
-        window = ids[start - repeated : start - repeated + length]
-        windows.append((window, [IGNORED] * repeated + window[repeated:]))
-    return windows
-=======
->>>>>>> 425aae6360394710556db5f7d233d4ee89f94c90
