@@ -19,16 +19,14 @@ from ftcore.sections import (
     Exporter,
     Gate,
     Method,
-    Plan,
     Prepare,
     Schedule,
-    Search,
     Source,
     Task,
-    Train,
     Validation,
     Watch,
 )
+from ftcore.sections_training import Plan, Search, Train
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
 BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.recipe import Recipe
-    from ftcore.sections import Search as Section
-    from ftcore.sections import Setting
+    from ftcore.sections_training import Search as Section
+    from ftcore.sections_training import Setting
     from ftcore.store import Shelf
 
 JOURNAL = "search.journal"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from ftcore.recipe import Recipe
-    from ftcore.sections import Dimension, Setting
+    from ftcore.sections_training import Dimension, Setting
 
     Tell = Callable[[ValidationError], Iterable[tuple[str, str]]]
 

@@ -7,7 +7,7 @@ from typing import Any
 from ftcore import workers
 from ftcore.context import Context, log
 from ftcore.errors import MissingExtraError
-from ftcore.sections import Budget
+from ftcore.sections_training import Budget
 from ftcore.steps import _estimate
 
 APPROVED = "approved"

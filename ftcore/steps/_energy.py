@@ -13,7 +13,7 @@ from ftcore._find import find
 from ftcore.context import Context, log
 
 if TYPE_CHECKING:
-    from ftcore.sections import Train
+    from ftcore.sections_training import Train
     from ftcore.workers import Worker
 
 EVERY_S = 15

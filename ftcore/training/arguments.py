@@ -12,7 +12,7 @@ from ftcore.training import precision
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftcore.sections import Train
+    from ftcore.sections_training import Train
 
 SCHEDULES = {"constant": "constant_with_warmup"}
 """What Trainer calls otherwise."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-    from ftcore.sections import Train
+    from ftcore.sections_training import Train
     from ftcore.training.exchanges import Asked, Exchange
     from ftcore.training.features import Collator, Features
 

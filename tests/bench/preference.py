@@ -63,7 +63,7 @@ def _train(kind: str) -> dict[str, float]:
 
     from ftcore import base
     from ftcore._find import find
-    from ftcore.sections import Train
+    from ftcore.sections_training import Train
     from ftcore.training import loading
     from ftcore.training.exchanges import of
     from ftcore.training.features import Features

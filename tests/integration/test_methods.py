@@ -15,7 +15,7 @@ from transformers import set_seed
 
 from ftcore import _find, base, settings
 from ftcore.context import Context
-from ftcore.sections import Train
+from ftcore.sections_training import Train
 from ftcore.sources import vader
 from ftcore.tasks import classification
 from ftcore.tracking import Tracking

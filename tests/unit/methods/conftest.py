@@ -18,7 +18,7 @@ def training_job(tiny: Path, tmp_path: Path) -> Callable[..., Job]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-    from ftcore.sections import Train
+    from ftcore.sections_training import Train
     from ftcore.training.features import Features
     from ftcore.training.loop import Job
 

@@ -16,7 +16,7 @@ from ftcore import recipe
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
 from ftcore.methods import _ppo, _preference, _reinforcement, kto
-from ftcore.sections import Train
+from ftcore.sections_training import Train
 from ftcore.tasks import _language, chat
 from ftcore.training import checkpoints
 from ftcore.training.callbacks import Point

@@ -12,7 +12,7 @@ import pytest
 
 from ftcore import outputs
 from ftcore._find import find, kinds
-from ftcore.sections import Train
+from ftcore.sections_training import Train
 from ftcore.training import loading, loop
 from ftcore.training.loop import Job
 from tests.unit.tasks._small import COLOURS, THINGS, rows, small

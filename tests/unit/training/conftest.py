@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from ftcore.sections import Train
+from ftcore.sections_training import Train
 from ftcore.training.features import Features
 from ftcore.training.loop import Job
 
