@@ -11,15 +11,17 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch  # noqa: TID253 - imported by ppo's fit alone
 
+from ftcore import store
 from ftcore.errors import TrainingError
-from ftcore.methods import _preference, _reinforcement, _rewards, _surrogate
-from ftcore.progress import progress
-from ftcore.training.callbacks import Point
+from ftcore.methods import _ppo_checkpoints, _preference, _reinforcement, _rewards, _surrogate
+from ftcore.training import checkpoints
+from ftcore.training.loop import DONE
 
 if TYPE_CHECKING:
     from ftcore.methods.ppo import Config
@@ -66,47 +68,56 @@ class Trainer:
         torch.nn.init.zeros_(self.value.bias)
         self.reference = _preference.frozen(job, config)
         self.worth = _rewards.total(config.rewards, [reward.score(job.ask) for reward in config.rewards])
+        self.done, self.losses = 0, list[float]()
         self.weights = [p for p in job.model.parameters() if p.requires_grad] + list(self.value.parameters())
         self.optimiser = torch.optim.AdamW(
             self.weights, lr=job.config.learning_rate, weight_decay=job.config.weight_decay
         )
 
     def fit(self) -> dict[str, float]:
-        """Train for as many epochs as the recipe says; returns the figures.
+        """Train for as many epochs as the recipe says, from the last whole checkpoint on; returns the figures.
 
         Raises:
-            TrainingError: the loss is not a number.
+            TrainingError: the loss is not a number, the disk is full, the checkpoints are another recipe's.
+            TransientError: told to stop; a checkpoint was written.
         """
-        train, asked = self.job.config, _reinforcement.prompts(self.config, self.job)
+        asked = _reinforcement.prompts(self.config, self.job)
         before = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
-        rows = len(asked["train"])
-        steps = max(1, round(-(-rows // train.batch_size) * train.epochs))
-        batches = _batches(rows, train.batch_size, train.seed)
-        started, read, losses = time.monotonic(), 0, []
+        last = checkpoints.last(self.job.folder, self.job.identity)
+        if last is not None:
+            _ppo_checkpoints.load(self, last)
+        figures = store.read_json(self.job.folder / DONE) if last else None
+        if figures is None:
+            figures = self._train(asked["train"])
+            store.write_json(self.job.folder / DONE, figures)
+        after = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
+        resumed = {"resumed": float(last is not None)}
+        return {"prompts": len(asked["train"]), **figures, **resumed, "reward_before": before, "reward_after": after}
+
+    def _train(self, asked: Sequence[Prompt]) -> dict[str, float]:
+        """All steps that are left."""
+        train, started, first, read = self.job.config, time.monotonic(), self.done, 0
+        steps = max(1, round(-(-len(asked) // train.batch_size) * train.epochs))
+        batches = islice(_batches(len(asked), train.batch_size, train.seed), first, None)
+        watch = _ppo_checkpoints.Watch(self, len(asked), steps, _reinforcement.tokens(self.config, self.job, asked))
         self.model.eval()  # without dropout: before the first update nothing may have moved
-        with progress("training", steps) as advance:
-            for step in range(1, steps + 1):
+        with closing(watch):
+            for step in range(first + 1, steps + 1):
                 self._warm_up(step, steps)
-                rollout, seen = self.draw([asked["train"][number] for number in next(batches)])
+                rollout, seen = self.draw([asked[number] for number in next(batches)])
                 read += int(rollout.attention_mask.sum())
                 seen |= self.learn(rollout, step)
-                losses.append(seen["loss"])
-                self.job.track([Point(step, seen, time.time())])
-                advance(1, f"reward {seen['reward']:.3f}, KL {seen['kl']:.3f}", reward=seen["reward"])
+                self.losses.append(seen["loss"])
+                self.done = step
+                watch.step(seen)
         seconds = time.monotonic() - started
-        after = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
-        done = steps * train.batch_size
         return {
-            "prompts": rows,
             "steps": steps,
-            "epochs": round(done / rows, 3),
-            "train_loss": round(sum(losses) / steps, 5),
+            "epochs": round(steps * train.batch_size / len(asked), 3),
+            "train_loss": round(sum(self.losses) / steps, 5),
             "seconds": round(seconds, 2),
-            "rows_per_s": round(done / seconds, 2),
+            "rows_per_s": round((steps - first) * train.batch_size / seconds, 2),
             "tokens_per_s": round(read / seconds, 1),
-            "resumed": 0.0,
-            "reward_before": before,
-            "reward_after": after,
         }
 
     def draw(self, asked: Sequence[Prompt]) -> tuple[Rollout, dict[str, float]]:

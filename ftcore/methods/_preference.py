@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from ftcore import base
 from ftcore._find import Config
@@ -36,6 +38,13 @@ class Settings(Config):
     """Low-rank updates; the model without them is the reference. Null trains every weight beside a frozen copy."""
 
 
+class Anchored(Settings):
+    """What stays near a reference."""
+
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """How dear it is to leave the reference: larger stays nearer."""
+
+
 def faults(config: Settings, recipe: Recipe, *, pairs: bool) -> Iterator[tuple[str, str]]:
     """An adapter without which the model is not what it was; several processes; pairs without a worse answer."""
     if config.adapter is not None and (config.adapter.init != "default" or config.adapter.stack):
@@ -49,8 +58,9 @@ def faults(config: Settings, recipe: Recipe, *, pairs: bool) -> Iterator[tuple[s
         )
 
 
-def apply(config: Settings, model: nn.Module) -> nn.Module:
-    """The model with adapters, or all of its weights, to train."""
+def apply(config: Settings, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """The model with adapters and its head, or all of its weights, to train."""
+    del tokenizer
     if config.adapter is not None:
         return _lora.apply(config.adapter, model)
     return model.requires_grad_(True)

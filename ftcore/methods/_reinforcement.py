@@ -52,6 +52,11 @@ def faults(config: Settings, recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "method.answer_tokens", f"leaves no room for a prompt in the {limit} tokens of train.max_length_tokens"
 
 
+def reads(config: Grouped, recipe: Recipe, rows: int) -> float:
+    """How many rows are read in all: every answer is drawn, read by the reference and learnt from."""
+    return 2 * config.generations * rows * recipe.train.epochs
+
+
 def prompts(config: Settings, job: Job) -> dict[str, list[Prompt]]:
     """Prompts that leave room for an answer, by split; the others are left out and counted in the log.
 
@@ -101,18 +106,22 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
         "metric_for_best_model": None,
         "greater_is_better": None,
     }
-    total = sum(len(_preference.ids(job.tokenizer, prompt)) + config.answer_tokens for prompt in asked["train"])
     job.tokenizer.padding_side = "left"
     figures = _preference.run(
         job,
         kind,
-        total * config.generations,
+        tokens(config, job, asked["train"]) * config.generations,
         args=make(**{**common, **settings}),
         train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in asked["train"]]),
         reward_funcs=[_as_trl(*both) for both in zip(_rewards.named(config.rewards), scores, strict=True)],
     )
     after = mean_reward(config, job, asked["validation"], worth)
     return {"prompts": len(asked["train"]), **figures, "reward_before": before, "reward_after": after}
+
+
+def tokens(config: Settings, job: Job, asked: Sequence[Prompt]) -> int:
+    """Tokens of an answer to each prompt, as long as one may be, and of the prompts."""
+    return sum(len(_preference.ids(job.tokenizer, prompt)) + config.answer_tokens for prompt in asked)
 
 
 def mean_reward(config: Settings, job: Job, asked: Sequence[Prompt], worth: Score) -> float:

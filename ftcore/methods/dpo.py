@@ -13,25 +13,19 @@ from pydantic import Field
 from ftcore.methods import _preference
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
-
     from ftcore.recipe import Recipe
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "dpo", "beta": 0.1}
 TASKS = ("chat",)
 LOSS = ("beta", "loss", "label_smoothing")
+apply, save = _preference.apply, _preference.save
 
 
-class Config(_preference.Settings):
+class Config(_preference.Anchored):
     """Preference pairs by TRL: ``label`` is the good answer, ``rejected`` the worse one."""
 
     kind: Literal["dpo"] = "dpo"
-    beta: Annotated[float, Field(gt=0)] = 0.1
-    """How dear it is to leave the reference: larger stays nearer."""
     loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
     """``sigmoid`` is DPO; ``ipo`` (Azar et al. 2023) overfits less on pairs of which one side always wins; ``hinge`` is
     SLiC's (Zhao et al. 2023)."""
@@ -50,12 +44,6 @@ def reads(config: Config, recipe: Recipe, rows: int) -> float:
     """How many rows are read in all: two answers a pair, by the model and by the reference."""
     del config
     return 3 * rows * recipe.train.epochs  # a reading without learning costs a third
-
-
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters, or all of its weights, to train."""
-    del tokenizer
-    return _preference.apply(config, model)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:
@@ -77,8 +65,3 @@ def fit(config: Config, job: Job) -> dict[str, float]:
     )
     reference = _preference.frozen(job, config)
     return _preference.fit(job, DPOTrainer, DPOConfig(**settings), ref_model=reference)
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter, where there is one, and the whole model, both as safetensors."""
-    _preference.save(config, model, tokenizer, folder)

@@ -5,7 +5,6 @@ Z. Shao et al. (2024), *DeepSeekMath: Pushing the Limits of Mathematical Reasoni
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -13,16 +12,11 @@ from pydantic import Field
 from ftcore.methods import _preference, _reinforcement
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
-
-    from ftcore.recipe import Recipe
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}]}
-TASKS = _reinforcement.TASKS
+TASKS, faults, reads = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.reads
+apply, save = _preference.apply, _preference.save
 
 
 class Config(_reinforcement.Grouped):
@@ -40,22 +34,6 @@ class Config(_reinforcement.Grouped):
     length (Liu et al. 2025); ``dapo`` all tokens of the batch (Yu et al. 2025)."""
 
 
-def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """An adapter that changes the reference, and no room for a prompt."""
-    return _reinforcement.faults(config, recipe)
-
-
-def reads(config: Config, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all: every answer is drawn, read by the reference and learnt from."""
-    return 2 * config.generations * rows * recipe.train.epochs
-
-
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters, or all of its weights, to train."""
-    del tokenizer
-    return _preference.apply(config, model)
-
-
 def fit(config: Config, job: Job) -> dict[str, float]:
     """Train by TRL's GRPOTrainer; goes on from its checkpoints, with answers drawn anew.
 
@@ -66,8 +44,3 @@ def fit(config: Config, job: Job) -> dict[str, float]:
 
     settings = {"beta": config.beta, "epsilon": config.clip, "loss_type": config.loss}
     return _reinforcement.fit(config, job, GRPOTrainer, GRPOConfig, **settings)
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter, where there is one, and the whole model, both as safetensors."""
-    _preference.save(config, model, tokenizer, folder)

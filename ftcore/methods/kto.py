@@ -15,11 +15,6 @@ from pydantic import Field
 from ftcore.methods import _preference
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
-
     from ftcore.recipe import Recipe
     from ftcore.training.exchanges import Exchange
     from ftcore.training.loop import Job
@@ -27,14 +22,13 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
 TASKS = ("chat",)
 LOSS = ("beta", "desirable_weight", "undesirable_weight")
+apply, save = _preference.apply, _preference.save
 
 
-class Config(_preference.Settings):
+class Config(_preference.Anchored):
     """Desirable and undesirable answers by TRL, made from pairs."""
 
     kind: Literal["kto"] = "kto"
-    beta: Annotated[float, Field(gt=0)] = 0.1
-    """How dear it is to leave the reference: larger stays nearer."""
     desirable_weight: Annotated[float, Field(gt=0)] = 1
     """Weight of the good answers in the loss."""
     undesirable_weight: Annotated[float, Field(gt=0)] = 1
@@ -52,12 +46,6 @@ def reads(config: Config, recipe: Recipe, rows: int) -> float:
     """How many rows are read in all: two answers a pair, by the model and the reference, and as many mixed ones."""
     del config
     return 4 * rows * recipe.train.epochs
-
-
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters, or all of its weights, to train."""
-    del tokenizer
-    return _preference.apply(config, model)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:
@@ -98,8 +86,3 @@ def unpaired(rows: Sequence[Exchange], job: Job) -> Any:
                 answer = _preference.as_answers(one.prompt, str(one.good if good else one.worse))
                 made.append({"prompt": one.prompt, "completion": answer, "label": good})
     return Dataset.from_list(made)
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter, where there is one, and the whole model, both as safetensors."""
-    _preference.save(config, model, tokenizer, folder)

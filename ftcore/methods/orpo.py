@@ -14,17 +14,13 @@ from pydantic import Field
 from ftcore.methods import _preference
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
-
     from ftcore.recipe import Recipe
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "orpo", "beta": 0.1}
 TASKS = ("chat",)
 LOSS = ("beta",)
+apply, save = _preference.apply, _preference.save
 
 
 class Config(_preference.Settings):
@@ -46,12 +42,6 @@ def reads(config: Config, recipe: Recipe, rows: int) -> float:
     return 2 * rows * recipe.train.epochs
 
 
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters, or all of its weights, to train."""
-    del tokenizer
-    return _preference.apply(config, model)
-
-
 def fit(config: Config, job: Job) -> dict[str, float]:
     """Train by TRL's ORPOTrainer; goes on from its checkpoints.
 
@@ -66,8 +56,3 @@ def fit(config: Config, job: Job) -> dict[str, float]:
         job, len(job.exchanges["train"]), beta=config.beta, max_length=job.config.max_length_tokens
     )
     return _preference.fit(job, ORPOTrainer, ORPOConfig(**settings))
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter, where there is one, and the whole model, both as safetensors."""
-    _preference.save(config, model, tokenizer, folder)

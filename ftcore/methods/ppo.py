@@ -6,7 +6,6 @@ Models from Human Preferences*. TRL ships it no longer: the trainer is ours, ``_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -14,16 +13,12 @@ from pydantic import Field
 from ftcore.methods import _preference, _reinforcement
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
-
     from ftcore.recipe import Recipe
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "ppo", "rewards": [{"kind": "length", "most": 40}]}
-TASKS = _reinforcement.TASKS
+TASKS, faults = _reinforcement.TASKS, _reinforcement.faults
+apply, save = _preference.apply, _preference.save
 
 
 class Config(_reinforcement.Settings):
@@ -48,36 +43,21 @@ class Config(_reinforcement.Settings):
     """Answers of an optimiser step; a batch is ``train.batch_size`` prompts with an answer each."""
 
 
-def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """An adapter that changes the reference, and no room for a prompt."""
-    return _reinforcement.faults(config, recipe)
-
-
 def reads(config: Config, recipe: Recipe, rows: int) -> float:
     """How many rows are read in all: every answer is drawn, read twice and learnt from in each pass."""
     return (1 + config.passes) * rows * recipe.train.epochs
 
 
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters, or all of its weights, to train."""
-    del tokenizer
-    return _preference.apply(config, model)
-
-
 def fit(config: Config, job: Job) -> dict[str, float]:
-    """Train by our own trainer. It writes no checkpoints: a run that was stopped starts over.
+    """Train by our own trainer; goes on from its checkpoints, to the same weights.
 
     Returns:
         The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of validation prompts.
 
     Raises:
-        TrainingError: the loss is not a number.
+        TrainingError: the loss is not a number, the disk is full, the checkpoints are another recipe's.
+        TransientError: told to stop; a checkpoint was written.
     """
     from ftcore.methods import _ppo
 
     return _ppo.Trainer(config, job).fit()
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter, where there is one, and the whole model, both as safetensors."""
-    _preference.save(config, model, tokenizer, folder)

@@ -14,11 +14,8 @@ from ftcore.methods import _adapters, _preference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy as np
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
 
     from ftcore.recipe import Recipe
     from ftcore.training.exchanges import Exchange
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "reward", "centre": 0.01}
 TASKS = ("preference",)
 LOSS = ("centre",)
+apply, save = _preference.apply, _preference.save
 
 
 class Config(_preference.Settings):
@@ -46,12 +44,6 @@ def reads(config: Config, recipe: Recipe, rows: int) -> float:
     """How many rows are read in all: two answers a pair."""
     del config
     return 2 * rows * recipe.train.epochs
-
-
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters and its head, or all of its weights, to train."""
-    del tokenizer
-    return _preference.apply(config, model)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:
@@ -97,8 +89,3 @@ def margins(job: Job, rows: Sequence[Exchange]) -> np.ndarray:
             good, worse = job.model(**batch).logits[:, 0].tolist()
             found.append(good - worse)
     return np.array(found)
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter, where there is one, and the whole model, both as safetensors."""
-    _preference.save(config, model, tokenizer, folder)

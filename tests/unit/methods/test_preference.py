@@ -53,7 +53,9 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, 
     torch.set_num_threads(1)
     points: list[Point] = []
 
-    def make(kind: str, *, exchanges: Any = None, train: Train = TRAIN, **given: Any) -> tuple[Job, Any, Any]:
+    def make(
+        kind: str, *, exchanges: Any = None, train: Train = TRAIN, folder: str = "checkpoints", **given: Any
+    ) -> tuple[Job, Any, Any]:
         method = find("methods", kind)
         settings = (SHORT if kind in DRAWN else {}) | {"kind": kind, "adapter": ADAPTER} | given
         config = method.Config.model_validate(settings)
@@ -66,7 +68,7 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, 
         rows = {"train": list(exchanged(16)), "validation": list(exchanged(8))} if exchanges is None else exchanges
         none = {split: Features({"input_ids": [[1]] * len(some)}, ["r"] * len(some)) for split, some in rows.items()}
         job = Job(
-            method.apply(config, model, tokenizer), tokenizer, none, dict, train, tmp_path / "checkpoints", "this",
+            method.apply(config, model, tokenizer), tokenizer, none, dict, train, tmp_path / folder, "this",
             points.extend, exchanges=rows,
         )  # fmt: skip
         return job, method, config
@@ -169,13 +171,15 @@ def test_all_weights_can_be_trained_by_ppo_beside_a_frozen_copy(made: Any) -> No
     assert not torch.equal(job.model.lm_head.weight, reference["lm_head.weight"])
 
 
-@pytest.mark.parametrize("kind", ["dpo", "grpo"])
+@pytest.mark.parametrize("kind", ["dpo", "grpo", "ppo"])
 def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
     kind: str, made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ftcore.training import callbacks
 
     train = TRAIN.model_copy(update={"epochs": 3, "batch_size": 8})
+    straight, method, config = made(kind, train=train, folder="straight")
+    expected = method.fit(config, straight)
     with monkeypatch.context() as patch:
         end = callbacks.Punctual.on_step_end
 
@@ -192,6 +196,11 @@ def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
     figures = method.fit(config, job)
     assert figures["resumed"] == 1.0
     assert figures["steps"] == 6
+    if kind == "ppo":  # TRL's trainers draw anew after a checkpoint, or shuffle
+        assert figures["reward_after"] == expected["reward_after"]
+        assert figures["train_loss"] == expected["train_loss"]
+        weights = dict(straight.model.named_parameters())
+        assert all(torch.equal(weight, weights[name]) for name, weight in job.model.named_parameters())
     again, method, config = made(kind, train=train)
     assert method.fit(config, again)["steps"] == 6, "what is done is not done again"
 
