@@ -42,6 +42,20 @@ def side(function: Callable[..., Any], *arguments: object) -> tuple[Any, int]:
         return pool.submit(_call, function, arguments).result()
 
 
+def by_turns(
+    ours: Callable[..., Any], baseline: Callable[..., Any], speed: Callable[[Any], float], rounds: int = 3
+) -> tuple[Any, Any, float, int]:
+    """Both sides, again and again by turns, so that what else the machine does meets both.
+
+    Returns:
+        Of each side the round of median ``speed``; the median of the rounds' ratios; our largest peak in bytes.
+    """
+    found = [(side(ours), side(baseline)) for _ in range(rounds)]
+    middle = [sorted((pair[n][0] for pair in found), key=speed)[rounds // 2] for n in (0, 1)]
+    ratios = sorted(speed(mine[0]) / speed(theirs[0]) for mine, theirs in found)
+    return middle[0], middle[1], ratios[rounds // 2], max(mine[1] for mine, _ in found)
+
+
 def _call(function: Callable[..., Any], arguments: tuple[object, ...]) -> tuple[Any, int]:
     warnings.simplefilter("ignore")
     value = function(*arguments)

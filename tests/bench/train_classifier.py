@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.bench import _training
-from tests.bench._measure import Result, machine, side
+from tests.bench._measure import Result, by_turns, machine
 from tests.bench._training import MAX_LENGTH, ROWS, TEST_ROWS
 
 
@@ -16,12 +16,11 @@ def run() -> Result:
 
 def compare(name: str, what: str, *, grouped: bool) -> Result:
     """Our loop beside the stock Trainer."""
-    ours, peak = side(_training.ours)
-    baseline, _ = side(partial(_training.stock, grouped=grouped))
+    stock = partial(_training.stock, grouped=grouped)
+    ours, baseline, ratio, peak = by_turns(_training.ours, stock, lambda trained: trained.samples_per_s)
     note = (
-        f"{what}, {baseline.precision}; ours {ours.precision}; accuracy on {TEST_ROWS} other rows "
-        f"{ours.accuracy:.3f} ours, {baseline.accuracy:.3f} baseline"
+        f"{what}, medians of three rounds by turns, {baseline.precision}; ours {ours.precision}; "
+        f"accuracy on {TEST_ROWS} other rows {ours.accuracy:.3f} ours, {baseline.accuracy:.3f} baseline"
     )
-    ratio = ours.samples_per_s / baseline.samples_per_s
     unit = "samples/s, more is better"
     return Result(name, unit, ours.samples_per_s, baseline.samples_per_s, ratio, ROWS, peak, machine(), note)
