@@ -18,8 +18,8 @@ def run() -> Result:
     """Tokens of rows a second in one epoch over the same rows, with the same model, method, seed and rows a step."""
     (ours, our_loss), (baseline, their_loss), ratio, peak = by_turns(_ours, _baseline, lambda found: found[0])
     note = (
-        f"stock Trainer, {BATCH} rows a batch in random order, padded to the longest of each; medians of three rounds by "
-        f"turns; mean training loss {our_loss:.3f} ours, {their_loss:.3f} baseline"
+        f"stock Trainer, {BATCH} rows a batch in random order, padded to the longest of each; medians of three rounds "
+        f"by turns; mean training loss {our_loss:.3f} ours, {their_loss:.3f} baseline"
     )
     return Result("sft_packed", "tokens/s, more is better", ours, baseline, ratio, ROWS, peak, machine(), note)
 
