@@ -8,14 +8,14 @@ from pathlib import Path
 from ftcore._find import ROOMS
 from ftcore.errors import FtcoreError
 from ftcore.recipe import NAME
-from ftcore.settings import Settings
+from ftcore.settings import REPOSITORY, Settings
 from ftcore.store import write_bytes
 
 PACKAGE = Path(__file__).resolve().parent
 
 
 def create(what: str, name: str, settings: Settings) -> Path:
-    """Copy a template under a new name; returns the file.
+    """Copy a template under a new name; returns the file. A folder of recipes may have a ``_template.yaml`` of its own.
 
     Args:
         what: ``recipe``, or a kind in the singular: ``source``, ``gate``, ….
@@ -29,7 +29,8 @@ def create(what: str, name: str, settings: Settings) -> Path:
         raise FtcoreError(f"bad name {name!r}", hint="lower case letters, digits and underscores, a letter first")
     rooms = {room.removesuffix("s"): PACKAGE / room for room in ROOMS}
     if what == "recipe":
-        template, target = settings.recipes / "_template.yaml", settings.recipes / f"{name}.yaml"
+        own, target = settings.recipes / "_template.yaml", settings.recipes / f"{name}.yaml"
+        template = own if own.is_file() else REPOSITORY / "dags" / "recipes" / "_template.yaml"
     elif what in rooms:
         template, target = rooms[what] / "_template.py", rooms[what] / f"{name}.py"
     else:

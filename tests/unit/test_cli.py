@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import typer
 
-from ftcore import _find, cli, settings, snapshot
+from ftcore import _find, cli, snapshot
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -179,8 +179,6 @@ def test_the_ledger_is_printed(product: Product) -> None:
 
 
 def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path) -> None:
-    template = settings.REPOSITORY / "dags" / "recipes" / "_template.yaml"
-    (tmp_path / "recipes" / "_template.yaml").write_bytes(template.read_bytes())
     made = ftcore("new", "recipe", "tickets")
     assert made.stdout == f"wrote {tmp_path / 'recipes' / 'tickets.yaml'}\n"
     assert json.loads(ftcore("ls", "recipes", "--json").stdout)["recipes"].keys() == {"tickets"}

@@ -13,12 +13,11 @@ from ftcore.errors import FtcoreError
 
 @pytest.fixture
 def package(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package to write into, and a recipe template."""
+    """A copy of the package to write into."""
     copy = tmp_path / "ftcore"
     for room in _find.ROOMS:
         (copy / room).mkdir(parents=True)
         shutil.copy(scaffold.PACKAGE / room / "_template.py", copy / room)
-    shutil.copy(settings.REPOSITORY / "dags" / "recipes" / "_template.yaml", tmp_path / "recipes")
     monkeypatch.setattr(scaffold, "PACKAGE", copy)
     return copy
 
@@ -51,3 +50,9 @@ def test_what_has_no_template_is_refused(package: Path) -> None:
     with pytest.raises(FtcoreError, match="no template for 'step'") as error:
         scaffold.create("step", "mine", settings.load())
     assert error.value.hint == "known: recipe, source, task, method, exporter, gate, detector"
+
+
+def test_a_folder_of_recipes_may_have_a_template_of_its_own(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipes" / "_template.yaml").write_text("name: NAME\nowner: us\n", encoding="utf-8")
+    path = scaffold.create("recipe", "tickets", settings.load())
+    assert path.read_text(encoding="utf-8") == "name: tickets\nowner: us\n"
