@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from ftcore import (
     cli_models,
     cli_privacy,
     cli_profile,
+    cli_recipes,
     cli_runs,
     cli_search,
     cli_snapshots,
@@ -28,9 +29,7 @@ from ftcore import (
 from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
-    from ftcore.recipe import Recipe
     from ftcore.records import Record
-    from ftcore.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -106,9 +105,12 @@ def run(
         raise FtcoreError(
             f"no such part of the ring: {', '.join(sorted(unknown))}", hint=f"known: {', '.join(pipeline.RING)}"
         )
-    run_id = run_id or f"cli-{now():%Y%m%d-%H%M%S}"
+    params = params_of(param)
+    run_id, path = run_id or f"cli-{now():%Y%m%d-%H%M%S}", path_of(recipe)
+    read, _, conf = open_recipe(recipe)
+    cli_recipes.ready(read, conf, path, chains)  # before hours are spent
     print(f"run {run_id}", file=sys.stderr)
-    records = pipeline.run(path_of(recipe), run_id, chains, params_of(param), launch=_launch)
+    records = pipeline.run(path, run_id, chains, params, launch=_launch)
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=2))
         return
@@ -161,123 +163,6 @@ def step(
         print(record.model_dump_json())
     else:
         print(record.reason)
-
-
-@app.command()
-def check(
-    recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", help="Default: all in dags/recipes/.")] = [],
-) -> None:
-    """Check recipes: every fault at once, and whether base model and suite are there.
-
-    Example:
-
-        ftcore check sentiment
-    """
-    from ftcore import base, recipe, settings
-    from ftcore.errors import FtcoreError, RecipeError
-
-    conf = settings.load()
-    worst = 0
-    for name in recipes or [str(path) for path in recipe.files(conf.recipes)]:
-        try:
-            path = path_of(name)
-            read = recipe.read(path)
-            if not (conf.expectations / f"{read.suite}.json").is_file():
-                raise RecipeError(
-                    read.name, [("validation.suite", f"there is no {read.suite}.json in {conf.expectations}")]
-                )
-            _can_be_trained(read, conf)
-            if not read.base.startswith("models:/"):
-                base.locate(read.base, conf, path.parent)
-            print(f"✔ {read.name}: {path}")
-        except FtcoreError as error:
-            print(f"✘ {error}")
-            worst = max(worst, error.exit_code)
-    raise typer.Exit(worst)
-
-
-def _can_be_trained(recipe: Recipe, conf: Settings) -> None:
-    """Whether there is a worker with the device that the method needs."""
-    from ftcore import workers
-    from ftcore._find import find
-    from ftcore.errors import RecipeError
-
-    devices = getattr(find("methods", recipe.method.kind), "DEVICES", None)
-    there = {worker.device for worker in workers.load(conf)}
-    if devices is not None and not there & set(devices):
-        needs, where = " or ".join(devices), conf.workers or "this machine"
-        fault = f"{recipe.method.kind} needs {needs}, and {where} has {', '.join(sorted(there))} only"
-        raise RecipeError(recipe.name, [("method.kind", fault)], "name a worker that has it in FTCORE_WORKERS")
-
-
-@app.command()
-def ls(
-    room: Annotated[str, typer.Argument(help="sources, tasks, methods, exporters, gates, detectors or recipes.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """List the recipes and the kinds that a recipe can use, with an example of each.
-
-    Example:
-
-        ftcore ls gates
-    """
-    from ftcore import _find, recipe, settings
-    from ftcore.errors import FtcoreError
-
-    if room and room not in (*_find.ROOMS, "recipes"):
-        raise FtcoreError(f"no such room: {room}", hint=f"known: {', '.join(_find.ROOMS)}, recipes")
-    listed: dict[str, Any] = {}
-    if room in ("", "recipes"):
-        listed["recipes"] = {path.stem: str(path) for path in recipe.files(settings.load().recipes)}
-    for name in [room] if room in _find.ROOMS else [] if room else _find.ROOMS:
-        modules = {kind: _find.find(name, kind) for kind in _find.kinds(name)}
-        listed[name] = {
-            k: {"what": (m.__doc__ or "").splitlines()[0], "example": m.EXAMPLE} for k, m in modules.items()
-        }
-    if as_json:
-        print(json.dumps(listed, indent=2))
-        return
-    for name, entries in listed.items():
-        print(name)
-        for kind, entry in entries.items():
-            print(f"  {kind:<16} {entry['what'] if isinstance(entry, dict) else entry}")
-            if isinstance(entry, dict) and room:
-                print(f"  {'':<16} {json.dumps(entry['example'])}")
-
-
-@app.command()
-def new(
-    what: Annotated[str, typer.Argument(help="recipe, or a kind: source, task, method, exporter, gate, detector.")],
-    name: Annotated[str, typer.Argument(help="Lower case, digits and underscores.")],
-) -> None:
-    """Start a new recipe or a new kind from its template.
-
-    Examples:
-
-        ftcore new recipe support_tickets
-
-        ftcore new gate fairness
-    """
-    from ftcore import scaffold, settings
-
-    print(f"wrote {scaffold.create(what, name, settings.load())}")
-
-
-@app.command()
-def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None) -> None:
-    """Print the JSON Schema of a recipe, so that editors complete and check it.
-
-    Example:
-
-        ftcore schema -o .ftcore/recipe.schema.json
-    """
-    from ftcore.recipe import json_schema
-    from ftcore.store import write_json
-
-    if output:
-        write_json(output, json_schema())
-    else:
-        print(json.dumps(json_schema(), indent=2))
 
 
 @app.command()
@@ -343,6 +228,10 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
         print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
 
 
+app.command()(cli_recipes.check)
+app.command()(cli_recipes.ls)
+app.command()(cli_recipes.new)
+app.command()(cli_recipes.schema)
 app.command()(cli_lineage.lineage)
 app.command()(cli_local.up)
 app.command()(cli_local.down)

@@ -54,7 +54,7 @@ def profile(
     context = Context(read, path_of(recipe), "profile", "ingest", {}, shelf, conf)
     found = profiles.look(read, _current(context) if of_snapshot else profiles.of_sources(context), rows)
     if output:
-        suite = read_json(conf.expectations / f"{read.task.kind}.json")
+        suite = read_json(conf.suite(read.task.kind))
         write_json(output, profiles.propose(found, suite, output.stem))
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))

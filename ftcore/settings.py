@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     recipes: Path = REPOSITORY / "dags" / "recipes"
     """Folder of the recipes, so that a command may name one by its name alone."""
     expectations: Path = REPOSITORY / "expectations"
-    """Folder of the Great Expectations suites."""
+    """Folder of Great Expectations suites, beside those that are shipped."""
     lock_timeout_s: float = 600.0
     """How long a step waits for another process that works on the same thing, in seconds."""
     shard_bytes: int = 64_000_000
@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI, with the default filled in."""
         return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow' / 'mlflow.db'}"
+
+    def suite(self, name: str) -> Path:
+        """File of a Great Expectations suite; a shipped one where the folder has none of this name."""
+        own, shipped = self.expectations / f"{name}.json", REPOSITORY / "expectations" / f"{name}.json"
+        return own if own.is_file() or not shipped.is_file() else shipped
 
     @property
     def cache(self) -> Path:

@@ -150,7 +150,7 @@ def _raw(context: Context) -> UPath:
 def _suite(context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
     """The suite that the recipe names, and its parameters."""
     recipe = context.recipe
-    path = context.settings.expectations / f"{recipe.suite}.json"
+    path = context.settings.suite(recipe.suite)
     suite = read_json(path)
     if suite is None:
         raise RecipeError(recipe.name, [("validation.suite", f"there is no {path}")])

@@ -33,3 +33,12 @@ def test_a_wrong_value_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("FTCORE_LOCK_TIMEOUT_S", "soon")
     with pytest.raises(ValidationError, match="lock_timeout_s"):
         settings.load()
+
+
+def test_a_suite_is_ones_own_else_a_shipped_one(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTCORE_EXPECTATIONS", str(tmp_path))
+    shipped = settings.REPOSITORY / "expectations" / "chat.json"
+    assert settings.load().suite("chat") == shipped
+    (tmp_path / "chat.json").write_text("{}", encoding="utf-8")
+    assert settings.load().suite("chat") == tmp_path / "chat.json"
+    assert settings.load().suite("nowhere") == tmp_path / "nowhere.json"

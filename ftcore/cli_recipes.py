@@ -1,0 +1,142 @@
+"""Commands about recipes: check them, list what they can use, start a new one, and their JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftcore._cli import AsJson, path_of
+
+if TYPE_CHECKING:
+    from ftcore.recipe import Recipe
+    from ftcore.settings import Settings
+
+
+def check(
+    recipes: Annotated[list[str], typer.Argument(metavar="[RECIPE]...", help="Default: all in dags/recipes/.")] = [],
+) -> None:
+    """Check recipes: every fault at once, and whether base model and suite are there.
+
+    Example:
+
+        ftcore check sentiment
+    """
+    from ftcore import recipe, settings
+    from ftcore.errors import FtcoreError
+
+    conf = settings.load()
+    worst = 0
+    for name in recipes or [str(path) for path in recipe.files(conf.recipes)]:
+        try:
+            path = path_of(name)
+            read = recipe.read(path)
+            ready(read, conf, path)
+            print(f"✔ {read.name}: {path}")
+        except FtcoreError as error:
+            print(f"✘ {error}")
+            worst = max(worst, error.exit_code)
+    raise typer.Exit(worst)
+
+
+def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("data", "finetune")) -> None:
+    """Whether all that a recipe names is there: for ``data`` its suite, for ``finetune`` its base model and a worker.
+
+    Raises:
+        RecipeError: there is no such suite, or no such worker.
+        FtcoreError: there is no such base model.
+    """
+    from ftcore import base
+    from ftcore.errors import RecipeError
+
+    if "data" in chains and not conf.suite(recipe.suite).is_file():
+        fault = f"there is no {recipe.suite}.json in {conf.expectations}"
+        raise RecipeError(recipe.name, [("validation.suite", fault)], "ftcore profile RECIPE -o proposes one")
+    if "finetune" in chains:
+        _can_be_trained(recipe, conf)
+        if not recipe.base.startswith("models:/"):
+            base.locate(recipe.base, conf, path.parent)
+
+
+def _can_be_trained(recipe: Recipe, conf: Settings) -> None:
+    """Whether there is a worker with the device that the method needs."""
+    from ftcore import workers
+    from ftcore._find import find
+    from ftcore.errors import RecipeError
+
+    devices = getattr(find("methods", recipe.method.kind), "DEVICES", None)
+    there = {worker.device for worker in workers.load(conf)}
+    if devices is not None and not there & set(devices):
+        needs, where = " or ".join(devices), conf.workers or "this machine"
+        fault = f"{recipe.method.kind} needs {needs}, and {where} has {', '.join(sorted(there))} only"
+        raise RecipeError(recipe.name, [("method.kind", fault)], "name a worker that has it in FTCORE_WORKERS")
+
+
+def ls(
+    room: Annotated[str, typer.Argument(help="sources, tasks, methods, exporters, gates, detectors or recipes.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes and the kinds that a recipe can use, with an example of each.
+
+    Example:
+
+        ftcore ls gates
+    """
+    from ftcore import _find, recipe, settings
+    from ftcore.errors import FtcoreError
+
+    if room and room not in (*_find.ROOMS, "recipes"):
+        raise FtcoreError(f"no such room: {room}", hint=f"known: {', '.join(_find.ROOMS)}, recipes")
+    listed: dict[str, Any] = {}
+    if room in ("", "recipes"):
+        listed["recipes"] = {path.stem: str(path) for path in recipe.files(settings.load().recipes)}
+    for name in [room] if room in _find.ROOMS else [] if room else _find.ROOMS:
+        modules = {kind: _find.find(name, kind) for kind in _find.kinds(name)}
+        listed[name] = {
+            k: {"what": (m.__doc__ or "").splitlines()[0], "example": m.EXAMPLE} for k, m in modules.items()
+        }
+    if as_json:
+        print(json.dumps(listed, indent=2))
+        return
+    for name, entries in listed.items():
+        print(name)
+        for kind, entry in entries.items():
+            print(f"  {kind:<16} {entry['what'] if isinstance(entry, dict) else entry}")
+            if isinstance(entry, dict) and room:
+                print(f"  {'':<16} {json.dumps(entry['example'])}")
+
+
+def new(
+    what: Annotated[str, typer.Argument(help="recipe, or a kind: source, task, method, exporter, gate, detector.")],
+    name: Annotated[str, typer.Argument(help="Lower case, digits and underscores.")],
+) -> None:
+    """Start a new recipe or a new kind from its template.
+
+    Examples:
+
+        ftcore new recipe support_tickets
+
+        ftcore new gate fairness
+    """
+    from ftcore import scaffold, settings
+
+    print(f"wrote {scaffold.create(what, name, settings.load())}")
+
+
+def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None) -> None:
+    """Print the JSON Schema of a recipe, so that editors complete and check it.
+
+    Example:
+
+        ftcore schema -o .ftcore/recipe.schema.json
+    """
+    from ftcore.recipe import json_schema
+    from ftcore.store import write_json
+
+    if output:
+        write_json(output, json_schema())
+    else:
+        print(json.dumps(json_schema(), indent=2))
