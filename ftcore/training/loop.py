@@ -16,7 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from ftcore import store
 from ftcore.context import log
 from ftcore.errors import TrainingError
-from ftcore.training import arguments, batches, checkpoints, dropout, memory, smoothing
+from ftcore.training import arguments, batches, checkpoints, dropout, memory, precision, smoothing
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.exchanges import not_asked
 from ftcore.training.features import IGNORED
@@ -268,7 +268,8 @@ def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
     if last:
         log.info("resuming from %s", last.name)
     try:
-        result = loop.train(resume_from_checkpoint=str(last) if last else None)
+        with precision.converted_once(job.model, job.config.precision):
+            result = loop.train(resume_from_checkpoint=str(last) if last else None)
     finally:
         loop.reporter.close()
         loop.punctual.close()

@@ -91,7 +91,7 @@ def _parts() -> tuple[Any, Any, Any, Any]:
     set_seed(recipe.train.seed)
     folder = base.resolve(recipe.base, conf, context.recipe_path.parent)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = lora.apply(recipe.method, classification.load(recipe.task, folder))
+    model = lora.apply(recipe.method, classification.load(recipe.task, folder), tokenizer)
     table = pa.Table.from_pylist(rows("movie", ROWS + TEST_ROWS))
     return recipe, tokenizer, model, (table.slice(0, ROWS), table.slice(ROWS))
 
