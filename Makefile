@@ -71,7 +71,7 @@ check: setup ## Lint, types, imports, recipes.
 	ftcore check
 
 test: setup ## All tests, a file a core at a time, a real ring under a real Airflow included.
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 bench: setup ## Measure against the usual way, side by side: make bench, or make bench ONLY=name.
 	python -m tests.bench $(ONLY)

@@ -284,7 +284,7 @@ def _reason(one: ExpectationValidationResult) -> str:
     kwargs, observed = one.expectation_config.kwargs, one.result.get("observed_value")
     words = _Words({key: _said(value) for key, value in kwargs.items()})
     if "partial_missing_list" in one.result:
-        words["missing"] = _said(one.result["partial_missing_list"])
+        words["missing"] = _said(sorted(one.result["partial_missing_list"], key=str))
     elif isinstance(observed, list):
         words["missing"] = _said([value for value in kwargs.get("column_set", []) if value not in observed])
     words.update(observed=_said(observed), unexpected=_said(one.result.get("unexpected_count")))

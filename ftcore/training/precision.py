@@ -33,25 +33,25 @@ def converted_once(model: nn.Module, wanted: Precision) -> Iterator[None]:
     Only on a CPU, where conversions took a quarter of a LoRA step. Linear layers calculate what they would have; an
     adapter's dropout comes after the rounding instead of before. Frozen weights are float32 again behind it.
     """
-    from peft.helpers import disable_input_dtype_casting
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
     if torch.cuda.is_available() or chosen(wanted) != "bf16":
         yield
         return
     before = [(module, name, weight) for module in model.modules() for name, weight in _frozen(module)]
+    # peft's own switch of this name trips over layers that have none.
+    adapted = [module for module in model.modules() if hasattr(module, "cast_input_dtype_enabled")]
     reading = _Reading()
-    hooks = [
-        module.register_forward_pre_hook(reading) for module in model.modules() if isinstance(module, BaseTunerLayer)
-    ]
+    hooks = [module.register_forward_pre_hook(reading) for module in adapted]
+    for module in adapted:
+        module.cast_input_dtype_enabled = False
     for module, name, weight in before:
         setattr(module, name, nn.Parameter(weight.to(torch.bfloat16), requires_grad=False))
     try:
-        with disable_input_dtype_casting(model):
-            yield
+        yield
     finally:
         for hook in hooks:
             hook.remove()
+        for module in adapted:
+            module.cast_input_dtype_enabled = True
         for module, name, weight in before:
             setattr(module, name, weight)
 

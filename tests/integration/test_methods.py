@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 import torch
 from transformers import set_seed
 
-from ftcore import _find, base, settings
+from ftcore import _find, base, pipeline, settings
 from ftcore.context import Context
 from ftcore.sections_training import Train
 from ftcore.sources import vader
@@ -95,14 +92,8 @@ def test_what_is_no_plain_adapter_goes_through_the_whole_ring(home: Path, method
     train = {"epochs": 1, "max_length_tokens": 48, "batch_size": 16, "learning_rate": 3e-2, "max_truncated": 1}
     gates = [{"kind": "threshold", "minimum": 0.3, "min_rows": 50}, {"kind": "parity", "max_difference": 0.1}]
     path = write_recipe(home, method=method, train=train, gates=gates)
-    done = subprocess.run(
-        [sys.executable, "-m", "ftcore", "run", str(path), "--run", "r1", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)
+    records = pipeline.run(path, "r1")
+    assert [record.step for record in records][-1] == "promote"
     champion = Tracking(settings.load(), "small").alias("champion")
     assert champion is not None
     assert float(champion.tags["ftcore.energy_kwh"]) > 0
