@@ -10,7 +10,7 @@ from tests.bench._training import MAX_LENGTH, ROWS, TEST_ROWS
 
 
 def run() -> Result:
-    """Samples a second of one epoch over the same rows with the same seed, model, method and batch size."""
+    """Samples a second of two epochs over the same rows with the same seed, model, method and batch size."""
     return compare("train_classifier", f"stock Trainer padded to {MAX_LENGTH} tokens", grouped=False)
 
 
@@ -20,7 +20,7 @@ def compare(name: str, what: str, *, grouped: bool) -> Result:
     ours, baseline, ratio, peak = by_turns(_training.ours, stock, lambda trained: trained.samples_per_s)
     note = (
         f"{what}, medians of three rounds by turns, {baseline.precision}; ours {ours.precision}; "
-        f"accuracy on {TEST_ROWS} other rows {ours.accuracy:.3f} ours, {baseline.accuracy:.3f} baseline"
+        f"accuracy on {TEST_ROWS} other rows {ours.interval} ours, {baseline.interval} baseline"
     )
     unit = "samples/s, more is better"
     return Result(name, unit, ours.samples_per_s, baseline.samples_per_s, ratio, ROWS, peak, machine(), note)

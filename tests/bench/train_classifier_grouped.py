@@ -7,5 +7,5 @@ from tests.bench.train_classifier import compare
 
 
 def run() -> Result:
-    """Samples a second of one epoch over the same rows with the same seed, model, method and batch size."""
+    """Samples a second of two epochs over the same rows with the same seed, model, method and batch size."""
     return compare("train_classifier_grouped", "stock Trainer with dynamic padding, grouped by length", grouped=True)
