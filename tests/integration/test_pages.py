@@ -15,6 +15,8 @@ from ftcore import settings
 from ftcore.local import airflow_config, services
 from ftcore.local.airflow_api import FINAL
 from ftcore.tracking import CHAMPION, Tracking
+from tests.integration._accessibility import faults as faults_of
+from tests.integration._accessibility import stumbles
 from tests.integration._chromium import browser
 from tests.integration.conftest import write_recipe
 
@@ -55,6 +57,7 @@ def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services
         _see_the_champion(page, airflow, conf)
         _tabs(page, airflow, api)
         assert not faults
+        _everybody_can_use_them(page, airflow)
 
 
 def _refuses_strangers(url: str) -> None:
@@ -149,3 +152,14 @@ def _tabs(page: Page, airflow: services.Running, api: AirflowApi) -> None:
     ):
         page.goto(airflow.airflow_url + path)
         _inside(page).get_by_role("heading", name=heading, exact=True, level=1).wait_for()
+
+
+def _everybody_can_use_them(page: Page, airflow: services.Running) -> None:
+    """axe-core and the keyboard on what a real run left, without Airflow's own frame around it."""
+    version = "/models/small/versions/1"
+    found = []
+    for path in ("/", "/ledger", "/models/small", version, f"{version}/examples", "/models/small/runs/data-first"):
+        page.goto(f"{airflow.airflow_url}/ftcore{path}")
+        page.locator("main").wait_for()
+        found += stumbles(page) + faults_of(page)
+    assert not found, "\n".join(found)
