@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ftcore import store
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, everything, fill, predictions, record, report
 
@@ -207,6 +208,18 @@ def test_a_report_is_found_by_ids_and_never_leaves_the_store(
     inside.symlink_to(outside)
     record(product, "monitor-one", "watch", paths={"html": "runs/monitor-one/watch/drift.html"})
     assert admin.get(f"{path}/content").status_code == 404, "a link that leads out"
+
+
+def test_the_page_of_a_snapshot_is_found_by_the_run_that_validated_it(admin: TestClient, product: Product) -> None:
+    path = product.shelf.root / "snapshots" / "ab12" / "report.html"
+    store.write_bytes(path, b"<h1>what came in</h1>")
+    record(product, "data-one", "validate", paths={"report": product.shelf.relative(path)})
+    run = f"{PREFIX}/models/{product.name}/runs/data-one"
+    page = admin.get(run).text
+    assert f"{run}/reports/snapshot" in page
+    assert f"{run}/reports/validation" not in page, "it left none"
+    assert "what came in" in admin.get(f"{run}/reports/snapshot/content").text
+    assert "<h1>Snapshot report</h1>" in admin.get(f"{run}/reports/snapshot").text
 
 
 def test_the_ledger_with_its_filters(admin: TestClient, product: Product) -> None:

