@@ -53,6 +53,7 @@ def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services
         page.on("pageerror", lambda error: faults.append(str(error)))
         _log_in(page, airflow, conf)
         _review(page)
+        _read_on(page, airflow)
         _approve(page, api)
         _see_the_champion(page, airflow, conf)
         _tabs(page, airflow, api)
@@ -116,9 +117,19 @@ def _review(page: Page) -> None:
     frame.get_by_role("link", name="Version 1", exact=True).click()
 
 
-def _approve(page: Page, api: AirflowApi) -> None:
+def _read_on(page: Page, airflow: services.Running) -> None:
+    """Open the question in Airflow, and follow the links of its text."""
     _inside(page).get_by_role("link", name=re.compile("Approve or reject")).click()
     page.wait_for_url(re.compile("/dags/finetune__small/runs/.*/tasks/.*/required_actions"))
+    for name, heading in (("The model's page", "small version 1"), ("Snapshot report", "Snapshot report")):
+        address = page.get_by_role("link", name=name).get_attribute("href")
+        tab = page.context.new_page()
+        tab.goto(f"{airflow.airflow_url}{address}")
+        _inside(tab).get_by_role("heading", name=heading, exact=True, level=1).wait_for()
+        tab.close()
+
+
+def _approve(page: Page, api: AirflowApi) -> None:
     page.get_by_role("button", name="Approve").click()
     for name in ("OK", "Confirm", "Yes"):
         button = page.get_by_role("button", name=name, exact=True)
