@@ -47,7 +47,7 @@ def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services
     _refuses_strangers(airflow.airflow_url)
     with airflow.api(conf) as api, browser() as chromium:
         _wait_for_the_question(api)
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
         page.set_default_timeout(WAIT_MS)
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
