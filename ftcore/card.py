@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, registry, snapshot, tracking_models
+from ftcore import approvals, registry, snapshot, tracking_models, tracking_runs
 from ftcore.errors import DataRejectedError
 from ftcore.store import read_json
 
@@ -78,12 +78,23 @@ def request(context: Context, version: Version, hold: object = None) -> str:
     """What a person is shown before they approve, as Markdown; with the hold on promotions, if there is one."""
     known = facts(context.recipe, context.shelf, version)
     missing = approvals.lacking(known["answers"], context.recipe.approval)
-    uri = context.settings.mlflow_uri.rstrip("/")
-    page = f"{uri}/#/models/{context.recipe.name}/versions/{version.number}"
-    links = {"MLflow": page} if uri.startswith("http") else {}
-    links |= {"Everything about it": f"`ftcore models show {context.recipe.name} {version.number}`"}
-    links |= {"Validation report": f"`{known['docs']}` in the store"} if known["docs"] else {}
+    links = _links(context, version, known)
     return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links, hold=hold)
+
+
+def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict[str, str]:
+    """Where to read on: pages where the caller said in the parameter ``pages`` where they are, else paths."""
+    name, pages = context.recipe.name, context.params.get("pages", "").rstrip("/")
+    validation = known["manifest"].get("run_id", "") if known["docs"] else ""
+    links = {"Everything about it": f"`ftcore models show {name} {version.number}`"}
+    if pages:
+        links = {"The model's page": f"{pages}/models/{name}/versions/{version.number}"}
+    if pages and validation:
+        reports = f"{pages}/models/{name}/runs/{validation}/reports"
+        links |= {"Snapshot report": f"{reports}/snapshot", "Validation report": f"{reports}/validation"}
+    elif validation:
+        links |= {"Validation report": f"`{known['docs']}` in the store"}
+    return links | ({"MLflow run": run} if (run := tracking_runs.page(context.settings, name, version.run)) else {})
 
 
 def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
@@ -93,8 +104,9 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
     figures = {step: record.figures if record else {} for step, record in records.items()}
     manifest = _manifest(shelf, version.snapshot)
     validated = shelf.record(manifest["run_id"], "validate") if manifest.get("run_id") else None
-    evaluated = figures["evaluate"]
-    verdict = (read_json(shelf.folder(run_id, "gate") / "verdict.json") if run_id else None) or {}
+    # The record holds what the next steps need; slices, differences and opinions are in the file alone.
+    evaluated = figures["evaluate"] | (_left(shelf, run_id, "evaluate", "evaluation.json"))
+    verdict = _left(shelf, run_id, "gate", "verdict.json")
     flavour = next(iter(evaluated.get("metrics", {}).get("candidate", {})), "")
     training = records["train"]
     return {
@@ -109,8 +121,11 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
         "training": figures["train"],
         "commit": version.tags.get("ftcore.git_commit", ""),
         "flavour": flavour,
-        "metrics": _metrics(evaluated.get("metrics", {}), flavour) + _slices(evaluated.get("slices", {})),
+        "metrics": _metrics(evaluated.get("metrics", {}), flavour),
+        "slices": _slices(evaluated.get("slices", {})),
         "differences": _rows(evaluated.get("differences", {}).get(flavour, {})),
+        "opinion": _opinion(evaluated.get("judge")),
+        "general": _general(evaluated.get("general_text")),
         "verdict": verdict,
         "rules": [_rule(rule) for rule in verdict.get("rules", ())],
         "limits": _limits(recipe, figures, verdict),
@@ -118,6 +133,11 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
         "answers": approvals.read(version.tags),
         "nobody": "Nobody was asked." if recipe.approval.required == 0 else "Nobody has answered yet.",
     }
+
+
+def _left(shelf: Shelf, run_id: str, step: str, name: str) -> dict[str, Any]:
+    """A file that a step of the run left; empty where there is none."""
+    return (read_json(shelf.folder(run_id, step) / name) if run_id else None) or {}
 
 
 def _state(version: Version) -> str:
@@ -151,6 +171,36 @@ def _slices(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
         champion = slices[row["part"]].get("champion", {}).get(row["metric"]) or {}
         row |= {"part": f"slice {row['part']}", "champion": _number(champion.get("value"))}
     return rows
+
+
+def _opinion(judge: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What a judge said of the answers; None where nobody was asked."""
+    if not judge:
+        return None
+    counts = {name: f"{judge[name]:,}" for name in ("rows", "wins", "ties", "losses", "undecided")}
+    rates = {name: judge.get(name) or {} for name in ("win_rate", "agreement")}
+    shown = {name: {"value": _number(one.get("value")), "interval": _interval(one)} for name, one in rates.items()}
+    return {"model": judge["model"], "host": judge["host"], **counts, **shown}
+
+
+def _general(found: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """One row for each model that the candidate was compared with on general texts, and metric."""
+    if not found:
+        return []
+    metrics, differences = found["metrics"], found["differences"]
+    return [
+        {
+            "role": role,
+            "metric": metric,
+            "candidate": _number(metrics["candidate"][metric]["value"]),
+            "theirs": _number(metrics[role][metric]["value"]),
+            "difference": _number(change["value"]),
+            "interval": _interval(change),
+            "rows": f"{found['rows']:,}",
+        }
+        for role, changes in differences.items()
+        for metric, change in changes.items()
+    ]
 
 
 def _rows(parts: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -160,6 +160,7 @@ class Judge(Config):
     """A model behind an OpenAI-compatible address that compares what candidate and champion write.
 
     The rows and both answers are sent to it. Its key, where it wants one, is ``FTCORE_JUDGE_KEY`` of the environment.
+    A model of one's own is one too: ``transformers serve FOLDER`` answers at ``http://localhost:8000/v1``.
     """
 
     endpoint: str
@@ -170,6 +171,9 @@ class Judge(Config):
     """Most test rows that are judged, drawn at random; each is asked about twice, with the answers swapped."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
     """Seconds to wait for one answer of the judge."""
+    answer_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Most tokens of one answer, sent as ``max_tokens``; null leaves it to the judge. One word is wanted, but a judge
+    that thinks aloud first needs thousands."""
 
     @model_validator(mode="after")
     def _is_an_address_and_nothing_more(self) -> Judge:

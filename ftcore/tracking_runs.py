@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftcore.tracking import RUN_TAG, Tracking, speaking_plainly
+
+if TYPE_CHECKING:
+    from ftcore.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,21 @@ def trainings(tracking: Tracking) -> list[Training]:
             if not token:
                 break
     return [_training(run, tracking.name) for run in found]
+
+
+def page(settings: Settings, name: str, run: str) -> str:
+    """Address of a recipe's run in MLflow's own pages; empty where no server shows any.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    tracking = Tracking(settings, name)
+    uri = settings.mlflow_uri.rstrip("/")
+    if not uri.startswith("http"):
+        return ""
+    with speaking_plainly(uri):
+        experiment = tracking.client.get_experiment_by_name(name)
+    return f"{uri}/#/experiments/{experiment.experiment_id}/runs/{run}" if experiment else ""
 
 
 def _training(found: Any, name: str) -> Training:

@@ -79,7 +79,7 @@ class Rule(BaseModel):
     passed: bool | None
     """True, False, or None: undecided, for want of rows or of a measurement."""
     reason: str
-    """One sentence for people, with the numbers."""
+    """For people, with the numbers: what was found first, then what was looked at and what was not."""
     measured: float | None = None
     """The number that was compared, in the gate's unit; a gain or a loss is candidate less champion."""
     bound: float | None = None

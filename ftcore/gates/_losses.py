@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from ftcore.gates._undecided import undecided
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = 30
 """One row that was lost is a loss of everything, with certainty, to a bootstrap of it."""
+NAMED = 12
+"""Groups that a reason names; a verdict is read by people."""
 
 
 class Limits(Protocol):
@@ -49,7 +51,8 @@ def judge(
     """Whether no group of rows loses more than ``max_loss`` against the champion.
 
     A group of at least ``min_rows`` rows is judged by its measured loss, a smaller one by the interval: it fails only
-    where it has surely lost more. Of fewer than 30 rows a bootstrap knows nothing: they are left out.
+    where it has surely lost more. Of fewer than 30 rows a bootstrap knows nothing: they are left out. The reason names
+    the groups that were judged, and those that were not.
 
     Args:
         limits: of the gate.
@@ -59,11 +62,10 @@ def judge(
     """
     if evidence.champion is None:
         return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
-    gains = {name: _gain(limits.metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
-    gains |= {name: gain for name, gain in (more or {}).items() if gain.rows >= LEAST_ROWS}
-    known = {name: gain for name, gain in gains.items() if gain.defined}
+    known, skipped = _gains(limits.metric, evidence, groups, more or {})
     if not known:
-        return undecided(limits.kind, f"{limits.metric} is known on no group of {LEAST_ROWS} rows", -limits.max_loss)
+        because = f"{limits.metric} is known on no group of {LEAST_ROWS} rows{_disclosed(known, skipped)}"
+        return undecided(limits.kind, because, -limits.max_loss)
     lost = {name: gain for name, gain in known.items() if _lost(limits, gain)}
     large = {name: gain for name, gain in known.items() if gain.rows >= limits.min_rows}
     name, worst = min((lost or large or known).items(), key=lambda item: item[1].value)
@@ -79,13 +81,37 @@ def judge(
     return Rule(
         gate=limits.kind,
         passed=not lost,
-        reason=reason,
+        reason=reason + _disclosed(known, skipped),
         measured=worst.value,
         bound=-limits.max_loss,
         low=worst.low,
         high=worst.high,
         rows=worst.rows,
     )
+
+
+def _gains(
+    metric: str, evidence: Evidence, groups: Mapping[str, np.ndarray], more: Mapping[str, Estimate]
+) -> tuple[dict[str, Estimate], dict[str, str]]:
+    """The gain of each group that can be judged, and why the others cannot."""
+    measured = {name: _gain(metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
+    gains = {**measured, **{name: gain for name, gain in more.items() if gain.rows >= LEAST_ROWS}}
+    known = {name: gain for name, gain in gains.items() if gain.defined}
+    rows = {name: int(inside.sum()) for name, inside in groups.items()} | {n: gain.rows for n, gain in more.items()}
+    why = {name: "not defined" if name in gains else f"{count} rows" for name, count in rows.items()}
+    return known, {name: because for name, because in why.items() if name not in known}
+
+
+def _disclosed(judged: Collection[str], skipped: Mapping[str, str]) -> str:
+    """Which groups were judged, and which were not and why."""
+    said = f". Judged: {named(judged)}" if judged else ""
+    return said + (f". Left out: {named([f'{name} ({why})' for name, why in skipped.items()])}" if skipped else "")
+
+
+def named(groups: Collection[str]) -> str:
+    """Names of groups in a sentence, the first dozen of them."""
+    more = f" and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
+    return ", ".join(sorted(groups)[:NAMED]) + more
 
 
 def _gain(metric: str, evidence: Evidence, rows: np.ndarray) -> Estimate:

@@ -32,9 +32,14 @@ class Config(Base):
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether every slice keeps what it had."""
+    """Whether every slice keeps what it had; the reason names what was looked at, and what was not."""
     columns = config.by or ("source", "language", "length")
     chosen = {name: rows for name, rows in evidence.slices.items() if name.partition("=")[0] in columns}
-    if not chosen:
-        return undecided(config.kind, f"there is no slice by {', '.join(columns)}", -config.max_loss)
-    return _losses.judge(config, evidence, chosen)
+    if chosen:
+        rule = _losses.judge(config, evidence, chosen)
+    else:
+        rule = undecided(config.kind, f"there is no slice by {', '.join(columns)}", -config.max_loss)
+    if not (others := [name for name in evidence.slices if name not in chosen]):
+        return rule
+    why = f"`by` names {', '.join(config.by)}" if config.by else "labels only where `by` names them"
+    return rule.model_copy(update={"reason": f"{rule.reason}. Not looked at: {_losses.named(others)} ({why})"})

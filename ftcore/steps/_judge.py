@@ -92,7 +92,9 @@ def meant(text: object) -> Said:
 def _once(judge: Judge, there: httpx.Client, question: list[dict[str, str]]) -> Said:
     import httpx
 
-    body = {"model": judge.model, "messages": question, "temperature": 0}
+    body: dict[str, Any] = {"model": judge.model, "messages": question, "temperature": 0}
+    if judge.answer_tokens:
+        body["max_tokens"] = judge.answer_tokens
     try:
         answer = there.post(judge.endpoint.rstrip("/") + "/chat/completions", json=body)
     except httpx.HTTPError as error:

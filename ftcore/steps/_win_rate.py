@@ -105,7 +105,7 @@ def _ask_all(
             said = []
             for first, second in ((ours, theirs), (theirs, ours)):
                 question = _judge.messages(row, first, second)
-                asked = json.dumps([judge.endpoint, judge.model, question])
+                asked = json.dumps([judge.endpoint, judge.model, judge.answer_tokens, question])
                 name = hashlib.sha256(asked.encode()).hexdigest()
                 if name not in kept:
                     kept[name] = _judge.ask(judge, there, question)

@@ -22,7 +22,8 @@ def run(context: Context) -> Outcome:
 
     The parameters of an answer are ``person``, ``decision`` (``approve`` or ``reject``), ``why``, ``answered_at`` and
     ``started_by``, the person who started the run. An answer that may not count is refused in ``figures.refused``.
-    ``unanswered_h`` says that nobody answered for so many hours.
+    ``unanswered_h`` says that nobody answered for so many hours. ``pages`` says where the pages are that the request
+    links to.
     """
     number = context.earlier("gate").figures["candidate"]
     asked = context.recipe.approval

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
@@ -52,7 +54,7 @@ class PersonOperator(StepProcess, ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Look whether the version is approved; ask where it is not."""
-        record = self.run_step(context, STEP, self.recipe_file, _starter(context))
+        record = self.run_step(context, STEP, self.recipe_file, _asked(context))
         if self._is_over(record):
             return small(record)
         self.body = record["figures"]["request"]  # not rendered: what people wrote stands in it
@@ -78,12 +80,13 @@ class PersonOperator(StepProcess, ApprovalOperator):
                 "decision": "approve" if answer["chosen_options"] == [self.APPROVE] else "reject",
                 "why": str(answer["params_input"].get("reason") or ""),
                 "answered_at": answer["responded_at"].isoformat(),
-                **_starter(context),
+                **_asked(context),
             },
         )
         if self._is_over(record):
             return small(record)
         self.log.warning("%s; the question stays open", record["figures"]["refused"] or record["reason"])
+        self.body = record["figures"]["request"]
         return HITLOperator.execute.__wrapped__(self, context)  # type: ignore[attr-defined]
 
     def _is_over(self, record: dict[str, Any]) -> bool:
@@ -92,9 +95,10 @@ class PersonOperator(StepProcess, ApprovalOperator):
         return bool(record["figures"]["approvals"] >= self.place)
 
 
-def _starter(context: Context) -> dict[str, str]:
-    """Who started the run; nobody where a schedule or an asset did."""
-    return {"started_by": context["dag_run"].triggering_user_name or ""}
+def _asked(context: Context) -> dict[str, str]:
+    """Who started the run, nobody where a schedule or an asset did; and below which path Airflow shows our pages."""
+    base = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+    return {"started_by": context["dag_run"].triggering_user_name or "", "pages": f"{base}/plugin/models/ftcore"}
 
 
 def approvals(product: Product) -> list[BaseOperator]:

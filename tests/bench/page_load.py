@@ -24,6 +24,8 @@ from ftcore import settings, store
 from tests.bench._measure import Result, machine, side
 
 if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
     from ftcore.settings import Settings
 
 MODELS, VERSIONS, TIMES = 50, 200, 5
@@ -37,21 +39,35 @@ RECIPE = {
     "exports": [{"kind": "onnx"}],
     "gates": [{"kind": "threshold", "minimum": 0.5}],
 }
+PAGES = {
+    "models": "/ftcore/",
+    "model": "/ftcore/models/model_07",
+    "version": "/ftcore/models/model_07/versions/150",
+    "ledger": "/ftcore/ledger?step=gate",
+}
+STARTS_S = 180
+"""MLflow's server takes 5 s to start, and half a minute on a machine that is busy."""
 ESTIMATE = {"value": 0.86, "low": 0.84, "high": 0.88, "rows": 1200}
 
 
 def run() -> Result:
     """Seconds of the slowest page, median of five; the baseline asks MLflow for the versions of each model in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        (taken, first_s, baseline), peak = side(_pages, folder)
-    slowest = max(taken, key=lambda name: taken[name])
-    each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in taken.items())
-    note = f"every model's versions asked for in turn; {each}; the very first visit {first_s:.2f} s"
-    ours, rows = taken[slowest], MODELS * VERSIONS
-    return Result("page_load", "s, less is better", ours, baseline, ours / baseline, rows, peak, machine(), note)
+        (warming_s, firsts, taken, baseline), peak = side(_pages, folder)
+    note = (
+        f"every model's versions asked for in turn; median of {TIMES} visits: {_said(taken)}; each page's first visit, "
+        f"after the {warming_s:.2f} s of warming up when Airflow's server starts: {_said(firsts)}"
+    )
+    ours, rows = max(taken.values()), MODELS * VERSIONS
+    return Result("page_load", "s, at most 1", ours, baseline, ours / baseline, rows, peak, machine(), note)
 
 
-def _pages(folder: str) -> tuple[dict[str, float], float, float]:
+def _said(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
+
+
+def _pages(folder: str) -> tuple[float, dict[str, float], dict[str, float], float]:
+    """Seconds of warming up, of each page's first visit, of each page, and of the baseline."""
     home = Path(folder)
     _environment(home)
     logging.disable(logging.INFO)
@@ -59,28 +75,32 @@ def _pages(folder: str) -> tuple[dict[str, float], float, float]:
     with _Server(home) as url:
         os.environ["FTCORE_TRACKING_URI"] = url
         client = _client()
-        clock = time.perf_counter()
-        assert "model_00" in client.get("/ftcore/").text
-        first_s = time.perf_counter() - clock
-        paths = {
-            "models": "/ftcore/",
-            "model": "/ftcore/models/model_07",
-            "version": "/ftcore/models/model_07/versions/150",
-            "ledger": "/ftcore/ledger?step=gate",
-        }
-        taken = {name: statistics.median(_time(client, path) for _ in range(TIMES)) for name, path in paths.items()}
-        return taken, first_s, _one_by_one(url)
+        warming_s = _warm()
+        firsts = {name: _time(client, path) for name, path in PAGES.items()}
+        taken = {name: statistics.median(_time(client, path) for _ in range(TIMES)) for name, path in PAGES.items()}
+        return warming_s, firsts, taken, _one_by_one(url)
 
 
-def _time(client: object, path: str) -> float:
+def _warm() -> float:
+    """Seconds of what the pages do in a thread of their own when Airflow's server starts."""
+    from ftcore_airflow.pages import app
+
     clock = time.perf_counter()
-    answer = client.get(path)  # type: ignore[attr-defined]
-    assert answer.status_code == 200, answer.text
-    assert "does not answer" not in answer.text
+    app.warm()
     return time.perf_counter() - clock
 
 
-def _client() -> object:
+def _time(client: TestClient, path: str) -> float:
+    clock = time.perf_counter()
+    answer = client.get(path)
+    taken = time.perf_counter() - clock
+    assert answer.status_code == 200, answer.text
+    assert "model_0" in answer.text
+    assert "does not answer" not in answer.text
+    return taken
+
+
+def _client() -> TestClient:
     """The pages with a user who may see everything: what Airflow's own checks cost is Airflow's."""
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi import FastAPI
@@ -204,7 +224,7 @@ class _Server:
             start_new_session=True,
         )
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + STARTS_S
         while time.monotonic() < deadline:
             try:
                 httpx.get(f"{url}/health", timeout=1)

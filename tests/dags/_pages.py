@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,58 @@ def evaluation(candidate: int, champion: int | None = None) -> dict[str, Any]:
     return {"candidate": candidate, "champion": champion, "rows": {"test": 400}, "latency": latency, "metrics": metrics}
 
 
+def everything(candidate: int, champion: int) -> dict[str, Any]:
+    """An evaluation with every section that the page of a version has."""
+    served = "onnx-int8"
+    better, worse = ({"accuracy": estimate(value, 200, 0.01)} for value in (0.04, -0.03))
+    bins = [{"confidence": 0.6, "accuracy": 0.55, "rows": 90}, {"confidence": 0.9, "accuracy": 0.88, "rows": 310}]
+    language = {"loss": estimate(3.6, 1500), "perplexity": estimate(36.6, 1500, 1.2)}
+    changes = {"loss": estimate(0.4, 1500, 0.1), "perplexity": estimate(9.0, 1500, 2.0)}
+    found = evaluation(candidate, champion)
+    found["metrics"]["baseline"] = {"majority": {"test": {"accuracy": estimate(0.5)}}}
+    return found | {
+        "served": served,
+        "differences": {served: {"test": better, "tweets": worse}},
+        "mcnemar": {served: {"test": {"only_candidate_right": 30, "only_champion_right": 11, "p_value": 0.004}}},
+        "slices": {
+            f"length={name}": {"rows": 200, "candidate": {"accuracy": estimate(0.85, 200)}}
+            | {"champion": {"accuracy": estimate(0.82, 200)}, "difference": change}
+            for name, change in (("1-50", better), ("51-150", worse))
+        },
+        "fairness": {
+            "source": {
+                "groups": {"test": 200, "tweets": 200},
+                "metrics": {
+                    "accuracy": {"difference": estimate(0.1), "ratio": 0.9, "by_group": {"test": 0.9, "tweets": 0.8}}
+                },
+            }
+        },
+        "calibration": {role: {served: {"ece": estimate(0.03), "bins": bins}} for role in ("candidate", "champion")},
+        "robustness": {name: {"accuracy": estimate(-0.02, 200)} for name in ("typos", "case")},
+        "size_bytes": {served: 23_000_000},
+        "cost_per_1000": {served: 0.0004},
+        "judge": {"host": "judge.example", "model": "a <b>judge", "rows": 200, "wins": 90, "ties": 60, "losses": 48}
+        | {"undecided": 2, "win_rate": estimate(0.61, 198, 0.06), "agreement": estimate(0.8, 198, 0.05)},
+        "general_text": {
+            "rows": 1500,
+            "metrics": {"base": language, "champion": language, "candidate": language},
+            "differences": {"base": changes, "champion": {name: estimate(0.0, 1500) for name in changes}},
+        },
+    }
+
+
 RULE = {"gate": "threshold", "passed": True, "reason": "accuracy 0.860 reaches 0.8", "measured": 0.86, "bound": 0.8}
 UNDECIDED = {"gate": "parity", "passed": None, "reason": "undecided: 20 rows are too few", "bound": 0.01, "rows": 20}
 VERDICT = {"passed": True, "rules": [RULE | {"low": 0.84, "high": 0.88, "rows": 400}, UNDECIDED]}
 
 
-def fill(product: Product) -> list[str]:
-    """Two evaluated versions, the first of which is champion; returns their run ids."""
+def fill(product: Product, judge: Callable[[int, int], dict[str, Any]] | None = None) -> list[str]:
+    """Two evaluated versions, the first of which is champion; returns their run ids.
+
+    Args:
+        product: what the versions are of.
+        judge: makes the second one's evaluation.
+    """
     runs = ["finetune-one", "finetune-two"]
     for number, run_id in enumerate(runs, 1):
         version = product.register(run_id)
@@ -50,7 +96,8 @@ def fill(product: Product) -> list[str]:
         product.tracking.tag(version, {"verdict": "passed", "verdict.reason": "accuracy 0.860 reaches 0.8"})
         if number == 1:
             product.tracking.set_alias(CHAMPION, version)
-        _write(product, run_id, "evaluate", "evaluation.json", evaluation(number, number - 1 or None))
+        found = judge(number, number - 1) if judge and number > 1 else evaluation(number, number - 1 or None)
+        _write(product, run_id, "evaluate", "evaluation.json", found)
         _write(product, run_id, "gate", "verdict.json", VERDICT | {"candidate": number, "champion": number - 1 or None})
         record(product, run_id, "export", figures={"size_bytes": {"onnx-int8": 23_000_000}})
         record(product, run_id, "train", figures={"version": number, "rows": 4000})

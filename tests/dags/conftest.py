@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,7 @@ os.environ["AIRFLOW_HOME"] = str(HOME)
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
+    from fastapi.testclient import TestClient
 
 RECIPES = Path(__file__).parents[2] / "dags" / "recipes"
 
@@ -49,3 +50,52 @@ def parse() -> Callable[[Path, str], DagBag]:
 def bag(parse: Callable[[Path, str], DagBag]) -> DagBag:
     """All DAGs of the recipes that the checkout has."""
     return parse(RECIPES, "checkout")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Airflow's application with our plugin, on a database of its own."""
+    from airflow.api_fastapi import app as airflow_app
+    from airflow.utils.db import initdb
+
+    folder = tmp_path_factory.mktemp("airflow")
+    changes = {
+        "AIRFLOW__CORE__AUTH_MANAGER": "tests.dags._auth.Guarded",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests that is long enough for sixty-four bytes of HS512!",
+    }
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ |= changes
+    try:
+        initdb()
+        airflow_app.purge_cached_app()
+        yield airflow_app.create_app(apps="core")
+    finally:
+        airflow_app.purge_cached_app()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def visit(server: Any) -> Callable[[str], TestClient]:
+    """Makes a browser that is logged in as a user; as nobody with an empty name."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from fastapi.testclient import TestClient
+
+    def make(user: str) -> TestClient:
+        client = TestClient(server, follow_redirects=False)
+        if user:
+            role = "admin" if user == "admin" else "viewer"
+            client.cookies.set(
+                "_token", get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
+            )
+        return client
+
+    return make
+
+
+@pytest.fixture
+def admin(visit: Callable[[str], TestClient]) -> TestClient:
+    return visit("admin")

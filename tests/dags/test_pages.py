@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ftcore import store
 from tests.dags import _auth
-from tests.dags._pages import TEXTS, fill, predictions, record, report
+from tests.dags._pages import TEXTS, everything, fill, predictions, record, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,55 +20,6 @@ if TYPE_CHECKING:
     from tests.conftest import Product
 
 PREFIX = "/ftcore"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Airflow's application with our plugin, on a database of its own."""
-    from airflow.api_fastapi import app as airflow_app
-    from airflow.utils.db import initdb
-
-    folder = tmp_path_factory.mktemp("airflow")
-    changes = {
-        "AIRFLOW__CORE__AUTH_MANAGER": "tests.dags._auth.Guarded",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
-        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests that is long enough for sixty-four bytes of HS512!",
-    }
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ |= changes
-    try:
-        initdb()
-        airflow_app.purge_cached_app()
-        yield airflow_app.create_app(apps="core")
-    finally:
-        airflow_app.purge_cached_app()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@pytest.fixture
-def visit(server: Any) -> Callable[[str], TestClient]:
-    """Makes a browser that is logged in as a user; as nobody with an empty name."""
-    from airflow.api_fastapi.app import get_auth_manager
-    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-    from fastapi.testclient import TestClient
-
-    def make(user: str) -> TestClient:
-        client = TestClient(server, follow_redirects=False)
-        if user:
-            role = "admin" if user == "admin" else "viewer"
-            client.cookies.set(
-                "_token", get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
-            )
-        return client
-
-    return make
-
-
-@pytest.fixture
-def admin(visit: Callable[[str], TestClient]) -> TestClient:
-    return visit("admin")
 
 
 def _every_path(product: Product) -> list[str]:
@@ -169,6 +119,19 @@ def test_a_version_beside_the_champion(admin: TestClient, product: Product) -> N
     assert page.count('<svg class="chart"') == 2
 
 
+def test_what_a_judge_and_general_texts_say_is_on_the_page(admin: TestClient, product: Product) -> None:
+    fill(product, everything)
+    page = admin.get(f"{PREFIX}/models/{product.name}/versions/2").text
+    text = _text(page)
+    assert "a <b>judge at judge.example compared the answers to 200 test rows" in text
+    assert "Version 2 Neither Version 1 Unclear, left out Win rate Beside even 0 1 Both orders agree 90 60 48 2" in text
+    assert "▲ 0.610 [0.550, 0.670] better 0.800 [0.750, 0.850]" in text
+    assert "1,500 texts that are not about the task" in text
+    assert "base 1,500 3.600 [3.580, 3.620] 3.600 [3.580, 3.620] ▼ +0.400 [+0.300, +0.500] worse" in text
+    assert "On 200 of the test rows" in text
+    assert "cannot be read" not in text
+
+
 def test_examples_are_escaped_and_told_apart(admin: TestClient, product: Product) -> None:
     fill(product)
     base = f"{PREFIX}/models/{product.name}/versions/2/examples"
@@ -245,6 +208,18 @@ def test_a_report_is_found_by_ids_and_never_leaves_the_store(
     inside.symlink_to(outside)
     record(product, "monitor-one", "watch", paths={"html": "runs/monitor-one/watch/drift.html"})
     assert admin.get(f"{path}/content").status_code == 404, "a link that leads out"
+
+
+def test_the_page_of_a_snapshot_is_found_by_the_run_that_validated_it(admin: TestClient, product: Product) -> None:
+    path = product.shelf.root / "snapshots" / "ab12" / "report.html"
+    store.write_bytes(path, b"<h1>what came in</h1>")
+    record(product, "data-one", "validate", paths={"report": product.shelf.relative(path)})
+    run = f"{PREFIX}/models/{product.name}/runs/data-one"
+    page = admin.get(run).text
+    assert f"{run}/reports/snapshot" in page
+    assert f"{run}/reports/validation" not in page, "it left none"
+    assert "what came in" in admin.get(f"{run}/reports/snapshot/content").text
+    assert "<h1>Snapshot report</h1>" in admin.get(f"{run}/reports/snapshot").text
 
 
 def test_the_ledger_with_its_filters(admin: TestClient, product: Product) -> None:

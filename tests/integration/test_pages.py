@@ -15,6 +15,8 @@ from ftcore import settings
 from ftcore.local import airflow_config, services
 from ftcore.local.airflow_api import FINAL
 from ftcore.tracking import CHAMPION, Tracking
+from tests.integration._accessibility import faults as faults_of
+from tests.integration._accessibility import stumbles
 from tests.integration._chromium import browser
 from tests.integration.conftest import write_recipe
 
@@ -45,16 +47,18 @@ def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services
     _refuses_strangers(airflow.airflow_url)
     with airflow.api(conf) as api, browser() as chromium:
         _wait_for_the_question(api)
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+        page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
         page.set_default_timeout(WAIT_MS)
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         _log_in(page, airflow, conf)
         _review(page)
+        _read_on(page, airflow)
         _approve(page, api)
         _see_the_champion(page, airflow, conf)
         _tabs(page, airflow, api)
         assert not faults
+        _everybody_can_use_them(page, airflow)
 
 
 def _refuses_strangers(url: str) -> None:
@@ -113,9 +117,19 @@ def _review(page: Page) -> None:
     frame.get_by_role("link", name="Version 1", exact=True).click()
 
 
-def _approve(page: Page, api: AirflowApi) -> None:
+def _read_on(page: Page, airflow: services.Running) -> None:
+    """Open the question in Airflow, and follow the links of its text."""
     _inside(page).get_by_role("link", name=re.compile("Approve or reject")).click()
     page.wait_for_url(re.compile("/dags/finetune__small/runs/.*/tasks/.*/required_actions"))
+    for name, heading in (("The model's page", "small version 1"), ("Snapshot report", "Snapshot report")):
+        address = page.get_by_role("link", name=name).get_attribute("href")
+        tab = page.context.new_page()
+        tab.goto(f"{airflow.airflow_url}{address}")
+        _inside(tab).get_by_role("heading", name=heading, exact=True, level=1).wait_for()
+        tab.close()
+
+
+def _approve(page: Page, api: AirflowApi) -> None:
     page.get_by_role("button", name="Approve").click()
     for name in ("OK", "Confirm", "Yes"):
         button = page.get_by_role("button", name=name, exact=True)
@@ -149,3 +163,14 @@ def _tabs(page: Page, airflow: services.Running, api: AirflowApi) -> None:
     ):
         page.goto(airflow.airflow_url + path)
         _inside(page).get_by_role("heading", name=heading, exact=True, level=1).wait_for()
+
+
+def _everybody_can_use_them(page: Page, airflow: services.Running) -> None:
+    """axe-core and the keyboard on what a real run left, without Airflow's own frame around it."""
+    version = "/models/small/versions/1"
+    found = []
+    for path in ("/", "/ledger", "/models/small", version, f"{version}/examples", "/models/small/runs/data-first"):
+        page.goto(f"{airflow.airflow_url}/ftcore{path}")
+        page.locator("main").wait_for()
+        found += stumbles(page) + faults_of(page)
+    assert not found, "\n".join(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -82,6 +83,8 @@ def _approve(people: dict[str, AirflowApi]) -> None:
     admin.trigger(DAG, run_id=RUN)
     first = _asked(admin, "approve")
     assert "| ✔ | threshold | 0.9 | 0.8 |" in first["body"]
+    assert "[The model's page](/plugin/models/ftcore/models/small/versions/1)" in first["body"]
+    assert re.search(r"\[MLflow run\]\(http://[^)]+/#/experiments/\d+/runs/[0-9a-f]{32}\)", first["body"])
 
     admin.answer(DAG, RUN, "approve", "Approve")
     _refused(1)

@@ -6,17 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import card
+from ftcore import card, snapshot
 from ftcore.approvals import Answer
 from ftcore.promotion import Registrar
 from ftcore.records import Record, now
-from ftcore.store import write_json
+from ftcore.steps.evaluate import IN_RECORD
+from ftcore.store import read_json, write_json
 from ftcore.tracking_models import model
 
 if TYPE_CHECKING:
     from conftest import Product
 
 ESTIMATE = {"value": 0.85, "low": 0.82, "high": 0.88, "rows": 1200}
+DIFFERENCE = {"value": 0.031, "low": 0.01, "high": 0.05, "rows": 1200}
+WIN_RATE = {"value": 0.61, "low": 0.55, "high": 0.67, "rows": 200}
+OPINIONS = {
+    "judge": {"host": "judge.example", "model": "qwen|3", "rows": 200, "wins": 90, "ties": 60, "losses": 48}
+    | {"undecided": 2, "win_rate": WIN_RATE, "agreement": {"value": 0.8, "low": 0.74, "high": 0.86, "rows": 198}},
+    "general_text": {
+        "rows": 1500,
+        "metrics": {role: {"loss": {**ESTIMATE, "value": 3.5}} for role in ("base", "champion", "candidate")},
+        "differences": {role: {"loss": {**DIFFERENCE, "value": 0.2}} for role in ("base", "champion")},
+    },
+}
+"""What the evaluation of a model that writes has besides."""
 EVALUATED = {
     "candidate": 1,
     "champion": None,
@@ -25,7 +38,7 @@ EVALUATED = {
     "metrics": {
         "candidate": {"onnx-int8": {"test": {"accuracy": ESTIMATE}}, "torch": {"test": {"accuracy": ESTIMATE}}}
     },
-    "differences": {"onnx-int8": {"test": {"accuracy": {"value": 0.031, "low": 0.01, "high": 0.05, "rows": 1200}}}},
+    "differences": {"onnx-int8": {"test": {"accuracy": DIFFERENCE}}},
     "slices": {"language=de": {"rows": 60, "candidate": {"accuracy": {**ESTIMATE, "value": 0.71, "rows": 60}}}},
 }
 RULES = [
@@ -46,7 +59,8 @@ def judged(product: Product) -> Product:
     """A product whose first version was trained, evaluated and judged."""
     product.register("r1", product.publish(range(30)))
     leave(product, "train", rows=20, weights=100, trainable_weights=10, co2e_kg=0.002)
-    leave(product, "evaluate", **EVALUATED)
+    leave(product, "evaluate", **{name: EVALUATED[name] for name in EVALUATED if name in IN_RECORD})
+    write_json(product.shelf.folder("r1", "evaluate") / "evaluation.json", EVALUATED)
     verdict = {"passed": False, "rules": RULES, "candidate": 1, "champion": None}
     write_json(product.shelf.folder("r1", "gate") / "verdict.json", verdict)
     return product
@@ -80,6 +94,23 @@ def test_what_the_card_says(judged: Product) -> None:
     assert "- training: 61 s" in text
     assert "3.5 ms, 5 ms at the 95th percentile" in text
     assert "Nobody was asked." in text
+
+
+def opine(product: Product) -> None:
+    path = product.shelf.folder("r1", "evaluate") / "evaluation.json"
+    write_json(path, read_json(path) | OPINIONS)
+
+
+def test_what_a_judge_and_general_texts_say_is_on_the_card(judged: Product) -> None:
+    assert "## Judge" not in written(judged)
+    opine(judged)
+    text = written(judged)
+    assert "`qwen\\|3` at `judge.example` compared the answers of candidate and champion to 200 test rows" in text
+    assert "preferred the candidate on 90, the champion on 48, neither on 60; on 2 it was unclear" in text
+    assert "- win rate, a tie being half a win: 0.61 (0.55 to 0.67)" in text
+    assert "- both orders agree: 0.8 (0.74 to 0.86)" in text
+    assert "On 1,500 texts that are not about the task" in text
+    assert "| champion | loss | 3.5 | 3.5 | 0.2 | 0.01 to 0.05 |" in text
 
 
 def test_no_value_can_break_out_of_its_place(judged: Product) -> None:
@@ -131,3 +162,23 @@ def test_the_request_shows_the_verdict_the_differences_and_who_has_answered(judg
     assert "Note:" not in text
     held = card.request(judged.context("approve"), judged.tracking.version(1), "promotion is held by jon")
     assert "**Note:** promotion is held by jon. Until it is released an approval is kept" in held
+
+
+def test_the_request_leads_to_the_pages_where_somebody_says_where_they_are(judged: Product) -> None:
+    opine(judged)
+    rows = judged.rows(range(9))
+    identity = snapshot.publish(judged.shelf, lambda: [rows], rows.slice(0, 0), {"rows": 9, "run_id": "data-1"})
+    made = Record(step="validate", recipe=judged.name, run_id="data-1", fingerprint="", started_at=now())
+    judged.shelf.write_record(made.model_copy(update={"paths": {"data_docs": "data_docs/index.html"}}))
+    judged.tracking.tag(judged.tracking.version(1), {"snapshot": identity})
+
+    by_hand = card.request(judged.context("approve"), judged.tracking.version(1))
+    assert "- Validation report: `data_docs/index.html` in the store\n" in by_hand
+    asked = judged.context("approve", pages="/airflow/plugin/models/ftcore")
+    text = card.request(asked, judged.tracking.version(1))
+    model = f"/airflow/plugin/models/ftcore/models/{judged.name}"
+    assert f"- [The model's page]({model}/versions/1)\n" in text
+    assert f"- [Snapshot report]({model}/runs/data-1/reports/snapshot)\n" in text
+    assert f"- [Validation report]({model}/runs/data-1/reports/validation)\n" in text
+    assert "`qwen\\|3` as judge of 200 answers: win rate 0.61 (0.55 to 0.67)" in text
+    assert "ftcore models show" not in text

@@ -43,12 +43,14 @@ Word = Annotated[str, Query(max_length=100)]
 
 @asynccontextmanager
 async def _warmed(_: FastAPI) -> AsyncIterator[None]:
-    """Import MLflow and read the ledgers while the server starts, so that the first visitor does not wait for them."""
-    threading.Thread(target=_warm, name="ftcore-pages", daemon=True).start()
+    threading.Thread(target=warm, name="ftcore-pages", daemon=True).start()
     yield
 
 
-def _warm() -> None:
+def warm() -> None:
+    """Import MLflow, read the ledgers and compile the templates, so that the first visitor does not wait for them."""
+    for name in _templates().list_templates():
+        _templates().get_template(name)
     try:
         conf, trouble = settings.load(), list[str]()
         overview.overview(conf, overview.names(conf, trouble), {}, trouble=trouble)

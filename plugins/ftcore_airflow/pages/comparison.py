@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftcore._find import find
-from ftcore_airflow.pages.charts import Limits, Point, Series, bar, chart, domain, strip
+from ftcore_airflow.pages.charts import Limits, Point, Series, chart, strip
+from ftcore_airflow.pages.costs import Cost, costs
+from ftcore_airflow.pages.opinions import GeneralText, Opinion, general_text, opinion
+from ftcore_airflow.pages.tables import Estimate, Json, Line, Table, limits_of, part, table, tables
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -19,69 +22,6 @@ if TYPE_CHECKING:
     from ftcore.recipe import Recipe
 
 TEST = "test"
-Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    rows: int | None = None
-
-    @classmethod
-    def of(cls, found: Json | None) -> Estimate | None:
-        """An estimate of what the evaluation holds; None of nothing."""
-        if not found or found.get("value") is None:
-            return None
-        return cls(*(found.get(key) for key in ("value", "low", "high", "rows")))
-
-    def point(self) -> Point:
-        """For a chart."""
-        return Point(0, float(self.value or 0), self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row of a table that compares."""
-
-    name: str
-    candidate: Estimate | None
-    champion: Estimate | None
-    difference: Estimate | None
-    plot: Markup
-    change: Markup | None = None
-    """The difference with its interval, beside zero; None where it has none."""
-    look: str = ""
-    """``better`` or ``worse`` where the difference is beyond doubt, or beyond both intervals."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One metric over datasets or slices."""
-
-    metric: str
-    lower_is_better: bool
-    limits: tuple[float, float]
-    """Ends of the axis that all plots share."""
-    lines: Sequence[Line]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """One figure that a form of the model has, such as its size."""
-
-    name: str
-    unit: str
-    lines: Sequence[tuple[str, float | None, float | None, Markup, Markup]]
-    """Form, candidate, champion, and a bar of each."""
-
-    @property
-    def digits(self) -> int:
-        """Digits after the point that tell its values apart."""
-        return 2 if self.unit else 5
 
 
 @dataclass(frozen=True)
@@ -117,6 +57,9 @@ class Comparison:
     """What the first metric loses on the same rows written otherwise."""
     fairness: Sequence[tuple[str, Json]] = ()
     """Columns, and how far apart the first metric of their groups is."""
+    opinion: Opinion | None = None
+    """What a judge prefers."""
+    general_text: GeneralText | None = None
     faults: list[str] = field(default_factory=list)
     """Sections that could not be read."""
 
@@ -133,7 +76,7 @@ def compare(
         sizes: ``size_bytes`` by form of candidate and champion.
         before: the champion's own ``evaluation.json``, for its latency.
     """
-    mine = _part(evaluation, "metrics", "candidate")
+    mine = part(evaluation, "metrics", "candidate")
     forms = list(mine)
     served = form if form in forms else (forms[0] if forms else "")
     found = Comparison(served, forms)
@@ -142,11 +85,13 @@ def compare(
         "metrics": lambda: _tables(evaluation, served, lower),
         "slices": lambda: _slices(evaluation, served, lower),
         "calibration": lambda: _calibration(evaluation, served),
-        "costs": lambda: _costs(evaluation, before or {}, sizes or {}),
+        "costs": lambda: costs(evaluation, before or {}, sizes or {}),
         "baselines": lambda: _baselines(evaluation, served, lower),
-        "mcnemar": lambda: list(_part(evaluation, "mcnemar", served).items()),
+        "mcnemar": lambda: list(part(evaluation, "mcnemar", served).items()),
         "robustness": lambda: _robustness(evaluation, lower),
         "fairness": lambda: _fairness(evaluation),
+        "opinion": lambda: opinion(evaluation),
+        "general_text": lambda: general_text(evaluation),
     }
     for name, make in sections.items():
         try:
@@ -167,7 +112,7 @@ def lower_is_better(evaluation: Json, recipe: Recipe | None) -> frozenset[str]:
 def headline(evaluation: Json | None) -> tuple[str, Estimate] | None:
     """The first metric of the form that serves, on the test rows."""
     try:
-        form = next(iter(_part(evaluation or {}, "metrics", "candidate").values()))
+        form = next(iter(part(evaluation or {}, "metrics", "candidate").values()))
         metric, found = next(iter(form[TEST].items()))
         estimate = Estimate.of(found)
     except (StopIteration, KeyError, TypeError, AttributeError):
@@ -175,66 +120,34 @@ def headline(evaluation: Json | None) -> tuple[str, Estimate] | None:
     return (metric, estimate) if estimate else None
 
 
-def _part(values: Any, *keys: str) -> Json:
-    for key in keys:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values if isinstance(values, Mapping) else {}
-
-
 def _tables(evaluation: Json, form: str, lower: frozenset[str]) -> list[Table]:
-    sides = [_part(evaluation, "metrics", role, form) for role in ("candidate", "champion")]
-    return _compared(sides[0], sides[1], _part(evaluation, "differences", form), lower)
+    sides = [part(evaluation, "metrics", role, form) for role in ("candidate", "champion")]
+    return tables(sides[0], sides[1], part(evaluation, "differences", form), lower)
 
 
 def _slices(evaluation: Json, form: str, lower: frozenset[str]) -> list[Table]:
-    found = _part(evaluation, "slices")
+    found = part(evaluation, "slices")
     if form != evaluation.get("served", form):
         return []  # slices are those of the form that serves
     sides = [
         {name: one.get(role, {}) for name, one in found.items()} for role in ("candidate", "champion", "difference")
     ]
-    return _compared(sides[0], sides[1], sides[2], lower)
-
-
-def _compared(mine: Json, other: Json, differences: Json, lower: frozenset[str]) -> list[Table]:
-    """Tables by metric of ``{part: {metric: estimate}}``."""
-    metrics = list(dict.fromkeys(metric for part in mine.values() for metric in part))
-    return [_table(metric, mine, other, differences, lower) for metric in metrics]
-
-
-def _table(metric: str, mine: Json, other: Json, differences: Json, lower: frozenset[str]) -> Table:
-    trios = {
-        part: tuple(Estimate.of(side.get(part, {}).get(metric)) for side in (mine, other, differences)) for part in mine
-    }
-    limits = _limits([one for trio in trios.values() for one in trio[:2]])
-    about_zero = _limits([*(trio[2] for trio in trios.values()), Estimate(0.0)])
-    lines = []
-    for part, (candidate, champion, measured) in trios.items():
-        difference = measured or _difference(candidate, champion)
-        points = [(look, one.point()) for look, one in (("candidate", candidate), ("champion", champion)) if one]
-        change = strip([("plain", measured.point())], about_zero, mark=0.0) if measured else None
-        look = _look(candidate, champion, difference, metric in lower)
-        lines.append(Line(part, candidate, champion, difference, strip(points, limits), change, look))
-    return Table(metric, metric in lower, limits, lines)
-
-
-def _limits(estimates: Sequence[Estimate | None]) -> tuple[float, float]:
-    return domain([value for one in estimates if one for value in (one.value, one.low, one.high)])
+    return tables(sides[0], sides[1], sides[2], lower)
 
 
 def _baselines(evaluation: Json, form: str, lower: frozenset[str]) -> Table | None:
     """The first metric on the test rows of the candidate, as if each baseline were a champion."""
-    simple = {name: parts.get(TEST, {}) for name, parts in _part(evaluation, "metrics", "baseline").items()}
-    mine = _part(evaluation, "metrics", "candidate", form, TEST)
+    simple = {name: parts.get(TEST, {}) for name, parts in part(evaluation, "metrics", "baseline").items()}
+    mine = part(evaluation, "metrics", "candidate", form, TEST)
     if not simple or not mine:
         return None
-    return _table(next(iter(mine)), dict.fromkeys(simple, mine), simple, {}, lower)
+    return table(next(iter(mine)), dict.fromkeys(simple, mine), simple, {}, lower)
 
 
 def _robustness(evaluation: Json, lower: frozenset[str]) -> Table | None:
-    found = _part(evaluation, "robustness")
+    found = part(evaluation, "robustness")
     first = next(iter(next(iter(found.values()), {})), "")
-    lines, limits = [], _limits([*(Estimate.of(one.get(first)) for one in found.values()), Estimate(0.0)])
+    lines, limits = [], limits_of([*(Estimate.of(one.get(first)) for one in found.values()), Estimate(0.0)])
     for name, metrics in found.items():
         if change := Estimate.of(metrics.get(first)):
             plot = strip([("candidate", change.point())], limits, mark=0.0)
@@ -244,7 +157,7 @@ def _robustness(evaluation: Json, lower: frozenset[str]) -> Table | None:
 
 def _fairness(evaluation: Json) -> list[tuple[str, Json]]:
     found = []
-    for column, one in _part(evaluation, "fairness").items():
+    for column, one in part(evaluation, "fairness").items():
         for metric, spread in list(one["metrics"].items())[:1]:
             groups = sorted(spread["by_group"].items(), key=lambda pair: pair[1] if pair[1] is not None else 2)
             difference = Estimate.of(spread["difference"])
@@ -253,29 +166,11 @@ def _fairness(evaluation: Json) -> list[tuple[str, Json]]:
     return found
 
 
-def _difference(candidate: Estimate | None, champion: Estimate | None) -> Estimate | None:
-    """The difference of both values; its interval nobody has measured."""
-    if candidate is None or champion is None:
-        return None
-    return Estimate(float(candidate.value or 0) - float(champion.value or 0))
-
-
-def _look(candidate: Estimate | None, champion: Estimate | None, difference: Estimate | None, lower: bool) -> str:
-    if difference is None or difference.value is None or candidate is None or champion is None:
-        return ""
-    if difference.low is not None and difference.high is not None:
-        sure = difference.low > 0 or difference.high < 0
-    else:
-        apart = (candidate.low, champion.high), (champion.low, candidate.high)
-        sure = any(low is not None and high is not None and low > high for low, high in apart)
-    return "" if not sure else "better" if (difference.value > 0) != lower else "worse"
-
-
 def _calibration(evaluation: Json, form: str) -> list[Chart]:
-    found = _part(evaluation, "calibration")
+    found = part(evaluation, "calibration")
     series, notes = [], []
     for role in ("candidate", "champion"):
-        one = _part(found, role, form)
+        one = part(found, role, form)
         bins = [each for each in one.get("bins", ()) if each.get("rows", 1)]
         points = [
             Point(
@@ -305,34 +200,3 @@ def _calibration(evaluation: Json, form: str) -> list[Chart]:
     return [
         Chart("Reliability", svg, series, "; ".join(notes) + ". On the line, the model is right as often as it says.")
     ]
-
-
-def _costs(evaluation: Json, before: Json, sizes: Json) -> list[Cost]:
-    mine, other = _part(evaluation, "latency"), _part(before, "latency")
-    figures = [
-        ("Median latency", "ms", "p50_ms"),
-        ("95th percentile latency", "ms", "p95_ms"),
-        ("Throughput", "rows/s", "rows_per_s"),
-    ]
-    found = [
-        _cost(name, unit, {f: v.get(key) for f, v in mine.items()}, {f: v.get(key) for f, v in other.items()})
-        for name, unit, key in figures
-    ]
-    size = [
-        _part(one, "size_bytes") or _part(sizes, role)
-        for one, role in ((evaluation, "candidate"), (before, "champion"))
-    ]
-    found.append(_cost("Size", "bytes", *size))
-    found.append(_cost("Cost of 1,000 predictions", "", *(_part(one, "cost_per_1000") for one in (evaluation, before))))
-    return [cost for cost in found if cost.lines]
-
-
-def _cost(name: str, unit: str, mine: Json, other: Json) -> Cost:
-    values = [float(value) for side in (mine, other) for value in side.values() if value is not None]
-    largest = max(values, default=0.0)
-    lines = [
-        (form, value, other.get(form), bar(value, largest, "candidate"), bar(other.get(form) or 0, largest, "champion"))
-        for form, value in mine.items()
-        if value is not None
-    ]
-    return Cost(name, unit, lines)

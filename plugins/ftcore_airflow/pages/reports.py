@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
     from ftcore.store import Shelf
 
-KINDS = {"validation": ("validate", "data_docs"), "drift": ("watch", "html")}
+KINDS = {
+    "snapshot": ("validate", "report"),
+    "validation": ("validate", "data_docs"),
+    "drift": ("watch", "html"),
+}
 """Step that writes a report, and the name in its record's ``paths``."""
-TITLES = {"validation": "Validation report", "drift": "Drift report"}
+TITLES = {"snapshot": "Snapshot report", "validation": "Validation report", "drift": "Drift report"}
 LARGEST = 64 * 1024 * 1024
 """Bytes of the largest report that is shown."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.pipeline import RING
-from ftcore_airflow.pages import reading
+from ftcore_airflow.pages import reading, reports
 
 if TYPE_CHECKING:
     from ftcore.store import Shelf
@@ -46,10 +46,8 @@ def run(shelf: Shelf, run_id: str) -> Run:
     steps = [_step(shelf, run_id, name) for name in names]
     done = {step.name: step.record for step in steps if step.record}
     version = done.get("train", {}).get("figures", {}).get("version")
-    reports = [kind for kind, (step, _) in (("validation", ("validate", "")), ("drift", ("watch", ""))) if step in done]
-    if "watch" in done and not done["watch"].get("paths"):
-        reports.remove("drift")
-    return Run(run_id, verb, steps, version if isinstance(version, int) else None, reports)
+    left = [kind for kind, (step, name) in reports.KINDS.items() if done.get(step, {}).get("paths", {}).get(name)]
+    return Run(run_id, verb, steps, version if isinstance(version, int) else None, left)
 
 
 def _step(shelf: Shelf, run_id: str, name: str) -> Step:

@@ -11,8 +11,9 @@ from ftcore.errors import FtcoreError
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart
-from ftcore_airflow.pages.comparison import Estimate, headline
+from ftcore_airflow.pages.comparison import headline
 from ftcore_airflow.pages.decisions import shaped
+from ftcore_airflow.pages.tables import Estimate
 
 if TYPE_CHECKING:
     from markupsafe import Markup

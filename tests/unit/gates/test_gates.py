@@ -246,8 +246,9 @@ def test_no_group_of_rows_may_lose(kind: Any, gains: dict[str, tuple[int, float]
     rule = find("gates", kind.kind).judge(kind, sliced(gains))
     assert rule.passed is passed, rule.reason
     assert rule.bound == -0.05
-    assert f"{named}" in rule.reason
-    if not passed:
+    if passed:
+        assert f"the worst is {named}:" in rule.reason
+    else:
         assert rule.reason.startswith(f"{named} loses more than 0.05 in accuracy")
 
 
@@ -255,18 +256,34 @@ def test_slices_without_a_champion_or_by_what_nobody_sliced() -> None:
     alone = replace(sliced({"source=a": (300, 0.0)}), champion=None)
     assert slice_gate.judge(slice_gate.Config(), alone).reason == "there is no champion to lose against yet"
     other = slice_gate.judge(slice_gate.Config(by=("language",)), alone)
-    assert (other.passed, other.reason) == (None, "undecided: there is no slice by language")
+    said = "undecided: there is no slice by language. Not looked at: source=a (`by` names language)"
+    assert (other.passed, other.reason) == (None, said)
 
 
 def test_groups_of_a_few_rows_decide_nothing() -> None:
     rule = slice_gate.judge(slice_gate.Config(), sliced({"source=a": (29, -0.5), "source=b": (1, 0.0)}))
-    assert (rule.passed, rule.reason) == (None, "undecided: accuracy is known on no group of 30 rows")
+    left_out = "Left out: source=a (29 rows), source=b (1 rows)"
+    assert (rule.passed, rule.reason) == (None, f"undecided: accuracy is known on no group of 30 rows. {left_out}")
 
 
 def test_labels_are_looked_at_only_where_that_is_asked() -> None:
     seen = sliced({"source=a": (400, 0.0), "label=no": (400, -0.2)})
     assert slice_gate.judge(slice_gate.Config(), seen).passed is True
     assert slice_gate.judge(slice_gate.Config(by=("label",)), seen).passed is False
+
+
+def test_a_verdict_names_what_was_judged_and_what_was_not() -> None:
+    seen = sliced({"source=a": (400, 0.0), "length=1-50": (300, 0.0), "source=b": (9, 0.0), "label=no": (400, -0.2)})
+    by_default = slice_gate.judge(slice_gate.Config(), seen).reason
+    assert "none of 2 groups loses more" in by_default
+    assert by_default.endswith(
+        "Judged: length=1-50, source=a. Left out: source=b (9 rows). "
+        "Not looked at: label=no (labels only where `by` names them)"
+    )
+    labels = slice_gate.judge(slice_gate.Config(by=("label",)), seen).reason
+    assert labels.endswith("Judged: label=no. Not looked at: length=1-50, source=a, source=b (`by` names label)")
+    many = sliced({f"source={place:02}": (40, 0.0) for place in range(14)})
+    assert slice_gate.judge(slice_gate.Config(), many).reason.endswith("source=11 and 2 more")
 
 
 def test_forgetting_needs_an_earlier_domain() -> None:

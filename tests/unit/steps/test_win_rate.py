@@ -81,8 +81,8 @@ def serve() -> Iterator[Callable[..., Server]]:
         server.close()
 
 
-def run(folder: Path, url: str, candidate: list[str] = GOOD, champion: list[str] = BAD) -> dict[str, Any]:
-    evaluate = Evaluate.model_validate({"judge": {"endpoint": url, "model": "wise"}, "resamples": 200})
+def run(folder: Path, url: str, candidate: list[str] = GOOD, champion: list[str] = BAD, **more: Any) -> dict[str, Any]:
+    evaluate = Evaluate.model_validate({"judge": {"endpoint": url, "model": "wise", **more}, "resamples": 200})
     recipe = SimpleNamespace(evaluate=evaluate, train=SimpleNamespace(seed=17))
     context: Any = SimpleNamespace(recipe=recipe, folder=folder)
     return _win_rate.judged(context, ROWS, {"candidate": candidate, "champion": champion}, {_judge.KEY: SECRET})
@@ -105,6 +105,13 @@ def test_a_fair_judge_finds_the_better_one_in_both_orders(serve: Callable[..., S
     assert run(tmp_path / "turned", server.url, BAD, GOOD)["losses"] == 12
     assert {one["path"] for one in server.asked} == {"/v1/chat/completions"}
     assert {one["model"] for one in server.asked} == {"wise"}
+    assert {one.get("max_tokens") for one in server.asked} == {None}, "how long it thinks is its own affair"
+
+
+def test_an_answer_is_as_long_as_the_recipe_lets_it_be(serve: Callable[..., Server], tmp_path: Path) -> None:
+    server = serve(fair)
+    run(tmp_path, server.url, answer_tokens=8)
+    assert {one["max_tokens"] for one in server.asked} == {8}
 
 
 @pytest.mark.parametrize("place", ["A", "B"])
