@@ -27,7 +27,7 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
     """The same by name: checkpoints where the validation loss is measured, every step in the curve."""
     steps_per_epoch = max(1, -(-rows // config.batch_size))
     every = max(1, steps_per_epoch // config.evaluations_per_epoch)
-    share = config.batch_size // (config.distributed.processes * config.distributed.machines)
+    share = config.batch_size // config.distributed.readers
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -60,7 +60,7 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
         "seed": config.seed,
         "data_seed": config.seed,
         "use_cpu": not gpu,
-        "ddp_backend": "gloo" if share < config.batch_size and not gpu else None,
+        "ddp_backend": "gloo" if config.distributed.total > 1 and not gpu else None,
         "dataloader_pin_memory": gpu,
         "remove_unused_columns": False,
     }

@@ -27,6 +27,7 @@ TRAIN = {
     "precision": "fp32",
     "learning_rate": 0.01,
 }
+LORA = {"kind": "lora", "rank": 2, "dropout": 0.0}
 
 
 @pytest.fixture
@@ -38,8 +39,7 @@ def ready(product: Product, tiny: Path, tmp_path: Path) -> Callable[..., Product
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (calm / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
-    def make(**train: Any) -> Product:
-        method = {"kind": "lora", "rank": 2, "dropout": 0.0}
+    def make(method: dict[str, Any] = LORA, **train: Any) -> Product:
         product.change(base=str(calm), method=method, train={**TRAIN, **train})
         if not product.tracking.versions():
             # Whole batches only: an odd one at the end would be filled up, so that each process has as many.
@@ -56,11 +56,27 @@ def curve(product: Product, run: str) -> dict[int, float]:
     return {m.step: m.value for m in product.tracking.client.get_metric_history(run, "loss")}
 
 
-def test_two_processes_have_the_loss_of_one(ready: Callable[..., Product]) -> None:
-    alone = ready().run("train")
-    product = ready(distributed={"processes": 2})
+def weights(product: Product, run: str) -> dict[str, Any]:
+    """What the registered model of a run holds."""
+    from safetensors.torch import load_file
+
+    version = next(one for one in product.tracking.versions() if one.tags["ftcore.run"] == run)
+    return load_file(product.tracking.fetch(version, "model") / "model.safetensors")
+
+
+@pytest.mark.parametrize("method", [LORA, {"kind": "full"}], ids=["lora", "full"])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_processes_make_the_model_of_one(ready: Callable[..., Product], strategy: str, method: Any) -> None:
+    import torch
+
+    alone = ready(method).run("train")
+    product = ready(method, distributed={"processes": 2, "strategy": strategy})
     product.run("plan", "r2", train="always")
     together = product.run("train", "r2")
+    one, two = weights(product, "r1"), weights(product, "r2")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
     assert together.figures["steps"] == alone.figures["steps"]
     expected = curve(product, alone.figures["mlflow_run"])
     assert curve(product, together.figures["mlflow_run"]) == pytest.approx(expected, abs=2e-4)

@@ -1,0 +1,14 @@
+"""How several processes train one model, one strategy a file: ``train.distributed.strategy`` names it.
+
+``SHARES_ROWS``
+    Whether each process reads rows of its own; else all read the same.
+``faults(recipe)``
+    What it cannot do, as ``(path in the YAML, message)``.
+``held(shape, processes)``
+    For the plan: what one process holds.
+``spread(model, build, sketch)``
+    The model that the method makes (``build``) of the base, spread over the processes, and what makes a whole model of
+    it again; ``sketch`` does what ``build`` does to a model without weights.
+``fit(job)``
+    The training; returns its figures.
+"""

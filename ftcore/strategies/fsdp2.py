@@ -1,0 +1,71 @@
+"""Each process keeps a piece of every weight, with its gradient and its optimiser, and gathers a layer when it is needed.
+
+S. Rajbhandari et al. (2020), *ZeRO*; Y. Zhao et al. (2023), *PyTorch FSDP*; here torch's second form, ``fully_shard``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ftcore.recipe import Recipe
+    from ftcore.training.cost import Held, Shape
+    from ftcore.training.loop import Job
+
+SHARES_ROWS = True
+
+
+def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Weights that cannot be cut."""
+    if recipe.method.kind == "qlora":
+        yield "train.distributed.strategy", "fsdp2 cannot cut four-bit weights; take ddp, or method lora"
+
+
+def held(shape: Shape, processes: int) -> Held:
+    """A share of it, and what is whole for a while: two blocks, one in use and one on its way, and the embeddings."""
+    from ftcore.training import cost
+
+    state = {name: size / processes for name, size in cost.state_bytes(shape).items()}
+    number = 2 if shape.half else 4
+    whole = 2 * shape.multiplied / shape.layers + max(shape.embedding_weights, shape.outputs * shape.width)
+    return cost.Held({**state, "gathered": number * whole})
+
+
+def spread(
+    model: nn.Module, build: Callable[[nn.Module], nn.Module], sketch: Callable[[nn.Module], nn.Module]
+) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
+    """Cut the model block by block, so that one block at a time is whole."""
+    from ftcore.training import pieces
+
+    del sketch
+    made = build(model)
+    empty = pieces.emptied(made)
+    _cut(made)
+    return made, partial(pieces.whole, empty)
+
+
+def _cut(model: Any) -> None:
+    """Cut each block that transformers says must not be split, then what is left over."""
+    from torch.distributed.fsdp import fully_shard
+
+    from ftcore.training import pieces
+
+    mesh = pieces.mesh("shards")
+    plain = pieces.plain(model)
+    blocks = set(plain._no_split_modules or ())  # noqa: SLF001 # by this accelerate knows them too
+    for module in list(model.modules()):
+        if type(module).__name__ in blocks:
+            fully_shard(module, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    pieces.mark(model)
+
+
+def fit(job: Job) -> dict[str, float]:
+    """Train in the common loop, all processes in step."""
+    from ftcore.training import loop, pieces
+
+    return loop.fit(job, pieces.InStep)
