@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import base, snapshot, store, tracking_training
@@ -14,15 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase, TrainerCallback
+    from transformers import TrainerCallback
 
     from ftcore.context import Context
     from ftcore.tracking import Tracking
     from ftcore.training.callbacks import Point, Track
     from ftcore.training.loop import Job
-
-    Whole = Callable[[nn.Module], nn.Module]
 
 
 def rows(context: Context) -> dict[str, pa.Table]:
@@ -68,7 +66,9 @@ def prepared(
     loading.window(model, limit)
     if recipe.train.dropout is not None:
         dropout.set_chance(model, recipe.train.dropout)
-    model, whole = _spread(context, model, tokenizer)
+    strategy = _method.strategy(context)
+    build = partial(method.apply, recipe.method, tokenizer=tokenizer)
+    model, whole = strategy.spread(model, build, recipe.train)
     encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in tables.items()}
     encoded = _method.taught(context, tables, encoded)
     for split, features in encoded.items():
@@ -79,16 +79,6 @@ def prepared(
     words, ask = _method.exchanges(context, tables), _method.ask(context)
     return loop.Job(
         model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole
-    )
-
-
-def _spread(context: Context, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> tuple[nn.Module, Whole]:
-    """What the method makes of the base, spread over the processes, and what makes it whole again."""
-    config, method = context.recipe.method, find("methods", context.recipe.method.kind)
-    return _method.strategy(context).spread(  # type: ignore[no-any-return]
-        model,
-        lambda base: method.apply(config, base, tokenizer),
-        lambda empty: getattr(method, "sketch", method.apply)(config, empty, tokenizer),
     )
 
 

@@ -6,9 +6,8 @@
     What it cannot do, as ``(path in the YAML, message)``.
 ``held(shape, processes)``
     For the plan: what one process holds.
-``spread(model, build, sketch)``
-    The model that the method makes (``build``) of the base, spread over the processes, and what makes a whole model of
-    it again; ``sketch`` does what ``build`` does to a model without weights.
+``spread(model, build, train)``
+    What the method makes (``build``) of the base, spread over the processes; and what makes a whole model of it again.
 ``fit(job)``
     The training; returns its figures.
 """

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ftcore.recipe import Recipe
+    from ftcore.sections_training import Train
     from ftcore.training.cost import Held, Shape
     from ftcore.training.loop import Job
 
@@ -34,10 +35,10 @@ def held(shape: Shape, processes: int) -> Held:
 
 
 def spread(
-    model: nn.Module, build: Callable[[nn.Module], nn.Module], sketch: Callable[[nn.Module], nn.Module]
+    model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
 ) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
     """The model as it is: Trainer wraps it."""
-    del sketch
+    del train
     return build(model), lambda trained: trained
 
 

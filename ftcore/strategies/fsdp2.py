@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ftcore.recipe import Recipe
+    from ftcore.sections_training import Train
     from ftcore.training.cost import Held, Shape
     from ftcore.training.loop import Job
 
@@ -36,31 +37,35 @@ def held(shape: Shape, processes: int) -> Held:
 
 
 def spread(
-    model: nn.Module, build: Callable[[nn.Module], nn.Module], sketch: Callable[[nn.Module], nn.Module]
+    model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
 ) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
     """Cut the model block by block, so that one block at a time is whole."""
-    from ftcore.training import pieces
+    from ftcore.training import pieces, precision
 
-    del sketch
     made = build(model)
     empty = pieces.emptied(made)
-    _cut(made)
+    _cut(made, half=precision.chosen(train.precision) == "bf16")
     return made, partial(pieces.whole, empty)
 
 
-def _cut(model: Any) -> None:
-    """Cut each block that transformers says must not be split, then what is left over."""
-    from torch.distributed.fsdp import fully_shard
+def _cut(model: Any, *, half: bool) -> None:
+    """Cut each block that transformers says must not be split, then what is left over.
+
+    In 16 bits the blocks travel as such; what each process keeps, and the sums of gradients, stay float32.
+    """
+    import torch
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     from ftcore.training import pieces
 
-    mesh = pieces.mesh("shards")
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+    cut = partial(fully_shard, mesh=pieces.mesh("shards"), mp_policy=policy)
     plain = pieces.plain(model)
     blocks = set(plain._no_split_modules or ())  # noqa: SLF001 # by this accelerate knows them too
     for module in list(model.modules()):
         if type(module).__name__ in blocks:
-            fully_shard(module, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+            cut(module)
+    cut(model)
     pieces.mark(model)
 
 

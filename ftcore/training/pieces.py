@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch import distributed, nn
 from torch.distributed import checkpoint
 from torch.distributed.checkpoint import state_dict
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.utils.data import DataLoader
 from transformers.trainer import SCHEDULER_NAME
 
 from ftcore.training.loop import Job, Loop
@@ -65,34 +67,13 @@ def whole(empty: nn.Module, trained: nn.Module) -> nn.Module:
     return empty
 
 
-class InStep(Loop):
-    """The loop for processes that must calculate alike, since each gathers from the others what it calculates with."""
+class InPieces(Loop):
+    """The loop with checkpoints to which each process writes its pieces; any number of processes can read them."""
 
     def __init__(self, job: Job, **settings: Any) -> None:
         """Wire a job into Trainer, which keeps no optimiser in pieces, and says so; here it is kept."""
         super().__init__(job, save_only_model=True, **settings)
         self.args.save_only_model = False
-
-    def _parts(self, batch: dict[str, Any]) -> list[tuple[dict[str, Any], torch.Tensor]]:
-        """As many parts as the process with the most has; what is done again for that counts nothing."""
-        parts = super()._parts(batch)
-        most = torch.tensor(len(parts), device=self.args.device)
-        distributed.all_reduce(most, distributed.ReduceOp.MAX)
-        spare = parts[0][0] if parts else {**batch, "labels": batch["input_ids"]}  # of labels that are none, NaN comes
-        return parts + [(spare, torch.zeros((), device=self.args.device))] * (int(most) - len(parts))
-
-    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
-        mine = list(super()._turns(cut))
-        rounds = -(-len(cut) // self.args.world_size)
-        yield from mine + [(cut[-1], 0)] * (rounds - len(mine))
-
-    @contextmanager
-    def _apart(self, model: Any) -> Iterator[None]:
-        model.set_requires_gradient_sync(False)
-        try:
-            yield
-        finally:
-            model.set_requires_gradient_sync(True)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Nothing yet: the weights are written with the optimiser."""
@@ -130,3 +111,45 @@ class InStep(Loop):
 
     def _inner(self) -> torch.optim.Optimizer:
         return getattr(self.optimizer, "optimizer", self.optimizer)
+
+
+class InStep(InPieces):
+    """For processes that have rows of their own but must calculate in step, since each layer is gathered from all."""
+
+    def _parts(self, batch: dict[str, Any]) -> list[tuple[dict[str, Any], torch.Tensor]]:
+        """As many parts as the process with the most has; what is done again for that counts nothing."""
+        parts = super()._parts(batch)
+        most = torch.tensor(len(parts), device=self.args.device)
+        distributed.all_reduce(most, distributed.ReduceOp.MAX)
+        spare = parts[0][0] if parts else {**batch, "labels": batch["input_ids"]}  # a loss over no label is no number
+        return parts + [(spare, torch.zeros((), device=self.args.device))] * (int(most) - len(parts))
+
+    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
+        mine = list(super()._turns(cut))
+        rounds = -(-len(cut) // self.args.world_size)
+        yield from mine + [(cut[-1], 0)] * (rounds - len(mine))
+
+    @contextmanager
+    def _apart(self, model: Any) -> Iterator[None]:
+        model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            model.set_requires_gradient_sync(True)
+
+
+class Alike(InPieces):
+    """For processes that all read the same rows, each with its part of every layer."""
+
+    def _build_accelerator_args(self, **parts: Any) -> dict[str, Any]:
+        made: dict[str, Any] = super()._build_accelerator_args(**parts)
+        return made | {"parallelism_config": None}  # accelerate 1.15 takes none on CPUs, and only shares rows by it
+
+    def get_train_dataloader(self) -> Any:
+        """Every row for every process."""
+        size = self.args.train_batch_size
+        loader = DataLoader(self.train_dataset, size, sampler=self.order, collate_fn=self.data_collator)
+        return prepare_data_loader(loader, self.args.device, 1, 0, put_on_device=True)
+
+    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
+        return ((numbers, 1) for numbers in cut)
