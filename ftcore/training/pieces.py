@@ -76,7 +76,8 @@ class InPieces(Loop):
         self.args.save_only_model = False
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Nothing yet: the weights are written with the optimiser."""
+        """Only the folder, which must be there before Trainer looks for the best one: the optimiser comes with weights."""
+        Path(str(output_dir)).mkdir(parents=True, exist_ok=True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         state = {"model": self._weights(), "optimizer": self._moments()}
