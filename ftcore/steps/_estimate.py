@@ -77,7 +77,8 @@ def _strategy(context: Context, wanted: Need, worker: Worker) -> tuple[str, str,
     whole = find("strategies", "ddp").held(shape, asked.total)
     one = cost.memory_bytes(shape, wanted.work, 1, worker.device, whole)["total"] / workers.GIB
     said = f"a whole model takes {one:.1f} GiB in each process on {worker.name}, which has {has:.1f}"
-    if cost.rows_at_once(shape, wanted.work, worker.device, has, whole):
+    cannot = any(find("strategies", "fsdp2").faults(context.recipe))
+    if cannot or cost.rows_at_once(shape, wanted.work, worker.device, has, whole):
         return "ddp", said, whole
     return "fsdp2", said, find("strategies", "fsdp2").held(shape, asked.total)
 

@@ -73,4 +73,4 @@ def fit(job: Job) -> dict[str, float]:
     """Train in the common loop, all processes in step."""
     from ftcore.training import loop, pieces
 
-    return loop.fit(job, pieces.InStep)
+    return loop.fit(job, pieces.Shards)

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers.trainer import SCHEDULER_NAME
 
 from ftcore.training.loop import Job, Loop
+from ftcore.training.in_step import InStep
 
 PIECES = "pieces"
 """Folder of a checkpoint with the learnt weights and the optimiser, which any number of processes can read."""
@@ -58,8 +59,11 @@ def emptied(model: nn.Module) -> nn.Module:
 def whole(empty: nn.Module, trained: nn.Module) -> nn.Module:
     """Gather all pieces into the empty model, in the first process; the others have nothing left to do with theirs."""
     weights = state_dict.get_model_state_dict(trained, options=WHOLE)
-    if distributed.get_rank():
-        return trained
+    return trained if distributed.get_rank() else filled(empty, weights)
+
+
+def filled(empty: nn.Module, weights: dict[str, Any]) -> nn.Module:
+    """The empty model with these weights; buffers are as they were."""
     empty.load_state_dict(weights, strict=False, assign=True)
     plain(empty).tie_weights()
     lacking = [name for name, weight in empty.named_parameters() if weight.is_meta]
@@ -67,12 +71,18 @@ def whole(empty: nn.Module, trained: nn.Module) -> nn.Module:
     return empty
 
 
-class InPieces(Loop):
-    """The loop with checkpoints to which each process writes its pieces; any number of processes can read them."""
+class InPieces:
+    """A loop's checkpoints, to which each process writes its pieces; any number of processes can read them."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: Any
+    args: Any
+    state: Any
 
     def __init__(self, job: Job, **settings: Any) -> None:
         """Wire a job into Trainer, which keeps no optimiser in pieces, and says so; here it is kept."""
-        super().__init__(job, save_only_model=True, **settings)
+        super().__init__(job, save_only_model=True, **settings)  # type: ignore[call-arg]
         self.args.save_only_model = False
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -114,21 +124,8 @@ class InPieces(Loop):
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
 
-class InStep(InPieces):
-    """For processes that have rows of their own but must calculate in step, since each layer is gathered from all."""
-
-    def _parts(self, batch: dict[str, Any]) -> list[tuple[dict[str, Any], torch.Tensor]]:
-        """As many parts as the process with the most has; what is done again for that counts nothing."""
-        parts = super()._parts(batch)
-        most = torch.tensor(len(parts), device=self.args.device)
-        distributed.all_reduce(most, distributed.ReduceOp.MAX)
-        spare = parts[0][0] if parts else {**batch, "labels": batch["input_ids"]}  # a loss over no label is no number
-        return parts + [(spare, torch.zeros((), device=self.args.device))] * (int(most) - len(parts))
-
-    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
-        mine = list(super()._turns(cut))
-        rounds = -(-len(cut) // self.args.world_size)
-        yield from mine + [(cut[-1], 0)] * (rounds - len(mine))
+class Shards(InPieces, InStep):
+    """For processes that have rows of their own and a piece of every weight."""
 
     @contextmanager
     def _apart(self, model: Any) -> Iterator[None]:
@@ -139,7 +136,7 @@ class InStep(InPieces):
             model.set_requires_gradient_sync(True)
 
 
-class Alike(InPieces):
+class Alike(InPieces, Loop):
     """For processes that all read the same rows, each with its part of every layer."""
 
     def _build_accelerator_args(self, **parts: Any) -> dict[str, Any]:
