@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ftcore.training.in_step import InStep
@@ -19,6 +20,10 @@ class Zero(InStep):
     def __init__(self, job: Job, **settings: Any) -> None:
         """Wire a job into Trainer."""
         super().__init__(job, deepspeed=self.settings, **settings)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Only the folder: DeepSpeed writes weights and optimiser at once, later."""
+        Path(str(output_dir)).mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def _apart(self, model: Any) -> Iterator[None]:

@@ -101,6 +101,19 @@ def test_in_16_bits_the_blocks_travel_so_and_the_sums_do_not(tmp_path: Path, alo
     assert said["train_loss"] == pytest.approx(alone("full", **more)[1]["figures"]["train_loss"], rel=5e-3)
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_deepspeed_trains_the_model_of_one_and_goes_on(
+    method: str, alone: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("deepspeed", reason="pip install 'ftcore[deepspeed]'")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    assert train(tmp_path, "zero3", method, vanish=10) != 0
+    train(tmp_path, "zero3", method)
+    weights, said = made(tmp_path)
+    assert said["figures"]["resumed"] == 1
+    same(alone(method)[0], weights)
+
+
 @pytest.mark.parametrize(("strategy", "word"), [("zero3", "needs CUDA devices"), ("pipeline", "no gradients back")])
 def test_what_cannot_be_done_here_is_refused(strategy: str, word: str) -> None:
     import torch
