@@ -21,7 +21,8 @@ class _Fused(torch.autograd.Function):  # type: ignore[misc] # torch is skipped 
 
     @staticmethod
     def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        answers = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        rows, heads, tokens, _ = query.shape
+        answers = query.new_empty((rows, tokens, heads, value.shape[-1])).transpose(1, 2)  # as torch's kernels lay it
         ctx.save_for_backward(query, key, value, answers)
         return answers
 
