@@ -31,9 +31,9 @@ SHORTEST = 32
 def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     """Memory, tokens, hours with their interval, energy, CO2e and money on one worker; ``fits`` tells whether it can.
 
-    Memory is that of one process; where several train, ``strategy`` is how, and ``strategy_reason`` says why. All is for
-    one training; ``trainings`` tells how many the run is worth at most. What cannot be known is None: hours on a machine
-    that nobody has measured, energy where no power is given.
+    Memory is that of one process; where several train, ``strategy`` is how, and ``strategy_reason`` says why. All is
+    for one training; ``trainings`` tells how many the run is worth at most. What cannot be known is None: hours on a
+    machine that nobody has measured, energy where no power is given.
     """
     shape, work, machines = wanted.shapes[worker.device], wanted.work, context.recipe.train.distributed.machines
     strategy, reason, held = _strategy(context, wanted, worker)

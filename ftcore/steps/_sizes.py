@@ -1,4 +1,4 @@
-"""Sizes of model and work that an estimate starts from: a skeleton without weights, and the real lengths of the rows."""
+"""Sizes of model and work that an estimate starts from: a skeleton without weights, and the rows' real lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each process keeps a piece of every weight, with its gradient and its optimiser, and gathers a layer when it is needed.
+"""Each process keeps a piece of every weight, of its gradient and its optimiser, and gathers layers as it needs them.
 
 S. Rajbhandari et al. (2020), *ZeRO*; Y. Zhao et al. (2023), *PyTorch FSDP*; here torch's second form, ``fully_shard``.
 """

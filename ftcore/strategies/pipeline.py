@@ -1,4 +1,4 @@
-"""Each process has some layers and hands what they give to the next; refused, since transformers has it for answers only.
+"""Each process has some of the layers; refused, since transformers has such pipelines for answers only.
 
 Y. Huang et al. (2019), *GPipe*. transformers 5.23 sends hidden states on and no gradients back.
 """

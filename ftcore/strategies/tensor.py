@@ -1,4 +1,4 @@
-"""Each process has a part of every layer, by the plan that transformers has for the architecture; all read the same rows.
+"""Each process has a part of every layer, by the plan that transformers has for it; all read the same rows.
 
 M. Shoeybi et al. (2019), *Megatron-LM*. For one machine whose GPUs are joined by fast links: every layer waits for all.
 """
@@ -28,7 +28,7 @@ def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
     kind, where = recipe.method.kind, "train.distributed.strategy"
     if kind not in METHODS:
         yield where, f"tensor cannot divide what {kind} trains; take {' or '.join(METHODS)}, or fsdp2"
-    if kind == "lora" and recipe.method.stack:
+    if kind == "lora" and recipe.method.model_dump().get("stack"):
         yield where, "tensor divides one adapter only; leave method.stack out, or take fsdp2"
     if recipe.train.distributed.machines > 1:
         yield where, "tensor is for one machine, since every layer waits for all processes; take fsdp2"

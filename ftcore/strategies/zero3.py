@@ -1,7 +1,7 @@
 """As fsdp2, by DeepSpeed: each process keeps a piece of every weight and gathers layers when they are needed.
 
-S. Rajbhandari et al. (2020), *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models*, its third stage. It
-needs CUDA and the package deepspeed.
+S. Rajbhandari et al. (2020), *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models*, its third stage.
+It needs CUDA and the package deepspeed.
 """
 
 from __future__ import annotations

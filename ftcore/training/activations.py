@@ -56,7 +56,7 @@ def kept(model: Any, device: str, *, half: bool) -> Kept | None:
     short, long = LENGTHS
     try:
         one, two = _bytes(model, short, device), _bytes(model, long, device)
-    except Exception as error:  # noqa: BLE001 # any model may ask for numbers; then a formula must do
+    except Exception as error:  # any model may ask for numbers; then a formula must do
         log.info("activations are estimated by a formula, since %s cannot be counted: %s", type(model).__name__, error)
         return None
     by_pair = max(0.0, (two - one * long / short) / (long**2 - short * long))

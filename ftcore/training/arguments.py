@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainingArguments
 
+from ftcore.sections_training import AUTO
 from ftcore.training import precision
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
         "bf16": precision.chosen(config.precision) == "bf16",
         "activation_checkpointing": config.gradient_checkpointing,
         "torch_compile": config.compile,
-        "use_liger_kernel": gpu and _liger(),
+        "use_liger_kernel": gpu and _liger(config),
         "eval_strategy": "steps",
         "save_strategy": "steps",
         "eval_steps": every,
@@ -66,7 +67,10 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _liger() -> bool:
+def _liger(config: Train) -> bool:
+    """Whether Liger's kernels are there and fit: they need whole weights, and leave no logits to be smoothed."""
     from importlib.util import find_spec
 
+    if config.label_smoothing or config.distributed.strategy not in (AUTO, "ddp"):
+        return False
     return find_spec("liger_kernel") is not None

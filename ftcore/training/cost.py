@@ -21,8 +21,8 @@ USABLE = 0.9
 ADAM_BYTES = 8
 """Two float32 moments for each trained weight."""
 LOSS_BYTES, JUDGING_BYTES = 12, 10
-"""For each token and word of the vocabulary: the loss keeps log-probabilities, and its backward pass makes two gradients
-beside them; without one there are the logits, in 16 bits perhaps, in float32, and the log-probabilities."""
+"""For each token and word of the vocabulary: the loss keeps log-probabilities, and its backward pass makes two
+gradients beside them; without one there are the logits, in 16 bits perhaps, in float32, and the log-probabilities."""
 JUDGED_BATCHES = 2
 """Rows that are judged at once, in batches of training."""
 

@@ -1,4 +1,4 @@
-"""The loop for processes that calculate with each other's weights: each must do as many forward passes as the others."""
+"""The loop for processes that calculate with each other's weights: all must do as many forward passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a model whose weights lie in pieces, one in each process: checkpoints, the whole model, and keeping in step."""
+"""Training a model whose weights lie in pieces, one in each process: the loops, checkpoints, and the whole model."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.utils.data import DataLoader
 from transformers.trainer import SCHEDULER_NAME
 
-from ftcore.training.loop import Job, Loop
 from ftcore.training.in_step import InStep
+from ftcore.training.loop import Job, Loop
 
 PIECES = "pieces"
 """Folder of a checkpoint with the learnt weights and the optimiser, which any number of processes can read."""
@@ -86,7 +86,7 @@ class InPieces:
         self.args.save_only_model = False
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Only the folder, which must be there before Trainer looks for the best one: the optimiser comes with weights."""
+        """Only the folder, which must be there when Trainer looks for the best one: weights come with the optimiser."""
         Path(str(output_dir)).mkdir(parents=True, exist_ok=True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:

@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM, T5Config
-from transformers import T5ForConditionalGeneration as T5
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from ftcore.methods import full, lora
 from ftcore.training import activations, dropout
@@ -76,7 +82,7 @@ def test_16_bits_keep_about_half() -> None:
 def test_encoder_and_decoder_are_both_counted() -> None:
     small = T5Config(vocab_size=99, d_model=32, num_layers=1, num_heads=2, d_ff=64, d_kv=16)
     with torch.device("meta"):
-        model = built(T5, small, full)
+        model = built(T5ForConditionalGeneration, small, full)
     assert activations.kept(model, "cpu", half=False).by_token > 2 * 4 * 32
 
 
