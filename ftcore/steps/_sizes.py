@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from ftcore import base, snapshot
@@ -111,7 +110,7 @@ def _shape(context: Context, folder: Path, tokenizer: Any, device: str) -> cost.
 @dataclass(frozen=True)
 class _Lengths:
     mean: float
-    """Tokens of a row."""
+    """Tokens of a row of the snapshot, which may be read in several pieces."""
     longest: int
     """Tokens of the longest row, or sequence where several rows share one."""
 
@@ -127,4 +126,4 @@ def _lengths(context: Context, identity: str, split: str, tokenizer: Any) -> _Le
     rows = task.encode(recipe.task, tokenizer, chosen, limit)
     packed = recipe.train.packing and rows.packable and not hasattr(method_of(context), "fit")
     sequences = batches.Packed(rows, limit).lengths if packed else rows.lengths
-    return _Lengths(mean(rows.lengths or [1]), max(sequences or [1]))
+    return _Lengths(sum(rows.lengths) / max(1, chosen.num_rows), max(sequences or [1]))

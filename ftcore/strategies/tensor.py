@@ -28,7 +28,7 @@ def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
     kind, where = recipe.method.kind, "train.distributed.strategy"
     if kind not in METHODS:
         yield where, f"tensor cannot divide what {kind} trains; take {' or '.join(METHODS)}, or fsdp2"
-    if kind == "lora" and recipe.method.model_dump().get("stack"):
+    if kind == "lora" and recipe.method.model_dump(mode="json").get("stack"):
         yield where, "tensor divides one adapter only; leave method.stack out, or take fsdp2"
     if recipe.train.distributed.machines > 1:
         yield where, "tensor is for one machine, since every layer waits for all processes; take fsdp2"
