@@ -93,6 +93,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "truncated_rows": encoded["train"].truncated,
         "weights": weights,
         "trainable_weights": trainable,
+        **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
         **_energy.spent(context, used, figures),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from ftcore import workers
-from ftcore.steps import _estimate, _sizes, plan
+from ftcore.steps import _energy, _estimate, _sizes, plan
 
 if TYPE_CHECKING:
     from ftcore.context import Outcome
@@ -96,8 +97,6 @@ def test_what_does_not_fit_is_refused_with_the_change_that_makes_it_fit(
 def test_a_change_that_helps_is_named_and_helps(planned: Callable[..., Outcome], product: Product) -> None:
     planned(FAST)
     need = _sizes.need(product.context("plan"), product.publish(range(160)), 100)
-    from dataclasses import replace
-
     from ftcore.training import cost
 
     work = replace(need.work, longest=8192, batch_rows=1)
@@ -118,6 +117,32 @@ def test_a_small_memory_makes_small_parts(planned: Callable[..., Outcome], produ
     found = outcome.figures["estimate"]
     assert (found["rows_at_once"], found["accumulation"]) == (2, 4)
     assert found["micro_batch_tokens"] == 2 * found["micro_batch_tokens"] // found["rows_at_once"]
+
+
+def test_several_processes_have_whole_models_where_these_fit_and_pieces_where_not(
+    planned: Callable[..., Outcome], product: Product
+) -> None:
+    two = {"train": {**TRAIN, "distributed": {"processes": 2}}}
+    roomy = planned(FAST, **two).figures["estimate"]
+    assert roomy["strategy"] == "ddp"
+    assert roomy["strategy_reason"].startswith("a whole model takes ")
+    assert roomy["strategy_reason"].endswith("GiB in each process on fast, which has 4.0")
+    assert roomy["accumulation"] == 1, "each process has half of the batch"
+    wanted = _sizes.need(product.context("plan"), product.publish(range(160)), 100)
+    shape = replace(wanted.shapes["cpu"], weights=800_000_000, trainable=100_000_000, layers=40)
+    large = replace(wanted, shapes={"cpu": shape})
+    tight = _estimate.estimate(product.context("plan"), large, workers.Worker(name="tight", memory_gib=8))
+    assert (tight["strategy"], tight["fits"]) == ("fsdp2", True)
+    named = {"train": {**TRAIN, "distributed": {"processes": 2, "strategy": "fsdp2"}}}
+    again = planned(FAST, run_id="r2", params={"train": "always"}, **named).figures["estimate"]
+    assert (again["strategy"], again["strategy_reason"]) == ("fsdp2", "the recipe names it")
+
+
+def test_the_plans_strategy_is_the_trainings(planned: Callable[..., Outcome], product: Product) -> None:
+    planned(FAST, train={**TRAIN, "distributed": {"processes": 2}})
+    product.run("plan")
+    assert product.recipe.train.distributed.strategy == "auto"
+    assert _energy.planned(product.context("train")).distributed.strategy == "ddp"
 
 
 def test_qlora_without_a_gpu_is_refused_before_anything_is_spent(planned: Callable[..., Outcome]) -> None:
