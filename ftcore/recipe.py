@@ -26,7 +26,7 @@ from ftcore.sections import (
     Validation,
     Watch,
 )
-from ftcore.sections_training import Plan, Search, Train
+from ftcore.sections_training import AUTO, Plan, Search, Train
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
 BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
@@ -164,6 +164,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         )
     if hasattr(method, "faults"):
         yield from method.faults(recipe.method, recipe)
+    yield from _unshareable(recipe)
     yield from space.faults(recipe, _faults)
     yield from _unanswerable(recipe)
     metrics = find("tasks", recipe.task.kind).METRICS
@@ -182,6 +183,15 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
             if column not in recipe.evaluate.slices:
                 sliced = ", ".join(recipe.evaluate.slices)
                 yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {sliced}"
+
+
+def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What several processes cannot train together."""
+    asked, method = recipe.train.distributed, recipe.method.kind
+    if asked.total > 1 and hasattr(find("methods", method), "fit"):
+        yield "train.distributed", f"{method} trains in one process"
+    elif asked.total > 1 and asked.strategy != AUTO:
+        yield from find("strategies", asked.strategy).faults(recipe)
 
 
 def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:

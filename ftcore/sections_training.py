@@ -6,8 +6,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from ftcore._find import Config
+from ftcore._find import Config, find, kinds
 
+AUTO = "auto"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -34,10 +35,15 @@ class Plan(Config):
 
 
 class Distributed(Config):
-    """Training in several processes, which torchrun starts: each has the whole model and a share of every batch.
+    """Training in several processes, which torchrun starts.
 
     An odd batch at the end of an epoch is filled up with rows of its beginning.
     """
+
+    strategy: str = "auto"
+    """How they share the work: ``ddp``, each has the whole model and a share of every batch; ``fsdp2`` and ``zero3``,
+    the weights are shared out as well; ``tensor``, each has a part of every layer and all rows. ``auto`` lets the plan
+    take ddp where a whole model fits into a worker, and fsdp2 where not."""
 
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes on each machine, as a rule one for each GPU."""
@@ -45,6 +51,24 @@ class Distributed(Config):
     """Machines; all see the same store and the same cache folder."""
     rendezvous: Annotated[str, Field(pattern=r"^([\w.\-]+:\d+)?$")] = ""
     """``HOST:PORT`` of one of several machines, where they find each other."""
+
+    @field_validator("strategy")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        if value != AUTO and value not in kinds("strategies"):
+            raise ValueError(f"there is no strategy {value!r}; known: {', '.join((AUTO, *kinds('strategies')))}")
+        return value
+
+    @property
+    def total(self) -> int:
+        """Processes on all machines."""
+        return self.processes * self.machines
+
+    @property
+    def readers(self) -> int:
+        """Processes that read rows of their own."""
+        shared = self.strategy == AUTO or find("strategies", self.strategy).SHARES_ROWS
+        return self.total if shared else 1
 
     @model_validator(mode="after")
     def _machines_meet(self) -> Distributed:
@@ -117,9 +141,9 @@ class Train(Config):
 
     @model_validator(mode="after")
     def _batch_can_be_shared(self) -> Train:
-        processes = self.distributed.processes * self.distributed.machines
-        if self.batch_size % processes:
-            raise ValueError(f"batch_size {self.batch_size} cannot be shared by {processes} processes alike")
+        readers = self.distributed.readers
+        if self.batch_size % readers:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared by {readers} processes alike")
         return self
 
 

@@ -140,6 +140,18 @@ def sentence(number: int) -> str:
     return f"{WORDS[number % 13]} {WORDS[(number // 13) % 13]} film number {number}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what is marked ``gpu`` where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
+
+
 @pytest.fixture(scope="session")
 def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of one MLflow database for all tests: making one takes two seconds, and each product has its own names."""

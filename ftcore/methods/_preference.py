@@ -46,11 +46,9 @@ class Anchored(Settings):
 
 
 def faults(config: Settings, recipe: Recipe, *, pairs: bool) -> Iterator[tuple[str, str]]:
-    """An adapter without which the model is not what it was; several processes; pairs without a worse answer."""
+    """An adapter without which the model is not what it was; pairs without a worse answer."""
     if config.adapter is not None and (config.adapter.init != "default" or config.adapter.stack):
         yield "method.adapter", "the model without it is the reference: init must be default, and nothing stacked"
-    if recipe.train.distributed.processes * recipe.train.distributed.machines > 1:
-        yield "train.distributed", f"{recipe.method.kind} trains in one process"
     if pairs and not any(getattr(source, "rejected", None) for source in recipe.sources):
         yield (
             "sources",

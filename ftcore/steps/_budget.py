@@ -8,7 +8,7 @@ from ftcore import workers
 from ftcore.context import Context, log
 from ftcore.errors import MissingExtraError
 from ftcore.sections_training import Budget
-from ftcore.steps import _estimate
+from ftcore.steps import _estimate, _sizes
 
 APPROVED = "approved"
 UNITS = {"hours": "h", "money": "", "energy_kwh": "kWh", "co2e_g": "g CO2e"}
@@ -23,7 +23,7 @@ def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[st
     """
     budget, approved = context.recipe.plan.budget, context.params.get("budget") == APPROVED
     try:
-        wanted = _estimate.need(context, identity, rows)
+        wanted = _sizes.need(context, identity, rows)
     except MissingExtraError as error:
         log.warning("no estimate here: %s", error)
         if approved or not _limits(budget):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import workers
 from ftcore._find import find
 from ftcore.context import Context, log
+from ftcore.sections_training import AUTO
 
 if TYPE_CHECKING:
     from ftcore.sections_training import Train
@@ -56,9 +57,14 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
 
 
 def planned(context: Context) -> Train:
-    """The recipe's ``train``, in parts as small as the plan found that memory asks for."""
+    """The recipe's ``train``, with the plan's strategy, in parts as small as the plan found that memory asks for."""
     train, estimate = context.recipe.train, _estimate_of(context)
-    if estimate is None or train.micro_batch_tokens or estimate["rows_at_once"] >= train.batch_size:
+    if train.distributed.strategy == AUTO:
+        strategy = (estimate or {}).get("strategy") or "ddp"
+        distributed = train.distributed.model_copy(update={"strategy": strategy})
+        train = train.model_copy(update={"distributed": distributed})
+    share = train.batch_size // train.distributed.readers
+    if estimate is None or train.micro_batch_tokens or estimate["rows_at_once"] >= share:
         return train
     return train.model_copy(update={"micro_batch_tokens": estimate["micro_batch_tokens"]})
 
@@ -69,6 +75,8 @@ def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> di
     A training that was interrupted tells of its last attempt only; it is not compared.
     """
     recipe, estimate = context.recipe, _estimate_of(context)
+    machines = recipe.train.distributed.machines  # one is measured, the others do the same
+    used = {**used, **{name: used[name] * machines for name in ("energy_kwh", "co2e_g", "cost") if name in used}}
     found = {**used, "method": recipe.method.kind}
     if estimate is None or figures.get("resumed"):
         return found

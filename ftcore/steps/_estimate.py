@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, snapshot, workers
+from ftcore import workers
 from ftcore._find import find
 from ftcore.context import Context, log
+from ftcore.sections_training import AUTO
 from ftcore.training import cost
 
 if TYPE_CHECKING:
-    from pathlib import Path
-    from types import ModuleType
-
+    from ftcore.steps._sizes import Need
     from ftcore.workers import Worker
 
-SAMPLE = 2000
-"""Rows whose length is measured."""
-ALL_DEVICES = ("cpu", "cuda")
 GUESSED = (0.15, 0.35, 0.7)
 """Least, likely and most share of a machine's matrix products that a training reaches, where none was measured."""
 KNOWN = 0.2
@@ -31,69 +28,64 @@ SHORTEST = 32
 """Tokens below which no shorter text is proposed."""
 
 
-@dataclass(frozen=True)
-class Need:
-    """What the recipe asks for, whoever does it."""
-
-    shape: cost.Shape
-    work: cost.Work
-    batch_rows: int
-    devices: tuple[str, ...]
-
-
-def need(context: Context, identity: str, rows: int) -> Need:
-    """Sizes of model and work: a skeleton without weights, and the real lengths of a sample of the rows.
-
-    Raises:
-        MissingExtraError: the base model is not here.
-    """
-    from ftcore.training import loading
-
-    recipe, method = context.recipe, _method(context)
-    folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent, weights=False)
-    tokenizer = loading.tokenizer(folder)
-    shape = _shape(context, folder, tokenizer)
-    lengths = {split: _lengths(context, identity, split, tokenizer) for split in ("train", "validation")}
-    passes = method.reads(recipe.method, recipe, rows) if hasattr(method, "reads") else rows * recipe.train.epochs
-    judged = context_rows(context, identity, "validation") * recipe.train.epochs * recipe.train.evaluations_per_epoch
-    work = cost.Work(
-        tokens=passes * mean(lengths["train"]),
-        longest=max(lengths["train"]),
-        judged_tokens=judged * mean(lengths["validation"]),
-    )
-    return Need(shape, work, recipe.train.batch_size, getattr(method, "DEVICES", ALL_DEVICES))
-
-
 def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     """Memory, tokens, hours with their interval, energy, CO2e and money on one worker; ``fits`` tells whether it can.
 
-    All is for one training; ``trainings`` tells how many the run is worth at most. What cannot be known is None: hours
-    on a machine that nobody has measured, energy where no power is given.
+    Memory is that of one process; where several train, ``strategy`` is how, and ``strategy_reason`` says why. All is
+    for one training; ``trainings`` tells how many the run is worth at most. What cannot be known is None: hours on a
+    machine that nobody has measured, energy where no power is given.
     """
-    rows = cost.rows_at_once(wanted.shape, wanted.work, wanted.batch_rows, worker.device, worker.memory_gib)
-    memory = cost.memory_bytes(wanted.shape, max(rows, 1) * wanted.work.longest, worker.device)
-    total = cost.operations(wanted.shape, wanted.work)
+    shape, work, machines = wanted.shapes[worker.device], wanted.work, context.recipe.train.distributed.machines
+    strategy, reason, held = _strategy(context, wanted, worker)
+    rows = cost.rows_at_once(shape, work, worker.device, _memory_gib(context, worker), held)
+    memory = cost.memory_bytes(shape, work, max(rows, 1), worker.device, held)
+    total = cost.operations(shape, work)
     slow, likely, fast = rates(context, worker)
     hours, most, least = (total / rate / 3600 if rate else None for rate in (likely, slow, fast))
     power = worker.power_w or power_w(context, worker)
-    energy = hours * power / 1000 if hours is not None and power else None
+    energy = hours * machines * power / 1000 if hours is not None and power else None
+    money = None if hours is None else hours * machines * worker.price_per_h
     return {
         "worker": worker.name,
         "device": worker.device,
+        "strategy": strategy,
+        "strategy_reason": reason,
         "fits": rows > 0 and worker.device in wanted.devices,
         "memory_bytes": {name: round(size) for name, size in memory.items()},
         "rows_at_once": rows,
-        "micro_batch_tokens": rows * wanted.work.longest,
-        "accumulation": -(-wanted.batch_rows // rows) if rows else None,
+        "micro_batch_tokens": rows * work.longest,
+        "accumulation": -(-work.batch_rows // rows) if rows else None,
         "trainings": trainings(context, hours),
-        "tokens": round(wanted.work.tokens),
+        "tokens": round(work.tokens),
         "operations": total,
         "hours": hours,
         "hours_interval": [least, most],
         "energy_kwh": energy,
         "co2e_g": energy * worker.carbon_g_per_kwh if energy is not None else None,
-        "money": hours * worker.price_per_h if hours is not None else (0.0 if not worker.price_per_h else None),
+        "money": 0.0 if money is None and not worker.price_per_h else money,
     }
+
+
+def _strategy(context: Context, wanted: Need, worker: Worker) -> tuple[str, str, cost.Held | None]:
+    """How the processes share the model, why, and what each then holds."""
+    asked, shape = context.recipe.train.distributed, wanted.shapes[worker.device]
+    if asked.total == 1:
+        return "ddp", "one process trains", None
+    if asked.strategy != AUTO:
+        return asked.strategy, "the recipe names it", find("strategies", asked.strategy).held(shape, asked.total)
+    has = _memory_gib(context, worker)
+    whole = find("strategies", "ddp").held(shape, asked.total)
+    one = cost.memory_bytes(shape, wanted.work, 1, worker.device, whole)["total"] / workers.GIB
+    said = f"a whole model takes {one:.1f} GiB in each process on {worker.name}, which has {has:.1f}"
+    cannot = any(find("strategies", "fsdp2").faults(context.recipe))
+    if cannot or cost.rows_at_once(shape, wanted.work, worker.device, has, whole):
+        return "ddp", said, whole
+    return "fsdp2", said, find("strategies", "fsdp2").held(shape, asked.total)
+
+
+def _memory_gib(context: Context, worker: Worker) -> float:
+    """What one process has: a GPU of its own, or its share of the machine's memory."""
+    return worker.memory_gib / (context.recipe.train.distributed.processes if worker.device == "cpu" else 1)
 
 
 def trainings(context: Context, hours: float | None) -> float:
@@ -109,76 +101,38 @@ def remedy(context: Context, wanted: Need, worker: Worker) -> str:
     """The change that makes it fit on a worker, in a recipe's words."""
     if worker.device not in wanted.devices:
         return f"{context.recipe.method.kind} needs {' or '.join(wanted.devices)}: add such a worker, or take lora"
-    saving = replace(wanted.shape, checkpointing=True)
-    changes = [("train.gradient_checkpointing: true", saving, wanted.work)]
+    asked, has = context.recipe.train.distributed, _memory_gib(context, worker)
+    strategy = _strategy(context, wanted, worker)[0]
+
+    def held(shape: cost.Shape, how: str = strategy) -> cost.Held | None:
+        return find("strategies", how).held(shape, asked.total) if asked.total > 1 else None
+
+    for words, shape, work in _changes(context, wanted, worker):
+        if cost.rows_at_once(shape, replace(work, batch_rows=1), worker.device, has, held(shape)):
+            return f"{words} would make it fit on {worker.name}"
+    shape, one = wanted.shapes[worker.device], replace(wanted.work, batch_rows=1)
+    if strategy == "ddp" and cost.rows_at_once(shape, one, worker.device, has, held(shape, "fsdp2")):
+        return f"train.distributed.strategy: fsdp2 would make it fit on {worker.name}"
+    total = cost.memory_bytes(shape, one, 1, worker.device, held(shape))["total"]
+    return f"it takes a worker with {total / cost.USABLE / workers.GIB * worker.memory_gib / has:.1f} GiB"
+
+
+def _changes(context: Context, wanted: Need, worker: Worker) -> Iterator[tuple[str, cost.Shape, cost.Work]]:
+    """Changes that save memory, in a recipe's words, the least harmful first."""
+    shape, work = wanted.shapes[worker.device], wanted.work
+    yield "train.gradient_checkpointing: true", replace(shape, checkpointing=True), work
     length = context.recipe.train.max_length_tokens // 2
     while length >= SHORTEST:
-        shorter = replace(wanted.work, longest=min(length, wanted.work.longest))
-        changes.append((f"train.max_length_tokens: {length}", wanted.shape, shorter))
+        shorter = {"longest": min(length, work.longest), "judged_longest": min(length, work.judged_longest)}
+        yield f"train.max_length_tokens: {length}", shape, replace(work, **shorter)
         length //= 2
-    few = replace(wanted.shape, trainable=min(wanted.shape.trainable, wanted.shape.weights // 100))
+    few = replace(shape, trainable=min(shape.trainable, shape.weights // 100))
     saving = replace(few, checkpointing=True)
-    changes.append(("method: {kind: lora}", few, wanted.work))
-    changes.append(("method: {kind: lora} and train.gradient_checkpointing: true", saving, wanted.work))
-    if worker.device == "cuda":
-        four = replace(few, weight_bytes=0.56, checkpointing=True)
-        changes.append(("method: {kind: qlora} and train.gradient_checkpointing: true", four, wanted.work))
-    for words, shape, work in changes:
-        if cost.rows_at_once(shape, work, 1, worker.device, worker.memory_gib):
-            return f"{words} would make it fit on {worker.name}"
-    total = cost.memory_bytes(wanted.shape, wanted.work.longest, worker.device)["total"]
-    return f"it takes a worker with {total / cost.USABLE / workers.GIB:.1f} GiB"
-
-
-def context_rows(context: Context, identity: str, split: str) -> int:
-    """Rows of a split."""
-    return sum(table.num_rows for table in snapshot.batches(context.shelf, identity, [split], ["row_id"]))
-
-
-def _shape(context: Context, folder: Path, tokenizer: Any) -> cost.Shape:
-    """Count on a model that has shapes and no numbers."""
-    import torch
-    import transformers
-
-    from ftcore.training import loading, precision
-
-    recipe, method = context.recipe, _method(context)
-    architecture = getattr(find("tasks", recipe.task.kind), "ARCHITECTURE", "AutoModelForSequenceClassification")
-
-    def without_weights() -> Any:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        return getattr(transformers, architecture).from_config(config)
-
-    with torch.device("meta"):
-        skeleton = loading.model(without_weights, folder, tokenizer)
-        config = skeleton.config
-        lookups = [module for module in skeleton.modules() if isinstance(module, torch.nn.Embedding)]
-        embedding = sum(module.weight.numel() for module in lookups)
-        apply = getattr(method, "sketch", method.apply)
-        model = apply(recipe.method, skeleton, tokenizer)
-    text = config.get_text_config()
-    language = architecture.endswith(("LM", "Seq2SeqLM"))
-    return cost.Shape(
-        weights=sum(p.numel() for p in model.parameters()),
-        # Where input and output share their weights they are looked up and multiplied.
-        embedding_weights=0 if language and getattr(config, "tie_word_embeddings", False) else embedding,
-        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        layers=int(text.num_hidden_layers),
-        width=int(text.hidden_size),
-        outputs=int(text.vocab_size) if language else 0,
-        weight_bytes=getattr(method, "WEIGHT_BYTES", 4),
-        checkpointing=recipe.train.gradient_checkpointing,
-        half=precision.chosen(recipe.train.precision) == "bf16",
-    )
-
-
-def _lengths(context: Context, identity: str, split: str, tokenizer: Any) -> list[int]:
-    """Tokens of a sample of the rows, evenly drawn, as the task encodes them."""
-    recipe = context.recipe
-    table = snapshot.read(context.shelf, identity, [split])
-    chosen = table.take(list(range(0, table.num_rows, max(1, table.num_rows // SAMPLE))))
-    task = find("tasks", recipe.task.kind)
-    return task.encode(recipe.task, tokenizer, chosen, recipe.train.max_length_tokens).lengths or [1]
+    yield "method: {kind: lora}", few, work
+    yield "method: {kind: lora} and train.gradient_checkpointing: true", saving, work
+    if worker.device == "cuda" and context.recipe.train.distributed.total == 1:
+        four = replace(saving, weight_bytes=0.56)
+        yield "method: {kind: qlora} and train.gradient_checkpointing: true", four, work
 
 
 def rates(context: Context, worker: Worker) -> tuple[float, float, float] | tuple[None, None, None]:
@@ -188,10 +142,11 @@ def rates(context: Context, worker: Worker) -> tuple[float, float, float] | tupl
         likely = mean(known)
         spread = max(KNOWN, 2 * stdev(known) / likely if len(known) > 1 else 0.5)
         return likely / (1 + spread), likely, likely * (1 + spread)
+    asked = context.recipe.train.distributed
     if worker.tflops:
-        peak = worker.tflops * 1e12
+        peak = worker.tflops * 1e12 * (asked.total if worker.device == "cuda" else asked.machines)
     elif worker == workers.own(context.settings):
-        peak = _matrix_products_per_s()
+        peak = _matrix_products_per_s() * (asked.total if worker.device == "cuda" else asked.machines)
     else:
         return None, None, None
     low, likely_share, high = GUESSED
@@ -231,7 +186,3 @@ def _matrix_products_per_s(size: int = 1024, seconds: float = 0.5) -> float:
     rate = count * 2 * size**3 / (time.perf_counter() - started)
     log.info("this machine does %.0f GFLOP/s of matrix products", rate / 1e9)
     return rate
-
-
-def _method(context: Context) -> ModuleType:
-    return find("methods", context.recipe.method.kind)

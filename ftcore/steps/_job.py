@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import base, snapshot, store, tracking_training
@@ -65,7 +66,9 @@ def prepared(
     loading.window(model, limit)
     if recipe.train.dropout is not None:
         dropout.set_chance(model, recipe.train.dropout)
-    model = method.apply(recipe.method, model, tokenizer)
+    strategy = _method.strategy(context)
+    build = partial(method.apply, recipe.method, tokenizer=tokenizer)
+    model, whole = strategy.spread(model, build, recipe.train)
     encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in tables.items()}
     encoded = _method.taught(context, tables, encoded)
     for split, features in encoded.items():
@@ -74,7 +77,9 @@ def prepared(
     digest = store.digest(recipe.resolved())[:16]
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
     words, ask = _method.exchanges(context, tables), _method.ask(context)
-    return loop.Job(model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask)
+    return loop.Job(
+        model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole
+    )
 
 
 def save(context: Context, job: Job, folder: Path) -> None:

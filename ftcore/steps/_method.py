@@ -12,6 +12,7 @@ from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import TrainingError
 from ftcore.outputs import given
+from ftcore.steps import _energy
 from ftcore.store import read_json
 from ftcore.training.exchanges import Asked, Exchange, of
 
@@ -61,10 +62,16 @@ def taught(context: Context, tables: dict[str, pa.Table], encoded: dict[str, Fea
 
 def fit(context: Context, job: Job) -> dict[str, float]:
     """Train, by the method's own way or in the common loop; returns the figures."""
-    from ftcore.training import loop
-
     method = _of(context)
-    return method.fit(context.recipe.method, job) if hasattr(method, "fit") else loop.fit(job)
+    if hasattr(method, "fit"):
+        return method.fit(context.recipe.method, job)  # type: ignore[no-any-return]
+    return strategy(context).fit(job)  # type: ignore[no-any-return]
+
+
+def strategy(context: Context) -> ModuleType:
+    """How the processes share the model: by the recipe, or by the plan where that leaves it to it."""
+    asked = _energy.planned(context).distributed
+    return find("strategies", asked.strategy if asked.total > 1 else "ddp")
 
 
 def exchanges(context: Context, tables: dict[str, pa.Table]) -> dict[str, list[Exchange]]:

@@ -7,7 +7,7 @@ from typing import Any
 from ftcore import ledger, registry, snapshot
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
-from ftcore.steps import _budget, _estimate
+from ftcore.steps import _budget, _sizes
 from ftcore.store import hash_file
 from ftcore.tracking import CHAMPION, Tracking, Version
 
@@ -40,7 +40,7 @@ def run(context: Context) -> Outcome:
     figures |= {"snapshot": identity, "champion": champion.number if champion else None, "rows": manifest["rows"]}
     cost: dict[str, Any] = {}
     if train:
-        verdict, why, cost = _budget.judge(context, identity, _estimate.context_rows(context, identity, "train"))
+        verdict, why, cost = _budget.judge(context, identity, _sizes.count(context, identity, "train"))
         # What this very run was allowed to do once stays allowed: it may be half done.
         if verdict != "go" and not context.shelf.line("plan", context.run_id):
             return _hold(context, verdict, f"{reason}, but {why}", figures, cost)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot, store, tracking_training, workers
@@ -78,6 +79,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
     trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
     with _energy.measured(workers.own(context.settings)) as used:
         figures = _method.fit(context, job)
+    job = replace(job, model=job.whole(job.model))
     _distributed.first_only()
 
     made = context.scratch / "made"
@@ -91,6 +93,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "truncated_rows": encoded["train"].truncated,
         "weights": weights,
         "trainable_weights": trainable,
+        **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
         **_energy.spent(context, used, figures),
     }

@@ -1,7 +1,8 @@
 """What a model of this task does, in one sentence: it is what `ftcore ls` shows.
 
 A task whose model writes may have ``prompt(config, one)``, which makes of an ``Example`` what the model is asked: a
-text, or a conversation. Methods that learn from preferences and rewards need it.
+text, or a conversation. Methods that learn from preferences and rewards need it. ``ARCHITECTURE`` names the class of
+transformers that ``load`` takes, by which the plan counts; without it, ``AutoModelForSequenceClassification``.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "chat", "system": "You answer briefly."}
 TARGET = "text"
+ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True
 METRICS: dict[str, Better] = {**_language.LIKELIHOOD, **_language.WRITTEN}
 CHATML = (

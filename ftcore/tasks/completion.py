@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "completion", "stride_tokens": 64}
 TARGET = "none"
+ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True
 METRICS: dict[str, Better] = {"perplexity": "lower", "token_accuracy": "higher", "bits_per_byte": "lower"}
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "qa", "stride_tokens": 32}
 TARGET = "text"
+ARCHITECTURE = "AutoModelForQuestionAnswering"
 GENERATIVE = False
 METRICS: dict[str, Better] = {"f1": "higher", "exact_match": "higher"}
 UNFOUND = 0.05

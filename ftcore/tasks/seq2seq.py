@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "seq2seq", "prefix": "summarize: "}
 TARGET = "text"
+ARCHITECTURE = "AutoModelForSeq2SeqLM"
 GENERATIVE = True
 METRICS: dict[str, Better] = {**_language.WRITTEN, **_language.LIKELIHOOD}
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "tagging", "labels": ["O", "B-PER", "I-PER"]}
 TARGET = "text"
+ARCHITECTURE = "AutoModelForTokenClassification"
 GENERATIVE = False
 METRICS: dict[str, Better] = {"f1": "higher", "precision": "higher", "recall": "higher", "accuracy": "higher"}
 MISMATCHED = 0.05

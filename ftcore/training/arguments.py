@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainingArguments
 
+from ftcore.sections_training import AUTO
 from ftcore.training import precision
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
     """The same by name: checkpoints where the validation loss is measured, every step in the curve."""
     steps_per_epoch = max(1, -(-rows // config.batch_size))
     every = max(1, steps_per_epoch // config.evaluations_per_epoch)
-    share = config.batch_size // (config.distributed.processes * config.distributed.machines)
+    share = config.batch_size // config.distributed.readers
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -44,7 +45,7 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
         "bf16": precision.chosen(config.precision) == "bf16",
         "activation_checkpointing": config.gradient_checkpointing,
         "torch_compile": config.compile,
-        "use_liger_kernel": gpu and _liger(),
+        "use_liger_kernel": gpu and _liger(config),
         "eval_strategy": "steps",
         "save_strategy": "steps",
         "eval_steps": every,
@@ -60,13 +61,16 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
         "seed": config.seed,
         "data_seed": config.seed,
         "use_cpu": not gpu,
-        "ddp_backend": "gloo" if share < config.batch_size and not gpu else None,
+        "ddp_backend": "gloo" if config.distributed.total > 1 and not gpu else None,
         "dataloader_pin_memory": gpu,
         "remove_unused_columns": False,
     }
 
 
-def _liger() -> bool:
+def _liger(config: Train) -> bool:
+    """Whether Liger's kernels are there and fit: they need whole weights, and leave no logits to be smoothed."""
     from importlib.util import find_spec
 
+    if config.label_smoothing or config.distributed.strategy not in (AUTO, "ddp"):
+        return False
     return find_spec("liger_kernel") is not None

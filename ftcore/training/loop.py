@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +58,8 @@ class Job:
     """The same rows as words, for methods that train in their own way; empty where the task has no prompts."""
     ask: Callable[[str], Asked] = not_asked
     """Finds a model by a reference such as ``models:/name@alias``, for methods that need its opinion."""
+    whole: Callable[[nn.Module], nn.Module] = lambda trained: trained
+    """Makes one whole model, in the first process, of what several trained in pieces; all must call it."""
 
 
 class Sealing:
@@ -149,14 +151,23 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         whole = self._items(inputs)
         if self.args.world_size > 1:  # gradients are averaged over the processes, whatever each has learnt from
             whole = self.accelerator.reduce(whole, "mean")
-        parts = [part for part in batches.parts(inputs, self.budget_tokens) if self._items(part) > 0]
+        parts = self._parts(inputs)
         total = torch.zeros((), device=self.args.device)
-        for number, part in enumerate(parts, 1):
+        for number, (part, counted) in enumerate(parts, 1):
             # Trainer divides by this what it takes for the mean of one of several equal parts.
-            self.current_gradient_accumulation_steps = whole / self._items(part)
-            with nullcontext() if number == len(parts) else self.accelerator.no_sync(model):
+            self.current_gradient_accumulation_steps = whole / counted
+            with nullcontext() if number == len(parts) else self._apart(model):
                 total += super().training_step(model, part, items)
         return total
+
+    def _parts(self, batch: dict[str, Any]) -> list[tuple[dict[str, Any], torch.Tensor]]:
+        """What is calculated one after the other, each with what its mean loss is a mean over."""
+        found = [(part, self._items(part)) for part in batches.parts(batch, self.budget_tokens)]
+        return [(part, items) for part, items in found if items > 0]
+
+    def _apart(self, model: nn.Module) -> Any:
+        """While processes do not exchange gradients yet."""
+        return self.accelerator.no_sync(model)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The model's or the method's own loss; while training, some of it asks for all answers alike."""
@@ -210,22 +221,24 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         total = torch.zeros(2, device=self.args.device)
         self.model.eval()
         with torch.no_grad(), self.compute_loss_context_manager():
-            for numbers in cut[self.args.process_index :: self.args.world_size]:
+            for numbers, counts in self._turns(cut):
                 batch = self._prepare_inputs(dict(self.data_collator([rows[number] for number in numbers])))
                 del batch[batches.ROWS]
-                total += self._summed(batch)
+                total += counts * self._summed(batch)
         total = self.accelerator.reduce(total, "sum")
         return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": (total[0] / total[1]).item()}, len(rows))
+
+    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
+        """The batches that this process judges, and how often each counts."""
+        return ((numbers, 1) for numbers in cut[self.args.process_index :: self.args.world_size])
 
     def _summed(self, batch: dict[str, Any]) -> torch.Tensor:
         """Sum of a batch's losses, and what their mean is taken over; in as many parts as memory asks for."""
         while True:
             total = torch.zeros(2, device=self.args.device)
             try:
-                for part in batches.parts(batch, self.budget_tokens):
-                    items = self._items(part)
-                    if items:
-                        total += torch.stack([self.compute_loss(self.model, part).float() * items, items])
+                for part, items in self._parts(batch):
+                    total += torch.stack([self.compute_loss(self.model, part).float() * items, items])
                 break
             except (RuntimeError, MemoryError) as error:
                 if not memory.ran_out(error):
@@ -235,8 +248,12 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         return total
 
 
-def fit(job: Job) -> dict[str, float]:
+def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
     """Train in place, from the last whole checkpoint where there is one; keep the best weights.
+
+    Args:
+        job: what is trained.
+        kind: the loop, where processes share a model in another way.
 
     Returns:
         The last figures: steps, losses, seconds, rows and real tokens per second.
@@ -248,7 +265,7 @@ def fit(job: Job) -> dict[str, float]:
     if not torch.cuda.is_available():
         dropout.use(job.model)
     last = checkpoints.last(job.folder, job.identity)
-    return run(Loop(job, eval_on_start=last is None), job, last)  # what it was worth before, to see what it learnt
+    return run(kind(job, eval_on_start=last is None), job, last)  # what it was worth before, to see what it learnt
 
 
 def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:

@@ -26,6 +26,13 @@ def chosen(wanted: Precision) -> Literal["bf16", "fp32"]:
     return "bf16" if bf16_is_fast() else "fp32"
 
 
+def expected(wanted: Precision, device: str) -> Literal["bf16", "fp32"]:
+    """The same for a worker's ``device``, which need not be this machine's: a GPU is taken for one since Ampere."""
+    if wanted == "auto" and device == "cuda" and not torch.cuda.is_available():
+        return "bf16"
+    return chosen(wanted)
+
+
 @contextmanager
 def converted_once(model: nn.Module, wanted: Precision) -> Iterator[None]:
     """Convert to bfloat16 once what autocast would convert in every step: frozen weights, and what adapters read.
@@ -57,8 +64,12 @@ def converted_once(model: nn.Module, wanted: Precision) -> Iterator[None]:
 
 
 def _frozen(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Weight and bias of a linear layer that does not learn; of an embedding they are looked up, not multiplied."""
-    if type(module) is not nn.Linear or module.weight.requires_grad or module.weight.dtype != torch.float32:
+    """Weight and bias of a linear layer that does not learn; of an embedding they are looked up, not multiplied.
+
+    Weights in pieces are left alone: they are gathered in 16 bits, or know their own place.
+    """
+    whole = type(module) is nn.Linear and type(module.weight) is nn.Parameter
+    if not whole or module.weight.requires_grad or module.weight.dtype != torch.float32:
         return []
     return [(name, weight) for name, weight in module.named_parameters(recurse=False)]
 

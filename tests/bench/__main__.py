@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ftcore import settings
 from ftcore.store import write_json
+from tests.bench._measure import Skipped
 
 
 def main(only: list[str]) -> None:
@@ -26,7 +27,12 @@ def main(only: list[str]) -> None:
     notes = []
     for name in only or known:
         print(f"… {name}", file=sys.stderr)
-        result = importlib.import_module(f"tests.bench.{name}").run()
+        try:
+            result = importlib.import_module(f"tests.bench.{name}").run()
+        except Skipped as reason:
+            table.add_row(name, *["–"] * 6)
+            notes.append(f"{name} was left out: {reason}")
+            continue
         write_json(settings.load().home.resolve() / "bench" / f"{name}.json", asdict(result))
         numbers = [f"{value:.3g}" for value in (result.ours, result.baseline, result.ratio)]
         peak = f"{result.peak_bytes / 2**20:,.0f}" if result.peak_bytes else "–"

@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 
+class Skipped(Exception):  # noqa: N818 # it is no error
+    """What the benchmark needs is not here; the message says what."""
+
+
 @dataclass(frozen=True)
 class Result:
     """One benchmark's outcome, as written to ``FTCORE_HOME/bench/NAME.json``."""

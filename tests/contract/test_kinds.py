@@ -148,3 +148,12 @@ def test_a_kind_started_from_the_template_keeps_the_contract(
     keeps_the_contract(module, room, "brand_new")
     fields = module.Config.model_fields
     assert [name for name, field in fields.items() if name != "kind" and not field.description] == []
+
+
+@pytest.mark.parametrize("kind", _find.kinds("tasks"))
+def test_a_plan_counts_on_the_architecture_that_is_trained(kind: str) -> None:
+    task = _find.find("tasks", kind)
+    loaded = inspect.getsource(task.load).replace("_language.causal(", "AutoModelForCausalLM(")
+    assert set(re.findall(r"AutoModelFor\w+", loaded)) == {
+        getattr(task, "ARCHITECTURE", "AutoModelForSequenceClassification")
+    }

@@ -39,8 +39,7 @@ def ready(product: Product, tiny: Path, tmp_path: Path) -> Callable[..., Product
     (calm / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
     def make(**train: Any) -> Product:
-        method = {"kind": "lora", "rank": 2, "dropout": 0.0}
-        product.change(base=str(calm), method=method, train={**TRAIN, **train})
+        product.change(base=str(calm), method={"kind": "lora", "rank": 2, "dropout": 0.0}, train={**TRAIN, **train})
         if not product.tracking.versions():
             # Whole batches only: an odd one at the end would be filled up, so that each process has as many.
             splits = product.rows(range(300))["split"].to_pylist()
@@ -56,11 +55,27 @@ def curve(product: Product, run: str) -> dict[int, float]:
     return {m.step: m.value for m in product.tracking.client.get_metric_history(run, "loss")}
 
 
-def test_two_processes_have_the_loss_of_one(ready: Callable[..., Product]) -> None:
+def weights(product: Product, run: str) -> dict[str, Any]:
+    """What the registered model of a run holds."""
+    from safetensors.torch import load_file
+
+    version = next(one for one in product.tracking.versions() if one.tags["ftcore.run"] == run)
+    return load_file(product.tracking.fetch(version, "model") / "model.safetensors")
+
+
+@pytest.mark.parametrize("strategy", ["auto", "fsdp2"])
+def test_two_processes_make_the_model_of_one(ready: Callable[..., Product], strategy: str) -> None:
+    import torch
+
     alone = ready().run("train")
-    product = ready(distributed={"processes": 2})
+    product = ready(distributed={"processes": 2, "strategy": strategy})
     product.run("plan", "r2", train="always")
     together = product.run("train", "r2")
+    assert together.figures["strategy"] == ("ddp" if strategy == "auto" else strategy)
+    one, two = weights(product, "r1"), weights(product, "r2")
+    assert one.keys() == two.keys(), "whole, whoever trained it"
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
     assert together.figures["steps"] == alone.figures["steps"]
     expected = curve(product, alone.figures["mlflow_run"])
     assert curve(product, together.figures["mlflow_run"]) == pytest.approx(expected, abs=2e-4)

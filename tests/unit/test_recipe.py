@@ -331,3 +331,34 @@ def test_what_a_task_cannot_do_is_not_asked_of_it(minimal: dict[str, Any]) -> No
     assert recipe.parse(writes | both | {"task": {"kind": "chat"}}).evaluate.general_text
     wrong = {"evaluate": {"general_text": general | {"domain": "moon"}}, "task": {"kind": "chat"}}
     assert list(faults(writes | wrong)) == ["evaluate.general_text.domain"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "method", "machines", "word"),
+    [
+        ("fsdp2", "qlora", 1, "fsdp2 cannot cut four-bit weights"),
+        ("zero3", "qlora", 1, "zero3 cannot cut four-bit weights"),
+        ("tensor", "ia3", 1, "tensor cannot divide what ia3 trains"),
+        ("tensor", "lora", 2, "tensor is for one machine"),
+        ("pipeline", "lora", 1, "no gradients back"),
+        ("auto", "few_shot", 1, "few_shot trains in one process"),
+    ],
+)
+def test_what_processes_cannot_train_together_is_a_fault(
+    strategy: str, method: str, machines: int, word: str, minimal: dict[str, Any]
+) -> None:
+    asked = {"processes": 2, "machines": machines, "strategy": strategy, "rendezvous": "first:29500"}
+    found = faults(minimal | {"method": {"kind": method}, "train": {"distributed": asked}})
+    assert any(path.startswith("train.distributed") and word in said for path, said in found.items()), found
+
+
+def test_a_strategy_is_a_file_and_an_unknown_one_is_a_fault(minimal: dict[str, Any]) -> None:
+    found = faults(minimal | {"train": {"distributed": {"processes": 2, "strategy": "magic"}}})
+    assert "known: auto, ddp, fsdp2, pipeline, tensor, zero3" in found["train.distributed.strategy"]
+
+
+def test_processes_that_read_the_same_rows_need_not_share_a_batch(minimal: dict[str, Any]) -> None:
+    asked = {"batch_size": 5, "distributed": {"processes": 2, "strategy": "tensor"}}
+    assert recipe.parse(minimal | {"train": asked}).train.distributed.readers == 1
+    shared = {**asked, "distributed": {"processes": 2}}
+    assert "cannot be shared by 2 processes alike" in str(faults(minimal | {"train": shared}))

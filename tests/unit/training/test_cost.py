@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from ftcore._find import find
 from ftcore.training import cost
 
 SHAPE = cost.Shape(weights=22_000_000, embedding_weights=12_000_000, trainable=22_000_000, layers=6, width=384)
-WORK = cost.Work(tokens=100_000, longest=128, judged_tokens=10_000)
+WORK = cost.Work(tokens=100_000, longest=128, judged_tokens=10_000, judged_longest=128, batch_rows=32)
 GIB = 2**30
 
 
@@ -35,20 +36,49 @@ def test_operations_are_six_a_weight_and_token_and_four_where_the_base_stays() -
     assert again == 8 * 10_000_000 * 100_000
 
 
-def test_activations_follow_korthikanti() -> None:
-    assert cost.activation_bytes(replace(SHAPE, half=True), 1) == 34 * 384 * 6
-    kept = cost.activation_bytes(SHAPE, 1000)
-    assert cost.activation_bytes(replace(SHAPE, checkpointing=True), 1000) < kept / 4
-    assert cost.activation_bytes(replace(SHAPE, outputs=50_000), 1000) - kept == 1000 * 12 * 50_000
+def test_products_in_16_bits_keep_copies_of_the_weights() -> None:
+    more = cost.state_bytes(replace(SHAPE, half=True))["weights"] - cost.state_bytes(SHAPE)["weights"]
+    assert more == 2 * SHAPE.multiplied
+    four = replace(SHAPE, weight_bytes=0.56)
+    assert cost.state_bytes(replace(four, half=True)) == cost.state_bytes(four)
 
 
-@pytest.mark.parametrize(("memory_gib", "rows"), [(100, 32), (1.0, 0)])
+def test_activations_follow_korthikanti_where_they_are_not_counted() -> None:
+    assert cost.kept_bytes(replace(SHAPE, half=True), 1) == 34 * 384 * 6
+    kept = cost.kept_bytes(SHAPE, 1000)
+    assert cost.kept_bytes(replace(SHAPE, checkpointing=True), 1000) < kept / 4
+    counted = replace(SHAPE, kept=cost.Kept(1000, 10))
+    assert cost.kept_bytes(counted, 100) == 100 * 1000 + 100 * 100 * 10
+
+
+def test_a_language_model_has_logits_their_logarithms_and_gradients() -> None:
+    few = replace(WORK, judged_longest=1)
+    loss = cost.memory_bytes(replace(SHAPE, outputs=50_000), few, 32, "cpu")["loss"]
+    assert loss == 32 * 128 * 50_000 * 12
+    assert cost.memory_bytes(SHAPE, few, 32, "cpu")["loss"] == 0
+
+
+def test_judging_may_be_the_peak_since_it_takes_more_rows_at_once() -> None:
+    wide = replace(SHAPE, outputs=500_000)
+    assert cost.memory_bytes(wide, WORK, 32, "cpu")["loss"] == 2 * 32 * 128 * 500_000 * 10
+    assert cost.memory_bytes(wide, WORK, 16, "cpu")["loss"] == 16 * 128 * 500_000 * 12, "parts are judged in parts"
+
+
+@pytest.mark.parametrize(("memory_gib", "rows"), [(100, 32), (0.8, 0)])
 def test_the_whole_batch_where_it_fits_and_nothing_where_not_even_a_row_does(memory_gib: float, rows: int) -> None:
-    assert cost.rows_at_once(SHAPE, WORK, 32, "cpu", memory_gib) == rows
+    assert cost.rows_at_once(SHAPE, WORK, "cpu", memory_gib) == rows
 
 
 def test_parts_are_halved_until_they_fit() -> None:
-    one = cost.memory_bytes(SHAPE, WORK.longest, "cpu")
-    need = one["total"] + 7 * one["activations"]
-    assert cost.rows_at_once(SHAPE, WORK, 32, "cpu", need / GIB / cost.USABLE * 1.001) == 8
-    assert cost.rows_at_once(SHAPE, WORK, 32, "cpu", need / GIB / cost.USABLE * 0.999) == 4
+    need = cost.memory_bytes(SHAPE, WORK, 8, "cpu")["total"]
+    assert cost.rows_at_once(SHAPE, WORK, "cpu", need / GIB / cost.USABLE * 1.001) == 8
+    assert cost.rows_at_once(SHAPE, WORK, "cpu", need / GIB / cost.USABLE * 0.999) == 4
+
+
+@pytest.mark.parametrize("strategy", ["fsdp2", "zero3", "tensor"])
+def test_several_processes_share_the_state_that_each_replica_has(strategy: str) -> None:
+    replica = find("strategies", "ddp").held(SHAPE, 4)
+    assert replica.state["gradients"] == 2 * cost.state_bytes(SHAPE)["gradients"], "once more in its buckets"
+    share = find("strategies", strategy).held(SHAPE, 4)
+    assert share.state["optimiser"] == replica.state["optimiser"] / 4
+    assert sum(share.state.values()) < sum(replica.state.values())
