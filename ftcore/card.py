@@ -74,8 +74,8 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 
-def request(context: Context, version: Version, hold: object = None) -> str:
-    """What a person is shown before they approve, as Markdown; with the hold on promotions, if there is one."""
+def request(context: Context, version: Version) -> str:
+    """What a person is shown before they approve, as Markdown."""
     known = facts(context.recipe, context.shelf, version)
     missing = approvals.lacking(known["answers"], context.recipe.approval)
     uri = context.settings.mlflow_uri.rstrip("/")
@@ -83,7 +83,7 @@ def request(context: Context, version: Version, hold: object = None) -> str:
     links = {"MLflow": page} if uri.startswith("http") else {}
     links |= {"Everything about it": f"`ftcore models show {context.recipe.name} {version.number}`"}
     links |= {"Validation report": f"`{known['docs']}` in the store"} if known["docs"] else {}
-    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links, hold=hold)
+    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links)
 
 
 def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:

@@ -41,13 +41,13 @@ def doctor(
     from ftcore import recipe as recipes
     from ftcore import settings
     from ftcore.promotion import Registrar
-    from ftcore.serving.model import flavours
+    from ftcore.serving.model import serving
 
     names = [recipe] if recipe else [str(path) for path in recipes.files(settings.load().recipes)]
     report: dict[str, dict[str, list[Any]]] = {}
     for name in names:
         registrar = Registrar.of(*open_recipe(name))
-        needs = flavours(registrar.recipe)[:1]
+        needs = serving(registrar.recipe)
         done, left = doctors.mend(registrar, needs) if mend else ([], doctors.examine(registrar, needs))
         report[registrar.recipe.name] = {"mended": done, "found": [one.to_json() for one in left]}
     if as_json:

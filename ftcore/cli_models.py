@@ -96,28 +96,36 @@ def promote(
 ) -> None:
     """Make a version champion by hand; it needs a verdict that passed, and the approvals that the recipe asks for.
 
+    What it serves with is read and compared with the hash that was recorded when it was judged; where it differs or is
+    gone nothing is promoted, not even with --override.
+
     Examples:
 
         ftcore models promote sentiment 3 --by mira
 
         ftcore models promote sentiment 3 --by mira --override --reason 'the gate ran on wrong labels, see #12'
     """
+    from ftcore.serving.model import serving
+
     registrar = _registrar(recipe)
-    _done(registrar.promote(version, by, reason, override=override), registrar, as_json, version)
+    line = registrar.promote(version, by, reason, serving(registrar.recipe), override=override)
+    _done(line, registrar, as_json, version)
 
 
 @app.command()
 def rollback(recipe: RecipeName, by: By = "", reason: Reason = "", as_json: AsJson = False) -> None:
     """Bring the previous champion back, and hold the loop's promotions until `ftcore models release`.
 
+    What it serves with is compared with what was recorded first; where that differs or is gone nothing is changed.
+
     Example:
 
         ftcore models rollback sentiment --by mira --reason 'complaints since noon'
     """
-    from ftcore.serving.model import flavours
+    from ftcore.serving.model import serving
 
     registrar = _registrar(recipe)
-    line = registrar.rollback(by, reason, flavours(registrar.recipe)[:1])
+    line = registrar.rollback(by, reason, serving(registrar.recipe))
     _done(line, registrar, as_json, line["version"], line["instead_of"])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ftcore import intents, registry, snapshot, tracking_models
+from ftcore import artefacts, erasures, intents, registry, snapshot, tracking_models
 from ftcore.errors import FtcoreError
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
@@ -141,10 +141,10 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
     champion = registrar.tracking.alias(CHAMPION)
     if champion is None:
         return
-    for artefact in needs:
-        if not tracking_models.has_artefact(registrar.tracking, champion.run, artefact):
-            hint = f"restore it, or ftcore models rollback {registrar.recipe.name}"
-            yield Finding(f"the champion, version {champion.number}, has lost its artefact {artefact!r}", hint)
+    found = artefacts.check(registrar.tracking, champion, needs, erasures.read(registrar.shelf))
+    for fault in (*found.serving, *found.others):
+        hint = f"restore it, or ftcore models rollback {registrar.recipe.name}"
+        yield Finding(f"the champion, version {champion.number}, {fault}", hint)
     run_id = champion.tags.get("ftcore.run", "")
     line = registrar.shelf.line("promote", run_id) if run_id else None
     if line and line["decision"] == "promoted" and registrar.shelf.record(run_id, "promote") is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, card, registry
+from ftcore import approvals, artefacts, card, registry
 from ftcore.context import Context, Outcome
+from ftcore.errors import FtcoreError
 from ftcore.promotion import NOBODY, Registrar
 from ftcore.records import sha256
+from ftcore.serving import model as models
 from ftcore.tracking import CHAMPION, Version
 from ftcore.tracking_models import Model
 
@@ -59,7 +61,21 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
     if hold := registry.hold_of(model):
         return f"{hold}; ftcore models release {model.name}"
     missing = approvals.lacking(approvals.read(candidate.tags), context.recipe.approval)
-    return f"{name} {missing}" if missing else ""
+    return f"{name} {missing}" if missing else _unfit(context, candidate)
+
+
+def _unfit(context: Context, candidate: Version) -> str:
+    """What happened to the candidate's artefacts while people thought about it."""
+    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
+    recorded = set(artefacts.recorded(candidate))  # what was judged: a version without it has nothing to compare
+    needs = [name for name in models.serving(context.recipe) if name in recorded]
+    try:
+        others = registrar.fit_to_serve(candidate, needs).others
+    except FtcoreError as error:
+        if error.retryable:
+            raise
+        return str(error.args[0])
+    return f"version {candidate.number} {'; it '.join(others)}" if others else ""
 
 
 def _moved(context: Context, verdict: dict[str, Any], candidate: Version, model: Model) -> str:

@@ -36,8 +36,9 @@ FORM = {
 class PersonOperator(StepProcess, ApprovalOperator):
     """Asks a person, and has the answer kept on the model's version, where clearing this task does not forget it.
 
-    Where the version has enough approvals already nobody is asked. An answer that may not count, such as one of the
-    person who started the run, leaves the question open. A rejection skips the promotion; silence fails the task.
+    Where the version has enough approvals already nobody is asked, and under a hold on promotions neither: the task is
+    skipped, to be cleared after the release. An answer that may not count, such as one of the person who started the
+    run, leaves the question open. A rejection skips the promotion; silence fails the task.
 
     Args:
         recipe_file: path of the recipe.
@@ -87,7 +88,7 @@ class PersonOperator(StepProcess, ApprovalOperator):
         return HITLOperator.execute.__wrapped__(self, context)  # type: ignore[attr-defined]
 
     def _is_over(self, record: dict[str, Any]) -> bool:
-        if record["figures"]["rejected"]:
+        if record["figures"]["rejected"] or record["figures"]["held"]:
             raise AirflowSkipException(record["reason"])
         return bool(record["figures"]["approvals"] >= self.place)
 

@@ -36,10 +36,10 @@ RECIPES = Path(__file__).parents[2] / "dags" / "recipes"
 
 
 def said(
-    approvals: int, *, rejected: bool = False, refused: str = "", request: str = "| ✔ | {{ 1 }} |"
+    approvals: int, *, rejected: bool = False, held: bool = False, refused: str = "", request: str = "| ✔ | {{ 1 }} |"
 ) -> dict[str, Any]:
     """A record of the step."""
-    figures = {"approvals": approvals, "rejected": rejected, "refused": refused, "request": request}
+    figures = {"approvals": approvals, "rejected": rejected, "held": held, "refused": refused, "request": request}
     return {"proceed": False, "figures": figures}
 
 
@@ -127,6 +127,13 @@ def test_a_rejection_skips_what_comes_after(asked: Callable[..., Asked]) -> None
     with pytest.raises(AirflowSkipException, match="so it is"):
         task.answer("Reject", "worse")
     assert task.told()[0]["decision"] == "reject"
+
+
+def test_under_a_hold_nobody_is_asked(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(0, held=True))
+    with pytest.raises(AirflowSkipException, match="so it is"):
+        task.begin()
+    assert task.questions == []
 
 
 def test_silence_is_written_down_and_fails(asked: Callable[..., Asked]) -> None:
