@@ -26,6 +26,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,11 @@ def run(context: Context) -> Outcome:
     return Outcome(
         reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} test rows",
         figures={name: figures[name] for name in IN_RECORD},
-        inputs={"snapshot": candidate.snapshot, "predictions": hash_file(path)},
+        inputs={
+            "snapshot": candidate.snapshot,
+            "predictions": hash_file(path),
+            "evaluation": hash_file(context.folder / "evaluation.json"),
+        },
         paths={"predictions": context.written(path), "evaluation": context.written(context.folder / "evaluation.json")},
     )
 
@@ -116,7 +121,9 @@ def _rows(context: Context, identity: str) -> pa.Table:
 
     recipe = context.recipe
     seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, identity)["text"].to_pylist()}
-    test = snapshot.read(context.shelf, identity, [TEST]).select(list(JUDGED))
+    # A subject that was forgotten since the snapshot was published must not come back in an evaluation.
+    forgotten = suppression.load(context.shelf, os.environ)
+    test = forgotten.keep(snapshot.read(context.shelf, identity, [TEST])).select(list(JUDGED))
     tables = [test.append_column("dataset", pa.array([TEST] * test.num_rows, pa.string()))]
     for name, config in recipe.evaluate.holdouts.items():
         picked = [{**row, "dataset": name} for row in _holdout(context, config, seen)]
@@ -287,6 +294,7 @@ def _log(
     write_table(folder / "predictions.parquet", _table(rows, own))
     write_json(folder / "evaluation.json", figures)
     tracking.log_folder(candidate.run, folder, "evaluation")
+    shutil.rmtree(folder)
     flat = {
         f"{part.replace(':', '-')}.{flavour}.{name}": e["value"]
         for flavour, parts in figures["metrics"]["candidate"].items()

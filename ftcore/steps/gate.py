@@ -49,7 +49,10 @@ def run(context: Context) -> Outcome:
         reason=f"{verdict.word}: {verdict.reason}" + (f"; but {hold}" if hold else ""),
         proceed=verdict.passed,
         figures=verdict.to_json() | held,
-        inputs={"predictions": hash_file(path)},
+        inputs={
+            "predictions": hash_file(path),
+            "evaluation": hash_file(context.shelf.root / evaluation.paths["evaluation"]),
+        },
         paths={"verdict": context.written(context.folder / "verdict.json")},
     )
 
