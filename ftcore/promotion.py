@@ -284,11 +284,11 @@ def record_verdict(tracking: Tracking, verdict: Verdict, digest: str) -> Version
     """
     version = tracking.version(verdict.candidate)
     tags = {
-        "verdict": verdict.word,
         "verdict.reason": verdict.reason[:5000],
         "verdict.champion": "" if verdict.champion is None else verdict.champion,
         "verdict.sha256": digest,
         "artefacts": canonical(tracking_models.hashes(tracking_models.run_tags(tracking, version.run), but=("card",))),
+        "verdict": verdict.word,  # last: where MLflow goes away before it, the version is not judged
     }
     tracking.tag(version, tags)
     return version

@@ -29,6 +29,7 @@ from ftcore.store import hash_folder
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from ftcore.settings import Settings
 
@@ -79,8 +80,9 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, MlflowException):
         if error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}:
             return True
-        # MLflow wraps what the request raised and keeps it as the context only.
-        return "Max retries exceeded" in str(error) or (error.__context__ is not None and _is_away(error.__context__))
+        # MLflow wraps what the request raised: it keeps it as the context, or of several downloads as text.
+        told = any(words in str(error) for words in ("Max retries exceeded", "timed out", "Connection aborted"))
+        return told or (error.__context__ is not None and _is_away(error.__context__))
     if isinstance(error, HTTPError):
         return error.response is not None and error.response.status_code in {429, 502, 503, 504}
     return isinstance(error, RefusedError | Timeout | ChunkedEncodingError | ConnectionError)
@@ -263,9 +265,13 @@ class Tracking:
             tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder,
             speaking_plainly(self.settings.mlflow_uri),
         ):
-            if not any(self.client.list_artifacts(version.run, artefact)):
-                raise FtcoreError(f"version {version.number} of {self.name} has no artefact {artefact!r}")
-            got = self.client.download_artifacts(version.run, artefact, folder)
+            stored = self.stored(version.run)
+            if not any(stored.list_artifacts(artefact)):
+                raise FtcoreError(
+                    f"version {version.number} of {self.name} has no artefact {artefact!r}",
+                    hint=f"restore it; ftcore doctor {self.name} tells what the champion has lost",
+                )
+            got = stored.download_artifacts(artefact, folder)
             try:
                 Path(got).rename(target)
             except OSError:  # another process was faster
@@ -281,10 +287,11 @@ class Tracking:
         """
         folder.mkdir(parents=True, exist_ok=True)
         with speaking_plainly(self.settings.mlflow_uri):
-            beside = self.client.list_artifacts(run, artefact.rpartition("/")[0] or None)
+            stored = self.stored(run)
+            beside = stored.list_artifacts(artefact.rpartition("/")[0] or None)
             if not any(file.path == artefact and not file.is_dir for file in beside):
                 raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
-            return Path(self.client.download_artifacts(run, artefact, str(folder)))
+            return Path(stored.download_artifacts(artefact, str(folder)))
 
     def dataset_source(self, run: str, name: str) -> str:
         """Path or URL of a dataset that a run logged as its input.
@@ -340,6 +347,18 @@ class Tracking:
             token = traces.token
             if not token:
                 return
+
+    def stored(self, run: str) -> ArtifactRepository:
+        """Where a run's artefacts lie; to be used where errors are spoken plainly.
+
+        Not the client's own ``download_artifacts``: it swallows every error, and says of a server that went away that
+        there is no such path.
+        """
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(
+            self.client.get_run(run).info.artifact_uri, tracking_uri=self.settings.mlflow_uri
+        )
 
     def cached(self, run: str, artefact: str) -> Path:
         """Where this machine keeps its copy of an artefact folder."""

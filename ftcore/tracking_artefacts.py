@@ -22,8 +22,9 @@ def size(tracking: Tracking, run: str, artefact: str) -> str:
     files, known, folders = 0, 0, [artefact]
     told = True
     with tracking.speaking_plainly():
+        stored = tracking.stored(run)
         while folders:
-            for one in tracking.client.list_artifacts(run, folders.pop()):
+            for one in stored.list_artifacts(folders.pop()):
                 if one.is_dir:
                     folders.append(one.path)
                     continue
@@ -44,6 +45,7 @@ def fresh(tracking: Tracking, run: str, artefact: str) -> Iterator[Path | None]:
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place, prefix=".fresh-") as folder:
         with tracking.speaking_plainly():
-            there = any(tracking.client.list_artifacts(run, artefact))
-            got = Path(tracking.client.download_artifacts(run, artefact, folder)) if there else None
+            stored = tracking.stored(run)
+            there = any(stored.list_artifacts(artefact))
+            got = Path(stored.download_artifacts(artefact, folder)) if there else None
         yield got

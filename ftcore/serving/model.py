@@ -98,7 +98,12 @@ def _predictor(
         import torch
 
         torch.set_num_threads(threads)
-        return task.predictor(recipe.task, folder, limit)  # type: ignore[no-any-return]
+        try:
+            return task.predictor(recipe.task, folder, limit)  # type: ignore[no-any-return]
+        except OSError as error:  # of transformers, for a file that is not there or is no such file
+            raise ExportError(
+                f"the model in {folder} cannot be loaded: {error}", hint="restore its artefact"
+            ) from error
     kind = next(c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c))
     logits = find("exporters", kind).load(folder, limit, threads)
     return lambda texts: task.outputs(recipe.task, logits(texts))

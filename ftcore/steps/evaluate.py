@@ -66,8 +66,8 @@ def run(context: Context) -> Outcome:
     The candidate's predictions are logged to its MLflow run; when it is champion one day, they need not be made again.
 
     Raises:
-        NotEnoughDataError: the test split is empty.
-        ExportError: candidate or champion was made for other labels than the recipe's.
+        NotEnoughDataError: the test split, or a holdout that a gate judges on, is empty.
+        ExportError: candidate or champion was made for other labels than the recipe's, or answers NaN.
         TransientError: the judge cannot be reached.
     """
     tracking = Tracking(context.settings, context.recipe.name)
@@ -75,9 +75,7 @@ def run(context: Context) -> Outcome:
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
     rows = _rows(context, candidate.snapshot)
-    if TEST not in _counts(rows):
-        hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
-        raise NotEnoughDataError(f"snapshot {candidate.snapshot} has no test row to judge by", hint=hint)
+    _check_parts(context, candidate, _counts(rows))
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _counts(rows))
 
     columns, latency = _columns(context, tracking, candidate, champion, rows)
@@ -129,6 +127,19 @@ def _rows(context: Context, identity: str) -> pa.Table:
         picked = [{**row, "dataset": name} for row in _holdout(context, config, seen)]
         tables.append(pa.Table.from_pylist(picked, schema=tables[0].schema))
     return pa.concat_tables(tables)
+
+
+def _check_parts(context: Context, candidate: Version, counts: dict[str, int]) -> None:
+    """Raise NotEnoughDataError where a part that somebody judges by has no row."""
+    if TEST not in counts:
+        hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
+        raise NotEnoughDataError(f"snapshot {candidate.snapshot} has no test row to judge by", hint=hint)
+    for gate in context.recipe.gates:
+        if empty := [name for name in getattr(gate, "datasets", ()) if name not in counts]:
+            raise NotEnoughDataError(
+                f"the gate {gate.kind} judges on {', '.join(empty)}, which has no row on the test side that is new",
+                hint=f"add rows to evaluate.holdouts.{empty[0]}, or take it out of the gate's datasets",
+            )
 
 
 def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
