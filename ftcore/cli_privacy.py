@@ -68,6 +68,9 @@ def _print(report: dict[str, Any]) -> None:
         print(f"  {'would be erased' if report['dry_run'] else 'erased'} from {place}: {rows:,}")
     if not report["snapshots"]:
         print("  no snapshot holds rows that can be told to be the subject's")
+    if report["pruned"]:
+        named = ", ".join(map(str, report["pruned"]))
+        print(f"  the snapshots of versions {named} are gone: their evaluations were searched by row id and text only")
     if report["masked"]:
         print("  snapshots may hold more under a mask; the next ingest reads incremental sources from the beginning")
     for number, step in enumerate(report["next"], 1):

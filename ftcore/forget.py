@@ -67,8 +67,9 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
 
     Returns:
         ``subject``, the hash that stands for the key; ``known``, whether it was forgotten before; ``snapshots`` with
-        rows by split, newest first; ``versions`` that were trained or tested on them; ``logs``, rows erased from the
-        prediction and the feedback log; ``erased``, rows by file or artefact, logs included; ``masked``, whether
+        rows by split, newest first; ``versions`` that were trained or tested on them; ``pruned``, versions whose
+        snapshot is gone, so that rows of their evaluations can be told by id and text only; ``logs``, rows erased from
+        the prediction and the feedback log; ``erased``, rows by file or artefact, logs included; ``masked``, whether
         snapshots may hold more rows than could be told; ``next``, what to do.
 
     Raises:
@@ -91,6 +92,10 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
         eraser = Eraser(shelf, entry.subject, subject, found.rows, dry_run=wish.dry_run)
         logs = _erase(eraser, tracking, settings)
         report = _report(recipe, shelf, tracking, found) | {"logs": logs, "erased": eraser.found}
+        if any("/evaluat" in place for place in eraser.found):
+            report["next"].append(
+                "collect evidence anew where it was handed out before: such folders hold kept examples"
+            )
         report |= {"recipe": recipe.name, "subject": entry.subject, "dry_run": wish.dry_run, "masked": entry.reread}
         report |= {"known": any(one.subject == entry.subject for one in before.entries)}
         if not wish.dry_run:
@@ -190,7 +195,10 @@ def _hits(subject: Suppression, rows: pa.Table) -> pa.Table:
 
 def _report(recipe: Recipe, shelf: Shelf, tracking: Tracking, found: Found) -> dict[str, Any]:
     versions: list[dict[str, Any]] = []
-    for version in tracking.versions():
+    known = {one["snapshot"] for one in snapshot.ls(shelf)}
+    every = tracking.versions()
+    pruned = [version.number for version in every if version.snapshot and version.snapshot not in known]
+    for version in every:
         if rows := found.snapshots.get(version.snapshot):
             trained = rows["train"] + rows["validation"]
             versions.append(
@@ -202,6 +210,7 @@ def _report(recipe: Recipe, shelf: Shelf, tracking: Tracking, found: Found) -> d
             {"snapshot": one, "current": one == current, "rows": dict(rows)} for one, rows in found.snapshots.items()
         ],
         "versions": versions,
+        "pruned": pruned,
         "next": _next(recipe.name, found, current, [one["version"] for one in versions if one["trained"]]),
     }
 

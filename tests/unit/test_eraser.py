@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,16 @@ def test_her_rows_leave_and_everybody_elses_stay(make: Callable[[], Product]) ->
     written = [line, *(one.model_dump(mode="json") for one in erasures.read(product.shelf))]
     assert len(written) == 8
     assert WHO.lower() not in json.dumps(written).lower(), "the request is named by its hash"
+
+
+def test_what_cannot_be_told_any_more_is_said(make: Callable[[], Product]) -> None:
+    product = make()
+    shutil.rmtree(str(snapshot.folder(product.shelf, version(product).snapshot)))
+    report = forgets(product)
+    assert report["pruned"] == [1]
+    assert f"mlflow/{version(product).run}/evaluation" not in report["erased"], "its groups were in the snapshot"
+    by_id = forget.forget(product.recipe, product.shelf, product.settings, Wish(snapshot.row_id("test", TEXTS[0])))
+    assert by_id["erased"][f"mlflow/{version(product).run}/evaluation"] == 3, "a row, and twice among the examples"
 
 
 def test_asked_again_it_finds_nothing_left_and_writes_nothing(make: Callable[[], Product]) -> None:
