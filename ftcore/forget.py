@@ -93,9 +93,10 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
         logs = _erase(eraser, tracking, settings)
         report = _report(recipe, shelf, tracking, found) | {"logs": logs, "erased": eraser.found}
         if any("/evaluat" in place for place in eraser.found):
-            report["next"].append(
-                "collect evidence anew where it was handed out before: such folders hold kept examples"
-            )
+            report["next"] += [
+                "collect evidence anew where it was handed out before: such folders hold kept examples",
+                f"delete cache/models/{recipe.name} below FTCORE_HOME on other machines: copies of evaluations",
+            ]
         report |= {"recipe": recipe.name, "subject": entry.subject, "dry_run": wish.dry_run, "masked": entry.reread}
         report |= {"known": any(one.subject == entry.subject for one in before.entries)}
         if not wish.dry_run:
