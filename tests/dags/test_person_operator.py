@@ -16,6 +16,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from ftcore_airflow.approval import FORM, PersonOperator
+from ftcore_airflow.retry import StepInterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +121,14 @@ def test_an_answer_that_does_not_count_leaves_the_question_open(asked: Callable[
     with pytest.raises(TaskAwaitingInput):
         task.answer(option)
     assert len(task.questions) == 1
+
+
+def test_who_is_asked_no_more_has_the_question_put_to_others(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(0, refused="mira is not among those who may approve: jon"))
+    task.operator.assigned_users = [{"id": "jon", "name": "jon"}]
+    with pytest.raises(StepInterrupted, match="mira is not among those who may approve: jon; the next try asks jon"):
+        task.answer("Approve")
+    assert task.questions == []
 
 
 def test_a_rejection_skips_what_comes_after(asked: Callable[..., Asked]) -> None:
