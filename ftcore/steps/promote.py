@@ -39,7 +39,7 @@ def _promote(context: Context, registrar: Registrar) -> Outcome:
         done = line is not None and line["decision"] == "promoted"
         if done and model.aliases.get(CHAMPION) == candidate.number:
             return _outcome(candidate, line or {})
-        if reason := _against(context, verdict, candidate, model, done=done):
+        if reason := _against(context, verdict, candidate, model, done=done) or _unfit(registrar, candidate):
             return _refuse(context, candidate, model, reason)
         names = [answer.person for answer in approvals.counted(approvals.read(candidate.tags), context.recipe.approval)]
         approved = ", ".join(names) if context.recipe.approval.required else NOBODY
@@ -61,14 +61,13 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
     if hold := registry.hold_of(model):
         return f"{hold}; ftcore models release {model.name}"
     missing = approvals.lacking(approvals.read(candidate.tags), context.recipe.approval)
-    return f"{name} {missing}" if missing else _unfit(context, candidate)
+    return f"{name} {missing}" if missing else ""
 
 
-def _unfit(context: Context, candidate: Version) -> str:
-    """What happened to the candidate's artefacts while people thought about it."""
-    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
-    recorded = set(artefacts.recorded(candidate))  # what was judged: a version without it has nothing to compare
-    needs = [name for name in models.serving(context.recipe) if name in recorded]
+def _unfit(registrar: Registrar, candidate: Version) -> str:
+    """What happened to the candidate's artefacts since it was judged, as a sentence; empty where nothing did."""
+    recorded = artefacts.recorded(candidate)
+    needs = [name for name in models.serving(registrar.recipe) if name in recorded]
     try:
         others = registrar.fit_to_serve(candidate, needs).others
     except FtcoreError as error:
