@@ -43,7 +43,8 @@ class Erasure(BaseModel):
 
     def __str__(self) -> str:
         """One sentence."""
-        return f"{self.rows} rows were erased on request {self.subject[:8]} on {self.at:%Y-%m-%d %H:%M} UTC"
+        rows = "1 row was" if self.rows == 1 else f"{self.rows:,} rows were"
+        return f"{rows} erased on request {self.subject[:8]} on {self.at:%Y-%m-%d %H:%M} UTC"
 
 
 def in_mlflow(run: str, artefact: str) -> str:
