@@ -82,8 +82,8 @@ class Way:
                     if name.lower() not in {"transfer-encoding", "content-length", "connection"}:
                         self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+                self._headers_buffer.append(b"\r\n" + data)  # one packet: two wait for an acknowledgement between them
+                self.flush_headers()
 
         return Handler
 

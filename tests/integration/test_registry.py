@@ -96,8 +96,7 @@ def state(path: Path) -> tuple[Any, ...]:
 
 
 ACTIONS: dict[str, Callable[[Path], object]] = {
-    "promote by the loop": lambda path: pipeline.run_step("promote", path, "r3"),
-    "promote by hand": lambda path: of(path).promote(3, "mira", needs=["onnx-int8"]),
+    "promote": lambda path: pipeline.run_step("promote", path, "r3"),
     "rollback": lambda path: of(path).rollback("mira", "complaints", ["onnx-int8"]),
 }
 
