@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore.erasures import Erasure, between
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.records import LINK, sha256
 from ftcore.store import write_bytes
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner, SSlibKey
 
-STATEMENT, ENVELOPE = "statement.json", "evidence.dsse.json"
+STATEMENT, ENVELOPE, ERASURES = "statement.json", "evidence.dsse.json", "erasures.json"
+READ = {
+    ("finetune/plan", "manifest"): "snapshot/manifest.json",
+    ("finetune/evaluate", "evaluation"): "evaluation.json",
+    ("finetune/gate", "evaluation"): "evaluation.json",
+}
+"""Which file of the folder a record's input is, by the record's name and the input's."""
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://ftcore.dev/evidence/v1"
@@ -82,7 +89,7 @@ def seal(folder: Path, files: list[str], predicate: Mapping[str, Any], key: Path
 
     envelope = Envelope(payload, PAYLOAD_TYPE, {})
     envelope.sign(signer)
-    write_bytes(folder / ENVELOPE, (json.dumps(envelope.to_dict(), indent=2) + "\n").encode())
+    write_bytes(folder / ENVELOPE, _written(envelope))
     return True
 
 
@@ -104,6 +111,15 @@ def prove(folder: Path, key: Path) -> list[str]:
     return faults or _contents(folder, payload)
 
 
+def erased(folder: Path) -> list[str]:
+    """What was erased from the evidence on a forgotten subject's request before it was collected, a sentence each.
+
+    Only of a folder that ``prove`` finds nothing wrong with.
+    """
+    found = [Erasure.model_validate(one) for one in json.loads(_text(folder / ERASURES) or "[]")]
+    return [f"{one.place}: {one}" for one in found]
+
+
 def _signature(folder: Path, public: SSlibKey) -> tuple[list[str], bytes | None]:
     """Faults of the envelope, and the statement that it signs; None where it signs nothing of this key."""
     if not (folder / ENVELOPE).is_file():
@@ -112,8 +128,13 @@ def _signature(folder: Path, public: SSlibKey) -> tuple[list[str], bytes | None]
     fault = f"{ENVELOPE} is no envelope" if envelope is None else _unsigned(envelope, public)
     if envelope is None or fault:
         return [fault], None
+    # JSON and base64 have many spellings of one thing; only the one that was written counts, so that every byte does.
+    if (folder / ENVELOPE).is_symlink() or (folder / ENVELOPE).read_bytes() != _written(envelope):
+        return [f"{ENVELOPE} was changed: it is not written as it was signed"], None
     path = folder / STATEMENT
-    same = path.is_file() and path.read_bytes() == envelope.payload
+    if not path.is_file():
+        return [f"{STATEMENT} is gone"], bytes(envelope.payload)
+    same = not path.is_symlink() and path.read_bytes() == envelope.payload
     return [] if same else [f"{STATEMENT} is not what was signed"], bytes(envelope.payload)
 
 
@@ -124,6 +145,10 @@ def _envelope(path: Path) -> Envelope | None:
         return Envelope.from_dict(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _written(envelope: Envelope) -> bytes:
+    return (json.dumps(envelope.to_dict(), indent=2) + "\n").encode()
 
 
 def _unsigned(envelope: Envelope, public: SSlibKey) -> str:
@@ -173,15 +198,22 @@ def broken_links(folder: Path, records: Mapping[str, str]) -> list[str]:
         for key, digest in json.loads((folder / file).read_bytes())["inputs"].items():
             if key.startswith(LINK):
                 read.append((file, records.get(f"{chain}/{key.removeprefix(LINK)}", ""), digest))
-            elif name == "finetune/plan" and key == "manifest":
-                read.append((file, "snapshot/manifest.json", digest))
+            elif (name, key) in READ:
+                read.append((file, READ[name, key], digest))
     version = json.loads(_text(folder / "version.json") or "{}")
     read.append(("version.json", "verdict.json", version.get("verdict_sha256", "")))
+    erasures = [Erasure.model_validate(one) for one in json.loads(_text(folder / ERASURES) or "[]")]
     return [
         f"{file} was made from another {earlier} than this one"
         for file, earlier, digest in read
-        if digest and earlier in hashes and hashes[earlier] != digest
+        if digest and earlier in hashes and not _leads(erasures, Path(earlier).name, digest, hashes[earlier])
     ]
+
+
+def _leads(erasures: list[Erasure], file: str, then: str, there: str) -> bool:
+    """Whether a file is as it was, or as erasures on request have left it."""
+    places = {one.place for one in erasures if one.place.rpartition("/")[2] == file}
+    return then == there or any(between(erasures, place, then, there) for place in places)
 
 
 def _text(path: Path) -> str:

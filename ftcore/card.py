@@ -74,12 +74,12 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 
-def request(context: Context, version: Version, hold: object = None) -> str:
-    """What a person is shown before they approve, as Markdown; with the hold on promotions, if there is one."""
+def request(context: Context, version: Version) -> str:
+    """What a person is shown before they approve, as Markdown."""
     known = facts(context.recipe, context.shelf, version)
     missing = approvals.lacking(known["answers"], context.recipe.approval)
     links = _links(context, version, known)
-    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links, hold=hold)
+    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links)
 
 
 def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict[str, str]:

@@ -41,13 +41,13 @@ def doctor(
     from ftcore import recipe as recipes
     from ftcore import settings
     from ftcore.promotion import Registrar
-    from ftcore.serving.model import flavours
+    from ftcore.serving.model import serving
 
     names = [recipe] if recipe else [str(path) for path in recipes.files(settings.load().recipes)]
     report: dict[str, dict[str, list[Any]]] = {}
     for name in names:
         registrar = Registrar.of(*open_recipe(name))
-        needs = flavours(registrar.recipe)[:1]
+        needs = serving(registrar.recipe)
         done, left = doctors.mend(registrar, needs) if mend else ([], doctors.examine(registrar, needs))
         report[registrar.recipe.name] = {"mended": done, "found": [one.to_json() for one in left]}
     if as_json:
@@ -102,20 +102,23 @@ def verify(
 ) -> None:
     """Prove that evidence is as it was signed; exit 3 and name the first broken link where a byte was changed.
 
+    Rows that `ftcore forget` had erased before the evidence was collected are told, and are no fault.
+
     Example:
 
         ftcore verify evidence-2 --key signing.pem.pub
     """
-    from ftcore.attestation import prove
+    from ftcore.attestation import erased, prove
     from ftcore.errors import DataRejectedError
 
     faults = prove(folder, key)
+    gone = [] if faults else erased(folder)
     if as_json:
-        print(json.dumps({"proved": not faults, "faults": faults}, indent=2))
+        print(json.dumps({"proved": not faults, "faults": faults, "erased": gone}, indent=2))
     if faults:
         raise DataRejectedError(f"{folder} is not what was signed; the first broken link: {faults[0]}", faults[1:])
     if not as_json:
-        print(f"{folder} is as it was signed")
+        print("\n".join([f"{folder} is as it was signed", *(f"erased on request: {one}" for one in gone)]))
 
 
 @keys.command()

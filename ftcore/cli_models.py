@@ -18,6 +18,9 @@ Example:
 
     ftcore models ls sentiment
 """
+NEWEST, WIDEST = 30, 100
+"""Versions and characters of a reason that `ls` shows."""
+NOTES = ("rejected", "rolled_back")
 app = typer.Typer(no_args_is_help=True, help=HELP)
 Number = Annotated[int, typer.Argument(metavar="VERSION", help="Number of a version.", min=1)]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; the ledger keeps it.")]
@@ -27,15 +30,18 @@ Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the 
 @app.command()
 def ls(
     recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Name of a recipe; all by default.")] = "",
+    every: Annotated[bool, typer.Option("--all", help=f"Every version, not the newest {NEWEST} alone.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List a recipe's versions, the newest first; without a recipe, every registered model.
+    """List a recipe's versions, the newest first, and champion and previous in any case; without a recipe, every model.
 
     Examples:
 
         ftcore models ls
 
-        ftcore models ls sentiment --json
+        ftcore models ls sentiment --all
+
+        ftcore models ls sentiment --json      # always every version
     """
     from ftcore import registry, settings
 
@@ -44,22 +50,18 @@ def ls(
         _print(found, as_json, "\n".join(_line(one) for one in found) or "no model is registered")
         return
     book = registry.book(_registrar(recipe).tracking).to_json()
-    hold = [f"held by {book['hold']['by']}: {book['hold']['reason']}"] if book["hold"] else []
-    rows = [
-        f"{one['version']:>4}  {(one['created_at'] or '')[:19]}  {one['state']:<12} {one['snapshot']:<16}  "
-        f"{', '.join(answer['person'] for answer in one['answers'] if answer['decision'] == 'approve')}".rstrip()
-        for one in book["versions"]
-    ]
-    _print(book, as_json, "\n".join([*hold, *rows]) or f"{book['recipe']} has no version yet")
+    _print(book, as_json, _listed(book, every=every))
 
 
 @app.command()
-def show(recipe: RecipeName, version: Number) -> None:
+def show(recipe: RecipeName, version: Number, as_json: AsJson = False) -> None:
     """Print what is known of a version: verdict, snapshot, run, commit, hashes, approvals, ledger lines.
 
-    Example:
+    Examples:
 
         ftcore models show sentiment 2
+
+        ftcore models show sentiment 2 --json
     """
     from ftcore import registry, tracking_models
 
@@ -67,20 +69,23 @@ def show(recipe: RecipeName, version: Number) -> None:
     found = tracking_models.version(registrar.tracking, version)
     entry = registry.entry(found, tracking_models.model(registrar.tracking))
     lines = [line for line in registrar.shelf.ledger() if version in (line.get("version"), line.get("candidate"))]
-    print(json.dumps(entry | {"ledger": lines}, indent=2))
+    _print(entry | {"ledger": lines}, as_json, _shown(entry, lines))
 
 
 @app.command()
-def diff(recipe: RecipeName, before: int, after: int) -> None:
+def diff(recipe: RecipeName, before: int, after: int, as_json: AsJson = False) -> None:
     """Print what differs between two versions: facts, artefacts, last metrics and parameters of their training.
 
-    Example:
+    Examples:
 
         ftcore models diff sentiment 1 2
+
+        ftcore models diff sentiment 1 2 --json
     """
     from ftcore import registry
 
-    print(json.dumps(registry.diff(_registrar(recipe).tracking, before, after), indent=2))
+    found = registry.diff(_registrar(recipe).tracking, before, after)
+    _print(found, as_json, _differing(found))
 
 
 @app.command()
@@ -96,28 +101,36 @@ def promote(
 ) -> None:
     """Make a version champion by hand; it needs a verdict that passed, and the approvals that the recipe asks for.
 
+    What it serves with is read and compared with the hash that was recorded when it was judged; where it differs or is
+    gone nothing is promoted, not even with --override.
+
     Examples:
 
         ftcore models promote sentiment 3 --by mira
 
         ftcore models promote sentiment 3 --by mira --override --reason 'the gate ran on wrong labels, see #12'
     """
+    from ftcore.serving.model import serving
+
     registrar = _registrar(recipe)
-    _done(registrar.promote(version, by, reason, override=override), registrar, as_json, version)
+    line = registrar.promote(version, by, reason, serving(registrar.recipe), override=override)
+    _done(line, registrar, as_json, version)
 
 
 @app.command()
 def rollback(recipe: RecipeName, by: By = "", reason: Reason = "", as_json: AsJson = False) -> None:
     """Bring the previous champion back, and hold the loop's promotions until `ftcore models release`.
 
+    What it serves with is compared with what was recorded first; where that differs or is gone nothing is changed.
+
     Example:
 
         ftcore models rollback sentiment --by mira --reason 'complaints since noon'
     """
-    from ftcore.serving.model import flavours
+    from ftcore.serving.model import serving
 
     registrar = _registrar(recipe)
-    line = registrar.rollback(by, reason, flavours(registrar.recipe)[:1])
+    line = registrar.rollback(by, reason, serving(registrar.recipe))
     _done(line, registrar, as_json, line["version"], line["instead_of"])
 
 
@@ -168,6 +181,70 @@ def _done(line: dict[str, Any], registrar: Registrar, as_json: bool, *versions: 
 
 def _print(value: object, as_json: bool, text: str) -> None:
     print(json.dumps(value, indent=2) if as_json else text)
+
+
+def _listed(book: dict[str, Any], *, every: bool) -> str:
+    """A recipe's versions as a table of one line each."""
+    hold = [f"held by {book['hold']['by']}: {book['hold']['reason']}"] if book["hold"] else []
+    if not book["versions"]:
+        return "\n".join([*hold, f"{book['recipe']} has no version yet"])
+    shown = [
+        one
+        for place, one in enumerate(book["versions"])
+        if every or place < NEWEST or {"champion", "previous"} & set(one["aliases"])
+    ]
+    rows = [
+        (str(one["version"]), _moment(one["created_at"]), one["state"], one["snapshot"], _because(one)) for one in shown
+    ]
+    left = len(book["versions"]) - len(shown)
+    more = [f"… and {left:,} older ones: ftcore models ls {book['recipe']} --all"] if left else []
+    head = ("version", "made (UTC)", "state", "snapshot", "because")
+    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(4)]
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]])
+        for row in (head, *rows)
+    ]
+    return "\n".join([*hold, *(line.rstrip() for line in lines), *more])
+
+
+def _because(one: dict[str, Any]) -> str:
+    """Who decided about a version, or what the gate said, in one line."""
+    for decided in ("rejected", "rolled_back"):
+        if note := one[decided]:
+            return f"{note['by']}: {note['reason']}"[:WIDEST]
+    approved = ", ".join(answer["person"] for answer in one["answers"] if answer["decision"] == "approve")
+    said = f"approved by {approved}; {one['verdict_reason']}" if approved else one["verdict_reason"]
+    return said if len(said) <= WIDEST else f"{said[: WIDEST - 1]}…"
+
+
+def _shown(entry: dict[str, Any], ledger: list[dict[str, Any]]) -> str:
+    """All that is known of a version, a line each."""
+    notes = {key: entry[key] and f"{entry[key]['at'][:16]} {entry[key]['by']}: {entry[key]['reason']}" for key in NOTES}
+    simple = {key: value for key, value in entry.items() if not isinstance(value, list | dict)} | notes
+    lines = [f"{key.replace('_', ' '):<16} {value}" for key, value in simple.items() if value not in (None, "")]
+    lines += [f"{'artefact':<16} {name}  sha256 {digest}" for name, digest in entry["artefacts"].items()]
+    lines += [
+        f"{'answer':<16} {_moment(one['at'])}  {one['person']}: {one['decision']} {one['reason']}".rstrip()
+        for one in entry["answers"]
+    ]
+    lines += [
+        f"{'ledger':<16} {_moment(one['at'])}  {one['kind']}: {one['decision']}: {one['reason']}" for one in ledger
+    ]
+    return "\n".join(lines)
+
+
+def _differing(found: dict[str, Any]) -> str:
+    """What differs between two versions, a line each."""
+    lines = [
+        f"{part:<10} {name}: {before if before is not None else '–'} → {after if after is not None else '–'}"
+        for part in ("facts", "artefacts", "metrics", "params")
+        for name, (before, after) in found[part].items()
+    ]
+    return "\n".join(lines) or f"versions {found['before']} and {found['after']} do not differ"
+
+
+def _moment(at: str | None) -> str:
+    return (at or "")[:16].replace("T", " ")
 
 
 def _line(model: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``ftcore forget``: suppress a subject's rows from now on, and say where they have been."""
+"""``ftcore forget``: suppress a subject's rows from now on, erase them from logs and evaluations, say what remains."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ def forget(
         bool, typer.Option("--in-text", help="Also every row in whose text the key stands: an e-mail address, a name.")
     ] = False,
     reason: Annotated[str, typer.Option(help="Why, for the ledger, such as a case number; it must name nobody.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: suppress nothing, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: suppress and erase nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a subject: every later ingest leaves its rows out.
+    """Forget a subject: every later ingest leaves its rows out, and logs and evaluations keep none of them.
 
-    What is kept is a keyed hash of the key, never the key. Published snapshots do not change, and model versions go on
-    knowing what they learnt: both are listed, with what to do about them. Where snapshots hold the key under a mask,
-    their rows cannot be told; incremental sources are then read from the beginning once, so that none comes back.
+    What is kept is a keyed hash of the key, never the key. Its rows are erased from the prediction and feedback logs,
+    and from the evaluations and kept examples in the store and in MLflow; hashes before and after are kept, so that
+    `ftcore verify` tells an erasure from a forgery. Published snapshots do not change, and model versions go on knowing
+    what they learnt: both are listed, with what to do about them. Where snapshots hold the key under a mask, their rows
+    cannot be told; incremental sources are then read from the beginning once, so that none comes back.
+
+    Where MLflow does not answer, it says so and what is left to do: the same command again.
 
     Examples:
 
@@ -60,10 +64,13 @@ def _print(report: dict[str, Any]) -> None:
         print(f"  snapshot {one['snapshot']}{' (current)' if one['current'] else ''}: {rows}")
     for one in report["versions"]:
         print(f"  version {one['version']}: trained on {one['trained']:,} of them, tested on {one['tested']:,}")
-    for name, rows in report["logs"].items():
-        print(f"  log {name}: {rows:,}")
+    for place, rows in report["erased"].items():
+        print(f"  {'would be erased' if report['dry_run'] else 'erased'} from {place}: {rows:,}")
     if not report["snapshots"]:
         print("  no snapshot holds rows that can be told to be the subject's")
+    if report["pruned"]:
+        named = ", ".join(map(str, report["pruned"]))
+        print(f"  the snapshots of versions {named} are gone: their evaluations were searched by row id and text only")
     if report["masked"]:
         print("  snapshots may hold more under a mask; the next ingest reads incremental sources from the beginning")
     for number, step in enumerate(report["next"], 1):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ftcore import intents, registry, snapshot, tracking_models
+from ftcore import artefacts, erasures, intents, registry, snapshot, tracking_models
 from ftcore.errors import FtcoreError
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.store import Shelf
+    from ftcore.tracking import Version
     from ftcore.tracking_models import Model
 
 
@@ -141,16 +142,23 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
     champion = registrar.tracking.alias(CHAMPION)
     if champion is None:
         return
-    for artefact in needs:
-        if not tracking_models.has_artefact(registrar.tracking, champion.run, artefact):
-            hint = f"restore it, or ftcore models rollback {registrar.recipe.name}"
-            yield Finding(f"the champion, version {champion.number}, has lost its artefact {artefact!r}", hint)
+    yield from _artefacts(registrar, champion, needs, "champion")
+    if previous := registrar.tracking.alias(PREVIOUS):
+        yield from _artefacts(registrar, previous, needs, "previous champion")
     run_id = champion.tags.get("ftcore.run", "")
     line = registrar.shelf.line("promote", run_id) if run_id else None
     if line and line["decision"] == "promoted" and registrar.shelf.record(run_id, "promote") is None:
         what = f"version {champion.number} was promoted, and the step of run {run_id} did not end"
         hint = f"clear the task promote in Airflow, which tells monitor__{registrar.recipe.name} of the champion"
         yield Finding(what, f"{hint}; or ftcore step promote {registrar.recipe.name} --run {run_id}")
+
+
+def _artefacts(registrar: Registrar, version: Version, needs: Sequence[str], role: str) -> Iterator[Finding]:
+    name = registrar.recipe.name
+    away = f"ftcore models rollback {name}" if role == "champion" else f"a rollback of {name} has nothing to go back to"
+    found = artefacts.check(registrar.tracking, version, needs, erasures.read(registrar.shelf))
+    for fault in (*found.serving, *found.others):
+        yield Finding(f"the {role}, version {version.number}, {fault}", f"restore it, or {away}")
 
 
 def _snapshots(shelf: Shelf) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, attestation, card, registry, snapshot, tracking_models
+from ftcore import approvals, artefacts, attestation, card, erasures, registry, snapshot, tracking_models
 from ftcore.errors import FtcoreError
 from ftcore.records import now
 from ftcore.store import read_json, write_bytes
@@ -16,6 +16,7 @@ from ftcore.store import read_json, write_bytes
 if TYPE_CHECKING:
     from upath import UPath
 
+    from ftcore.erasures import Erasure
     from ftcore.promotion import Registrar
     from ftcore.tracking import Version
 
@@ -67,7 +68,7 @@ def collect(registrar: Registrar, number: int, folder: Path, key: Path | None = 
     for name, data in files.items():
         write_bytes(folder / name, data)
     records = {_record_name(name): name for name in files if name.startswith("records/")}
-    broken = attestation.broken_links(folder, records)
+    broken = [*attestation.broken_links(folder, records), *_replaced(registrar, version)]
     facts = {"recipe": registrar.recipe.name, "version": number, "collected_at": now().isoformat()}
     page = _page(registrar, version, files, [*missing, *broken], signed=key is not None)
     write_bytes(folder / INDEX, page.encode())
@@ -98,7 +99,28 @@ def _gather(registrar: Registrar, version: Version) -> Iterator[tuple[str, bytes
     about = (version.number, run_id)
     lines = [line for line in shelf.ledger() if {line.get("version"), line.get("candidate"), line["run_id"]} & {*about}]
     yield "ledger.json", _json(lines)
+    if erased := _erased(registrar, version):
+        yield attestation.ERASURES, _json([one.model_dump(mode="json") for one in erased])
     yield "card.md", card.card(registrar.recipe, shelf, version).encode()
+
+
+def _erased(registrar: Registrar, version: Version) -> list[Erasure]:
+    """What was erased on request from what is known of a version."""
+    run = version.tags.get("ftcore.run", "")
+    places = [f"runs/{run}/evaluate/{name}" for name in ("evaluation.json", "predictions.parquet")]
+    return erasures.read(registrar.shelf, [*places, erasures.in_mlflow(version.run, "evaluation")])
+
+
+def _replaced(registrar: Registrar, version: Version) -> list[str]:
+    """Artefacts whose recorded hash is not that of the verdict, and was not changed by an erasure, a sentence each."""
+    logged = tracking_models.hashes(tracking_models.run_tags(registrar.tracking, version.run))
+    known = _erased(registrar, version)
+    return [
+        f"version.json was made from another artefact {name} than MLflow has now"
+        for name, digest in artefacts.recorded(version).items()
+        if logged.get(name, digest) != digest
+        and not erasures.between(known, erasures.in_mlflow(version.run, name), digest, logged[name])
+    ]
 
 
 def _environment(registrar: Registrar, version: Version) -> dict[str, str]:
@@ -117,7 +139,9 @@ def _page(registrar: Registrar, version: Version, files: dict[str, bytes], fault
     known = card.facts(registrar.recipe, registrar.shelf, version)
     entry, ledger = (json.loads(files[name]) for name in ("version.json", "ledger.json"))
     template = environment.get_template("evidence.html.jinja")
-    return template.render(**known, entry=entry, files=list(files), faults=faults, signed=signed, ledger=ledger)
+    erased = _erased(registrar, version)
+    shown = {"entry": entry, "files": list(files), "faults": faults, "ledger": ledger, "erased": erased}
+    return template.render(**known, **shown, signed=signed)
 
 
 def _record_name(file: str) -> str:

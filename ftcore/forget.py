@@ -1,4 +1,4 @@
-"""Forget a subject: suppress its rows from now on, and say where they have been until now."""
+"""Forget a subject: suppress its rows from now on, erase them where that can be done, and say where they remain."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, suppression
+from ftcore import erasures, snapshot, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
-from ftcore.errors import FtcoreError
-from ftcore.records import now
+from ftcore.eraser import Eraser, requests_as_rows
+from ftcore.errors import FtcoreError, TransientError
+from ftcore.records import canonical, now, sha256
 from ftcore.store import read_table
 from ftcore.tracking import Tracking
 
@@ -51,37 +53,50 @@ class Found:
 
     snapshots: dict[str, Counter[str]] = field(default_factory=dict)
     """Rows by split, or ``quarantine``, by snapshot."""
-    logs: dict[str, int] = field(default_factory=dict)
-    """Rows by log."""
+    rows: dict[str, set[str]] = field(default_factory=dict)
+    """Ids of its rows by snapshot."""
     row_ids: set[str] = field(default_factory=set)
     """Rows that a source names by a key of its own, so that no other text can have their id."""
 
 
 def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict[str, Any]:
-    """Suppress a subject's rows in every later ingest; asked again it only widens what is suppressed.
+    """Suppress a subject's rows in every later ingest, and erase them from logs and evaluations.
 
-    The suppression is written before anything is looked up at MLflow, and the line in the ledger last.
+    Asked again it widens what is suppressed and erases what is left. The suppression is written first, then the store
+    is gone through, then MLflow; the lines in the ledger come last. Snapshots and models do not change.
 
     Returns:
         ``subject``, the hash that stands for the key; ``known``, whether it was forgotten before; ``snapshots`` with
-        rows by split, newest first; ``versions`` that were trained or tested on them; ``logs``, rows in the prediction
-        and the feedback log; ``masked``, whether snapshots may hold more rows than could be told; ``next``, what to do.
+        rows by split, newest first; ``versions`` that were trained or tested on them; ``pruned``, versions whose
+        snapshot is gone, so that rows of their evaluations can be told by id and text only; ``logs``, rows erased from
+        the prediction and the feedback log; ``erased``, rows by file or artefact, logs included; ``masked``, whether
+        snapshots may hold more rows than could be told; ``next``, what to do.
 
     Raises:
         FtcoreError: an empty key, or a reason that holds it.
         MissingExtraError: the secret behind the hashes is not set.
-        TransientError: MLflow does not answer; the suppression is in force already.
+        BusyError: an evaluation or a watch is at work and may be writing such rows.
+        TransientError: MLflow does not answer; the suppression is in force already, and the store is gone through.
     """
     if not suppression.words(wish.key):
         raise FtcoreError("a subject's key has letters or digits")
     if snapshot.text_key(wish.key) in snapshot.text_key(wish.reason):
         raise FtcoreError("the reason names the subject", hint="the ledger is kept: name a case number instead")
+    tracking = Tracking(settings, recipe.name)
     with shelf.lock("forget", settings.lock_timeout_s):
         before = suppression.opened(shelf, os.environ, keep=not wish.dry_run)
-        entry, found = _find(recipe, shelf, wish, before)
+        entry, told, found = _find(recipe, shelf, wish, before)
         if not wish.dry_run:
             entry = suppression.add(shelf, entry)
-        report = _report(recipe, shelf, Tracking(settings, recipe.name), found)
+        subject = suppression.Suppression(before.key, (*told, entry))
+        eraser = Eraser(shelf, entry.subject, subject, found.rows, dry_run=wish.dry_run)
+        logs = _erase(eraser, tracking, settings)
+        report = _report(recipe, shelf, tracking, found) | {"logs": logs, "erased": eraser.found}
+        if any("/evaluat" in place for place in eraser.found):
+            report["next"] += [
+                "collect evidence anew where it was handed out before: such folders hold kept examples",
+                f"delete cache/models/{recipe.name} below FTCORE_HOME on other machines: copies of evaluations",
+            ]
         report |= {"recipe": recipe.name, "subject": entry.subject, "dry_run": wish.dry_run, "masked": entry.reread}
         report |= {"known": any(one.subject == entry.subject for one in before.entries)}
         if not wish.dry_run:
@@ -89,8 +104,27 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
     return report
 
 
-def _find(recipe: Recipe, shelf: Shelf, wish: Wish, before: Suppression) -> tuple[suppression.Entry, Found]:
-    """The entry that suppresses a subject, and where the rows are that it suppresses."""
+def _erase(eraser: Eraser, tracking: Tracking, settings: Settings) -> dict[str, int]:
+    """Erase from the store, then from MLflow; returns the rows by log."""
+    with ExitStack() as held:
+        for step in () if eraser.dry_run else ("evaluate", "watch"):
+            held.enter_context(eraser.shelf.lock(step, settings.lock_timeout_s))
+        logs = eraser.logs()
+        eraser.runs()
+        try:
+            eraser.artefacts(tracking)
+        except TransientError as error:
+            done = (
+                "" if eraser.dry_run else "; the rows are suppressed and erased from the store, and not yet from MLflow"
+            )
+            raise TransientError(f"{error.args[0]}{done}", hint=f"{error.hint}, and forget again") from error
+    return logs
+
+
+def _find(
+    recipe: Recipe, shelf: Shelf, wish: Wish, before: Suppression
+) -> tuple[suppression.Entry, list[suppression.Entry], Found]:
+    """The entry that suppresses a subject, entries that tell its rows in snapshots, and where those are."""
     cleaned = _cleaned(recipe, wish.key)
     # A pseudonym stands for one value, so what holds it is the subject's; a mask stands for everybody's.
     forms = [wish.key] if MASK.search(cleaned) else sorted({wish.key, cleaned})
@@ -100,7 +134,7 @@ def _find(recipe: Recipe, shelf: Shelf, wish: Wish, before: Suppression) -> tupl
         ids.add(wish.key.strip())
     told = [before.entry(form, now(), in_text=wish.in_text, row_ids=tuple(sorted(ids))) for form in forms]
     found = _look(shelf, suppression.Suppression(before.key, tuple(told)))
-    return before.entry(
+    entry = before.entry(
         wish.key,
         now(),
         in_text=wish.in_text,
@@ -108,7 +142,8 @@ def _find(recipe: Recipe, shelf: Shelf, wish: Wish, before: Suppression) -> tupl
         row_ids=tuple(sorted(ids | found.row_ids)),
         sources=sources,
         reason=wish.reason,
-    ), found
+    )
+    return entry, told, found
 
 
 def _cleaned(recipe: Recipe, key: str) -> str:
@@ -119,7 +154,7 @@ def _cleaned(recipe: Recipe, key: str) -> str:
 def _sources(recipe: Recipe, shelf: Shelf) -> set[str]:
     """Names that rows carry as their source, as far as they can be known."""
     names = {name for one in snapshot.ls(shelf) for name in one.get("sources", {})} | {"feedback"}
-    for source in recipe.sources:
+    for source in (*recipe.sources, *recipe.evaluate.holdouts.values()):
         module: Any = find("sources", source.kind)
         if hasattr(module, "source_name"):
             names.add(module.source_name(source))
@@ -127,13 +162,14 @@ def _sources(recipe: Recipe, shelf: Shelf) -> set[str]:
 
 
 def _look(shelf: Shelf, subject: Suppression) -> Found:
-    """Go through every snapshot and both logs."""
+    """Go through every snapshot and the prediction log."""
     found = Found()
     for identity in [one["snapshot"] for one in snapshot.ls(shelf)]:
         counts: Counter[str] = Counter()
         for where, rows in _tables(shelf, identity):
             hits = _hits(subject, rows)
             counts[where] += hits.num_rows
+            found.rows.setdefault(identity, set()).update(hits["row_id"].to_pylist())
             found.row_ids |= {
                 row["row_id"]
                 for row in hits.select(["row_id", "source", "text"]).to_pylist()
@@ -141,15 +177,8 @@ def _look(shelf: Shelf, subject: Suppression) -> Found:
             }
         if counts.total():
             found.snapshots[identity] = +counts
-    requests: set[str] = set()
     for file in shelf.log_files("predictions"):
-        rows = _hits(subject, _as_rows(read_table(file)))
-        requests |= set(rows["request_id"].to_pylist())
-        found.row_ids |= set(rows["row_id"].to_pylist())
-        found.logs["predictions"] = found.logs.get("predictions", 0) + rows.num_rows
-    for file in shelf.log_files("feedback"):
-        told = sum(one in requests for one in read_table(file, ["request_id"])["request_id"].to_pylist())
-        found.logs["feedback"] = found.logs.get("feedback", 0) + told
+        found.row_ids |= set(_hits(subject, requests_as_rows(read_table(file)))["row_id"].to_pylist())
     return found
 
 
@@ -165,18 +194,12 @@ def _hits(subject: Suppression, rows: pa.Table) -> pa.Table:
     return rows.filter(pa.array(subject.matches(rows), pa.bool_()))
 
 
-def _as_rows(requests: pa.Table) -> pa.Table:
-    """Scored requests as the source ``feedback`` gives them."""
-    import pyarrow as pa
-
-    ids = [snapshot.row_id("feedback", one) for one in requests["request_id"].to_pylist()]
-    requests = requests.append_column("row_id", pa.array(ids, pa.string()))
-    return requests.append_column("source", pa.array(["feedback"] * len(ids), pa.string()))
-
-
 def _report(recipe: Recipe, shelf: Shelf, tracking: Tracking, found: Found) -> dict[str, Any]:
     versions: list[dict[str, Any]] = []
-    for version in tracking.versions():
+    known = {one["snapshot"] for one in snapshot.ls(shelf)}
+    every = tracking.versions()
+    pruned = [version.number for version in every if version.snapshot and version.snapshot not in known]
+    for version in every:
         if rows := found.snapshots.get(version.snapshot):
             trained = rows["train"] + rows["validation"]
             versions.append(
@@ -188,7 +211,7 @@ def _report(recipe: Recipe, shelf: Shelf, tracking: Tracking, found: Found) -> d
             {"snapshot": one, "current": one == current, "rows": dict(rows)} for one, rows in found.snapshots.items()
         ],
         "versions": versions,
-        "logs": {name: rows for name, rows in found.logs.items() if rows},
+        "pruned": pruned,
         "next": _next(recipe.name, found, current, [one["version"] for one in versions if one["trained"]]),
     }
 
@@ -203,8 +226,6 @@ def _next(recipe: str, found: Found, current: str | None, trained: list[int]) ->
     if found.snapshots:
         steps.append(f"ftcore snapshots prune {recipe} --keep 1, once no version needs {', '.join(found.snapshots)}")
         steps.append(f"ftcore runs prune {recipe} --older-than 0, for the rows that runs left; their evidence stays")
-    if any(found.logs.values()):
-        steps.append("delete the rows in the prediction log, where no law asks to keep them")
     return steps
 
 
@@ -219,3 +240,10 @@ def _tell(shelf: Shelf, entry: suppression.Entry, report: dict[str, Any]) -> Non
         "snapshots": [o["snapshot"] for o in report["snapshots"]],
     }
     shelf.add_to_ledger("forget", entry.subject, "forgotten", said, **figures)
+    # Of all that was ever erased for the subject: a crash before this line does not lose it.
+    erased = [one for one in erasures.read(shelf) if one.subject == entry.subject]
+    if erased:
+        key = sha256(canonical([[one.place, one.after] for one in erased]))[:8]
+        said = f"subject {entry.subject[:8]}: {sum(one.rows for one in erased):,} rows erased from {len(erased)} files"
+        places = sorted({one.place for one in erased})
+        shelf.add_to_ledger("forget", entry.subject, "erased", said, key=key, because=entry.reason, places=places)

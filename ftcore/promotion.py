@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, intents, registry, tracking_models
+from ftcore import approvals, artefacts, erasures, intents, registry, tracking_models
 from ftcore.errors import FtcoreError
 from ftcore.intents import Intent
 from ftcore.records import canonical, now
@@ -54,20 +54,24 @@ class Registrar:
         """Do it, and give the ledger's line; inside ``at_work`` only."""
         return intents.carry_out(self.shelf, self.tracking, intent)
 
-    def promote(self, number: int, by: str, reason: str = "", *, override: bool = False) -> dict[str, Any]:
+    def promote(
+        self, number: int, by: str, reason: str = "", needs: Sequence[str] = (), *, override: bool = False
+    ) -> dict[str, Any]:
         """Make a version champion by hand.
 
         Args:
             number: the version.
             by: name of the person.
             reason: why; needed with ``override``.
+            needs: artefacts without which a version cannot serve.
             override: promote although the verdict, an approval or a rejection speaks against it.
 
         Returns:
             The ledger's line.
 
         Raises:
-            FtcoreError: no such version, it is champion already, or something speaks against it.
+            FtcoreError: no such version, it is champion already, something speaks against it, or what it serves with
+                is not what was recorded, which nothing overrides.
         """
         named(by, reason if override else "given")
         with self.at_work() as model:
@@ -75,7 +79,8 @@ class Registrar:
             champion = model.aliases.get(CHAMPION)
             if champion == number:
                 raise FtcoreError(f"version {number} is champion already")
-            against = self._against(version, champion, by)
+            checked = self.fit_to_serve(version, needs)
+            against = [*self._against(version, champion, by), *(f"it {fault}" for fault in checked.others)]
             if against and not override:
                 raise FtcoreError(
                     f"version {number} is not promoted: {'; '.join(against)}",
@@ -88,7 +93,7 @@ class Registrar:
                 *([f"against: {'; '.join(against)}"] if against else []),
                 *([reason] if reason else []),
             ]
-            figures = intent.figures | {"override": bool(against), "by_hand": True}
+            figures = intent.figures | {"override": bool(against), "by_hand": True, "read": list(checked.read)}
             return self.carry_out(
                 intent.model_copy(update={"run_id": by_hand(), "reason": "; ".join(told), "figures": figures})
             )
@@ -121,7 +126,8 @@ class Registrar:
             needs: artefacts without which a version cannot serve.
 
         Raises:
-            FtcoreError: there is no previous version, or what it serves with is gone; nothing was changed then.
+            FtcoreError: there is no previous version, or what it serves with is gone or not what was recorded;
+                nothing was changed then.
         """
         named(by, reason)
         with self.at_work() as model:
@@ -130,9 +136,7 @@ class Registrar:
                 hint = f"ftcore models promote {self.recipe.name} VERSION --by NAME names one by hand"
                 raise FtcoreError(f"{self.recipe.name} has no previous version to go back to", hint=hint)
             back = tracking_models.version(self.tracking, previous)
-            for artefact in needs:
-                if not tracking_models.has_artefact(self.tracking, back.run, artefact):
-                    raise FtcoreError(f"version {previous} has lost its artefact {artefact!r} and could not serve")
+            checked = self.fit_to_serve(back, needs)
             at = now()
             note = canonical({"by": by, "reason": reason, "at": at.isoformat()})
             words = f"version {previous} is champion again" + (f", instead of version {champion}" if champion else "")
@@ -140,7 +144,7 @@ class Registrar:
                 kind="rollback",
                 run_id=by_hand(),
                 decision="rolled back",
-                reason=f"{words}: {reason}",
+                reason="; ".join([f"{words}: {reason}", *(f"it {fault}" for fault in checked.others)]),
                 by=by,
                 at=at,
                 was=champion,
@@ -148,7 +152,7 @@ class Registrar:
                 tags={registry.ROLLED_BACK: note},
                 model_tags={registry.HOLD: note},
                 aliases={CHAMPION: previous, PREVIOUS: self._before(previous, champion)},
-                figures={"version": previous, "instead_of": champion},
+                figures={"version": previous, "instead_of": champion, "read": list(checked.read)},
             )
             return self.carry_out(intent)
 
@@ -199,6 +203,20 @@ class Registrar:
                 model_tags={registry.HOLD: None},
             )
             return self.carry_out(intent)
+
+    def fit_to_serve(self, version: Version, needs: Sequence[str] = ()) -> artefacts.Checked:
+        """Compare a version's artefacts with what was recorded of them.
+
+        Raises:
+            FtcoreError: what it serves with is gone, or is not what was recorded.
+            TransientError: MLflow does not answer.
+        """
+        checked = artefacts.check(self.tracking, version, needs, erasures.read(self.shelf))
+        if checked.serving:
+            hint = f"restore the artefact, or name another version: ftcore models ls {self.recipe.name}"
+            faults = "; it ".join(checked.serving)
+            raise FtcoreError(f"version {version.number} {faults}, and could not serve", hint=hint)
+        return checked
 
     def held(self) -> Hold | None:
         """The hold on promotions; None where the loop may promote."""
@@ -266,11 +284,11 @@ def record_verdict(tracking: Tracking, verdict: Verdict, digest: str) -> Version
     """
     version = tracking.version(verdict.candidate)
     tags = {
-        "verdict": verdict.word,
         "verdict.reason": verdict.reason[:5000],
         "verdict.champion": "" if verdict.champion is None else verdict.champion,
         "verdict.sha256": digest,
         "artefacts": canonical(tracking_models.hashes(tracking_models.run_tags(tracking, version.run), but=("card",))),
+        "verdict": verdict.word,  # last: where MLflow goes away before it, the version is not judged
     }
     tracking.tag(version, tags)
     return version

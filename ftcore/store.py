@@ -10,6 +10,7 @@
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
     STORE/RECIPE/intents/KIND--RUN_ID.json       a change of the registry that has begun and has no ledger line yet
+    STORE/RECIPE/erasures/NAME.json              what a file was before and after a forgotten subject's rows left it
 
 Every file appears whole or not at all: on a local disk by writing beside it and renaming, on an object store because
 a put is atomic.
@@ -73,7 +74,12 @@ def write_bytes(path: UPath | Path, data: bytes) -> None:
 
 def write_json(path: UPath | Path, value: object) -> None:
     """Write indented JSON, whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+    write_bytes(path, as_json(value))
+
+
+def as_json(value: object) -> bytes:
+    """Indented JSON as it is written."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode()
 
 
 def read_json(path: UPath | Path) -> Any:
@@ -86,11 +92,16 @@ def read_json(path: UPath | Path) -> Any:
 
 def write_table(path: UPath | Path, table: pa.Table) -> None:
     """Write a table as Parquet, whole or not at all."""
+    write_bytes(path, as_parquet(table))
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
-    write_bytes(path, sink.getvalue())
+    return sink.getvalue()
 
 
 def read_table(path: UPath | Path, columns: list[str] | None = None) -> pa.Table:

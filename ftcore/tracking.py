@@ -1,5 +1,9 @@
 """MLflow: runs, artefacts and the versions of a registered model. Only files called ``tracking*`` import it.
 
+A server that refuses a request is asked ``TRIES`` times within half a minute. One that accepts it and says nothing is
+given ``ANSWER_S`` seconds each time, so that nothing waits for more than 100 seconds; MLflow's own variables
+``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` change that.
+
 One experiment and one registered model per recipe. A run and a version carry the tag ``ftcore.run``, by which a step
 that is run again finds what it made before instead of making a second one. Aliases: ``candidate``, ``champion``,
 ``previous``.
@@ -25,11 +29,14 @@ from ftcore.store import hash_folder
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from ftcore.settings import Settings
 
 RUN_TAG, RECIPE_TAG, HASH_TAG = "ftcore.run", "ftcore.recipe", "ftcore.sha256."
+SIZE_TAG = "ftcore.size."
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+TRIES, ANSWER_S = 3, 30
 
 
 @dataclass(frozen=True)
@@ -53,19 +60,32 @@ class Version:
 def speaking_plainly(uri: str) -> Iterator[None]:
     """Turn MLflow's many ways of saying that the server is away into one error that is retried."""
     from mlflow.exceptions import MlflowException
-    from requests.exceptions import ConnectionError as AwayError
-    from requests.exceptions import Timeout
+    from requests.exceptions import RequestException
 
-    away = TransientError(f"MLflow at {uri} does not answer", hint="start it, or mend FTCORE_TRACKING_URI")
     try:
         yield
-    except (AwayError, Timeout, ConnectionError) as error:
-        raise away from error
-    except MlflowException as error:
-        busy = error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
-        if busy or "Max retries exceeded" in str(error):
-            raise away from error
+    except (RequestException, ConnectionError, MlflowException) as error:
+        if _is_away(error):
+            away = f"MLflow at {uri} does not answer"
+            raise TransientError(away, hint="start it, or mend FTCORE_TRACKING_URI") from error
         raise FtcoreError(f"MLflow at {uri}: {error}") from error
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether a second try may succeed: refused, silent, broken off on the way, or too busy."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ChunkedEncodingError, HTTPError, Timeout
+    from requests.exceptions import ConnectionError as RefusedError
+
+    if isinstance(error, MlflowException):
+        if error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}:
+            return True
+        # MLflow wraps what the request raised: it keeps it as the context, or of several downloads as text.
+        told = any(words in str(error) for words in ("Max retries exceeded", "timed out", "Connection aborted"))
+        return told or (error.__context__ is not None and _is_away(error.__context__))
+    if isinstance(error, HTTPError):
+        return error.response is not None and error.response.status_code in {429, 502, 503, 504}
+    return isinstance(error, RefusedError | Timeout | ChunkedEncodingError | ConnectionError)
 
 
 @dataclass(frozen=True)
@@ -79,7 +99,8 @@ class Tracking:
     @cached_property
     def client(self) -> MlflowClient:
         """Client of the configured server or file."""
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(TRIES - 1))
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
@@ -157,11 +178,16 @@ class Tracking:
             self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
     def log_folder(self, run: str, folder: Path, target: str) -> None:
-        """Log a local folder as artefact ``target`` of a run, and its hash as the tag ``ftcore.sha256.TARGET``."""
+        """Log a local folder as artefact ``target`` of a run, with its hash and its size as tags of the run.
+
+        The tags are ``ftcore.sha256.TARGET`` and ``ftcore.size.TARGET``, the latter ``FILES/BYTES``: what can be
+        checked without reading a file.
+        """
         with speaking_plainly(self.settings.mlflow_uri):
             self.client.log_artifacts(run, str(folder), target)
+            self.client.set_tag(run, f"{SIZE_TAG}{target}", size_of(folder))
             self.client.set_tag(run, f"{HASH_TAG}{target}", hash_folder(folder))
-        shutil.rmtree(self._cached(run, target), ignore_errors=True)  # what was fetched before is old now
+        shutil.rmtree(self.cached(run, target), ignore_errors=True)  # what was fetched before is old now
 
     def close_run(self, run: str, status: str = "FINISHED") -> None:
         """End a run."""
@@ -231,7 +257,7 @@ class Tracking:
         Raises:
             FtcoreError: the version has no such artefact.
         """
-        target = self._cached(version.run, artefact)
+        target = self.cached(version.run, artefact)
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -239,9 +265,13 @@ class Tracking:
             tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder,
             speaking_plainly(self.settings.mlflow_uri),
         ):
-            if not any(self.client.list_artifacts(version.run, artefact)):
-                raise FtcoreError(f"version {version.number} of {self.name} has no artefact {artefact!r}")
-            got = self.client.download_artifacts(version.run, artefact, folder)
+            stored = self.stored(version.run)
+            if not any(stored.list_artifacts(artefact)):
+                raise FtcoreError(
+                    f"version {version.number} of {self.name} has no artefact {artefact!r}",
+                    hint=f"restore it; ftcore doctor {self.name} tells what the champion has lost",
+                )
+            got = stored.download_artifacts(artefact, folder)
             try:
                 Path(got).rename(target)
             except OSError:  # another process was faster
@@ -257,10 +287,11 @@ class Tracking:
         """
         folder.mkdir(parents=True, exist_ok=True)
         with speaking_plainly(self.settings.mlflow_uri):
-            beside = self.client.list_artifacts(run, artefact.rpartition("/")[0] or None)
+            stored = self.stored(run)
+            beside = stored.list_artifacts(artefact.rpartition("/")[0] or None)
             if not any(file.path == artefact and not file.is_dir for file in beside):
                 raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
-            return Path(self.client.download_artifacts(run, artefact, str(folder)))
+            return Path(stored.download_artifacts(artefact, str(folder)))
 
     def dataset_source(self, run: str, name: str) -> str:
         """Path or URL of a dataset that a run logged as its input.
@@ -317,7 +348,20 @@ class Tracking:
             if not token:
                 return
 
-    def _cached(self, run: str, artefact: str) -> Path:
+    def stored(self, run: str) -> ArtifactRepository:
+        """Where a run's artefacts lie; to be used where errors are spoken plainly.
+
+        Not the client's own ``download_artifacts``: it swallows every error, and says of a server that went away that
+        there is no such path.
+        """
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(
+            self.client.get_run(run).info.artifact_uri, tracking_uri=self.settings.mlflow_uri
+        )
+
+    def cached(self, run: str, artefact: str) -> Path:
+        """Where this machine keeps its copy of an artefact folder."""
         return self.settings.cache.resolve() / "models" / self.name / run / artefact
 
     def environment(self) -> dict[str, Any]:
@@ -347,6 +391,12 @@ class Tracking:
         if self.settings.tracking_uri:
             return None
         return (self.settings.home.resolve() / "mlflow" / "artifacts" / self.name).as_uri()
+
+
+def size_of(folder: Path) -> str:
+    """Number of files in a folder and their bytes, as ``FILES/BYTES``."""
+    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    return f"{len(sizes)}/{sum(sizes)}"
 
 
 def _version(found: ModelVersion) -> Version:

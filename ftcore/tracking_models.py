@@ -133,12 +133,6 @@ def hashes(tags: Mapping[str, str], but: Collection[str] = ()) -> dict[str, str]
     return {name: value for name, value in found.items() if name not in but}
 
 
-def has_artefact(tracking: Tracking, run: str, artefact: str) -> bool:
-    """Whether a run still has an artefact folder with something in it."""
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        return bool(tracking.client.list_artifacts(run, artefact))
-
-
 def _model(found: RegisteredModel) -> Model:
     aliases = {str(alias): int(number) for alias, number in dict(found.aliases).items()}
     newest = max((int(one.version) for one in found.latest_versions or ()), default=None)

@@ -57,6 +57,16 @@ def flavours(recipe: Recipe) -> list[str]:
     return [*exports, TORCH]
 
 
+def artefact(flavour: str) -> str:
+    """Name of the artefact that holds a form of a version."""
+    return "model" if flavour == TORCH else flavour
+
+
+def serving(recipe: Recipe) -> list[str]:
+    """Names of the artefacts without which no version of a recipe can serve."""
+    return [artefact(flavours(recipe)[0])]
+
+
 def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> Model:
     """Load one form of a version.
 
@@ -64,7 +74,7 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
         FtcoreError: the version has no such artefact.
         ExportError: the artefact was made for another kind of task, or for other labels.
     """
-    folder = tracking.fetch(version, "model" if flavour == TORCH else flavour)
+    folder = tracking.fetch(version, artefact(flavour))
     card = read_json(folder / "ftcore.json")
     if not card or card["task"]["kind"] != recipe.task.kind:
         raise ExportError(f"version {version.number} of {tracking.name} was not made for the task {recipe.task.kind}")
@@ -88,7 +98,12 @@ def _predictor(
         import torch
 
         torch.set_num_threads(threads)
-        return task.predictor(recipe.task, folder, limit)  # type: ignore[no-any-return]
+        try:
+            return task.predictor(recipe.task, folder, limit)  # type: ignore[no-any-return]
+        except OSError as error:  # of transformers, for a file that is not there or is no such file
+            raise ExportError(
+                f"the model in {folder} cannot be loaded: {error}", hint="restore its artefact"
+            ) from error
     kind = next(c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c))
     logits = find("exporters", kind).load(folder, limit, threads)
     return lambda texts: task.outputs(recipe.task, logits(texts))

@@ -37,7 +37,10 @@ def predict(
         tracking: the registry.
         version: which version predicts.
         rows: with ``row_id`` and ``text``.
-        known: predictions that this version made earlier; what is there is not made again.
+        known: predictions that this version made earlier; what is there is not made again. None for a candidate.
+
+    Raises:
+        ExportError: a candidate's outputs are not all numbers: an argmax would take NaN for the first label.
     """
     made, latency = {}, {}
     keys, texts = _keys(rows), given(context.recipe, rows)
@@ -49,7 +52,10 @@ def predict(
         if missing:
             model = models.load(context.recipe, tracking, version, flavour)
             clock = time.perf_counter()
-            fresh = outputs.column(model.outputs([texts[number] for number in missing]))
+            said = model.outputs([texts[number] for number in missing])
+            if known is None:
+                _check_numbers(version, flavour, said)
+            fresh = outputs.column(said)
             rows_per_s = len(missing) / (time.perf_counter() - clock)
             log.info("version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), rows_per_s)
             if known is None:
@@ -57,6 +63,18 @@ def predict(
         earlier = known[flavour].combine_chunks() if there else None  # type: ignore[index]
         made[flavour] = _joined(keys, earlier, have, fresh)
     return made, latency
+
+
+def _check_numbers(version: Version, flavour: str, said: outputs.Outputs) -> None:
+    import numpy as np
+
+    if isinstance(said, np.ndarray) and np.issubdtype(said.dtype, np.floating):
+        broken = np.isnan(said).reshape(len(said), -1).any(axis=1).sum()
+        if broken:
+            raise ExportError(
+                f"version {version.number} as {flavour} answers {broken:,} of {len(said):,} rows with NaN",
+                hint="train with a lower train.learning_rate; where torch is sound, export with another precision",
+            )
 
 
 def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:

@@ -24,30 +24,40 @@ def run(context: Context) -> Outcome:
     ``started_by``, the person who started the run. An answer that may not count is refused in ``figures.refused``.
     ``unanswered_h`` says that nobody answered for so many hours. ``pages`` says where the pages are that the request
     links to.
+
+    Under a hold on promotions nobody is asked: by the time of its release another may be champion, and the answer would
+    be about a verdict that counts no more. An answer that comes all the same is kept.
     """
     number = context.earlier("gate").figures["candidate"]
     asked = context.recipe.approval
     if asked.required == 0:
-        figures = {"version": number, "approvals": 0, "rejected": False, "refused": "", "answers": []}
-        return Outcome(reason="the recipe asks for no approval", figures=figures)
+        nobody = {"approvals": 0, "rejected": False, "held": False, "refused": "", "answers": []}
+        return Outcome(reason="the recipe asks for no approval", figures={"version": number, **nobody})
     registrar = Registrar.of(context.recipe, context.shelf, context.settings)
     refused = _take(context, registrar, number)
     version = registrar.tracking.version(number)
     answers = approvals.read(version.tags)
     counted, missing = approvals.counted(answers, asked), approvals.lacking(answers, asked)
     decided = registry.decided_against(version)
-    stop = decided or (missing and f"version {number} {missing}")
+    hold = registrar.held() if missing and not decided else None
+    stop = decided or (hold and _held(context, hold)) or (missing and f"version {number} {missing}")
     figures = {
         "version": number,
         "approvals": len(counted),
         "rejected": bool(decided),
+        "held": hold is not None,
         "refused": refused,
         "answers": [one.model_dump(mode="json") for one in answers],
     }
-    if missing and not decided:
-        figures["request"] = request(context, version, registrar.held())
+    if missing and not decided and not hold:
+        figures["request"] = request(context, version)
     names = ", ".join(one.person for one in counted)
     return Outcome(reason=stop or f"version {number} is approved by {names}", proceed=not stop, figures=figures)
+
+
+def _held(context: Context, hold: registry.Hold) -> str:
+    name = context.recipe.name
+    return f"nobody is asked while {hold}; after ftcore models release {name} run approve again"
 
 
 def _take(context: Context, registrar: Registrar, number: int) -> str:

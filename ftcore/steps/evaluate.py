@@ -26,6 +26,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,8 @@ def run(context: Context) -> Outcome:
     The candidate's predictions are logged to its MLflow run; when it is champion one day, they need not be made again.
 
     Raises:
-        NotEnoughDataError: the test split is empty.
-        ExportError: candidate or champion was made for other labels than the recipe's.
+        NotEnoughDataError: the test split, or a holdout that a gate judges on, is empty.
+        ExportError: candidate or champion was made for other labels than the recipe's, or answers NaN.
         TransientError: the judge cannot be reached.
     """
     tracking = Tracking(context.settings, context.recipe.name)
@@ -74,9 +75,7 @@ def run(context: Context) -> Outcome:
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
     rows = _rows(context, candidate.snapshot)
-    if TEST not in _counts(rows):
-        hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
-        raise NotEnoughDataError(f"snapshot {candidate.snapshot} has no test row to judge by", hint=hint)
+    _check_parts(context, candidate, _counts(rows))
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _counts(rows))
 
     columns, latency = _columns(context, tracking, candidate, champion, rows)
@@ -105,7 +104,11 @@ def run(context: Context) -> Outcome:
     return Outcome(
         reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} test rows",
         figures={name: figures[name] for name in IN_RECORD},
-        inputs={"snapshot": candidate.snapshot, "predictions": hash_file(path)},
+        inputs={
+            "snapshot": candidate.snapshot,
+            "predictions": hash_file(path),
+            "evaluation": hash_file(context.folder / "evaluation.json"),
+        },
         paths={"predictions": context.written(path), "evaluation": context.written(context.folder / "evaluation.json")},
     )
 
@@ -116,12 +119,27 @@ def _rows(context: Context, identity: str) -> pa.Table:
 
     recipe = context.recipe
     seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, identity)["text"].to_pylist()}
-    test = snapshot.read(context.shelf, identity, [TEST]).select(list(JUDGED))
+    # A subject that was forgotten since the snapshot was published must not come back in an evaluation.
+    forgotten = suppression.load(context.shelf, os.environ)
+    test = forgotten.keep(snapshot.read(context.shelf, identity, [TEST])).select(list(JUDGED))
     tables = [test.append_column("dataset", pa.array([TEST] * test.num_rows, pa.string()))]
     for name, config in recipe.evaluate.holdouts.items():
         picked = [{**row, "dataset": name} for row in _holdout(context, config, seen)]
         tables.append(pa.Table.from_pylist(picked, schema=tables[0].schema))
     return pa.concat_tables(tables)
+
+
+def _check_parts(context: Context, candidate: Version, counts: dict[str, int]) -> None:
+    """Raise NotEnoughDataError where a part that somebody judges by has no row."""
+    if TEST not in counts:
+        hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
+        raise NotEnoughDataError(f"snapshot {candidate.snapshot} has no test row to judge by", hint=hint)
+    for gate in context.recipe.gates:
+        if empty := [name for name in getattr(gate, "datasets", ()) if name not in counts]:
+            raise NotEnoughDataError(
+                f"the gate {gate.kind} judges on {', '.join(empty)}, which has no row on the test side that is new",
+                hint=f"add rows to evaluate.holdouts.{empty[0]}, or take it out of the gate's datasets",
+            )
 
 
 def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
@@ -287,6 +305,7 @@ def _log(
     write_table(folder / "predictions.parquet", _table(rows, own))
     write_json(folder / "evaluation.json", figures)
     tracking.log_folder(candidate.run, folder, "evaluation")
+    shutil.rmtree(folder)
     flat = {
         f"{part.replace(':', '-')}.{flavour}.{name}": e["value"]
         for flavour, parts in figures["metrics"]["candidate"].items()

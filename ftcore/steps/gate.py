@@ -1,4 +1,8 @@
-"""gate: judge the candidate by every rule of the recipe; the verdict is a value, not an error."""
+"""gate: judge the candidate by every rule of the recipe; the verdict is a value, not an error.
+
+A hold on promotions does not stop it, since a verdict promotes nothing; the record says that a hold is on, and that the
+candidate goes no further until it is released.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import card, outputs
+from ftcore import card, outputs, registry
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.promotion import record_verdict
@@ -38,14 +42,17 @@ def run(context: Context) -> Outcome:
     tracking = Tracking(context.settings, context.recipe.name)
     judged = record_verdict(tracking, verdict, hash_file(context.folder / "verdict.json"))
     card.publish(context.recipe, context.shelf, tracking, judged)
-    context.shelf.add_to_ledger(
-        "gate", context.run_id, verdict.word, verdict.reason, candidate=verdict.candidate, champion=verdict.champion
-    )
+    hold = registry.held(tracking) if verdict.passed else None
+    held = {"held": str(hold)} if hold else {}
+    context.shelf.add_to_ledger("gate", context.run_id, verdict.word, verdict.reason, **versions, **held)
     return Outcome(
-        reason=f"{verdict.word}: {verdict.reason}",
+        reason=f"{verdict.word}: {verdict.reason}" + (f"; but {hold}" if hold else ""),
         proceed=verdict.passed,
-        figures=verdict.to_json(),
-        inputs={"predictions": hash_file(path)},
+        figures=verdict.to_json() | held,
+        inputs={
+            "predictions": hash_file(path),
+            "evaluation": hash_file(context.shelf.root / evaluation.paths["evaluation"]),
+        },
         paths={"verdict": context.written(context.folder / "verdict.json")},
     )
 

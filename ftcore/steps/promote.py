@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, card, registry
+from ftcore import approvals, artefacts, card, registry
 from ftcore.context import Context, Outcome
+from ftcore.errors import FtcoreError
 from ftcore.promotion import NOBODY, Registrar
 from ftcore.records import sha256
+from ftcore.serving import model as models
 from ftcore.tracking import CHAMPION, Version
 from ftcore.tracking_models import Model
 
@@ -37,7 +39,7 @@ def _promote(context: Context, registrar: Registrar) -> Outcome:
         done = line is not None and line["decision"] == "promoted"
         if done and model.aliases.get(CHAMPION) == candidate.number:
             return _outcome(candidate, line or {})
-        if reason := _against(context, verdict, candidate, model, done=done):
+        if reason := _against(context, verdict, candidate, model, done=done) or _unfit(registrar, candidate):
             return _refuse(context, candidate, model, reason)
         names = [answer.person for answer in approvals.counted(approvals.read(candidate.tags), context.recipe.approval)]
         approved = ", ".join(names) if context.recipe.approval.required else NOBODY
@@ -60,6 +62,19 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
         return f"{hold}; ftcore models release {model.name}"
     missing = approvals.lacking(approvals.read(candidate.tags), context.recipe.approval)
     return f"{name} {missing}" if missing else ""
+
+
+def _unfit(registrar: Registrar, candidate: Version) -> str:
+    """What happened to the candidate's artefacts since it was judged, as a sentence; empty where nothing did."""
+    recorded = artefacts.recorded(candidate)
+    needs = [name for name in models.serving(registrar.recipe) if name in recorded]
+    try:
+        others = registrar.fit_to_serve(candidate, needs).others
+    except FtcoreError as error:
+        if error.retryable:
+            raise
+        return str(error.args[0])
+    return f"version {candidate.number} {'; it '.join(others)}" if others else ""
 
 
 def _moved(context: Context, verdict: dict[str, Any], candidate: Version, model: Model) -> str:

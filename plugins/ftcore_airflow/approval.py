@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from ftcore_airflow.operator import StepProcess, small
 from ftcore_airflow.product import Product
-from ftcore_airflow.retry import RETRIES
+from ftcore_airflow.retry import RETRIES, StepInterrupted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,8 +38,9 @@ FORM = {
 class PersonOperator(StepProcess, ApprovalOperator):
     """Asks a person, and has the answer kept on the model's version, where clearing this task does not forget it.
 
-    Where the version has enough approvals already nobody is asked. An answer that may not count, such as one of the
-    person who started the run, leaves the question open. A rejection skips the promotion; silence fails the task.
+    Where the version has enough approvals already nobody is asked, and under a hold on promotions neither: the task is
+    skipped, to be cleared after the release. An answer that may not count, such as one of the person who started the
+    run, leaves the question open. A rejection skips the promotion; silence fails the task.
 
     Args:
         recipe_file: path of the recipe.
@@ -64,7 +65,8 @@ class PersonOperator(StepProcess, ApprovalOperator):
         """Have the answer kept, and go on, stop, or ask again.
 
         Raises:
-            AirflowSkipException: the person rejected the candidate.
+            AirflowSkipException: the person rejected the candidate, or promotions are held.
+            StepInterrupted: the recipe asks others by now; the next try puts the question to them.
             HITLTimeoutError: nobody answered in time.
         """
         if event.get("error_type") == "timeout":
@@ -85,12 +87,17 @@ class PersonOperator(StepProcess, ApprovalOperator):
         )
         if self._is_over(record):
             return small(record)
-        self.log.warning("%s; the question stays open", record["figures"]["refused"] or record["reason"])
+        why = record["figures"]["refused"] or record["reason"]
+        asked = {user["id"] for user in self.assigned_users or ()}
+        if asked and (answer["responded_by_user"] or {}).get("id") not in asked:
+            # Airflow keeps whom a question was put to for as long as the try lasts.
+            raise StepInterrupted(f"{why}; the next try asks {', '.join(sorted(asked))}")
+        self.log.warning("%s; the question stays open", why)
         self.body = record["figures"]["request"]
         return HITLOperator.execute.__wrapped__(self, context)  # type: ignore[attr-defined]
 
     def _is_over(self, record: dict[str, Any]) -> bool:
-        if record["figures"]["rejected"]:
+        if record["figures"]["rejected"] or record["figures"]["held"]:
             raise AirflowSkipException(record["reason"])
         return bool(record["figures"]["approvals"] >= self.place)
 

@@ -16,6 +16,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from ftcore_airflow.approval import FORM, PersonOperator
+from ftcore_airflow.retry import StepInterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +37,10 @@ RECIPES = Path(__file__).parents[2] / "dags" / "recipes"
 
 
 def said(
-    approvals: int, *, rejected: bool = False, refused: str = "", request: str = "| ✔ | {{ 1 }} |"
+    approvals: int, *, rejected: bool = False, held: bool = False, refused: str = "", request: str = "| ✔ | {{ 1 }} |"
 ) -> dict[str, Any]:
     """A record of the step."""
-    figures = {"approvals": approvals, "rejected": rejected, "refused": refused, "request": request}
+    figures = {"approvals": approvals, "rejected": rejected, "held": held, "refused": refused, "request": request}
     return {"proceed": False, "figures": figures}
 
 
@@ -124,11 +125,26 @@ def test_an_answer_that_does_not_count_leaves_the_question_open(asked: Callable[
     assert [question["body"] for question in task.questions] == ["| ✔ | {{ 1 }} |"], "it shows what it showed before"
 
 
+def test_who_is_asked_no_more_has_the_question_put_to_others(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(0, refused="mira is not among those who may approve: jon"))
+    task.operator.assigned_users = [{"id": "jon", "name": "jon"}]
+    with pytest.raises(StepInterrupted, match="mira is not among those who may approve: jon; the next try asks jon"):
+        task.answer("Approve")
+    assert task.questions == []
+
+
 def test_a_rejection_skips_what_comes_after(asked: Callable[..., Asked]) -> None:
     task = asked(1, said(0, rejected=True))
     with pytest.raises(AirflowSkipException, match="so it is"):
         task.answer("Reject", "worse")
     assert task.told()[0]["decision"] == "reject"
+
+
+def test_under_a_hold_nobody_is_asked(asked: Callable[..., Asked]) -> None:
+    task = asked(1, said(0, held=True))
+    with pytest.raises(AirflowSkipException, match="so it is"):
+        task.begin()
+    assert task.questions == []
 
 
 def test_silence_is_written_down_and_fails(asked: Callable[..., Asked]) -> None:

@@ -1,4 +1,4 @@
-"""Two people approve under a real Airflow; nobody else's answer counts, and clearing forgets nothing."""
+"""People approve under a real Airflow; no other answer counts, not one of who left, and clearing forgets nothing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_two_people_and_neither_is_the_one_who_started_it(home: Path, monkeypatc
     conf = settings.load()
     try:
         state = services.up(conf)
-        passwords = json.loads((airflow_config.airflow_home(conf) / airflow_config.PASSWORDS).read_text())
+        passwords = _passwords(conf)
         with ExitStack() as clients:
             people = {
                 name: clients.enter_context(AirflowApi(state.airflow_url, name, passwords[name]))
@@ -75,6 +75,60 @@ def test_two_people_and_neither_is_the_one_who_started_it(home: Path, monkeypatc
             assert len(_lines(conf, "promote")) == 1
     finally:
         services.down(conf)
+
+
+@pytest.mark.ring
+@pytest.mark.timeout(400)
+def test_an_approver_who_left_approves_nothing_and_another_is_asked(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Her account is deleted while the question waits for her; her session of before is still open."""
+    program = home.parent / "steps.py"
+    program.write_text(STEPS, encoding="utf-8")
+    monkeypatch.setenv("FTCORE_STEP_COMMAND", f"{sys.executable} {program}")
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,mira:op")
+    write_recipe(home, approval={"required": 1, "assigned": ["mira"]})
+    conf = settings.load()
+    try:
+        with ExitStack() as clients:
+            state = services.up(conf)
+            mira = clients.enter_context(AirflowApi(state.airflow_url, "mira", _passwords(conf)["mira"]))
+            with state.api(conf) as admin:
+                admin.wait_for_dags([DAG])
+                admin.trigger(DAG, run_id=RUN)
+                assert _asked(admin, "approve")["assigned_users"] == [{"id": "mira", "name": "mira"}]
+            assert len(mira.questions(DAG, RUN)) == 1, "she is logged in"
+            services.down(conf)
+
+            monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,jon:op")
+            write_recipe(home, approval={"required": 1, "assigned": ["jon"]})
+            state = services.up(conf)
+            admin = clients.enter_context(state.api(conf))
+            known = _passwords(conf)
+            again = clients.enter_context(AirflowApi(state.airflow_url, "mira", known["mira"]))
+            with pytest.raises(AirflowApiError, match="login as mira: 401"):
+                again.questions(DAG, RUN)
+            mira._client.base_url = state.airflow_url
+            mira.answer(DAG, RUN, "approve", "Approve")  # Airflow takes her token until it expires
+            _refused(1)
+            assert _lines(conf, "approve")[0]["reason"] == "mira is not among those who may approve: jon"
+            assert processes.wait(lambda: _asked_of(admin) == ["jon"], WAIT_S), "the next try asks him"
+            version = Tracking(conf, "small").version(1)
+            assert not [key for key in version.tags if "approval." in key]
+            assert Tracking(conf, "small").alias("champion") is None
+            jon = clients.enter_context(AirflowApi(state.airflow_url, "jon", known["jon"]))
+            jon.answer(DAG, RUN, "approve", "Approve", reason="in her place")
+            assert admin.wait(DAG, RUN, WAIT_S)["state"] == "success"
+        champion = Tracking(conf, "small").alias("champion")
+        assert champion is not None
+        assert champion.tags["ftcore.approved_by"] == "jon"
+    finally:
+        services.down(conf)
+
+
+def _passwords(conf: settings.Settings) -> dict[str, str]:
+    found: dict[str, str] = json.loads((airflow_config.airflow_home(conf) / airflow_config.PASSWORDS).read_text())
+    return found
 
 
 def _approve(people: dict[str, AirflowApi]) -> None:
@@ -131,6 +185,11 @@ def _asked(api: AirflowApi, task: str) -> dict[str, Any]:
         states = [(one["task_id"], one["state"]) for one in api.task_instances(DAG, RUN)]
         pytest.fail(f"{task} asks nobody: {states}, {_lines(settings.load(), 'approve')}")
     return found[0]
+
+
+def _asked_of(api: AirflowApi) -> list[str]:
+    """Whom the open question is put to."""
+    return [user["id"] for one in api.questions(DAG, RUN) for user in one["assigned_users"]]
 
 
 def _refused(times: int) -> None:

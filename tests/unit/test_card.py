@@ -159,9 +159,6 @@ def test_the_request_shows_the_verdict_the_differences_and_who_has_answered(judg
     assert "| test | accuracy | 0.031 | 0.01 to 0.05 |" in text
     assert "- mira approved on" in text
     assert f"`ftcore models show {judged.name} 1`" in text
-    assert "Note:" not in text
-    held = card.request(judged.context("approve"), judged.tracking.version(1), "promotion is held by jon")
-    assert "**Note:** promotion is held by jon. Until it is released an approval is kept" in held
 
 
 def test_the_request_leads_to_the_pages_where_somebody_says_where_they_are(judged: Product) -> None:

@@ -67,11 +67,42 @@ def test_list_and_show(crowned: Product, ftcore: Callable[..., Done]) -> None:
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
     assert [(one["version"], one["state"]) for one in found["versions"]] == [(2, "champion"), (1, "previous")]
-    shown = json.loads(ftcore("models", "show", crowned.name, "2").stdout)
+    shown = json.loads(ftcore("models", "show", crowned.name, "2", "--json").stdout)
     assert shown["promoted_by"] == "mira"
     assert [line["kind"] for line in shown["ledger"]] == ["promote"]
     missing = ftcore("models", "show", crowned.name, "9")
     assert (missing.returncode, "has no version 9; it has 2, 1" in missing.stderr) == (1, True)
+
+
+def test_versions_read_well_however_many_there_are(crowned: Product, ftcore: Callable[..., Done]) -> None:
+    from ftcore.cli_models import NEWEST
+
+    registrar = Registrar(crowned.recipe, crowned.shelf, crowned.tracking)
+    for number in range(3, NEWEST + 6):
+        crowned.register(f"r{number}", "snap")
+    registrar.reject(NEWEST + 5, "jon", "worse on short texts")
+    lines = ftcore("models", "ls", crowned.name).stdout.splitlines()
+    assert len(lines) == 1 + NEWEST + 2 + 1, "a head, the newest, champion and previous, and how many more there are"
+    assert lines[0].split() == ["version", "made", "(UTC)", "state", "snapshot", "because"]
+    assert lines[1].startswith(f"{NEWEST + 5}")
+    assert lines[1].split()[3:] == ["rejected", "snap", "jon:", "worse", "on", "short", "texts"]
+    assert [line.split()[0] for line in lines[-3:-1]] == ["2", "1"]
+    assert lines[-1] == f"… and 3 older ones: ftcore models ls {crowned.name} --all"
+    assert len(ftcore("models", "ls", crowned.name, "--all").stdout.splitlines()) == 1 + NEWEST + 5
+    assert len(json.loads(ftcore("models", "ls", crowned.name, "--json").stdout)["versions"]) == NEWEST + 5
+
+
+def test_show_and_diff_as_text(crowned: Product, ftcore: Callable[..., Done]) -> None:
+    shown = ftcore("models", "show", crowned.name, "2").stdout
+    assert "state            champion\n" in shown
+    assert "promote: promoted: version 2 is champion, after version 1" in shown
+    crowned.tracking.log(crowned.tracking.version(2).run, metrics={"accuracy": 0.5})
+    differing = ftcore("models", "diff", crowned.name, "1", "2").stdout
+    assert "metrics    accuracy: – → 0.5\n" in differing
+    same = ftcore("models", "diff", crowned.name, "1", "1")
+    assert same.stdout == "versions 1 and 1 do not differ\n"
+    found = json.loads(ftcore("models", "diff", crowned.name, "1", "2", "--json").stdout)
+    assert found["metrics"] == {"accuracy": [None, 0.5]}
 
 
 def test_roll_back_and_release(crowned: Product, ftcore: Callable[..., Done]) -> None:

@@ -85,9 +85,10 @@ def test_a_champion_that_the_ledger_does_not_know_is_for_a_person(product: Produ
 
 
 def test_an_artefact_that_is_gone_is_named(registrar: Registrar) -> None:
-    (one,) = doctor.examine(registrar, ["onnx-int8"])
+    one, before = doctor.examine(registrar, ["onnx-int8"])
     assert one.what == "the champion, version 2, has lost its artefact 'onnx-int8'"
-    assert "rollback" in one.hint
+    assert "models rollback" in one.hint
+    assert before.what == "the previous champion, version 1, has lost its artefact 'onnx-int8'"
 
 
 def test_a_current_snapshot_that_is_nowhere_is_moved_to_the_newest_whole_one(

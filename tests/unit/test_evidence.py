@@ -6,6 +6,8 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 
 from ftcore import attestation, evidence
@@ -103,17 +105,73 @@ def test_the_index_is_one_safe_page(signed: Path) -> None:
     assert "not signed" not in page
 
 
-def test_whichever_byte_is_changed_its_file_is_named(signed: Path, key: Path, tmp_path: Path) -> None:
-    for number, path in enumerate(sorted(path for path in signed.rglob("*") if path.is_file())):
-        copy = tmp_path / f"copy{number}"
-        shutil.copytree(signed, copy)
-        name = path.relative_to(signed)
-        data = bytearray((copy / name).read_bytes())
-        data[len(data) // 2] ^= 1
-        (copy / name).write_bytes(data)
-        faults = attestation.prove(copy, public(key))
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(data=st.data())
+def test_whichever_byte_is_changed_its_file_is_named(signed: Path, key: Path, data: st.DataObject) -> None:
+    """Any byte of any file, to any other value."""
+    path = data.draw(st.sampled_from(files(signed)), label="file")
+    kept = path.read_bytes()
+    place = data.draw(st.integers(0, len(kept) - 1), label="place")
+    other = data.draw(st.integers(1, 255), label="change")
+    path.write_bytes(kept[:place] + bytes([kept[place] ^ other]) + kept[place + 1 :])
+    faults = attestation.prove(signed, public(key))
+    path.write_bytes(kept)
+    assert faults
+    assert faults[0].startswith(path.relative_to(signed).as_posix()), faults
+
+
+def test_every_byte_of_the_envelope_counts(signed: Path, key: Path) -> None:
+    """JSON and base64 have many spellings of one thing, and only one of them was written."""
+    path = signed / attestation.ENVELOPE
+    kept = path.read_bytes()
+    changed = 0
+    for place in [*range(60), *range(len(kept) - 300, len(kept))]:
+        for other in {ord(" "), ord("\t"), ord("A"), kept[place] ^ 1} - {kept[place]}:
+            path.write_bytes(kept[:place] + bytes([other]) + kept[place + 1 :])
+            faults = attestation.prove(signed, public(key))
+            assert len(faults) == 1, (place, other)
+            assert faults[0].startswith(attestation.ENVELOPE)
+            changed += 1
+    assert changed > 1000
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "cut", "longer", "swapped", "linked"])
+def test_whatever_happens_to_a_file_it_is_named_first(signed: Path, key: Path, tmp_path: Path, how: str) -> None:
+    shutil.copytree(signed, tmp_path / "whole")
+    every = files(signed)
+    for path, neighbour in zip(every, [*every[1:], every[0]], strict=True):
+        kept, name = path.read_bytes(), path.relative_to(signed).as_posix()
+        path.unlink()
+        if how == "linked":
+            path.symlink_to(tmp_path / "whole" / name)
+        elif how != "gone":
+            changed = {"empty": b"", "cut": kept[:-1], "longer": kept + b" ", "swapped": neighbour.read_bytes()}
+            path.write_bytes(changed[how])
+        faults = attestation.prove(signed, public(key))
+        path.unlink(missing_ok=True)
+        path.write_bytes(kept)
         assert faults, name
-        assert faults[0].startswith(name.as_posix()), (name, faults)
+        assert faults[0].startswith(name), (name, faults)
+    assert attestation.prove(signed, public(key)) == []
+
+
+def test_two_files_that_changed_places_are_both_named(signed: Path, key: Path) -> None:
+    train, export = (signed / "records" / "finetune" / f"{step}.json" for step in ("train", "export"))
+    before = train.read_bytes()
+    train.write_bytes(export.read_bytes())
+    export.write_bytes(before)
+    faults = attestation.prove(signed, public(key))
+    assert [fault.split()[0] for fault in faults] == ["records/finetune/train.json", "records/finetune/export.json"]
+
+
+def test_a_folder_that_was_replaced_by_a_link_does_not_belong(signed: Path, key: Path, tmp_path: Path) -> None:
+    (signed / "records").rename(tmp_path / "elsewhere")
+    (signed / "records").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert attestation.prove(signed, public(key)) == ["records does not belong here"]
 
 
 def test_the_first_broken_link_comes_first(signed: Path, key: Path) -> None:

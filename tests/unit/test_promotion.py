@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import intents, registry
+from ftcore import artefacts, intents, registry
 from ftcore.errors import BusyError, FtcoreError
 from ftcore.intents import Intent
 from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import now
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
-from ftcore.tracking_models import drop_alias, has_artefact
+from ftcore.tracking_models import drop_alias
 from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Product
 
 
@@ -119,8 +121,86 @@ def test_rollback_needs_what_serves(product: Product, tmp_path: Path) -> None:
         registrar(product).rollback("mira", "complaints", ["onnx-fp32"])
     assert aliases(product)[CHAMPION] == 2
     assert registrar(product).held() is None
-    assert has_artefact(product.tracking, product.tracking.version(1).run, "onnx-int8")
     assert registrar(product).rollback("mira", "complaints", ["onnx-int8"])["version"] == 1
+
+
+@pytest.fixture
+def stored(product: Product, tmp_path: Path) -> Path:
+    """Versions 1 and 2 were judged with an export and an evaluation, and 2 is champion; where the files of 1 lie."""
+    for number in (1, 2):
+        folders = [tmp_path / f"made{number}" / name for name in ("onnx-int8", "evaluation")]
+        for folder in folders:
+            folder.mkdir(parents=True)
+            (folder / "file").write_text(f"{folder.name} of version {number}")
+        version = product.register(f"r{number}", "snap", folders)
+        rule = Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8")
+        verdict = Verdict(passed=True, rules=(rule,), candidate=version.number, champion=number - 1 or None)
+        record_verdict(product.tracking, verdict, "f00")
+        registrar(product).promote(number, "mira", needs=["onnx-int8"])
+    run = product.tracking.client.get_run(product.tracking.version(1).run)
+    return Path(urlsplit(run.info.artifact_uri).path)
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    file.write_bytes(data)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "gone": (lambda place: shutil.rmtree(place / "onnx-int8"), "has lost its artefact 'onnx-int8'"),
+    "empty": (lambda place: (place / "onnx-int8" / "file").unlink(), "has lost its artefact 'onnx-int8'"),
+    "cut": (
+        lambda place: (place / "onnx-int8" / "file").write_text("onnx"),
+        "has 1 file of 4 bytes in its artefact 'onnx-int8', and 1 file of 22 bytes was recorded",
+    ),
+    "more": (lambda place: (place / "onnx-int8" / "two").write_text(""), "has 2 files of 22 bytes"),
+    "forged": (
+        lambda place: flip(place / "onnx-int8" / "file"),
+        "has an artefact 'onnx-int8' that was changed: its hash differs",
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_nothing_is_put_in_place_that_serves_other_bytes(product: Product, stored: Path, spoil: str) -> None:
+    change, said = SPOILT[spoil]
+    change(stored)
+    before = registry.book(product.tracking)
+    with pytest.raises(FtcoreError, match=f"version 1 {said}.*could not serve"):
+        registrar(product).rollback("mira", "complaints", ["onnx-int8"])
+    with pytest.raises(FtcoreError, match=said):
+        registrar(product).promote(1, "mira", "it must be", ["onnx-int8"], override=True)
+    assert registry.book(product.tracking) == before
+    assert not list(intents.pending(product.shelf))
+    assert not [line for line in product.shelf.ledger() if line["kind"] == "rollback"]
+
+
+def test_an_artefact_that_was_logged_again_after_the_verdict_is_another(
+    product: Product, stored: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "made1" / "onnx-int8"
+    flip(made / "file")
+    product.tracking.log_folder(product.tracking.version(1).run, made, "onnx-int8")
+    with pytest.raises(FtcoreError, match="another artefact 'onnx-int8' than the one that was judged"):
+        registrar(product).rollback("mira", "complaints", ["onnx-int8"])
+
+
+def test_what_does_not_serve_speaks_against_a_promotion_and_is_told_at_a_rollback(
+    product: Product, stored: Path
+) -> None:
+    shutil.rmtree(stored / "evaluation")
+    with pytest.raises(FtcoreError, match=r"version 1 is not promoted: .*it has lost its artefact 'evaluation'"):
+        registrar(product).promote(1, "mira", needs=["onnx-int8"])
+    line = registrar(product).rollback("mira", "complaints", ["onnx-int8"])
+    assert (line["version"], line["read"]) == (1, ["onnx-int8"])
+    assert line["reason"].endswith("complaints; it has lost its artefact 'evaluation'")
+
+
+def test_a_large_artefact_is_told_by_its_size(product: Product, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artefacts, "READ_BYTES", 21)
+    flip(stored / "onnx-int8" / "file")
+    assert registrar(product).rollback("mira", "complaints", ["onnx-int8"])["read"] == [], "the line says so"
 
 
 def test_release_ends_a_hold_once(product: Product) -> None:

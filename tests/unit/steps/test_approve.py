@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ftcore import registry
 from ftcore.errors import FtcoreError
 from ftcore.records import Record, now
 from ftcore.steps import approve
+from ftcore.tracking_models import tag_model
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -99,6 +101,27 @@ def test_silence_is_written_down_and_approves_nothing(asked: Product) -> None:
     outcome = run(asked, unanswered_h="72")
     assert (outcome.proceed, outcome.figures["approvals"]) == (False, 0)
     assert lines(asked) == [("no answer", "nobody answered for 72 h, so version 1 is not approved")]
+
+
+def test_under_a_hold_nobody_is_asked_and_an_answer_is_kept(asked: Product) -> None:
+    asked.change(approval={"required": 1})
+    note = '{"by": "jon", "reason": "complaints", "at": "2026-11-21T05:00:00+00:00"}'
+    tag_model(asked.tracking, {registry.HOLD: note})
+    outcome = run(asked)
+    assert (outcome.proceed, outcome.figures["held"], "request" in outcome.figures) == (False, True, False)
+    assert outcome.reason.startswith("nobody is asked while promotion is held since 2026-11-21 05:00 UTC by jon")
+    answered = run(asked, person="mira", decision="approve")  # it was asked before
+    assert (answered.proceed, answered.figures["held"]) == (True, False)
+    tag_model(asked.tracking, {registry.HOLD: None})
+    assert run(asked).proceed
+
+
+def test_after_the_release_the_question_is_asked(asked: Product) -> None:
+    note = '{"by": "jon", "reason": "complaints", "at": "2026-11-21T05:00:00+00:00"}'
+    tag_model(asked.tracking, {registry.HOLD: note})
+    assert asked.run("approve").figures["held"]
+    tag_model(asked.tracking, {registry.HOLD: None})
+    assert "needs 2 approvals" in asked.run("approve").figures["request"], "a stop is not taken from the record"
 
 
 def test_an_answer_is_yes_or_no(asked: Product) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import store
+from ftcore import forget, registry, snapshot, store
 from ftcore._find import kinds
 from ftcore.errors import ExportError, FtcoreError, NotEnoughDataError
 from ftcore.records import Record, now
@@ -136,6 +137,62 @@ def test_a_version_made_for_other_labels_does_not_answer(second: Product) -> Non
     second.change(task={"kind": "classification", "labels": ["positive", "negative"]})
     with pytest.raises(ExportError, match=r"version 2 of .* knows the labels negative, positive, the recipe positive"):
         evaluated(second, "r2")
+
+
+@pytest.mark.parametrize("lost", ["evaluation", "onnx-int8", "model"])
+def test_a_champion_whose_files_were_deleted_is_named_and_nothing_changes(second: Product, lost: str) -> None:
+    run = second.tracking.client.get_run(second.tracking.version(1).run)
+    for place in (Path(urlsplit(run.info.artifact_uri).path), second.settings.cache / "models"):
+        shutil.rmtree(place / lost if place.name == "artifacts" else place, ignore_errors=True)
+    before = registry.book(second.tracking)
+    with pytest.raises(FtcoreError, match=f"version 1 of {second.name} has no artefact '{lost}'") as told:
+        evaluated(second, "r2")
+    assert "ftcore doctor" in told.value.hint
+    assert registry.book(second.tracking) == before
+    assert not (second.shelf.folder("r2", "evaluate") / "evaluation.json").exists()
+
+
+def test_a_model_that_has_lost_its_weights_is_told(second: Product) -> None:
+    folder = second.tracking.fetch(second.tracking.version(2), "model")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ExportError, match=r"cannot be loaded: .*model.safetensors"):
+        evaluated(second, "r2")
+
+
+def test_a_candidate_that_answers_nan_is_refused(second: Product, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    model = tmp_path / "model"
+    shutil.copytree(second.tracking.fetch(second.tracking.version(2), "model"), model)
+    weights = load_file(model / "model.safetensors")
+    weights["classifier.bias"][1] = float("nan")
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    second.tracking.log_folder(second.tracking.version(2).run, model, "model")
+    before = registry.book(second.tracking)
+    with pytest.raises(ExportError, match=r"version 2 as torch answers (\d+) of \1 rows with NaN"):
+        evaluated(second, "r2")
+    assert registry.book(second.tracking) == before
+    assert second.shelf.record("r2", "evaluate") is None
+
+
+def test_a_holdout_that_a_gate_judges_on_and_that_is_empty_is_refused(second: Product, tmp_path: Path) -> None:
+    (second.path.parent / "mail.csv").write_text("text,label\n")
+    holdouts = {"mail": {"kind": "files", "path": "mail.csv"}}
+    second.change(evaluate={"resamples": 100, "perturbed_rows": 0, "holdouts": holdouts})
+    second.change(gates=[{"kind": "threshold", "minimum": 0.1, "datasets": ["test", "mail"]}])
+    with pytest.raises(NotEnoughDataError, match="the gate threshold judges on mail, which has no row") as told:
+        evaluated(second, "r2")
+    assert "evaluate.holdouts.mail" in told.value.hint
+
+
+def test_rows_of_whoever_was_forgotten_meanwhile_are_left_out(second: Product) -> None:
+    rows = snapshot.read(second.shelf, second.tracking.version(2).snapshot, ["test"])
+    hers = rows["row_id"][0].as_py()
+    forget.forget(second.recipe, second.shelf, second.settings, forget.Wish(hers))
+    found = evaluated(second, "r2")
+    assert found["rows"]["test"] == rows.num_rows - 1
+    table = store.read_table(second.shelf.folder("r2", "evaluate") / "predictions.parquet")
+    assert hers not in table["row_id"].to_pylist()
 
 
 def test_a_champion_whose_evaluation_is_gone_is_named(second: Product) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import store
+from ftcore import registry, store
 from ftcore.records import Record, now
 from ftcore.steps import gate
+from ftcore.tracking_models import tag_model
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -93,6 +94,18 @@ def test_undecided_may_ask_a_person(product: Product) -> None:
     assert outcome.reason.startswith("asks: undecided: 99 rows are too few")
     assert product.shelf.ledger("gate")[0]["decision"] == "asks"
     assert product.tracking.version(1).tags["ftcore.verdict"] == "asks"
+
+
+def test_under_a_hold_it_judges_and_says_that_a_hold_is_on(product: Product) -> None:
+    evaluated(product, 0.9)
+    note = '{"by": "jon", "reason": "complaints", "at": "2026-11-21T05:00:00+00:00"}'
+    tag_model(product.tracking, {registry.HOLD: note})
+    outcome = gate.run(product.context("gate"))
+    held = "promotion is held since 2026-11-21 05:00 UTC by jon: complaints"
+    assert (outcome.proceed, outcome.figures["held"]) == (True, held)
+    assert outcome.reason.endswith(f"; but {held}")
+    assert product.shelf.ledger("gate")[0]["held"] == held
+    assert product.tracking.version(1).tags["ftcore.verdict"] == "passed", "the verdict is that of the rules"
 
 
 def test_nobody_can_be_asked_without_an_approval(product: Product) -> None:

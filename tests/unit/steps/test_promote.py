@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from ftcore import intents
 from ftcore.approvals import Answer
-from ftcore.promotion import Registrar
+from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import Record, now
 from ftcore.steps import promote
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -189,6 +192,26 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(product: Product) -> 
     registrar.release("mira")
     assert run(product, "r1").reason == "version 2 was rolled back by mira: complaints"
     assert aliases(product)[CHAMPION] == 1
+
+
+def test_what_was_judged_must_still_be_there(product: Product, tmp_path: Path) -> None:
+    """Days may pass between the gate and the approval."""
+    folder = tmp_path / "onnx-int8"
+    folder.mkdir()
+    (folder / "model.onnx").write_text("graph")
+    product.register("r1", folders=[folder])
+    rules = (Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8"),)
+    record_verdict(product.tracking, Verdict(passed=True, rules=rules, candidate=1, champion=None), "f00")
+    judged(product, 1, None)
+    run_info = product.tracking.client.get_run(product.tracking.version(1).run).info
+    stored = Path(urlsplit(run_info.artifact_uri).path) / "onnx-int8" / "model.onnx"
+    stored.write_text("grapf")
+    outcome = run(product)
+    assert not outcome.proceed
+    assert "version 1 has an artefact 'onnx-int8' that was changed: its hash differs" in outcome.reason
+    assert aliases(product)[CHAMPION] is None
+    stored.write_text("graph")
+    assert run(product).proceed, "it is looked at again"
 
 
 def test_a_lost_champion_is_not_taken_for_none(product: Product) -> None:

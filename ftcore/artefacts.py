@@ -1,0 +1,109 @@
+"""Whether what a version serves with is still there, and still what was recorded when it was judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ftcore import erasures, tracking_artefacts, tracking_models
+from ftcore.store import hash_folder
+from ftcore.tracking import HASH_TAG, SIZE_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftcore.erasures import Erasure
+    from ftcore.tracking import Tracking, Version
+
+READ_BYTES = 500_000_000
+"""An artefact that serves is read and hashed up to this size, which takes seconds; a larger one is told by its files'
+number and bytes, so that a rollback stays one of seconds."""
+CHANGING = ("card",)
+"""Artefacts that are written anew with every decision."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the artefacts of a version are worth."""
+
+    serving: tuple[str, ...] = ()
+    """What is wrong with those that serve, such as ``has lost its artefact 'onnx'``: it must not be put in place."""
+    others: tuple[str, ...] = ()
+    """What is wrong with those that do not, such as the evaluation that the next candidate is compared with."""
+    read: tuple[str, ...] = ()
+    """Artefacts whose every byte was compared; the others were told by number of files, bytes and recorded hash."""
+
+
+def check(tracking: Tracking, version: Version, needs: Sequence[str], erased: Sequence[Erasure] = ()) -> Checked:
+    """Compare the artefacts in MLflow with what was recorded of them; nothing is changed, no cache believed.
+
+    Args:
+        tracking: the registry.
+        version: which one.
+        needs: artefacts without which it cannot serve.
+        erased: what was erased on request: a hash that changed by that is as it should be.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    tags = tracking_models.run_tags(tracking, version.run)
+    judged = recorded(version)
+    known = {**tracking_models.hashes(tags, but=CHANGING), **judged}
+    faults: dict[str, str] = {}
+    read = []
+    for name in dict.fromkeys([*needs, *known]):
+        fault = _size_fault(tags.get(f"{SIZE_TAG}{name}", ""), tracking_artefacts.size(tracking, version.run, name))
+        fault = fault or _hash_fault(version, name, judged, tags, erased)
+        if not fault and name in needs and name in known and _is_small(tags.get(f"{SIZE_TAG}{name}", "")):
+            read.append(name)
+            fault = _content_fault(tracking, version, name, tags.get(f"{HASH_TAG}{name}", known[name]))
+        if fault:
+            faults[name] = fault.format(name=repr(name))
+    serving = tuple(fault for name, fault in faults.items() if name in needs)
+    others = tuple(fault for name, fault in faults.items() if name not in needs)
+    return Checked(serving, others, tuple(read))
+
+
+def recorded(version: Version) -> Mapping[str, str]:
+    """SHA-256 of each artefact when the version was judged; none where it was not."""
+    try:
+        found = json.loads(version.tags.get("ftcore.artefacts", "{}"))
+    except ValueError:
+        return {}
+    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+
+
+def _size_fault(then: str, there: str) -> str:
+    if not there:
+        return "has lost its artefact {name}"
+    if not then or there.endswith("?") or then == there:
+        return ""
+    return f"has {_said(there)} in its artefact {{name}}, and {_said(then)} was recorded"
+
+
+def _said(size: str) -> str:
+    files, _, amount = size.partition("/")
+    return f"{files} file{'' if files == '1' else 's'} of {int(amount):,} bytes"
+
+
+def _hash_fault(
+    version: Version, name: str, judged: Mapping[str, str], tags: Mapping[str, str], erased: Sequence[Erasure]
+) -> str:
+    then, logged = judged.get(name, ""), tags.get(f"{HASH_TAG}{name}", "")
+    if not then or not logged or then == logged:
+        return ""
+    explained = erasures.between(erased, erasures.in_mlflow(version.run, name), then, logged)
+    return "" if explained else "has another artefact {name} than the one that was judged"
+
+
+def _content_fault(tracking: Tracking, version: Version, name: str, expected: str) -> str:
+    with tracking_artefacts.fresh(tracking, version.run, name) as folder:
+        if folder is None:
+            return "has lost its artefact {name}"
+        return "" if hash_folder(folder) == expected else "has an artefact {name} that was changed: its hash differs"
+
+
+def _is_small(size: str) -> bool:
+    return not size or int(size.partition("/")[2]) <= READ_BYTES

@@ -1,0 +1,81 @@
+"""What was erased on request: one file each in ``STORE/RECIPE/erasures/``, so that nobody takes it for a forgery.
+
+Evidence holds hashes of files. Where a forgotten subject's rows are taken out of such a file its hash changes, and the
+erasure says so: which hash it had, which it has, when and for whom, by the keyed hash that ``ftcore forget`` keeps.
+It is written before the file is, so a crash leaves an erasure that did not happen yet and never a change unexplained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from ftcore.records import sha256
+from ftcore.store import Shelf, read_json, write_json
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+FOLDER = "erasures"
+MLFLOW = "mlflow"
+
+
+class Erasure(BaseModel):
+    """Rows that were taken out of one file or folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    place: str
+    """Path relative to the recipe's folder in the store, or ``mlflow/RUN/ARTEFACT``."""
+    before: str
+    """SHA-256 of the file, or of the folder's names and hashes, as it was."""
+    after: str
+    """The same as it is since."""
+    rows: int
+    """How many rows, kept examples included."""
+    subject: str
+    """Keyed hash of the subject's key: the request, as the ledger names it."""
+    at: datetime
+    """UTC."""
+
+    def __str__(self) -> str:
+        """One sentence."""
+        rows = "1 row was" if self.rows == 1 else f"{self.rows:,} rows were"
+        return f"{rows} erased on request {self.subject[:8]} on {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+def in_mlflow(run: str, artefact: str) -> str:
+    """The place of an artefact folder of an MLflow run."""
+    return f"{MLFLOW}/{run}/{artefact}"
+
+
+def add(shelf: Shelf, erasure: Erasure) -> None:
+    """Write down what is about to be erased; the same file as it was before has one erasure."""
+    name = f"{sha256(erasure.place)[:16]}-{erasure.before[:16]}.json"
+    write_json(shelf.root / FOLDER / name, erasure.model_dump(mode="json"))
+
+
+def read(shelf: Shelf, places: Iterable[str] | None = None) -> list[Erasure]:
+    """Everything that was erased, oldest first; of some places, or of all."""
+    folder = shelf.root / FOLDER
+    if not folder.exists():
+        return []
+    paths: list[UPath] = [path for path in folder.iterdir() if path.name.endswith(".json") and path.name[0] != "."]
+    found = [Erasure.model_validate(read_json(path)) for path in paths]
+    wanted = None if places is None else set(places)
+    return sorted(
+        (one for one in found if wanted is None or one.place in wanted), key=lambda one: (one.at, one.place, one.before)
+    )
+
+
+def between(erasures: Iterable[Erasure], place: str, before: str, after: str) -> list[Erasure]:
+    """The erasures that led from one hash of a place to another; none where they do not."""
+    steps = {one.before: one for one in erasures if one.place == place}
+    found: list[Erasure] = []
+    while before != after and before in steps and steps[before] not in found:
+        found.append(steps[before])
+        before = found[-1].after
+    return found if before == after else []

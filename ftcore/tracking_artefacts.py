@@ -1,0 +1,51 @@
+"""Files that MLflow keeps for a run, as they are now, no cache believed. Beside ``tracking.py`` the door to MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ftcore.tracking import Tracking
+
+
+def size(tracking: Tracking, run: str, artefact: str) -> str:
+    """Files and bytes of an artefact folder as ``FILES/BYTES``, by MLflow's listing alone.
+
+    Returns:
+        Empty where there is no file; ``FILES/?`` where the store does not tell sizes.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    files, known, folders = 0, 0, [artefact]
+    told = True
+    with tracking.speaking_plainly():
+        stored = tracking.stored(run)
+        while folders:
+            for one in stored.list_artifacts(folders.pop()):
+                if one.is_dir:
+                    folders.append(one.path)
+                    continue
+                files += 1
+                told = told and one.file_size is not None
+                known += one.file_size or 0
+    return f"{files}/{known if told else '?'}" if files else ""
+
+
+@contextmanager
+def fresh(tracking: Tracking, run: str, artefact: str) -> Iterator[Path | None]:
+    """A copy of an artefact folder that nobody else reads, gone when the ``with`` ends; None where there is none.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    place = tracking.settings.cache
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix=".fresh-") as folder:
+        with tracking.speaking_plainly():
+            stored = tracking.stored(run)
+            there = any(stored.list_artifacts(artefact))
+            got = Path(stored.download_artifacts(artefact, folder)) if there else None
+        yield got

@@ -1,0 +1,194 @@
+"""The registry on a real MLflow server that goes away in the middle, and with two candidates at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftcore import doctor, intents, pipeline, recipe, registry, settings, store, tracking
+from ftcore.errors import TransientError
+from ftcore.promotion import Registrar, record_verdict
+from ftcore.records import Record, now
+from ftcore.tracking_models import model
+from ftcore.verdict import Rule, Verdict
+from tests.bench import _registry
+from tests.integration._unreliable import Break, way_to
+
+NAMES = count()
+SILENT_S = 2
+"""Seconds that MLflow is given for an answer where it breaks."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registrar]:
+    """A real MLflow server, through which the artefacts go as well."""
+    with pytest.MonkeyPatch.context() as patch, _registry.registry(tmp_path_factory.mktemp("mlflow")) as registrar:
+        patch.delenv("FTCORE_ARTIFACTS")
+        yield registrar
+
+
+@pytest.fixture
+def make(server: Registrar) -> Callable[[], Path]:
+    """Makes recipes of which version 2 is champion after 1, and 3 has passed the gate."""
+
+    def one() -> Path:
+        folder = Path(settings.load().recipes)
+        path = folder / f"bad_{next(NAMES)}.yaml"
+        path.write_text(_registry.RECIPE.replace("name: bench", f"name: {path.stem}"), encoding="utf-8")
+        registrar = of(path)
+        for number in (1, 2, 3):
+            judged(registrar, number, number - 1 or None)
+            if number < 3:
+                registrar.promote(number, "mira", needs=["onnx-int8"])
+        return path
+
+    return one
+
+
+def judged(registrar: Registrar, number: int, champion: int | None) -> None:
+    """Register a version with what serves, and leave what a gate leaves."""
+    run_id, tracked = f"r{number}", registrar.tracking
+    run = tracked.open_run(run_id, {})
+    made = tracked.settings.home / "made" / "onnx-int8"
+    made.mkdir(parents=True, exist_ok=True)
+    (made / "model.onnx").write_text(f"graph {number}", encoding="utf-8")
+    tracked.log_folder(run, made, made.name)
+    tracked.register(run_id, run, made.name, {})
+    verdict = Verdict(
+        passed=True,
+        rules=(Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8"),),
+        candidate=number,
+        champion=champion,
+    )
+    record_verdict(tracked, verdict, "f00")
+    record = Record(
+        step="gate",
+        recipe=tracked.name,
+        run_id=run_id,
+        fingerprint="",
+        started_at=now(),
+        figures=verdict.to_json(),
+    )
+    registrar.shelf.write_record(record)
+
+
+def of(path: Path) -> Registrar:
+    conf = settings.load()
+    read = recipe.read(path)
+    return Registrar.of(read, store.shelf(conf, read.name), conf)
+
+
+def state(path: Path) -> tuple[Any, ...]:
+    """Everything that the registry and the ledger say, but the times."""
+    registrar = of(path)
+    told = model(registrar.tracking)
+    tags = {
+        one.number: sorted(key for key, value in one.tags.items() if value) for one in registrar.tracking.versions()
+    }
+    lines = [(line["kind"], line["decision"], line.get("version")) for line in registrar.shelf.ledger()]
+    return told.aliases, sorted(told.tags), tags, lines
+
+
+ACTIONS: dict[str, Callable[[Path], object]] = {
+    "promote": lambda path: pipeline.run_step("promote", path, "r3"),
+    "rollback": lambda path: of(path).rollback("mira", "complaints", ["onnx-int8"]),
+}
+
+
+def through(
+    path: Path, action: str, after: int | None, how: Break, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, float]:
+    """Do it on a way that breaks; returns the number of requests and the seconds it took."""
+    with way_to(settings.load().tracking_uri, after, how) as way, monkeypatch.context() as patch:
+        patch.setenv("FTCORE_TRACKING_URI", way.url)
+        clock = time.monotonic()
+        if after is None:
+            ACTIONS[action](path)
+        else:
+            patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+            patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SILENT_S))
+            with pytest.raises(TransientError, match=f"MLflow at {way.url} does not answer") as told:
+                ACTIONS[action](path)
+            assert told.value.exit_code == 75
+            assert "FTCORE_TRACKING_URI" in told.value.hint
+        return way.requests, time.monotonic() - clock
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_mlflow_that_goes_away_in_the_middle_leaves_what_was_or_what_was_meant(
+    make: Callable[[], Path], action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Break before some of its requests in turn: nothing was changed, or an intent says what doctor then finishes.
+
+    The unit tests of the step break it at every call.
+    """
+    path = make()
+    before = state(path)
+    requests, _ = through(path, action, None, "refused", monkeypatch)
+    meant = state(path)
+    assert meant != before
+    breaks: list[tuple[int, Break]] = [(after, "refused") for after in range(0, requests, max(1, requests // 4))]
+    breaks += [(requests // 2, "silent"), (requests // 2, "lost"), (requests - 1, "lost")]
+    path = make()
+    for after, how in breaks:
+        _, seconds = through(path, action, after, how, monkeypatch)
+        assert seconds < SILENT_S + 20, f"{how} at request {after + 1} took {seconds:.1f} s"
+        if list(intents.pending(of(path).shelf)):
+            doctor.mend(of(path))
+            assert state(path) == meant, f"{how} at request {after + 1} of {requests}"
+        else:
+            assert state(path) in (before, meant), f"{how} at request {after + 1} of {requests}"
+        if state(path) != before:
+            path = make()
+
+
+def test_by_default_a_silent_server_is_given_up_within_100_seconds(
+    server: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured on shorter times, which the same variables set."""
+    import os
+
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name)
+    with way_to(settings.load().tracking_uri, 0, "silent") as way, monkeypatch.context() as patch:
+        patch.setattr(tracking, "ANSWER_S", 1)
+        patch.setenv("FTCORE_TRACKING_URI", way.url)
+        clock = time.monotonic()
+        with pytest.raises(TransientError, match="does not answer"):
+            of(next(Path(settings.load().recipes).glob("*.yaml"))).held()
+        waited = time.monotonic() - clock - tracking.TRIES
+        assert way.requests == tracking.TRIES
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
+    assert waited + tracking.TRIES * tracking.ANSWER_S < 100
+
+
+def test_of_two_candidates_at_once_one_is_promoted_and_the_other_is_judged_again(make: Callable[[], Path]) -> None:
+    path = make()
+    registrar = of(path)
+    judged(registrar, 4, 2)  # as 3 it was judged against champion 2
+    processes = [multiprocessing.get_context("fork").Process(target=_promote, args=(path, run)) for run in ("r3", "r4")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    lines = registrar.shelf.ledger("promote")[2:]
+    assert sorted(line["decision"] for line in lines) == ["promoted", "refused"]
+    refused, promoted = sorted(lines, key=lambda line: line["decision"], reverse=True)
+    assert {promoted["version"], refused["version"]} == {3, 4}
+    assert refused["reason"] == (
+        f"version {promoted['version']} became champion after version {refused['version']} was judged; judge it again"
+    )
+    found = registry.book(registrar.tracking).model.aliases
+    assert (found["champion"], found["previous"]) == (promoted["version"], 2)
+    assert doctor.examine(registrar, ["onnx-int8"]) == []
+
+
+def _promote(path: Path, run: str) -> None:
+    pipeline.run_step("promote", path, run)
