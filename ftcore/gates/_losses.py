@@ -59,7 +59,8 @@ def judge(
     """
     if evidence.champion is None:
         return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
-    gains = {name: _gain(limits.metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
+    chosen = {name: rows & evidence.on(sorted(set(evidence.dataset)), limits.metric) for name, rows in groups.items()}
+    gains = {name: _gain(limits.metric, evidence, rows) for name, rows in chosen.items() if rows.sum() >= LEAST_ROWS}
     gains |= {name: gain for name, gain in (more or {}).items() if gain.rows >= LEAST_ROWS}
     known = {name: gain for name, gain in gains.items() if gain.defined}
     if not known:

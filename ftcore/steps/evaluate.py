@@ -87,7 +87,7 @@ def run(context: Context) -> Outcome:
         "snapshot": candidate.snapshot,
         "served": served,
         "labels": list(getattr(context.recipe.task, "labels", ())),
-        "better": find("tasks", context.recipe.task.kind).METRICS,
+        "better": dict(context.recipe.metrics),
         "rows": _counts(rows),
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
@@ -126,9 +126,10 @@ def _rows(context: Context, identity: str) -> pa.Table:
 
 def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
     """Rows of a holdout on the test side that a snapshot could hold and this one does not."""
-    task = find("tasks", context.recipe.task.kind)
-    for row, side in _unseen(context, config, seen, task.TARGET):
-        if side == TEST and task.valid(context.recipe.task, row["label"]):
+    target = find("tasks", context.recipe.task.kind).TARGET
+    for row, side in _unseen(context, config, seen, target):
+        own = context.recipe.task_of(row["source"])
+        if side == TEST and find("tasks", own.kind).valid(own, row["label"]):
             yield row
 
 
@@ -155,16 +156,13 @@ def _columns(
         earlier = known(tracking, champion, context.recipe)
         made, _ = predict(context, tracking, champion, rows, earlier)
         columns |= {("champion", flavour): column for flavour, column in made.items()}
-    task = find("tasks", context.recipe.task.kind)
-    if task.GENERATIVE:
+    if context.recipe.generative:
         texts, folder = given(context.recipe, rows), context.recipe_path.parent
         said = _baselines.untrained(context.recipe, context.settings, folder, texts)
         columns["baseline", "untrained"] = outputs.column(said)
-    if task.TARGET == "label":
-        train = snapshot.read(context.shelf, candidate.snapshot, ["train"], ["text", "label"])
-        labels, seed = context.recipe.task.labels, context.recipe.train.seed
-        simple = _baselines.predict(train, rows["text"].to_pylist(), labels, seed)
-        columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
+    train = partial(snapshot.read, context.shelf, candidate.snapshot, ["train"], ["text", "label", "source"])
+    simple = _baselines.of(context.recipe, train, rows)
+    columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
     return columns, latency
 
 
@@ -179,6 +177,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         partial(task.metrics, recipe.task),
         recipe.evaluate.resamples,
         recipe.train.seed,
+        _slices.about(recipe, rows),
     )
     served = models.flavours(recipe)[0]
     dataset = np.array(rows["dataset"].to_pylist())
@@ -197,9 +196,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
 def _shown(
     context: Context, rows: pa.Table, judged: _measures.Judged, answers: dict[tuple[str, str], Any]
 ) -> dict[str, Any]:
-    metric, better = next(iter(find("tasks", context.recipe.task.kind).METRICS.items()))
-    sign = 1 if better == "higher" else -1
-    scores = {role: sign * judged.rows(role, flavour)[metric] for role, flavour in answers}
+    scores = {role: judged.scores(role, flavour, context.recipe.metrics) for role, flavour in answers}
     by_role = {role: answer for (role, _), answer in answers.items()}
     return _examples.pick(rows, scores, by_role, context.recipe.evaluate.examples)
 

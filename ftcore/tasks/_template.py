@@ -3,8 +3,8 @@
 A task whose model writes may have ``prompt(config, one)``, which makes of an ``Example`` what the model is asked: a
 text, or a conversation. Methods that learn from preferences and rewards need it.
 
-A task that may be a part of ``multitask`` says in ``STANDS_ON`` what its models are built on, ``encoder``, ``causal`` or
-``encoder_decoder``, and has ``reader(config, model, tokenizer, max_length_tokens)``: ``predictor`` of a model that is
+A task that may be a part of ``multitask`` says in ``STANDS_ON`` what its models are built on (``encoder``, ``causal``,
+``encoder_decoder``) and has ``reader(config, model, tokenizer, max_length_tokens)``: ``predictor`` of a model that is
 loaded already.
 """
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore._find import find
 from ftcore_airflow.pages.charts import Limits, Point, Series, bar, chart, domain, strip
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def compare(
 
 def lower_is_better(evaluation: Json, recipe: Recipe | None) -> frozenset[str]:
     """Metrics that improve when they fall: as the evaluation says, else the recipe's task."""
-    metrics = evaluation.get("better") or (getattr(find("tasks", recipe.task.kind), "METRICS", ()) if recipe else ())
+    metrics = evaluation.get("better") or (recipe.metrics if recipe else ())
     if not isinstance(metrics, Mapping):
         return frozenset()
     return frozenset(name for name, better in metrics.items() if better == "lower")
