@@ -43,7 +43,7 @@ def given(rows: pa.Table, *, answers: bool = False, sources: bool = False) -> li
     if not any(rows[name].null_count < rows.num_rows for name in names):
         return texts  # type: ignore[no-any-return]
     nothing = [None] * len(texts)
-    columns = (rows[n].to_pylist() if n in names else nothing for n in Example._fields[1:])
+    columns = (rows[n].to_pylist() if n in names else nothing for n in ("context", "label", "rejected", "source"))
     return [Example(*row) for row in zip(texts, *columns, strict=True)]
 
 

@@ -213,7 +213,9 @@ def sampled(config: Sampled, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def answered(context: Context, source: str) -> bool:
     """Whether the task of a source's rows is to write a text rather than to choose a label."""
-    return bool(find("tasks", context.recipe.task_of(source).kind).TARGET == "text")
+    task: Any = context.recipe.task
+    own = task.of(source) if hasattr(task, "of") else task
+    return bool(find("tasks", own.kind).TARGET == "text")
 
 
 def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:

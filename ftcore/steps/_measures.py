@@ -50,8 +50,8 @@ class Judged:
         found: dict[tuple[str, str], Drawn] = {name: ({}, {}) for name in self.tallies}
         for rows, names in self.scopes(chosen):
             tables = [table[rows] for table in self.tallies.values()]
-            both = resample(self.metrics, tables, self.resamples, self.seed) if rows.any() else []
-            for name, one in zip(found, both, strict=False):
+            both = resample(self.metrics, tables, self.resamples, self.seed)
+            for name, one in zip(found, both, strict=True):
                 for into, measured in zip(found[name], one, strict=True):
                     into.update({metric: measured[metric] for metric in names or measured})
         return found

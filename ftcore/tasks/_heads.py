@@ -8,7 +8,8 @@ and its heads lie beside it under names of their own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import logging
 
 from ftcore.errors import TrainingError
 
@@ -26,6 +28,17 @@ HEAD = "head_"
 """Before the name of a part: the name of its head."""
 AGREED = 1e-4
 """Largest difference, relative to the largest output, between a plain model and the same with its head apart."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' report of weights that are missing: those of heads are taken up after it."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 class Given(nn.Module):  # type: ignore[misc] # torch is skipped by mypy

@@ -179,7 +179,9 @@ def load(config: Config, base: Path) -> PreTrainedModel:
         return _task(first).load(first, base)  # type: ignore[no-any-return]
     from ftcore.tasks import _heads
 
-    return _heads.joined({name: _task(part).load(part, base) for name, part in config.parts.items()}, base)
+    with _heads.quietly():
+        members = {name: _task(part).load(part, base) for name, part in config.parts.items()}
+    return _heads.joined(members, base)
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
@@ -350,7 +352,7 @@ def _width(part: Any) -> int:
     """Numbers in a tally of a part."""
     import numpy as np
 
-    return int(_task(part).tallies(part, snapshot.schema().empty_table(), np.zeros((0, 3))).shape[1])
+    return int(_task(part).tallies(part, snapshot.schema().empty_table(), np.zeros(0)).shape[1])
 
 
 def _readers(config: Config, folder: Path, limit: int) -> dict[str, Callable[[Sequence[Example]], Outputs]]:

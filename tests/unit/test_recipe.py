@@ -143,7 +143,7 @@ def test_a_recipe_may_ask_for_no_export(minimal: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in kinds("tasks") if kind not in find("exporters", "onnx").TASKS])
 def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str, Any], kind: str) -> None:
     task = find("tasks", kind)
-    gates = [{"kind": "threshold", "metric": next(iter(task.METRICS)), "minimum": 0}]
+    gates = [{"kind": "threshold", "minimum": 0}]
     found = faults(minimal | {"task": task.EXAMPLE, "exports": [{"kind": "onnx"}], "gates": gates})
     assert found["exports[0].kind"].startswith(f"onnx cannot export the task {kind}, only classification")
 
@@ -152,8 +152,11 @@ def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str
 def test_a_gate_that_names_no_metric_judges_by_the_tasks_first(minimal: dict[str, Any], kind: str) -> None:
     task = find("tasks", kind)
     gates = [{"kind": "threshold", "minimum": 0}, {"kind": "beats_champion"}]
-    read = recipe.parse(minimal | {"task": task.EXAMPLE, "exports": [], "gates": gates})
-    assert [gate.metric for gate in read.gates] == [next(iter(task.METRICS))] * 2
+    named = [name for part in task.EXAMPLE.get("parts", {}).values() for name in part["sources"]]
+    files = [{"kind": "files", "path": "rows.csv", "name": name.removeprefix("files:")} for name in named]
+    changed = {"task": task.EXAMPLE, "exports": [], "gates": gates, "sources": files or minimal["sources"]}
+    read = recipe.parse(minimal | changed)
+    assert [gate.metric for gate in read.gates] == [next(iter(read.metrics))] * 2
 
 
 @pytest.mark.parametrize("name", ["", "9lives", "Upper", "a-b", "a b", "../up", "x" * 41, "ä", "a\n"])
