@@ -30,7 +30,13 @@ ENCODER: dict[str, dict[str, Any]] = {
     "words": {"kind": "tagging", "labels": ["O", "B-COL", "B-THING"], "sources": ["t:words"]},
     "answer": {"kind": "qa", "stride_tokens": 4, "sources": ["t:answer"], "weight": 3},
     "long": {"kind": "pair", "sources": ["t:long"]},
-    "several": {"kind": "multilabel", "labels": [*COLOURS, "long"], "separator": " ", "sources": ["t:several"], "weight": 5},
+    "several": {
+        "kind": "multilabel",
+        "labels": [*COLOURS, "long"],
+        "separator": " ",
+        "sources": ["t:several"],
+        "weight": 5,
+    },
 }
 WRITES: dict[str, dict[str, Any]] = {
     "chat": {"kind": "chat", "judge_by": "answers", "answer_tokens": 6, "sources": ["t:chat"], "weight": 3},
