@@ -57,7 +57,9 @@ class Cleaned:
     """Positions of rows with personal data that takes the row out."""
     foreign: dict[int, str]
     """Positions of rows in a language that is not wanted, and which."""
-    bad: list[int] = field(default_factory=list)
+    part: NDArray[np.int8]
+    """Number of the part of the task that each row belongs to."""
+    bad: list[int]
     """Positions of rows whose part of the task cannot learn from their label."""
     personal: Counter[str] = field(default_factory=Counter)
 
@@ -84,9 +86,9 @@ def clean(work: Work) -> Cleaned:
         bad += [start + place for place in one.bad]
         foreign |= {start + place: name for place, name in one.foreign.items()}
         start += len(one.side)
-    side, length = (np.concatenate([getattr(one, name) for one in results]) for name in ("side", "length"))
+    side, length, part = (np.concatenate([getattr(one, n) for one in results]) for n in ("side", "length", "part"))
     index = exact.join([one.index for one in results])
-    return Cleaned(work.file, index, side, length, dropped, foreign, bad, cleaner.counts)
+    return Cleaned(work.file, index, side, length, dropped, foreign, part, bad, cleaner.counts)
 
 
 def written(target: str) -> tuple[str, ...]:
@@ -133,9 +135,12 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     if work.prepare.languages:
         foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
-    told, keys, bad = _of_parts(table, work.parts) if work.parts else (table, _keys(table, work.target), [])
-    index = exact.index(told, keys)
-    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, bad), table
+    part, bad = np.zeros(table.num_rows, np.int8), list[int]()
+    if work.parts:
+        index, part, bad = _of_parts(table, work.parts)
+    else:
+        index = exact.index(table, _keys(table, work.target))
+    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, part, bad), table
 
 
 def _keys(table: pa.Table, target: str) -> list[str]:
@@ -147,23 +152,25 @@ def _keys(table: pa.Table, target: str) -> list[str]:
     ]
 
 
-def _of_parts(table: pa.Table, parts: Mapping[str, Any]) -> tuple[pa.Table, list[str], list[int]]:
-    """The same for rows of several parts: what two of them say of one text is neither alike nor at odds.
+def _of_parts(table: pa.Table, parts: Mapping[str, Any]) -> tuple[Index, NDArray[np.int8], list[int]]:
+    """Index of rows of several parts: what two of them say of one text is neither alike nor at odds.
 
     Returns:
-        The rows with their part in the label, their keys, and the positions of those that their part cannot learn from.
+        The index, the number of each row's part, and the positions of rows that their part cannot learn from.
     """
+    import numpy as np
+
     task = find("tasks", parts["kind"]).Config.model_validate(parts)
-    names = [task.part(source) for source in table["source"].to_pylist()]
-    keys, bad = [""] * len(names), list[int]()
-    labels = table["label"].to_pylist()
-    for name, part in task.parts.items():
+    names, labels = [task.part(source) for source in table["source"].to_pylist()], table["label"].to_pylist()
+    keys, owners, bad = [""] * len(names), np.zeros(len(names), np.int8), list[int]()
+    for number, (name, part) in enumerate(task.parts.items()):
         places, kind = [place for place, one in enumerate(names) if one == name], find("tasks", part.kind)
+        owners[places] = number
         for place, key in zip(places, _keys(table.take(places), kind.TARGET), strict=True):
             keys[place] = f"{name}\x00{key}"
         bad += [place for place in places if not kind.valid(part, labels[place])]
     told = [None if label is None else f"{name}\x00{label}" for name, label in zip(names, labels, strict=True)]
-    return _with(table, "label", told), keys, sorted(bad)
+    return exact.index(_with(table, "label", told), keys), owners, sorted(bad)
 
 
 def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
@@ -204,7 +211,7 @@ class Spool:
         return np.cumsum([0, *(len(one.side) for one in self.cleaned)])
 
     def column(self, name: str) -> NDArray[Any]:
-        """``side`` or ``length`` of all rows."""
+        """``side``, ``length`` or ``part`` of all rows."""
         import numpy as np
 
         return np.concatenate([getattr(one, name) for one in self.cleaned])

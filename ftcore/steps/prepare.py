@@ -180,7 +180,7 @@ def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
 def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float) -> None:
     import numpy as np
 
-    kept, side = draft.kept, spool.column("side")[draft.kept]
+    kept, side, part = draft.kept, spool.column("side")[draft.kept], spool.column("part")[draft.kept]
     label = index.label[draft.label_of]
     pairs, scores = near.pairs(
         _folded(spool, kept), len(kept), lambda some: next(_folded(spool, kept[some], one=True)), threshold
@@ -196,7 +196,7 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
     similar = dict(zip(map(tuple, np.sort(pairs, axis=1).tolist()), scores.tolist(), strict=True))
     out = np.zeros(len(kept), dtype=bool)
     out[gone] = True
-    conflicts = pairs[~(out[pairs[:, 0]] | out[pairs[:, 1]])]
+    conflicts = pairs[~(out[pairs[:, 0]] | out[pairs[:, 1]]) & (part[pairs[:, 0]] == part[pairs[:, 1]])]
     draft.counts |= {
         "near_duplicates": int((~leaks).sum()),
         "contaminated": int(leaks.sum()),
