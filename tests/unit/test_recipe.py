@@ -203,7 +203,7 @@ def test_every_source_belongs_to_a_part_and_every_part_has_sources(minimal: dict
         ({"task": several(mood=MOOD | {"kind": "no"})["task"]}, "task.parts.mood", "unknown kind 'no'; known: chat,"),
         ({"task": several(mood=several()["task"])["task"]}, "task.parts.mood", "unknown kind 'multitask'"),
         ({"task": several(mood={"sources": ["x"]})["task"]}, "task.parts.mood", "needs a kind"),
-        ({"task": several(talk={"kind": "chat", "sources": ["files:t"]})["task"]}, "task", "must stand on the same kind"),
+        ({"task": several(talk={"kind": "chat", "sources": ["files:t"]})["task"]}, "task", "all parts must stand"),
         ({"method": {"kind": "few_shot"}}, "method.kind", "few_shot does not fit the task multitask"),
         ({"method": {"kind": "dpo"}}, "method.kind", "dpo does not fit the task multitask"),
         ({"exports": [{"kind": "onnx"}]}, "exports[0].kind", "onnx cannot export the task multitask"),
