@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 START = datetime(2026, 3, 1, 23, 59, tzinfo=UTC)
 FILM = ["film", "plot", "actor", "scene", "script", "camera", "drama", "story", "ending", "role", "comedy", "director"]
 TWEET = ["lol", "omg", "gym", "monday", "selfie", "haha", "today", "coffee", "traffic", "phone", "brunch", "weekend"]
+WORDS = ["tax", "court", "law", "clause", "party", "claim", "judge", "appeal", "statute", "brief", "ruling", "plea"]
 
 
 @pytest.fixture
@@ -252,6 +253,6 @@ def test_parts_in_another_mix_are_no_drift(of_parts: Product) -> None:
 
 
 def test_other_words_in_one_part_are_drift(of_parts: Product) -> None:
-    ask(of_parts, film=TWEET, day=TWEET)
+    ask(of_parts, film=WORDS, day=TWEET)
     (finding,) = of_parts.run("watch", "m1").figures["findings"]
-    assert finding["alarm"]
+    assert finding["alarm"], finding
