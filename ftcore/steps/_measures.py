@@ -65,14 +65,14 @@ class Judged:
         return values(self.metrics, self.tallies[role, flavour])
 
     def scores(self, role: str, flavour: str, better: Mapping[str, Better]) -> np.ndarray:
-        """Of each row the first metric that is about it, turned so that higher is better, ``[rows]``."""
+        """Of each row the first metric that is about it and known of one row, so that higher is better, ``[rows]``."""
         import numpy as np
 
         by_row = self.rows(role, flavour)
         found = np.full(len(self.tallies[role, flavour]), np.nan)
         left = np.ones(len(found), bool)
         for metric, way in better.items():
-            mine = left & self.about.get(metric, left)
+            mine = left & self.about.get(metric, left) & ~np.isnan(by_row[metric])
             found[mine] = by_row[metric][mine] * (1 if way == "higher" else -1)
             left &= ~mine
         return found
@@ -132,7 +132,8 @@ def fairness(judged: Judged, served: str, groups: Mapping[str, np.ndarray]) -> d
             large = {str(name): int(count) for name, count in counts.items() if count >= LEAST_ROWS}
             if len(large) >= 2:
                 one = found.setdefault(column, {"groups": {}, "metrics": {}})
-                one["groups"] |= large
+                for name, count in large.items():
+                    one["groups"][name] = one["groups"].get(name, 0) + count
                 tallies = judged.tallies["candidate", served][rows]
                 one["metrics"] |= _apart(judged, tallies, names[rows].astype(str), list(large), metrics)
     return found

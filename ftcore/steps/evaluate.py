@@ -196,9 +196,19 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
 def _shown(
     context: Context, rows: pa.Table, judged: _measures.Judged, answers: dict[tuple[str, str], Any]
 ) -> dict[str, Any]:
+    import numpy as np
+
     scores = {role: judged.scores(role, flavour, context.recipe.metrics) for role, flavour in answers}
     by_role = {role: answer for (role, _), answer in answers.items()}
-    return _examples.pick(rows, scores, by_role, context.recipe.evaluate.examples)
+    groups = [np.flatnonzero(mask) for mask, _ in judged.scopes(np.ones(rows.num_rows, bool))]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for places in groups:  # what one part of a task scores is no better or worse than what another does
+        said = {role: ([labels[place] for place in places], sure[places]) for role, (labels, sure) in by_role.items()}
+        some = {role: score[places] for role, score in scores.items()}
+        count = -(-context.recipe.evaluate.examples // len(groups))
+        for name, picked in _examples.pick(rows.take(places), some, said, count).items():
+            found.setdefault(name, []).extend(picked)
+    return found
 
 
 def _robust(
