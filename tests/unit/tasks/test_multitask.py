@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ftcore.outputs import Example
 from ftcore.sections_training import Train
 from ftcore.statistics import estimate
 from ftcore.tasks import multitask
-from ftcore.training import batches, loading, loop
+from ftcore.training import batches, callbacks, loading, loop
 from ftcore.training.loop import Job
 from tests.unit.tasks._small import COLOURS, THINGS, small
 
@@ -217,16 +218,12 @@ def test_the_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path
         model = multitask.load(task, tmp_path / "base")
         model.load_state_dict(start)
         made = job(task, tmp_path, model, epochs=2, learning_rate=1e-3, evaluations_per_epoch=4, precision="fp32")
-        callbacks = [loop_callbacks.Watched(tick, lambda number, loss: None)]
+        watched = [callbacks.Watched(tick, lambda number, loss: None)]
         made = Job(made.model, made.tokenizer, made.rows, made.collate, made.config, folder, track=track,
-                   callbacks=callbacks)  # fmt: skip
-        try:
+                   callbacks=watched)  # fmt: skip
+        with suppress(KeyboardInterrupt):
             loop.fit(made)
-        except KeyboardInterrupt:
-            return points
         return points
-
-    from ftcore.training import callbacks as loop_callbacks
 
     whole = dict(curve(tmp_path / "whole"))
     first = curve(tmp_path / "cut", stop=len(whole) // 2 + 2)
