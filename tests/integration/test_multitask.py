@@ -117,13 +117,10 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
     asked = [(f"a fine film, number {n}", "sentiment") for n in range(40)] + [("a poor toaster", "rating")]
     _write(tmp_path / "asked.csv", ("text", "part"), asked)
     _ftcore("score", str(path), str(tmp_path / "asked.csv"), "-o", str(tmp_path / "said.csv"))
-    said = list(csv.DictReader((tmp_path / "said.csv").open(encoding="utf-8")))
+    said = list(csv.DictReader((tmp_path / "said.csv").read_text(encoding="utf-8").splitlines()))
     assert {row["label"] for row in said[:40]} <= {"negative", "positive"}
     assert float(said[40]["label"]) == pytest.approx(float(said[40]["score"]), rel=1e-4)
 
-    _write(tmp_path / "wrong.csv", ("request_id", "label"), [(said[40]["request_id"], "positive")])
-    refused = _ftcore("feedback", str(path), str(tmp_path / "wrong.csv"), code=3)
-    assert "does not know" in refused, "what is a label of one part is none of another"
     _write(tmp_path / "right.csv", ("request_id", "label"), [(row["request_id"], row["label"]) for row in said])
     _ftcore("feedback", str(path), str(tmp_path / "right.csv"))
     (rows,) = _find.find("sources", "feedback").read(_find.find("sources", "feedback").Config(), context(home))
@@ -136,10 +133,9 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
     assert answers["answer"].tolist() == [row["label"] for row in said[-2:]]
 
 
-def _ftcore(*words: str, code: int = 0) -> str:
+def _ftcore(*words: str) -> None:
     done = subprocess.run([sys.executable, "-m", "ftcore", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def _write(path: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
