@@ -191,8 +191,9 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
         NotEnoughDataError: a part has not.
         DataRejectedError: rows are no part's, or cannot be learnt.
     """
-    owners = {source: config.part(source) for table in rows.values() for source in table["source"].unique().to_pylist()}
-    del owners  # a source of no part is an error
+    for table in rows.values():
+        for source in table["source"].unique().to_pylist():
+            config.part(source)  # one of no part is an error
     for name, part in config.parts.items():
         mine = {split: table.filter(_of(config, table, name)) for split, table in rows.items()}
         try:
