@@ -156,8 +156,8 @@ def _sources(recipe: Recipe, shelf: Shelf) -> set[str]:
     names = {name for one in snapshot.ls(shelf) for name in one.get("sources", {})} | {"feedback"}
     for source in (*recipe.sources, *recipe.evaluate.holdouts.values()):
         module: Any = find("sources", source.kind)
-        if hasattr(module, "source_name"):
-            names.add(module.source_name(source))
+        if hasattr(module, "source_name") and (name := module.source_name(source)):
+            names.add(name)
     return names
 
 

@@ -1,7 +1,8 @@
 """What a model is given and what it says, in memory and in Parquet.
 
 A task's outputs are one of: an array of floats ``[rows, n]`` (probabilities of labels), an array of numbers ``[rows]``
-(a score), or a list with a string or a list of strings for each row (an answer, the tag of each word).
+(a score), or a list with a string or a list of strings for each row (an answer, the tag of each word). Where a model
+has several parts it is a list of mappings from a part's name to such an output, None but for the part that was asked.
 """
 
 from __future__ import annotations
@@ -26,21 +27,23 @@ class Example(NamedTuple):
     """The right answer, for tasks that say how likely it is; never a label that is to be guessed."""
     rejected: str | None = None
     """A worse answer, for tasks that compare the two."""
+    source: str | None = None
+    """Where the row came from, or the name of the part that is asked, for tasks of several parts."""
 
 
 Text: TypeAlias = str | Example
 """What a predictor takes: a plain text where that is all there is."""
 
 
-def given(rows: pa.Table, *, answers: bool = False) -> list[Text]:
-    """Rows as a predictor takes them; with their answers where the task is to write them."""
+def given(rows: pa.Table, *, answers: bool = False, sources: bool = False) -> list[Text]:
+    """Rows as a predictor takes them; with their answers where the task writes, with sources where it has parts."""
     texts = rows["text"].to_pylist()
-    wanted = ("context", *(("label", "rejected") if answers else ()))
+    wanted = ("context", *(("label", "rejected") if answers else ()), *(("source",) if sources else ()))
     names = [name for name in wanted if name in rows.column_names]
     if not any(rows[name].null_count < rows.num_rows for name in names):
         return texts  # type: ignore[no-any-return]
     nothing = [None] * len(texts)
-    columns = (rows[n].to_pylist() if n in names else nothing for n in ("context", "label", "rejected"))
+    columns = (rows[n].to_pylist() if n in names else nothing for n in ("context", "label", "rejected", "source"))
     return [Example(*row) for row in zip(texts, *columns, strict=True)]
 
 

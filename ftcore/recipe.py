@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -27,6 +27,9 @@ from ftcore.sections import (
     Watch,
 )
 from ftcore.sections_training import AUTO, Plan, Search, Train
+
+if TYPE_CHECKING:
+    from ftcore.statistics import Better
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
 BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
@@ -85,6 +88,26 @@ class Recipe(Config):
                 "expected package://module/path, a folder, a hub id such as org/model@revision, or models:/name@alias"
             )
         return value
+
+    @property
+    def metrics(self) -> Mapping[str, Better]:
+        """Every metric of the task, the one that is reported first, and which way each improves."""
+        metrics: Mapping[str, Better] = getattr(self.task, "metrics", None) or find("tasks", self.task.kind).METRICS
+        return metrics
+
+    @property
+    def generative(self) -> bool:
+        """Whether the base model can do the task before any training."""
+        return bool(getattr(self.task, "generative", find("tasks", self.task.kind).GENERATIVE))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts of a task that has several."""
+        return tuple(getattr(self.task, "parts", ()))
+
+    def task_of(self, source: str | None) -> Task:
+        """The task of rows from a source, or of requests to a part: the part's own where there are several."""
+        return self.task.of(source) if self.parts else self.task  # type: ignore[attr-defined, no-any-return]
 
     @property
     def suite(self) -> str:
@@ -155,19 +178,11 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What is right by itself and wrong together: a gate on a metric or a dataset that the evaluation does not make."""
-    method = find("methods", recipe.method.kind)
-    tasks = getattr(method, "TASKS", None)
-    if tasks is not None and recipe.task.kind not in tasks:
-        yield (
-            "method.kind",
-            f"{recipe.method.kind} does not fit the task {recipe.task.kind}; it fits {', '.join(tasks)}",
-        )
-    if hasattr(method, "faults"):
-        yield from method.faults(recipe.method, recipe)
+    yield from _misfits(recipe)
     yield from _unshareable(recipe)
     yield from space.faults(recipe, _faults)
     yield from _unanswerable(recipe)
-    metrics = find("tasks", recipe.task.kind).METRICS
+    metrics = recipe.metrics
     datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:
         yield "on_undecided", "nobody can be asked where approval.required is 0"
@@ -192,6 +207,20 @@ def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "train.distributed", f"{method} trains in one process"
     elif asked.total > 1 and asked.strategy != AUTO:
         yield from find("strategies", asked.strategy).faults(recipe)
+
+
+def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """A method that does not fit the task, and what method and task themselves find wrong."""
+    method, task = find("methods", recipe.method.kind), find("tasks", recipe.task.kind)
+    tasks = getattr(method, "TASKS", None)
+    if tasks is not None and recipe.task.kind not in tasks:
+        yield (
+            "method.kind",
+            f"{recipe.method.kind} does not fit the task {recipe.task.kind}; it fits {', '.join(tasks)}",
+        )
+    for kind, config in ((method, recipe.method), (task, recipe.task)):
+        if hasattr(kind, "faults"):
+            yield from kind.faults(config, recipe)
 
 
 def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -223,16 +252,28 @@ def _with_metrics(document: Any) -> Any:
     """A gate that names no metric judges by the first one of the task."""
     if not isinstance(document, dict) or not isinstance(document.get("gates"), list):
         return document
-    kind = document["task"].get("kind") if isinstance(document.get("task"), dict) else None
-    if kind not in kinds("tasks"):
+    first = _first_metric(document.get("task"))
+    if first is None:
         return document
-    first = next(iter(find("tasks", kind).METRICS))
 
     def judges(gate: Any) -> bool:
         known = isinstance(gate, dict) and gate.get("kind") in kinds("gates")
         return known and "metric" in find("gates", gate["kind"]).Config.model_fields
 
     return document | {"gates": [{"metric": first, **gate} if judges(gate) else gate for gate in document["gates"]]}
+
+
+def _first_metric(task: Any) -> str | None:
+    """Name of a task's first metric; None where what stands there is no task."""
+    kind = task.get("kind") if isinstance(task, dict) else None
+    if kind not in kinds("tasks"):
+        return None
+    module = find("tasks", kind)
+    try:
+        metrics: Mapping[str, Better] = module.METRICS or module.Config.model_validate(task).metrics
+    except ValidationError:
+        return None  # what is wrong with it is said anyway
+    return next(iter(metrics))
 
 
 def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:
@@ -256,7 +297,8 @@ def _yaml_path(location: tuple[int | str, ...]) -> str:
     path = ""
     for number, step in enumerate(location):
         before, name_of = (None, None, *location)[number + 1], (None, None, *location)[number]
-        chosen = isinstance(before, int) or before in {"task", "method", "general_text"} or name_of == "holdouts"
+        named = name_of in {"holdouts", "parts"}
+        chosen = isinstance(before, int) or before in {"task", "method", "general_text"} or named
         if isinstance(step, int):
             path += f"[{step}]"
         elif not (chosen and step in every_kind):

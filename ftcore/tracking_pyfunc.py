@@ -37,8 +37,10 @@ class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
         from ftcore.outputs import Example
 
         del context, params
-        names = [name for name in ("text", "context") if name in model_input.columns]
-        rows = [Example(*row) for row in model_input[names].itertuples(index=False)]
+        fields = {"text": "text", "context": "context", "part": "source"}
+        names = [name for name in fields if name in model_input.columns]
+        asked = zip(*(model_input[name] for name in names), strict=True)
+        rows = [Example(**dict(zip((fields[name] for name in names), row, strict=True))) for row in asked]
         answers, scores = self.answers(self.predict_texts(rows))
         return pd.DataFrame({"answer": answers, "score": scores.astype(float)})
 

@@ -62,12 +62,12 @@ def log_recipe(tracking: Tracking, run: str, recipe: Mapping[str, Any]) -> None:
         tracking.client.log_dict(run, dict(recipe), "recipe.yaml")
 
 
-def describe(folder: Path, example: str, packages: Mapping[str, str]) -> None:
+def describe(folder: Path, example: Mapping[str, str], packages: Mapping[str, str]) -> None:
     """Make a saved model one that ``mlflow.pyfunc.load_model`` loads: texts in, answers out, nothing pickled.
 
     Args:
         folder: the model's weights, tokenizer and ``ftcore.json``; ``MLmodel`` and the code are written beside them.
-        example: a text, kept as the input example.
+        example: a ``text``, and where the task has several parts the ``part`` that is asked; kept as the input example.
         packages: versions by package name, what the model needs to be loaded.
     """
     import pandas as pd
@@ -75,9 +75,10 @@ def describe(folder: Path, example: str, packages: Mapping[str, str]) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    texts = pd.DataFrame({"text": [example]})
+    texts = pd.DataFrame({name: [value] for name, value in example.items()})
+    needed = [ColSpec("string", name) for name in example]
     signature = ModelSignature(
-        Schema([ColSpec("string", "text"), ColSpec("string", "context", required=False)]),
+        Schema([*needed, ColSpec("string", "context", required=False)]),
         Schema([ColSpec("string", "answer"), ColSpec("double", "score")]),
     )
     needs = [f"{name}=={version}" for name, version in packages.items()]

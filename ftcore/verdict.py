@@ -39,6 +39,8 @@ class Evidence:
     """Tallies of models that cost nothing, such as ``majority``; none for a task without labels."""
     slices: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Groups of rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
+    about: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
@@ -55,8 +57,8 @@ class Evidence:
         """1 for a metric that is better when higher, else -1."""
         return 1 if self.better[metric] == "higher" else -1
 
-    def on(self, datasets: Sequence[str]) -> np.ndarray:
-        """Which rows belong to some datasets, as a mask ``[rows]``.
+    def on(self, datasets: Sequence[str], metric: str = "") -> np.ndarray:
+        """Which rows belong to some datasets and are what a metric is about, as a mask ``[rows]``.
 
         Raises:
             ValueError: a dataset was not evaluated.
@@ -66,7 +68,8 @@ class Evidence:
         known = set(self.dataset)
         if unknown := sorted(set(datasets) - known):
             raise ValueError(f"no dataset {', '.join(unknown)}; evaluated: {', '.join(sorted(known))}")
-        return np.isin(self.dataset, list(datasets))
+        chosen: np.ndarray = np.isin(self.dataset, list(datasets))
+        return chosen & self.about[metric] if metric in self.about else chosen
 
 
 class Rule(BaseModel):

@@ -94,6 +94,8 @@ def _gains(
     metric: str, evidence: Evidence, groups: Mapping[str, np.ndarray], more: Mapping[str, Estimate]
 ) -> tuple[dict[str, Estimate], dict[str, str]]:
     """The gain of each group that can be judged, and why the others cannot."""
+    answerable = evidence.on(sorted(set(evidence.dataset)), metric)
+    groups = {name: inside & answerable for name, inside in groups.items()}
     measured = {name: _gain(metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
     gains = {**measured, **{name: gain for name, gain in more.items() if gain.rows >= LEAST_ROWS}}
     known = {name: gain for name, gain in gains.items() if gain.defined}

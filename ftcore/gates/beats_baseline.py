@@ -35,7 +35,7 @@ class Config(Base):
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the served model beats each baseline; the closest one is reported."""
-    chosen = evidence.on(config.datasets)
+    chosen = evidence.on(config.datasets, config.metric)
     rows = int(chosen.sum())
     if rows < config.min_rows:
         because = f"{rows} rows are too few to compare with a baseline, it takes {config.min_rows}"

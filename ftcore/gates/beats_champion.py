@@ -48,7 +48,7 @@ class Config(Base):
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the candidate is better; a first model has nobody to beat."""
-    rows = evidence.on(config.datasets)
+    rows = evidence.on(config.datasets, config.metric)
     count = int(rows.sum())
     if evidence.champion is None:
         return Rule(gate=config.kind, passed=True, reason="there is no champion to beat yet", rows=count)

@@ -48,7 +48,7 @@ class Config(Base):
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the served model reaches the bound."""
-    rows = evidence.on(config.datasets)
+    rows = evidence.on(config.datasets, config.metric)
     count = int(rows.sum())
     if count < config.min_rows:
         because = f"{count} rows are too few to judge {config.metric}, it takes {config.min_rows}"

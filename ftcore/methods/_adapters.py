@@ -47,14 +47,26 @@ def head(model: nn.Module) -> list[str]:
     if task_type(model) in LANGUAGE_MODELS:
         return []
     body = getattr(model, "base_model_prefix", "")
-    return [name for name, child in model.named_children() if name != body and any(True for _ in child.parameters())]
+    heads = [name for name, child in model.named_children() if name != body and any(True for _ in child.parameters())]
+    return [whole for name in heads for whole in _layers(model.get_submodule(name), name)]
+
+
+def _layers(head: nn.Module, name: str) -> list[str]:
+    """The layers of a head that is a model itself, as those of a task of several parts are; else the head."""
+    if not hasattr(head, "base_model_prefix"):
+        return [name]
+    return [
+        f"{name}.{inner}"
+        for inner, layer in head.named_modules()
+        if next(layer.parameters(recurse=False), None) is not None
+    ]
 
 
 def linear_layers(model: nn.Module) -> list[str]:
     """Names of the linear layers of the base, as patterns see them."""
     from torch import nn as torch_nn
 
-    heads = {*head(model), "lm_head"}
+    heads = {*(name.partition(".")[0] for name in head(model)), "lm_head"}
     found = (name for name, module in model.named_modules() if isinstance(module, torch_nn.Linear))
     return [name for name in found if name.partition(".")[0] not in heads]
 

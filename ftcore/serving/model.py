@@ -79,7 +79,8 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
     if not card or card["task"]["kind"] != recipe.task.kind:
         raise ExportError(f"version {version.number} of {tracking.name} was not made for the task {recipe.task.kind}")
     threads = tracking.settings.threads or os.cpu_count() or 1
-    labels, asked = tuple(card["task"].get("labels", ())), getattr(recipe.task, "labels", ())
+    made_for = find("tasks", recipe.task.kind).Config.model_validate(card["task"])
+    labels, asked = tuple(getattr(made_for, "labels", ())), getattr(recipe.task, "labels", ())
     if labels != tuple(asked):
         raise ExportError(
             f"version {version.number} of {tracking.name} knows the labels {', '.join(labels)}, the recipe "

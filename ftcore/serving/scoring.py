@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
     from ftcore.store import Shelf
 
-LOG = ("request_id", "at", "text", "context", "label", "score", "model_version", "latency_ms", "group")
+LOG = ("request_id", "at", "text", "context", "label", "score", "model_version", "latency_ms", "group", "part")
 """Columns of the prediction log. ``context`` and ``group`` may be null; ``group`` keeps what belongs together on one
-side of the split. ``score`` is null where nobody knows how sure the model is."""
+side of the split. ``score`` is null where nobody knows how sure the model is, ``part`` where the task has no parts."""
 
 MOST_LABELS = 20
 """More than these are not counted one by one: they are texts that the model wrote."""
@@ -50,7 +51,7 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
     """Score a file's texts with the champion's serving export and append them to the prediction log.
 
     The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``context``, ``request_id`` and
-    ``group``.
+    ``group``; where the task has several parts, a column ``part`` says which one is asked.
     Without request ids, they are made from the file's content, so that scoring the same file with the same champion
     again adds nothing to the log.
 
@@ -73,12 +74,12 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
     champion = tracking.alias(CHAMPION)
     if champion is None:
         raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
-    rows = _requests(file)
+    rows = _requests(file, recipe.parts)
     batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{_asked(r)}" for r in rows))[:16]
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     clock = time.perf_counter()
     with progress("scoring", len(rows)) as advance:
-        outputs = model.outputs([Example(row["text"], row["context"]) for row in rows], advance)
+        outputs = model.outputs([Example(row["text"], row["context"], source=row["part"]) for row in rows], advance)
     latency_ms = (time.perf_counter() - clock) * 1000 / len(rows)
     labels, scores = find("tasks", recipe.task.kind).answers(recipe.task, outputs)
     at = now()
@@ -121,15 +122,18 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
         {"request_id": str(r["request_id"]), "label": None if r["label"] is None else str(r["label"])}
         for r in table.select(["request_id", "label"]).to_pylist()
     ]
-    task = find("tasks", recipe.task.kind)
-    if bad := sorted({str(row["label"]) for row in rows if not task.valid(recipe.task, row["label"])}):
+    predictions = shelf.read_log("predictions")
+    asked = dict[str, str | None]()
+    if predictions is not None:
+        parts = predictions["part"].to_pylist() if "part" in predictions.column_names else [None] * len(predictions)
+        asked = dict(zip(predictions["request_id"].to_pylist(), parts, strict=True))
+    told = [(row["label"], asked.get(row["request_id"] or "")) for row in rows]
+    if bad := sorted({str(label) for label, part in told if not _valid(recipe, label, part)}):
         known = ", ".join(getattr(recipe.task, "labels", ()))
         raise DataRejectedError(
             f"{file} has labels that {recipe.name} does not know", bad, hint=known and f"its labels are {known}"
         )
-    predictions = shelf.read_log("predictions")
-    scored = set(predictions["request_id"].to_pylist()) if predictions is not None else set()
-    known_rows = [row for row in rows if row["request_id"] in scored]
+    known_rows = [row for row in rows if row["request_id"] in asked]
     last = {row["request_id"]: row for row in known_rows}
     earlier = shelf.read_log("feedback")
     said = {row["request_id"]: row["label"] for row in earlier.sort_by("at").to_pylist()} if earlier is not None else {}
@@ -180,20 +184,25 @@ def write(table: pa.Table, output: Path) -> None:
     write_bytes(output, data)
 
 
-def _requests(file: Path) -> list[dict[str, Any]]:
+def _requests(file: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
     table = find("sources", "files").read_any(file)
-    _columns(file, table, ("text",))
+    _columns(file, table, ("text", "part") if parts else ("text",))
     if not table.num_rows:
         raise DataRejectedError(f"{file} has no row")
     rows = []
-    wanted = [name for name in ("request_id", "text", "context", "group") if name in table.column_names]
+    names = ("request_id", "text", "context", "group", *(("part",) if parts else ()))
+    wanted = [name for name in names if name in table.column_names]
     for number, found in enumerate(table.select(wanted).to_pylist()):
-        row = dict.fromkeys(("request_id", "context", "group")) | {
+        row = dict.fromkeys(("request_id", "context", "group", "part")) | {
             n: v if v is None else str(v) for n, v in found.items()
         }
         row["text"] = row["text"] or ""
         row["request_id"] = row["request_id"] or sha256(f"{file.name}\x00{number}\x00{_asked(row)}")[:20]
         rows.append(row)
+    if strange := sorted({str(row["part"]) for row in rows} - set(parts)) if parts else []:
+        raise DataRejectedError(
+            f"{file} asks for parts that the task does not have", strange, hint=f"its parts are {', '.join(parts)}"
+        )
     twice = [identity for identity, count in Counter(row["request_id"] for row in rows).items() if count > 1]
     if twice:
         raise DataRejectedError(f"{file} uses a request_id twice", [f"request_id {identity}" for identity in twice])
@@ -202,7 +211,14 @@ def _requests(file: Path) -> list[dict[str, Any]]:
 
 def _asked(row: dict[str, Any]) -> str:
     """What the model is given, as one string."""
-    return row["text"] if row["context"] is None else f"{row['text']}\x00{row['context']}"
+    said = row["text"] if row["context"] is None else f"{row['text']}\x00{row['context']}"
+    return said if row["part"] is None else f"{said}\x00{row['part']}"
+
+
+def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
+    """Whether a label is one of the task, or of the part that was asked."""
+    own = recipe.task_of(part) if part in recipe.parts else recipe.task
+    return bool(find("tasks", own.kind).valid(own, label))
 
 
 def _columns(file: Path, table: pa.Table, wanted: tuple[str, ...]) -> None:

@@ -211,9 +211,11 @@ def sampled(config: Sampled, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     yield _lowest(kept, config.max_rows)
 
 
-def answered(context: Context) -> bool:
-    """Whether the recipe's task is to write a text rather than to choose a label."""
-    return bool(find("tasks", context.recipe.task.kind).TARGET == "text")
+def answered(context: Context, source: str) -> bool:
+    """Whether the task of a source's rows is to write a text rather than to choose a label."""
+    task: Any = context.recipe.task
+    own = task.of(source) if hasattr(task, "of") else task
+    return bool(find("tasks", own.kind).TARGET == "text")
 
 
 def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:

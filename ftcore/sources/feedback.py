@@ -24,7 +24,10 @@ class Config(Sampled):
 
 
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """Every labelled prediction as a row; where a request was labelled twice, the later label counts."""
+    """Every labelled prediction as a row; where a request was labelled twice, the later label counts.
+
+    Where a task has several parts, the source of a row also names the one that was asked.
+    """
     yield from sampled(config, _tables(context))
 
 
@@ -43,7 +46,7 @@ def _tables(context: Context) -> Iterator[pa.Table]:
                 "text": request["text"],
                 "context": request.get("context"),
                 "label": labels[request["request_id"]],
-                "source": "feedback",
+                "source": f"feedback:{request['part']}" if request.get("part") else "feedback",
                 "group": request["group"],
                 "observed_at": request["at"],
             }

@@ -53,6 +53,12 @@ class Config(Mapped):
             raise ValueError("unknown encoding") from None
 
 
+def source_name(config: Config) -> str | None:
+    """Name that the rows of this source carry; None where each of several files has one of its own."""
+    several = any(sign in config.path for sign in "*?[{")
+    return None if several and not config.name else f"files:{config.name or _places.stem(Path(config.path))}"
+
+
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows of all files that match, in the order of their paths.
 
@@ -167,7 +173,8 @@ def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterato
         here = config
         if (config.format or _places.format_of(path)) == "txt" and "label" not in config.model_fields_set:
             here = config.model_copy(update={"label": None})  # lines have no label: the default must not ask for one
-        mapper = Mapper(here, f"files:{config.name or _places.stem(path)}", answered=answered(context))
+        name = f"files:{config.name or _places.stem(path)}"
+        mapper = Mapper(here, name, answered=answered(context, name))
         for batch in batches(path, here, mapper.columns):
             if batch.places:
                 yield mapper.table(batch)

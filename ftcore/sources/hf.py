@@ -48,6 +48,11 @@ class Config(Mapped):
         return self
 
 
+def source_name(config: Config) -> str:
+    """Name that the rows of this source carry."""
+    return f"hf:{config.name or (config.dataset or str(config.path)).rstrip('/').split('/')[-1]}"
+
+
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows of the split as they come; labels kept as numbers come back as their names.
 
@@ -61,8 +66,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
     where = f"hf:{config.dataset or config.path}"
-    name = config.name or (config.dataset or str(config.path)).rstrip("/").split("/")[-1]
-    mapper = Mapper(config, f"hf:{name}", answered=answered(context))
+    mapper = Mapper(config, source_name(config), answered=answered(context, source_name(config)))
     try:
         found = _open(config, context)
         names: list[str] | None = None

@@ -47,6 +47,11 @@ class Config(Mapped):
         return self
 
 
+def source_name(config: Config) -> str:
+    """Name that the rows of this source carry."""
+    return f"mlflow:{config.name or config.artifact or config.dataset or config.experiment}"
+
+
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows as a stream; a run's artefact is fetched into the step's scratch folder first.
 
@@ -59,8 +64,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
-    place = config.artifact or config.dataset or config.experiment
-    mapper = Mapper(config, f"mlflow:{config.name or place}", answered=answered(context))
+    mapper = Mapper(config, source_name(config), answered=answered(context, source_name(config)))
     batches = _traces(config, context, mapper) if config.experiment else _logged(config, context, mapper)
     for batch in batches:
         if batch.places:

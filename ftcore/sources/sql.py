@@ -75,7 +75,7 @@ def source_name(config: Config) -> str:
 
 def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
     where = source_name(config)
-    mapper = Mapper(config, where, answered=answered(context))
+    mapper = Mapper(config, where, answered=answered(context, where))
     values = _bound(config, cursor, period.asked(context.params))
     with (
         _connected(config, where) as database,

@@ -56,6 +56,11 @@ class Config(Sampled):
         return self
 
 
+def source_name(config: Config) -> str:
+    """Name that the rows of this source carry."""
+    return f"vader:{config.domain}:continued" if config.instruction else f"vader:{config.domain}"
+
+
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows of one collection, in the order of their row ids.
 
@@ -79,7 +84,7 @@ def _lines(file: io.BytesIO) -> Iterator[tuple[str, float, str]]:
 
 
 def _rated(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
-    source = f"vader:{config.domain}"
+    source = source_name(config)
     for key, rating, text in lines:
         if abs(rating) < config.min_rating:
             continue
@@ -94,7 +99,7 @@ def _rated(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[
 
 def _continued(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
     """A sentence and the one after it; a gap in an item's numbers joins nothing."""
-    source = f"vader:{config.domain}:continued"
+    source = source_name(config)
     texts = {tuple(map(int, key.split("_"))): text for key, _, text in lines}
     for (item, number), text in texts.items():
         if (item, number + 1) not in texts:

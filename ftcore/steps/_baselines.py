@@ -9,7 +9,7 @@ from ftcore._find import find
 from ftcore.serving.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -22,6 +22,36 @@ if TYPE_CHECKING:
 BASELINES = ("majority", "linear", "untrained")
 MOST_ROWS = 20_000
 """Training rows that the linear model learns from."""
+
+
+def of(recipe: Recipe, train: Callable[[], pa.Table], rows: pa.Table) -> dict[str, Outputs]:
+    """What ``predict`` says of rows whose task, or part of a task, is to choose a label; nothing where there is none.
+
+    Args:
+        recipe: of the model.
+        train: reads the training rows, with ``text``, ``label`` and ``source``.
+        rows: to predict, with ``text`` and ``source``.
+    """
+    seed = recipe.train.seed
+    if not recipe.parts:
+        if find("tasks", recipe.task.kind).TARGET != "label":
+            return {}
+        return dict(predict(train(), rows["text"].to_pylist(), recipe.task.labels, seed))
+    found: dict[str, Outputs] = {}
+    taught: pa.Table | None = None
+    for name, part in recipe.task.parts.items():  # type: ignore[attr-defined]
+        places = [n for n, source in enumerate(rows["source"].to_pylist()) if recipe.task_of(source) == part]
+        if find("tasks", part.kind).TARGET != "label" or not places:
+            continue
+        taught = taught if taught is not None else train()
+        mine = taught.take(
+            [n for n, source in enumerate(taught["source"].to_pylist()) if recipe.task_of(source) == part]
+        )
+        for baseline, said in predict(mine, rows["text"].take(places).to_pylist(), part.labels, seed).items():
+            into = found.setdefault(baseline, [dict.fromkeys(recipe.parts) for _ in range(rows.num_rows)])
+            for place, one in zip(places, said.tolist(), strict=True):
+                into[place][name] = one
+    return found
 
 
 def predict(train: pa.Table, texts: Sequence[str], labels: Sequence[str], seed: int) -> dict[str, np.ndarray]:

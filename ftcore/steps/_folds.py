@@ -14,6 +14,7 @@ from ftcore.context import Context, log
 from ftcore.serving.model import Model
 from ftcore.snapshot import text_key
 from ftcore.steps import _job, _method
+from ftcore.steps._predictions import given
 from ftcore.steps._tuned import alone
 from ftcore.store import digest, read_json, write_json
 
@@ -74,7 +75,7 @@ def _fold(context: Context, tables: dict[str, pa.Table], held: list[bool], numbe
     figures = _method.fit(context, job)
     _job.save(context, job, folder / "made")
     predict = task.predictor(recipe.task, folder / "made" / "model", recipe.train.max_length_tokens)
-    said = Model(0, "torch", (), predict).outputs(outputs.given(unseen, answers=task.TARGET == "text"))
+    said = Model(0, "torch", (), predict).outputs(given(recipe, unseen))
     judged = unseen.append_column("dataset", pa.array(["fold"] * unseen.num_rows, pa.string()))
     sums = task.tallies(recipe.task, judged, outputs.of(outputs.column(said))).sum(0)
     shutil.rmtree(folder)

@@ -79,7 +79,8 @@ def _check_numbers(version: Version, flavour: str, said: outputs.Outputs) -> Non
 
 def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:
     """Rows as the task's model takes them."""
-    return outputs.given(rows, answers=find("tasks", recipe.task.kind).TARGET == "text")
+    answers = find("tasks", recipe.task.kind).TARGET == "text"
+    return outputs.given(rows, answers=answers, sources=bool(recipe.parts))
 
 
 def known(tracking: Tracking, version: Version, recipe: Recipe) -> pa.Table:
@@ -111,7 +112,11 @@ def _joined(keys: list[str], earlier: pa.Array | None, have: Mapping[str, int], 
         return fresh
     following = iter(range(len(earlier), len(earlier) + len(fresh)))
     places = [have[key] if key in have else next(following) for key in keys]
-    return pa.concat_arrays([earlier, fresh.cast(earlier.type)]).take(pa.array(places, pa.int64()))
+    if pa.types.is_struct(earlier.type):  # of several parts, some of which may have had no row
+        both = pa.array([*earlier.to_pylist(), *fresh.to_pylist()])
+    else:
+        both = pa.concat_arrays([earlier, fresh.cast(earlier.type)])
+    return both.take(pa.array(places, pa.int64()))
 
 
 def _keys(rows: pa.Table | None) -> list[str]:

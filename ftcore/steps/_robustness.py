@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
 from ftcore.serving.model import Model
-from ftcore.statistics import resample
-from ftcore.steps import _measures
+from ftcore.steps import _measures, _slices
 from ftcore.steps._predictions import given
 
 if TYPE_CHECKING:
@@ -66,16 +65,23 @@ def changes(recipe: Recipe, model: Model, rows: pa.Table, plain: Outputs) -> dic
         rows: some test rows.
         plain: what the model says about them.
     """
+    import numpy as np
     import pyarrow as pa
 
     task, seed = find("tasks", recipe.task.kind), recipe.train.seed
-    before = task.tallies(recipe.task, rows, plain)
+    before, everything = task.tallies(recipe.task, rows, plain), np.ones(rows.num_rows, bool)
     found = {}
     for name in PERTURBATIONS:
         texts = pa.array(perturb(name, rows["text"].to_pylist(), seed), pa.string())
         changed = rows.set_column(rows.column_names.index("text"), "text", texts)
         said = model.outputs(given(recipe, changed))
-        tables = [before, task.tallies(recipe.task, rows, said)]
-        drawn = resample(partial(task.metrics, recipe.task), tables, recipe.evaluate.resamples, seed)
-        found[name] = _measures.differences(drawn[1], drawn[0], rows.num_rows)
+        judged = _measures.Judged(
+            {("plain", ""): before, ("perturbed", ""): task.tallies(recipe.task, rows, said)},
+            partial(task.metrics, recipe.task),
+            recipe.evaluate.resamples,
+            seed,
+            _slices.about(recipe, rows),
+        )
+        drawn, counts = judged.on(everything), judged.counts(everything)
+        found[name] = _measures.differences(drawn["perturbed", ""], drawn["plain", ""], rows.num_rows, counts)
     return found

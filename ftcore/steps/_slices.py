@@ -29,6 +29,17 @@ def groups(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
     return {name: np.array(made[name](rows, name), object) for name in wanted}
 
 
+def about(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
+    """Which rows each metric is about, as masks ``[rows]``: all, but those of its part where the task has several."""
+    import numpy as np
+
+    task = find("tasks", recipe.task.kind)
+    if hasattr(task, "about"):
+        found: dict[str, np.ndarray] = task.about(recipe.task, rows)
+        return found
+    return dict.fromkeys(recipe.metrics, np.ones(rows.num_rows, bool))
+
+
 def masks(groups: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Each slice, such as ``source=feedback``, as a mask ``[rows]``."""
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
+from ftcore._find import find
 from ftcore.cleaning import exact, language, normalise, personal
 from ftcore.cleaning.exact import Index
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
+    from ftcore.recipe import Recipe
     from ftcore.sections import Prepare
 
 FEW = 4
@@ -37,6 +39,8 @@ class Work:
     prepare: Prepare
     target: str = "label"
     """What a row's label is, as its task says."""
+    parts: Mapping[str, Any] | None = None
+    """A task of several parts, as JSON."""
 
 
 @dataclass
@@ -53,6 +57,10 @@ class Cleaned:
     """Positions of rows with personal data that takes the row out."""
     foreign: dict[int, str]
     """Positions of rows in a language that is not wanted, and which."""
+    part: NDArray[np.int8]
+    """Number of the part of the task that each row belongs to."""
+    bad: list[int]
+    """Positions of rows whose part of the task cannot learn from their label."""
     personal: Counter[str] = field(default_factory=Counter)
 
 
@@ -71,16 +79,16 @@ def clean(work: Work) -> Cleaned:
         if not results:
             result, _ = _clean(schema.empty_table(), work, cleaner)
             results.append(result)
-    start, dropped = 0, list[int]()
+    start, dropped, bad = 0, list[int](), list[int]()
     foreign: dict[int, str] = {}
     for one in results:
         dropped += [start + place for place in one.dropped]
+        bad += [start + place for place in one.bad]
         foreign |= {start + place: name for place, name in one.foreign.items()}
         start += len(one.side)
-    side, length = (np.concatenate([getattr(one, name) for one in results]) for name in ("side", "length"))
-    return Cleaned(
-        work.file, exact.join([one.index for one in results]), side, length, dropped, foreign, cleaner.counts
-    )
+    side, length, part = (np.concatenate([getattr(one, n) for one in results]) for n in ("side", "length", "part"))
+    index = exact.join([one.index for one in results])
+    return Cleaned(work.file, index, side, length, dropped, foreign, part, bad, cleaner.counts)
 
 
 def written(target: str) -> tuple[str, ...]:
@@ -126,15 +134,43 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     foreign: dict[int, str] = {}
     if work.prepare.languages:
         foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
-    # An empty text is no duplicate of another empty text, so it is kept apart by its row id.
-    ids, others = table["row_id"].to_pylist(), [table[name].to_pylist() for name in written(work.target)]
-    keys = [
-        "\x00".join(snapshot.text_key(one or "") for one in (text, *more)) if text else f"\x00{row}"
-        for text, row, *more in zip(texts, ids, *others, strict=True)
-    ]
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
-    index = exact.index(table, keys)
-    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign), table
+    part, bad = np.zeros(table.num_rows, np.int8), list[int]()
+    if work.parts:
+        index, part, bad = _of_parts(table, work.parts)
+    else:
+        index = exact.index(table, _keys(table, work.target))
+    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, part, bad), table
+
+
+def _keys(table: pa.Table, target: str) -> list[str]:
+    """What rows share that say the same. An empty text says nothing: it is kept apart by its row id."""
+    columns = (table[name].to_pylist() for name in ("text", "row_id", *written(target)))
+    return [
+        "\x00".join(snapshot.text_key(one or "") for one in (text, *more)) if text else f"\x00{row}"
+        for text, row, *more in zip(*columns, strict=True)
+    ]
+
+
+def _of_parts(table: pa.Table, parts: Mapping[str, Any]) -> tuple[Index, NDArray[np.int8], list[int]]:
+    """Index of rows of several parts: what two of them say of one text is neither alike nor at odds.
+
+    Returns:
+        The index, the number of each row's part, and the positions of rows that their part cannot learn from.
+    """
+    import numpy as np
+
+    task = find("tasks", parts["kind"]).Config.model_validate(parts)
+    names, labels = [task.part(source) for source in table["source"].to_pylist()], table["label"].to_pylist()
+    keys, owners, bad = [""] * len(names), np.zeros(len(names), np.int8), list[int]()
+    for number, (name, part) in enumerate(task.parts.items()):
+        places, kind = [place for place, one in enumerate(names) if one == name], find("tasks", part.kind)
+        owners[places] = number
+        for place, key in zip(places, _keys(table.take(places), kind.TARGET), strict=True):
+            keys[place] = f"{name}\x00{key}"
+        bad += [place for place in places if not kind.valid(part, labels[place])]
+    told = [None if label is None else f"{name}\x00{label}" for name, label in zip(names, labels, strict=True)]
+    return exact.index(_with(table, "label", told), keys), owners, sorted(bad)
 
 
 def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
@@ -143,13 +179,15 @@ def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
     return table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(values, pa.string()))
 
 
-def clean_all(source: UPath, scratch: Path, recipe: str, prepare: Prepare, target: str) -> list[Cleaned]:
+def clean_all(source: UPath, scratch: Path, recipe: Recipe) -> list[Cleaned]:
     """Clean every part, several at once where there are many."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
+    prepare, target = recipe.prepare, find("tasks", recipe.task.kind).TARGET
+    task = recipe.task.model_dump(mode="json") if recipe.parts else None
     work = [
-        Work(file, scratch / f"{number:05d}.arrow", recipe, prepare, target)
+        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, target, task)
         for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)
@@ -173,13 +211,13 @@ class Spool:
         return np.cumsum([0, *(len(one.side) for one in self.cleaned)])
 
     def column(self, name: str) -> NDArray[Any]:
-        """``side`` or ``length`` of all rows."""
+        """``side``, ``length`` or ``part`` of all rows."""
         import numpy as np
 
         return np.concatenate([getattr(one, name) for one in self.cleaned])
 
     def flagged(self, name: str) -> list[int]:
-        """Positions of the rows that are ``dropped`` or ``foreign``."""
+        """Positions of the rows that are ``dropped``, ``foreign`` or ``bad``."""
         return [
             int(s) + place for s, one in zip(self.starts, self.cleaned, strict=False) for place in getattr(one, name)
         ]

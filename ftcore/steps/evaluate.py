@@ -86,7 +86,7 @@ def run(context: Context) -> Outcome:
         "snapshot": candidate.snapshot,
         "served": served,
         "labels": list(getattr(context.recipe.task, "labels", ())),
-        "better": find("tasks", context.recipe.task.kind).METRICS,
+        "better": dict(context.recipe.metrics),
         "rows": _counts(rows),
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
@@ -144,9 +144,10 @@ def _check_parts(context: Context, candidate: Version, counts: dict[str, int]) -
 
 def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
     """Rows of a holdout on the test side that a snapshot could hold and this one does not."""
-    task = find("tasks", context.recipe.task.kind)
-    for row, side in _unseen(context, config, seen, task.TARGET):
-        if side == TEST and task.valid(context.recipe.task, row["label"]):
+    target = find("tasks", context.recipe.task.kind).TARGET
+    for row, side in _unseen(context, config, seen, target):
+        own = context.recipe.task_of(row["source"])
+        if side == TEST and find("tasks", own.kind).valid(own, row["label"]):
             yield row
 
 
@@ -173,16 +174,13 @@ def _columns(
         earlier = known(tracking, champion, context.recipe)
         made, _ = predict(context, tracking, champion, rows, earlier)
         columns |= {("champion", flavour): column for flavour, column in made.items()}
-    task = find("tasks", context.recipe.task.kind)
-    if task.GENERATIVE:
+    if context.recipe.generative:
         texts, folder = given(context.recipe, rows), context.recipe_path.parent
         said = _baselines.untrained(context.recipe, context.settings, folder, texts)
         columns["baseline", "untrained"] = outputs.column(said)
-    if task.TARGET == "label":
-        train = snapshot.read(context.shelf, candidate.snapshot, ["train"], ["text", "label"])
-        labels, seed = context.recipe.task.labels, context.recipe.train.seed
-        simple = _baselines.predict(train, rows["text"].to_pylist(), labels, seed)
-        columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
+    train = partial(snapshot.read, context.shelf, candidate.snapshot, ["train"], ["text", "label", "source"])
+    simple = _baselines.of(context.recipe, train, rows)
+    columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
     return columns, latency
 
 
@@ -197,6 +195,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         partial(task.metrics, recipe.task),
         recipe.evaluate.resamples,
         recipe.train.seed,
+        _slices.about(recipe, rows),
     )
     served = models.flavours(recipe)[0]
     dataset = np.array(rows["dataset"].to_pylist())
@@ -215,11 +214,19 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
 def _shown(
     context: Context, rows: pa.Table, judged: _measures.Judged, answers: dict[tuple[str, str], Any]
 ) -> dict[str, Any]:
-    metric, better = next(iter(find("tasks", context.recipe.task.kind).METRICS.items()))
-    sign = 1 if better == "higher" else -1
-    scores = {role: sign * judged.rows(role, flavour)[metric] for role, flavour in answers}
+    import numpy as np
+
+    scores = {role: judged.scores(role, flavour, context.recipe.metrics) for role, flavour in answers}
     by_role = {role: answer for (role, _), answer in answers.items()}
-    return _examples.pick(rows, scores, by_role, context.recipe.evaluate.examples)
+    groups = [np.flatnonzero(mask) for mask, _ in judged.scopes(np.ones(rows.num_rows, bool))]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for places in groups:  # what one part of a task scores is no better or worse than what another does
+        said = {role: ([labels[place] for place in places], sure[places]) for role, (labels, sure) in by_role.items()}
+        some = {role: score[places] for role, score in scores.items()}
+        count = -(-context.recipe.evaluate.examples // len(groups))
+        for name, picked in _examples.pick(rows.take(places), some, said, count).items():
+            found.setdefault(name, []).extend(picked)
+    return found
 
 
 def _robust(

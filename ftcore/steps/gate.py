@@ -80,7 +80,8 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
         slices=_slices.masks(_slices.groups(recipe, table)),
         figures=figures,
         metrics=partial(task.metrics, recipe.task),
-        better=task.METRICS,
+        better=recipe.metrics,
+        about=_slices.about(recipe, table),
         resamples=recipe.evaluate.resamples,
         seed=recipe.train.seed,
     )

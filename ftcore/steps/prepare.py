@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
 CONTRADICTION = "the same text has different labels"
 STRADDLING = "the same text stands in groups on different sides of the split"
-DATA_FAULTS = (CONTRADICTION, STRADDLING)
+UNKNOWN = "the label is none that its part of the task can learn from"
+DATA_FAULTS = (CONTRADICTION, STRADDLING, UNKNOWN)
 """Reasons that are faults of the data, not the recipe's own filters."""
 OUTLIER = "the text is far longer or shorter than the others"
 FAR_OUT = 3.0
@@ -66,9 +67,7 @@ def run(context: Context) -> Outcome:
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
     try:
-        recipe = context.recipe
-        target = find("tasks", recipe.task.kind).TARGET
-        spool = Spool(clean_all(source, context.scratch, recipe.name, recipe.prepare, target))
+        spool = Spool(clean_all(source, context.scratch, context.recipe))
         draft = settle(context, spool)
         figures = _write(context, spool, draft)
     finally:
@@ -122,7 +121,8 @@ def settle(context: Context, spool: Spool) -> Draft:
     prepare = context.recipe.prepare
     index = exact.join([one.index for one in spool.cleaned])
     alive = np.ones(len(index.seen), dtype=bool)
-    alive[spool.flagged("dropped")] = alive[spool.flagged("foreign")] = False
+    for kind in ("dropped", "foreign", "bad"):
+        alive[spool.flagged(kind)] = False
     found = exact.decide(index, alive, spool.column("side"))
     personal = sum((one.personal for one in spool.cleaned), Counter[str]())
     draft = _draft(found, spool, int(alive.sum()), dict(sorted(personal.items())))
@@ -141,6 +141,9 @@ def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) 
 
     quarantined = {CONTRADICTION: found.contradicting, STRADDLING: found.straddling}
     foreign = spool.languages()
+    gone = {*foreign, *spool.flagged("dropped")}
+    if bad := [place for place in spool.flagged("bad") if place not in gone]:
+        quarantined[UNKNOWN] = np.array(bad, np.int64)
     for name in sorted(set(foreign.values())):
         quarantined[f"the text is in another language: {name}"] = np.array(
             [place for place, language in foreign.items() if language == name], np.int64
@@ -177,7 +180,7 @@ def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
 def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float) -> None:
     import numpy as np
 
-    kept, side = draft.kept, spool.column("side")[draft.kept]
+    kept, side, part = draft.kept, spool.column("side")[draft.kept], spool.column("part")[draft.kept]
     label = index.label[draft.label_of]
     pairs, scores = near.pairs(
         _folded(spool, kept), len(kept), lambda some: next(_folded(spool, kept[some], one=True)), threshold
@@ -193,7 +196,7 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
     similar = dict(zip(map(tuple, np.sort(pairs, axis=1).tolist()), scores.tolist(), strict=True))
     out = np.zeros(len(kept), dtype=bool)
     out[gone] = True
-    conflicts = pairs[~(out[pairs[:, 0]] | out[pairs[:, 1]])]
+    conflicts = pairs[~(out[pairs[:, 0]] | out[pairs[:, 1]]) & (part[pairs[:, 0]] == part[pairs[:, 1]])]
     draft.counts |= {
         "near_duplicates": int((~leaks).sum()),
         "contaminated": int(leaks.sum()),

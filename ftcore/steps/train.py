@@ -85,7 +85,9 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
     made = context.scratch / "made"
     _job.save(context, job, made)
     needs = {name: version for name, version in versions().items() if name in ("ftcore", "torch", "transformers")}
-    tracking_training.describe(made / "model", rows["train"]["text"][0].as_py(), needs)
+    first = {name: rows["train"][name][0].as_py() for name in ("text", "source")}
+    part = {"part": context.recipe.task.part(first["source"])} if context.recipe.parts else {}  # type: ignore[attr-defined]
+    tracking_training.describe(made / "model", {"text": first["text"], **part}, needs)
     return {
         "base": _method.start(context),
         "rows": len(encoded["train"]),

@@ -73,13 +73,31 @@ def _reference(context: Context, champion: Version) -> pd.DataFrame:
     table = table.filter(pc.equal(table["dataset"], "test"))
     task, said = context.recipe.task, outputs.of(table[models.flavours(context.recipe)[0]])
     labels, scores = find("tasks", task.kind).answers(task, said)
-    return pd.DataFrame({"text": table["text"].to_pylist(), "label": labels, "score": scores})
+    found = {"text": table["text"].to_pylist(), "label": labels, "score": scores}
+    owners = {"part": [task.part(one) for one in table["source"].to_pylist()]} if context.recipe.parts else {}  # type: ignore[attr-defined]
+    return pd.DataFrame({**found, **owners})
+
+
+def _mixed_alike(reference: pd.DataFrame, parts: list[str], seed: int) -> pd.DataFrame:
+    """Reference rows with the parts of a task in the shares that the window has: another mix is no drift."""
+    import pandas as pd
+
+    there, asked = reference["part"].value_counts(), pd.Series(parts).value_counts()
+    asked = asked[[part for part in asked.index if part in there.index]]
+    most = min((there[part] / count for part, count in asked.items()), default=0)
+    drawn = [
+        reference[reference["part"] == part].sample(int(most * count), random_state=seed)
+        for part, count in asked.items()
+    ]
+    return pd.concat(drawn) if drawn else reference
 
 
 def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> list[dict[str, Any]]:
     from ftcore.steps._drift import compare
 
     current = window.select(["text", "label", "score"]).to_pandas()
+    if context.recipe.parts:
+        reference = _mixed_alike(reference, window["part"].to_pylist(), context.recipe.train.seed)
     folder = context.scratch / "report"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -95,10 +113,13 @@ def _performance(context: Context, window: pa.Table) -> dict[str, Any] | None:
     Two texts that say the same need not be equal: of tasks that choose no label nothing is said.
     """
     feedback = context.shelf.read_log("feedback")
-    if feedback is None or find("tasks", context.recipe.task.kind).TARGET != "label":
+    if feedback is None:
         return None
+    recipe, asked = context.recipe, window["request_id"].to_pylist()
+    parts = window["part"].to_pylist() if recipe.parts else [None] * len(asked)
+    chosen = [find("tasks", recipe.task_of(part).kind).TARGET == "label" for part in parts]
     feedback = feedback.sort_by("at")
     truth = dict(zip(feedback["request_id"].to_pylist(), feedback["label"].to_pylist(), strict=True))
-    asked = zip(window["request_id"].to_pylist(), window["label"].to_pylist(), strict=True)
-    right = [truth[identity] == label for identity, label in asked if identity in truth]
+    said = zip(asked, window["label"].to_pylist(), chosen, strict=True)
+    right = [truth[identity] == label for identity, label, counts in said if counts and identity in truth]
     return {"rows": len(right), "accuracy": sum(right) / len(right)} if right else None

@@ -117,25 +117,31 @@ def plain(folder: Path, max_length_tokens: int, repeated: int = 1) -> Callable[[
         max_length_tokens: most tokens of a window.
         repeated: tokens that a window has of the one before it.
     """
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    return likely(causal(folder).eval(), load_tokenizer(folder), max_length_tokens, repeated)
+
+
+def likely(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int, repeated: int
+) -> Callable[[Sequence[str]], np.ndarray]:
+    """The same of a model that is loaded already."""
     import numpy as np
     import torch
 
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    collate = padding(tokenizer)
 
-    words, model = load_tokenizer(folder), causal(folder).eval()
-    collate = padding(words)
-
-    def likely(texts: Sequence[str]) -> np.ndarray:
+    def read(texts: Sequence[str]) -> np.ndarray:
         found = np.zeros((len(texts), 3))
         for place, text in enumerate(texts):
-            for window, learnt in windows(words, text, max_length_tokens, repeated):
+            for window, learnt in windows(tokenizer, text, max_length_tokens, repeated):
                 batch = collate([{"input_ids": window, "labels": learnt}])
                 with torch.inference_mode():
                     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
                 found[place] += likelihoods(logits[:, :-1], batch["labels"][:, 1:])[0]
         return found
 
-    return likely
+    return read
 
 
 def write(

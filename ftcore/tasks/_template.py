@@ -3,6 +3,10 @@
 A task whose model writes may have ``prompt(config, one)``, which makes of an ``Example`` what the model is asked: a
 text, or a conversation. Methods that learn from preferences and rewards need it. ``ARCHITECTURE`` names the class of
 transformers that ``load`` takes, by which the plan counts; without it, ``AutoModelForSequenceClassification``.
+
+A task that may be a part of ``multitask`` says in ``STANDS_ON`` what its models are built on (``encoder``, ``causal``,
+``encoder_decoder``) and has ``reader(config, model, tokenizer, max_length_tokens)``: ``predictor`` of a model that is
+loaded already.
 """
 
 from __future__ import annotations

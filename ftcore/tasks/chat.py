@@ -29,6 +29,7 @@ EXAMPLE = {"kind": "chat", "system": "You answer briefly."}
 TARGET = "text"
 ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True
+STANDS_ON = "causal"
 METRICS: dict[str, Better] = {**_language.LIKELIHOOD, **_language.WRITTEN}
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}{{ eos_token }}\n{% endfor %}"
@@ -100,11 +101,18 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
         A function from rows to the answers that it writes, or, for rows with an answer where the task is judged by
         likelihood, to ``[rows, 3]``: the answer's negative log likelihood, its tokens, and how many of them were hit.
     """
-    import torch
-
     from ftcore.training.loading import tokenizer as load_tokenizer
 
-    words, model = _templated(load_tokenizer(folder)), _language.causal(folder).eval()
+    return reader(config, _language.causal(folder).eval(), load_tokenizer(folder), max_length_tokens)
+
+
+def reader(
+    config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+) -> Callable[[Sequence[Text]], Outputs]:
+    """The same of a model that is loaded already."""
+    import torch
+
+    words = _templated(tokenizer)
     collate = collator(config, words)
     stops = _stops(words)
 

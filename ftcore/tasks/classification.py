@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pyarrow as pa
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ftcore.outputs import Text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
 TARGET = "label"
 GENERATIVE = False
+STANDS_ON = "encoder"
 METRICS: dict[str, Better] = {"accuracy": "higher", "f1": "higher", "precision": "higher", "recall": "higher"}
 
 
@@ -103,12 +105,18 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: texts to an array of probabilities, ``[texts, labels]``."""
-    import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
     plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-    model = with_prefix(plain, folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return reader(config, with_prefix(plain, folder).eval(), tokenizer, max_length_tokens)
+
+
+def reader(
+    config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+) -> Callable[[Sequence[Text]], np.ndarray]:
+    """The same of a model that is loaded already."""
+    import torch
 
     def predict(texts: Sequence[Text]) -> np.ndarray:
         batch = tokenizer(

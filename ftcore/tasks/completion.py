@@ -27,6 +27,7 @@ EXAMPLE = {"kind": "completion", "stride_tokens": 64}
 TARGET = "none"
 ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True
+STANDS_ON = "causal"
 METRICS: dict[str, Better] = {"perplexity": "lower", "token_accuracy": "higher", "bits_per_byte": "lower"}
 
 
@@ -74,7 +75,16 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: of each text ``-log p``, its tokens and the tokens hit, ``[texts, 3]``."""
-    likely = _language.plain(folder, max_length_tokens, config.stride_tokens)
+    from ftcore.training.loading import tokenizer as load_tokenizer
+
+    return reader(config, _language.causal(folder).eval(), load_tokenizer(folder), max_length_tokens)
+
+
+def reader(
+    config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+) -> Callable[[Sequence[Text]], np.ndarray]:
+    """The same of a model that is loaded already."""
+    likely = _language.likely(model, tokenizer, max_length_tokens, config.stride_tokens)
     return lambda texts: likely([one.text for one in examples(texts)])
 
 

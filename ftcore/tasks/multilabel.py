@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pyarrow as pa
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ftcore.outputs import Text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "multilabel", "labels": ["billing", "delivery", "quality"], "separator": ";"}
 TARGET = "labels"
 GENERATIVE = False
+STANDS_ON = "encoder"
 METRICS: dict[str, Better] = {"f1_micro": "higher", "f1_macro": "higher", "subset_accuracy": "higher"}
 
 
@@ -109,18 +111,24 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: texts to a probability for each label, ``[texts, labels]``."""
-    import torch
     from transformers import AutoModelForSequenceClassification
 
     from ftcore.training.loading import tokenizer as load_tokenizer
 
-    words = load_tokenizer(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, use_safetensors=True, trust_remote_code=False
-    ).eval()
+    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+    return reader(config, model.eval(), load_tokenizer(folder), max_length_tokens)
+
+
+def reader(
+    config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+) -> Callable[[Sequence[Text]], np.ndarray]:
+    """The same of a model that is loaded already."""
+    import torch
 
     def predict(texts: Sequence[Text]) -> np.ndarray:
-        batch = words(pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt")
+        batch = tokenizer(
+            pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt"
+        )
         with torch.inference_mode():
             return outputs(config, model(**batch).logits.float().numpy())
 

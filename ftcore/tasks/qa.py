@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pyarrow as pa
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ftcore.outputs import Outputs, Text
@@ -28,6 +29,7 @@ EXAMPLE = {"kind": "qa", "stride_tokens": 32}
 TARGET = "text"
 ARCHITECTURE = "AutoModelForQuestionAnswering"
 GENERATIVE = False
+STANDS_ON = "encoder"
 METRICS: dict[str, Better] = {"f1": "higher", "exact_match": "higher"}
 UNFOUND = 0.05
 """Largest share of rows whose answer may not stand in the passage."""
@@ -110,21 +112,28 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], list[str]]:
     """Torch predictions of a saved model: questions with their passages to the likeliest pieces of them."""
-    import torch
     from transformers import AutoModelForQuestionAnswering
 
     from ftcore.training.loading import tokenizer as load_tokenizer
 
-    words = load_tokenizer(folder)
-    model = AutoModelForQuestionAnswering.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval()
-    typed = "token_type_ids" in words.model_input_names
+    model = AutoModelForQuestionAnswering.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+    return reader(config, model.eval(), load_tokenizer(folder), max_length_tokens)
+
+
+def reader(
+    config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+) -> Callable[[Sequence[Text]], list[str]]:
+    """The same of a model that is loaded already."""
+    import torch
+
+    typed = "token_type_ids" in tokenizer.model_input_names
 
     def best(text: str, passage: str) -> str:
-        windows = _windows(config, words, text, passage, max_length_tokens)
+        windows = _windows(config, tokenizer, text, passage, max_length_tokens)
         batch = {"input_ids": [window.ids for window in windows]}
         batch |= {"token_type_ids": [window.kinds for window in windows]} if typed else {}
         with torch.inference_mode():
-            made = model(**words.pad(batch, return_tensors="pt"))
+            made = model(**tokenizer.pad(batch, return_tensors="pt"))
         pieces = [
             window.best(starts, ends, config.answer_tokens)
             for window, starts, ends in zip(windows, made.start_logits.tolist(), made.end_logits.tolist(), strict=True)

@@ -26,6 +26,7 @@ EXAMPLE = {"kind": "seq2seq", "prefix": "summarize: "}
 TARGET = "text"
 ARCHITECTURE = "AutoModelForSeq2SeqLM"
 GENERATIVE = True
+STANDS_ON = "encoder_decoder"
 METRICS: dict[str, Better] = {**_language.WRITTEN, **_language.LIKELIHOOD}
 
 
@@ -78,11 +79,18 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
     """Torch predictions of a saved model: texts to texts, or to ``[rows, 3]`` where judged by likelihood."""
-    import torch
-
     from ftcore.training.loading import tokenizer as load_tokenizer
 
-    words, model = load_tokenizer(folder), load(config, folder).eval()
+    return reader(config, load(config, folder).eval(), load_tokenizer(folder), max_length_tokens)
+
+
+def reader(
+    config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+) -> Callable[[Sequence[Text]], Outputs]:
+    """The same of a model that is loaded already."""
+    import torch
+
+    words = tokenizer
     collate = collator(config, words)
 
     def batch(rows: list[Example]) -> dict[str, torch.Tensor]:

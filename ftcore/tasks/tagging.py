@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pyarrow as pa
+    from torch import nn
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
     from ftcore.outputs import Outputs, Text
@@ -27,6 +28,7 @@ EXAMPLE = {"kind": "tagging", "labels": ["O", "B-PER", "I-PER"]}
 TARGET = "text"
 ARCHITECTURE = "AutoModelForTokenClassification"
 GENERATIVE = False
+STANDS_ON = "encoder"
 METRICS: dict[str, Better] = {"f1": "higher", "precision": "higher", "recall": "higher", "accuracy": "higher"}
 MISMATCHED = 0.05
 """Largest share of rows whose words and tags may differ in number: masking personal data can join words."""
@@ -124,20 +126,24 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], list[list[str]]]:
     """Torch predictions of a saved model: texts to a list of tags, one a word; ``O`` beyond the longest length."""
-    import torch
     from transformers import AutoModelForTokenClassification
 
     from ftcore.training.loading import tokenizer as load_tokenizer
 
-    words = load_tokenizer(folder)
-    model = AutoModelForTokenClassification.from_pretrained(
-        folder, use_safetensors=True, trust_remote_code=False
-    ).eval()
+    model = AutoModelForTokenClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+    return reader(config, model.eval(), load_tokenizer(folder), max_length_tokens)
+
+
+def reader(
+    config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+) -> Callable[[Sequence[Text]], list[list[str]]]:
+    """The same of a model that is loaded already."""
+    import torch
 
     def predict(texts: Sequence[Text]) -> list[list[str]]:
         split = [one.text.split() for one in examples(texts)]
-        encoded = _encoded(words, split, max_length_tokens)
-        batch = words.pad({"input_ids": encoded["input_ids"]}, return_tensors="pt")
+        encoded = _encoded(tokenizer, split, max_length_tokens)
+        batch = tokenizer.pad({"input_ids": encoded["input_ids"]}, return_tensors="pt")
         with torch.inference_mode():
             best = model(**batch).logits.argmax(-1).tolist()
         return [_of_words(config, encoded.word_ids(place), best[place], len(row)) for place, row in enumerate(split)]

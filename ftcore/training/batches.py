@@ -35,45 +35,101 @@ class ByLength(Sampler[int]):  # type: ignore[misc] # torch is skipped by mypy
         """Number of rows."""
         return len(self.lengths)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of an epoch's rows."""
+        return int(self.lengths.sum())
+
+    def _grouped(self, order: torch.Tensor) -> torch.Tensor:
+        """Rows in an order in which neighbours are of like length."""
+        pools = order.split(self.batch_size * POOLED)
+        return torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools])
+
     def __iter__(self) -> Iterator[int]:
         """The epoch's order."""
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=chance)
-        pools = order.split(self.batch_size * POOLED)
-        grouped = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools])
-        batches = list(grouped.split(self.batch_size))
+        batches = list(self._grouped(order).split(self.batch_size))
         # The odd batch stays last, so that each process of several gets whole batches.
         places = torch.randperm(len(self.lengths) // self.batch_size, generator=chance).tolist()
         for place in [*places, *range(len(places), len(batches))]:
             yield from batches[place].tolist()
 
 
+class ByPart(ByLength):
+    """The same for rows of several parts: each batch holds rows of one, and each part has its share of the batches.
+
+    An epoch has as many batches as its rows fill. A part whose share is more than its rows is gone through several
+    times, each time in another order; of one whose share is less a part is seen, another one in each epoch. Shares
+    are kept exactly in each epoch, but for the batch that is drawn where they leave a fraction of one.
+    """
+
+    def __init__(self, features: Any, batch_size: int, seed: int) -> None:
+        """Keep what the order is drawn from: ``lengths``, ``parts`` and ``shares`` of encoded rows."""
+        super().__init__(features.lengths, batch_size, seed)
+        self.numbers = {part: torch.tensor(rows) for part, rows in sorted(by_part(features).items())}
+        self.shares = torch.tensor([features.shares[part] for part in self.numbers], dtype=torch.float64)
+
+    def __len__(self) -> int:
+        """Rows of an epoch: every batch is full."""
+        return -(-len(self.lengths) // self.batch_size) * self.batch_size
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that an epoch's rows have in the mean."""
+        means = torch.tensor([self.lengths[rows].double().mean() for rows in self.numbers.values()])
+        return int(len(self) * (means * self.shares / self.shares.sum()).sum())
+
+    def batches(self, chance: torch.Generator) -> dict[str, int]:
+        """Batches of each part in an epoch: its share of them, rounded by chance."""
+        exact = self.shares / self.shares.sum() * (len(self) // self.batch_size)
+        counts = exact.floor()
+        left = int(exact.sum().round() - counts.sum())
+        if left:
+            counts[torch.multinomial((exact - counts).clamp_min(1e-9), left, generator=chance)] += 1
+        return dict(zip(self.numbers, counts.int().tolist(), strict=True))
+
+    def __iter__(self) -> Iterator[int]:
+        """The epoch's order."""
+        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        batches: list[torch.Tensor] = []
+        for part, count in self.batches(chance).items():
+            rows, wanted = self.numbers[part], count * self.batch_size
+            rounds = [rows[torch.randperm(len(rows), generator=chance)] for _ in range(-(-wanted // len(rows)))]
+            batches += self._grouped(torch.cat(rounds)[:wanted]).split(self.batch_size) if rounds else ()
+        for place in torch.randperm(len(batches), generator=chance).tolist():
+            yield from batches[place].tolist()
+
+
+def by_part(rows: Any) -> dict[str, list[int]]:
+    """Numbers of the rows of each part; all under an empty name where there are no parts."""
+    if not rows.parts:
+        return {"": list(range(len(rows)))}
+    found: dict[str, list[int]] = {}
+    for number, part in enumerate(rows.parts):
+        found.setdefault(part, []).append(number)
+    return found
+
+
+def ordered(rows: Any, batch_size: int, seed: int) -> ByLength:
+    """The order in which rows are trained on, which depends on whether they are of several parts."""
+    return ByPart(rows, batch_size, seed) if rows.parts else ByLength(rows.lengths, batch_size, seed)
+
+
 class Packed:
     """Several rows of a causal model in one sequence of at most ``max_length`` tokens, none cut.
 
     Positions start again with each row, by which attention keeps the rows apart; the first token of a row is not
-    learnt, since nothing of its own row comes before it. Best fit, longest rows first.
+    learnt, since nothing of its own row comes before it. Best fit, longest rows first. Rows of two parts share none.
     """
 
     def __init__(self, features: Features, max_length: int) -> None:
         """Put the rows into bins."""
         self.features = features
-        self.bins: list[list[int]] = []
-        self.row_ids = features.row_ids
-        by_room: dict[int, list[int]] = {}
-        rooms = 0  # a bit for each number of tokens that some bin has room for
-        for number in sorted(range(len(features)), key=lambda n: -features.lengths[n]):
-            length = features.lengths[number]
-            fitting = rooms >> length
-            room = length + (fitting & -fitting).bit_length() - 1 if fitting else max_length
-            place = by_room[room].pop() if fitting else len(self.bins)
-            if not fitting:
-                self.bins.append([])
-            elif not by_room[room]:
-                rooms ^= 1 << room
-            self.bins[place].append(number)
-            by_room.setdefault(room - length, []).append(place)
-            rooms |= 1 << (room - length)
+        self.row_ids, self.shares = features.row_ids, features.shares
+        packed = {part: _packed(rows, features.lengths, max_length) for part, rows in by_part(features).items()}
+        self.bins = [one for bins in packed.values() for one in bins]
+        self.parts = [part for part, bins in packed.items() for _ in bins] if features.parts else []
 
     @property
     def lengths(self) -> list[int]:
@@ -100,12 +156,33 @@ class Packed:
         return joined
 
 
+def _packed(rows: Sequence[int], lengths: Sequence[int], most: int) -> list[list[int]]:
+    """Row numbers in bins whose lengths come to ``most`` at most."""
+    bins: list[list[int]] = []
+    by_room: dict[int, list[int]] = {}
+    rooms = 0  # a bit for each number of tokens that some bin has room for
+    for number in sorted(rows, key=lambda n: -lengths[n]):
+        length = lengths[number]
+        fitting = rooms >> length
+        room = length + (fitting & -fitting).bit_length() - 1 if fitting else most
+        place = by_room[room].pop() if fitting else len(bins)
+        if not fitting:
+            bins.append([])
+        elif not by_room[room]:
+            rooms ^= 1 << room
+        bins[place].append(number)
+        by_room.setdefault(room - length, []).append(place)
+        rooms |= 1 << (room - length)
+    return bins
+
+
 class Numbered:
     """Rows that know their own number."""
 
     def __init__(self, features: Features) -> None:
         """Wrap encoded rows."""
         self.features, self.row_ids = features, features.row_ids
+        self.parts, self.shares = features.parts, features.shares
         self.lengths, self.tokens = features.lengths, features.tokens
 
     def __len__(self) -> int:

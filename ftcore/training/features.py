@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,14 +32,18 @@ class Features:
     """Rows that were cut to the longest length allowed."""
     packable: bool = False
     """Whether several rows may share one sequence: true for causal models, where ``labels`` has one number a token."""
+    parts: Sequence[str] = ()
+    """Which part of a task of several parts each row belongs to: a batch holds rows of one. Empty where it has none."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Share of the batches that each part gets."""
 
     def __len__(self) -> int:
         """Number of encoded rows."""
         return len(self.row_ids)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """One row, not padded."""
-        return {name: values[number] for name, values in self.columns.items()}
+        """One row, not padded; a column that its part does not have is None, and left out."""
+        return {name: values[number] for name, values in self.columns.items() if values[number] is not None}
 
     @cached_property
     def lengths(self) -> list[int]:

@@ -99,9 +99,9 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         collate = (lambda rows: batches.collate_packed(rows, pad)) if packed else job.collate
         self.budget_tokens = job.config.micro_batch_tokens
         train, validation = kind(job.rows["train"]), kind(job.rows["validation"])
-        self.order = batches.ByLength(train.lengths, job.config.batch_size, job.config.seed)
+        self.order = batches.ordered(train, job.config.batch_size, job.config.seed)
         self.punctual = Punctual(job.config.checkpoint_minutes * 60)
-        self.reporter = Reporter(job.track, job.rows["train"].tokens)
+        self.reporter = Reporter(job.track, self.order.tokens)
         super().__init__(
             model=job.model,
             args=arguments.made(job.config, len(train), job.folder, **settings),
@@ -214,19 +214,31 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
     def evaluation_loop(
         self, dataloader: Any, description: str, *_: Any, metric_key_prefix: str = "eval", **__: Any
     ) -> EvalLoopOutput:
-        """The mean loss of all rows, each counted once, however they are batched and shared by processes."""
-        rows, size = dataloader.dataset, self.args.per_device_eval_batch_size
-        order = sorted(range(len(rows)), key=rows.lengths.__getitem__)
-        cut = [order[start : start + size] for start in range(0, len(order), size)]
-        total = torch.zeros(2, device=self.args.device)
+        """The mean loss of all rows, each counted once, however they are batched and shared by processes.
+
+        Of several parts each has a mean of its own, and the loss is what training lessens: their mean by shares.
+        """
+        rows = dataloader.dataset
         self.model.eval()
         with torch.no_grad(), self.compute_loss_context_manager():
-            for numbers, counts in self._turns(cut):
-                batch = self._prepare_inputs(dict(self.data_collator([rows[number] for number in numbers])))
-                del batch[batches.ROWS]
-                total += counts * self._summed(batch)
+            means = {part: self._mean(rows, numbers) for part, numbers in batches.by_part(rows).items()}
+        shares = rows.shares or dict.fromkeys(means, 1.0)
+        whole = sum(shares[part] for part in means)
+        found = {f"{metric_key_prefix}_loss": sum(shares[part] * mean for part, mean in means.items()) / whole}
+        found |= {f"{metric_key_prefix}_loss_{part}": mean for part, mean in means.items() if part}
+        return EvalLoopOutput(None, None, found, len(rows))
+
+    def _mean(self, rows: Any, chosen: Sequence[int]) -> float:
+        """The mean loss of some rows, batched by length."""
+        size, total = self.args.per_device_eval_batch_size, torch.zeros(2, device=self.args.device)
+        order = sorted(chosen, key=rows.lengths.__getitem__)
+        cut = [order[start : start + size] for start in range(0, len(order), size)]
+        for numbers, counts in self._turns(cut):
+            batch = self._prepare_inputs(dict(self.data_collator([rows[number] for number in numbers])))
+            del batch[batches.ROWS]
+            total += counts * self._summed(batch)
         total = self.accelerator.reduce(total, "sum")
-        return EvalLoopOutput(None, None, {f"{metric_key_prefix}_loss": (total[0] / total[1]).item()}, len(rows))
+        return float((total[0] / total[1]).item())
 
     def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
         """The batches that this process judges, and how often each counts."""

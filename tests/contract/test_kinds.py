@@ -96,12 +96,13 @@ def test_a_recipe_can_use_it(room: str, kind: str) -> None:
     }
     fits = getattr(_find.find(room, kind), "TASKS", ("classification",)) if room == "methods" else ("classification",)
     task = document["task"] if "classification" in fits else _find.find("tasks", fits[0]).EXAMPLE
-    metric = next(iter(_find.find("tasks", kind if room == "tasks" else fits[0]).METRICS))
-    judged = [{"kind": "threshold", "metric": metric, "minimum": 0}]
+    judged = [{"kind": "threshold", "minimum": 0}]  # of the task's first metric
     pairs = [{"kind": "files", "path": "pairs.jsonl", "rejected": "worse"}]
+    named = [name for part in example.get("parts", {}).values() for name in part["sources"]]
+    files = [{"kind": "files", "path": f"{name.removeprefix('files:')}.csv"} for name in named]
     places: dict[str, dict[str, object]] = {
         "sources": {"sources": [example]},
-        "tasks": {"task": example, "exports": [], "gates": judged},
+        "tasks": {"task": example, "exports": [], "gates": judged, "sources": files or document["sources"]},
         "methods": {"method": example, "task": task, "sources": pairs, "exports": [], "gates": judged},
         "exporters": {"exports": [example]},
         "gates": {"gates": [example]},

@@ -43,10 +43,12 @@ def rows(kind: str) -> list[dict[str, Any]]:
     good |= {"label": task.EXAMPLE["labels"][0], "context": None} if task.TARGET == "label" else {}
     base = {"text": "Where is Ann?", "source": "test", "group": None, "observed_at": None, "split": "train", **good}
     spoilt: list[dict[str, Any]] = [{}, {"text": " "}, {"text": "br\ufffdken"}, {"text": "x" * 99}, {"split": "dev"}]
-    if task.TARGET in {"text", "number", "label"}:
+    if task.TARGET in {"text", "number", "label"} and kind != "multitask":  # prepare knows whose label is whose
         spoilt.append({"label": None})
     if task.TARGET in {"number", "label"} or kind == "tagging":
         spoilt.append({"label": "B-PER per" if kind == "tagging" else "about five"})
+    if kind == "multitask":
+        spoilt.append({"source": None})
     if kind == "qa":
         spoilt.append({"context": None})
     if kind == "preference":

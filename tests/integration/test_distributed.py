@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
 import pytest
 
+from ftcore import snapshot
 from ftcore.errors import TransientError
 from tests.conftest import Product
 
@@ -81,6 +83,30 @@ def test_two_processes_make_the_model_of_one(ready: Callable[..., Product], stra
     assert curve(product, together.figures["mlflow_run"]) == pytest.approx(expected, abs=2e-4)
     assert together.figures["validation_loss"] == pytest.approx(alone.figures["validation_loss"], abs=2e-4)
     assert [version.number for version in product.tracking.versions()] == [2, 1]
+
+
+def test_two_processes_have_the_loss_of_one_with_several_heads(ready: Callable[..., Product]) -> None:
+    """A batch leaves the heads of other parts without a gradient, and processes share batches of one part."""
+    product = ready()
+    labels = {"kind": "classification", "labels": ["negative", "positive"]}
+    parts = {"kind": {**labels, "sources": ["files:a"]}, "size": {"kind": "pair", "sources": ["files:b"], "weight": 2}}
+    named = [{"kind": "files", "path": "rows.csv", "name": name} for name in "ab"]
+    gates = [{"kind": "threshold", "minimum": 0}]
+    product.change(task={"kind": "multitask", "parts": parts}, sources=named, exports=[], gates=gates)
+    rows = product.rows(range(200)).to_pylist()
+    for number, row in enumerate(rows):
+        row.update({"source": "files:a"} if number % 3 else {"source": "files:b", "label": str(number % 5 / 5)})
+    table = pa.Table.from_pylist(rows, schema=snapshot.schema(split=True))
+    quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
+    snapshot.publish(product.shelf, lambda: [table], quarantine, {"rows": table.num_rows})
+    figures, curves = [], []
+    for run_id, processes in (("r3", 1), ("r4", 2)):
+        product.change(train={**product.document()["train"], "distributed": {"processes": processes}})
+        product.run("plan", run_id, train="always")
+        figures.append(product.run("train", run_id).figures)
+        curves.append(curve(product, figures[-1]["mlflow_run"]))
+    assert curves[0] == pytest.approx(curves[1], abs=2e-4)
+    assert figures[0]["validation_loss"] == pytest.approx(figures[1]["validation_loss"], abs=2e-4)
 
 
 def test_a_process_that_vanishes_is_tried_again_and_goes_on(ready: Callable[..., Product]) -> None:

@@ -143,7 +143,7 @@ def test_a_recipe_may_ask_for_no_export(minimal: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in kinds("tasks") if kind not in find("exporters", "onnx").TASKS])
 def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str, Any], kind: str) -> None:
     task = find("tasks", kind)
-    gates = [{"kind": "threshold", "metric": next(iter(task.METRICS)), "minimum": 0}]
+    gates = [{"kind": "threshold", "minimum": 0}]
     found = faults(minimal | {"task": task.EXAMPLE, "exports": [{"kind": "onnx"}], "gates": gates})
     assert found["exports[0].kind"].startswith(f"onnx cannot export the task {kind}, only classification")
 
@@ -152,8 +152,68 @@ def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str
 def test_a_gate_that_names_no_metric_judges_by_the_tasks_first(minimal: dict[str, Any], kind: str) -> None:
     task = find("tasks", kind)
     gates = [{"kind": "threshold", "minimum": 0}, {"kind": "beats_champion"}]
-    read = recipe.parse(minimal | {"task": task.EXAMPLE, "exports": [], "gates": gates})
-    assert [gate.metric for gate in read.gates] == [next(iter(task.METRICS))] * 2
+    named = [name for part in task.EXAMPLE.get("parts", {}).values() for name in part["sources"]]
+    files = [{"kind": "files", "path": "rows.csv", "name": name.removeprefix("files:")} for name in named]
+    changed = {"task": task.EXAMPLE, "exports": [], "gates": gates, "sources": files or minimal["sources"]}
+    read = recipe.parse(minimal | changed)
+    assert [gate.metric for gate in read.gates] == [next(iter(read.metrics))] * 2
+
+
+MOOD = {"kind": "classification", "labels": ["a", "b"], "sources": ["files:moods"]}
+STARS = {"kind": "pair", "sources": ["files:stars", "vader:nyt"]}
+
+
+def several(**parts: object) -> dict[str, Any]:
+    """A recipe's task of several parts, with a source for two of them."""
+    named = [{"kind": "files", "path": "a.csv", "name": name} for name in ("moods", "stars")]
+    return {
+        "task": {"kind": "multitask", "parts": {"mood": MOOD, "stars": STARS, **parts}},
+        "sources": [*named, {"kind": "vader", "domain": "nyt"}, {"kind": "feedback"}],
+        "exports": [],
+        "gates": [{"kind": "threshold", "minimum": 0}, {"kind": "beats_champion", "metric": "stars/mae"}],
+    }
+
+
+def test_a_task_may_have_parts_each_with_sources_of_its_own(minimal: dict[str, Any]) -> None:
+    read = recipe.parse(minimal | several())
+    assert [gate.metric for gate in read.gates] == ["mood/accuracy", "stars/mae"]
+    assert (read.metrics["mood/f1"], read.metrics["stars/mae"]) == ("higher", "lower")
+    assert [read.task_of(source).kind for source in ("files:moods", "vader:nyt", "feedback:mood", "stars")] == [
+        "classification", "pair", "classification", "pair",
+    ]  # fmt: skip
+    assert recipe.parse(yaml.safe_load(yaml.safe_dump(read.resolved()))) == read
+
+
+def test_every_source_belongs_to_a_part_and_every_part_has_sources(minimal: dict[str, Any]) -> None:
+    more = [*several()["sources"], {"kind": "files", "path": "b/*.csv"}, {"kind": "vader", "domain": "movie"}]
+    changed = several(tags={"kind": "tagging", "labels": ["O", "B-X"], "sources": ["files:tags"]}) | {"sources": more}
+    holdout = {"holdouts": {"tweets": {"kind": "vader", "domain": "tweets"}}}
+    assert faults(minimal | changed | {"evaluate": holdout}) == {
+        "sources[4]": "needs a name, by which a part can say that its rows are the part's",
+        "sources[5]": "belongs to no part: none of task.parts has vader:movie among its sources",
+        "evaluate.holdouts.tweets": "belongs to no part: none of task.parts has vader:tweets among its sources",
+        "task.parts.tags.sources": "the recipe has no source files:tags",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "message"),
+    [
+        ({"task": several(mood=MOOD | {"labels": ["a"]})["task"]}, "task.parts.mood.labels", "at least 2 items"),
+        ({"task": several(mood=MOOD | {"kind": "no"})["task"]}, "task.parts.mood", "unknown kind 'no'; known: chat,"),
+        ({"task": several(mood=several()["task"])["task"]}, "task.parts.mood", "unknown kind 'multitask'"),
+        ({"task": several(mood={"sources": ["x"]})["task"]}, "task.parts.mood", "needs a kind"),
+        ({"task": several(talk={"kind": "chat", "sources": ["files:t"]})["task"]}, "task", "all parts must stand"),
+        ({"method": {"kind": "few_shot"}}, "method.kind", "few_shot does not fit the task multitask"),
+        ({"method": {"kind": "dpo"}}, "method.kind", "dpo does not fit the task multitask"),
+        ({"exports": [{"kind": "onnx"}]}, "exports[0].kind", "onnx cannot export the task multitask"),
+        ({"gates": [{"kind": "threshold", "metric": "accuracy", "minimum": 0}]}, "gates[0].metric", "unknown metric"),
+    ],
+)  # fmt: skip
+def test_parts_that_cannot_be_are_told_by_their_path(
+    minimal: dict[str, Any], change: dict[str, Any], path: str, message: str
+) -> None:
+    assert message in faults(minimal | several() | change)[path]
 
 
 @pytest.mark.parametrize("name", ["", "9lives", "Upper", "a-b", "a b", "../up", "x" * 41, "ä", "a\n"])

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ftcore._find import find
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart, strip
 from ftcore_airflow.pages.costs import Cost, costs
 from ftcore_airflow.pages.opinions import GeneralText, Opinion, general_text, opinion
@@ -103,7 +102,7 @@ def compare(
 
 def lower_is_better(evaluation: Json, recipe: Recipe | None) -> frozenset[str]:
     """Metrics that improve when they fall: as the evaluation says, else the recipe's task."""
-    metrics = evaluation.get("better") or (getattr(find("tasks", recipe.task.kind), "METRICS", ()) if recipe else ())
+    metrics = evaluation.get("better") or (recipe.metrics if recipe else ())
     if not isinstance(metrics, Mapping):
         return frozenset()
     return frozenset(name for name, better in metrics.items() if better == "lower")

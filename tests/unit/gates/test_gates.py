@@ -31,6 +31,22 @@ from ftcore.verdict import TORCH, Evidence, Rule, Verdict
 CONFIG = classification.Config(labels=("no", "yes"))
 
 
+def test_rows_that_a_metric_is_not_about_count_for_nothing() -> None:
+    given = evidence(400, right=0.5, champion=0.6)
+    first = np.arange(400) < 100  # where candidate and champion are always right
+    some = replace(given, about={"accuracy": first})
+    for gate, settings in ((threshold, {"minimum": 0.9}), (beats_champion, {"non_inferior": 0.01, "min_rows": 50})):
+        config = gate.Config.model_validate({"kind": gate.__name__.rpartition(".")[2], **settings})
+        assert gate.judge(config, given).passed is False
+        rule = gate.judge(config, some)
+        assert (rule.passed, rule.rows) == (True, 100)
+    config = slice_gate.Config(max_loss=0.01)
+    every = {"source=a": np.ones(400, bool)}
+    assert slice_gate.judge(config, replace(given, slices=every)).passed is False
+    assert slice_gate.judge(config, replace(some, slices=every)).rows == 100
+    assert threshold.judge(threshold.Config(minimum=0.9, min_rows=101), some).passed is None
+
+
 def evidence(
     rows: int = 400, right: float = 0.8, champion: float | None = None, export: float = 1.0, tweets: int = 0
 ) -> Evidence:

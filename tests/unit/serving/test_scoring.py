@@ -10,10 +10,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
+from ftcore import base, store
 from ftcore._find import find
-from ftcore.errors import DataRejectedError, FtcoreError
+from ftcore.errors import DataRejectedError, ExportError, FtcoreError
 from ftcore.serving import model as models
 from ftcore.serving import scoring
+from ftcore.tasks import multitask
+from ftcore.training import loading
+from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -199,3 +203,56 @@ def test_numbers_are_labels_too(served: Product, tmp_path: Path) -> None:
 def test_feedback_needs_its_two_columns(served: Product, tmp_path: Path) -> None:
     with pytest.raises(DataRejectedError, match="has no column request_id, label; it has text"):
         feedback(served, requests(tmp_path, [{"text": "x"}]))
+
+
+@pytest.fixture
+def of_parts(product: Product, tmp_path: Path) -> Product:
+    """A product whose champion has a head that chooses a colour and one that gives a number."""
+    small("bert", tmp_path / "base")
+    parts = {
+        "colour": {"kind": "classification", "labels": ["red", "blue"], "sources": ["files:colours"]},
+        "long": {"kind": "pair", "sources": ["files:longs"]},
+    }
+    task = multitask.Config.model_validate({"kind": "multitask", "parts": parts})
+    words = loading.tokenizer(tmp_path / "base")
+    base.write_model(multitask.load(task, tmp_path / "base"), words, tmp_path / "model")
+    card = {"task": task.model_dump(mode="json"), "max_length_tokens": 32}
+    store.write_json(tmp_path / "model" / "ftcore.json", card)
+    product.crown("first", folders=[tmp_path / "model"])
+    named = [{"kind": "files", "path": "a.csv", "name": name} for name in ("colours", "longs")]
+    product.change(task={"kind": "multitask", "parts": parts}, sources=named, exports=[])
+    return product
+
+
+def test_a_request_names_the_part_that_is_asked(of_parts: Product, tmp_path: Path) -> None:
+    texts = ["the door is red", "the lamp is blue"]
+    rows = [{"request_id": f"{part}{n}", "text": text, "part": part}
+            for n, text in enumerate(texts) for part in ("long", "colour")]  # fmt: skip
+    table = score(of_parts, requests(tmp_path, rows))
+    assert table["part"].to_pylist() == ["long", "colour"] * 2
+    said = table["label"].to_pylist()
+    assert set(said[1::2]) <= {"red", "blue"}
+    assert [float(one) for one in said[::2]] == pytest.approx(table["score"].to_pylist()[::2], rel=1e-4)
+    assert logged(of_parts) == table.to_pylist()
+    assert score(of_parts, requests(tmp_path, rows)).equals(table), "the same file adds nothing"
+
+    wrong = requests(tmp_path, [{"request_id": "long0", "label": "red"}], "wrong.jsonl")
+    with pytest.raises(DataRejectedError, match=r"labels that .* does not know"):
+        feedback(of_parts, wrong)
+    labels = [{"request_id": "long0", "label": "2.5"}, {"request_id": "colour1", "label": "red"}]
+    assert feedback(of_parts, requests(tmp_path, labels, "labels.jsonl"))["added"] == 2
+
+
+def test_a_request_without_a_part_or_with_a_strange_one_is_refused(of_parts: Product, tmp_path: Path) -> None:
+    with pytest.raises(DataRejectedError, match="has no column part"):
+        score(of_parts, requests(tmp_path, [{"text": "the door"}]))
+    with pytest.raises(DataRejectedError, match=r"asks for parts(.|\n)*weather(.|\n)*its parts are colour, long"):
+        score(of_parts, requests(tmp_path, [{"text": "the door", "part": "weather"}]))
+
+
+def test_a_champion_of_other_parts_is_refused(of_parts: Product, tmp_path: Path) -> None:
+    parts = of_parts.document()["task"]["parts"]
+    parts["colour"]["labels"] = ["red", "green"]
+    of_parts.change(task={"kind": "multitask", "parts": parts})
+    with pytest.raises(ExportError, match="knows the labels colour/red, colour/blue, long/pair"):
+        score(of_parts, requests(tmp_path, [{"text": "the door", "part": "long"}]))

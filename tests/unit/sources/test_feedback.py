@@ -53,3 +53,10 @@ def test_the_later_label_counts_whatever_the_file_is_called(product: Product) ->
     labels(product, 1, ("a", "positive"), name="zzz")
     labels(product, 2, ("a", "negative"), name="aaa")
     assert [row["label"] for row in read(product)] == ["negative"]
+
+
+def test_rows_of_several_parts_say_which_was_asked(product: Product) -> None:
+    rows = [{"request_id": part, "text": f"text {part}", "at": START, "part": part} for part in ("mood", "stars")]
+    product.shelf.append("predictions", pa.Table.from_pylist(rows, schema=log_schema()), "2026-03-01", "p")
+    labels(product, 1, ("mood", "positive"), ("stars", "4.5"), name="f")
+    assert [row["source"] for row in read(product)] == ["feedback:mood", "feedback:stars"]

@@ -52,6 +52,13 @@ def test_csv(read: Read) -> None:
     }
 
 
+def test_a_sources_name_is_the_one_that_its_rows_carry(read: Read) -> None:
+    (row,) = read("text,label\nhello,a\n")
+    assert files.source_name(files.Config(path="rows.csv")) == row["source"] == "files:rows"
+    assert files.source_name(files.Config(path="r*.csv", name="all")) == "files:all"
+    assert files.source_name(files.Config(path="r*.csv")) is None, "each file has a name of its own"
+
+
 def test_json_lines(read: Read) -> None:
     lines = [{"text": "hé", "label": 1}, {"text": None, "label": None}, {"label": 0, "text": "x"}]
     rows = read("\n".join(map(json.dumps, lines)), "rows.jsonl")

@@ -41,6 +41,12 @@ class TestCollections:
             row["row_id"] for row in read(product, domain="nyt")
         )
 
+    @pytest.mark.parametrize("instruction", ["", "Go on."])
+    def test_rows_carry_the_sources_name(self, product: Product, instruction: str) -> None:
+        config = vader.Config(domain="nyt", max_rows=5, instruction=instruction)
+        (table,) = vader.read(config, product.context("ingest"))
+        assert set(table["source"].to_pylist()) == {vader.source_name(config)}
+
     def test_fewer_rows_are_always_the_same_ones(self, product: Product) -> None:
         everything = read(product, domain="amazon")
         assert read(product, domain="amazon", max_rows=50) == everything[:50]

@@ -57,6 +57,34 @@ def test_metrics_differences_and_mcnemar_by_part() -> None:
     assert test["p_value"] < 1e-4
 
 
+def test_a_metric_is_measured_on_the_rows_that_it_is_about() -> None:
+    """As if there were no others: value, interval and count are those of its rows alone."""
+    mine = np.arange(ROWS) < 150
+    both = {name: np.hstack([t * mine[:, None], t * ~mine[:, None]]) for name, t in BOTH.tallies.items()}
+
+    def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
+        halves = zip("ab", np.split(sums, 2, axis=-1), strict=True)
+        return {f"{p}/{n}": v for p, half in halves for n, v in classification.metrics(CONFIG, half).items()}
+
+    about = {f"{p}/{n}": rows for p, rows in (("a", mine), ("b", ~mine)) for n in classification.METRICS}
+    found = _measures.by_part(_measures.Judged(both, metrics, 300, 3, about), {"all": np.ones(ROWS, bool)})
+    alone = {name: table[mine] for name, table in BOTH.tallies.items()}
+    one = _measures.Judged(alone, BOTH.metrics, 300, 3)
+    wanted = _measures.by_part(one, {"all": np.ones(150, bool)})
+    for role in ("candidate", "champion"):
+        assert found["metrics"][role]["onnx"]["all"]["a/f1"] == wanted["metrics"][role]["onnx"]["all"]["f1"]
+    assert found["differences"]["onnx"]["all"]["a/f1"] == wanted["differences"]["onnx"]["all"]["f1"]
+    assert found["metrics"]["candidate"]["onnx"]["all"]["b/f1"]["rows"] == ROWS - 150
+    groups = {"odd": np.where(np.arange(ROWS) % 2, "odd", "even").astype(object)}
+    judged = _measures.Judged(both, metrics, 300, 3, about)
+    fair = _measures.fairness(judged, "onnx", groups)["odd"]["metrics"]
+    plain = _measures.fairness(one, "onnx", {"odd": groups["odd"][mine]})["odd"]["metrics"]
+    assert fair["a/accuracy"] == plain["accuracy"]
+    scores = judged.scores("candidate", "onnx", dict.fromkeys(about, "higher"))
+    right = np.where(CANDIDATE.argmax(-1) == TRUTH, 1.0, 0.0)
+    assert np.array_equal(scores, right), "each row by the first metric that is about it"
+
+
 def test_slices_of_one_row_and_of_a_label_that_is_never_said() -> None:
     never = judged(candidate=np.tile([0.9, 0.1], (ROWS, 1)))
     one = np.arange(ROWS) == 7

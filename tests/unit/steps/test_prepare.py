@@ -156,6 +156,35 @@ def test_answers_are_mended_masked_and_may_differ(tmp_path: Path) -> None:
     assert len({kept[r]["split"] for r in kept if kept[r]["text"] == asked}) == 1
 
 
+def test_parts_of_a_task_neither_repeat_nor_contradict_one_another(tmp_path: Path) -> None:
+    task = {
+        "kind": "multitask",
+        "parts": {
+            "mood": {"kind": "classification", "labels": ["neg", "pos"], "sources": ["files:moods"]},
+            "stars": {"kind": "pair", "sources": ["files:stars"]},
+        },
+    }
+    named = [{"kind": "files", "path": "a.csv", "name": name} for name in ("moods", "stars")]
+    both = "the plot was thin but the people in it were a joy to watch from the first scene on"
+
+    def of(part: str, key: str, text: str, label: str | None) -> dict[str, object]:
+        return row(f"{part}{key}", text, label, source=f"files:{part}")
+
+    rows = [of("moods", "1", both, "pos"), of("stars", "1", both, "1")]  # the same text, on one side of the split
+    rows += [of("moods", "2", "a dull one", "pos"), of("moods", "3", "a dull one", "neg")]
+    rows += [of("stars", "2", "no stars", "pos"), of("moods", "4", "no mood", None), of("moods", "5", "what?", "4.5")]
+    rows += [of("stars", "3", "stars, again", "4.5"), row("back", "seen", "neg", source="feedback:mood")]
+    run, outcome = prepared(
+        tmp_path, rows, task=task, sources=named, exports=[], gates=[{"kind": "latency", "max_p95_ms": 9}]
+    )
+    assert sorted(r["text"] for r in rows_of(run)) == sorted([both, both, "stars, again", "seen"])
+    assert outcome.figures["contradictions"] == 2
+    assert outcome.figures["alike_with_other_labels"] == 0
+    gone = read_table(run.folder / "quarantine.parquet").to_pylist()
+    unknown = sorted(r["text"] for r in gone if r["reason"] == prepare.UNKNOWN)
+    assert unknown == ["no mood", "no stars", "what?"]
+
+
 def test_a_text_in_another_context_is_another_text(tmp_path: Path) -> None:
     passage = "The {} was built in 18{}, by the brothers {}, and has since then been the home of the {} society."
     places = [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 START = datetime(2026, 3, 1, 23, 59, tzinfo=UTC)
 FILM = ["film", "plot", "actor", "scene", "script", "camera", "drama", "story", "ending", "role", "comedy", "director"]
 TWEET = ["lol", "omg", "gym", "monday", "selfie", "haha", "today", "coffee", "traffic", "phone", "brunch", "weekend"]
+WORDS = ["tax", "court", "law", "clause", "party", "claim", "judge", "appeal", "statute", "brief", "ruling", "plea"]
 
 
 @pytest.fixture
@@ -206,3 +207,52 @@ def test_it_takes_as_many_alarms_as_the_recipe_says(watched: Product, alarms: in
     predict(watched, "a", TWEET, range(60))
     label(watched, *(f"a-{minute}" for minute in range(5)))
     assert look(watched, "m1")[1].proceed is (alarms == 1)
+
+
+@pytest.fixture
+def of_parts(product: Product, tmp_path: Path) -> Product:
+    """A champion of two parts, one about films and one about the day, that was evaluated on more films."""
+    identity = product.publish(range(60))
+    table = pa.table(
+        {
+            "text": [*texts(FILM, 240, 0), *texts(TWEET, 80, 1)],
+            "source": ["files:films"] * 240 + ["files:days"] * 80,
+            "dataset": ["test"] * 320,
+            "torch": pa.array([{"film": [0.2, 0.8], "day": None}] * 240 + [{"film": None, "day": 0.3}] * 80),
+        }
+    )
+    store.write_table(tmp_path / "evaluation" / "predictions.parquet", table)
+    product.crown("first", identity, [tmp_path / "evaluation"])
+    film = {"kind": "classification", "labels": ["negative", "positive"], "sources": ["files:films"]}
+    product.change(
+        task={"kind": "multitask", "parts": {"film": film, "day": {"kind": "pair", "sources": ["files:days"]}}},
+        sources=[{"kind": "files", "path": "rows.csv", "name": name} for name in ("films", "days")],
+        watch={"min_rows": 40, "min_feedback": 5, "detectors": [{"kind": "text_drift", "floor": 0.65}]},
+        exports=[],
+    )
+    return product
+
+
+def ask(product: Product, **words: list[str]) -> None:
+    """Forty predictions of each part."""
+    rows = [
+        {"request_id": f"{part}-{n}", "text": text, "label": "positive", "score": 0.8, "at": START, "part": part}
+        for part, some in words.items()
+        for n, text in enumerate(texts(some, 40, 7))
+    ]
+    product.shelf.append("predictions", pa.Table.from_pylist(rows, schema=log_schema()), f"{START:%Y-%m-%d}", "p")
+
+
+def test_parts_in_another_mix_are_no_drift(of_parts: Product) -> None:
+    ask(of_parts, film=FILM, day=TWEET)
+    label(of_parts, "film-1", "film-2", "day-1")
+    label(of_parts, "film-3", given="negative", name="g")
+    (finding,) = (figures := of_parts.run("watch", "m1").figures)["findings"]
+    assert (finding["alarm"], finding["rows_reference"]) == (False, 160), "as many of each part"
+    assert figures["performance"] == {"rows": 3, "accuracy": pytest.approx(2 / 3)}, "of the part that chooses labels"
+
+
+def test_other_words_in_one_part_are_drift(of_parts: Product) -> None:
+    ask(of_parts, film=WORDS, day=TWEET)
+    (finding,) = of_parts.run("watch", "m1").figures["findings"]
+    assert finding["alarm"], finding

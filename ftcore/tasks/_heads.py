@@ -1,0 +1,163 @@
+"""One body with a head for each part of a multi-task recipe.
+
+Each head is the head of the plain model that transformers has for its task, so its way from the body's last layer to
+outputs and loss is theirs. The body lies where its architecture keeps it: a saved model is a base model like any other,
+and its heads lie beside it under names of their own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import logging
+
+from ftcore.errors import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEAD = "head_"
+"""Before the name of a part: the name of its head."""
+AGREED = 1e-4
+"""Largest difference, relative to the largest output, between a plain model and the same with its head apart."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' report of weights that are missing: those of heads are taken up after it."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+class Given(nn.Module):  # type: ignore[misc] # torch is skipped by mypy
+    """Stands in a head for the body: gives what the body has made already, pooled by the head's own pooler."""
+
+    def __init__(self, pooler: nn.Module | None) -> None:
+        """Keep the pooler, where the architecture has one."""
+        super().__init__()
+        self.pooler = pooler
+
+    def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> BaseModelOutputWithPooling:
+        """The body's last layer ``[rows, tokens, width]``, which comes where embeddings would."""
+        pooled = self.pooler(inputs_embeds) if self.pooler is not None else None
+        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=pooled)
+
+
+class MultiTask(PreTrainedModel):  # type: ignore[misc] # transformers is skipped by mypy
+    """A body, and a head for each part."""
+
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
+
+    def __init__(self, members: Mapping[str, PreTrainedModel]) -> None:
+        """Take the body of the first plain model and the heads of all."""
+        first = next(iter(members.values()))
+        config = copy.deepcopy(first.base_model.config)
+        config.num_labels, config.problem_type = 2, None  # what transformers assumes: labels are the heads' matter
+        super().__init__(config)
+        self.base_model_prefix = first.base_model_prefix
+        body = first.base_model
+        self.supports_gradient_checkpointing = body.supports_gradient_checkpointing
+        self.all_tied_weights_keys: dict[str, str] = {}
+        for name, member in members.items():
+            setattr(member, member.base_model_prefix, Given(getattr(member.base_model, "pooler", None)))
+            self.add_module(HEAD + name, member)
+        if hasattr(body, "pooler"):
+            body.pooler = None
+        self.add_module(self.base_model_prefix, body)
+
+    @property
+    def names(self) -> list[str]:
+        """The parts."""
+        return [name.removeprefix(HEAD) for name, _ in self.named_children() if name.startswith(HEAD)]
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        part: str | None = None,
+        **given: Any,
+    ) -> Any:
+        """What one head says of a batch, its loss included; without ``part`` ``[rows, …]`` of all heads together."""
+        read = {name: given.pop(name) for name in ("token_type_ids", "position_ids", "inputs_embeds") if name in given}
+        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **read)[0]
+        asked = {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": hidden}
+        if part is not None:
+            head = getattr(self, HEAD + part)
+            head.config.pad_token_id = self.config.pad_token_id
+            return head(**asked, **given)
+        said = [_flat(getattr(self, HEAD + name)(**asked), attention_mask) for name in self.names]
+        return (torch.cat(said, dim=1),)
+
+
+class Member(nn.Module):  # type: ignore[misc]
+    """One part of a model, which is called like a plain model of its task."""
+
+    def __init__(self, model: MultiTask, part: str) -> None:
+        """Keep which."""
+        super().__init__()
+        self.model, self.part = model, part
+
+    def forward(self, **batch: Any) -> Any:
+        """What the part's head says."""
+        return self.model(**batch, part=self.part)
+
+
+def joined(members: Mapping[str, PreTrainedModel], saved: Path) -> MultiTask:
+    """One model of plain ones that were loaded from one folder; heads that were saved there before are taken up.
+
+    Raises:
+        TrainingError: the heads of this architecture cannot be parted from its body, or saved ones do not fit.
+    """
+    before = {name: _probed(member) for name, member in members.items()}
+    model = MultiTask(members)
+    for name, outputs in before.items():
+        after = _probed(Member(model, name))
+        scale = max(1.0, float(outputs.abs().max()))
+        if outputs.shape != after.shape or not float((outputs - after).abs().max()) <= AGREED * scale:
+            raise TrainingError(
+                f"{type(members[name]).__name__} does not answer the same when its head stands apart from its body",
+                hint="train its task by a recipe of its own, or take another base model",
+            )
+    _take_up(model, saved)
+    return model
+
+
+def _take_up(model: MultiTask, saved: Path) -> None:
+    """Heads of parts that were saved under their names; those of other parts, or of another form, stay fresh."""
+    there = model.state_dict()
+    for file in sorted(saved.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                fits = name in there and list(there[name].shape) == tensors.get_slice(name).get_shape()
+                if fits and name.startswith(HEAD):
+                    there[name].copy_(tensors.get_tensor(name))
+
+
+def _probed(model: nn.Module) -> torch.Tensor:
+    """Every output for a few tokens."""
+    tokens = torch.tensor([[1, 2, 3, 4], [4, 3, 2, 1]])
+    with torch.no_grad():
+        return _flat(model.eval()(input_ids=tokens, attention_mask=torch.ones_like(tokens)), None)
+
+
+def _flat(said: Any, mask: torch.Tensor | None) -> torch.Tensor:
+    """Outputs of a head, ``[rows, …]``; those at tokens that only pad are 0."""
+    logits = [said["logits"]] if "logits" in said else [said["start_logits"], said["end_logits"]]
+    flat = []
+    for one in logits:
+        if mask is not None and one.shape[:2] == mask.shape:
+            one = one * mask.reshape(*mask.shape, *[1] * (one.dim() - 2)).to(one.dtype)  # noqa: PLW2901
+        flat.append(one.flatten(1))
+    return torch.cat(flat, dim=1)

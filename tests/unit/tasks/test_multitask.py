@@ -1,0 +1,351 @@
+"""Several tasks over one base: they learn together, are saved and loaded as one, and are measured apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors import safe_open
+
+from ftcore import outputs, snapshot
+from ftcore._find import find
+from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
+from ftcore.outputs import Example
+from ftcore.sections_training import Train
+from ftcore.statistics import estimate
+from ftcore.tasks import multitask
+from ftcore.training import batches, callbacks, loading, loop
+from ftcore.training.loop import Job
+from tests.unit.tasks._small import COLOURS, THINGS, small
+
+EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
+ENCODER: dict[str, dict[str, Any]] = {
+    "colour": {"kind": "classification", "labels": COLOURS, "sources": ["t:colour"], "weight": 2},
+    "words": {"kind": "tagging", "labels": ["O", "B-COL", "B-THING"], "sources": ["t:words"]},
+    "answer": {"kind": "qa", "stride_tokens": 4, "sources": ["t:answer"], "weight": 3},
+    "long": {"kind": "pair", "sources": ["t:long"]},
+    "several": {
+        "kind": "multilabel",
+        "labels": [*COLOURS, "long"],
+        "separator": " ",
+        "sources": ["t:several"],
+        "weight": 5,
+    },
+}
+WRITES: dict[str, dict[str, Any]] = {
+    "chat": {"kind": "chat", "judge_by": "answers", "answer_tokens": 6, "sources": ["t:chat"], "weight": 3},
+    "plain": {"kind": "completion", "sources": ["t:plain"]},
+}
+FIRST = {
+    "colour/accuracy": 0.9,
+    "words/f1": 0.9,
+    "answer/exact_match": 0.9,
+    "long/pearson": 0.9,
+    "several/f1_micro": 0.8,
+}
+
+
+def config(parts: dict[str, dict[str, Any]]) -> multitask.Config:
+    return multitask.Config.model_validate({"kind": "multitask", "parts": parts})
+
+
+def row(source: str, number: int, colour: str, thing: str) -> dict[str, str | None]:
+    before = THINGS[THINGS.index(thing) - 1]
+    text, context, label = {
+        "colour": (f"the {thing} is {colour}", None, colour),
+        "words": (f"the {thing} is {colour} .", None, "O B-THING O B-COL O"),
+        "answer": (f"what colour is the {thing} ?", f"the {thing} is {colour} . the {before} is a", colour),
+        "long": (f"a {colour} {thing}", None, str(float(len(thing) > 4))),
+        "several": (f"the {thing} is {colour}", None, f"{colour} long" if len(thing) > 4 else colour),
+        "chat": (f"{colour} {thing} ?", "what colour", f"{colour} {colour}"),
+        "plain": (f"the {thing} is {colour} and the {thing} is {colour}", None, None),
+    }[source]
+    made = {"row_id": f"{source}{number}", "text": text, "context": context, "label": label, "source": f"t:{source}"}
+    return dict.fromkeys(snapshot.COLUMNS) | made
+
+
+def rows(parts: dict[str, Any], every: list[tuple[str, str]] = EVERY) -> pa.Table:
+    made = [row(name, number, *one) for number, one in enumerate(every) for name in parts]
+    return pa.Table.from_pylist(made, schema=snapshot.schema())
+
+
+def job(task: multitask.Config, folder: Path, model: Any, **train: Any) -> Job:
+    tokenizer = loading.tokenizer(folder / "base")
+    table = rows(task.parts)
+    encoded = {
+        split: multitask.encode(task, tokenizer, pa.concat_tables([table] * times), 48)
+        for split, times in {"train": 6, "validation": 1}.items()
+    }
+    settings = {"max_length_tokens": 48, "evaluations_per_epoch": 1, "patience": 10, "batch_size": 8} | train
+    return Job(
+        model, tokenizer, encoded, multitask.collator(task, tokenizer), Train(**settings), folder / "checkpoints"
+    )
+
+
+def said(task: multitask.Config, folder: Path) -> list[dict[str, Any]]:
+    return multitask.predictor(task, folder, 48)(outputs.given(rows(task.parts), answers=True, sources=True))
+
+
+def measured(task: multitask.Config, folder: Path) -> dict[str, float]:
+    kept = outputs.of(outputs.column(said(task, folder)))
+    sums = multitask.tallies(task, rows(task.parts), kept).sum(0)
+    return {name: float(value) for name, value in multitask.metrics(task, sums).items()}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five heads over one encoder, before any training in ``before`` and after it in ``after``."""
+    folder, full = tmp_path_factory.mktemp("trained"), find("methods", "full")
+    small("bert", folder / "base")
+    torch.manual_seed(1)
+    task = config(ENCODER)
+    made = job(task, folder, multitask.load(task, folder / "base"), epochs=8, learning_rate=3e-3)
+    full.save(full.Config(), made.model, made.tokenizer, folder / "before")
+    loop.fit(made)
+    full.save(full.Config(), made.model, made.tokenizer, folder / "after")
+    return folder
+
+
+def test_every_head_over_one_encoder_learns(trained: Path) -> None:
+    task = config(ENCODER)
+    before, after = measured(task, trained / "before" / "model"), measured(task, trained / "after" / "model")
+    assert set(after) == set(task.metrics)
+    for metric, bound in FIRST.items():
+        assert not before[metric] >= bound, f"{metric}: nothing was learnt that was not there before"
+        assert after[metric] >= bound, metric
+
+
+def test_what_is_saved_is_one_body_with_heads_and_loads_to_the_same_answers(trained: Path, tmp_path: Path) -> None:
+    folder = trained / "after" / "model"
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+    with safe_open(folder / "model.safetensors", framework="np") as file:
+        places = Counter(name.partition(".")[0] for name in file.keys())  # noqa: SIM118 - it is no mapping
+    assert set(places) == {"bert", *(f"head_{name}" for name in ENCODER)}
+    assert places["bert"] > 30
+    task, full = config(ENCODER), find("methods", "full")
+    full.save(full.Config(), multitask.load(task, folder), loading.tokenizer(folder), tmp_path)
+    assert said(task, tmp_path / "model") == said(task, folder)
+
+
+def test_a_saved_model_is_a_base_like_any_other(trained: Path) -> None:
+    task = find("tasks", "classification")
+    plain = task.load(task.Config(labels=COLOURS), trained / "after" / "model")
+    mine = multitask.load(config(ENCODER), trained / "after" / "model")
+    taken = plain.bert.encoder.layer[1].output.dense.weight
+    assert torch.equal(taken, mine.base_model.encoder.layer[1].output.dense.weight)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "ia3"])
+def test_an_adapter_learns_with_all_heads_and_merges(kind: str, tmp_path: Path) -> None:
+    small("bert", tmp_path / "base")
+    task, method = config({name: ENCODER[name] for name in ("colour", "words")}), find("methods", kind)
+    settings = method.Config.model_validate(method.EXAMPLE)
+    made = job(task, tmp_path, multitask.load(task, tmp_path / "base"), epochs=2, learning_rate=1e-2)
+    model = method.apply(settings, made.model, made.tokenizer)
+    made = Job(model, made.tokenizer, made.rows, made.collate, made.config, made.folder)
+    figures = loop.fit(made)
+    assert figures["validation_loss"] < 0.9 * figures["validation_loss_before"]
+    method.save(settings, model, made.tokenizer, tmp_path / "made")
+    with safe_open(tmp_path / "made" / "adapter" / "adapter_model.safetensors", framework="np") as file:
+        names = "\n".join(file.keys())
+    assert all(f"head_{name}.classifier.weight" in names for name in task.parts)
+    assert len(said(task, tmp_path / "made" / "model")) == 2 * len(EVERY)
+
+
+def test_a_language_model_learns_to_chat_and_to_go_on(tmp_path: Path) -> None:
+    small("llama", tmp_path / "base")
+    task = config(WRITES)
+    assert task.generative
+    before = measured(task, tmp_path / "base")
+    made = job(task, tmp_path, multitask.load(task, tmp_path / "base"), epochs=6, learning_rate=5e-3)
+    assert made.rows["train"].packable
+    loop.fit(made)
+    find("methods", "full").save(find("methods", "full").Config(), made.model, made.tokenizer, tmp_path / "made")
+    after = measured(task, tmp_path / "made" / "model")
+    assert before["chat/exact_match"] < 0.1
+    assert after["chat/exact_match"] > 0.7
+    assert after["plain/perplexity"] < 3 < before["plain/perplexity"]
+
+
+def test_rows_are_asked_of_their_part_whatever_the_batch(trained: Path) -> None:
+    ask = multitask.predictor(config(ENCODER), trained / "after" / "model", 48)
+    asked = [Example("the door is red", source="colour"), Example("the door is red .", source="t:words")]
+    both, alone = ask(asked), ask(asked[:1])
+    assert [[name for name, one in row.items() if one is not None] for row in both] == [["colour"], ["words"]]
+    assert both[0]["colour"] == pytest.approx(alone[0]["colour"])
+    labels, sure = multitask.answers(config(ENCODER), both)
+    assert labels == ["red", "O B-THING O B-COL O"]
+    assert sure[0] > 0.5
+    assert np.isnan(sure[1])
+    with pytest.raises(DataRejectedError, match="does not say which part is asked"):
+        ask(["the door is red"])
+    with pytest.raises(DataRejectedError, match="'weather' belongs to no part"):
+        ask([Example("the door is red", source="weather")])
+
+
+def test_the_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """The data position is that of the epoch's order of parts, which the seed and the epoch decide."""
+    small("bert", tmp_path / "base")
+    task = config({name: ENCODER[name] for name in ("colour", "words")})
+    torch.manual_seed(1)
+    start = multitask.load(task, tmp_path / "base").state_dict()
+
+    def curve(folder: Path, stop: int | None = None) -> list[tuple[int, float]]:
+        points: list[tuple[int, float]] = []
+
+        def track(found: list[Any]) -> None:
+            points.extend((one.step, one.metrics["loss"]) for one in found if "loss" in one.metrics)
+
+        def tick() -> None:
+            nonlocal steps
+            steps += 1
+            if steps == stop:
+                raise KeyboardInterrupt
+
+        steps = 0
+        model = multitask.load(task, tmp_path / "base")
+        model.load_state_dict(start)
+        made = job(task, tmp_path, model, epochs=2, learning_rate=1e-3, evaluations_per_epoch=4, precision="fp32")
+        watched = [callbacks.Watched(tick, lambda number, loss: None)]
+        made = Job(made.model, made.tokenizer, made.rows, made.collate, made.config, folder, track=track,
+                   callbacks=watched)  # fmt: skip
+        with suppress(KeyboardInterrupt):
+            loop.fit(made)
+        return points
+
+    whole = dict(curve(tmp_path / "whole"))
+    first = curve(tmp_path / "cut", stop=len(whole) // 2 + 2)
+    rest = dict(curve(tmp_path / "cut"))
+    assert 0 < min(rest) - 1 <= max(step for step, _ in first)
+    assert {step: whole[step] for step in rest} == pytest.approx(rest, rel=1e-5)
+
+
+def test_the_order_follows_the_weights_not_the_rows() -> None:
+    parts = ["much"] * 3000 + ["few"] * 50 + ["none"] * 10
+    shares = {"much": 0.5, "few": 0.4, "none": 0.1}
+    lengths = [int(n) for n in torch.randint(5, 60, (len(parts),), generator=torch.Generator().manual_seed(1))]
+    rows = type("Rows", (), {"parts": parts, "shares": shares, "lengths": lengths})()
+    order = batches.ordered(rows, 16, seed=3)
+    drawn = list(order)
+    cut = [drawn[start : start + 16] for start in range(0, len(drawn), 16)]
+    owners = [{parts[number] for number in batch} for batch in cut]
+    assert all(len(one) == 1 for one in owners), "a batch holds rows of one part"
+    counts = Counter(one.pop() for one in owners)
+    assert len(order) == len(drawn) == -(-3060 // 16) * 16
+    assert all(abs(counts[name] - share * len(cut)) < 1 for name, share in shares.items())
+    assert set(Counter(n for n in drawn if parts[n] == "few").values()) <= {24, 25}, "gone through again and again"
+    assert max(Counter(n for n in drawn if parts[n] == "much").values()) == 1
+    assert list(order) == drawn
+    order.epoch = 1
+    assert list(order) != drawn
+
+
+def test_a_part_with_less_than_a_batch_comes_in_some_epochs() -> None:
+    rows = type("Rows", (), {"parts": ["a"] * 60 + ["b"] * 4, "shares": {"a": 0.9, "b": 0.1}, "lengths": [3] * 64})()
+    order = batches.ordered(rows, 16, seed=5)
+    seen = 0
+    for epoch in range(200):
+        order.epoch = epoch
+        seen += sum(number >= 60 for number in order) // 16
+    assert 60 < seen < 100, "a tenth of 800 batches"
+
+
+def test_packed_sequences_hold_rows_of_one_part(tmp_path: Path) -> None:
+    small("llama", tmp_path / "base")
+    task = config(WRITES)
+    encoded = multitask.encode(task, loading.tokenizer(tmp_path / "base"), rows(task.parts), 48)
+    packed = batches.Packed(encoded, 48)
+    assert len(packed) < len(encoded)
+    assert sorted(number for one in packed.bins for number in one) == list(range(len(encoded)))
+    for numbers, part in zip(packed.bins, packed.parts, strict=True):
+        assert {encoded.parts[number] for number in numbers} == {part}
+
+
+def test_each_metric_is_measured_on_the_rows_of_its_part() -> None:
+    task = config({name: ENCODER[name] for name in ("colour", "long")})
+    table = rows(task.parts)
+    about = multitask.about(task, table)
+    assert {name: int(mask.sum()) for name, mask in about.items()} == dict.fromkeys(task.metrics, len(EVERY))
+    answers = [dict.fromkeys(task.parts) for _ in range(table.num_rows)]
+    for place, one in enumerate(table.to_pylist()):
+        name = one["source"].removeprefix("t:")
+        answers[place][name] = [0.7, 0.1, 0.1, 0.1] if name == "colour" else float(one["label"])
+    tallies = multitask.tallies(task, table, answers)
+    found = multitask.metrics(task, tallies.sum(0))
+    assert found["colour/accuracy"] == 0.25, "of the rows that ask for a colour"
+    assert found["long/pearson"] == pytest.approx(1)
+    alone = find("tasks", "classification")
+    mine = table.filter(pa.array(about["colour/accuracy"]))
+    plain = alone.tallies(task.parts["colour"], mine, np.tile([0.7, 0.1, 0.1, 0.1], (len(EVERY), 1)))
+
+    def of_part(sums: np.ndarray) -> dict[str, np.ndarray]:
+        return alone.metrics(task.parts["colour"], sums)
+
+    chosen = tallies[about["colour/accuracy"]]
+    both = estimate(lambda sums: multitask.metrics(task, sums), chosen, 500, 1)["colour/accuracy"]
+    assert both == estimate(of_part, plain, 500, 1)["accuracy"]
+
+
+def test_outputs_of_all_parts_survive_parquet(trained: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    task = config(ENCODER)
+    made = said(task, trained / "after" / "model")
+    pq.write_table(pa.table({"said": outputs.column(made)}), tmp_path / "said.parquet")
+    kept = outputs.of(pq.read_table(tmp_path / "said.parquet")["said"])
+    table = rows(task.parts)
+    assert np.array_equal(multitask.tallies(task, table, kept), multitask.tallies(task, table, made))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"one": ENCODER["colour"]}, "at least 2 items"),
+        ({"one": ENCODER["colour"], "two": WRITES["chat"]}, r"one \(classification\) on encoder, two \(chat\)"),
+        ({"one": ENCODER["colour"], "two": ENCODER["colour"]}, "t:colour belongs to two parts, one and two"),
+        ({"one": ENCODER["colour"], "two": {"kind": "multitask", "sources": ["x"]}}, "'multitask' .* does not match"),
+        ({"one": ENCODER["colour"], "two": {"kind": "preference", "sources": ["x"]}}, "'preference' .* does not match"),
+        ({"one": ENCODER["colour"], "two": {"kind": "pair"}}, "Field required"),
+        ({"one": ENCODER["colour"], "two": {"kind": "pair", "sources": ["x"], "weight": 0}}, "greater than 0"),
+        ({"one": ENCODER["colour"], "Two": {"kind": "pair", "sources": ["x"]}}, "should match pattern"),
+    ],
+)  # fmt: skip
+def test_parts_that_make_no_model_are_refused(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config(parts)
+
+
+def test_every_part_must_have_what_it_needs() -> None:
+    task = config({name: ENCODER[name] for name in ("colour", "long")})
+    table = rows(task.parts)
+    multitask.check(task, {"train": table, "validation": table})
+    colours = table.filter(pa.array([one == "t:colour" for one in table["source"].to_pylist()]))
+    with pytest.raises(NotEnoughDataError, match="part long: the validation split has no row of t:long"):
+        multitask.check(task, {"train": table, "validation": colours})
+    three = colours.filter(pa.array([one != "red" for one in colours["label"].to_pylist()]))
+    longs = table.filter(pa.array([one == "t:long" for one in table["source"].to_pylist()]))
+    with pytest.raises(NotEnoughDataError, match=r"part colour: .* none with the label red"):
+        multitask.check(task, {"train": table, "validation": pa.concat_tables([three, longs])})
+    strange = pa.Table.from_pylist([row("words", 0, *EVERY[0])], schema=snapshot.schema())
+    with pytest.raises(DataRejectedError, match="'t:words' belongs to no part"):
+        multitask.check(task, {"train": pa.concat_tables([table, strange])})
+
+
+def test_a_model_whose_heads_cannot_stand_apart_is_refused(tmp_path: Path) -> None:
+    small("t5", tmp_path / "base")
+    with pytest.raises(TrainingError):
+        loading.model(
+            lambda: multitask.load(config(ENCODER), tmp_path / "base"), tmp_path, loading.tokenizer(tmp_path / "base")
+        )
