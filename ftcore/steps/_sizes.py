@@ -56,6 +56,9 @@ def need(context: Context, identity: str, rows: int) -> Need:
     return Need(shapes, work, getattr(method, "DEVICES", DEVICES))
 
 
+_CLASSIFIER = "AutoModelForSequenceClassification"
+
+
 def count(context: Context, identity: str, split: str) -> int:
     """Rows of a split."""
     return sum(table.num_rows for table in snapshot.batches(context.shelf, identity, [split], ["row_id"]))
@@ -74,7 +77,8 @@ def _shape(context: Context, folder: Path, tokenizer: Any, device: str) -> cost.
     from ftcore.training import activations, dropout, loading, precision
 
     recipe, method = context.recipe, method_of(context)
-    architecture = getattr(find("tasks", recipe.task.kind), "ARCHITECTURE", "AutoModelForSequenceClassification")
+    task = find("tasks", recipe.task.kind)
+    architecture = getattr(recipe.task, "architecture", getattr(task, "ARCHITECTURE", _CLASSIFIER))
     half = precision.expected(recipe.train.precision, device) == "bf16"
 
     def without_weights() -> Any:

@@ -111,6 +111,12 @@ class Config(Base):
         return str(_task(next(iter(self.parts.values()))).STANDS_ON)
 
     @property
+    def architecture(self) -> str:
+        """The class of transformers by which a plan counts: the first part's, since heads weigh next to nothing."""
+        first = next(iter(self.parts.values()))
+        return str(getattr(_task(first), "ARCHITECTURE", "AutoModelForSequenceClassification"))
+
+    @property
     def generative(self) -> bool:
         """Whether the base model can do every part before any training."""
         return all(_task(part).GENERATIVE for part in self.parts.values())
