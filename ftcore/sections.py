@@ -224,8 +224,8 @@ class Approval(Config):
     the one who started the run."""
     assigned: tuple[str, ...] = ()
     """Airflow user names who may answer; empty means anybody who may see the DAG. Whoever leaves is to be taken out:
-    Airflow takes an open session of a deleted account until it ends. A question that is open already stays with whom
-    it was put to; clear the task ``approve`` to put it to others."""
+    Airflow may take an open session of a deleted account until it ends. A question that is open already stays with
+    whom it was put to: others then promote by ``ftcore models promote``."""
     timeout_h: Annotated[float, Field(gt=0)] = 72
     """Hours to wait for each answer; silence never approves."""
 

@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from ftcore_airflow.operator import StepProcess, small
 from ftcore_airflow.product import Product
-from ftcore_airflow.retry import RETRIES, StepInterrupted
+from ftcore_airflow.retry import RETRIES, StepFailed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,7 +66,7 @@ class PersonOperator(StepProcess, ApprovalOperator):
 
         Raises:
             AirflowSkipException: the person rejected the candidate, or promotions are held.
-            StepInterrupted: the recipe asks others by now; the next try puts the question to them.
+            StepFailed: the recipe asks others by now, and Airflow cannot put this question to them.
             HITLTimeoutError: nobody answered in time.
         """
         if event.get("error_type") == "timeout":
@@ -90,8 +90,9 @@ class PersonOperator(StepProcess, ApprovalOperator):
         why = record["figures"]["refused"] or record["reason"]
         asked = {user["id"] for user in self.assigned_users or ()}
         if asked and (answer["responded_by_user"] or {}).get("id") not in asked:
-            # Airflow keeps whom a question was put to for as long as the try lasts.
-            raise StepInterrupted(f"{why}; the next try asks {', '.join(sorted(asked))}")
+            # Airflow keeps whom a question was put to: neither another try nor clearing the task puts it to others.
+            version = f"{self.dag_id.partition('__')[2]} {record['figures']['version']}"
+            raise StepFailed(f"{why}; it is for them to run ftcore models promote {version} --by NAME")
         self.log.warning("%s; the question stays open", why)
         self.body = record["figures"]["request"]
         return HITLOperator.execute.__wrapped__(self, context)  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from ftcore_airflow.approval import FORM, PersonOperator
-from ftcore_airflow.retry import StepInterrupted
+from ftcore_airflow.retry import StepFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,8 @@ def said(
     approvals: int, *, rejected: bool = False, held: bool = False, refused: str = "", request: str = "| ✔ | {{ 1 }} |"
 ) -> dict[str, Any]:
     """A record of the step."""
-    figures = {"approvals": approvals, "rejected": rejected, "held": held, "refused": refused, "request": request}
+    figures = {"version": 1, "approvals": approvals, "rejected": rejected, "held": held, "refused": refused}
+    figures["request"] = request
     return {"proceed": False, "figures": figures}
 
 
@@ -125,10 +126,10 @@ def test_an_answer_that_does_not_count_leaves_the_question_open(asked: Callable[
     assert [question["body"] for question in task.questions] == ["| ✔ | {{ 1 }} |"], "it shows what it showed before"
 
 
-def test_who_is_asked_no_more_has_the_question_put_to_others(asked: Callable[..., Asked]) -> None:
+def test_an_answer_of_who_is_asked_no_more_ends_it_and_says_what_others_do(asked: Callable[..., Asked]) -> None:
     task = asked(1, said(0, refused="mira is not among those who may approve: jon"))
     task.operator.assigned_users = [{"id": "jon", "name": "jon"}]
-    with pytest.raises(StepInterrupted, match="mira is not among those who may approve: jon; the next try asks jon"):
+    with pytest.raises(StepFailed, match="may approve: jon; it is for them to run ftcore models promote r 1 --by NAME"):
         task.answer("Approve")
     assert task.questions == []
 
