@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from transformers.utils import logging
 
 from ftcore.errors import TrainingError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HEAD = "head_"
 """Before the name of a part: the name of its head."""
+HINT = "train its task by a recipe of its own, or take another base model"
 AGREED = 1e-4
 """Largest difference, relative to the largest output, between a plain model and the same with its head apart."""
 
@@ -49,10 +50,10 @@ class Given(nn.Module):  # type: ignore[misc] # torch is skipped by mypy
         super().__init__()
         self.pooler = pooler
 
-    def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> BaseModelOutputWithPooling:
+    def forward(self, *_: Any, inputs_embeds: torch.Tensor, **__: Any) -> BaseModelOutputWithPoolingAndCrossAttentions:
         """The body's last layer ``[rows, tokens, width]``, which comes where embeddings would."""
         pooled = self.pooler(inputs_embeds) if self.pooler is not None else None
-        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=pooled)
+        return BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=inputs_embeds, pooler_output=pooled)
 
 
 class MultiTask(PreTrainedModel):  # type: ignore[misc] # transformers is skipped by mypy
@@ -121,14 +122,20 @@ def joined(members: Mapping[str, PreTrainedModel], saved: Path) -> MultiTask:
         TrainingError: the heads of this architecture cannot be parted from its body, or saved ones do not fit.
     """
     before = {name: _probed(member) for name, member in members.items()}
+    if len(places := {member.base_model_prefix for member in members.values()}) > 1:
+        kinds = ", ".join(type(member).__name__ for member in members.values())
+        raise TrainingError(f"{kinds} keep their body in different places: {', '.join(sorted(places))}", hint=HINT)
     model = MultiTask(members)
     for name, outputs in before.items():
-        after = _probed(Member(model, name))
+        try:
+            after = _probed(Member(model, name))
+        except (AttributeError, TypeError, ValueError):  # what a head misses of its body
+            after = torch.empty(0)
         scale = max(1.0, float(outputs.abs().max()))
         if outputs.shape != after.shape or not float((outputs - after).abs().max()) <= AGREED * scale:
             raise TrainingError(
                 f"{type(members[name]).__name__} does not answer the same when its head stands apart from its body",
-                hint="train its task by a recipe of its own, or take another base model",
+                hint=HINT,
             )
     _take_up(model, saved)
     return model

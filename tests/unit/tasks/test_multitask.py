@@ -343,6 +343,58 @@ def test_every_part_must_have_what_it_needs() -> None:
         multitask.check(task, {"train": pa.concat_tables([table, strange])})
 
 
+SHAPE = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "intermediate_size": 64, "max_position_embeddings": 80, "pad_token_id": 0}  # fmt: skip
+DISTIL = {"vocab_size": 64, "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 80}
+
+
+def other(folder: Path, kind: str, shape: dict[str, Any]) -> None:
+    """A model of some architecture that nobody trained, in ``folder/base``."""
+    import transformers
+
+    small("bert", folder / "base")
+    words = loading.tokenizer(folder / "base")
+    made = transformers.AutoModel.from_config(getattr(transformers, kind)(**shape))
+    made.save_pretrained(folder / "base")
+    words.save_pretrained(folder / "base")
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("RobertaConfig", SHAPE),
+        ("DistilBertConfig", DISTIL),
+        ("ElectraConfig", SHAPE | {"embedding_size": 32}),
+        ("DebertaV2Config", SHAPE),
+        ("ModernBertConfig", SHAPE | {"bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}),
+    ],
+)
+def test_heads_of_many_architectures_stand_apart(kind: str, shape: dict[str, Any], tmp_path: Path) -> None:
+    other(tmp_path, kind, shape)
+    task, lora = config(ENCODER), find("methods", "lora")
+    words = loading.tokenizer(tmp_path / "base")
+    model = lora.apply(lora.Config(rank=2), multitask.load(task, tmp_path / "base"), words)
+    lora.save(lora.Config(rank=2), model, words, tmp_path)
+    once = said(task, tmp_path / "model")
+    assert once == said(task, tmp_path / "model"), "no head is drawn anew"
+    assert [next(name for name, one in row.items() if one is not None) for row in once[:5]] == list(ENCODER)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        ("AlbertConfig", SHAPE | {"embedding_size": 16}, "AlbertForSequenceClassification does not answer the same"),
+        ("LlamaConfig", SHAPE | {"num_key_value_heads": 2}, "keep their body in different places: model, transformer"),
+    ],
+)
+def test_an_architecture_whose_heads_do_not_stand_apart_is_refused(
+    kind: str, shape: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    other(tmp_path, kind, shape)
+    with pytest.raises(TrainingError, match=message):
+        multitask.load(config(ENCODER), tmp_path / "base")
+
+
 def test_a_model_whose_heads_cannot_stand_apart_is_refused(tmp_path: Path) -> None:
     small("t5", tmp_path / "base")
     with pytest.raises(TrainingError):
