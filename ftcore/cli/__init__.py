@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ftcore import (
-    cli_evidence,
-    cli_lineage,
-    cli_local,
-    cli_models,
-    cli_privacy,
-    cli_profile,
-    cli_recipes,
-    cli_runs,
-    cli_search,
-    cli_snapshots,
+from ftcore.cli import (
+    evidence,
+    lineage,
+    local,
+    models,
+    privacy,
+    profile,
+    recipes,
+    runs,
+    search,
+    snapshots,
 )
-from ftcore._cli import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
+from ftcore.cli._shared import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
     from ftcore.records import Record
@@ -108,7 +108,7 @@ def run(
     params = params_of(param)
     run_id, path = run_id or f"cli-{now():%Y%m%d-%H%M%S}", path_of(recipe)
     read, _, conf = open_recipe(recipe)
-    cli_recipes.ready(read, conf, path, chains)  # before hours are spent
+    recipes.ready(read, conf, path, chains)  # before hours are spent
     print(f"run {run_id}", file=sys.stderr)
     records = pipeline.run(path, run_id, chains, params, launch=_launch)
     if as_json:
@@ -228,24 +228,24 @@ def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
         print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
 
 
-app.command()(cli_recipes.check)
-app.command()(cli_recipes.ls)
-app.command()(cli_recipes.new)
-app.command()(cli_recipes.schema)
-app.command()(cli_lineage.lineage)
-app.command()(cli_local.up)
-app.command()(cli_local.down)
-app.command()(cli_local.demo)
-app.command()(cli_evidence.doctor)
-app.command()(cli_evidence.evidence)
-app.command()(cli_evidence.verify)
-app.add_typer(cli_evidence.keys, name="keys")
-app.add_typer(cli_models.app, name="models")
-app.command()(cli_privacy.forget)
-app.add_typer(cli_runs.app, name="runs")
-app.command()(cli_profile.profile)
-app.add_typer(cli_snapshots.app, name="snapshots")
-app.add_typer(cli_search.app, name="search")
+app.command()(recipes.check)
+app.command()(recipes.ls)
+app.command()(recipes.new)
+app.command()(recipes.schema)
+app.command()(lineage.lineage)
+app.command()(local.up)
+app.command()(local.down)
+app.command()(local.demo)
+app.command()(evidence.doctor)
+app.command()(evidence.evidence)
+app.command()(evidence.verify)
+app.add_typer(evidence.keys, name="keys")
+app.add_typer(models.app, name="models")
+app.command()(privacy.forget)
+app.add_typer(runs.app, name="runs")
+app.command()(profile.profile)
+app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(search.app, name="search")
 
 
 def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> Record:

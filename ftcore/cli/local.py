@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 
-from ftcore._cli import AsJson, say
+from ftcore.cli._shared import AsJson, say
 
 
 def up() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 
 if TYPE_CHECKING:
     from rich.tree import Tree

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 
 HELP = """List, show, compare, verify and prune a recipe's snapshots.
 

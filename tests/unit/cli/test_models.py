@@ -75,7 +75,7 @@ def test_list_and_show(crowned: Product, ftcore: Callable[..., Done]) -> None:
 
 
 def test_versions_read_well_however_many_there_are(crowned: Product, ftcore: Callable[..., Done]) -> None:
-    from ftcore.cli_models import NEWEST
+    from ftcore.cli.models import NEWEST
 
     registrar = Registrar(crowned.recipe, crowned.shelf, crowned.tracking)
     for number in range(3, NEWEST + 6):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe, say
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
 
 HELP = """Make the key pair that signs evidence.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 
 HELP = """Look after what runs left in the store.
 

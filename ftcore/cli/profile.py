@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe, path_of
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe, path_of
 
 if TYPE_CHECKING:
     from ftcore.context import Context

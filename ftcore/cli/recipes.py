@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, path_of
+from ftcore.cli._shared import AsJson, path_of
 
 if TYPE_CHECKING:
     from ftcore.recipe import Recipe

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 
 
 def forget(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore._cli import AsJson, RecipeName, open_recipe, say
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
 
 if TYPE_CHECKING:
     from ftcore.promotion import Registrar
