@@ -60,8 +60,8 @@ def _cut(model: Any, *, half: bool) -> None:
 
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
     cut = partial(fully_shard, mesh=pieces.mesh("shards"), mp_policy=policy)
-    plain = pieces.plain(model)
-    blocks = set(plain._no_split_modules or ())  # noqa: SLF001 # by this accelerate knows them too
+    # By this accelerate knows the blocks too; a model of several parts has them in its body.
+    blocks = {name for module in model.modules() for name in getattr(module, "_no_split_modules", None) or ()}
     for module in list(model.modules()):
         if type(module).__name__ in blocks:
             cut(module)
