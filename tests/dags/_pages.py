@@ -44,7 +44,8 @@ def everything(candidate: int, champion: int) -> dict[str, Any]:
     language = {"loss": estimate(3.6, 1500), "perplexity": estimate(36.6, 1500, 1.2)}
     changes = {"loss": estimate(0.4, 1500, 0.1), "perplexity": estimate(9.0, 1500, 2.0)}
     found = evaluation(candidate, champion)
-    found["metrics"]["baseline"] = {"majority": {"test": {"accuracy": estimate(0.5)}}}
+    simple = {"majority": 0.5, "linear": 0.72}
+    found["metrics"]["baseline"] = {name: {"test": {"accuracy": estimate(value)}} for name, value in simple.items()}
     return found | {
         "served": served,
         "differences": {served: {"test": better, "tweets": worse}},
@@ -63,7 +64,7 @@ def everything(candidate: int, champion: int) -> dict[str, Any]:
             }
         },
         "calibration": {role: {served: {"ece": estimate(0.03), "bins": bins}} for role in ("candidate", "champion")},
-        "robustness": {name: {"accuracy": estimate(-0.02, 200)} for name in ("typos", "case")},
+        "robustness": {name: {"accuracy": estimate(-0.02, 200)} for name in ("typos", "case", "punctuation")},
         "size_bytes": {served: 23_000_000},
         "cost_per_1000": {served: 0.0004},
         "judge": {"host": "judge.example", "model": "a <b>judge", "rows": 200, "wins": 90, "ties": 60, "losses": 48}
