@@ -1,9 +1,5 @@
 """MLflow: runs, artefacts and the versions of a registered model. Only files called ``tracking*`` import it.
 
-A server that refuses a request is asked ``TRIES`` times within half a minute. One that accepts it and says nothing is
-given ``ANSWER_S`` seconds each time, so that nothing waits for more than 100 seconds; MLflow's own variables
-``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` change that.
-
 One experiment and one registered model per recipe. A run and a version carry the tag ``ftcore.run``, by which a step
 that is run again finds what it made before instead of making a second one. Aliases: ``candidate``, ``champion``,
 ``previous``.
@@ -11,20 +7,20 @@ that is run again finds what it made before instead of making a second one. Alia
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.errors import FtcoreError, TransientError
+from ftcore.errors import FtcoreError
 from ftcore.store import hash_folder
+from ftcore.tracking_server import connected, speaking_plainly
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 RUN_TAG, RECIPE_TAG, HASH_TAG = "ftcore.run", "ftcore.recipe", "ftcore.sha256."
 SIZE_TAG = "ftcore.size."
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
-TRIES, ANSWER_S = 3, 30
 
 
 @dataclass(frozen=True)
@@ -56,38 +51,6 @@ class Version:
         return self.tags.get("ftcore.snapshot", "")
 
 
-@contextmanager
-def speaking_plainly(uri: str) -> Iterator[None]:
-    """Turn MLflow's many ways of saying that the server is away into one error that is retried."""
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-
-    try:
-        yield
-    except (RequestException, ConnectionError, MlflowException) as error:
-        if _is_away(error):
-            away = f"MLflow at {uri} does not answer"
-            raise TransientError(away, hint="start it, or mend FTCORE_TRACKING_URI") from error
-        raise FtcoreError(f"MLflow at {uri}: {error}") from error
-
-
-def _is_away(error: BaseException) -> bool:
-    """Whether a second try may succeed: refused, silent, broken off on the way, or too busy."""
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import ChunkedEncodingError, HTTPError, Timeout
-    from requests.exceptions import ConnectionError as RefusedError
-
-    if isinstance(error, MlflowException):
-        if error.error_code in {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}:
-            return True
-        # MLflow wraps what the request raised: it keeps it as the context, or of several downloads as text.
-        told = any(words in str(error) for words in ("Max retries exceeded", "timed out", "Connection aborted"))
-        return told or (error.__context__ is not None and _is_away(error.__context__))
-    if isinstance(error, HTTPError):
-        return error.response is not None and error.response.status_code in {429, 502, 503, 504}
-    return isinstance(error, RefusedError | Timeout | ChunkedEncodingError | ConnectionError)
-
-
 @dataclass(frozen=True)
 class Tracking:
     """The registry of one recipe."""
@@ -99,19 +62,7 @@ class Tracking:
     @cached_property
     def client(self) -> MlflowClient:
         """Client of the configured server or file."""
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(TRIES - 1))
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        from mlflow import MlflowClient
-
-        # Otherwise it tells of every table that it makes and of every version that it waits for.
-        logging.getLogger("mlflow.store").setLevel(logging.WARNING)
-        uri = self.settings.mlflow_uri
-        if uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(uri)
+        return connected(self.settings.mlflow_uri)
 
     def speaking_plainly(self) -> AbstractContextManager[None]:
         """Within it, MLflow's many errors are ours."""

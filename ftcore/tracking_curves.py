@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftcore.tracking import Tracking, speaking_plainly
+from ftcore.tracking import Tracking
+from ftcore.tracking_server import speaking_plainly
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ftcore.errors import FtcoreError
-from ftcore.tracking import HASH_TAG, Tracking, Version, speaking_plainly
+from ftcore.tracking import HASH_TAG, Tracking, Version
+from ftcore.tracking_server import speaking_plainly
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel

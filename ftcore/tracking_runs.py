@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ftcore.tracking import RUN_TAG, Tracking, speaking_plainly
+from ftcore.tracking import RUN_TAG, Tracking
+from ftcore.tracking_server import speaking_plainly
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ftcore import doctor, intents, pipeline, recipe, registry, settings, store, tracking
+from ftcore import doctor, intents, pipeline, recipe, registry, settings, store, tracking_server
 from ftcore.errors import TransientError
 from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import Record, now
@@ -157,15 +157,15 @@ def test_by_default_a_silent_server_is_given_up_within_100_seconds(
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
         monkeypatch.delenv(name)
     with way_to(settings.load().tracking_uri, 0, "silent") as way, monkeypatch.context() as patch:
-        patch.setattr(tracking, "ANSWER_S", 1)
+        patch.setattr(tracking_server, "ANSWER_S", 1)
         patch.setenv("FTCORE_TRACKING_URI", way.url)
         clock = time.monotonic()
         with pytest.raises(TransientError, match="does not answer"):
             of(next(Path(settings.load().recipes).glob("*.yaml"))).held()
-        waited = time.monotonic() - clock - tracking.TRIES
-        assert way.requests == tracking.TRIES
+        waited = time.monotonic() - clock - tracking_server.TRIES
+        assert way.requests == tracking_server.TRIES
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
-    assert waited + tracking.TRIES * tracking.ANSWER_S < 100
+    assert waited + tracking_server.TRIES * tracking_server.ANSWER_S < 100
 
 
 def test_of_two_candidates_at_once_one_is_promoted_and_the_other_is_judged_again(make: Callable[[], Path]) -> None:
