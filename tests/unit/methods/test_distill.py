@@ -38,7 +38,7 @@ def test_a_student_that_agrees_pays_for_the_label_only() -> None:
 
 
 def test_the_student_learns_what_the_teacher_says_against_the_labels(training_job: Callable[..., Job]) -> None:
-    job = training_job()
+    job = training_job(epochs=6)
     said = {
         split: Features(
             {**rows.columns, "teacher": [[0.95, 0.05] if label else [0.05, 0.95] for label in rows.columns["labels"]]},
