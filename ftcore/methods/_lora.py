@@ -36,8 +36,8 @@ class Settings(Config):
     """Rank of each update."""
     alpha: Annotated[float, Field(gt=0)] = 32
     """Scale: an update counts ``alpha / rank`` times."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Dropout on the input of each update."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Dropout on the input of each update. The base model keeps its own, and little is left to be had beside it."""
     targets: str | tuple[str, ...] = "all-linear"
     """Names of the layers to adapt, or one regular expression for whole names, or ``all-linear``."""
     layers: tuple[Annotated[int, Field(ge=0)], ...] = ()

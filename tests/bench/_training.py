@@ -30,8 +30,8 @@ class Trained(NamedTuple):
         return f"{self.accuracy:.3f} ± {1.96 * (self.accuracy * (1 - self.accuracy) / TEST_ROWS) ** 0.5:.3f}"
 
 
-def ours() -> Trained:
-    """Our loop, as the recipe would run it."""
+def ours(numbers: str = "auto") -> Trained:
+    """Our loop, as the recipe would run it, products in these ``numbers``."""
     from ftcore.tasks import classification
     from ftcore.training import loop, precision
 
@@ -41,7 +41,9 @@ def ours() -> Trained:
         "validation": classification.encode(recipe.task, tokenizer, validation, MAX_LENGTH),
     }
     collate = classification.collator(recipe.task, tokenizer)
-    config = recipe.train.model_copy(update={"epochs": EPOCHS, "batch_size": BATCH, "evaluations_per_epoch": 1})
+    config = recipe.train.model_copy(
+        update={"epochs": EPOCHS, "batch_size": BATCH, "evaluations_per_epoch": 1, "precision": numbers}
+    )
     with tempfile.TemporaryDirectory() as folder:
         figures = loop.fit(loop.Job(model, tokenizer, encoded, collate, config, Path(folder)))
     accuracy = _accuracy(model, tokenizer, test, recipe.task.labels)

@@ -8,6 +8,7 @@ own products (about 2 % at these lengths), normalisation, dropout and the optimi
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from tests.bench import _training
 from tests.bench._measure import Result, machine, side
@@ -17,19 +18,37 @@ TOKENS = 1024
 """Rows of the measured products: about the tokens of a batch."""
 
 
+class Share(NamedTuple):
+    """What a training made of the machine."""
+
+    trained: Trained
+    allowed: float
+    """Tokens a second if there were products and nothing else."""
+    flop: float
+    """Of a token."""
+
+
 def run() -> Result:
     """Real tokens a second, beside the measured rate of matrix products over the operations of a token."""
-    (ours, allowed, flop), peak = side(_measure)
-    note = (
-        f"the measured rate of {ours.precision} products, {allowed * flop / 1e9:.0f} GFLOP/s in the shapes of the "
-        f"model's layers, over {flop / 1e6:.1f} MFLOP a token; 1.0 would be products and nothing else"
-    )
+    (ours, allowed, flop), peak = side(_measure, "auto")
+    note = f"{_told(ours, allowed, flop)}, {flop / 1e6:.1f} MFLOP a token; 1.0 would be products and nothing else"
+    if ours.precision != "fp32":
+        other, _ = side(_measure, "fp32")
+        note += f". In fp32 {other.trained.tokens_per_s:,.0f} of {_told(*other)}: {_share(other):.1%}"
     ratio = ours.tokens_per_s / allowed
     unit = "real tokens/s, more is better"
     return Result("train_roofline", unit, ours.tokens_per_s, allowed, ratio, ROWS, peak, machine(), note)
 
 
-def _measure() -> tuple[Trained, float, float]:
+def _told(ours: Trained, allowed: float, flop: float) -> str:
+    return f"{allowed:,.0f} that {allowed * flop / 1e9:.0f} GFLOP/s of {ours.precision} allow in the layers' shapes"
+
+
+def _share(found: Share) -> float:
+    return found.trained.tokens_per_s / found.allowed
+
+
+def _measure(numbers: str) -> Share:
     import torch
 
     from ftcore.training import precision
@@ -39,12 +58,12 @@ def _measure() -> tuple[Trained, float, float]:
     frozen = [m.weight for m in layers if not m.weight.requires_grad]
     learnt = [m.weight for m in layers if m.weight.requires_grad]
     flop = float(4 * sum(w.numel() for w in frozen) + 6 * sum(w.numel() for w in learnt))
-    kind = torch.bfloat16 if precision.chosen("auto") == "bf16" else torch.float32
+    kind = torch.bfloat16 if precision.chosen(numbers) == "bf16" else torch.float32
     before = _seconds(frozen, kind)
-    ours = _training.ours()
+    ours = _training.ours(numbers)
     seconds = min(before, _seconds(frozen, kind))
     rate = 4 * sum(w.numel() for w in frozen) * TOKENS / seconds
-    return ours, rate / flop, flop
+    return Share(ours, rate / flop, flop)
 
 
 def _seconds(weights: list, kind: object) -> float:  # type: ignore[type-arg]
