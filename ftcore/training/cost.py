@@ -28,11 +28,13 @@ JUDGED_BATCHES = 2
 
 
 class Kept(NamedTuple):
-    """Bytes kept of a row for its backward pass: ``tokens * by_token + tokens² * by_pair``."""
+    """Bytes kept for the backward pass: ``tokens * by_token + tokens² * by_pair`` of each row, and what is kept once."""
 
     by_token: float
     by_pair: float = 0
     """Attention that is kept as a matrix, heads and layers together."""
+    once: float = 0
+    """Made of weights, however many rows there are, such as DoRA's sums of base and update."""
 
 
 class Held(NamedTuple):
@@ -107,6 +109,12 @@ def kept_bytes(shape: Shape, length: int) -> float:
     return shape.layers * shape.width * 4 * length + whole / shape.layers if shape.checkpointing else whole
 
 
+def kept_once_bytes(shape: Shape) -> float:
+    """What the layers keep whatever the rows; with checkpointing, one layer's own."""
+    once = shape.kept.once if shape.kept else 0
+    return once / shape.layers if shape.checkpointing else once
+
+
 def memory_bytes(shape: Shape, work: Work, rows: int, device: str, held: Held | None = None) -> dict[str, float]:
     """Memory of one process by what it is for, with ``rows`` calculated at once, and ``total``, its peak.
 
@@ -114,10 +122,11 @@ def memory_bytes(shape: Shape, work: Work, rows: int, device: str, held: Held | 
     where a batch is done in parts, it is done in parts of as many tokens.
     """
     state, share = held or Held(state_bytes(shape))
+    once = HEAP[device] * share * kept_once_bytes(shape)
     whole = rows >= work.batch_rows
     judged = rows * JUDGED_BATCHES * work.judged_longest if whole else rows * work.longest
     training = {
-        "activations": HEAP[device] * share * rows * kept_bytes(shape, work.longest),
+        "activations": HEAP[device] * share * rows * kept_bytes(shape, work.longest) + once,
         "loss": float(LOSS_BYTES * shape.outputs * rows * work.longest),
     }
     judging = {
