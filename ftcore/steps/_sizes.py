@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import base, snapshot
 from ftcore._find import find
 from ftcore.context import Context
+from ftcore.errors import NotEnoughDataError
 from ftcore.training import cost
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def need(context: Context, identity: str, rows: int) -> Need:
 
     Raises:
         MissingExtraError: the base model is not here.
+        NotEnoughDataError: the training or the validation split has no row.
     """
     from ftcore.training import loading
 
@@ -120,14 +122,25 @@ class _Lengths:
 
 
 def _lengths(context: Context, identity: str, split: str, tokenizer: Any) -> _Lengths:
-    """Of a sample of the rows, evenly drawn, as the task encodes and the loop packs them."""
+    """Of a sample of the rows, evenly drawn, as the task encodes and the loop packs them.
+
+    Raises:
+        NotEnoughDataError: the split has no row.
+    """
     from ftcore.training import batches
 
     recipe = context.recipe
     table = snapshot.read(context.shelf, identity, [split])
+    if not table.num_rows:
+        raise NotEnoughDataError(
+            f"the {split} split of snapshot {identity} has no row",
+            hint="add rows, or change the shares in prepare; rows of one group, or of one text, are never parted",
+        )
     chosen = table.take(list(range(0, table.num_rows, max(1, table.num_rows // SAMPLE))))
     task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
     rows = task.encode(recipe.task, tokenizer, chosen, limit)
     packed = recipe.train.packing and rows.packable and not hasattr(method_of(context), "fit")
-    sequences = batches.Packed(rows, limit).lengths if packed else rows.lengths
-    return _Lengths(sum(rows.lengths) / max(1, chosen.num_rows), max(sequences or [1]))
+    read: Any = batches.Packed(rows, limit) if packed else rows
+    # An epoch of several parts has of each as much as its weight says; judging reads every row once.
+    epoch = batches.ordered(read, recipe.train.batch_size, recipe.train.seed) if split == "train" else rows
+    return _Lengths(epoch.tokens / chosen.num_rows, max(read.lengths or [1]))

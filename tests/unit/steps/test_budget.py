@@ -7,17 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
 
-from ftcore import workers
+from ftcore import snapshot, workers
+from ftcore.errors import NotEnoughDataError
 from ftcore.steps import _energy, _estimate, _sizes, plan
 
 if TYPE_CHECKING:
     from ftcore.context import Outcome
     from tests.conftest import Product
 
-TRAIN = {"epochs": 2, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
+TRAIN: dict[str, Any] = {"epochs": 2, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
 FAST = {"name": "fast", "memory_gib": 8, "tflops": 1e-3, "price_per_h": 6.0, "power_w": 100}
 SLOW = {"name": "slow", "memory_gib": 8, "tflops": 1e-5, "price_per_h": 0.6}
 
@@ -208,6 +211,45 @@ def test_earlier_runs_give_the_speed_and_the_power(planned: Callable[..., Outcom
     assert low < likely == 2e9 < high
     assert _estimate.power_w(context, worker) == pytest.approx(50)
     assert _estimate.rates(context, worker.model_copy(update={"name": "other"})) == (None, None, None)
+
+
+def test_of_each_part_as_much_is_counted_as_its_weight_says(product: Product, tiny: Path) -> None:
+    parts: dict[str, Any] = {
+        name: {"kind": "classification", "labels": ["negative", "positive"], "sources": [f"files:{name}"]}
+        for name in ("short", "long")
+    }
+    rows = product.rows(range(160)).to_pylist()
+    for row in rows:
+        row["source"] = "files:long" if row["label"] == "positive" else "files:short"
+        row["text"] = row["text"] if row["label"] == "positive" else "film"
+    product.publish_table(pa.Table.from_pylist(rows, schema=snapshot.schema(split=True)))
+    sources = [{"kind": "files", "path": "rows.csv", "name": name} for name in parts]
+
+    def tokens(weight: int) -> int:
+        parts["long"]["weight"] = weight
+        task = {"kind": "multitask", "parts": parts}
+        product.change(base=str(tiny / "model"), train=TRAIN, task=task, sources=sources, exports=[])
+        return int(plan.run(product.context("plan", f"r{weight}")).figures["estimate"]["tokens"])
+
+    from transformers import AutoTokenizer
+
+    read = AutoTokenizer.from_pretrained(tiny / "model")
+    train = [row for row in rows if row["split"] == "train"]
+    long = [len(read(row["text"])["input_ids"]) for row in train if row["source"] == "files:long"]
+    means = {"long": sum(long) / len(long), "short": len(read("film")["input_ids"])}
+    epoch = -(-len(train) // TRAIN["batch_size"]) * TRAIN["batch_size"]
+    for weight in (1, 9):
+        mean = (weight * means["long"] + means["short"]) / (weight + 1)
+        assert tokens(weight) == pytest.approx(TRAIN["epochs"] * epoch * mean, rel=0.01)
+
+
+def test_a_split_without_rows_is_said_before_anything_is_planned(product: Product, tiny: Path) -> None:
+    product.change(base=str(tiny / "model"), method={"kind": "full"}, train=TRAIN)
+    rows = product.rows(range(40))
+    product.publish_table(rows.filter(pc.not_equal(rows["split"], "validation")))
+    with pytest.raises(NotEnoughDataError, match="the validation split of snapshot .* has no row"):
+        plan.run(product.context("plan"))
+    assert product.shelf.ledger() == []
 
 
 def test_a_plan_that_does_not_train_estimates_nothing(planned: Callable[..., Outcome], product: Product) -> None:
