@@ -92,7 +92,8 @@ class Trainer:
             store.write_json(self.job.folder / DONE, figures)
         after = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
         resumed = {"resumed": float(last is not None)}
-        return {"prompts": len(asked["train"]), **figures, **resumed, "reward_before": before, "reward_after": after}
+        read = _preference.learnt_from(self.job, "prompts", asked["train"])
+        return {**read, **figures, **resumed, "reward_before": before, "reward_after": after}
 
     def _train(self, asked: Sequence[Prompt]) -> dict[str, float]:
         """All steps that are left."""

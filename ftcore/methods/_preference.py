@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from ftcore import base
 from ftcore._find import Config
 from ftcore.context import log
-from ftcore.errors import DataRejectedError
+from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.methods import _adapters, _lora
 
 if TYPE_CHECKING:
@@ -73,10 +73,11 @@ def save(config: Settings, model: nn.Module, tokenizer: PreTrainedTokenizerBase,
 
 
 def pairs(job: Job) -> dict[str, list[Exchange]]:
-    """Rows that have both answers, by split; the others are left out and counted in the log.
+    """Rows that have both answers and room for some of them, by split; the others are left out and said in the log.
 
     Raises:
-        DataRejectedError: a split has none.
+        DataRejectedError: a split has none, or too many prompts leave no room.
+        NotEnoughDataError: no prompt of a split leaves room.
     """
     found = {split: [one for one in rows if one.good and one.worse] for split, rows in job.exchanges.items()}
     for split, kept in found.items():
@@ -89,7 +90,39 @@ def pairs(job: Job) -> dict[str, list[Exchange]]:
             )
         if len(kept) < len(rows):
             log.warning("%d of %d rows of %s have no worse answer: left out", len(rows) - len(kept), len(rows), split)
+    return roomy(job, found, 1)
+
+
+def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) -> dict[str, list[Exchange]]:
+    """Rows whose prompt leaves room for an answer, by split; the others are left out and said in the log.
+
+    Raises:
+        NotEnoughDataError: a split has none.
+        DataRejectedError: a larger share than ``train.max_truncated`` leaves no room.
+    """
+    room, most = job.config.max_length_tokens - answer_tokens, job.config.max_truncated
+    found = {}
+    for split, every in rows.items():
+        kept = [one for one in every if len(ids(job.tokenizer, one.prompt)) <= room]
+        said = f"{len(every) - len(kept):,} of {len(every):,} prompts of the {split} split are longer than {room} tokens"
+        if not kept:
+            raise NotEnoughDataError(
+                f"no prompt of the {split} split is of {room} tokens or less", hint="raise train.max_length_tokens"
+            )
+        if len(every) - len(kept) > most * len(every):
+            raise DataRejectedError(
+                f"{said}, which leaves no room for an answer; {most:.0%} may be",
+                hint="raise train.max_length_tokens, or train.max_truncated where these rows do not matter",
+            )
+        if len(kept) < len(every):
+            log.warning("%s, which leaves no room for an answer: left out", said)
+        found[split] = kept
     return found
+
+
+def learnt_from(job: Job, what: str, rows: Sequence[object]) -> dict[str, float]:
+    """How many rows are learnt from, and how many training rows were left out."""
+    return {what: len(rows), "rows_left_out": len(job.exchanges["train"]) - len(rows)}
 
 
 def as_answers(prompt: Prompt, text: str) -> str | list[dict[str, str]]:
@@ -271,4 +304,4 @@ def fit(
         eval_dataset=read(data["validation"]),
         **parts,
     )
-    return {"pairs": len(data["train"]), **figures, **before, **preferred(job, data["validation"], "after")}
+    return {**learnt_from(job, "pairs", data["train"]), **figures, **before, **preferred(job, data["validation"], "after")}

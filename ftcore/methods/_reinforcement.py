@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ftcore.context import log
-from ftcore.errors import NotEnoughDataError
 from ftcore.methods import _adapters, _preference, _rewards
 
 if TYPE_CHECKING:
@@ -58,22 +56,14 @@ def reads(config: Grouped, recipe: Recipe, rows: int) -> float:
 
 
 def prompts(config: Settings, job: Job) -> dict[str, list[Prompt]]:
-    """Prompts that leave room for an answer, by split; the others are left out and counted in the log.
+    """Prompts that leave room for an answer, by split; the others are left out and said in the log.
 
     Raises:
         NotEnoughDataError: a split has none.
+        DataRejectedError: too many leave no room.
     """
-    room, found = job.config.max_length_tokens - config.answer_tokens, {}
-    for split, rows in job.exchanges.items():
-        kept = [one.prompt for one in rows if len(_preference.ids(job.tokenizer, one.prompt)) <= room]
-        if not kept:
-            raise NotEnoughDataError(
-                f"no prompt of the {split} split is of {room} tokens or less", hint="raise train.max_length_tokens"
-            )
-        if len(kept) < len(rows):
-            log.warning("%d of %d prompts of %s leave no room: left out", len(rows) - len(kept), len(rows), split)
-        found[split] = kept
-    return found
+    found = _preference.roomy(job, job.exchanges, config.answer_tokens)
+    return {split: [one.prompt for one in rows] for split, rows in found.items()}
 
 
 def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **settings: Any) -> dict[str, float]:
@@ -107,16 +97,25 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
         "greater_is_better": None,
     }
     job.tokenizer.padding_side = "left"
+
+    class Drawing(kind):  # type: ignore[misc]
+        """Draws by the numbers it trains with: TRL draws without autocast, which weights in 16 bits would trip over."""
+
+        def _generate_single_turn(self, *some: Any, **more: Any) -> Any:
+            with self.accelerator.autocast():
+                return super()._generate_single_turn(*some, **more)
+
     figures = _preference.run(
         job,
-        kind,
+        Drawing,
         tokens(config, job, asked["train"]) * config.generations,
         args=make(**{**common, **settings}),
         train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in asked["train"]]),
         reward_funcs=[_as_trl(*both) for both in zip(_rewards.named(config.rewards), scores, strict=True)],
     )
     after = mean_reward(config, job, asked["validation"], worth)
-    return {"prompts": len(asked["train"]), **figures, "reward_before": before, "reward_after": after}
+    read = _preference.learnt_from(job, "prompts", asked["train"])
+    return {**read, **figures, "reward_before": before, "reward_after": after}
 
 
 def tokens(config: Settings, job: Job, asked: Sequence[Prompt]) -> int:

@@ -72,7 +72,7 @@ def fit(config: Config, job: Job) -> dict[str, float]:
         eval_dataset=_preference.dataset(data["validation"]),
     )
     after = _preference.told(margins(job, data["validation"]), "after")
-    return {"pairs": len(data["train"]), **figures, **before, **after}
+    return {**_preference.learnt_from(job, "pairs", data["train"]), **figures, **before, **after}
 
 
 def margins(job: Job, rows: Sequence[Exchange]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -216,14 +217,36 @@ def test_rows_without_a_worse_answer_are_left_out_and_said(made: Any, caplog: py
         _preference.pairs(job)
 
 
-def test_prompts_that_leave_no_room_are_left_out_and_said(made: Any, caplog: pytest.LogCaptureFixture) -> None:
-    long = Exchange("long", "the door " * 40, None)
-    job, _, config = made("grpo", exchanges={"train": [*exchanged(2), long]})
-    assert len(_reinforcement.prompts(config, job)["train"]) == 2
-    assert "1 of 3 prompts of train leave no room" in caplog.text
-    job, _, config = made("grpo", exchanges={"train": [long]})
-    with pytest.raises(NotEnoughDataError, match="no prompt"):
+LONG = Exchange("long", "the door " * 40, "the door is blue", "the door is red")
+
+
+@pytest.mark.parametrize("kind", ["orpo", "dpo", "kto", "reward", "grpo"])
+def test_prompts_that_leave_no_room_are_left_out_and_said(
+    kind: str, made: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = {"train": [*exchanged(7), LONG], "validation": [*exchanged(7), LONG]}
+    job, method, config = made(kind, exchanges=rows, train=TRAIN.model_copy(update={"epochs": 1}))
+    figures = method.fit(config, job)
+    assert figures["rows_left_out"] == 1
+    assert math.isfinite(figures["reward_after" if kind == "grpo" else "validation_loss"])
+    assert "1 of 8 prompts of the validation split are longer than" in caplog.text
+
+
+def test_too_many_prompts_that_leave_no_room_are_refused(made: Any) -> None:
+    job, _, config = made("grpo", exchanges={"train": [*exchanged(2), LONG]})
+    with pytest.raises(DataRejectedError, match="1 of 3 prompts of the train split .* 20% may be"):
         _reinforcement.prompts(config, job)
+    job, _, _ = made("dpo", exchanges={"train": [LONG]})
+    with pytest.raises(NotEnoughDataError, match="no prompt"):
+        _preference.pairs(job)
+
+
+@pytest.mark.parametrize("kind", [*PAIRED, "reward", *DRAWN])
+def test_sixteen_bits_train_too(kind: str, made: Any) -> None:
+    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1, "precision": "bf16"}))
+    figures = method.fit(config, job)
+    assert math.isfinite(figures["train_loss"])
+    assert all(p.dtype == torch.float32 for p in job.model.parameters()), "weights are as they were"
 
 
 def test_an_answer_ends_with_its_end_and_nothing_behind_it_counts(made: Any) -> None:
