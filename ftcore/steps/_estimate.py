@@ -12,6 +12,7 @@ from ftcore import workers
 from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.sections_training import AUTO
+from ftcore.steps import _sizes
 from ftcore.training import cost
 
 if TYPE_CHECKING:
@@ -99,8 +100,9 @@ def trainings(context: Context, hours: float | None) -> float:
 
 def remedy(context: Context, wanted: Need, worker: Worker) -> str:
     """The change that makes it fit on a worker, in a recipe's words."""
-    if worker.device not in wanted.devices:
-        return f"{context.recipe.method.kind} needs {' or '.join(wanted.devices)}: add such a worker, or take lora"
+    for choice in _sizes.choosy(context.recipe):
+        if worker.device not in choice.devices:
+            return f"{choice.kind} needs {' or '.join(choice.devices)}: add such a worker, or take {choice.instead}"
     asked, has = context.recipe.train.distributed, _memory_gib(context, worker)
     strategy = _strategy(context, wanted, worker)[0]
 
