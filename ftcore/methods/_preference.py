@@ -104,17 +104,18 @@ def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) 
     found = {}
     for split, every in rows.items():
         kept = [one for one in every if len(ids(job.tokenizer, one.prompt)) <= room]
-        said = f"{len(every) - len(kept):,} of {len(every):,} prompts of the {split} split are longer than {room} tokens"
+        out = len(every) - len(kept)
+        said = f"{out:,} of {len(every):,} prompts of the {split} split are longer than {room} tokens"
         if not kept:
             raise NotEnoughDataError(
                 f"no prompt of the {split} split is of {room} tokens or less", hint="raise train.max_length_tokens"
             )
-        if len(every) - len(kept) > most * len(every):
+        if out > most * len(every):
             raise DataRejectedError(
                 f"{said}, which leaves no room for an answer; {most:.0%} may be",
                 hint="raise train.max_length_tokens, or train.max_truncated where these rows do not matter",
             )
-        if len(kept) < len(every):
+        if out:
             log.warning("%s, which leaves no room for an answer: left out", said)
         found[split] = kept
     return found
@@ -304,4 +305,9 @@ def fit(
         eval_dataset=read(data["validation"]),
         **parts,
     )
-    return {**learnt_from(job, "pairs", data["train"]), **figures, **before, **preferred(job, data["validation"], "after")}
+    return {
+        **learnt_from(job, "pairs", data["train"]),
+        **figures,
+        **before,
+        **preferred(job, data["validation"], "after"),
+    }

@@ -28,7 +28,7 @@ JUDGED_BATCHES = 2
 
 
 class Kept(NamedTuple):
-    """Bytes kept for the backward pass: ``tokens * by_token + tokens² * by_pair`` of each row, and what is kept once."""
+    """Bytes kept for the backward pass: ``tokens * by_token + tokens² * by_pair`` of each row, and some once."""
 
     by_token: float
     by_pair: float = 0

@@ -234,7 +234,7 @@ def test_prompts_that_leave_no_room_are_left_out_and_said(
 
 def test_too_many_prompts_that_leave_no_room_are_refused(made: Any) -> None:
     job, _, config = made("grpo", exchanges={"train": [*exchanged(2), LONG]})
-    with pytest.raises(DataRejectedError, match="1 of 3 prompts of the train split .* 20% may be"):
+    with pytest.raises(DataRejectedError, match=r"1 of 3 prompts of the train split .* 20% may be"):
         _reinforcement.prompts(config, job)
     job, _, _ = made("dpo", exchanges={"train": [LONG]})
     with pytest.raises(NotEnoughDataError, match="no prompt"):
@@ -284,6 +284,7 @@ DOCUMENT: dict[str, Any] = {
         ({"method": {"kind": "rloo", "rewards": [{"kind": "registered", "model": "taste"}]}}, "pattern"),
         ({"method": {"kind": "ppo", **SHORT}, "train": {"folds": 3}}, "no validation loss to compare"),
         ({"method": {"kind": "dpo"}, "train": {"distributed": {"processes": 2}}}, "one process"),
+        ({"method": {"kind": "dpo"}, "train": {"label_smoothing": 0.1}}, "a loss of its own"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any], told: str) -> None:
