@@ -97,7 +97,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "trainable_weights": trainable,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
-        **_energy.spent(context, used, figures),
+        **_energy.spent(context, used, {"rows": len(encoded["train"]), **figures}),
     }
 
 

@@ -53,13 +53,14 @@ def base(folder: Path, task: str) -> Path:
     return folder
 
 
-def publish(product: Product, words: int) -> None:
-    """Rows of so many words each."""
+def publish(product: Product, words: int, *, answers: bool = False) -> None:
+    """Rows of so many words each; with answers, a good and a worse one of as many."""
     import pyarrow as pa
 
     rows = product.rows(range(ROWS))
-    texts = [" ".join(WORDS[(number + n * n) % 13] for n in range(words)) for number in range(ROWS)]
-    rows = rows.set_column(rows.schema.get_field_index("text"), "text", pa.array(texts))
+    for shift, name in enumerate(("text", "label", "rejected") if answers else ("text",)):
+        texts = [" ".join(WORDS[(number + shift + n * n) % 13] for n in range(words)) for number in range(ROWS)]
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(texts))
     quarantine = snapshot.schema().append(rows.schema.field("split").with_name("reason")).empty_table()
     snapshot.publish(product.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
 
@@ -91,6 +92,11 @@ def test_a_training_takes_what_was_estimated(
         **changes, train=train, gates=[gate], exports=product.document()["exports"] if task is CLASSES else []
     )
     publish(product, words)
+    takes_what_was_estimated(product)
+
+
+def takes_what_was_estimated(product: Product) -> dict[str, Any]:
+    """Plan here, train in a process of its own, and compare; returns the training's figures."""
     estimated = product.run("plan").figures["estimate"]["memory_bytes"]
     command = [sys.executable, "-m", "ftcore", "step", "train", str(product.path), "--run", "r1"]
     subprocess.run(command, check=True, capture_output=True)
@@ -98,3 +104,43 @@ def test_a_training_takes_what_was_estimated(
     said = f"{estimated['total'] / 2**20:,.0f} MiB estimated, {used['peak_memory_bytes'] / 2**20:,.0f} MiB used"
     assert LEAST <= estimated["total"] / used["peak_memory_bytes"] <= MOST, said
     assert used["of_estimate"]["memory"] == pytest.approx(used["peak_memory_bytes"] / estimated["total"], abs=1e-3)
+    return used
+
+
+ADAPTER = {"rank": 8}
+REWARDS = [{"kind": "length", "most": 20}]
+CHAT = {"kind": "chat"}
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "batch", "words"),
+    [
+        (CHAT, {"kind": "dpo", "adapter": ADAPTER}, 4, 60),
+        (CHAT, {"kind": "dpo", "adapter": None}, 2, 40),
+        (CHAT, {"kind": "kto", "adapter": ADAPTER}, 8, 60),
+        (CHAT, {"kind": "orpo", "adapter": ADAPTER}, 4, 60),
+        (TEXTS, {"kind": "grpo", "rewards": REWARDS, "generations": 8, "answer_tokens": 64, "adapter": ADAPTER}, 4, 60),
+        (TEXTS, {"kind": "rloo", "rewards": REWARDS, "generations": 4, "answer_tokens": 64, "adapter": None}, 2, 60),
+        (TEXTS, {"kind": "ppo", "rewards": REWARDS, "answer_tokens": 64, "minibatch": 8, "adapter": ADAPTER}, 16, 60),
+        (TEXTS, {"kind": "ppo", "rewards": REWARDS, "answer_tokens": 64, "minibatch": 4, "adapter": None}, 8, 60),
+    ],
+    ids=lambda value: f"{value['kind']}-{value.get('adapter', '')}" if isinstance(value, dict) else str(value),
+)
+def test_what_learns_from_answers_takes_what_was_estimated(
+    task: dict[str, Any], method: dict[str, Any], batch: int, words: int, product: Product, tmp_path: Path
+) -> None:
+    train = {
+        "epochs": 2 * batch / ROWS,
+        "max_length_tokens": 256,
+        "batch_size": batch,
+        "evaluations_per_epoch": 1,
+        "precision": "fp32",
+    }
+    source = {"kind": "files", "path": "rows.csv"} | ({"rejected": "worse"} if task is CHAT else {})
+    product.change(
+        task=task, base=str(base(tmp_path / "base", task["kind"])), method=method, train=train, sources=[source],
+        gates=[{"kind": "threshold", "metric": "perplexity", "maximum": 1e9}], exports=[],
+    )  # fmt: skip
+    publish(product, words, answers=task is CHAT)
+    used = takes_what_was_estimated(product)
+    print("XX", method["kind"], used["of_estimate"], used.get("tokens_drawn"))

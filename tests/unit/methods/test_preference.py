@@ -271,7 +271,7 @@ def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any],
 def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
     job, _, _ = made("kto")
     rows = list(exchanged(len(THINGS)))
-    read = list(kto.unpaired(rows, job))
+    read = list(kto.unpaired(rows, job, HALF))
     own = {(one.prompt[0]["content"], text) for one in rows for text in (one.good, one.worse)}
     assert [row["label"] for row in read] == [True] * 4 + [False] * 4 + [True] * 2 + [False] * 2
     for batch in (read[:8], read[8:]):
