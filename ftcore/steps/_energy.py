@@ -27,9 +27,9 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
     """Measure what happens until the ``with`` ends.
 
     Yields:
-        An empty mapping that is filled at the end: ``energy_kwh``, ``co2e_g``, ``cost`` where the worker is known, and
-        ``peak_memory_bytes``. Energy is what codecarbon reads from the processor and the GPU, or where they tell
-        nothing, estimates from their kind and load.
+        An empty mapping that is filled at the end: ``worked_s``, ``energy_kwh``, ``co2e_g``, ``cost`` where the
+        worker is known, and ``peak_memory_bytes``. Energy is what codecarbon reads from the processor and the GPU, or
+        where they tell nothing, estimates from their kind and load.
     """
     from codecarbon import OfflineEmissionsTracker
 
@@ -49,11 +49,15 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
         yield used
     finally:
         kilograms = tracker.stop()
-        hours = (time.monotonic() - started) / 3600
+        worked_s = time.monotonic() - started
         energy = tracker.final_emissions_data.energy_consumed
-        used |= {"energy_kwh": round(float(energy), 9), "co2e_g": round(float(kilograms or 0) * 1000, 6)}
+        used |= {
+            "worked_s": round(worked_s, 3),
+            "energy_kwh": round(float(energy), 9),
+            "co2e_g": round(float(kilograms or 0) * 1000, 6),
+        }
         if worker is not None:
-            used |= {"worker": worker.name, "cost": round(hours * worker.price_per_h, 6)}
+            used |= {"worker": worker.name, "cost": round(worked_s / 3600 * worker.price_per_h, 6)}
         used["peak_memory_bytes"] = _peak_bytes()
 
 
@@ -83,11 +87,11 @@ def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> di
         return found
     by_epochs = _sizes.effort_of(context, figures["rows"]).rows is None
     done = min(1.0, figures["epochs"] / recipe.train.epochs) if by_epochs else 1.0
-    if figures["seconds"]:
+    if used["worked_s"]:
         total = estimate["operations"] + estimate.get("waited_operations", 0.0)
-        found["operations_per_s"] = total * done / figures["seconds"]
+        found["operations_per_s"] = total * done / used["worked_s"]
     pairs = {
-        "hours": (figures["seconds"] / 3600, estimate["hours"]),
+        "hours": (used["worked_s"] / 3600, estimate["hours"]),
         "money": (used.get("cost"), estimate["money"]),
         "energy_kwh": (used["energy_kwh"], estimate["energy_kwh"]),
         "co2e_g": (used["co2e_g"], estimate["co2e_g"]),

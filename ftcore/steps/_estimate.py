@@ -112,8 +112,7 @@ def _tried(context: Context, search: Search) -> float:
 
     Those are ended by the first evaluation after the random trials.
     """
-    known = [run["share"] for run in _searched(context)]
-    if known:
+    if known := _searched(context):
         return mean(known)
     train = context.recipe.train
     looks = max(1.0, train.epochs * train.evaluations_per_epoch)
@@ -195,8 +194,8 @@ def rates(context: Context, worker: Worker) -> tuple[float, float, float] | tupl
 
 def power_w(context: Context, worker: Worker) -> float | None:
     """Watts of earlier runs on a worker."""
-    runs = [run for run in _earlier(context, worker) if run.get("energy_kwh") and run.get("seconds")]
-    return mean(run["energy_kwh"] * 3.6e6 / run["seconds"] for run in runs) if runs else None
+    runs = [run for run in _earlier(context, worker) if run.get("energy_kwh") and _worked_s(run)]
+    return mean(run["energy_kwh"] * 3.6e6 / _worked_s(run) for run in runs) if runs else None
 
 
 def _earlier(context: Context, worker: Worker) -> list[dict[str, Any]]:
@@ -212,15 +211,19 @@ def _earlier(context: Context, worker: Worker) -> list[dict[str, Any]]:
     return found
 
 
-def _searched(context: Context) -> list[dict[str, float]]:
-    """Of the last searches of this recipe: the ``share`` of a training's time that a trial took in the mean."""
+def _searched(context: Context) -> list[float]:
+    """Of the last searches of this recipe, the share of a training's time that a trial took in the mean."""
     found = []
     for line in reversed(context.shelf.ledger("plan")):
         tuned, trained = (context.shelf.record(line["run_id"], step) for step in ("tune", "train"))
-        if tuned and trained and tuned.figures.get("worked_s") and trained.figures.get("seconds"):
-            each = tuned.figures["worked_s"] / tuned.figures["trials"]["all"]
-            found.append({"share": each / trained.figures["seconds"]})
+        if tuned and trained and tuned.figures.get("worked_s") and _worked_s(trained.figures):
+            found.append(tuned.figures["worked_s"] / tuned.figures["trials"]["all"] / _worked_s(trained.figures))
     return found[:RUNS]
+
+
+def _worked_s(figures: dict[str, Any]) -> float:
+    """Seconds that a training took, by its own clock where it is an old one."""
+    return float(figures.get("worked_s") or figures.get("seconds") or 0)
 
 
 def _matrix_products_per_s(size: int = 1024, seconds: float = 0.5) -> float:

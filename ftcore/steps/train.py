@@ -72,12 +72,13 @@ def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
 
 def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
-    job = _job.prepared(context, rows, context.scratch / "checkpoints", track)
-    encoded = job.rows
-    log.info("training on %s rows, %s tokens an epoch", f"{len(encoded['train']):,}", f"{encoded['train'].tokens:,}")
-    weights = sum(p.numel() for p in job.model.parameters())
-    trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
     with _energy.measured(workers.own(context.settings)) as used:
+        job = _job.prepared(context, rows, context.scratch / "checkpoints", track)  # a teacher reads every row in it
+        encoded = job.rows
+        what = f"{len(encoded['train']):,} rows, {encoded['train'].tokens:,} tokens an epoch"
+        log.info("training on %s", what)
+        weights = sum(p.numel() for p in job.model.parameters())
+        trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
         figures = _method.fit(context, job)
     job = replace(job, model=job.whole(job.model))
     _distributed.first_only()

@@ -28,7 +28,7 @@ DRAWING_BYTES = 16
 """For each sequence and word of the vocabulary while a token is drawn: logits, in float32, scaled, probabilities."""
 BALANCE = {"cpu": 28, "cuda": 125}
 """Sequences that could be read on in the time in which the weights are fetched from memory, once for each token drawn.
-On a CPU as measured with a model of 135M weights; on a GPU 600 TFLOP/s against 4.8 TB/s, and nothing else waited for."""
+On a CPU as measured with a model of 135M weights; on a GPU 600 TFLOP/s by 4.8 TB/s, as if nothing else took time."""
 
 
 class Kept(NamedTuple):
@@ -153,23 +153,24 @@ def _turns(shape: Shape, work: Work, rows: int, device: str, heap: float) -> lis
     """What each of the things takes that are done in turn."""
     effort, whole = work.effort, rows >= work.batch_rows
 
-    def read(sequences: int, longest: int, loss: str, *, learning: bool) -> dict[str, float]:
+    def read(sequences: int, longest: int, how: Effort, *, learning: bool = False) -> dict[str, float]:
         layers = kept_bytes(shape, work.longest) * longest / work.longest / (1 if learning else shape.layers)
-        logits = logit_bytes(loss, sequences * longest, shape.outputs, device, learning=learning)
+        logits = logit_bytes(how, (sequences, longest, shape.outputs), device, learning=learning)
         return {"activations": heap * sequences * layers, "loss": logits}
 
     learnt = min(rows, effort.learns or rows) * effort.together
-    turns = [read(learnt, work.longest, effort.loss, learning=True)]
+    turns = [read(learnt, work.longest, effort, learning=True)]
     if effort.judged:
-        judged = (JUDGED_BATCHES * rows, work.judged_longest) if whole else (rows, work.longest)
-        turns.append(read(judged[0] * effort.together, judged[1], effort.loss, learning=False))
+        judged, longest = (JUDGED_BATCHES * rows, work.judged_longest) if whole else (rows, work.longest)
+        turns.append(read(judged * effort.together, longest, effort))
+    measured = effort.measured_at_once if whole else min(1, effort.measured_at_once)
     if effort.drawn:
-        sequences = max((effort.draws or rows) * effort.together, effort.measured_at_once if whole else 1)
-        drawing = read(sequences, work.longest - effort.drawn, "whole", learning=False)
+        sequences = max((effort.draws or rows) * effort.together, measured)
+        drawing = read(sequences, work.longest - effort.drawn, ONE_PASS)
         cache = HEAP[device] * sequences * work.longest * shape.cache_bytes
         turns.append({**drawing, "cache": cache, "loss": float(DRAWING_BYTES * sequences * shape.outputs)})
-    elif effort.measured_at_once:
-        turns.append(read(effort.measured_at_once if whole else 1, work.judged_longest, "whole", learning=False))
+    elif measured:
+        turns.append(read(measured, work.judged_longest, ONE_PASS))
     for other in work.beside:
         layer = kept_bytes(other.shape, work.longest) / other.shape.layers
         weights = {} if other.stays else {"other_models": _weight_bytes(other.shape)}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-LOGITS = {"whole": (12.0, 10.0), "rewarded": (24.0, 16.0)}
-"""For each token and word of the vocabulary, bytes that a loss takes with and without a gradient. ``whole`` keeps
+WHOLE = (12.0, 10.0)
+"""For each token and word of the vocabulary, bytes that a loss takes with and without a gradient: it keeps
 log-probabilities, and its backward pass makes two gradients beside them; without one there are the logits, in 16 bits
-perhaps, in float32, and the log-probabilities. ``rewarded`` has probabilities beside them, for the entropy."""
+perhaps, in float32, and the log-probabilities."""
+REWARDED = (20.0, 12.0)
+"""The same of each token that was drawn, beside the logits of all: probabilities for the entropy come to it."""
 TILE_TOKENS, TILE_WORDS = 4096, 32_768
 """What the tiled loss of TRL looks at at once (trl/kernels/chunked_logprob.py)."""
 TILED = {"cpu": (24.0, 16.0), "cuda": (4.0, 4.0)}
@@ -67,9 +69,18 @@ def equal_part(batch: int, most: int, least: int = 1) -> int:
     return max((rows for rows in parts if rows <= most), default=parts[0])
 
 
-def logit_bytes(loss: str, tokens: float, words: int, device: str, *, learning: bool) -> float:
-    """Bytes of the logits of so many tokens and of what a loss makes of them."""
-    which = 0 if learning else 1
-    if loss == "tiled":
-        return TILED[device][which] * min(tokens, TILE_TOKENS) * min(words, TILE_WORDS)
-    return LOGITS[loss][which] * tokens * words
+def logit_bytes(effort: Effort, shape: tuple[float, float, int], device: str, *, learning: bool) -> float:
+    """Bytes of the logits and of what a loss makes of them.
+
+    Args:
+        effort: tells the loss, and how many tokens at the end of a sequence it is about.
+        shape: sequences, tokens of each, words of the vocabulary.
+        device: a GPU works in place.
+        learning: whether there is a gradient.
+    """
+    (sequences, tokens, words), which = shape, 0 if learning else 1
+    if effort.loss == "tiled":
+        return TILED[device][which] * min(sequences * tokens, TILE_TOKENS) * min(words, TILE_WORDS)
+    if effort.loss == "rewarded":
+        return sequences * (4 * tokens + REWARDED[which] * min(effort.drawn, tokens)) * words
+    return WHOLE[which] * sequences * tokens * words
