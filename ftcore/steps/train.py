@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
-from ftcore.records import git_commit, versions
+from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
 from ftcore.steps import _distributed, _energy, _job, _method, _tuned
 from ftcore.tracking import RECIPE_TAG, Tracking
@@ -56,6 +56,8 @@ def run(context: Context) -> Outcome:
     version = _register(context, tracking, mlflow_run, tags)
     tracking.tag(version, _tuned.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
+    if "of_estimate" in figures:
+        tracking.tag(version, {"of_estimate": canonical(figures["of_estimate"])})
     return Outcome(
         reason=f"trained version {version.number} on {figures['rows']:,} rows, {_told(figures)}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},

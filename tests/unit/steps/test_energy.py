@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import workers
+from ftcore import card, workers
 from ftcore.steps import _energy
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def test_the_record_and_the_version_tell_what_was_used(product: Product, tiny: P
     assert float(tags["ftcore.energy_kwh"]) == figures["energy_kwh"] > 0
     assert float(tags["ftcore.co2e_g"]) == figures["co2e_g"]
     assert float(tags["ftcore.cost"]) == figures["cost"] == 0
+    assert json.loads(tags["ftcore.of_estimate"]) == figures["of_estimate"]
+    said = card.card(product.recipe, product.shelf, product.tracking.versions()[0])
+    assert f"memory {figures['of_estimate']['memory']:.0%}" in said
 
     again = product.run("plan", "r2", train="always").figures["estimate"]
     assert figures["worked_s"] > figures["seconds"], "loading is work"
