@@ -71,11 +71,11 @@ def _work(context: Context, effort: Effort, train: tuple[_Lengths, int], validat
     recipe, (lengths, rows), (judged, judging) = context.recipe, train, validation
     done = rows * recipe.train.epochs if effort.rows is None else effort.rows
     looks = recipe.train.epochs * recipe.train.evaluations_per_epoch * effort.judged
-    measured = 2 * min(effort.measured, judging)  # before and after
+    measured = 2 * min(effort.measured, judging) if judged.sequences else 0  # before and after
     answers = done * lengths.sequences + measured if effort.drawn else 0.0
     before = measured * judged.mean
     if effort.drawn:  # what stands before the answers is read once more, and measured by one answer to each
-        before = done * lengths.mean + measured * judged.mean / judged.sequences - answers * effort.drawn
+        before = done * lengths.mean + measured * judged.mean / (judged.sequences or 1) - answers * effort.drawn
     return cost.Work(
         tokens=done * lengths.mean * effort.learnt,
         longest=lengths.longest,

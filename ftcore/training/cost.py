@@ -166,7 +166,7 @@ def _turns(shape: Shape, work: Work, rows: int, device: str, heap: float) -> lis
     measured = effort.measured_at_once if whole else min(1, effort.measured_at_once)
     if effort.drawn:
         sequences = max((effort.draws or rows) * effort.together, measured)
-        drawing = read(sequences, work.longest - effort.drawn, ONE_PASS)
+        drawing = read(sequences, max(1, work.longest - effort.drawn), ONE_PASS)
         cache = HEAP[device] * sequences * work.longest * shape.cache_bytes
         turns.append({**drawing, "cache": cache, "loss": float(DRAWING_BYTES * sequences * shape.outputs)})
     elif measured:

@@ -122,6 +122,11 @@ def test_every_answer_of_a_group_is_drawn_read_and_learnt_from(
     assert work.longest == max(asked) + 6
 
 
+def test_prompts_without_room_are_not_counted(needed: Callable[..., _sizes.Need]) -> None:
+    work = needed("rloo", rewards=[LENGTH], answer_tokens=47).work
+    assert work.tokens == work.drawn_tokens == work.read_tokens == 0
+
+
 def test_without_a_penalty_nobody_reads_for_it(needed: Callable[..., _sizes.Need]) -> None:
     anchored = needed("grpo", rewards=[LENGTH], answer_tokens=6, adapter=None).work
     free = needed("grpo", rewards=[LENGTH], answer_tokens=6, adapter=None, beta=0).work
