@@ -366,3 +366,18 @@ def test_groups_are_drawn_in_parts_where_memory_is_short(made: Any, monkeypatch:
         job, method, config = made("grpo", train=train, folder=f"drawn-{most}", generations=4)
         assert method.fit(config, job)["steps"] == 2
         assert drawn == expected
+
+
+@pytest.mark.parametrize("kind", ["dpo", "kto", "grpo", "rloo"])
+def test_the_lengths_that_a_plan_counts_are_those_that_the_trainer_reads(kind: str, made: Any) -> None:
+    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
+    asked = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
+    planned = sum(method.lengths(config, asked, job.tokenizer, job.exchanges["train"]))
+    figures = method.fit(config, job)
+    read = curve(job)["num_tokens"][-1]
+    if kind in DRAWN:  # an answer may end before its longest
+        measured = 2 * 8 * config.answer_tokens
+        saved = 16 * config.generations * config.answer_tokens + measured - figures["tokens_drawn"]
+        assert planned - saved - measured <= read <= planned
+    else:
+        assert read == planned
