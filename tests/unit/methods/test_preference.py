@@ -295,7 +295,7 @@ def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any],
 def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
     job, _, _ = made("kto")
     rows = list(exchanged(len(THINGS)))
-    read = list(kto.unpaired(rows, job))
+    read = list(kto.unpaired(rows, job, half=4))
     own = {(one.prompt[0]["content"], text) for one in rows for text in (one.good, one.worse)}
     assert [row["label"] for row in read] == [True] * 4 + [False] * 4 + [True] * 2 + [False] * 2
     for batch in (read[:8], read[8:]):
@@ -309,3 +309,99 @@ def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
 def test_a_recipe_may_name_it(kind: str) -> None:
     method = {"kind": kind, **(SHORT if kind in DRAWN else {})}
     assert recipe.parse(DOCUMENT | {"method": method}).method.kind == kind
+
+
+LONGEST, PROMPTED = 28, 27
+
+
+def test_the_lengths_are_those_that_the_other_tests_count_on(made: Any) -> None:
+    job, _, config = made("dpo")
+    recipe_ = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
+    found = _preference.lengths(config, recipe_, job.tokenizer, job.exchanges["train"])
+    assert (len(found), max(found)) == (32, LONGEST)
+    cut = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 10}})
+    assert set(_preference.lengths(config, cut, job.tokenizer, job.exchanges["train"])) == {10}
+    without = [one._replace(worse=None) for one in job.exchanges["train"]]
+    assert _preference.lengths(config, recipe_, job.tokenizer, without) == []
+    job, _, config = made("rloo")
+    drawn = _reinforcement.lengths(config, recipe_, job.tokenizer, job.exchanges["train"])
+    assert (len(drawn), max(drawn)) == (16 * 4, PROMPTED), "each prompt as often as it is answered"
+    assert _reinforcement.lengths(config, cut, job.tokenizer, job.exchanges["train"]) == []
+
+
+@pytest.mark.parametrize("kind", ["dpo", "orpo", "reward"])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(kind: str, made: Any) -> None:
+    found = {}
+    for name, most in (("whole", None), ("parts", 2 * 2 * LONGEST)):
+        train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1, "learning_rate": 1e-3})
+        job, method, config = made(kind, train=train, folder=name)
+        settings = _preference.choices(job, 16)
+        assert settings.get("gradient_accumulation_steps", 1) == (1 if most is None else 4)
+        figures = method.fit(config, job)
+        assert figures["steps"] == 2
+        found[name] = torch.cat([p.detach().flatten() for p in job.model.parameters() if p.requires_grad])
+    assert torch.allclose(found["parts"], found["whole"], atol=1e-4), "two steps of Adam move by 2e-3"
+
+
+def test_parts_of_kto_are_of_two_pairs_or_more(made: Any) -> None:
+    job, method, config = made("kto", train=TRAIN.model_copy(update={"micro_batch_tokens": 1, "epochs": 1}))
+    figures = method.fit(config, job)
+    assert figures["steps"] == 4, "a step is still of eight answers"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_ppo_learns_the_same_in_parts(whole: bool, made: Any) -> None:
+    found = []
+    for most in (None, 3 * PROMPTED):
+        train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1, "learning_rate": 1e-3})
+        extra = {"adapter": None} if whole else {}
+        job, _, config = made("ppo", train=train, folder=f"parts-{most}", minibatch=4, **extra)
+        trainer = _ppo.Trainer(config, job)
+        asked = _reinforcement.prompts(config, job)["train"][:8]
+        torch.manual_seed(3)
+        rollout, _ = trainer.draw(asked)
+        trainer.learn(rollout, 1)
+        found.append(torch.cat([weight.detach().flatten() for weight in trainer.weights]))
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_what_is_drawn_is_counted(kind: str, made: Any) -> None:
+    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
+    figures = method.fit(config, job)
+    answers = 16 * getattr(config, "generations", 1) + 2 * 8
+    assert answers <= figures["tokens_drawn"] <= answers * config.answer_tokens
+
+
+def test_groups_are_drawn_in_parts_where_memory_is_short(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl import GRPOTrainer
+
+    drawn: list[int] = []
+    plain = GRPOTrainer._generate
+
+    def generate(self: Any, prompts: list[Any]) -> Any:
+        drawn.append(len(prompts))
+        return plain(self, prompts)
+
+    monkeypatch.setattr(GRPOTrainer, "_generate", generate)
+    for most, expected in ((None, [32, 32]), (2 * 4 * PROMPTED, [8] * 8)):
+        drawn.clear()
+        train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1})
+        job, method, config = made("grpo", train=train, folder=f"drawn-{most}", generations=4)
+        assert method.fit(config, job)["steps"] == 2
+        assert drawn == expected
+
+
+@pytest.mark.parametrize("kind", ["dpo", "kto", "grpo", "rloo"])
+def test_the_lengths_that_a_plan_counts_are_those_that_the_trainer_reads(kind: str, made: Any) -> None:
+    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
+    asked = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
+    planned = sum(method.lengths(config, asked, job.tokenizer, job.exchanges["train"]))
+    figures = method.fit(config, job)
+    read = curve(job)["num_tokens"][-1]
+    if kind in DRAWN:  # an answer may end before its longest
+        measured = 2 * 8 * config.answer_tokens
+        saved = 16 * config.generations * config.answer_tokens + measured - figures["tokens_drawn"]
+        assert planned - saved - measured <= read <= planned
+    else:
+        assert read == planned
