@@ -48,10 +48,15 @@ def locate(base: str, settings: Settings, folder: Path, *, weights: bool = True)
         found = (folder / Path(base).expanduser()).resolve()
     else:
         return _hub(base, weights=weights)
-    if not (found.suffix == ".gguf" and found.is_file()) and not (found / "config.json").is_file():
+    if found.suffix == ".gguf" and found.is_file():
+        return found
+    if not (found / "config.json").is_file():
         raise MissingExtraError(
             f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors"
         )
+    if weights and not any(found.glob("*.safetensors")):
+        pickled = "; pickled weights are never loaded, save them anew" if any(found.glob("*.bin")) else ""
+        raise MissingExtraError(f"base model {base}: no weights in {found}", hint=f"it needs *.safetensors{pickled}")
     return found
 
 

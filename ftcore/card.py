@@ -85,15 +85,15 @@ def request(context: Context, version: Version) -> str:
 def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict[str, str]:
     """Where to read on: pages where the caller said in the parameter ``pages`` where they are, else paths."""
     name, pages = context.recipe.name, context.params.get("pages", "").rstrip("/")
-    validation = known["manifest"].get("run_id", "") if known["docs"] else ""
+    validation = known["manifest"].get("run_id", "")
     links = {"Everything about it": f"`ftcore models show {name} {version.number}`"}
     if pages:
         links = {"The model's page": f"{pages}/models/{name}/versions/{version.number}"}
-    if pages and validation:
-        reports = f"{pages}/models/{name}/runs/{validation}/reports"
-        links |= {"Snapshot report": f"{reports}/snapshot", "Validation report": f"{reports}/validation"}
-    elif validation:
-        links |= {"Validation report": f"`{known['docs']}` in the store"}
+    left = {"Snapshot report": ("snapshot", known["report"]), "Validation report": ("validation", known["docs"])}
+    for title, (kind, path) in left.items():
+        if path:
+            in_store = f"`{path}` in the store"
+            links[title] = f"{pages}/models/{name}/runs/{validation}/reports/{kind}" if pages else in_store
     return links | ({"MLflow run": run} if (run := tracking_runs.page(context.settings, name, version.run)) else {})
 
 
@@ -118,6 +118,7 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
         "sources": sorted(manifest.get("sources", {})),
         "manifest": manifest,
         "docs": validated.paths.get("data_docs", "") if validated else "",
+        "report": validated.paths.get("report", "") if validated else "",
         "training": figures["train"],
         "commit": version.tags.get("ftcore.git_commit", ""),
         "flavour": flavour,
@@ -254,6 +255,9 @@ def _costs(figures: Mapping[str, Mapping[str, Any]], trained_s: float | None) ->
             )
     for step in ("train", "evaluate"):
         costs |= {key.replace("_", " "): f"{value:g}" for key, value in figures[step].items() if _is_cost(key, value)}
+    if ratios := figures["train"].get("of_estimate"):
+        said = (f"{name.replace('_', ' ')} {share:.0%}" for name, share in ratios.items())
+        costs["used of what the plan estimated"] = ", ".join(said)
     return costs
 
 

@@ -180,6 +180,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What is right by itself and wrong together: a gate on a metric or a dataset that the evaluation does not make."""
     yield from _misfits(recipe)
     yield from _unshareable(recipe)
+    yield from _unsmoothed(recipe)
     yield from space.faults(recipe, _faults)
     yield from _unanswerable(recipe)
     metrics = recipe.metrics
@@ -207,6 +208,16 @@ def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "train.distributed", f"{method} trains in one process"
     elif asked.total > 1 and asked.strategy != AUTO:
         yield from find("strategies", asked.strategy).faults(recipe)
+
+
+def _unsmoothed(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Label smoothing where the loss has no labels, or is the method's own."""
+    parts = getattr(recipe.task, "parts", {"": recipe.task}).values()
+    dull = [part.kind for part in parts if not getattr(find("tasks", part.kind), "CHOOSES", True)]
+    if recipe.train.label_smoothing and dull:
+        yield "train.label_smoothing", f"the task {dull[0]} does not choose one of several answers"
+    elif recipe.train.label_smoothing and hasattr(find("methods", recipe.method.kind), "fit"):
+        yield "train.label_smoothing", f"{recipe.method.kind} has a loss of its own, without it"
 
 
 def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd  # noqa: TID253 - MLflow reads the types of predict, and warns where it cannot
 from mlflow.models import set_model  # noqa: TID253 - MLflow runs this file, nobody imports it
 from mlflow.pyfunc import PythonModel  # noqa: TID253
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FOLDER = Path(__file__).parent
 
@@ -32,8 +30,6 @@ class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """``answer`` and ``score``, a row for each text."""
-        import pandas as pd
-
         from ftcore.outputs import Example
 
         del context, params

@@ -117,7 +117,10 @@ class Product:
 
     def publish(self, numbers: Sequence[int]) -> str:
         """Publish a snapshot without a validation; returns its id."""
-        rows = self.rows(numbers)
+        return self.publish_table(self.rows(numbers))
+
+    def publish_table(self, rows: pa.Table) -> str:
+        """Publish a snapshot of these rows without a validation; returns its id."""
         quarantine = snapshot.schema().append(rows.schema.field("split").with_name("reason")).empty_table()
         return snapshot.publish(self.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
 

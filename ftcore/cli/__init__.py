@@ -71,6 +71,7 @@ def _quiet() -> None:
     if not os.environ.get("FTCORE_DEBUG"):
         warnings.simplefilter("ignore")
         os.environ.setdefault("TQDM_DISABLE", "1")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 

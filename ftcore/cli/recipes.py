@@ -62,17 +62,19 @@ def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("
 
 
 def _can_be_trained(recipe: Recipe, conf: Settings) -> None:
-    """Whether there is a worker with the device that the method needs."""
+    """Whether there is a worker with the device that method and strategy need."""
     from ftcore import workers
-    from ftcore._find import find
     from ftcore.errors import RecipeError
+    from ftcore.steps._sizes import choosy
 
-    devices = getattr(find("methods", recipe.method.kind), "DEVICES", None)
-    there = {worker.device for worker in workers.load(conf)}
-    if devices is not None and not there & set(devices):
-        needs, where = " or ".join(devices), conf.workers or "this machine"
-        fault = f"{recipe.method.kind} needs {needs}, and {where} has {', '.join(sorted(there))} only"
-        raise RecipeError(recipe.name, [("method.kind", fault)], "name a worker that has it in FTCORE_WORKERS")
+    there, where = {worker.device for worker in workers.load(conf)}, conf.workers or "this machine"
+    faults = [
+        (one.path, f"{one.kind} needs {' or '.join(one.devices)}, and {where} has {', '.join(sorted(there))} only")
+        for one in choosy(recipe)
+        if not there & set(one.devices)
+    ]
+    if faults:
+        raise RecipeError(recipe.name, faults, "name a worker that has it in FTCORE_WORKERS")
 
 
 def ls(

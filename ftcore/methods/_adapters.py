@@ -81,6 +81,10 @@ def adapt(model: nn.Module, config: PeftConfig) -> PeftModel:
 
     try:
         return get_peft_model(model, config)  # type: ignore[arg-type]
+    except re.error as error:
+        raise TrainingError(
+            f"the method's targets are no regular expression: {error}", hint="a list of names is taken as it is"
+        ) from error
     except (ValueError, KeyError, NotImplementedError) as error:
         kinds = sorted({re.sub(r"\d+", "N", name) for name in linear_layers(model)})
         nothing = "No modules were targeted" in str(error) or "not found in the base model" in str(error)

@@ -92,11 +92,13 @@ class Trainer:
             store.write_json(self.job.folder / DONE, figures)
         after = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
         resumed = {"resumed": float(last is not None)}
-        return {"prompts": len(asked["train"]), **figures, **resumed, "reward_before": before, "reward_after": after}
+        read = _preference.learnt_from(self.job, "prompts", asked["train"])
+        drawn = int(figures.pop("tokens_drawn", 0))
+        return {**read, **figures, **resumed, **_reinforcement.told(before, after, drawn)}
 
     def _train(self, asked: Sequence[Prompt]) -> dict[str, float]:
         """All steps that are left."""
-        train, started, first, read = self.job.config, time.monotonic(), self.done, 0
+        train, started, first, read, drawn = self.job.config, time.monotonic(), self.done, 0, 0
         steps = max(1, round(-(-len(asked) // train.batch_size) * train.epochs))
         batches = islice(_batches(len(asked), train.batch_size, train.seed), first, None)
         watch = _ppo_checkpoints.Watch(self, len(asked), steps, _reinforcement.tokens(self.config, self.job, asked))
@@ -106,6 +108,7 @@ class Trainer:
                 self._warm_up(step, steps)
                 rollout, seen = self.draw([asked[number] for number in next(batches)])
                 read += int(rollout.attention_mask.sum())
+                drawn += int(rollout.counted.sum())
                 seen |= self.learn(rollout, step)
                 self.losses.append(seen["loss"])
                 self.done = step
@@ -118,6 +121,7 @@ class Trainer:
             "seconds": round(seconds, 2),
             "rows_per_s": round((steps - first) * train.batch_size / seconds, 2),
             "tokens_per_s": round(read / seconds, 1),
+            "tokens_drawn": float(drawn),
         }
 
     def draw(self, asked: Sequence[Prompt]) -> tuple[Rollout, dict[str, float]]:
@@ -128,9 +132,9 @@ class Trainer:
     def _judged(self, asked: Sequence[Prompt], drawn: dict[str, Any]) -> tuple[Rollout, dict[str, float]]:
         sequences, mask, start = drawn["sequences"], drawn["attention_mask"], drawn["prompt_tokens"]
         counted = mask[:, start:].bool()
-        logps, values, _ = self.read(sequences, mask, start)
+        logps, values = self._in_parts(self.model, sequences, mask, start)
         with self._as_reference() as reference:
-            apart = (logps - self._logps(reference, sequences, mask, start)[0]) * counted
+            apart = (logps - self._in_parts(reference, sequences, mask, start)[0]) * counted
         scores = torch.tensor(self.worth(asked, _reinforcement.texts(self.job, drawn)), device=self.device)
         rewards = -self.config.kl * apart
         rewards[torch.arange(len(asked)), counted.sum(-1) - 1] += scores
@@ -151,17 +155,42 @@ class Trainer:
         for _ in range(self.config.passes):
             shuffle.shuffle(rows)
             for start in range(0, len(rows), self.config.minibatch):
-                loss, parts = self.loss(rollout.take(rows[start : start + self.config.minibatch]))
-                if not math.isfinite(loss.item()):
-                    what = f"the loss is {loss.item()} at step {step}"
-                    raise TrainingError(what, hint="lower train.learning_rate, or raise method.kl")
                 self.optimiser.zero_grad()
-                loss.backward()
+                found = self._gradient(rollout.take(rows[start : start + self.config.minibatch]))
+                if not math.isfinite(found["loss"]):
+                    what = f"the loss is {found['loss']} at step {step}"
+                    raise TrainingError(what, hint="lower train.learning_rate, or raise method.kl")
                 torch.nn.utils.clip_grad_norm_(self.weights, GRADIENT_NORM)
                 self.optimiser.step()
-                for name, value in {"loss": loss.item(), **parts}.items():
+                for name, value in found.items():
                     seen.setdefault(name, []).append(value)
         return {name: sum(values) / len(values) for name, values in seen.items()}
+
+    def _gradient(self, rollout: Rollout) -> dict[str, float]:
+        """Add the gradient of a minibatch, in as many parts as memory asks for; returns its losses."""
+        found: dict[str, float] = {}
+        for rows in self._parts(*rollout.sequences.shape):
+            part = rollout.take(rows)
+            share = part.counted.sum() / rollout.counted.sum()  # all losses are means over what counts
+            loss, parts = self.loss(part)
+            (loss * share).backward()
+            for name, value in {"loss": loss.item(), **parts}.items():
+                found[name] = found.get(name, 0.0) + value * share.item()
+        return found
+
+    def _parts(self, rows: int, longest: int) -> Iterator[range]:
+        """Numbers of the rows that are read at once: a minibatch, or as many as ``train.micro_batch_tokens`` allows."""
+        most = min(self.config.minibatch, (self.job.config.micro_batch_tokens or rows * longest) // longest)
+        for start in range(0, rows, max(1, most)):
+            yield range(start, min(rows, start + max(1, most)))
+
+    def _in_parts(self, model: Any, sequences: torch.Tensor, mask: torch.Tensor, start: int) -> list[torch.Tensor]:
+        """Log probabilities and values without a gradient, read in parts, each ``[rows, A]``."""
+        parts = []
+        for rows in self._parts(*sequences.shape):
+            logps, _, hidden = self._logps(model, sequences[list(rows)], mask[list(rows)], start)
+            parts.append((logps, self.value(hidden)[..., 0]))
+        return [torch.cat(column) for column in zip(*parts, strict=True)]
 
     def loss(self, rollout: Rollout) -> tuple[torch.Tensor, dict[str, float]]:
         """Of a minibatch: the clipped surrogate, and the value head's clipped error by its weight."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - imported by ppo's fit alone
 from safetensors.torch import load_file, save_file
-from transformers import TrainerControl, TrainerState  # noqa: TID253
+from transformers import DefaultFlowCallback, TrainerControl, TrainerState  # noqa: TID253
 from transformers.trainer_callback import CallbackHandler  # noqa: TID253
 
 from ftcore import store
@@ -32,7 +32,8 @@ class Watch:
         self.state = TrainerState(global_step=trainer.done, max_steps=steps, num_train_epochs=job.config.epochs)
         self.control = TrainerControl()
         self.reporter, self.punctual = Reporter(job.track, tokens), Punctual(job.config.checkpoint_minutes * 60)
-        called = [self.reporter, self.punctual, *job.callbacks]
+        # transformers asks for its own; what it raises in `control` is what is due anyway, and is taken back by on_save
+        called = [DefaultFlowCallback(), self.reporter, self.punctual, *job.callbacks]
         self.callbacks = CallbackHandler(called, job.model, job.tokenizer, trainer.optimiser, None)
         self.callbacks.on_train_begin(self.args, self.state, self.control)
 

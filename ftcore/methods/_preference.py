@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +12,9 @@ from pydantic import Field
 from ftcore import base
 from ftcore._find import Config
 from ftcore.context import log
-from ftcore.errors import DataRejectedError
+from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.methods import _adapters, _lora
+from ftcore.training.effort import Effort, equal_part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,10 +74,11 @@ def save(config: Settings, model: nn.Module, tokenizer: PreTrainedTokenizerBase,
 
 
 def pairs(job: Job) -> dict[str, list[Exchange]]:
-    """Rows that have both answers, by split; the others are left out and counted in the log.
+    """Rows that have both answers and room for some of them, by split; the others are left out and said in the log.
 
     Raises:
-        DataRejectedError: a split has none.
+        DataRejectedError: a split has none, or too many prompts leave no room.
+        NotEnoughDataError: no prompt of a split leaves room.
     """
     found = {split: [one for one in rows if one.good and one.worse] for split, rows in job.exchanges.items()}
     for split, kept in found.items():
@@ -89,7 +91,40 @@ def pairs(job: Job) -> dict[str, list[Exchange]]:
             )
         if len(kept) < len(rows):
             log.warning("%d of %d rows of %s have no worse answer: left out", len(rows) - len(kept), len(rows), split)
+    return roomy(job, found, 1)
+
+
+def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) -> dict[str, list[Exchange]]:
+    """Rows whose prompt leaves room for an answer, by split; the others are left out and said in the log.
+
+    Raises:
+        NotEnoughDataError: a split has none.
+        DataRejectedError: a larger share than ``train.max_truncated`` leaves no room.
+    """
+    room, most = job.config.max_length_tokens - answer_tokens, job.config.max_truncated
+    found = {}
+    for split, every in rows.items():
+        kept = [one for one in every if len(ids(job.tokenizer, one.prompt)) <= room]
+        out = len(every) - len(kept)
+        said = f"{out:,} of {len(every):,} prompts of the {split} split are longer than {room} tokens"
+        if not kept:
+            raise NotEnoughDataError(
+                f"no prompt of the {split} split is of {room} tokens or less", hint="raise train.max_length_tokens"
+            )
+        if out > most * len(every):
+            raise DataRejectedError(
+                f"{said}, which leaves no room for an answer; {most:.0%} may be",
+                hint="raise train.max_length_tokens, or train.max_truncated where these rows do not matter",
+            )
+        if out:
+            log.warning("%s, which leaves no room for an answer: left out", said)
+        found[split] = kept
     return found
+
+
+def learnt_from(job: Job, what: str, rows: Sequence[object]) -> dict[str, float]:
+    """How many rows are learnt from, and how many training rows were left out."""
+    return {what: len(rows), "rows_left_out": len(job.exchanges["train"]) - len(rows)}
 
 
 def as_answers(prompt: Prompt, text: str) -> str | list[dict[str, str]]:
@@ -119,8 +154,49 @@ def choices(job: Job, rows: int, **settings: Any) -> dict[str, Any]:
 
     return arguments.choices(job.config, rows, job.folder) | {
         "use_liger_kernel": False,  # TRL has deprecated it
+        **in_parts(job, job.config.batch_size),
         **settings,
     }
+
+
+def in_parts(job: Job, batch: int, least: int = 1, rows: int = 1) -> dict[str, int]:
+    """Settings of a TRL trainer that does a batch in parts, where ``train.micro_batch_tokens`` asks for it; else none.
+
+    Every part is of as many pairs, so that the mean of their losses is that of the batch.
+
+    Args:
+        job: what is trained.
+        batch: pairs of an optimiser step.
+        least: fewest pairs of a part.
+        rows: what the trainer counts for a pair.
+    """
+    if job.config.micro_batch_tokens is None:
+        return {}
+    longest = min(max(_both(job.tokenizer, job.exchanges["train"]), default=1), job.config.max_length_tokens)
+    part = equal_part(batch, job.config.micro_batch_tokens // (2 * longest), least)
+    sizes = dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), rows * part)
+    return {} if part == batch else {**sizes, "gradient_accumulation_steps": batch // part}
+
+
+def effort(config: Settings, **differences: Any) -> Effort:
+    """What the methods that learn from pairs have in common, for the plan: two answers are read and measured."""
+    common = {"together": 2, "even": True, "measured": MEASURED, "measured_at_once": AT_ONCE}
+    return Effort(**{**common, **differences})  # type: ignore[arg-type]
+
+
+def lengths(
+    config: Settings, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Exchange]
+) -> list[int]:
+    """Tokens of each prompt with its good answer and with its worse one; rows without both are left out."""
+    del config
+    limit = recipe.train.max_length_tokens
+    return [min(length, limit) for length in _both(tokenizer, rows)]
+
+
+def _both(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Exchange]) -> Iterator[int]:
+    for one in rows:
+        if one.good and one.worse:
+            yield from (len(ids(tokenizer, one.prompt, answer)) for answer in (one.good, one.worse))
 
 
 def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
@@ -199,7 +275,7 @@ def ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | None =
 
 def tokens(job: Job, rows: Sequence[Exchange]) -> int:
     """Tokens that are read of pairs: of each the prompt twice and both answers."""
-    return sum(len(ids(job.tokenizer, one.prompt, answer)) for one in rows for answer in (one.good, one.worse))
+    return sum(_both(job.tokenizer, rows))
 
 
 def likelihoods(job: Job, rows: Sequence[tuple[Prompt, str]]) -> np.ndarray:
@@ -210,8 +286,9 @@ def likelihoods(job: Job, rows: Sequence[tuple[Prompt, str]]) -> np.ndarray:
     found: list[float] = []
     device = next(job.model.parameters()).device
     with _adapters.still(job.model), torch.no_grad():
-        for start in range(0, len(rows), AT_ONCE):
-            part = rows[start : start + AT_ONCE]
+        size = at_once(job)
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
             whole = [ids(job.tokenizer, *one)[: job.config.max_length_tokens] for one in part]
             heads = [
                 min(len(ids(job.tokenizer, prompt)), len(one)) for (prompt, _), one in zip(part, whole, strict=True)
@@ -239,6 +316,11 @@ def told(margins: np.ndarray, when: str) -> dict[str, float]:
         f"preferred_{when}": round(float((margins > 0).mean()), 4),
         f"margin_{when}": round(float(margins.mean()), 4),
     }
+
+
+def at_once(job: Job) -> int:
+    """Sequences that are measured at once: one where memory is short."""
+    return AT_ONCE if job.config.micro_batch_tokens is None else 1
 
 
 def frozen(job: Job, config: Settings) -> Any:
@@ -271,4 +353,9 @@ def fit(
         eval_dataset=read(data["validation"]),
         **parts,
     )
-    return {"pairs": len(data["train"]), **figures, **before, **preferred(job, data["validation"], "after")}
+    return {
+        **learnt_from(job, "pairs", data["train"]),
+        **figures,
+        **before,
+        **preferred(job, data["validation"], "after"),
+    }

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from ftcore.context import log
-from ftcore.errors import NotEnoughDataError
 from ftcore.methods import _adapters, _preference, _rewards
+from ftcore.training.effort import Effort, equal_part
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from ftcore.methods._rewards import Score
     from ftcore.recipe import Recipe
-    from ftcore.training.exchanges import Prompt
+    from ftcore.training.exchanges import Exchange, Prompt
     from ftcore.training.loop import Job
 
 TASKS = ("chat", "completion")
@@ -52,28 +53,45 @@ def faults(config: Settings, recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "method.answer_tokens", f"leaves no room for a prompt in the {limit} tokens of train.max_length_tokens"
 
 
-def reads(config: Grouped, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all: every answer is drawn, read by the reference and learnt from."""
-    return 2 * config.generations * rows * recipe.train.epochs
+def effort(config: Settings, **differences: Any) -> Effort:
+    """What the methods that learn from rewards have in common, for the plan: answers are drawn and scored."""
+    common = {
+        "judged": 0,
+        "measured": MEASURED,
+        "measured_at_once": _preference.AT_ONCE,
+        "drawn": config.answer_tokens,
+        "asked": tuple(reward.model for reward in config.rewards if hasattr(reward, "model")),
+    }
+    return Effort(**{**common, **differences})  # type: ignore[arg-type]
+
+
+def grouped(config: Grouped, reference: bool, read: float) -> Effort:
+    """The same of groups, of which one is learnt from at a time; each answer is read so often besides."""
+    copies = int(reference and config.adapter is None)
+    return effort(
+        config, read=read + reference, together=config.generations, learns=1, even=True, copies=copies, loss="tiled"
+    )
+
+
+def lengths(
+    config: Settings, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Exchange]
+) -> list[int]:
+    """Tokens of each prompt with the longest answer that is drawn, once for each; prompts without room are left out."""
+    room = recipe.train.max_length_tokens - config.answer_tokens
+    found = (len(_preference.ids(tokenizer, one.prompt)) for one in rows)
+    each = getattr(config, "generations", 1)
+    return [length + config.answer_tokens for length in found if length <= room for _ in range(each)]
 
 
 def prompts(config: Settings, job: Job) -> dict[str, list[Prompt]]:
-    """Prompts that leave room for an answer, by split; the others are left out and counted in the log.
+    """Prompts that leave room for an answer, by split; the others are left out and said in the log.
 
     Raises:
         NotEnoughDataError: a split has none.
+        DataRejectedError: too many leave no room.
     """
-    room, found = job.config.max_length_tokens - config.answer_tokens, {}
-    for split, rows in job.exchanges.items():
-        kept = [one.prompt for one in rows if len(_preference.ids(job.tokenizer, one.prompt)) <= room]
-        if not kept:
-            raise NotEnoughDataError(
-                f"no prompt of the {split} split is of {room} tokens or less", hint="raise train.max_length_tokens"
-            )
-        if len(kept) < len(rows):
-            log.warning("%d of %d prompts of %s leave no room: left out", len(rows) - len(kept), len(rows), split)
-        found[split] = kept
-    return found
+    found = _preference.roomy(job, job.exchanges, config.answer_tokens)
+    return {split: [one.prompt for one in rows] for split, rows in found.items()}
 
 
 def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **settings: Any) -> dict[str, float]:
@@ -91,11 +109,14 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
     asked = prompts(config, job)
     scores = [reward.score(job.ask) for reward in config.rewards]
     worth = _rewards.total(config.rewards, scores)
-    before = mean_reward(config, job, asked["validation"], worth)
+    before, drawn = mean_reward(config, job, asked["validation"], worth), list[int]()
     rows = min(job.config.batch_size, len(asked["train"]))
+    longest = max(len(_preference.ids(job.tokenizer, prompt)) for prompt in asked["train"]) + config.answer_tokens
+    at_once = (job.config.micro_batch_tokens or rows * config.generations * longest) // (config.generations * longest)
     common = _preference.choices(job, len(asked["train"])) | {
         "per_device_train_batch_size": config.generations,
-        "gradient_accumulation_steps": rows,  # a step draws for a whole batch, and learns a prompt at a time
+        "gradient_accumulation_steps": rows,  # a step learns a prompt at a time
+        "steps_per_generation": equal_part(rows, at_once),  # and draws for all of them, where memory allows
         "num_generations": config.generations,
         "max_completion_length": config.answer_tokens,
         "temperature": config.temperature,
@@ -107,16 +128,28 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
         "greater_is_better": None,
     }
     job.tokenizer.padding_side = "left"
+
+    class Drawing(kind):  # type: ignore[misc]
+        """Draws by the numbers it trains with: TRL draws without autocast, which weights in 16 bits would trip over."""
+
+        def _generate_single_turn(self, *some: Any, **more: Any) -> Any:
+            with self.accelerator.autocast():
+                return super()._generate_single_turn(*some, **more)
+
     figures = _preference.run(
         job,
-        kind,
+        Drawing,
         tokens(config, job, asked["train"]) * config.generations,
         args=make(**{**common, **settings}),
         train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in asked["train"]]),
-        reward_funcs=[_as_trl(*both) for both in zip(_rewards.named(config.rewards), scores, strict=True)],
+        reward_funcs=[
+            _as_trl(*both, list[int]() if number else drawn)
+            for number, both in enumerate(zip(_rewards.named(config.rewards), scores, strict=True))
+        ],
     )
     after = mean_reward(config, job, asked["validation"], worth)
-    return {"prompts": len(asked["train"]), **figures, "reward_before": before, "reward_after": after}
+    read = _preference.learnt_from(job, "prompts", asked["train"])
+    return {**read, **figures, **told(before, after, sum(drawn))}
 
 
 def tokens(config: Settings, job: Job, asked: Sequence[Prompt]) -> int:
@@ -124,17 +157,35 @@ def tokens(config: Settings, job: Job, asked: Sequence[Prompt]) -> int:
     return sum(len(_preference.ids(job.tokenizer, prompt)) + config.answer_tokens for prompt in asked)
 
 
-def mean_reward(config: Settings, job: Job, asked: Sequence[Prompt], worth: Score) -> float:
+class Answered(NamedTuple):
+    """What some answers came to."""
+
+    reward: float
+    """Mean."""
+    tokens: int
+    """Drawn for them."""
+
+
+def told(before: Answered, after: Answered, drawn: int) -> dict[str, float]:
+    """``reward_before`` and ``_after``; ``tokens_drawn``, with those of the training in between."""
+    tokens = before.tokens + drawn + after.tokens
+    return {"reward_before": before.reward, "reward_after": after.reward, "tokens_drawn": float(tokens)}
+
+
+def mean_reward(config: Settings, job: Job, asked: Sequence[Prompt], worth: Score) -> Answered:
     """Mean reward of an answer to each of the first validation prompts, drawn with the job's seed."""
     import torch
 
-    some, rewards = asked[:MEASURED], []
+    some, rewards, tokens = asked[:MEASURED], list[float](), 0
     with torch.random.fork_rng():
         torch.manual_seed(job.config.seed)
-        for start in range(0, len(some), _preference.AT_ONCE):
-            part = some[start : start + _preference.AT_ONCE]
-            rewards += worth(part, texts(job, draw(config, job, part)))
-    return round(sum(rewards) / len(rewards), 5)
+        size = _preference.at_once(job)
+        for start in range(0, len(some), size):
+            part = some[start : start + size]
+            drawn = draw(config, job, part)
+            tokens += int(drawn["attention_mask"][:, drawn["prompt_tokens"] :].sum())
+            rewards += worth(part, texts(job, drawn))
+    return Answered(round(sum(rewards) / len(rewards), 5), tokens)
 
 
 def draw(config: Settings, job: Job, asked: Sequence[Prompt]) -> dict[str, Any]:
@@ -181,10 +232,16 @@ def _ends(job: Job) -> list[int]:
     return [end for end in (*ends, job.tokenizer.eos_token_id) if end is not None]
 
 
-def _as_trl(name: str, score: Score) -> Callable[..., list[float]]:
-    """A reward as TRL calls it, answers of a conversation being messages; its curve has its name."""
+def _as_trl(name: str, score: Score, drawn: list[int]) -> Callable[..., list[float]]:
+    """A reward as TRL calls it, answers of a conversation being messages; its curve has its name.
 
-    def worth(prompts: Sequence[Any], completions: Sequence[Any], **_: object) -> list[float]:
+    ``drawn`` takes the lengths of the answers, in tokens.
+    """
+
+    def worth(
+        prompts: Sequence[Any], completions: Sequence[Any], completion_ids: Sequence[Any], **_: object
+    ) -> list[float]:
+        drawn.extend(len(ids) for ids in completion_ids)
         answers = [one if isinstance(one, str) else one[0]["content"] for one in completions]
         return score(prompts, [answer.strip() for answer in answers])
 

@@ -6,9 +6,14 @@ A method is ``Config``, ``apply`` and ``save``. Where it needs more, it has more
     Kinds of task that it fits; without it, all.
 ``DEVICES``
     Kinds of device that it can train on; without it, all.
-``WEIGHT_BYTES``, ``sketch(config, model, tokenizer)``, ``reads(config, recipe, rows)``
-    For the plan's estimate: bytes of a weight (4), ``apply`` for a model without weights (``apply`` itself), and how
-    many rows are read in all (those of every epoch).
+``WEIGHT_BYTES``, ``sketch(config, model, tokenizer)``
+    For the plan's estimate: bytes of a weight (4), and ``apply`` for a model without weights (``apply`` itself).
+``effort(config, recipe, rows)``
+    The same: how the work on so many training rows differs from one pass forward and back over each in every epoch, as
+    a ``training.effort.Effort``: what is read besides, drawn, held, and done at once. Without it, it does not.
+``lengths(config, recipe, tokenizer, rows)``
+    The same: tokens of all sequences that ``training.exchanges.Exchange`` rows are read in, where they are other ones
+    than those that the task encodes.
 ``LOSS``
     Fields that change what the loss means, so that no ``search`` can compare it; without it, none does.
 ``faults(config, recipe)``

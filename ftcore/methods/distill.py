@@ -12,6 +12,7 @@ from pydantic import Field
 from ftcore import base
 from ftcore._find import Config as Base
 from ftcore.errors import TrainingError
+from ftcore.training.effort import Effort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ftcore.context import Context
+    from ftcore.recipe import Recipe
 
 EXAMPLE = {"kind": "distill", "teacher": "champion", "temperature": 2.0}
 TASKS = ("classification",)
@@ -55,6 +57,13 @@ def teacher(config: Config, context: Context) -> str:
             f"{context.recipe.name} has no champion to teach", hint="name another method.teacher, or train one first"
         )
     return f"models:/{context.recipe.name}/{number}"
+
+
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """One pass, after the teacher has read every row once."""
+    del rows
+    named = f"models:/{recipe.name}@champion" if config.teacher == "champion" else config.teacher
+    return Effort(teachers=(named,))
 
 
 def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:

@@ -14,12 +14,13 @@ from ftcore.methods import _preference
 
 if TYPE_CHECKING:
     from ftcore.recipe import Recipe
+    from ftcore.training.effort import Effort
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "dpo", "beta": 0.1}
 TASKS = ("chat",)
 LOSS = ("beta", "loss", "label_smoothing")
-apply, save = _preference.apply, _preference.save
+apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
 
 
 class Config(_preference.Anchored):
@@ -40,10 +41,10 @@ def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "method.label_smoothing", f"the loss {config.loss} has none"
 
 
-def reads(config: Config, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all: two answers a pair, by the model and by the reference."""
-    del config
-    return 3 * rows * recipe.train.epochs  # a reading without learning costs a third
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """Two answers a pair, read by the reference as well."""
+    del recipe, rows
+    return _preference.effort(config, read=1, judged=2, loss="tiled", copies=int(config.adapter is None))
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:

@@ -21,6 +21,7 @@ from ftcore.errors import TrainingError
 from ftcore.methods import _adapters
 from ftcore.progress import progress
 from ftcore.records import sha256
+from ftcore.training.effort import Effort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,11 +68,12 @@ def rows(config: Config, context: Context, table: pa.Table) -> pa.Table:
     return table.take(sorted(chosen))
 
 
-def reads(config: Config, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all, as far as the plan can know: two for each pair."""
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """Two rows for each pair, as far as the plan can know, a batch of pairs at a time."""
     labels, each = len(recipe.task.labels), min(config.rows_per_label, rows)
     alike, apart = labels * each * (each - 1) // 2, labels * (labels - 1) // 2 * each**2
-    return 2 * min(config.pairs, 2 * min(alike, apart))
+    read = 2 * min(config.pairs, 2 * min(alike, apart))
+    return Effort(rows=read, batch=2 * BATCH, least=2 * BATCH, judged=0, plain=True)
 
 
 def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:

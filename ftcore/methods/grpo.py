@@ -12,10 +12,12 @@ from pydantic import Field
 from ftcore.methods import _preference, _reinforcement
 
 if TYPE_CHECKING:
+    from ftcore.recipe import Recipe
+    from ftcore.training.effort import Effort
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}]}
-TASKS, faults, reads = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.reads
+TASKS, faults, lengths = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.lengths
 apply, save = _preference.apply, _preference.save
 
 
@@ -32,6 +34,12 @@ class Config(_reinforcement.Grouped):
     loss: Literal["grpo", "dr_grpo", "dapo"] = "dapo"
     """What a batch's tokens are a mean over: ``grpo`` each answer by itself; ``dr_grpo`` a constant, which favours no
     length (Liu et al. 2025); ``dapo`` all tokens of the batch (Yu et al. 2025)."""
+
+
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """A group of answers to each prompt, read by the reference."""
+    del recipe, rows
+    return _reinforcement.grouped(config, reference=config.beta > 0, read=0)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:

@@ -16,13 +16,16 @@ from ftcore.methods import _preference
 
 if TYPE_CHECKING:
     from ftcore.recipe import Recipe
+    from ftcore.training.effort import Effort
     from ftcore.training.exchanges import Exchange
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
 TASKS = ("chat",)
+LEAST = 2
+"""Fewest pairs that tell a divergence: TRL reads each answer beside the prompt of another."""
 LOSS = ("beta", "desirable_weight", "undesirable_weight")
-apply, save = _preference.apply, _preference.save
+apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
 
 
 class Config(_preference.Anchored):
@@ -38,14 +41,15 @@ class Config(_preference.Anchored):
 def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Sources without worse answers, and a batch that is not half good, half worse answers, of two pairs or more."""
     yield from _preference.faults(config, recipe, pairs=True)
-    if recipe.train.batch_size < 4 or recipe.train.batch_size % 2:
+    if recipe.train.batch_size < 2 * LEAST or recipe.train.batch_size % 2:
         yield "train.batch_size", "kto reads good and worse answers of several pairs at once: it takes 4, 6, 8 or more"
 
 
-def reads(config: Config, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all: two answers a pair, by the model and the reference, and as many mixed ones."""
-    del config
-    return 4 * rows * recipe.train.epochs
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """Two answers a pair and two beside another's prompt, each read by the model and the reference; two are learnt."""
+    del rows
+    batch, copies = recipe.train.batch_size // 2, int(config.adapter is None)
+    return _preference.effort(config, batch=batch, least=LEAST, read=3, judged=4, loss="tiled", copies=copies)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:
@@ -64,13 +68,15 @@ def fit(config: Config, job: Job) -> dict[str, float]:
         desirable_weight=config.desirable_weight,
         undesirable_weight=config.undesirable_weight,
         max_length=job.config.max_length_tokens,
+        **_preference.in_parts(job, job.config.batch_size // 2, LEAST, rows=2),
     )
+    read = partial(unpaired, job=job, half=settings["per_device_train_batch_size"] // 2)
     reference = _preference.frozen(job, config)
-    return _preference.fit(job, KTOTrainer, KTOConfig(**settings), partial(unpaired, job=job), ref_model=reference)
+    return _preference.fit(job, KTOTrainer, KTOConfig(**settings), read, ref_model=reference)
 
 
-def unpaired(rows: Sequence[Exchange], job: Job) -> Any:
-    """Each pair as two rows, in an order drawn once; each batch holds the good answers of some pairs, then the worse.
+def unpaired(rows: Sequence[Exchange], job: Job, half: int) -> Any:
+    """Each pair as two rows, in an order drawn once: the good answers of ``half`` a batch, then the worse ones.
 
     TRL reads them in this order, and sets each answer beside the prompt of the row behind it for its estimate of the
     divergence: in this order that is never the answer's own prompt.
@@ -78,7 +84,6 @@ def unpaired(rows: Sequence[Exchange], job: Job) -> Any:
     from datasets import Dataset
 
     order = random.Random(job.config.seed).sample(list(rows), len(rows))  # noqa: S311 - an order, no secret
-    half = job.config.batch_size // 2
     made = []
     for start in range(0, len(order), half):
         for good in (True, False):

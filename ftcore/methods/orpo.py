@@ -15,12 +15,13 @@ from ftcore.methods import _preference
 
 if TYPE_CHECKING:
     from ftcore.recipe import Recipe
+    from ftcore.training.effort import Effort
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "orpo", "beta": 0.1}
 TASKS = ("chat",)
 LOSS = ("beta",)
-apply, save = _preference.apply, _preference.save
+apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
 
 
 class Config(_preference.Settings):
@@ -36,10 +37,10 @@ def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _preference.faults(config, recipe, pairs=True)
 
 
-def reads(config: Config, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all: two answers a pair."""
-    del config
-    return 2 * rows * recipe.train.epochs
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """Two answers a pair."""
+    del recipe, rows
+    return _preference.effort(config)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:

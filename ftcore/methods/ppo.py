@@ -14,10 +14,11 @@ from ftcore.methods import _preference, _reinforcement
 
 if TYPE_CHECKING:
     from ftcore.recipe import Recipe
+    from ftcore.training.effort import Effort
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "ppo", "rewards": [{"kind": "length", "most": 40}]}
-TASKS, faults = _reinforcement.TASKS, _reinforcement.faults
+TASKS, faults, lengths = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.lengths
 apply, save = _preference.apply, _preference.save
 
 
@@ -43,9 +44,20 @@ class Config(_reinforcement.Settings):
     """Answers of an optimiser step; a batch is ``train.batch_size`` prompts with an answer each."""
 
 
-def reads(config: Config, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all: every answer is drawn, read twice and learnt from in each pass."""
-    return (1 + config.passes) * rows * recipe.train.epochs
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """An answer to each prompt of a batch, read twice and learnt from in each pass; in float32, nothing done twice."""
+    batch = recipe.train.batch_size
+    return _reinforcement.effort(
+        config,
+        rows=max(1, round(-(-rows // batch) * recipe.train.epochs)) * batch,  # a batch is filled up
+        learnt=config.passes,
+        read=2,
+        batch=min(config.minibatch, batch),
+        draws=batch,
+        copies=int(config.adapter is None),
+        loss="rewarded",
+        plain=True,
+    )
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:

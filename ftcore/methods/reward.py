@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ftcore.recipe import Recipe
+    from ftcore.training.effort import Effort
     from ftcore.training.exchanges import Exchange
     from ftcore.training.loop import Job
 
@@ -40,10 +41,10 @@ def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _preference.faults(config, recipe, pairs=True)
 
 
-def reads(config: Config, recipe: Recipe, rows: int) -> float:
-    """How many rows are read in all: two answers a pair."""
-    del config
-    return 2 * rows * recipe.train.epochs
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """Two answers a pair, which the task encodes as two sequences."""
+    del recipe, rows
+    return _preference.effort(config, measured_at_once=2)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:
@@ -72,7 +73,7 @@ def fit(config: Config, job: Job) -> dict[str, float]:
         eval_dataset=_preference.dataset(data["validation"]),
     )
     after = _preference.told(margins(job, data["validation"]), "after")
-    return {"pairs": len(data["train"]), **figures, **before, **after}
+    return {**_preference.learnt_from(job, "pairs", data["train"]), **figures, **before, **after}
 
 
 def margins(job: Job, rows: Sequence[Exchange]) -> np.ndarray:

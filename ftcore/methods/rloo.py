@@ -12,10 +12,12 @@ from pydantic import Field
 from ftcore.methods import _preference, _reinforcement
 
 if TYPE_CHECKING:
+    from ftcore.recipe import Recipe
+    from ftcore.training.effort import Effort
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "rloo", "rewards": [{"kind": "length", "most": 40}]}
-TASKS, faults, reads = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.reads
+TASKS, faults, lengths = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.lengths
 apply, save = _preference.apply, _preference.save
 
 
@@ -27,6 +29,12 @@ class Config(_reinforcement.Grouped):
     """Weight of the divergence from the reference, a penalty on the reward."""
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """How far the probability of an answer may move in a step, as a share."""
+
+
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """A group of answers to each prompt, read before they are learnt from and by the reference."""
+    del recipe, rows
+    return _reinforcement.grouped(config, reference=config.beta > 0, read=1)
 
 
 def fit(config: Config, job: Job) -> dict[str, float]:

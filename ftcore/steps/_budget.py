@@ -50,6 +50,8 @@ def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[st
 def words(estimate: dict[str, Any]) -> str:
     """An estimate in one line."""
     parts = [f"{estimate['memory_bytes']['total'] / workers.GIB:.1f} GiB", f"{estimate['tokens']:,} tokens"]
+    if estimate["tokens_drawn"]:
+        parts.append(f"{estimate['tokens_drawn']:,} drawn at most")
     if estimate["hours"] is not None:
         least, most = estimate["hours_interval"]
         parts.append(f"{_time(estimate['hours'])} ({_time(least)} to {_time(most)})")
@@ -57,7 +59,7 @@ def words(estimate: dict[str, Any]) -> str:
         f"{estimate[name]:.3g} {unit or name}" for name, unit in UNITS.items() if name != "hours" and estimate[name]
     ]
     if estimate["trainings"] > 1:
-        parts.append(f"each, of {estimate['trainings']:.3g} trainings at most")
+        parts.append(f"each, of what is worth {estimate['trainings']:.3g} trainings")
     parts.append(f"{estimate['rows_at_once']} rows at once, {estimate['accumulation']} times a step")
     return ", ".join(parts)
 
@@ -73,7 +75,7 @@ def _over(budget: Budget, estimate: dict[str, Any]) -> Any:
         if expected is None:
             yield f"{name} cannot be estimated, and the budget is {limit:g} {unit}".rstrip()
         elif expected * estimate["trainings"] > limit:
-            times = f", {estimate['trainings']:.3g} trainings at most" if estimate["trainings"] > 1 else ""
+            times = f", worth {estimate['trainings']:.3g} trainings" if estimate["trainings"] > 1 else ""
             yield f"{name}: {expected * estimate['trainings']:.3g} {unit} expected{times}, the budget is {limit:g}"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import workers
-from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.sections_training import AUTO
+from ftcore.steps import _sizes
 
 if TYPE_CHECKING:
     from ftcore.sections_training import Train
@@ -27,9 +27,9 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
     """Measure what happens until the ``with`` ends.
 
     Yields:
-        An empty mapping that is filled at the end: ``energy_kwh``, ``co2e_g``, ``cost`` where the worker is known, and
-        ``peak_memory_bytes``. Energy is what codecarbon reads from the processor and the GPU, or where they tell
-        nothing, estimates from their kind and load.
+        An empty mapping that is filled at the end: ``worked_s``, ``energy_kwh``, ``co2e_g``, ``cost`` where the
+        worker is known, and ``peak_memory_bytes``. Energy is what codecarbon reads from the processor and the GPU, or
+        where they tell nothing, estimates from their kind and load.
     """
     from codecarbon import OfflineEmissionsTracker
 
@@ -49,11 +49,15 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
         yield used
     finally:
         kilograms = tracker.stop()
-        hours = (time.monotonic() - started) / 3600
+        worked_s = time.monotonic() - started
         energy = tracker.final_emissions_data.energy_consumed
-        used |= {"energy_kwh": round(float(energy), 9), "co2e_g": round(float(kilograms or 0) * 1000, 6)}
+        used |= {
+            "worked_s": round(worked_s, 3),
+            "energy_kwh": round(float(energy), 9),
+            "co2e_g": round(float(kilograms or 0) * 1000, 6),
+        }
         if worker is not None:
-            used |= {"worker": worker.name, "cost": round(hours * worker.price_per_h, 6)}
+            used |= {"worker": worker.name, "cost": round(worked_s / 3600 * worker.price_per_h, 6)}
         used["peak_memory_bytes"] = _peak_bytes()
 
 
@@ -65,7 +69,7 @@ def planned(context: Context) -> Train:
         distributed = train.distributed.model_copy(update={"strategy": strategy})
         train = train.model_copy(update={"distributed": distributed})
     share = train.batch_size // train.distributed.readers
-    if estimate is None or train.micro_batch_tokens or estimate["rows_at_once"] >= share:
+    if estimate is None or train.micro_batch_tokens or estimate["rows_at_once"] >= estimate.get("batch_rows", share):
         return train
     return train.model_copy(update={"micro_batch_tokens": estimate["micro_batch_tokens"]})
 
@@ -81,16 +85,18 @@ def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> di
     found = {**used, "method": recipe.method.kind}
     if estimate is None or figures.get("resumed"):
         return found
-    own_reading = hasattr(find("methods", recipe.method.kind), "reads")
-    done = 1.0 if own_reading else min(1.0, figures["epochs"] / recipe.train.epochs)
-    if figures["seconds"]:
-        found["operations_per_s"] = estimate["operations"] * done / figures["seconds"]
+    by_epochs = _sizes.effort_of(context, figures["rows"]).rows is None
+    done = min(1.0, figures["epochs"] / recipe.train.epochs) if by_epochs else 1.0
+    if used["worked_s"]:
+        total = estimate["operations"] + estimate.get("waited_operations", 0.0)
+        found["operations_per_s"] = total * done / used["worked_s"]
     pairs = {
-        "hours": (figures["seconds"] / 3600, estimate["hours"]),
+        "hours": (used["worked_s"] / 3600, estimate["hours"]),
         "money": (used.get("cost"), estimate["money"]),
         "energy_kwh": (used["energy_kwh"], estimate["energy_kwh"]),
         "co2e_g": (used["co2e_g"], estimate["co2e_g"]),
         "memory": (used["peak_memory_bytes"], estimate["memory_bytes"]["total"]),
+        "tokens_drawn": (figures.get("tokens_drawn"), estimate.get("tokens_drawn")),
     }
     ratios = {name: round(is_ / thought, 3) for name, (is_, thought) in pairs.items() if is_ is not None and thought}
     log.info("used of what was estimated: %s", ", ".join(f"{name} {share:.0%}" for name, share in ratios.items()))

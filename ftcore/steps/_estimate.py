@@ -12,9 +12,11 @@ from ftcore import workers
 from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.sections_training import AUTO
+from ftcore.steps import _sizes
 from ftcore.training import cost
 
 if TYPE_CHECKING:
+    from ftcore.sections_training import Search
     from ftcore.steps._sizes import Need
     from ftcore.workers import Worker
 
@@ -32,16 +34,16 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     """Memory, tokens, hours with their interval, energy, CO2e and money on one worker; ``fits`` tells whether it can.
 
     Memory is that of one process; where several train, ``strategy`` is how, and ``strategy_reason`` says why. All is
-    for one training; ``trainings`` tells how many the run is worth at most. What cannot be known is None: hours on a
-    machine that nobody has measured, energy where no power is given.
+    for one training; ``trainings`` tells how many the run is expected to be worth, with its trials and folds. What
+    cannot be known is None: hours on a machine that nobody has measured, energy where no power is given.
     """
     shape, work, machines = wanted.shapes[worker.device], wanted.work, context.recipe.train.distributed.machines
     strategy, reason, held = _strategy(context, wanted, worker)
     rows = cost.rows_at_once(shape, work, worker.device, _memory_gib(context, worker), held)
     memory = cost.memory_bytes(shape, work, max(rows, 1), worker.device, held)
-    total = cost.operations(shape, work)
+    total, waited = cost.operations(shape, work), cost.waiting(shape, work, max(rows, 1), worker.device)
     slow, likely, fast = rates(context, worker)
-    hours, most, least = (total / rate / 3600 if rate else None for rate in (likely, slow, fast))
+    hours, most, least = ((total + waited) / rate / 3600 if rate else None for rate in (likely, slow, fast))
     power = worker.power_w or power_w(context, worker)
     energy = hours * machines * power / 1000 if hours is not None and power else None
     money = None if hours is None else hours * machines * worker.price_per_h
@@ -52,12 +54,16 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
         "strategy_reason": reason,
         "fits": rows > 0 and worker.device in wanted.devices,
         "memory_bytes": {name: round(size) for name, size in memory.items()},
+        "batch_rows": work.batch_rows,
         "rows_at_once": rows,
-        "micro_batch_tokens": rows * work.longest,
-        "accumulation": -(-work.batch_rows // rows) if rows else None,
-        "trainings": trainings(context, hours),
+        "micro_batch_tokens": rows * work.effort.together * work.longest,
+        "accumulation": -(-work.batch_rows // min(rows, work.effort.learns or rows)) if rows else None,
+        "trainings": trainings(context, worker, hours),
         "tokens": round(work.tokens),
+        "tokens_read": round(work.read_tokens + work.judged_tokens),
+        "tokens_drawn": round(work.drawn_tokens),
         "operations": total,
+        "waited_operations": waited,
         "hours": hours,
         "hours_interval": [least, most],
         "energy_kwh": energy,
@@ -88,46 +94,81 @@ def _memory_gib(context: Context, worker: Worker) -> float:
     return worker.memory_gib / (context.recipe.train.distributed.processes if worker.device == "cpu" else 1)
 
 
-def trainings(context: Context, hours: float | None) -> float:
-    """How many trainings the run is worth at most: the one that counts, the folds, and the trials or their time."""
-    search, folds = context.recipe.search, context.recipe.train.folds
-    trials = float(search.trials) if search else 0.0
+def trainings(context: Context, worker: Worker, hours: float | None) -> float:
+    """How many trainings the run is expected to be worth: the one that counts, the folds, and the trials or their time.
+
+    A fold is trained on without its own rows. Of the trials those that are worse than the median end early. Both train
+    in one process, and so as many times as long where several GPUs of a machine share the training.
+    """
+    search, train = context.recipe.search, context.recipe.train
+    trials = search.trials * _tried(context, search) if search else 0.0
+    slower = train.distributed.processes if worker.device == "cuda" else 1
     if search and search.minutes and hours:
-        trials = min(trials, search.minutes / 60 * search.workers / hours)
-    return 1 + folds + trials
+        trials = min(trials, search.minutes / 60 * search.workers / (hours * slower))
+    return 1 + slower * (max(0, train.folds - 1) + trials)
+
+
+def _tried(context: Context, search: Search) -> float:
+    """Share of a whole training that a trial is worth: of earlier searches, else as if half of them were worse.
+
+    Those are ended by the first evaluation after the random trials.
+    """
+    if known := _searched(context):
+        return mean(known)
+    train = context.recipe.train
+    looks = max(1.0, train.epochs * train.evaluations_per_epoch)
+    judged = max(0, search.trials - search.random_trials) / search.trials if search.prune else 0.0
+    return 1 - judged * (1 - 1 / looks) / 2
 
 
 def remedy(context: Context, wanted: Need, worker: Worker) -> str:
     """The change that makes it fit on a worker, in a recipe's words."""
-    if worker.device not in wanted.devices:
-        return f"{context.recipe.method.kind} needs {' or '.join(wanted.devices)}: add such a worker, or take lora"
+    for choice in _sizes.choosy(context.recipe):
+        if worker.device not in choice.devices:
+            return f"{choice.kind} needs {' or '.join(choice.devices)}: add such a worker, or take {choice.instead}"
     asked, has = context.recipe.train.distributed, _memory_gib(context, worker)
     strategy = _strategy(context, wanted, worker)[0]
 
     def held(shape: cost.Shape, how: str = strategy) -> cost.Held | None:
         return find("strategies", how).held(shape, asked.total) if asked.total > 1 else None
 
+    def least(work: cost.Work) -> cost.Work:
+        return replace(work, batch_rows=min(work.batch_rows, work.effort.least))
+
     for words, shape, work in _changes(context, wanted, worker):
-        if cost.rows_at_once(shape, replace(work, batch_rows=1), worker.device, has, held(shape)):
+        if cost.rows_at_once(shape, least(work), worker.device, has, held(shape)):
             return f"{words} would make it fit on {worker.name}"
-    shape, one = wanted.shapes[worker.device], replace(wanted.work, batch_rows=1)
+    shape, one = wanted.shapes[worker.device], least(wanted.work)
     if strategy == "ddp" and cost.rows_at_once(shape, one, worker.device, has, held(shape, "fsdp2")):
         return f"train.distributed.strategy: fsdp2 would make it fit on {worker.name}"
-    total = cost.memory_bytes(shape, one, 1, worker.device, held(shape))["total"]
+    total = cost.memory_bytes(shape, one, one.batch_rows, worker.device, held(shape))["total"]
     return f"it takes a worker with {total / cost.USABLE / workers.GIB * worker.memory_gib / has:.1f} GiB"
 
 
 def _changes(context: Context, wanted: Need, worker: Worker) -> Iterator[tuple[str, cost.Shape, cost.Work]]:
     """Changes that save memory, in a recipe's words, the least harmful first."""
-    shape, work = wanted.shapes[worker.device], wanted.work
-    yield "train.gradient_checkpointing: true", replace(shape, checkpointing=True), work
+    shape, work, method = wanted.shapes[worker.device], wanted.work, context.recipe.method
+    drawn, adapter = work.effort.drawn, getattr(method, "adapter", False)
+    if not work.effort.plain:
+        yield "train.gradient_checkpointing: true", replace(shape, checkpointing=True), work
     length = context.recipe.train.max_length_tokens // 2
-    while length >= SHORTEST:
-        shorter = {"longest": min(length, work.longest), "judged_longest": min(length, work.judged_longest)}
-        yield f"train.max_length_tokens: {length}", shape, replace(work, **shorter)
+    while length >= max(SHORTEST, drawn + 1):
+        longest, judged = min(length, work.longest), min(length, work.judged_longest)
+        yield f"train.max_length_tokens: {length}", shape, replace(work, longest=longest, judged_longest=judged)
         length //= 2
+    if drawn > 1:
+        half = replace(work.effort, drawn=drawn // 2)
+        yield (
+            f"method.answer_tokens: {drawn // 2}",
+            shape,
+            replace(work, longest=work.longest - drawn // 2, effort=half),
+        )
     few = replace(shape, trainable=min(shape.trainable, shape.weights // 100))
-    saving = replace(few, checkpointing=True)
+    saving = few if work.effort.plain else replace(few, checkpointing=True)
+    if adapter is None:
+        yield "method.adapter: {}", saving, replace(work, effort=replace(work.effort, copies=0))
+    if hasattr(method, "adapter"):  # then no other method does the same
+        return
     yield "method: {kind: lora}", few, work
     yield "method: {kind: lora} and train.gradient_checkpointing: true", saving, work
     if worker.device == "cuda" and context.recipe.train.distributed.total == 1:
@@ -155,8 +196,8 @@ def rates(context: Context, worker: Worker) -> tuple[float, float, float] | tupl
 
 def power_w(context: Context, worker: Worker) -> float | None:
     """Watts of earlier runs on a worker."""
-    runs = [run for run in _earlier(context, worker) if run.get("energy_kwh") and run.get("seconds")]
-    return mean(run["energy_kwh"] * 3.6e6 / run["seconds"] for run in runs) if runs else None
+    runs = [run for run in _earlier(context, worker) if run.get("energy_kwh") and _worked_s(run)]
+    return mean(run["energy_kwh"] * 3.6e6 / _worked_s(run) for run in runs) if runs else None
 
 
 def _earlier(context: Context, worker: Worker) -> list[dict[str, Any]]:
@@ -170,6 +211,21 @@ def _earlier(context: Context, worker: Worker) -> list[dict[str, Any]]:
         if record and (record.figures.get("worker"), record.figures.get("method")) == wanted:
             found.append(record.figures)
     return found
+
+
+def _searched(context: Context) -> list[float]:
+    """Of the last searches of this recipe, the share of a training's time that a trial took in the mean."""
+    found = []
+    for line in reversed(context.shelf.ledger("plan")):
+        tuned, trained = (context.shelf.record(line["run_id"], step) for step in ("tune", "train"))
+        if tuned and trained and tuned.figures.get("worked_s") and _worked_s(trained.figures):
+            found.append(tuned.figures["worked_s"] / tuned.figures["trials"]["all"] / _worked_s(trained.figures))
+    return found[:RUNS]
+
+
+def _worked_s(figures: dict[str, Any]) -> float:
+    """Seconds that a training took, by its own clock where it is an old one."""
+    return float(figures.get("worked_s") or figures.get("seconds") or 0)
 
 
 def _matrix_products_per_s(size: int = 1024, seconds: float = 0.5) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import base, snapshot, store, tracking_training
 from ftcore._find import find
+from ftcore.errors import TrainingError
 from ftcore.steps import _energy, _method
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.tracking import Tracking
     from ftcore.training.callbacks import Point, Track
+    from ftcore.training.features import Features
     from ftcore.training.loop import Job
 
 
@@ -47,7 +49,7 @@ def prepared(
 
     Raises:
         MissingExtraError: the base model is not installed.
-        TrainingError: it cannot be trained.
+        TrainingError: it cannot be trained, or is not the tokenizer's.
         DataRejectedError: too many rows would be cut.
     """
     import torch
@@ -71,6 +73,7 @@ def prepared(
     model, whole = strategy.spread(model, build, recipe.train)
     encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in tables.items()}
     encoded = _method.taught(context, tables, encoded)
+    _every_token_is_known(model, encoded, base_folder)
     for split, features in encoded.items():
         loading.whole_enough(features, split, limit, recipe.train.max_truncated)
     collate, config = task.collator(recipe.task, tokenizer), _energy.planned(context)
@@ -80,6 +83,16 @@ def prepared(
     return loop.Job(
         model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole
     )
+
+
+def _every_token_is_known(model: Any, encoded: dict[str, Features], base_folder: Path) -> None:
+    known = int(model.config.get_text_config().vocab_size)
+    highest = max((max(ids, default=0) for rows in encoded.values() for ids in rows.columns["input_ids"]), default=0)
+    if highest >= known:
+        raise TrainingError(
+            f"the tokenizer in {base_folder} gives token {highest}, and the model beside it knows {known}",
+            hint="they belong to different models: put the right tokenizer there",
+        )
 
 
 def save(context: Context, job: Job, folder: Path) -> None:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftcore import base, snapshot
 from ftcore._find import find
-from ftcore.context import Context
+from ftcore.context import Context, log
+from ftcore.errors import FtcoreError, NotEnoughDataError
+from ftcore.sections_training import AUTO
+from ftcore.store import read_json
 from ftcore.training import cost
+from ftcore.training.effort import ONE_PASS, Effort
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
+
+    import pyarrow as pa
+
+    from ftcore.recipe import Recipe
 
 SAMPLE = 2000
 """Rows whose length is measured."""
 DEVICES = ("cpu", "cuda")
+TAUGHT_AT_ONCE = 32
+"""Rows that a teacher reads at once."""
+CACHED_BYTES = 4
+"""Of a number that is kept while tokens are drawn, which is done outside of autocast."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +49,100 @@ def need(context: Context, identity: str, rows: int) -> Need:
 
     Raises:
         MissingExtraError: the base model is not here.
+        NotEnoughDataError: the rows do not suffice for the task.
+        DataRejectedError: it cannot learn from them.
     """
     from ftcore.training import loading
 
-    recipe, method = context.recipe, method_of(context)
+    recipe = context.recipe
     folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent, weights=False)
     tokenizer = loading.tokenizer(folder)
-    shapes = {device: _shape(context, folder, tokenizer, device) for device in DEVICES}
-    train = _lengths(context, identity, "train", tokenizer)
-    validation = _lengths(context, identity, "validation", tokenizer)
-    passes = method.reads(recipe.method, recipe, rows) if hasattr(method, "reads") else rows * recipe.train.epochs
-    judged = count(context, identity, "validation") * recipe.train.epochs * recipe.train.evaluations_per_epoch
-    work = cost.Work(
-        tokens=passes * train.mean,
-        longest=train.longest,
-        judged_tokens=judged * validation.mean,
-        judged_longest=validation.longest,
-        batch_rows=recipe.train.batch_size // recipe.train.distributed.readers,
+    tables = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    _can_be_learnt(context, tables)
+    effort = effort_of(context, rows)
+    shapes = {device: _shape(context, folder, tokenizer, device, plain=effort.plain) for device in DEVICES}
+    train, validation = (_lengths(context, split, table, tokenizer) for split, table in tables.items())
+    work = _work(context, effort, (train, rows), (validation, tables["validation"].num_rows))
+    able = [device for device in DEVICES if all(device in one.devices for one in choosy(recipe))]
+    return Need(shapes, work, tuple(able))
+
+
+class Choosy(NamedTuple):
+    """What a recipe names that cannot be done on every kind of device."""
+
+    path: str
+    kind: str
+    devices: tuple[str, ...]
+    instead: str
+    """What can be done on any."""
+
+
+def choosy(recipe: Recipe) -> list[Choosy]:
+    """Method and strategy, where they need a certain kind of device."""
+    asked = recipe.train.distributed
+    named = [("method.kind", "methods", recipe.method.kind, "lora")]
+    if asked.total > 1 and asked.strategy != AUTO:
+        named.append(("train.distributed.strategy", "strategies", asked.strategy, "fsdp2"))
+    known = [(path, kind, getattr(find(room, kind), "DEVICES", None), instead) for path, room, kind, instead in named]
+    return [Choosy(path, kind, devices, instead) for path, kind, devices, instead in known if devices]
+
+
+def effort_of(context: Context, rows: int) -> Effort:
+    """What the recipe's method does with so many rows: by its own word, else one pass forward and back."""
+    recipe, method = context.recipe, method_of(context.recipe)
+    found: Effort = method.effort(recipe.method, recipe, rows) if hasattr(method, "effort") else ONE_PASS
+    return found
+
+
+def _work(context: Context, effort: Effort, train: tuple[_Lengths, int], validation: tuple[_Lengths, int]) -> cost.Work:
+    """How much is read and drawn, from lengths and rows of both splits."""
+    recipe, (lengths, rows), (judged, judging) = context.recipe, train, validation
+    done = rows * recipe.train.epochs if effort.rows is None else effort.rows
+    looks = recipe.train.epochs * recipe.train.evaluations_per_epoch * effort.judged
+    measured = 2 * min(effort.measured, judging) if judged.sequences else 0  # before and after
+    answers = done * lengths.sequences + measured if effort.drawn else 0.0
+    before = measured * judged.mean
+    if effort.drawn:  # what stands before the answers is read once more, and measured by one answer to each
+        before = done * lengths.mean + measured * judged.mean / (judged.sequences or 1) - answers * effort.drawn
+    return cost.Work(
+        tokens=done * lengths.mean * effort.learnt,
+        longest=lengths.longest,
+        judged_tokens=judging * looks * judged.mean,
+        judged_longest=judged.longest,
+        batch_rows=effort.batch or max(1, min(recipe.train.batch_size, rows) // recipe.train.distributed.readers),
+        read_tokens=done * lengths.mean * effort.read + before,
+        drawn_tokens=answers * effort.drawn,
+        effort=effort,
+        beside=tuple(_beside(context, effort, done * lengths.mean, rows * lengths.mean + judging * judged.mean)),
     )
-    return Need(shapes, work, getattr(method, "DEVICES", DEVICES))
+
+
+def _beside(context: Context, effort: Effort, asked_tokens: float, taught_tokens: float) -> Iterator[cost.Beside]:
+    """Other models that the method asks or is taught by, as far as they are here."""
+    batch = (effort.draws or effort.batch or context.recipe.train.batch_size) * effort.together
+    for references, tokens, sequences, stays in (
+        (effort.asked, asked_tokens, batch, True),
+        (effort.teachers, taught_tokens, TAUGHT_AT_ONCE, False),
+    ):
+        for reference in references:
+            try:
+                yield cost.Beside(_other(context, reference), tokens, sequences, stays)
+            except FtcoreError as error:
+                log.warning("the estimate leaves out %s, which is not here: %s", reference, error)
+
+
+def _other(context: Context, reference: str) -> cost.Shape:
+    """Sizes of a model that is read and not trained."""
+    import torch
+    import transformers
+
+    folder = base.resolve(reference, context.settings, context.recipe_path.parent, weights=False)
+    kind = (read_json(folder / "ftcore.json") or {}).get("task", {}).get("kind", context.recipe.task.kind)
+    architecture = getattr(find("tasks", kind), "ARCHITECTURE", _CLASSIFIER)
+    with torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = getattr(transformers, architecture).from_config(config, dtype=torch.float32)
+        return _counted(model, config, architecture)
 
 
 _CLASSIFIER = "AutoModelForSequenceClassification"
@@ -64,22 +153,22 @@ def count(context: Context, identity: str, split: str) -> int:
     return sum(table.num_rows for table in snapshot.batches(context.shelf, identity, [split], ["row_id"]))
 
 
-def method_of(context: Context) -> ModuleType:
+def method_of(recipe: Recipe) -> ModuleType:
     """The recipe's method."""
-    return find("methods", context.recipe.method.kind)
+    return find("methods", recipe.method.kind)
 
 
-def _shape(context: Context, folder: Path, tokenizer: Any, device: str) -> cost.Shape:
+def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain: bool) -> cost.Shape:
     """Count on a model that has shapes and no numbers."""
     import torch
     import transformers
 
     from ftcore.training import activations, dropout, loading, precision
 
-    recipe, method = context.recipe, method_of(context)
+    recipe, method = context.recipe, method_of(context.recipe)
     task = find("tasks", recipe.task.kind)
     architecture = getattr(recipe.task, "architecture", getattr(task, "ARCHITECTURE", _CLASSIFIER))
-    half = precision.expected(recipe.train.precision, device) == "bf16"
+    half = not plain and precision.expected(recipe.train.precision, device) == "bf16"
 
     def without_weights() -> Any:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -89,25 +178,40 @@ def _shape(context: Context, folder: Path, tokenizer: Any, device: str) -> cost.
         skeleton = loading.model(without_weights, folder, tokenizer)
         if recipe.train.dropout is not None:
             dropout.set_chance(skeleton, recipe.train.dropout)
-        config = skeleton.config
-        lookups = [module for module in skeleton.modules() if isinstance(module, torch.nn.Embedding)]
-        embedding = sum(module.weight.numel() for module in lookups)
+        bare = _counted(skeleton, skeleton.config, architecture=architecture)
         apply = getattr(method, "sketch", method.apply)
         model = apply(recipe.method, skeleton, tokenizer)
-    text = config.get_text_config()
-    language = architecture.endswith(("LM", "Seq2SeqLM"))
+    return replace(
+        bare,
+        weights=sum(p.numel() for p in model.parameters()),
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        weight_bytes=getattr(method, "WEIGHT_BYTES", 4),
+        checkpointing=recipe.train.gradient_checkpointing and not plain,
+        half=half,
+        kept=activations.kept(model, device, half=half),
+    )
+
+
+def _counted(model: Any, config: Any, architecture: str = "") -> cost.Shape:
+    """Sizes of a model as it comes, of which nothing is to be trained."""
+    import torch
+
+    lookups = {m.weight for m in model.modules() if isinstance(m, torch.nn.Embedding)}  # several may share one
+    text, language = config.get_text_config(), architecture.endswith(("LM", "Seq2SeqLM"))
+    heads = getattr(text, "num_attention_heads", 1)
+    head_width = getattr(text, "head_dim", None) or text.hidden_size // heads
+    heads = getattr(text, "num_key_value_heads", None) or heads  # several may share keys and values
     return cost.Shape(
         weights=sum(p.numel() for p in model.parameters()),
         # Where input and output share their weights they are looked up and multiplied.
-        embedding_weights=0 if language and getattr(config, "tie_word_embeddings", False) else embedding,
-        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        embedding_weights=0
+        if language and getattr(config, "tie_word_embeddings", False)
+        else sum(weight.numel() for weight in lookups),
+        trainable=0,
         layers=int(text.num_hidden_layers),
         width=int(text.hidden_size),
         outputs=int(text.vocab_size) if language else 0,
-        weight_bytes=getattr(method, "WEIGHT_BYTES", 4),
-        checkpointing=recipe.train.gradient_checkpointing,
-        half=half,
-        kept=activations.kept(model, device, half=half),
+        cache_bytes=2 * CACHED_BYTES * text.num_hidden_layers * heads * head_width,
     )
 
 
@@ -117,17 +221,35 @@ class _Lengths:
     """Tokens of a row of the snapshot, which may be read in several pieces."""
     longest: int
     """Tokens of the longest row, or sequence where several rows share one."""
+    sequences: float = 1
+    """Sequences that a row is read in."""
 
 
-def _lengths(context: Context, identity: str, split: str, tokenizer: Any) -> _Lengths:
-    """Of a sample of the rows, evenly drawn, as the task encodes and the loop packs them."""
-    from ftcore.training import batches
+def _can_be_learnt(context: Context, tables: dict[str, pa.Table]) -> None:
+    """What ``train`` would refuse is refused before it waits for a worker."""
+    for split, table in tables.items():
+        if not table.num_rows:
+            raise NotEnoughDataError(
+                f"the {split} split has no row",
+                hint="add rows, or change the shares in prepare; rows of one group, or of one text, are never parted",
+            )
+    find("tasks", context.recipe.task.kind).check(context.recipe.task, tables)
 
-    recipe = context.recipe
-    table = snapshot.read(context.shelf, identity, [split])
+
+def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _Lengths:
+    """Of a sample of the rows, evenly drawn, as the task encodes and the loop packs them, or as the method says."""
+    from ftcore.training import batches, exchanges
+
+    recipe, method = context.recipe, method_of(context.recipe)
     chosen = table.take(list(range(0, table.num_rows, max(1, table.num_rows // SAMPLE))))
     task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
     rows = task.encode(recipe.task, tokenizer, chosen, limit)
-    packed = recipe.train.packing and rows.packable and not hasattr(method_of(context), "fit")
-    sequences = batches.Packed(rows, limit).lengths if packed else rows.lengths
-    return _Lengths(sum(rows.lengths) / max(1, chosen.num_rows), max(sequences or [1]))
+    if hasattr(method, "lengths"):
+        words = list(exchanges.of(chosen, partial(task.prompt, recipe.task)))
+        found = method.lengths(recipe.method, recipe, tokenizer, words)
+        return _Lengths(sum(found) / chosen.num_rows, max(found or [1]), len(found) / chosen.num_rows)
+    packed = recipe.train.packing and rows.packable and not hasattr(method, "fit")
+    read: Any = batches.Packed(rows, limit) if packed else rows
+    # An epoch of several parts has of each as much as its weight says; judging reads every row once.
+    epoch = batches.ordered(read, recipe.train.batch_size, recipe.train.seed) if split == "train" else rows
+    return _Lengths(epoch.tokens / chosen.num_rows, max(read.lengths or [1]))

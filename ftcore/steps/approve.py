@@ -51,8 +51,19 @@ def run(context: Context) -> Outcome:
     }
     if missing and not decided and not hold:
         figures["request"] = request(context, version)
+        stop = f"{stop}{_how(context, number, asked.required - len(counted))}"
     names = ", ".join(one.person for one in counted)
     return Outcome(reason=stop or f"version {number} is approved by {names}", proceed=not stop, figures=figures)
+
+
+def _how(context: Context, number: int, missing: int) -> str:
+    """The command that gives what is missing; where there are pages they ask by themselves."""
+    if "pages" in context.params:
+        return ""
+    name, person = context.recipe.name, "-p person=NAME -p decision=approve"
+    if missing > 1:
+        return f"; ftcore step approve {name} --run {context.run_id} {person} gives one"
+    return f"; to approve: ftcore models promote {name} {number} --by NAME"
 
 
 def _held(context: Context, hold: registry.Hold) -> str:

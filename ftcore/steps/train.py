@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
-from ftcore.records import git_commit, versions
+from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
 from ftcore.steps import _distributed, _energy, _job, _method, _tuned
 from ftcore.tracking import RECIPE_TAG, Tracking
@@ -56,6 +56,8 @@ def run(context: Context) -> Outcome:
     version = _register(context, tracking, mlflow_run, tags)
     tracking.tag(version, _tuned.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
+    if "of_estimate" in figures:
+        tracking.tag(version, {"of_estimate": canonical(figures["of_estimate"])})
     return Outcome(
         reason=f"trained version {version.number} on {figures['rows']:,} rows, {_told(figures)}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
@@ -72,12 +74,13 @@ def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
 
 def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
-    job = _job.prepared(context, rows, context.scratch / "checkpoints", track)
-    encoded = job.rows
-    log.info("training on %s rows, %s tokens an epoch", f"{len(encoded['train']):,}", f"{encoded['train'].tokens:,}")
-    weights = sum(p.numel() for p in job.model.parameters())
-    trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
     with _energy.measured(workers.own(context.settings)) as used:
+        job = _job.prepared(context, rows, context.scratch / "checkpoints", track)  # a teacher reads every row in it
+        encoded = job.rows
+        what = f"{len(encoded['train']):,} rows, {encoded['train'].tokens:,} tokens an epoch"
+        log.info("training on %s", what)
+        weights = sum(p.numel() for p in job.model.parameters())
+        trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
         figures = _method.fit(context, job)
     job = replace(job, model=job.whole(job.model))
     _distributed.first_only()
@@ -97,7 +100,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "trainable_weights": trainable,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
-        **_energy.spent(context, used, figures),
+        **_energy.spent(context, used, {"rows": len(encoded["train"]), **figures}),
     }
 
 

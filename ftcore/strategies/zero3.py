@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 SHARES_ROWS = True
+DEVICES = ("cuda",) if os.environ.get("DS_ACCELERATOR") != "cpu" else ("cuda", "cpu")  # DeepSpeed's own way to try it
 
 
 def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
 from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
@@ -48,13 +48,22 @@ def wanted(rows: Mapping[str, pa.Table], columns: Sequence[str]) -> None:
 
 
 def causal(base: Any) -> PreTrainedModel:
-    """A causal language model; safetensors only, no remote code."""
+    """A causal language model; safetensors only, no remote code.
+
+    Raises:
+        TrainingError: the model reads what comes behind a token, too.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     made: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         base, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
     )
+    if getattr(made.config, "is_decoder", True) is False:
+        raise TrainingError(
+            f"the base model in {base} is an encoder: it reads what comes behind a token, and cannot write",
+            hint="take a language model as base, such as Llama, Qwen or SmolLM",
+        )
     return made
 
 

@@ -6,7 +6,8 @@ transformers that ``load`` takes, by which the plan counts; without it, ``AutoMo
 
 A task that may be a part of ``multitask`` says in ``STANDS_ON`` what its models are built on (``encoder``, ``causal``,
 ``encoder_decoder``) and has ``reader(config, model, tokenizer, max_length_tokens)``: ``predictor`` of a model that is
-loaded already.
+loaded already. One whose loss does not choose among answers, for a row or a token, says ``CHOOSES = False``: it has no
+label smoothing.
 """
 
 from __future__ import annotations

@@ -226,14 +226,18 @@ def _tokens(config: Config, tokenizer: PreTrainedTokenizerBase, one: Example) ->
 def _rendered(tokenizer: PreTrainedTokenizerBase, said: list[dict[str, str]], *, ask: bool) -> str:
     from jinja2 import TemplateError
 
+    hint = "where it knows no system role, leave task.system and the context empty and put it into the text"
     try:
-        return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=ask))
+        text = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=ask))
     except TemplateError as error:
         roles = ", ".join(one["role"] for one in said)
         raise TrainingError(
-            f"the base model's chat template refuses a conversation of {roles}: {error}",
-            hint="where it knows no system role, leave task.system and the context empty and put it into the text",
+            f"the base model's chat template refuses a conversation of {roles}: {error}", hint=hint
         ) from error
+    # Of what the assistant said earlier a template may leave out the reasoning; of the others it may leave out nothing.
+    if lost := [one["role"] for one in said if one["role"] != "assistant" and one["content"].strip() not in text]:
+        raise TrainingError(f"the base model's chat template leaves out what the role {lost[0]} says", hint=hint)
+    return text
 
 
 def _cut(prompt: list[int], answer: list[int], length: int) -> tuple[list[int], list[int]]:

@@ -28,6 +28,7 @@ EXAMPLE = {"kind": "multilabel", "labels": ["billing", "delivery", "quality"], "
 TARGET = "labels"
 GENERATIVE = False
 STANDS_ON = "encoder"
+CHOOSES = False
 METRICS: dict[str, Better] = {"f1_micro": "higher", "f1_macro": "higher", "subset_accuracy": "higher"}
 
 

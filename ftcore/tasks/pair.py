@@ -27,6 +27,7 @@ EXAMPLE = {"kind": "pair"}
 TARGET = "number"
 GENERATIVE = False
 STANDS_ON = "encoder"
+CHOOSES = False
 METRICS: dict[str, Better] = {"pearson": "higher", "mae": "lower", "rmse": "lower"}
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "preference"}
 TARGET = "text"
 GENERATIVE = False
+CHOOSES = False
 METRICS: dict[str, Better] = {"preferred": "higher", "margin": "higher"}
 
 

@@ -30,6 +30,7 @@ TARGET = "text"
 ARCHITECTURE = "AutoModelForQuestionAnswering"
 GENERATIVE = False
 STANDS_ON = "encoder"
+CHOOSES = False
 METRICS: dict[str, Better] = {"f1": "higher", "exact_match": "higher"}
 UNFOUND = 0.05
 """Largest share of rows whose answer may not stand in the passage."""

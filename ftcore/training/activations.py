@@ -15,7 +15,8 @@ from ftcore.training import attention, low_rank
 from ftcore.training.cost import Kept
 
 LENGTHS = (16, 32)
-"""Tokens of the two passes, from which what grows with a row's length is told from what grows with its square."""
+"""Tokens of a row in two passes, from which what grows with its length is told from what grows with its square. Both
+are done with one row and with two, to tell what does not grow with the rows."""
 
 
 class _Fused(torch.autograd.Function):  # type: ignore[misc] # torch is skipped by mypy
@@ -49,7 +50,7 @@ class _Attention(TorchFunctionMode):  # type: ignore[misc]
 
 
 def kept(model: Any, device: str, *, half: bool) -> Kept | None:
-    """What a model on the ``meta`` device keeps of a row, calculated on ``device``; None where it cannot be counted.
+    """What a model on the ``meta`` device keeps, calculated on ``device``; None where it cannot be counted.
 
     Parameters count nothing here: they are there anyway. Neither do the logits of a language model and its loss. The
     model is left in training mode, and with ``half`` in 16 bits.
@@ -57,16 +58,17 @@ def kept(model: Any, device: str, *, half: bool) -> Kept | None:
     model.train().to(torch.bfloat16 if half else torch.float32)
     short, long = LENGTHS
     try:
-        one, two = _bytes(model, short, device), _bytes(model, long, device)
+        found = {(rows, tokens): _bytes(model, rows, tokens, device) for rows in (1, 2) for tokens in LENGTHS}
     except Exception as error:  # any model may ask for numbers; then a formula must do
         log.info("activations are estimated by a formula, since %s cannot be counted: %s", type(model).__name__, error)
         return None
+    one, two = (found[2, tokens] - found[1, tokens] for tokens in LENGTHS)
     by_pair = max(0.0, (two - one * long / short) / (long**2 - short * long))
-    return Kept((one - by_pair * short**2) / short, by_pair)
+    return Kept((one - by_pair * short**2) / short, by_pair, max(0.0, found[1, short] - one))
 
 
-def _bytes(model: Any, tokens: int, device: str) -> float:
-    """Bytes that one row's forward pass keeps, each tensor once."""
+def _bytes(model: Any, rows: int, tokens: int, device: str) -> float:
+    """Bytes that a forward pass keeps, each tensor once."""
     own = {id(parameter) for parameter in model.parameters()}
     found: dict[int, torch.UntypedStorage] = {}
 
@@ -77,7 +79,7 @@ def _bytes(model: Any, tokens: int, device: str) -> float:
             found[storage._cdata] = storage  # noqa: SLF001 # held on to, so that no other takes its address
         return tensor
 
-    ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
+    ids = torch.zeros(rows, tokens, dtype=torch.long, device="meta")
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})
     identity: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor  # noqa: E731
     cheap = attention.cheap_dropout() if device == "cpu" else nullcontext()

@@ -2,7 +2,7 @@
 
 What is kept for the backward pass is counted by ``activations``; where that cannot be, it follows V. Korthikanti et al.
 (2022), *Reducing Activation Recomputation in Large Transformer Models*, whose 34 bytes a token, layer and unit of width
-are for 16 bits. Operations follow J. Kaplan et al. (2020), *Scaling Laws*.
+are for 16 bits. Operations follow J. Kaplan et al. (2020), *Scaling Laws*. What else a method does is its ``effort``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
+
+from ftcore.training.effort import ONE_PASS, Effort, equal_part, logit_bytes
 
 RUNTIME_BYTES = {"cpu": 0.65 * 2**30, "cuda": 0.6 * 2**30}
 """The interpreter with its libraries, or the context on the GPU."""
@@ -20,19 +22,23 @@ USABLE = 0.9
 """Share of a worker's memory that a plan fills."""
 ADAM_BYTES = 8
 """Two float32 moments for each trained weight."""
-LOSS_BYTES, JUDGING_BYTES = 12, 10
-"""For each token and word of the vocabulary: the loss keeps log-probabilities, and its backward pass makes two
-gradients beside them; without one there are the logits, in 16 bits perhaps, in float32, and the log-probabilities."""
 JUDGED_BATCHES = 2
 """Rows that are judged at once, in batches of training."""
+DRAWING_BYTES = 16
+"""For each sequence and word of the vocabulary while a token is drawn: logits, in float32, scaled, probabilities."""
+BALANCE = {"cpu": 28, "cuda": 125}
+"""Sequences that could be read on in the time in which the weights are fetched from memory, once for each token drawn.
+On a CPU as measured with a model of 135M weights; on a GPU 600 TFLOP/s by 4.8 TB/s, as if nothing else took time."""
 
 
 class Kept(NamedTuple):
-    """Bytes kept of a row for its backward pass: ``tokens * by_token + tokens² * by_pair``."""
+    """Bytes kept for the backward pass: ``tokens * by_token + tokens² * by_pair`` of each row, and some once."""
 
     by_token: float
     by_pair: float = 0
     """Attention that is kept as a matrix, heads and layers together."""
+    once: float = 0
+    """Made of weights, however many rows there are, such as DoRA's sums of base and update."""
 
 
 class Held(NamedTuple):
@@ -66,6 +72,8 @@ class Shape:
     """Whether matrix products are in 16 bits."""
     kept: Kept | None = None
     """What was counted; None takes the formula."""
+    cache_bytes: float = 0
+    """What a token leaves behind in all layers, for those that are drawn after it."""
 
     @property
     def multiplied(self) -> int:
@@ -73,12 +81,24 @@ class Shape:
         return self.weights - self.embedding_weights
 
 
+class Beside(NamedTuple):
+    """Another model that reads what the trained one reads."""
+
+    shape: Shape
+    tokens: float
+    """That it reads in all."""
+    sequences: int
+    """That it reads at once."""
+    stays: bool
+    """Whether it is held while the other one trains."""
+
+
 @dataclass(frozen=True)
 class Work:
     """How much is read."""
 
     tokens: float
-    """Of all passes over the training rows."""
+    """Read forward and back, in all passes over the training rows."""
     longest: int
     """Tokens of the longest row, or of the longest sequence where rows share one."""
     judged_tokens: float = 0
@@ -87,6 +107,14 @@ class Work:
     """Tokens of the longest of these."""
     batch_rows: int = 1
     """Rows, or sequences, of an optimiser step in one process."""
+    read_tokens: float = 0
+    """Read forward only, of the training rows: by a reference, and what comes before the tokens that are drawn."""
+    drawn_tokens: float = 0
+    """Drawn one after the other, at most."""
+    effort: Effort = ONE_PASS
+    """What the method does with a batch."""
+    beside: tuple[Beside, ...] = ()
+    """Other models."""
 
 
 def state_bytes(shape: Shape) -> dict[str, float]:
@@ -107,26 +135,64 @@ def kept_bytes(shape: Shape, length: int) -> float:
     return shape.layers * shape.width * 4 * length + whole / shape.layers if shape.checkpointing else whole
 
 
+def kept_once_bytes(shape: Shape) -> float:
+    """What the layers keep whatever the rows; with checkpointing, one layer's own."""
+    once = shape.kept.once if shape.kept else 0
+    return once / shape.layers if shape.checkpointing else once
+
+
 def memory_bytes(shape: Shape, work: Work, rows: int, device: str, held: Held | None = None) -> dict[str, float]:
     """Memory of one process by what it is for, with ``rows`` calculated at once, and ``total``, its peak.
 
-    Training and judging take turns, so there is the larger of both. Judging keeps one layer's and has no gradient;
-    where a batch is done in parts, it is done in parts of as many tokens.
+    Learning, judging, drawing and what other models read take turns, so there is the largest of them. What has no
+    gradient keeps one layer's; where a batch is done in parts, it is done in parts of as many tokens.
     """
     state, share = held or Held(state_bytes(shape))
-    whole = rows >= work.batch_rows
-    judged = rows * JUDGED_BATCHES * work.judged_longest if whole else rows * work.longest
-    training = {
-        "activations": HEAP[device] * share * rows * kept_bytes(shape, work.longest),
-        "loss": float(LOSS_BYTES * shape.outputs * rows * work.longest),
-    }
-    judging = {
-        "activations": HEAP[device] * share * judged * kept_bytes(shape, work.longest) / work.longest / shape.layers,
-        "loss": float(JUDGING_BYTES * shape.outputs * judged),
-    }
-    most = max(training, judging, key=lambda found: sum(found.values()))
-    found = {**state, **most, "runtime": RUNTIME_BYTES[device]}
+    state = state | {"reference": work.effort.copies * shape.weights * 4.0} if work.effort.copies else state
+    stays = sum(_weight_bytes(other.shape) for other in work.beside if other.stays)
+    state = state | {"other_models": stays} if stays else state
+    turns = _turns(shape, work, rows, device, HEAP[device] * share)
+    dearest = max(turns, key=_sum)
+    found = {**state, **dearest, "runtime": RUNTIME_BYTES[device]}
     return {**found, "total": sum(found.values())}
+
+
+def _turns(shape: Shape, work: Work, rows: int, device: str, heap: float) -> list[dict[str, float]]:
+    """What each of the things takes that are done in turn."""
+    effort, whole = work.effort, rows >= work.batch_rows
+
+    def read(sequences: int, longest: int, how: Effort, *, learning: bool = False) -> dict[str, float]:
+        layers = kept_bytes(shape, work.longest) * longest / work.longest / (1 if learning else shape.layers)
+        logits = logit_bytes(how, (sequences, longest, shape.outputs), device, learning=learning)
+        once = kept_once_bytes(shape) if learning else 0
+        return {"activations": heap * (sequences * layers + once), "loss": logits}
+
+    learnt = min(rows, effort.learns or rows) * effort.together
+    turns = [read(learnt, work.longest, effort, learning=True)]
+    if effort.judged:
+        judged, longest = (JUDGED_BATCHES * rows, work.judged_longest) if whole else (rows, work.longest)
+        turns.append(read(judged * effort.together, longest, effort))
+    measured = effort.measured_at_once if whole else min(1, effort.measured_at_once)
+    if effort.drawn:
+        sequences = max((effort.draws or rows) * effort.together, measured)
+        drawing = read(sequences, max(1, work.longest - effort.drawn), ONE_PASS)
+        cache = HEAP[device] * sequences * work.longest * shape.cache_bytes
+        turns.append({**drawing, "cache": cache, "loss": float(DRAWING_BYTES * sequences * shape.outputs)})
+    elif measured:
+        turns.append(read(measured, work.judged_longest, ONE_PASS))
+    for other in work.beside:
+        layer = kept_bytes(other.shape, work.longest) / other.shape.layers
+        weights = {} if other.stays else {"other_models": _weight_bytes(other.shape)}
+        turns.append({"activations": HEAP[device] * other.sequences * layer, **weights})
+    return turns
+
+
+def _sum(parts: dict[str, float]) -> float:
+    return sum(parts.values())
+
+
+def _weight_bytes(shape: Shape) -> float:
+    return shape.weights * 4.0
 
 
 def operations(shape: Shape, work: Work) -> float:
@@ -137,14 +203,30 @@ def operations(shape: Shape, work: Work) -> float:
     forward = 2.0 * shape.multiplied
     learnt = 2.0 * min(shape.trainable, shape.multiplied)
     each = forward * (3 if shape.checkpointing else 2) + learnt
-    return work.tokens * each + work.judged_tokens * forward
+    others = sum(2.0 * other.shape.multiplied * other.tokens for other in work.beside)
+    return work.tokens * each + (work.judged_tokens + work.read_tokens + work.drawn_tokens) * forward + others
+
+
+def waiting(shape: Shape, work: Work, rows: int, device: str) -> float:
+    """Operations that a machine could have done while it waited for the weights, once for each token of few sequences.
+
+    Where one token is drawn after the other, all weights are read from memory for each (N. Shazeer 2019, *Fast
+    Transformer Decoding*).
+    """
+    sequences = max(1, (work.effort.draws or rows) * work.effort.together)
+    return work.drawn_tokens * 2.0 * shape.multiplied * BALANCE[device] / sequences
 
 
 def rows_at_once(shape: Shape, work: Work, device: str, memory_gib: float, held: Held | None = None) -> int:
-    """Most rows of the longest kind that fit: the batch, or a half, a quarter, … of it; 0 where not even one does."""
-    rows = work.batch_rows
+    """Most rows of the longest kind that fit: the batch, or a half, a quarter, … of it; 0 where not even one does.
+
+    Of a batch that is done in equal parts only, it is one of these.
+    """
+    rows, effort = work.batch_rows, work.effort
     while rows:
         if memory_bytes(shape, work, rows, device, held)["total"] <= memory_gib * 2**30 * USABLE:
             return rows
-        rows = 0 if rows == 1 else ceil(rows / 2)
+        fewer = max(ceil(rows / 2), effort.least)
+        fewer = equal_part(work.batch_rows, fewer, effort.least) if effort.even else fewer
+        rows = fewer if fewer < rows else 0
     return 0

@@ -162,3 +162,17 @@ def test_a_plan_counts_on_the_architecture_that_is_trained(kind: str) -> None:
     assert set(re.findall(r"AutoModelFor\w+", loaded)) == {
         getattr(task, "ARCHITECTURE", "AutoModelForSequenceClassification")
     }
+
+
+@pytest.mark.parametrize("kind", _find.kinds("methods"))
+def test_a_method_that_does_more_than_one_pass_tells_the_plan(kind: str) -> None:
+    method = _find.find("methods", kind)
+    known = {name for name in ("effort", "lengths", "teacher", "fit") if hasattr(method, name)}
+    assert not hasattr(method, "reads"), "that was the plan's question once"
+    if {"teacher", "fit"} & known:
+        assert "effort" in known, "its own way to train is not one pass forward and back"
+    if "effort" in known:
+        assert list(inspect.signature(method.effort).parameters) == ["config", "recipe", "rows"]
+    if "lengths" in known:
+        assert list(inspect.signature(method.lengths).parameters) == ["config", "recipe", "tokenizer", "rows"]
+        assert "effort" in known

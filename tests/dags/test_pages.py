@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import store
+from ftcore import snapshot, store
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, everything, fill, predictions, record, report
 
@@ -220,6 +220,22 @@ def test_the_page_of_a_snapshot_is_found_by_the_run_that_validated_it(admin: Tes
     assert f"{run}/reports/validation" not in page, "it left none"
     assert "what came in" in admin.get(f"{run}/reports/snapshot/content").text
     assert "<h1>Snapshot report</h1>" in admin.get(f"{run}/reports/snapshot").text
+
+
+def test_a_report_that_is_not_there_is_not_linked_to(admin: TestClient, product: Product) -> None:
+    rows = product.rows(range(9))
+    identity = snapshot.publish(product.shelf, lambda: [rows], rows.slice(0, 0), {"rows": 9, "run_id": "data-one"})
+    product.register("finetune-one", identity)
+    pages = [f"{PREFIX}/models/{product.name}", f"{PREFIX}/models/{product.name}/versions/1"]
+    path = product.shelf.root / "reports" / "report.html"
+    record(product, "data-one", "validate", paths={"report": product.shelf.relative(path)})
+    for page in (*pages, f"{pages[0]}/runs/data-one"):
+        assert "reports/snapshot" not in admin.get(page).text, page
+    store.write_bytes(path, b"<h1>what came in</h1>")
+    for page in pages:
+        text = admin.get(page).text
+        assert f"{pages[0]}/runs/data-one/reports/snapshot" in text, page
+        assert "reports/validation" not in text, page
 
 
 def test_the_ledger_with_its_filters(admin: TestClient, product: Product) -> None:

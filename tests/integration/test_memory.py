@@ -27,7 +27,7 @@ CLASSES = {"kind": "classification", "labels": ["negative", "positive"]}
 TEXTS = {"kind": "completion"}
 
 
-def base(folder: Path, task: str) -> Path:
+def base(folder: Path, task: str, bert: dict[str, int] = BERT) -> Path:
     """A model of a real one's shape that nobody trained, and a tokenizer for which each word is a token."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import (
@@ -45,7 +45,9 @@ def base(folder: Path, task: str) -> Path:
         tokenizer_object=plain, pad_token="[PAD]", unk_token="[UNK]", eos_token="[END]", model_max_length=512
     )
     if task == "classification":
-        model: Any = BertForSequenceClassification(BertConfig(vocab_size=30_522, num_labels=2, **BERT))
+        model: Any = BertForSequenceClassification(
+            BertConfig(vocab_size=30_522, num_labels=2, id2label=dict(enumerate(CLASSES["labels"])), **bert)
+        )
     else:
         model = LlamaForCausalLM(LlamaConfig(vocab_size=49_152, tie_word_embeddings=True, eos_token_id=2, **LLAMA))
     model.save_pretrained(folder)
@@ -53,15 +55,16 @@ def base(folder: Path, task: str) -> Path:
     return folder
 
 
-def publish(product: Product, words: int) -> None:
-    """Rows of so many words each."""
+def publish(product: Product, words: int, *, answers: bool = False) -> str:
+    """Rows of so many words each; with answers, a good and a worse one of as many. Returns the snapshot's id."""
     import pyarrow as pa
 
     rows = product.rows(range(ROWS))
-    texts = [" ".join(WORDS[(number + n * n) % 13] for n in range(words)) for number in range(ROWS)]
-    rows = rows.set_column(rows.schema.get_field_index("text"), "text", pa.array(texts))
+    for shift, name in enumerate(("text", "label", "rejected") if answers else ("text",)):
+        texts = [" ".join(WORDS[(number + shift + n * n) % 13] for n in range(words)) for number in range(ROWS)]
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(texts))
     quarantine = snapshot.schema().append(rows.schema.field("split").with_name("reason")).empty_table()
-    snapshot.publish(product.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
+    return snapshot.publish(product.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
 
 
 @pytest.mark.parametrize(
@@ -91,6 +94,11 @@ def test_a_training_takes_what_was_estimated(
         **changes, train=train, gates=[gate], exports=product.document()["exports"] if task is CLASSES else []
     )
     publish(product, words)
+    takes_what_was_estimated(product)
+
+
+def takes_what_was_estimated(product: Product) -> dict[str, Any]:
+    """Plan here, train in a process of its own, and compare; returns the training's figures."""
     estimated = product.run("plan").figures["estimate"]["memory_bytes"]
     command = [sys.executable, "-m", "ftcore", "step", "train", str(product.path), "--run", "r1"]
     subprocess.run(command, check=True, capture_output=True)
@@ -98,3 +106,54 @@ def test_a_training_takes_what_was_estimated(
     said = f"{estimated['total'] / 2**20:,.0f} MiB estimated, {used['peak_memory_bytes'] / 2**20:,.0f} MiB used"
     assert LEAST <= estimated["total"] / used["peak_memory_bytes"] <= MOST, said
     assert used["of_estimate"]["memory"] == pytest.approx(used["peak_memory_bytes"] / estimated["total"], abs=1e-3)
+    return used
+
+
+ADAPTER = {"rank": 8}
+REWARDS = [{"kind": "length", "most": 20}]
+CHAT = {"kind": "chat"}
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "batch", "words"),
+    [
+        (CHAT, {"kind": "dpo", "adapter": ADAPTER}, 4, 60),
+        (CHAT, {"kind": "dpo", "adapter": None}, 2, 40),
+        (CHAT, {"kind": "kto", "adapter": ADAPTER}, 8, 60),
+        (CHAT, {"kind": "orpo", "adapter": ADAPTER}, 4, 60),
+        (TEXTS, {"kind": "grpo", "rewards": REWARDS, "generations": 8, "answer_tokens": 64, "adapter": ADAPTER}, 4, 60),
+        (TEXTS, {"kind": "rloo", "rewards": REWARDS, "generations": 4, "answer_tokens": 64, "adapter": None}, 2, 60),
+        (TEXTS, {"kind": "ppo", "rewards": REWARDS, "answer_tokens": 64, "minibatch": 8, "adapter": ADAPTER}, 16, 60),
+        (TEXTS, {"kind": "ppo", "rewards": REWARDS, "answer_tokens": 64, "minibatch": 4, "adapter": None}, 8, 60),
+    ],
+    ids=lambda value: f"{value['kind']}-{value.get('adapter', '')}" if isinstance(value, dict) else str(value),
+)
+def test_what_learns_from_answers_takes_what_was_estimated(
+    task: dict[str, Any], method: dict[str, Any], batch: int, words: int, product: Product, tmp_path: Path
+) -> None:
+    train = {
+        "max_length_tokens": 256,
+        "batch_size": batch,
+        "evaluations_per_epoch": 1,
+        "precision": "fp32",
+    }
+    source = {"kind": "files", "path": "rows.csv"} | ({"rejected": "worse"} if task is CHAT else {})
+    product.change(
+        task=task, base=str(base(tmp_path / "base", task["kind"])), method=method, train=train, sources=[source],
+        gates=[{"kind": "threshold", "metric": "perplexity", "maximum": 1e9}], exports=[],
+    )  # fmt: skip
+    rows = snapshot.read(product.shelf, publish(product, words, answers=task is CHAT), ["train"]).num_rows
+    product.change(train={**train, "epochs": 1.99 * batch / rows})
+    used = takes_what_was_estimated(product)
+    if "rewards" in method:  # answers of a model that nobody trained end by chance, and rarely
+        assert 0.9 <= used["of_estimate"]["tokens_drawn"] <= 1.05
+
+
+def test_a_pupil_with_its_teacher_takes_what_was_estimated(product: Product, tmp_path: Path) -> None:
+    large = {**BERT, "hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
+    teacher = base(tmp_path / "teacher", "classification", large)
+    train = {"epochs": 0.2, "max_length_tokens": 64, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
+    pupil, method = base(tmp_path / "base", "classification"), {"kind": "distill", "teacher": str(teacher)}
+    product.change(task=CLASSES, base=str(pupil), method=method, train=train)
+    publish(product, 60)
+    takes_what_was_estimated(product)

@@ -23,6 +23,7 @@ def resolve(product: Product, name: str) -> Path:
 def a_model(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").touch()
     return folder
 
 
@@ -34,6 +35,14 @@ def test_a_package(product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "some_weights" not in sys.modules
     with pytest.raises(MissingExtraError, match=r"no model in .*inner\n  hint: it needs config.json"):
         resolve(product, "package://some_weights/inner")
+
+
+def test_pickled_weights_are_none(product: Product, tmp_path: Path) -> None:
+    model = a_model(tmp_path / "pickled")
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    with pytest.raises(MissingExtraError, match=r"no weights in .*\n.*pickled weights are never loaded"):
+        resolve(product, str(model))
+    assert base.resolve(str(model), product.settings, tmp_path, weights=False) == model
 
 
 @pytest.mark.parametrize(

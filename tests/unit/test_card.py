@@ -166,12 +166,15 @@ def test_the_request_leads_to_the_pages_where_somebody_says_where_they_are(judge
     rows = judged.rows(range(9))
     identity = snapshot.publish(judged.shelf, lambda: [rows], rows.slice(0, 0), {"rows": 9, "run_id": "data-1"})
     made = Record(step="validate", recipe=judged.name, run_id="data-1", fingerprint="", started_at=now())
-    judged.shelf.write_record(made.model_copy(update={"paths": {"data_docs": "data_docs/index.html"}}))
+    docs = {"data_docs": "data_docs/index.html"}
+    judged.shelf.write_record(made.model_copy(update={"paths": docs}))
     judged.tracking.tag(judged.tracking.version(1), {"snapshot": identity})
 
     by_hand = card.request(judged.context("approve"), judged.tracking.version(1))
     assert "- Validation report: `data_docs/index.html` in the store\n" in by_hand
     asked = judged.context("approve", pages="/airflow/plugin/models/ftcore")
+    assert "Snapshot report" not in card.request(asked, judged.tracking.version(1)), "it left none"
+    judged.shelf.write_record(made.model_copy(update={"paths": docs | {"report": "snapshots/ab/report.html"}}))
     text = card.request(asked, judged.tracking.version(1))
     model = f"/airflow/plugin/models/ftcore/models/{judged.name}"
     assert f"- [The model's page]({model}/versions/1)\n" in text

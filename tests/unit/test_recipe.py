@@ -422,3 +422,26 @@ def test_processes_that_read_the_same_rows_need_not_share_a_batch(minimal: dict[
     assert recipe.parse(minimal | {"train": asked}).train.distributed.readers == 1
     shared = {**asked, "distributed": {"processes": 2}}
     assert "cannot be shared by 2 processes alike" in str(faults(minimal | {"train": shared}))
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "told"),
+    [
+        ({"kind": "pair"}, "lora", "the task pair does not choose"),
+        ({"kind": "multilabel", "labels": ["a", "b"]}, "full", "the task multilabel does not choose"),
+        ({"kind": "qa"}, "full", "the task qa does not choose"),
+        ({"kind": "preference"}, "lora", "the task preference does not choose"),
+        ({"kind": "classification", "labels": ["a", "b"]}, "few_shot", "few_shot has a loss of its own"),
+        (
+            {
+                "kind": "multitask",
+                "parts": {"a": {"kind": "pair", "sources": ["files:r"]}, "b": {"kind": "qa", "sources": ["files:s"]}},
+            },
+            "lora",
+            "the task pair does not choose",
+        ),
+    ],
+)
+def test_label_smoothing_needs_labels(minimal: dict[str, Any], task: Any, method: str, told: str) -> None:
+    changed = {"task": task, "method": {"kind": method}, "exports": [], "gates": [{"kind": "beats_champion"}]}
+    assert told in faults(minimal | changed | {"train": {"label_smoothing": 0.1}})["train.label_smoothing"]

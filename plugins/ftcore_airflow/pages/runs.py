@@ -46,7 +46,7 @@ def run(shelf: Shelf, run_id: str) -> Run:
     steps = [_step(shelf, run_id, name) for name in names]
     done = {step.name: step.record for step in steps if step.record}
     version = done.get("train", {}).get("figures", {}).get("version")
-    left = [kind for kind, (step, name) in reports.KINDS.items() if done.get(step, {}).get("paths", {}).get(name)]
+    left = [kind for kind, (step, _) in reports.KINDS.items() if step in done and reports.find(shelf, kind, run_id)]
     return Run(run_id, verb, steps, version if isinstance(version, int) else None, left)
 
 

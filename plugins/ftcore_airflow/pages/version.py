@@ -14,7 +14,7 @@ from ftcore.tracking_curves import curves
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart, domain, strip
 from ftcore_airflow.pages.comparison import Chart, Comparison, compare
-from ftcore_airflow.pages.versions import validation_run
+from ftcore_airflow.pages.versions import snapshot_reports
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -57,8 +57,8 @@ class Page:
     curves: Sequence[Chart] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the training record."""
-    validation: str = ""
-    """Run of the report on the snapshot that it was trained on."""
+    reports: Mapping[str, str] = field(default_factory=dict)
+    """About the snapshot that it was trained on: see ``snapshot_reports``."""
     examples: bool = False
     """Whether there are predictions to look at."""
     trouble: list[str] = field(default_factory=list)
@@ -99,7 +99,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
     page.rules = rules(verdict or {}, page.trouble)
     page.training = (_read(page, lambda: reading.record(shelf, facts["run_id"], "train")) or {}).get("figures", {})
     page.curves = _curves(settings, page)
-    page.validation = validation_run(shelf, facts["snapshot"])
+    page.reports = snapshot_reports(shelf, facts["snapshot"])
     if facts["run_id"]:
         page.examples = (shelf.folder(facts["run_id"], "evaluate") / "predictions.parquet").exists()
     return page

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger, registry
 from ftcore.errors import FtcoreError
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
-from ftcore_airflow.pages import reading
+from ftcore_airflow.pages import reading, reports
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart
 from ftcore_airflow.pages.comparison import headline
 from ftcore_airflow.pages.decisions import shaped
@@ -62,8 +62,8 @@ class Page:
     """The last few lines of the ledger."""
     drift: Mapping[str, Any] | None
     """What the last watch found, with its run."""
-    validation: str = ""
-    """Run of the current snapshot's validation report."""
+    reports: Mapping[str, str] = field(default_factory=dict)
+    """About the current snapshot: see ``snapshot_reports``."""
     trouble: str = ""
 
 
@@ -91,7 +91,7 @@ def versions(settings: Settings, product: Product, page: int = 1) -> Page:
         pages,
         [shaped({**line, "recipe": product.name}) for line in lines[:6]],
         drift(shelf, lines),
-        validation_run(shelf),
+        snapshot_reports(shelf),
         trouble,
     )
 
@@ -145,12 +145,14 @@ def drift(shelf: Shelf, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | 
     return None
 
 
-def validation_run(shelf: Shelf, identity: str = "") -> str:
-    """Run that validated a snapshot, the current one by default; empty where there is none."""
+def snapshot_reports(shelf: Shelf, identity: str = "") -> dict[str, str]:
+    """The reports that are there about a snapshot, the current one by default: title, and path below the model's."""
     from ftcore import snapshot
 
     try:
         identity = identity or snapshot.current(shelf) or ""
-        return str(snapshot.manifest(shelf, identity).get("run_id", "")) if identity else ""
+        run = str(snapshot.manifest(shelf, identity).get("run_id", "")) if identity else ""
+        kinds = [kind for kind in ("snapshot", "validation") if run and reports.find(shelf, kind, run)]
     except (FtcoreError, OSError, ValueError):
-        return ""
+        return {}
+    return {reports.TITLES[kind]: f"runs/{run}/reports/{kind}" for kind in kinds}

@@ -98,6 +98,7 @@ def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path) -> Non
     assert "base model package://nowhere/model is not installed" in missing.stdout
     (product.path.parent / "model").mkdir()
     (product.path.parent / "model" / "config.json").write_text("{}")
+    (product.path.parent / "model" / "model.safetensors").touch()
     product.change(base="./model")
     good = ftcore("check", str(product.path))
     assert (good.returncode, good.stdout) == (0, f"✔ {product.name}: {product.path}\n")

@@ -127,6 +127,11 @@ def test_a_merge_of_what_is_no_number_is_an_error(plain: nn.Module, words: PreTr
         _adapters.merged(model, words)
 
 
+def test_a_pattern_that_is_none_is_said(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(TrainingError, match="targets are no regular expression: nothing to repeat"):
+        lora.apply(lora.Config(targets="*query"), plain, words)
+
+
 @pytest.mark.parametrize("targets", ["nothing", ("nothing",)])
 def test_targets_that_match_nothing_are_named_beside_those_there_are(
     targets: Any, plain: nn.Module, words: PreTrainedTokenizerBase

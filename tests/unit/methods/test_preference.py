@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -216,14 +217,36 @@ def test_rows_without_a_worse_answer_are_left_out_and_said(made: Any, caplog: py
         _preference.pairs(job)
 
 
-def test_prompts_that_leave_no_room_are_left_out_and_said(made: Any, caplog: pytest.LogCaptureFixture) -> None:
-    long = Exchange("long", "the door " * 40, None)
-    job, _, config = made("grpo", exchanges={"train": [*exchanged(2), long]})
-    assert len(_reinforcement.prompts(config, job)["train"]) == 2
-    assert "1 of 3 prompts of train leave no room" in caplog.text
-    job, _, config = made("grpo", exchanges={"train": [long]})
-    with pytest.raises(NotEnoughDataError, match="no prompt"):
+LONG = Exchange("long", "the door " * 40, "the door is blue", "the door is red")
+
+
+@pytest.mark.parametrize("kind", ["orpo", "dpo", "kto", "reward", "grpo"])
+def test_prompts_that_leave_no_room_are_left_out_and_said(
+    kind: str, made: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = {"train": [*exchanged(7), LONG], "validation": [*exchanged(7), LONG]}
+    job, method, config = made(kind, exchanges=rows, train=TRAIN.model_copy(update={"epochs": 1}))
+    figures = method.fit(config, job)
+    assert figures["rows_left_out"] == 1
+    assert math.isfinite(figures["reward_after" if kind == "grpo" else "validation_loss"])
+    assert "1 of 8 prompts of the validation split are longer than" in caplog.text
+
+
+def test_too_many_prompts_that_leave_no_room_are_refused(made: Any) -> None:
+    job, _, config = made("grpo", exchanges={"train": [*exchanged(2), LONG]})
+    with pytest.raises(DataRejectedError, match=r"1 of 3 prompts of the train split .* 20% may be"):
         _reinforcement.prompts(config, job)
+    job, _, _ = made("dpo", exchanges={"train": [LONG]})
+    with pytest.raises(NotEnoughDataError, match="no prompt"):
+        _preference.pairs(job)
+
+
+@pytest.mark.parametrize("kind", [*PAIRED, "reward", *DRAWN])
+def test_sixteen_bits_train_too(kind: str, made: Any) -> None:
+    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1, "precision": "bf16"}))
+    figures = method.fit(config, job)
+    assert math.isfinite(figures["train_loss"])
+    assert all(p.dtype == torch.float32 for p in job.model.parameters()), "weights are as they were"
 
 
 def test_an_answer_ends_with_its_end_and_nothing_behind_it_counts(made: Any) -> None:
@@ -261,6 +284,7 @@ DOCUMENT: dict[str, Any] = {
         ({"method": {"kind": "rloo", "rewards": [{"kind": "registered", "model": "taste"}]}}, "pattern"),
         ({"method": {"kind": "ppo", **SHORT}, "train": {"folds": 3}}, "no validation loss to compare"),
         ({"method": {"kind": "dpo"}, "train": {"distributed": {"processes": 2}}}, "one process"),
+        ({"method": {"kind": "dpo"}, "train": {"label_smoothing": 0.1}}, "a loss of its own"),
     ],
 )
 def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any], told: str) -> None:
@@ -271,7 +295,7 @@ def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any],
 def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
     job, _, _ = made("kto")
     rows = list(exchanged(len(THINGS)))
-    read = list(kto.unpaired(rows, job))
+    read = list(kto.unpaired(rows, job, half=4))
     own = {(one.prompt[0]["content"], text) for one in rows for text in (one.good, one.worse)}
     assert [row["label"] for row in read] == [True] * 4 + [False] * 4 + [True] * 2 + [False] * 2
     for batch in (read[:8], read[8:]):
@@ -285,3 +309,99 @@ def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
 def test_a_recipe_may_name_it(kind: str) -> None:
     method = {"kind": kind, **(SHORT if kind in DRAWN else {})}
     assert recipe.parse(DOCUMENT | {"method": method}).method.kind == kind
+
+
+LONGEST, PROMPTED = 28, 27
+
+
+def test_the_lengths_are_those_that_the_other_tests_count_on(made: Any) -> None:
+    job, _, config = made("dpo")
+    recipe_ = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
+    found = _preference.lengths(config, recipe_, job.tokenizer, job.exchanges["train"])
+    assert (len(found), max(found)) == (32, LONGEST)
+    cut = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 10}})
+    assert set(_preference.lengths(config, cut, job.tokenizer, job.exchanges["train"])) == {10}
+    without = [one._replace(worse=None) for one in job.exchanges["train"]]
+    assert _preference.lengths(config, recipe_, job.tokenizer, without) == []
+    job, _, config = made("rloo")
+    drawn = _reinforcement.lengths(config, recipe_, job.tokenizer, job.exchanges["train"])
+    assert (len(drawn), max(drawn)) == (16 * 4, PROMPTED), "each prompt as often as it is answered"
+    assert _reinforcement.lengths(config, cut, job.tokenizer, job.exchanges["train"]) == []
+
+
+@pytest.mark.parametrize("kind", ["dpo", "orpo", "reward"])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(kind: str, made: Any) -> None:
+    found = {}
+    for name, most in (("whole", None), ("parts", 2 * 2 * LONGEST)):
+        train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1, "learning_rate": 1e-3})
+        job, method, config = made(kind, train=train, folder=name)
+        settings = _preference.choices(job, 16)
+        assert settings.get("gradient_accumulation_steps", 1) == (1 if most is None else 4)
+        figures = method.fit(config, job)
+        assert figures["steps"] == 2
+        found[name] = torch.cat([p.detach().flatten() for p in job.model.parameters() if p.requires_grad])
+    assert torch.allclose(found["parts"], found["whole"], atol=1e-4), "two steps of Adam move by 2e-3"
+
+
+def test_parts_of_kto_are_of_two_pairs_or_more(made: Any) -> None:
+    job, method, config = made("kto", train=TRAIN.model_copy(update={"micro_batch_tokens": 1, "epochs": 1}))
+    figures = method.fit(config, job)
+    assert figures["steps"] == 4, "a step is still of eight answers"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_ppo_learns_the_same_in_parts(whole: bool, made: Any) -> None:
+    found = []
+    for most in (None, 3 * PROMPTED):
+        train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1, "learning_rate": 1e-3})
+        extra = {"adapter": None} if whole else {}
+        job, _, config = made("ppo", train=train, folder=f"parts-{most}", minibatch=4, **extra)
+        trainer = _ppo.Trainer(config, job)
+        asked = _reinforcement.prompts(config, job)["train"][:8]
+        torch.manual_seed(3)
+        rollout, _ = trainer.draw(asked)
+        trainer.learn(rollout, 1)
+        found.append(torch.cat([weight.detach().flatten() for weight in trainer.weights]))
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_what_is_drawn_is_counted(kind: str, made: Any) -> None:
+    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
+    figures = method.fit(config, job)
+    answers = 16 * getattr(config, "generations", 1) + 2 * 8
+    assert answers <= figures["tokens_drawn"] <= answers * config.answer_tokens
+
+
+def test_groups_are_drawn_in_parts_where_memory_is_short(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trl import GRPOTrainer
+
+    drawn: list[int] = []
+    plain = GRPOTrainer._generate
+
+    def generate(self: Any, prompts: list[Any]) -> Any:
+        drawn.append(len(prompts))
+        return plain(self, prompts)
+
+    monkeypatch.setattr(GRPOTrainer, "_generate", generate)
+    for most, expected in ((None, [32, 32]), (2 * 4 * PROMPTED, [8] * 8)):
+        drawn.clear()
+        train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1})
+        job, method, config = made("grpo", train=train, folder=f"drawn-{most}", generations=4)
+        assert method.fit(config, job)["steps"] == 2
+        assert drawn == expected
+
+
+@pytest.mark.parametrize("kind", ["dpo", "kto", "grpo", "rloo"])
+def test_the_lengths_that_a_plan_counts_are_those_that_the_trainer_reads(kind: str, made: Any) -> None:
+    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
+    asked = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
+    planned = sum(method.lengths(config, asked, job.tokenizer, job.exchanges["train"]))
+    figures = method.fit(config, job)
+    read = curve(job)["num_tokens"][-1]
+    if kind in DRAWN:  # an answer may end before its longest
+        measured = 2 * 8 * config.answer_tokens
+        saved = 16 * config.generations * config.answer_tokens + measured - figures["tokens_drawn"]
+        assert planned - saved - measured <= read <= planned
+    else:
+        assert read == planned

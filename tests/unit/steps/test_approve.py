@@ -136,5 +136,14 @@ def test_an_approval_is_of_the_verdict_that_was_shown(asked: Product) -> None:
     asked.tracking.tag(asked.tracking.version(1), {"verdict.sha256": "b"})
     outcome = run(asked)
     assert not outcome.proceed
-    assert outcome.reason == ("version 1 needs 1 approval, and nobody has given one; mira approved an earlier verdict")
+    missing = "version 1 needs 1 approval, and nobody has given one; mira approved an earlier verdict"
+    assert outcome.reason == f"{missing}; to approve: ftcore models promote {asked.name} 1 --by NAME"
     assert run(asked, person="mira", decision="approve", why="again").proceed
+
+
+def test_without_pages_it_says_which_command_approves(asked: Product) -> None:
+    first = run(asked).reason
+    assert first.endswith(f"ftcore step approve {asked.name} --run r1 -p person=NAME -p decision=approve gives one")
+    second = run(asked, person="mira", decision="approve").reason
+    assert second.endswith(f"has 1 (mira); to approve: ftcore models promote {asked.name} 1 --by NAME")
+    assert "ftcore" not in run(asked, pages="/plugin/models/ftcore").reason, "the page asks"

@@ -7,17 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
 
-from ftcore import workers
+from ftcore import snapshot, workers
+from ftcore.errors import FtcoreError, NotEnoughDataError
 from ftcore.steps import _energy, _estimate, _sizes, plan
+from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
     from ftcore.context import Outcome
     from tests.conftest import Product
 
-TRAIN = {"epochs": 2, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
+TRAIN: dict[str, Any] = {
+    "epochs": 2,
+    "max_length_tokens": 32,
+    "batch_size": 8,
+    "evaluations_per_epoch": 1,
+    "precision": "fp32",
+}
 FAST = {"name": "fast", "memory_gib": 8, "tflops": 1e-3, "price_per_h": 6.0, "power_w": 100}
 SLOW = {"name": "slow", "memory_gib": 8, "tflops": 1e-5, "price_per_h": 0.6}
 
@@ -145,12 +155,24 @@ def test_the_plans_strategy_is_the_trainings(planned: Callable[..., Outcome], pr
     assert _energy.planned(product.context("train")).distributed.strategy == "ddp"
 
 
-def test_qlora_without_a_gpu_is_refused_before_anything_is_spent(planned: Callable[..., Outcome]) -> None:
-    outcome = planned(FAST, method={"kind": "qlora"})
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"method": {"kind": "qlora"}}, "qlora needs cuda: add such a worker, or take lora"),
+        (
+            {"train": TRAIN | {"distributed": {"processes": 2, "strategy": "zero3"}}},
+            "zero3 needs cuda: add such a worker, or take fsdp2",
+        ),
+    ],
+)
+def test_what_needs_a_gpu_is_refused_without_one_before_anything_is_spent(
+    asked: dict[str, Any], told: str, planned: Callable[..., Outcome]
+) -> None:
+    outcome = planned(FAST, **asked)
     assert (outcome.proceed, outcome.figures["budget"]) == (False, "refused")
-    assert outcome.reason.endswith("qlora needs cuda: add such a worker, or take lora")
+    assert outcome.reason.endswith(told)
     gpu = {**FAST, "name": "gpu", "device": "cuda"}
-    assert planned(FAST, gpu, method={"kind": "qlora"}, run_id="r2").figures["estimate"]["worker"] == "gpu"
+    assert planned(FAST, gpu, run_id="r2", **asked).figures["estimate"]["worker"] == "gpu"
 
 
 @pytest.mark.parametrize("limit", [{"hours": 0}, {"money": 0}, {"energy_kwh": 0}, {"co2e_g": 0}], ids=str)
@@ -176,9 +198,9 @@ def test_trials_and_folds_count_against_the_budget(planned: Callable[..., Outcom
     asked = {"run_id": "r2", "params": {"train": "always"}}
     held = planned(FAST, **asked, **budget, search={"space": space, "trials": 3})
     assert held.figures["budget"] == "needs approval"
-    assert "6 trainings at most" in held.reason
+    assert "worth 5 trainings" in held.reason, "a fold leaves its own rows out"
     short = {"space": space, "trials": 3, "minutes": once * 60 / 2}
-    assert planned(FAST, **asked, **budget, search=short).figures["estimate"]["trainings"] == pytest.approx(3.5)
+    assert planned(FAST, **asked, **budget, search=short).figures["estimate"]["trainings"] == pytest.approx(2.5)
 
 
 def test_a_request_that_waits_for_approval_stays_open(planned: Callable[..., Outcome], product: Product) -> None:
@@ -208,6 +230,69 @@ def test_earlier_runs_give_the_speed_and_the_power(planned: Callable[..., Outcom
     assert low < likely == 2e9 < high
     assert _estimate.power_w(context, worker) == pytest.approx(50)
     assert _estimate.rates(context, worker.model_copy(update={"name": "other"})) == (None, None, None)
+
+
+def test_of_each_part_as_much_is_counted_as_its_weight_says(product: Product, tiny: Path) -> None:
+    parts: dict[str, Any] = {
+        name: {"kind": "classification", "labels": ["negative", "positive"], "sources": [f"files:{name}"]}
+        for name in ("short", "long")
+    }
+    rows = product.rows(range(160)).to_pylist()
+    for number, row in enumerate(rows):
+        row.update({"source": "files:long"} if number // 2 % 2 else {"source": "files:short", "text": "film"})
+    product.publish_table(pa.Table.from_pylist(rows, schema=snapshot.schema(split=True)))
+    sources = [{"kind": "files", "path": "rows.csv", "name": name} for name in parts]
+
+    def tokens(weight: int) -> int:
+        parts["long"]["weight"] = weight
+        task = {"kind": "multitask", "parts": parts}
+        product.change(base=str(tiny / "model"), train=TRAIN, task=task, sources=sources, exports=[])
+        return int(plan.run(product.context("plan", f"r{weight}")).figures["estimate"]["tokens"])
+
+    from transformers import AutoTokenizer
+
+    read = AutoTokenizer.from_pretrained(tiny / "model")
+    train = [row for row in rows if row["split"] == "train"]
+    long = [len(read(row["text"])["input_ids"]) for row in train if row["source"] == "files:long"]
+    means = {"long": sum(long) / len(long), "short": len(read("film")["input_ids"])}
+    epoch = -(-len(train) // TRAIN["batch_size"]) * TRAIN["batch_size"]
+    for weight in (1, 9):
+        mean = (weight * means["long"] + means["short"]) / (weight + 1)
+        assert tokens(weight) == pytest.approx(TRAIN["epochs"] * epoch * mean, rel=0.01)
+
+
+def test_a_split_without_rows_is_said_before_anything_is_planned(product: Product, tiny: Path) -> None:
+    product.change(base=str(tiny / "model"), method={"kind": "full"}, train=TRAIN)
+    rows = product.rows(range(40))
+    product.publish_table(rows.filter(pc.not_equal(rows["split"], "validation")))
+    with pytest.raises(NotEnoughDataError, match="the validation split has no row"):
+        plan.run(product.context("plan"))
+    assert product.shelf.ledger() == []
+
+
+def test_rows_that_cannot_be_learnt_are_said_before_anything_is_planned(product: Product, tiny: Path) -> None:
+    task = {"kind": "tagging", "labels": ["O", "B-PER"]}
+    product.change(base=str(tiny / "model"), train=TRAIN, task=task, exports=[])
+    product.publish(range(40))
+    with pytest.raises(FtcoreError, match="train split"):
+        plan.run(product.context("plan"))
+    assert product.shelf.ledger() == []
+
+
+def test_a_batch_is_no_larger_than_what_there_is(planned: Callable[..., Outcome]) -> None:
+    small, huge = (
+        planned(FAST, run_id=f"r{size}", train=TRAIN | {"batch_size": size}).figures["estimate"]
+        for size in (160, 100_000)
+    )
+    assert huge["memory_bytes"] == small["memory_bytes"]
+    assert huge["accumulation"] == 1
+
+
+def test_an_embedding_that_is_shared_is_counted_once(planned: Callable[..., Outcome], tmp_path: Path) -> None:
+    small("t5", tmp_path / "t5")
+    planned_hours = planned(FAST, base=str(tmp_path / "t5"), method={"kind": "full"}, exports=[]).figures["estimate"]
+    assert planned_hours["operations"] > 0
+    assert planned_hours["hours"] > 0
 
 
 def test_a_plan_that_does_not_train_estimates_nothing(planned: Callable[..., Outcome], product: Product) -> None:

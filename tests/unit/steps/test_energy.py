@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import workers
+from ftcore import card, workers
 from ftcore.steps import _energy
 
 if TYPE_CHECKING:
@@ -45,18 +46,22 @@ def test_the_record_and_the_version_tell_what_was_used(product: Product, tiny: P
     planned = product.run("plan").figures
     figures = product.run("train").figures
     assert figures["worker"] == planned["estimate"]["worker"] == "local"
-    assert figures["operations_per_s"] == pytest.approx(planned["estimate"]["operations"] / figures["seconds"])
+    assert figures["operations_per_s"] == pytest.approx(planned["estimate"]["operations"] / figures["worked_s"])
     assert figures["of_estimate"]["hours"] == pytest.approx(
-        figures["seconds"] / 3600 / planned["estimate"]["hours"], rel=0.01
+        figures["worked_s"] / 3600 / planned["estimate"]["hours"], rel=0.01
     )
     assert figures["of_estimate"]["memory"] > 0
     tags = product.tracking.versions()[0].tags
     assert float(tags["ftcore.energy_kwh"]) == figures["energy_kwh"] > 0
     assert float(tags["ftcore.co2e_g"]) == figures["co2e_g"]
     assert float(tags["ftcore.cost"]) == figures["cost"] == 0
+    assert json.loads(tags["ftcore.of_estimate"]) == figures["of_estimate"]
+    said = card.card(product.recipe, product.shelf, product.tracking.versions()[0])
+    assert f"memory {figures['of_estimate']['memory']:.0%}" in said
 
     again = product.run("plan", "r2", train="always").figures["estimate"]
-    assert again["hours"] == pytest.approx(figures["seconds"] / 3600, rel=0.01), "the next plan knows this machine"
+    assert figures["worked_s"] > figures["seconds"], "loading is work"
+    assert again["hours"] == pytest.approx(figures["worked_s"] / 3600, rel=0.01), "the next plan knows this machine"
     assert again["energy_kwh"] == pytest.approx(figures["energy_kwh"], rel=0.01)
 
 

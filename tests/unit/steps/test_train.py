@@ -134,3 +134,14 @@ def test_a_tokenizer_without_padding_is_refused_or_pads_with_its_end(
     tokenizer.eos_token = "[SEP]"
     tokenizer.save_pretrained(bare)
     assert loading.tokenizer(bare).pad_token == "[SEP]"
+
+
+def test_a_tokenizer_of_another_model_is_refused(ready: Callable[..., Product], tiny: Path, tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModel
+
+    shutil.copytree(tiny / "model", tmp_path / "mixed")
+    few = AutoConfig.from_pretrained(tiny / "model", vocab_size=8)
+    AutoModel.from_config(few).save_pretrained(tmp_path / "mixed")
+    product = ready(base=str(tmp_path / "mixed"))
+    with pytest.raises(TrainingError, match=r"gives token \d+, and the model beside it knows 8"):
+        product.run("train")

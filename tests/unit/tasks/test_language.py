@@ -125,6 +125,20 @@ class TestChat:
             self.encoded(words, 60, ("a ?", "be brief", "b"))
         assert "put it into the text" in error.value.hint
 
+    def test_an_encoder_is_no_language_model(self, tmp_path: Path) -> None:
+        small("bert", tmp_path)
+        with pytest.raises(TrainingError, match="is an encoder: it reads what comes behind a token"):
+            chat.load(chat.Config(), tmp_path)
+
+    def test_a_template_that_passes_over_the_system_role_says_so(self, words: Any) -> None:
+        words.chat_template = (
+            "{% for m in messages if m.role != 'system' %}{{ m.role }}: {{ m.content | trim }}{% endfor %}"
+            "{% if add_generation_prompt %}assistant: {% endif %}"
+        )
+        assert len(self.encoded(words, 60, (" a ? ", None, "b"))) == 1
+        with pytest.raises(TrainingError, match="leaves out what the role system says"):
+            self.encoded(words, 60, ("a ?", "be brief", "b"))
+
     def test_likelihoods_are_those_of_each_row_alone_and_of_the_models_own_loss(self, words: Any, llama: Path) -> None:
         given = [("a ?", None, "red"), ("what is the colour of the door ?", "the house", "blue green blue")]
         config = chat.Config()

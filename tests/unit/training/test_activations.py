@@ -16,7 +16,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from ftcore.methods import full, lora
+from ftcore.methods import dora, full, lora
 from ftcore.training import activations, attention, dropout, low_rank
 
 LLAMA = LlamaConfig(
@@ -37,7 +37,7 @@ def built(kind: type, config: Any, method: Any) -> Any:
     return adapted.train()
 
 
-def really_kept(model: Any) -> int:
+def really_kept(model: Any, rows: int = 3) -> int:
     own = {id(weight) for weight in model.parameters()}
     found: dict[int, Any] = {}
 
@@ -47,19 +47,19 @@ def really_kept(model: Any) -> int:
         return tensor
 
     with low_rank.fused(model), attention.cheap_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = model(input_ids=torch.randint(1, 99, (1, TOKENS)))
+        outputs = model(input_ids=torch.randint(1, 99, (rows, TOKENS)))
     del outputs
     return sum(storage.nbytes() for storage in found.values())
 
 
-@pytest.mark.parametrize("method", [full, lora], ids=["full", "lora"])
+@pytest.mark.parametrize("method", [full, lora, dora], ids=["full", "lora", "dora"])
 @pytest.mark.parametrize(("kind", "config"), [(LlamaForCausalLM, LLAMA), (BertForSequenceClassification, BERT)])
 def test_the_count_is_what_a_real_pass_keeps(kind: type, config: Any, method: Any) -> None:
     with torch.device("meta"):
         skeleton = built(kind, config, method)
     kept = activations.kept(skeleton, "cpu", half=False)
     assert kept is not None
-    counted = TOKENS * (kept.by_token + TOKENS * kept.by_pair)
+    counted = kept.once + 3 * TOKENS * (kept.by_token + TOKENS * kept.by_pair)
     assert counted == pytest.approx(really_kept(built(kind, config, method)), rel=0.02)
 
 
