@@ -58,6 +58,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
         label2id={label: number for number, label in enumerate(config.labels)},
         use_safetensors=True,
         trust_remote_code=False,
+        dtype="float32",
         ignore_mismatched_sizes=True,
     )
 

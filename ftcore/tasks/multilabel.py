@@ -63,6 +63,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
         problem_type="multi_label_classification",
         use_safetensors=True,
         trust_remote_code=False,
+        dtype="float32",
         ignore_mismatched_sizes=True,
     )
     return made

@@ -47,6 +47,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
         problem_type="regression",
         use_safetensors=True,
         trust_remote_code=False,
+        dtype="float32",
         ignore_mismatched_sizes=True,
     )
     return made
