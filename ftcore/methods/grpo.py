@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}]}
-TASKS, faults, reads = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.reads
+TASKS, ALONE = _reinforcement.TASKS, _reinforcement.ALONE
+faults, reads = _reinforcement.faults, _reinforcement.reads
 apply, save = _preference.apply, _preference.save
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
-TASKS = ("chat",)
+TASKS, ALONE = ("chat",), _preference.ALONE
 LOSS = ("beta", "desirable_weight", "undesirable_weight")
 apply, save = _preference.apply, _preference.save
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "orpo", "beta": 0.1}
-TASKS = ("chat",)
+TASKS, ALONE = ("chat",), _preference.ALONE
 LOSS = ("beta",)
 apply, save = _preference.apply, _preference.save
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "ppo", "rewards": [{"kind": "length", "most": 40}]}
-TASKS, faults = _reinforcement.TASKS, _reinforcement.faults
+TASKS, ALONE, faults = _reinforcement.TASKS, _reinforcement.ALONE, _reinforcement.faults
 apply, save = _preference.apply, _preference.save
 
 

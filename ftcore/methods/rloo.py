@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "rloo", "rewards": [{"kind": "length", "most": 40}]}
-TASKS, faults, reads = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.reads
+TASKS, ALONE = _reinforcement.TASKS, _reinforcement.ALONE
+faults, reads = _reinforcement.faults, _reinforcement.reads
 apply, save = _preference.apply, _preference.save
 
 
