@@ -27,7 +27,12 @@ def load(base: Path, **head: Any) -> PreTrainedModel:
     from transformers import AutoModelForSequenceClassification
 
     made: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        base, **head, use_safetensors=True, trust_remote_code=False, ignore_mismatched_sizes=True
+        base,
+        **head,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype="float32",
+        ignore_mismatched_sizes=True,
     )
     return made
 

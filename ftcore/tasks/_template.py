@@ -57,7 +57,9 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a head for this task; safetensors only, no remote code."""
     from transformers import AutoModelForSequenceClassification
 
-    return AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(config.labels), use_safetensors=True)
+    return AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=len(config.labels), use_safetensors=True, dtype="float32"
+    )
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:

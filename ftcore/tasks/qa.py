@@ -51,7 +51,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
 
     del config
     made: PreTrainedModel = AutoModelForQuestionAnswering.from_pretrained(
-        base, use_safetensors=True, trust_remote_code=False
+        base, use_safetensors=True, trust_remote_code=False, dtype="float32"
     )
     return made
 

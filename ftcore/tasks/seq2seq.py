@@ -47,7 +47,9 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     from transformers import AutoModelForSeq2SeqLM
 
     del config
-    made: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(base, use_safetensors=True, trust_remote_code=False)
+    made: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(
+        base, use_safetensors=True, trust_remote_code=False, dtype="float32"
+    )
     return made
 
 

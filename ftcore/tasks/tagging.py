@@ -62,6 +62,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
         **_sequence.named(config.labels),
         use_safetensors=True,
         trust_remote_code=False,
+        dtype="float32",
         ignore_mismatched_sizes=True,
     )
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
 from ftcore.context import log
+from ftcore.training import attention, low_rank
 from ftcore.training.cost import Kept
 
 LENGTHS = (16, 32)
@@ -78,7 +80,8 @@ def _bytes(model: Any, tokens: int, device: str) -> float:
     ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})
     identity: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor  # noqa: E731
-    with torch.device("meta"), _Attention(device), saved_tensors_hooks(keep, identity):
+    cheap = attention.cheap_dropout() if device == "cpu" else nullcontext()
+    with torch.device("meta"), low_rank.fused(model), cheap, _Attention(device), saved_tensors_hooks(keep, identity):
         outputs = model(**inputs)
     del outputs
     return float(sum(storage.nbytes() for storage in found.values()))

@@ -16,7 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from ftcore import store
 from ftcore.context import log
 from ftcore.errors import TrainingError
-from ftcore.training import arguments, batches, checkpoints, dropout, memory, precision, smoothing
+from ftcore.training import arguments, attention, batches, checkpoints, dropout, low_rank, memory, precision, smoothing
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.exchanges import not_asked
 from ftcore.training.features import IGNORED
@@ -274,6 +274,7 @@ def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
         TrainingError: the loss is not a number, memory or disk do not suffice, the checkpoints are another recipe's.
         TransientError: told to stop; a checkpoint was written.
     """
+    attention.choose(job.model, job.config.attention, job.config.precision)
     if not torch.cuda.is_available():
         dropout.use(job.model)
     last = checkpoints.last(job.folder, job.identity)
@@ -297,7 +298,11 @@ def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
     if last:
         log.info("resuming from %s", last.name)
     try:
-        with precision.converted_once(job.model, job.config.precision):
+        with (
+            precision.converted_once(job.model, job.config.precision),
+            low_rank.fused(job.model),
+            attention.cheap_dropout(),
+        ):
             result = loop.train(resume_from_checkpoint=str(last) if last else None)
     finally:
         loop.reporter.close()

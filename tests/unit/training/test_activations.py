@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from ftcore.methods import full, lora
-from ftcore.training import activations, dropout
+from ftcore.training import activations, attention, dropout, low_rank
 
 LLAMA = LlamaConfig(
     vocab_size=99,
@@ -46,7 +46,7 @@ def really_kept(model: Any) -> int:
             found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
+    with low_rank.fused(model), attention.cheap_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
         outputs = model(input_ids=torch.randint(1, 99, (1, TOKENS)))
     del outputs
     return sum(storage.nbytes() for storage in found.values())
