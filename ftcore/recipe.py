@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
 BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
+
+SEVERAL = "multitask"
+"""Kind of the task that has parts; each is judged by its own kind."""
 
 
 class Recipe(Config):
@@ -224,14 +227,25 @@ def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """A method that does not fit the task, and what method and task themselves find wrong."""
     method, task = find("methods", recipe.method.kind), find("tasks", recipe.task.kind)
     tasks = getattr(method, "TASKS", None)
-    if tasks is not None and recipe.task.kind not in tasks:
+    if tasks is not None and recipe.parts and SEVERAL not in tasks:
+        fit = [name for name in kinds("methods") if SEVERAL in getattr(find("methods", name), "TASKS", (SEVERAL,))]
         yield (
             "method.kind",
-            f"{recipe.method.kind} does not fit the task {recipe.task.kind}; it fits {', '.join(tasks)}",
+            f"{recipe.method.kind} does not fit the task {SEVERAL}: {getattr(method, 'ALONE', 'it trains one task')}; "
+            f"take {', '.join(fit)}, or give each part a recipe of its own",
         )
+    elif tasks is not None and (strange := _strange(recipe, tasks)):
+        fit = [task for task in tasks if task != SEVERAL]
+        yield "method.kind", f"{recipe.method.kind} does not fit {strange}; it fits {', '.join(fit)}"
     for kind, config in ((method, recipe.method), (task, recipe.task)):
         if hasattr(kind, "faults"):
             yield from kind.faults(config, recipe)
+
+
+def _strange(recipe: Recipe, known: Collection[str]) -> str:
+    """The task, or the tasks of its parts, that are not among those that somebody knows; empty where all are."""
+    kinds_of = {f" of the part {part}": recipe.task_of(part).kind for part in recipe.parts} or {"": recipe.task.kind}
+    return ", ".join(f"the task {kind}{part}" for part, kind in kinds_of.items() if kind not in known)
 
 
 def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -247,11 +261,11 @@ def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Exports that cannot hold the task's model, and gates that compare exports where there are none."""
     for number, config in enumerate(recipe.exports):
         exportable = find("exporters", config.kind).TASKS
-        if recipe.task.kind not in exportable:
+        if strange := _strange(recipe, exportable):
             yield (
                 f"exports[{number}].kind",
-                f"{config.kind} cannot export the task {recipe.task.kind}, only {', '.join(exportable)}; "
-                "leave exports out, and torch serves",
+                f"{config.kind} cannot export {strange}, only {', '.join(exportable)}; leave exports out, and torch "
+                "serves",
             )
     if not recipe.exports:
         for number, gate in enumerate(recipe.gates):

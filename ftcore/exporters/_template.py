@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "NAME"}
 TASKS: tuple[str, ...] = ("classification",)
-"""Kinds of tasks whose models this format can hold."""
+"""Kinds of tasks whose models this format can hold; of several parts, where every part's is among them."""
 
 
 class Config(Base):
@@ -43,6 +43,6 @@ def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenize
     )
 
 
-def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[Text]], np.ndarray]:
-    """The exported model: texts to logits, ``[texts, labels]``."""
+def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[Text]], dict[str, np.ndarray]]:
+    """The exported model: texts to ``logits``, ``[texts, labels]``, or to ``PART.logits`` of each part of the task."""
     raise ExportError(f"say how {folder} is opened with {threads} threads and {max_length_tokens} tokens")

@@ -72,8 +72,8 @@ def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenize
             raise ExportError(f"{type(model).__name__} cannot be exported to ONNX: {error}") from error
 
 
-def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[Text]], np.ndarray]:
-    """The exported model: texts to logits, ``[texts, labels]``. Loads neither torch nor transformers.
+def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[Text]], dict[str, np.ndarray]]:
+    """The exported model: texts to what the graph gives, by name. Loads neither torch nor transformers.
 
     Raises:
         ExportError: the folder holds no model that ONNX Runtime can open.
@@ -91,18 +91,19 @@ def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequen
         raise ExportError(f"{folder} holds no ONNX model that can be opened: {error}") from error
     tokenizer.enable_truncation(max_length_tokens)
     tokenizer.enable_padding()
-    wanted = [node.name for node in session.get_inputs()]
+    wanted, given = ([node.name for node in nodes] for nodes in (session.get_inputs(), session.get_outputs()))
 
-    def logits(texts: Sequence[Text]) -> np.ndarray:
+    def run(texts: Sequence[Text]) -> dict[str, np.ndarray]:
         encoded = tokenizer.encode_batch(pairs(texts))
         columns: dict[str, Any] = {
             "input_ids": [row.ids for row in encoded],
             "attention_mask": [row.attention_mask for row in encoded],
             "token_type_ids": [row.type_ids for row in encoded],
         }
-        return np.asarray(session.run(None, {name: np.array(columns[name], np.int64) for name in wanted})[0])
+        made = session.run(None, {name: np.array(columns[name], np.int64) for name in wanted})
+        return dict(zip(given, map(np.asarray, made), strict=True))
 
-    return logits
+    return run
 
 
 @contextmanager

@@ -18,7 +18,7 @@ EXAMPLE = {"kind": "parity", "max_difference": 0.01}
 
 
 class Config(Base):
-    """No export's metric may differ from the trained model's by more than ``max_difference``, on all evaluated rows."""
+    """No export's metric may differ from torch's by more than ``max_difference``, on the rows that it is about."""
 
     kind: Literal["parity"] = "parity"
     metric: str = "accuracy"
@@ -31,26 +31,27 @@ class Config(Base):
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether all exports agree with the trained model; the worst one is reported."""
-    rows = len(evidence.dataset)
+    mine = evidence.on(list(set(evidence.dataset)), config.metric)
+    rows = int(mine.sum())
     if rows < config.min_rows:
         because = f"{rows} rows are too few to compare the exports, it takes {config.min_rows}"
         return undecided(config.kind, because, config.max_difference, rows)
-    torch = evidence.candidate[TORCH]
+    exports = {name: tallies[mine] for name, tallies in evidence.candidate.items()}
+    torch = exports.pop(TORCH)
     differences = {
         name: evidence.value(config.metric, tallies) - evidence.value(config.metric, torch)
-        for name, tallies in evidence.candidate.items()
-        if name != TORCH
+        for name, tallies in exports.items()
     }
     if undefined := [name for name, difference in differences.items() if not isfinite(difference)]:
         because = f"{config.metric} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
         return undecided(config.kind, because, config.max_difference, rows)
     worst = max(differences, key=lambda name: abs(differences[name]))
     passed = round(abs(differences[worst]), 9) <= config.max_difference  # 1.00 - 0.99 is more than 0.01
-    agree = float((evidence.candidate[worst] == torch).all(-1).mean())
+    counted = bool((torch % 1 == 0).all())  # of sums of scores no two are ever the same
+    agree = f"and agrees on {float((exports[worst] == torch).all(-1).mean()):.1%} of" if counted else "on"
     reason = (
         f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} "
-        f"and agrees on {agree:.1%} of {rows:,} rows; "
-        f"{config.max_difference:g} is allowed"
+        f"{agree} {rows:,} rows; {config.max_difference:g} is allowed"
     )
     return Rule(
         gate=config.kind,

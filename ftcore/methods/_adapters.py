@@ -117,6 +117,14 @@ def save(model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path, *, 
     base.write_model(merged(model, tokenizer), tokenizer, folder / "model")
 
 
+def read_again(model: nn.Module, folder: Path) -> nn.Module:
+    """The plain model inside peft's, as it was saved in a folder."""
+    plain: Any = model.get_base_model()  # type: ignore[operator]
+    if hasattr(plain, "read_again"):  # a task of several parts
+        return plain.read_again(folder)  # type: ignore[no-any-return]
+    return type(plain).from_pretrained(folder, use_safetensors=True)  # type: ignore[no-any-return]
+
+
 def merged(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
     """The plain model with every active adapter in its weights, proven to answer as it did.
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ftcore.training.exchanges import Exchange, Prompt
     from ftcore.training.loop import Job
 
+ALONE = "it reads every row as a conversation of one chat task"
+"""Why no part of several can be trained so."""
 MEASURED = 256
 """Most validation rows that are measured before and after."""
 AT_ONCE = 8

@@ -2,8 +2,9 @@
 
 A method is ``Config``, ``apply`` and ``save``. Where it needs more, it has more; each of these may be left out:
 
-``TASKS``
-    Kinds of task that it fits; without it, all.
+``TASKS``, ``ALONE``
+    Kinds of task that it fits; without it, all. It fits ``multitask`` where the kinds of all parts are named, too;
+    where ``multitask`` is none of them, ``ALONE`` says why.
 ``DEVICES``
     Kinds of device that it can train on; without it, all.
 ``WEIGHT_BYTES``, ``sketch(config, model, tokenizer)``

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "distill", "teacher": "champion", "temperature": 2.0}
 TASKS = ("classification",)
+ALONE = "a teacher's probabilities are of one set of labels"
 LOSS = ("teacher", "temperature", "weight")
 TINY = 1e-6
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "dpo", "beta": 0.1}
-TASKS = ("chat",)
+TASKS, ALONE = ("chat",), _preference.ALONE
 LOSS = ("beta", "loss", "label_smoothing")
 apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "few_shot", "rows_per_label": 16}
 TASKS = ("classification",)
+ALONE = "its pairs are alike or not by one set of labels"
 BATCH = 16
 """Pairs per optimiser step, as in the paper."""
 

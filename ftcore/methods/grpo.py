@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}]}
-TASKS, faults, lengths = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.lengths
+TASKS, ALONE = _reinforcement.TASKS, _reinforcement.ALONE
+faults, lengths = _reinforcement.faults, _reinforcement.lengths
 apply, save = _preference.apply, _preference.save
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
-TASKS = ("chat",)
+TASKS, ALONE = ("chat",), _preference.ALONE
 LEAST = 2
 """Fewest pairs that tell a divergence: TRL reads each answer beside the prompt of another."""
 LOSS = ("beta", "desirable_weight", "undesirable_weight")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "orpo", "beta": 0.1}
-TASKS = ("chat",)
+TASKS, ALONE = ("chat",), _preference.ALONE
 LOSS = ("beta",)
 apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
 

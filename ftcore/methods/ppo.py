@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 EXAMPLE = {"kind": "ppo", "rewards": [{"kind": "length", "most": 40}]}
-TASKS, faults, lengths = _reinforcement.TASKS, _reinforcement.faults, _reinforcement.lengths
+TASKS, ALONE = _reinforcement.TASKS, _reinforcement.ALONE
+faults, lengths = _reinforcement.faults, _reinforcement.lengths
 apply, save = _preference.apply, _preference.save
 
 

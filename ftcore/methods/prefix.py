@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 EXAMPLE = {"kind": "prefix", "tokens": 10}
-TASKS = ("classification",)
+TASKS = ("classification", "multilabel", "pair")
 """Those whose predictor and exports read ``model/prefix``."""
+ALONE = "peft reads a prefix with the model of one task only"
 
 
 class Config(Base):

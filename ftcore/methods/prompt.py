@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ftcore.recipe import Recipe
 
 EXAMPLE = {"kind": "prompt", "tokens": 20}
-TASKS = ("classification", "pair", "tagging")
+TASKS = ("classification", "multilabel", "pair", "tagging", "multitask")
 """Not chat: a chat template writes its own start of a text, and would leave the prompt out."""
 
 
@@ -80,5 +80,5 @@ def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, f
     before = _adapters.answers(model, tokenizer)
     _adapters.save(model, tokenizer, folder, adapter=False)
     _prompt.keep(tokenizer, folder / "model")
-    again = type(model.get_base_model()).from_pretrained(folder / "model", use_safetensors=True)  # type: ignore[operator]
+    again = _adapters.read_again(model, folder / "model")
     _adapters.agree(before, _adapters.answers(again, _prompt.read(folder / "model")))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = {"kind": "reward", "centre": 0.01}
 TASKS = ("preference",)
+ALONE = "it scores answers, which no part's task does"
 LOSS = ("centre",)
 apply, save = _preference.apply, _preference.save
 

@@ -106,5 +106,7 @@ def _predictor(
                 f"the model in {folder} cannot be loaded: {error}", hint="restore its artefact"
             ) from error
     kind = next(c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c))
-    logits = find("exporters", kind).load(folder, limit, threads)
-    return lambda texts: task.outputs(recipe.task, logits(texts))
+    run = find("exporters", kind).load(folder, limit, threads)
+    if recipe.parts:
+        return task.exported(recipe.task, run)  # type: ignore[no-any-return]
+    return lambda texts: task.outputs(recipe.task, run(texts)["logits"])

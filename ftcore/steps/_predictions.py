@@ -15,6 +15,7 @@ from ftcore.store import read_json, read_table
 from ftcore.tracking import Tracking, Version
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from ftcore.recipe import Recipe
@@ -68,13 +69,21 @@ def predict(
 def _check_numbers(version: Version, flavour: str, said: outputs.Outputs) -> None:
     import numpy as np
 
-    if isinstance(said, np.ndarray) and np.issubdtype(said.dtype, np.floating):
-        broken = np.isnan(said).reshape(len(said), -1).any(axis=1).sum()
-        if broken:
-            raise ExportError(
-                f"version {version.number} as {flavour} answers {broken:,} of {len(said):,} rows with NaN",
-                hint="train with a lower train.learning_rate; where torch is sound, export with another precision",
-            )
+    broken = sum(bool(np.isnan(row).any()) for row in map(_numbers, said))
+    if broken:
+        raise ExportError(
+            f"version {version.number} as {flavour} answers {broken:,} of {len(said):,} rows with NaN",
+            hint="train with a lower train.learning_rate; where torch is sound, export with another precision",
+        )
+
+
+def _numbers(output: Any) -> np.ndarray:
+    """The numbers in one row's output; none where it is words."""
+    import numpy as np
+
+    values = [one for one in output.values() if one is not None] if isinstance(output, dict) else [output]
+    flat = np.asarray(values[0] if values else [])
+    return flat.ravel() if np.issubdtype(flat.dtype, np.floating) else np.zeros(0)
 
 
 def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:

@@ -38,11 +38,12 @@ def run(context: Context) -> Outcome:
 
 def _export(context: Context, tracking: Tracking, version: Version, source: Path) -> dict[str, int]:
     """Write and log every export; returns the size of each by name."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from ftcore.training.loading import tokenizer as load_tokenizer
 
-    plain = AutoModelForSequenceClassification.from_pretrained(source, use_safetensors=True, trust_remote_code=False)
-    model = base.with_prefix(plain, source).eval()
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    task = find("tasks", context.recipe.task.kind)
+    load = getattr(task, "exportable", task.load)
+    model = base.with_prefix(load(context.recipe.task, source), source).eval()
+    tokenizer = load_tokenizer(source)
     made = context.scratch / "made"
     shutil.rmtree(made, ignore_errors=True)
     sizes = {}

@@ -92,14 +92,45 @@ class MultiTask(PreTrainedModel):  # type: ignore[misc] # transformers is skippe
     ) -> Any:
         """What one head says of a batch, its loss included; without ``part`` ``[rows, …]`` of all heads together."""
         read = {name: given.pop(name) for name in ("token_type_ids", "position_ids", "inputs_embeds") if name in given}
-        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **read)[0]
-        asked = {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": hidden}
+        asked = self.read(input_ids=input_ids, attention_mask=attention_mask, **read) | given
         if part is not None:
-            head = getattr(self, HEAD + part)
-            head.config.pad_token_id = self.config.pad_token_id
-            return head(**asked, **given)
-        said = [_flat(getattr(self, HEAD + name)(**asked), attention_mask) for name in self.names]
-        return (torch.cat(said, dim=1),)
+            return self.said(part, asked)
+        return (torch.cat([_flat(self.said(name, asked), attention_mask) for name in self.names], dim=1),)
+
+    def read(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, **read: Any) -> dict[str, Any]:
+        """What heads are asked: the batch, with the body's last layer as its embeddings."""
+        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask, **read)[0]
+        return {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": hidden}
+
+    def said(self, part: str, asked: Mapping[str, Any]) -> Any:
+        """What one head says of what ``read`` gave."""
+        head = getattr(self, HEAD + part)
+        head.config.pad_token_id = self.config.pad_token_id
+        return head(**asked)
+
+    def read_again(self, folder: Path) -> MultiTask:
+        """The same as it was saved in a folder."""
+        heads = {name: getattr(self, HEAD + name) for name in self.names}
+        with quietly():
+            members = {
+                name: type(head).from_pretrained(folder, num_labels=head.config.num_labels, use_safetensors=True)
+                for name, head in heads.items()
+            }
+        return joined(members, folder)
+
+
+class Apart(nn.Module):  # type: ignore[misc]
+    """The same for exports: one pass of the body, and ``PART.logits`` of every head."""
+
+    def __init__(self, model: MultiTask) -> None:
+        """Keep the model."""
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        """What each head says, by part."""
+        asked = self.model.read(**batch)
+        return {name: self.model.said(name, asked) for name in self.model.names}
 
 
 class Member(nn.Module):  # type: ignore[misc]

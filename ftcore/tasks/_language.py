@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore._find import Config
     from ftcore.outputs import Outputs
     from ftcore.statistics import Better
 
@@ -171,15 +172,23 @@ def write(
     return made if model.config.is_encoder_decoder else made[:, batch["input_ids"].shape[1] :]
 
 
-def tallies(rows: pa.Table, outputs: Outputs) -> np.ndarray:
+def valid(config: Config, label: str | None) -> bool:
+    """Whether a row has an answer."""
+    del config
+    return bool(label)
+
+
+def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
     """What each row adds to the sums behind ``metrics``, ``[rows, WIDTH]``.
 
     Args:
+        config: of the task; all count alike.
         rows: with the right text in ``label``.
         outputs: what was written, a text a row, or ``likelihoods``, ``[rows, 3]``.
     """
     import numpy as np
 
+    del config
     found = np.zeros((rows.num_rows, WIDTH))
     if isinstance(outputs, np.ndarray):
         found[:, :3] = outputs.reshape(-1, 3)
@@ -189,16 +198,18 @@ def tallies(rows: pa.Table, outputs: Outputs) -> np.ndarray:
     return found
 
 
-def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
+def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
     """Perplexity and accuracy of the tokens; BLEU and chrF (0 to 1) from n-gram counts, mean ROUGE-L, exact matches.
 
     What was not measured, for want of likelihoods or of written texts, is NaN.
 
     Args:
+        config: of the task; all count alike.
         sums: of tallies, ``[…, WIDTH]``.
     """
     import numpy as np
 
+    del config
     tokens = np.where(sums[..., 1] > 0, sums[..., 1], np.nan)
     rows = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
     bleu, chrf = _scorers()
@@ -219,10 +230,11 @@ def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def told(outputs: Outputs) -> tuple[list[str], np.ndarray]:
+def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
     """What the prediction log says: the text that was written, or nothing and the mean probability of a token."""
     import numpy as np
 
+    del config
     if isinstance(outputs, np.ndarray):
         return [""] * len(outputs), np.exp(-outputs[:, 0] / np.maximum(outputs[:, 1], 1))
     return list(outputs), np.full(len(outputs), np.nan)

@@ -4,6 +4,10 @@ A task whose model writes may have ``prompt(config, one)``, which makes of an ``
 text, or a conversation. Methods that learn from preferences and rewards need it. ``ARCHITECTURE`` names the class of
 transformers that ``load`` takes, by which the plan counts; without it, ``AutoModelForSequenceClassification``.
 
+A task that exporters can hold has ``outputs(config, logits)``, which makes of an export's ``[rows, …]`` what
+``predictor`` gives. Of several parts it has ``exportable(config, folder)``, the saved model with outputs by name, and
+``exported(config, run)``, which makes a predictor of texts to outputs by name.
+
 A task that may be a part of ``multitask`` says in ``STANDS_ON`` what its models are built on (``encoder``, ``causal``,
 ``encoder_decoder``) and has ``reader(config, model, tokenizer, max_length_tokens)``: ``predictor`` of a model that is
 loaded already. One whose loss does not choose among answers, for a row or a token, says ``CHOOSES = False``: it has no
@@ -85,11 +89,6 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
     """Torch predictions of a saved model: texts to outputs, a row each: see ``ftcore.outputs`` for what they may be."""
     raise LookupError(f"say how {config.kind} predicts from {folder} with at most {max_length_tokens} tokens")
-
-
-def outputs(config: Config, logits: np.ndarray) -> Outputs:
-    """The same from what an export gives, ``[rows, labels]``."""
-    return logits
 
 
 def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:

@@ -146,34 +146,8 @@ def plain(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Seq
     return _language.plain(folder, max_length_tokens)
 
 
-def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
-    """The same from what an export gives."""
-    del config
-    return logits
-
-
-def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
-    """The answers that were written."""
-    del config
-    return _language.told(outputs)
-
-
-def valid(config: Config, label: str | None) -> bool:
-    """Whether a row has an answer."""
-    del config
-    return bool(label)
-
-
-def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
-    """Sums behind the metrics, a row each."""
-    del config
-    return _language.tallies(rows, outputs)
-
-
-def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics of likelihoods or of written answers; the others are NaN."""
-    del config
-    return _language.metrics(sums)
+answers, valid = _language.answers, _language.valid
+tallies, metrics = _language.tallies, _language.metrics
 
 
 def prompt(config: Config, one: Example) -> list[dict[str, str]]:

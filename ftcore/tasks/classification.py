@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
-from ftcore.base import with_prefix
-from ftcore.errors import DataRejectedError, NotEnoughDataError
-from ftcore.outputs import given, pairs
-from ftcore.training.features import Collator, Features, segments, tokenize
+from ftcore.tasks import _sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
 
     from ftcore.outputs import Text
     from ftcore.statistics import Better
+    from ftcore.training.features import Features
 
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
 TARGET = "label"
@@ -49,18 +47,7 @@ class Config(Base):
 
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh classification head; safetensors only, no remote code."""
-    from transformers import AutoModelForSequenceClassification
-
-    return AutoModelForSequenceClassification.from_pretrained(
-        base,
-        num_labels=len(config.labels),
-        id2label=dict(enumerate(config.labels)),
-        label2id={label: number for number, label in enumerate(config.labels)},
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype="float32",
-        ignore_mismatched_sizes=True,
-    )
+    return _sequence.load(base, **_sequence.named(config.labels))
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
@@ -70,63 +57,31 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
         NotEnoughDataError: a label has no row in a split.
         DataRejectedError: rows have labels that the recipe does not know.
     """
-    for split, table in rows.items():
-        found = set(table["label"].to_pylist())
-        if missing := [label for label in config.labels if label not in found]:
-            raise NotEnoughDataError(
-                f"the {split} split has {table.num_rows} rows and none with the label {', '.join(missing)}",
-                hint="add rows with that label, or take it out of task.labels",
-            )
-        if unknown := sorted(found - set(config.labels)):
-            raise DataRejectedError(
-                f"the {split} split has labels that task.labels does not name",
-                [str(label) for label in unknown],
-                hint=f"the labels are {', '.join(config.labels)}",
-            )
+    found = {split: set(table["label"].to_pylist()) for split, table in rows.items()}
+    _sequence.covered(config.labels, found, rows)
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
     """Token numbers of each text and the number of its label."""
     numbers = {label: number for number, label in enumerate(config.labels)}
-    texts = given(rows)
-    ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
-    kinds = segments(tokenizer, texts, max_length_tokens)
     labels = [numbers[label] for label in rows["label"].to_pylist()]
-    return Features({"input_ids": ids, "labels": labels, **kinds}, rows["row_id"].to_pylist(), truncated)
+    return _sequence.encoded(tokenizer, rows, max_length_tokens, labels)
 
 
-def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    """Pads each batch to its longest row."""
-    from transformers import DataCollatorWithPadding
-
-    del config
-    padded: Collator = DataCollatorWithPadding(tokenizer)
-    return padded
+collator = _sequence.collator
 
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: texts to an array of probabilities, ``[texts, labels]``."""
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return reader(config, with_prefix(plain, folder).eval(), tokenizer, max_length_tokens)
+    return reader(config, *_sequence.saved(folder), max_length_tokens)
 
 
 def reader(
     config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
 ) -> Callable[[Sequence[Text]], np.ndarray]:
     """The same of a model that is loaded already."""
-    import torch
-
-    def predict(texts: Sequence[Text]) -> np.ndarray:
-        batch = tokenizer(
-            pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt"
-        )
-        with torch.inference_mode():
-            return outputs(config, model(**batch).logits.float().numpy())
-
-    return predict
+    said = _sequence.logits(model, tokenizer, max_length_tokens)
+    return lambda texts: outputs(config, said(texts))
 
 
 def outputs(config: Config, logits: np.ndarray) -> np.ndarray:

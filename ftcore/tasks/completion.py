@@ -93,16 +93,7 @@ def plain(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Seq
     return _language.plain(folder, max_length_tokens, config.stride_tokens)
 
 
-def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
-    """The same from what an export gives."""
-    del config
-    return logits
-
-
-def answers(config: Config, outputs: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """No label, and the mean probability of a token."""
-    del config
-    return _language.told(outputs)
+answers = _language.answers
 
 
 def valid(config: Config, label: str | None) -> bool:

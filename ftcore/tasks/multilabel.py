@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
-from ftcore.errors import DataRejectedError, NotEnoughDataError
-from ftcore.outputs import given, pairs
-from ftcore.tasks import _language
-from ftcore.training.features import Collator, Features, segments, tokenize
+from ftcore.tasks import _language, _sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
 
     from ftcore.outputs import Text
     from ftcore.statistics import Better
+    from ftcore.training.features import Features
 
 EXAMPLE = {"kind": "multilabel", "labels": ["billing", "delivery", "quality"], "separator": ";"}
 TARGET = "labels"
@@ -54,20 +52,7 @@ class Config(Base):
 
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh head, one output a label; safetensors only, no remote code."""
-    from transformers import AutoModelForSequenceClassification
-
-    made: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        base,
-        num_labels=len(config.labels),
-        id2label=dict(enumerate(config.labels)),
-        label2id={label: number for number, label in enumerate(config.labels)},
-        problem_type="multi_label_classification",
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype="float32",
-        ignore_mismatched_sizes=True,
-    )
-    return made
+    return _sequence.load(base, **_sequence.named(config.labels), problem_type="multi_label_classification")
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
@@ -78,63 +63,32 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
         DataRejectedError: rows have labels that the recipe does not know.
     """
     _language.wanted(rows, ["text"])
-    for split, table in rows.items():
-        found = {label for row in table["label"].to_pylist() for label in split_labels(config, row)}
-        if missing := [label for label in config.labels if label not in found]:
-            raise NotEnoughDataError(
-                f"the {split} split has {table.num_rows} rows and none with the label {', '.join(missing)}",
-                hint="add rows with that label, or take it out of task.labels",
-            )
-        if unknown := sorted(found - set(config.labels)):
-            raise DataRejectedError(
-                f"the {split} split has labels that task.labels does not name",
-                unknown,
-                hint=f"the labels are {', '.join(config.labels)}, parted by {config.separator!r}",
-            )
+    found = {
+        split: {label for row in table["label"].to_pylist() for label in split_labels(config, row)}
+        for split, table in rows.items()
+    }
+    _sequence.covered(config.labels, found, rows, f", parted by {config.separator!r}")
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
     """Token numbers of each text, and a one or a zero for each label."""
-    texts = given(rows)
-    ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
-    kinds = segments(tokenizer, texts, max_length_tokens)
-    labels = _truth(config, rows).astype(float).tolist()
-    return Features({"input_ids": ids, "labels": labels, **kinds}, rows["row_id"].to_pylist(), truncated)
+    return _sequence.encoded(tokenizer, rows, max_length_tokens, _truth(config, rows).astype(float).tolist())
 
 
-def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    """Pads each batch to its longest row."""
-    from transformers import DataCollatorWithPadding
-
-    del config
-    padded: Collator = DataCollatorWithPadding(tokenizer)
-    return padded
+collator = _sequence.collator
 
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: texts to a probability for each label, ``[texts, labels]``."""
-    from transformers import AutoModelForSequenceClassification
-
-    from ftcore.training.loading import tokenizer as load_tokenizer
-
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-    return reader(config, model.eval(), load_tokenizer(folder), max_length_tokens)
+    return reader(config, *_sequence.saved(folder), max_length_tokens)
 
 
 def reader(
     config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
 ) -> Callable[[Sequence[Text]], np.ndarray]:
     """The same of a model that is loaded already."""
-    import torch
-
-    def predict(texts: Sequence[Text]) -> np.ndarray:
-        batch = tokenizer(
-            pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt"
-        )
-        with torch.inference_mode():
-            return outputs(config, model(**batch).logits.float().numpy())
-
-    return predict
+    said = _sequence.logits(model, tokenizer, max_length_tokens)
+    return lambda texts: outputs(config, said(texts))
 
 
 def outputs(config: Config, logits: np.ndarray) -> np.ndarray:

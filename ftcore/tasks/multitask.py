@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
-
-from pydantic import Field, create_model, model_validator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ftcore import outputs as form
 from ftcore import snapshot
-from ftcore._find import Config as Base
-from ftcore._find import find, kinds
+from ftcore._find import find
 from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.tasks._parts import Config, task_of
 from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import ModuleType
 
     import numpy as np
     import pyarrow as pa
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ftcore.outputs import Example, Outputs, Text
@@ -40,122 +37,7 @@ GENERATIVE = False
 """Where the parts write, ``Config.generative`` says so."""
 METRICS: dict[str, Better] = {}
 """They depend on the parts: see ``Config.metrics``."""
-FEEDBACK = "feedback:"
-"""Before a part's name: the source of its rows that came back from production."""
 ENCODER = "encoder"
-
-
-class Share(Base):
-    """What a part says beside its own task."""
-
-    sources: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Whose rows are this part's, as rows name them: ``KIND:NAME``, such as ``files:tickets`` or ``vader:movie``."""
-    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """Share of the batches, relative to the other parts' weights; how many rows a part has does not matter, a small one
-    is gone through more often."""
-
-
-def _parts() -> Any:
-    """Any task that says what it stands on, with a part's own fields: a union told apart by ``kind``."""
-    found = {kind: find("tasks", kind) for kind in kinds("tasks") if kind != __name__.rpartition(".")[2]}
-    made = [
-        create_model(f"{kind.title()}Part", __base__=(Share, task.Config), __doc__=task.Config.__doc__)
-        for kind, task in found.items()
-        if hasattr(task, "STANDS_ON")
-    ]
-    return Annotated[reduce(or_, made), Field(discriminator="kind")]
-
-
-if TYPE_CHECKING:
-
-    class PartConfig(Protocol):
-        """A task's configuration with a part's own fields."""
-
-        kind: str
-        sources: tuple[str, ...]
-        weight: float
-
-    Part: TypeAlias = PartConfig
-else:
-    Part = _parts()
-
-
-class Config(Base):
-    """Parts that share the base model. A batch holds rows of one part; an epoch has as many rows as there are."""
-
-    kind: Literal["multitask"] = "multitask"
-    parts: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Part],
-        Field(min_length=2),
-    ]
-    """By name, each a task with all that it takes, its ``sources`` and its ``weight``. Either all stand on an encoder
-    (classification, multilabel, tagging, qa, pair), or all on one language model (chat, completion), or all are
-    seq2seq. A part's metrics are called ``PART/METRIC``."""
-
-    @model_validator(mode="after")
-    def _can_share_a_base(self) -> Config:
-        bases = {name: str(_task(part).STANDS_ON) for name, part in self.parts.items()}
-        if len(set(bases.values())) > 1:
-            words = ", ".join(f"{name} ({self.parts[name].kind}) on {kind}" for name, kind in bases.items())
-            raise ValueError(f"all parts must stand on the same kind of model, these do not: {words}")
-        owners: dict[str, str] = {}
-        for name, part in self.parts.items():
-            for source in part.sources:
-                if owners.setdefault(source, name) != name:
-                    raise ValueError(f"{source} belongs to two parts, {owners[source]} and {name}")
-        return self
-
-    @property
-    def stands_on(self) -> str:
-        """What all parts stand on."""
-        return str(_task(next(iter(self.parts.values()))).STANDS_ON)
-
-    @property
-    def architecture(self) -> str:
-        """The class of transformers by which a plan counts: the first part's, since heads weigh next to nothing."""
-        first = next(iter(self.parts.values()))
-        return str(getattr(_task(first), "ARCHITECTURE", "AutoModelForSequenceClassification"))
-
-    @property
-    def generative(self) -> bool:
-        """Whether the base model can do every part before any training."""
-        return all(_task(part).GENERATIVE for part in self.parts.values())
-
-    @property
-    def metrics(self) -> dict[str, Better]:
-        """Every part's metrics as ``PART/METRIC``, and which way each improves."""
-        every = {name: _task(part).METRICS for name, part in self.parts.items()}
-        return {f"{name}/{metric}": better for name, own in every.items() for metric, better in own.items()}
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Every part's labels as ``PART/LABEL``; a part without any counts by its kind."""
-        every = {name: getattr(part, "labels", (part.kind,)) for name, part in self.parts.items()}
-        return tuple(f"{name}/{label}" for name, labels in every.items() for label in labels)
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of the batches of each part; they add up to 1."""
-        whole = sum(part.weight for part in self.parts.values())
-        return {name: part.weight / whole for name, part in self.parts.items()}
-
-    def part(self, source: str | None) -> str:
-        """Name of the part that rows of a source belong to, or requests that name a part.
-
-        Raises:
-            DataRejectedError: it belongs to none.
-        """
-        if source in self.parts:
-            return str(source)
-        for name, part in self.parts.items():
-            if source in part.sources or source == FEEDBACK + name:
-                return name
-        said = f"{source!r} belongs to no part of the task" if source else "a text does not say which part is asked"
-        raise DataRejectedError(said, hint=f"name one of {', '.join(self.parts)}")
-
-    def of(self, source: str | None) -> Part:
-        """The task of a row, by its source."""
-        return self.parts[self.part(source)]
 
 
 def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -182,12 +64,31 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model, on an encoder with a head for each part: fresh, or as a saved model of such a part has it."""
     if config.stands_on != ENCODER:
         first = next(iter(config.parts.values()))
-        return _task(first).load(first, base)  # type: ignore[no-any-return]
+        return task_of(first).load(first, base)  # type: ignore[no-any-return]
     from ftcore.tasks import _heads
 
     with _heads.quietly():
-        members = {name: _task(part).load(part, base) for name, part in config.parts.items()}
+        members = {name: task_of(part).load(part, base) for name, part in config.parts.items()}
     return _heads.joined(members, base)
+
+
+def exportable(config: Config, folder: Path) -> nn.Module:
+    """A saved model with an output for each part, ``PART.logits``, behind one pass of the body."""
+    from ftcore.tasks import _heads
+
+    return _heads.Apart(load(config, folder))  # type: ignore[arg-type] # recipes ask for no export of a language model
+
+
+def exported(
+    config: Config, run: Callable[[Sequence[Text]], Mapping[str, np.ndarray]]
+) -> Callable[[Sequence[Text]], list[dict[str, Any]]]:
+    """What an export of that says, in the form of ``predictor``; rows of several parts may share a batch."""
+
+    def read(said: Mapping[str, np.ndarray], name: str, places: list[int]) -> Outputs:
+        part = config.parts[name]
+        return task_of(part).outputs(part, said[f"{name}.logits"][places])  # type: ignore[no-any-return]
+
+    return lambda texts: _by_part(config, form.examples(texts), partial(read, run(texts)))
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
@@ -209,7 +110,7 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
                         f"the {split} split has no row of {', '.join(part.sources)}",
                         hint="add rows, or change the shares in prepare",
                     )
-            _task(part).check(part, mine)
+            task_of(part).check(part, mine)
         except (NotEnoughDataError, DataRejectedError) as error:
             error.args = (f"part {name}: {error.args[0]}", *error.args[1:])
             raise
@@ -221,7 +122,7 @@ def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, m
     for name, part in config.parts.items():
         mine = rows.filter(_of(config, rows, name))
         if mine.num_rows:
-            found[name] = _task(part).encode(part, tokenizer, mine, max_length_tokens)
+            found[name] = task_of(part).encode(part, tokenizer, mine, max_length_tokens)
     names = list(dict.fromkeys(column for one in found.values() for column in one.columns))
     columns: dict[str, list[Any]] = {
         column: [value for one in found.values() for value in one.columns.get(column, [None] * len(one))]
@@ -240,7 +141,7 @@ def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, m
 
 def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
     """The collator of the part that a batch belongs to; a head is told which."""
-    every: dict[str, Collator] = {name: _task(part).collator(part, tokenizer) for name, part in config.parts.items()}
+    every: dict[str, Collator] = {name: task_of(part).collator(part, tokenizer) for name, part in config.parts.items()}
     if config.stands_on != ENCODER:
         return next(iter(every.values()))
 
@@ -263,23 +164,9 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
 
     def predict(texts: Sequence[Text]) -> list[dict[str, Any]]:
         rows = form.examples(texts)
-        places: dict[str, list[int]] = {}
-        for place, one in enumerate(rows):
-            places.setdefault(config.part(one.source), []).append(place)
-        found: list[dict[str, Any]] = [dict.fromkeys(config.parts) for _ in rows]
-        for name, mine in places.items():
-            said = readers[name]([rows[place] for place in mine])
-            for place, one in zip(mine, said, strict=True):
-                found[place][name] = one.tolist() if hasattr(one, "tolist") else one
-        return found
+        return _by_part(config, rows, lambda name, places: readers[name]([rows[place] for place in places]))
 
     return predict
-
-
-def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
-    """The same from what an export gives."""
-    del config
-    return logits
 
 
 def answers(config: Config, outputs: Sequence[dict[str, Any]]) -> tuple[list[str], np.ndarray]:
@@ -290,7 +177,7 @@ def answers(config: Config, outputs: Sequence[dict[str, Any]]) -> tuple[list[str
     for name, part in config.parts.items():
         places = [place for place, one in enumerate(outputs) if one[name] is not None]
         if places:
-            said, scores = _task(part).answers(part, _said(outputs, name, places))
+            said, scores = task_of(part).answers(part, _said(outputs, name, places))
             for place, label, score in zip(places, said, scores, strict=True):
                 labels[place], sure[place] = label, score
     return labels, sure
@@ -298,7 +185,7 @@ def answers(config: Config, outputs: Sequence[dict[str, Any]]) -> tuple[list[str
 
 def valid(config: Config, label: str | None) -> bool:
     """Whether some part can learn from a row with this label; of a row whose source is known ask its own part."""
-    return any(_task(part).valid(part, label) for part in config.parts.values())
+    return any(task_of(part).valid(part, label) for part in config.parts.values())
 
 
 def about(config: Config, rows: pa.Table) -> dict[str, np.ndarray]:
@@ -320,7 +207,7 @@ def tallies(config: Config, rows: pa.Table, outputs: Sequence[dict[str, Any]]) -
         # A baseline may know some parts only; of a row that it says nothing about it has no tallies.
         places = [place for place in np.flatnonzero(owners == name).tolist() if outputs[place][name] is not None]
         if places:
-            block[places] = _task(part).tallies(part, rows.take(places), _said(outputs, name, places))
+            block[places] = task_of(part).tallies(part, rows.take(places), _said(outputs, name, places))
         blocks.append(block)
     return np.hstack(blocks)
 
@@ -331,14 +218,10 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
     start = 0
     for name, part in config.parts.items():
         end = start + _width(part)
-        own = _task(part).metrics(part, sums[..., start:end])
+        own = task_of(part).metrics(part, sums[..., start:end])
         found |= {f"{name}/{metric}": value for metric, value in own.items()}
         start = end
     return found
-
-
-def _task(part: Any) -> ModuleType:
-    return find("tasks", part.kind)
 
 
 def _of(config: Config, rows: pa.Table, name: str) -> pa.Array:
@@ -346,6 +229,20 @@ def _of(config: Config, rows: pa.Table, name: str) -> pa.Array:
     import pyarrow as pa
 
     return pa.array([config.part(source) == name for source in rows["source"].to_pylist()], pa.bool_())
+
+
+def _by_part(
+    config: Config, rows: Sequence[Example], said: Callable[[str, list[int]], Outputs]
+) -> list[dict[str, Any]]:
+    """Of each row what its part says of it, and None of the others: ``said`` is asked once a part, for its places."""
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(rows):
+        places.setdefault(config.part(one.source), []).append(place)
+    found: list[dict[str, Any]] = [dict.fromkeys(config.parts) for _ in rows]
+    for name, mine in places.items():
+        for place, one in zip(mine, said(name, mine), strict=True):
+            found[place][name] = one.tolist() if hasattr(one, "tolist") else one
+    return found
 
 
 def _said(outputs: Sequence[dict[str, Any]], name: str, places: Sequence[int]) -> Outputs:
@@ -359,7 +256,7 @@ def _width(part: Any) -> int:
     """Numbers in a tally of a part."""
     import numpy as np
 
-    return int(_task(part).tallies(part, snapshot.schema().empty_table(), np.zeros(0)).shape[1])
+    return int(task_of(part).tallies(part, snapshot.schema().empty_table(), np.zeros(0)).shape[1])
 
 
 def _readers(config: Config, folder: Path, limit: int) -> dict[str, Callable[[Sequence[Example]], Outputs]]:
@@ -368,10 +265,10 @@ def _readers(config: Config, folder: Path, limit: int) -> dict[str, Callable[[Se
 
     words, model = load_tokenizer(folder), load(config, folder).eval()
     if config.stands_on != ENCODER:
-        return {name: _task(part).reader(part, model, words, limit) for name, part in config.parts.items()}
+        return {name: task_of(part).reader(part, model, words, limit) for name, part in config.parts.items()}
     from ftcore.tasks._heads import Member
 
     return {
-        name: _task(part).reader(part, Member(model, name).eval(), words, limit)  # type: ignore[arg-type]
+        name: task_of(part).reader(part, Member(model, name).eval(), words, limit)  # type: ignore[arg-type]
         for name, part in config.parts.items()
     }

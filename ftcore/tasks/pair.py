@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ftcore._find import Config as Base
 from ftcore.errors import DataRejectedError
-from ftcore.outputs import given, pairs
-from ftcore.tasks import _language
-from ftcore.training.features import Collator, Features, segments, tokenize
+from ftcore.tasks import _language, _sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from ftcore.outputs import Text
     from ftcore.statistics import Better
+    from ftcore.training.features import Features
 
 EXAMPLE = {"kind": "pair"}
 TARGET = "number"
@@ -39,19 +38,8 @@ class Config(Base):
 
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh head of one output; safetensors only, no remote code."""
-    from transformers import AutoModelForSequenceClassification
-
     del config
-    made: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        base,
-        num_labels=1,
-        problem_type="regression",
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype="float32",
-        ignore_mismatched_sizes=True,
-    )
-    return made
+    return _sequence.load(base, num_labels=1, problem_type="regression")
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
@@ -71,46 +59,24 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
     """Token numbers of each text, with its context behind it, and the number."""
     del config
-    texts = given(rows)
-    ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
-    kinds = segments(tokenizer, texts, max_length_tokens)
     labels = [float(label) for label in rows["label"].to_pylist()]
-    return Features({"input_ids": ids, "labels": labels, **kinds}, rows["row_id"].to_pylist(), truncated)
+    return _sequence.encoded(tokenizer, rows, max_length_tokens, labels)
 
 
-def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    """Pads each batch to its longest row."""
-    from transformers import DataCollatorWithPadding
-
-    del config
-    padded: Collator = DataCollatorWithPadding(tokenizer)
-    return padded
+collator = _sequence.collator
 
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: texts, or texts with contexts, to numbers ``[rows]``."""
-    from transformers import AutoModelForSequenceClassification
-
-    from ftcore.training.loading import tokenizer as load_tokenizer
-
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-    return reader(config, model.eval(), load_tokenizer(folder), max_length_tokens)
+    return reader(config, *_sequence.saved(folder), max_length_tokens)
 
 
 def reader(
     config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
 ) -> Callable[[Sequence[Text]], np.ndarray]:
     """The same of a model that is loaded already."""
-    import torch
-
-    def predict(texts: Sequence[Text]) -> np.ndarray:
-        batch = tokenizer(
-            pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt"
-        )
-        with torch.inference_mode():
-            return outputs(config, model(**batch).logits.float().numpy())
-
-    return predict
+    said = _sequence.logits(model, tokenizer, max_length_tokens)
+    return lambda texts: outputs(config, said(texts))
 
 
 def outputs(config: Config, logits: np.ndarray) -> np.ndarray:

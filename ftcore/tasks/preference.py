@@ -121,22 +121,13 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     return predict
 
 
-def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
-    """The same from what an export gives."""
-    del config
-    return logits
-
-
 def answers(config: Config, outputs: np.ndarray) -> tuple[list[str], np.ndarray]:
     """No label, and the score."""
     del config
     return [""] * len(outputs), outputs[:, 0]
 
 
-def valid(config: Config, label: str | None) -> bool:
-    """Whether a row has an answer."""
-    del config
-    return bool(label)
+valid = _language.valid
 
 
 def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:

@@ -11,8 +11,8 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import examples
-from ftcore.tasks import _language
-from ftcore.training.features import Collator, Features
+from ftcore.tasks import _language, _sequence
+from ftcore.training.features import Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,13 +102,7 @@ def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, m
     return Features({**columns, **typed}, owners)
 
 
-def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    """Pads each batch to its longest window."""
-    from transformers import DataCollatorWithPadding
-
-    del config
-    padded: Collator = DataCollatorWithPadding(tokenizer)
-    return padded
+collator = _sequence.collator
 
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], list[str]]:
@@ -145,22 +139,7 @@ def reader(
     return lambda texts: [best(one.text, one.context or "") for one in examples(texts)]
 
 
-def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
-    """The same from what an export gives."""
-    del config
-    return logits
-
-
-def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
-    """The answers that were found."""
-    del config
-    return _language.told(outputs)
-
-
-def valid(config: Config, label: str | None) -> bool:
-    """Whether a row has an answer."""
-    del config
-    return bool(label)
+answers, valid = _language.answers, _language.valid
 
 
 def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:

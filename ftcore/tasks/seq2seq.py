@@ -15,7 +15,6 @@ from ftcore.training.features import Collator, Features, tokenize
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -118,34 +117,8 @@ def reader(
     return predict
 
 
-def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
-    """The same from what an export gives."""
-    del config
-    return logits
-
-
-def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
-    """The texts that were written."""
-    del config
-    return _language.told(outputs)
-
-
-def valid(config: Config, label: str | None) -> bool:
-    """Whether a row has a target."""
-    del config
-    return bool(label)
-
-
-def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
-    """Sums behind the metrics, a row each."""
-    del config
-    return _language.tallies(rows, outputs)
-
-
-def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics of written texts or of likelihoods; the others are NaN."""
-    del config
-    return _language.metrics(sums)
+answers, valid = _language.answers, _language.valid
+tallies, metrics = _language.tallies, _language.metrics
 
 
 def _known(config: Config, rows: Sequence[Example]) -> bool:

@@ -11,6 +11,7 @@ from ftcore._find import Config as Base
 from ftcore.context import log
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import examples
+from ftcore.tasks import _sequence
 from ftcore.training.features import IGNORED, Collator, Features
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
 
     made: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(
         base,
-        num_labels=len(config.labels),
-        id2label=dict(enumerate(config.labels)),
-        label2id={label: number for number, label in enumerate(config.labels)},
+        **_sequence.named(config.labels),
         use_safetensors=True,
         trust_remote_code=False,
         dtype="float32",
@@ -150,12 +149,6 @@ def reader(
         return [_of_words(config, encoded.word_ids(place), best[place], len(row)) for place, row in enumerate(split)]
 
     return predict
-
-
-def outputs(config: Config, logits: np.ndarray) -> np.ndarray:
-    """The same from what an export gives."""
-    del config
-    return logits
 
 
 def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:

@@ -51,8 +51,10 @@ def _ours(folder: str) -> float:
     from ftcore.tasks import classification
 
     recipe, _, _ = load()
-    logits = onnx.load(Path(folder) / "onnx-int8", recipe.train.max_length_tokens, os.cpu_count() or 1)
-    model = Model(1, "onnx-int8", recipe.task.labels, lambda texts: classification.outputs(recipe.task, logits(texts)))
+    run = onnx.load(Path(folder) / "onnx-int8", recipe.train.max_length_tokens, os.cpu_count() or 1)
+    model = Model(
+        1, "onnx-int8", recipe.task.labels, lambda texts: classification.outputs(recipe.task, run(texts)["logits"])
+    )
     texts = _texts()
     model.outputs(texts[:BATCH])
     clock = time.perf_counter()

@@ -158,7 +158,9 @@ def test_a_plan_counts_on_the_architecture_that_is_trained(kind: str) -> None:
     if hasattr(example, "architecture"):  # that of a part
         assert example.architecture == "AutoModelForSequenceClassification"
         return
-    loaded = inspect.getsource(task.load).replace("_language.causal(", "AutoModelForCausalLM(")
+    loaded = inspect.getsource(task.load)
+    for shared, made in {"_language.causal(": "CausalLM", "_sequence.load(": "SequenceClassification"}.items():
+        loaded = loaded.replace(shared, f"AutoModelFor{made}(")
     assert set(re.findall(r"AutoModelFor\w+", loaded)) == {
         getattr(task, "ARCHITECTURE", "AutoModelForSequenceClassification")
     }

@@ -27,6 +27,9 @@ PARTS = {
 }
 TASK = multitask.Config.model_validate({"kind": "multitask", "parts": PARTS})
 
+INT8 = 0.1
+"""Most that a probability or a number of the int8 export may differ from torch's."""
+
 
 def context(home: Path) -> Context:
     path, conf = write_recipe(home), settings.load()
@@ -88,13 +91,15 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
             {"kind": "feedback"},
         ],
         "train": {"epochs": 1, "max_length_tokens": 32, "max_truncated": 0.6, "batch_size": 16, "learning_rate": 1e-3},
-        "exports": [],
+        "exports": [{"kind": "onnx"}],
         "evaluate": {"holdouts": {}, "resamples": 300, "perturbed_rows": 20},
         "gates": [
             {"kind": "threshold", "metric": "sentiment/accuracy", "minimum": 0.2, "min_rows": 20},
             {"kind": "threshold", "metric": "rating/rmse", "maximum": 3, "min_rows": 20},
             {"kind": "beats_champion", "metric": "rating/pearson", "non_inferior": 1, "min_rows": 20},
             {"kind": "slice", "metric": "sentiment/accuracy", "max_loss": 0.5},
+            {"kind": "parity", "metric": "sentiment/accuracy", "max_difference": 0.1, "min_rows": 20},
+            {"kind": "parity", "metric": "rating/pearson", "max_difference": 0.1, "min_rows": 20},
         ],
         "watch": {"min_rows": 60, "detectors": [{"kind": "value_drift", "column": "score"}]},
     }
@@ -107,6 +112,9 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
     assert "the label is none that its part of the task can learn from" in manifest["quarantine_reasons"]
 
     found = store.read_json(shelf.folder("r1", "evaluate") / "evaluation.json")
+    assert found["served"] == "onnx-int8"
+    assert found["size_bytes"]["onnx-int8"] < 0.3 * found["size_bytes"]["torch"]
+    _agree(shelf.folder("r1", "evaluate") / "predictions.parquet")
     test = found["metrics"]["candidate"]["torch"]["test"]
     counts = {part: test[f"{part}/{first}"]["rows"] for part, first in (("sentiment", "accuracy"), ("rating", "rmse"))}
     assert min(counts.values()) > 20
@@ -130,7 +138,18 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
 
     model = pyfunc.load_model(str(Tracking(conf, "small").fetch(champion, "model")))
     answers = model.predict([{"text": one, "part": part} for one, part in asked[-2:]])
-    assert answers["answer"].tolist() == [row["label"] for row in said[-2:]]
+    assert answers["answer"][0] == said[-2]["label"]
+    assert answers["score"].tolist() == pytest.approx([float(row["score"]) for row in said[-2:]], abs=INT8)
+
+
+def _agree(predictions: Any) -> None:
+    """Every answer of every export is that of torch, on each real row of both parts."""
+    table = store.read_table(predictions)
+    every = {name: table[f"candidate.{name}"].to_pylist() for name in ("torch", "onnx-fp32", "onnx-int8")}
+    for place, right in enumerate(every["torch"]):
+        ((part, one),) = ((part, one) for part, one in right.items() if one is not None)
+        assert every["onnx-fp32"][place][part] == pytest.approx(one, abs=1e-4)
+        assert every["onnx-int8"][place][part] == pytest.approx(one, abs=INT8)
 
 
 def _ftcore(*words: str) -> None:

@@ -140,7 +140,7 @@ def test_a_recipe_may_ask_for_no_export(minimal: dict[str, Any]) -> None:
     assert faults(minimal) == {"gates[0].kind": "parity compares exports, and the recipe has none"}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds("tasks") if kind not in find("exporters", "onnx").TASKS])
+@pytest.mark.parametrize("kind", sorted({*kinds("tasks")} - {*find("exporters", "onnx").TASKS, "multitask"}))
 def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str, Any], kind: str) -> None:
     task = find("tasks", kind)
     gates = [{"kind": "threshold", "minimum": 0}]
@@ -204,9 +204,21 @@ def test_every_source_belongs_to_a_part_and_every_part_has_sources(minimal: dict
         ({"task": several(mood=several()["task"])["task"]}, "task.parts.mood", "unknown kind 'multitask'"),
         ({"task": several(mood={"sources": ["x"]})["task"]}, "task.parts.mood", "needs a kind"),
         ({"task": several(talk={"kind": "chat", "sources": ["files:t"]})["task"]}, "task", "all parts must stand"),
-        ({"method": {"kind": "few_shot"}}, "method.kind", "few_shot does not fit the task multitask"),
-        ({"method": {"kind": "dpo"}}, "method.kind", "dpo does not fit the task multitask"),
-        ({"exports": [{"kind": "onnx"}]}, "exports[0].kind", "onnx cannot export the task multitask"),
+        (
+            {"method": {"kind": "few_shot"}},
+            "method.kind",
+            "few_shot does not fit the task multitask: its pairs are alike or not by one set of labels; take ",
+        ),
+        (
+            several(mood={"kind": "qa", "sources": ["files:moods"]}) | {"method": {"kind": "prompt"}},
+            "method.kind",
+            "prompt does not fit the task qa of the part mood; it fits classification, multilabel, pair, tagging",
+        ),
+        (
+            several(mood=MOOD | {"kind": "tagging", "labels": ["O", "B-A"]}) | {"exports": [{"kind": "onnx"}]},
+            "exports[0].kind",
+            "onnx cannot export the task tagging of the part mood, only classification, multilabel, pair; leave",
+        ),
         ({"gates": [{"kind": "threshold", "metric": "accuracy", "minimum": 0}]}, "gates[0].metric", "unknown metric"),
     ],
 )  # fmt: skip
@@ -332,6 +344,19 @@ def test_a_method_that_does_not_fit_the_task_is_a_fault(
     monkeypatch.setattr(few_shot, "TASKS", ("chat",))
     with pytest.raises(RecipeError, match=r"few_shot does not fit the task classification; it fits chat"):
         recipe.parse(minimal | {"method": {"kind": "few_shot"}})
+
+
+@pytest.mark.parametrize("kind", kinds("methods"))
+def test_a_method_trains_several_parts_or_says_why_not_and_what_does(minimal: dict[str, Any], kind: str) -> None:
+    method = find("methods", kind)
+    document = minimal | several() | {"method": method.EXAMPLE}
+    if "multitask" in getattr(method, "TASKS", ("multitask",)):
+        assert recipe.parse(document).method.kind == kind
+        return
+    message = faults(document)["method.kind"]
+    assert message.startswith(f"{kind} does not fit the task multitask: {method.ALONE}; take ")
+    assert message.endswith(", or give each part a recipe of its own")
+    assert {"full", "lora", "prompt"} <= set(message.partition("; take ")[2].split(", "))
 
 
 def test_anchors_and_merges_work(tmp_path: Path, minimal: dict[str, Any]) -> None:

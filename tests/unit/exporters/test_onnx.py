@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx as onnx_file
 import pytest
 from pydantic import ValidationError
 
+from ftcore import base
 from ftcore._find import find
 from ftcore.errors import ExportError
 from ftcore.exporters import onnx
 from ftcore.outputs import Example
-from ftcore.tasks import classification
+from ftcore.tasks import classification, multitask
 from ftcore.training import loading
-from tests.unit.tasks._small import small
+from tests.unit.tasks._small import THINGS, small
 
 TEXTS = ["good", "the film is bad", "a great story, and a bright end to it", "1 2 3 4 5 6 7 8 9", ""]
 TASK = classification.Config(labels=("negative", "positive"))
@@ -30,21 +32,21 @@ def test_names_say_which_one_serves() -> None:
 @pytest.mark.parametrize(("name", "tolerance"), [("onnx-fp32", 1e-5), ("onnx-int8", 0.1)])
 def test_an_export_agrees_with_the_model(tiny: Path, name: str, tolerance: float) -> None:
     expected = classification.predictor(TASK, tiny / "model", 32)(TEXTS)
-    logits = onnx.load(tiny / name, 32, 1)(TEXTS)
+    logits = onnx.load(tiny / name, 32, 1)(TEXTS)["logits"]
     assert logits.shape == (len(TEXTS), 2)
     assert expected.std(0).min() > 0.05, "a model that says the same of all texts would prove nothing"
     assert classification.outputs(TASK, logits) == pytest.approx(expected, abs=tolerance)
 
 
 def test_a_text_does_not_depend_on_what_shares_its_batch(tiny: Path) -> None:
-    logits = onnx.load(tiny / "onnx-fp32", 32, 1)
-    together = logits(TEXTS)
-    assert together == pytest.approx(np.concatenate([logits([text]) for text in TEXTS]), abs=1e-4)
+    run = onnx.load(tiny / "onnx-fp32", 32, 1)
+    together = run(TEXTS)["logits"]
+    assert together == pytest.approx(np.concatenate([run([text])["logits"] for text in TEXTS]), abs=1e-4)
 
 
 def test_long_texts_are_cut(tiny: Path) -> None:
-    logits = onnx.load(tiny / "onnx-fp32", 8, 1)
-    assert logits(["good " * 500]) == pytest.approx(logits(["good " * 6]), abs=1e-6)
+    run = onnx.load(tiny / "onnx-fp32", 8, 1)
+    assert run(["good " * 500])["logits"] == pytest.approx(run(["good " * 6])["logits"], abs=1e-6)
 
 
 def test_int8_is_smaller(tiny: Path) -> None:
@@ -88,5 +90,28 @@ def test_every_task_that_it_names_agrees_with_torch(kind: str, tmp_path: Path) -
     onnx.export(onnx.Config(precisions=("fp32",)), model, words, tmp_path)
     texts = ["the red door", Example("what is red ?", "the green car is a boat .")]
     expected = task.predictor(config, tmp_path / "model", 32)(texts)
-    made = task.outputs(config, onnx.load(tmp_path / "onnx-fp32", 32, 1)(texts))
+    made = task.outputs(config, onnx.load(tmp_path / "onnx-fp32", 32, 1)(texts)["logits"])
     assert made == pytest.approx(expected, abs=1e-5)
+
+
+def test_parts_share_one_graph_and_rows_of_all_of_them_a_batch(tmp_path: Path) -> None:
+    examples = {kind: find("tasks", kind).EXAMPLE | {"sources": [f"files:{kind}"]} for kind in onnx.TASKS}
+    parts = {"input_ids": examples.pop("classification"), **examples}  # a name that the graph has of its own, too
+    config = multitask.Config.model_validate({"kind": "multitask", "parts": parts})
+    small("bert", tmp_path / "base")
+    words = loading.tokenizer(tmp_path / "base")
+    base.write_model(multitask.load(config, tmp_path / "base"), words, tmp_path / "model")
+    onnx.export(onnx.Config(), multitask.exportable(config, tmp_path / "model").eval(), words, tmp_path)
+    texts = [Example(f"the {thing} is {'red ' * n}", source=name) for n, thing in enumerate(THINGS) for name in parts]
+    expected = multitask.predictor(config, tmp_path / "model", 32)(texts)
+    for name, tolerance in (("onnx-fp32", 1e-5), ("onnx-int8", 0.05)):
+        run = onnx.load(tmp_path / name, 32, 1)
+        assert sorted(run(texts)) == sorted(f"{part}.logits" for part in parts)
+        made = multitask.exported(config, run)(texts)
+        assert [row.keys() for row in made] == [row.keys() for row in expected]
+        for row, right in zip(made, expected, strict=True):
+            ((part, one),) = ((part, one) for part, one in row.items() if one is not None)
+            assert one == pytest.approx(right[part], abs=tolerance)
+    read = onnx_file.load(tmp_path / "onnx-fp32" / "model.onnx", load_external_data=False)
+    embeddings = [one for one in read.graph.initializer if one.dims[:1] == [len(words)]]
+    assert len(embeddings) == 1, "the body is there once"

@@ -219,6 +219,21 @@ def test_the_worst_export_is_reported_and_a_better_one_counts_too() -> None:
     assert found.reason.startswith("onnx-fp32 differs from torch by +0.2500")
 
 
+def test_of_scores_that_are_no_counts_no_agreement_is_told() -> None:
+    seen = evidence(right=0.5, export=0.5)
+    found = parity.judge(parity.Config(), replace(seen, candidate={name: t / 3 for name, t in seen.candidate.items()}))
+    assert found.reason.endswith(" in accuracy on 400 rows; 0.01 is allowed")
+
+
+def test_exports_are_compared_on_the_rows_that_the_metric_is_about() -> None:
+    seen = evidence(right=1.0, export=0.5)
+    mine = np.arange(400) < 150
+    found = parity.judge(parity.Config(), replace(seen, about={"accuracy": mine}))
+    assert found.rows == 150
+    assert "of 150 rows" in found.reason
+    assert parity.judge(parity.Config(min_rows=151), replace(seen, about={"accuracy": mine})).passed is None
+
+
 def sliced(gains: dict[str, tuple[int, float]]) -> Evidence:
     """Slices by name: their rows, and the share of them that the candidate gains on a champion right on half."""
     sizes = [rows for rows, _ in gains.values()]

@@ -238,7 +238,7 @@ def test_a_prefix_is_part_of_the_onnx_graph(plain: nn.Module, words: PreTrainedT
     read = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
     config = onnx.Config(precisions=("fp32",))
     onnx.export(config, base.with_prefix(read, tmp_path / "model"), words, tmp_path)
-    logits = onnx.load(tmp_path / "onnx-fp32", 32, 1)(TEXTS)
+    logits = onnx.load(tmp_path / "onnx-fp32", 32, 1)(TEXTS)["logits"]
     assert classification.outputs(CONFIG, logits) == pytest.approx(answers(model, words).numpy(), abs=1e-4)
     assert answers(read, words) != pytest.approx(answers(model, words), abs=1e-3), "the prefix makes a difference"
 
@@ -284,3 +284,20 @@ def test_ia3_scales_what_it_is_told_to(plain: nn.Module, words: PreTrainedTokeni
     assert scaled == {"key", "dense"}
     with pytest.raises(ValueError, match="not among the targets: value"):
         ia3.Config(targets=("key",), feedforward=("value",))
+
+
+@pytest.mark.parametrize("kind", prefix.TASKS)
+def test_every_task_that_a_prefix_fits_answers_with_it(
+    kind: str, plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    from ftcore import base
+
+    task = _find.find("tasks", kind)
+    config = task.Config.model_validate(task.EXAMPLE)
+    base.write_model(plain, words, tmp_path / "base")
+    model = prefix.apply(prefix.Config(tokens=4), task.load(config, tmp_path / "base"), words)
+    torch.nn.init.normal_(model.prompt_encoder["default"].embedding.weight, std=3)
+    prefix.save(prefix.Config(tokens=4), model, words, tmp_path)
+    expected = task.reader(config, model.eval(), words, 32)(TEXTS)
+    assert task.predictor(config, tmp_path / "model", 32)(TEXTS) == pytest.approx(expected, abs=1e-4)
+    assert task.reader(config, model.get_base_model(), words, 32)(TEXTS) != pytest.approx(expected, abs=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyarrow import csv, parquet
 from ftcore import base, store
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, ExportError, FtcoreError
+from ftcore.exporters import onnx
 from ftcore.serving import model as models
 from ftcore.serving import scoring
 from ftcore.tasks import multitask
@@ -241,6 +243,21 @@ def test_a_request_names_the_part_that_is_asked(of_parts: Product, tmp_path: Pat
         feedback(of_parts, wrong)
     labels = [{"request_id": "long0", "label": "2.5"}, {"request_id": "colour1", "label": "red"}]
     assert feedback(of_parts, requests(tmp_path, labels, "labels.jsonl"))["added"] == 2
+
+
+def test_an_export_answers_for_every_part_as_torch_does(of_parts: Product, tmp_path: Path) -> None:
+    rows = [{"text": f"the lamp is {'blue ' * n}", "part": part} for n in range(9) for part in ("long", "colour")]
+    torch = score(of_parts, requests(tmp_path, rows))
+    config, task = onnx.Config(precisions=("fp32",)), of_parts.recipe.task
+    words = loading.tokenizer(tmp_path / "model")
+    onnx.export(config, multitask.exportable(task, tmp_path / "model").eval(), words, tmp_path)
+    shutil.copy(tmp_path / "model" / "ftcore.json", tmp_path / "onnx-fp32")
+    of_parts.crown("second", folders=[tmp_path / "model", tmp_path / "onnx-fp32"])
+    of_parts.change(exports=[config.model_dump(mode="json")])
+    made = score(of_parts, requests(tmp_path, rows))
+    assert made["model_version"][0].as_py() == torch["model_version"][0].as_py() + 1
+    assert made["score"].to_pylist() == pytest.approx(torch["score"].to_pylist(), abs=1e-5)
+    assert made["label"].to_pylist()[1::2] == torch["label"].to_pylist()[1::2]
 
 
 def test_a_request_without_a_part_or_with_a_strange_one_is_refused(of_parts: Product, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from ftcore import base, snapshot, store
+from ftcore.errors import ExportError
 from ftcore.records import Record, now
 from ftcore.steps import evaluate, export, gate
 from ftcore.tasks import multitask
@@ -112,6 +114,37 @@ def test_candidate_and_champion_are_compared_part_by_part(product: Product, tmp_
     assert (threshold["rows"], champion["rows"], baseline["rows"]) == (rows["colour"], rows["words"], rows["colour"])
     assert champion["passed"]
     assert not baseline["passed"]
+
+
+def test_parts_of_one_encoder_are_exported_and_each_is_compared_with_torch(product: Product, tmp_path: Path) -> None:
+    parts = {
+        **ENCODER,
+        "words": {"kind": "multilabel", "labels": ["O", "B-COL"], "separator": " ", "sources": ["files:b"]},
+    }
+    gates = [{"kind": "parity", "metric": f"{metric}", "max_difference": 0.2, "min_rows": 10}
+             for metric in ("colour/accuracy", "words/f1_micro")]  # fmt: skip
+    made(product, tmp_path, "bert", parts, gates=gates)
+    product.change(exports=[{"kind": "onnx"}])
+    candidate(product, "r1", publish(product, "ab", 60), tmp_path)
+    found, rules = judged(product, "r1")
+    assert found["served"] == "onnx-int8"
+    assert list(found["metrics"]["candidate"]) == list(found["latency"]) == ["onnx-int8", "onnx-fp32", "torch"]
+    assert found["metrics"]["candidate"]["onnx-fp32"] == found["metrics"]["candidate"]["torch"]
+    assert found["size_bytes"]["onnx-int8"] < found["size_bytes"]["onnx-fp32"]
+    rows = {name: one["rows"] for name, one in found["metrics"]["candidate"]["torch"]["test"].items()}
+    assert [rule["rows"] for rule in rules] == [rows["colour/accuracy"], rows["words/f1_micro"]]
+    assert all(rule["passed"] for rule in rules)
+
+
+def test_a_head_that_answers_nan_is_an_error(product: Product, tmp_path: Path) -> None:
+    made(product, tmp_path, "bert", ENCODER, gates=[{"kind": "beats_baseline"}])
+    task = product.recipe.task
+    model = multitask.load(task, tmp_path / "model")
+    torch.nn.init.constant_(model.head_colour.classifier.bias, float("nan"))
+    base.write_model(model, loading.tokenizer(tmp_path / "base"), tmp_path / "model")
+    candidate(product, "r1", publish(product, "ab", 60), tmp_path)
+    with pytest.raises(ExportError, match="version 1 as torch answers 15 of 30 rows with NaN"):
+        evaluate.run(product.context("evaluate", "r1"))
 
 
 def test_parts_that_write_are_judged_beside_their_base(product: Product, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from tests.unit.tasks._small import rows, small
 RIGHT = ["the red door is a boat", "what colour is the green car ?", "a lamp", "the house is white .", ""]
 SAID = ["the red car is a boat", "what colour is the green car ?", "", "white the house .", "a chair"]
 
+CHAT = chat.Config()
+
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,8 +37,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestScores:
     def test_corpus_scores_are_sacrebleus_and_means_are_rouges(self) -> None:
         table = rows(*((f"{n}", None, right) for n, right in enumerate(RIGHT)))
-        tallies = _language.tallies(table, SAID)
-        found = {name: float(value) for name, value in _language.metrics(tallies.sum(0)).items()}
+        tallies = chat.tallies(CHAT, table, SAID)
+        found = {name: float(value) for name, value in chat.metrics(CHAT, tallies.sum(0)).items()}
         assert found["bleu"] * 100 == pytest.approx(
             sacrebleu.BLEU(effective_order=True).corpus_score(SAID, [RIGHT]).score
         )
@@ -49,17 +51,17 @@ class TestScores:
 
     def test_what_was_not_written_has_likelihoods_only(self) -> None:
         table = rows(("a", None, "b"), ("c", None, "d"))
-        tallies = _language.tallies(table, np.array([[2.0, 4, 1], [6.0, 4, 3]], np.float32))
-        found = _language.metrics(np.stack([tallies.sum(0), tallies[0]]))
+        tallies = chat.tallies(CHAT, table, np.array([[2.0, 4, 1], [6.0, 4, 3]], np.float32))
+        found = chat.metrics(CHAT, np.stack([tallies.sum(0), tallies[0]]))
         assert found["perplexity"] == pytest.approx(np.exp([1.0, 0.5]))
         assert found["token_accuracy"] == pytest.approx([0.5, 0.25])
         assert np.isnan(found["chrf"]).all()
         assert np.isnan(found["exact_match"]).all()
 
     def test_of_no_row_nothing_is_known(self) -> None:
-        nothing = _language.tallies(rows(), [])
+        nothing = chat.tallies(CHAT, rows(), [])
         assert nothing.shape == (0, _language.WIDTH)
-        assert all(np.isnan(value) for value in _language.metrics(nothing.sum(0)).values())
+        assert all(np.isnan(value) for value in chat.metrics(CHAT, nothing.sum(0)).values())
 
 
 class TestWanted:

@@ -76,8 +76,8 @@ def rows(parts: dict[str, Any], every: list[tuple[str, str]] = EVERY) -> pa.Tabl
     return pa.Table.from_pylist(made, schema=snapshot.schema())
 
 
-def job(task: multitask.Config, folder: Path, model: Any, **train: Any) -> Job:
-    tokenizer = loading.tokenizer(folder / "base")
+def job(task: multitask.Config, folder: Path, model: Any, words: Any = None, **train: Any) -> Job:
+    tokenizer = words or loading.tokenizer(folder / "base")
     table = rows(task.parts)
     encoded = {
         split: multitask.encode(task, tokenizer, pa.concat_tables([table] * times), 48)
@@ -162,6 +162,29 @@ def test_an_adapter_learns_with_all_heads_and_merges(kind: str, tmp_path: Path) 
         names = "\n".join(file.keys())
     assert all(f"head_{name}.classifier.weight" in names for name in task.parts)
     assert len(said(task, tmp_path / "made" / "model")) == 2 * len(EVERY)
+
+
+def test_a_prompt_before_the_texts_of_all_parts_learns(tmp_path: Path) -> None:
+    small("bert", tmp_path / "base")
+    task, prompt = config({name: ENCODER[name] for name in ("colour", "words", "several")}), find("methods", "prompt")
+    settings = prompt.Config(tokens=4)
+    plain, words = multitask.load(task, tmp_path / "base"), loading.tokenizer(tmp_path / "base")
+    model = prompt.apply(settings, plain, words)
+    made = job(task, tmp_path, model, words, epochs=2, learning_rate=1e-2)
+    figures = loop.fit(made)
+    assert figures["validation_loss"] < 0.9 * figures["validation_loss_before"]
+    prompt.save(settings, model, words, tmp_path / "made")
+    asked = [Example("the door is red", source=name) for name in ("colour", "several")]
+    before = multitask.predictor(task, tmp_path / "made" / "model", 48)(asked)
+    assert len(loading.tokenizer(tmp_path / "made" / "model")("red")["input_ids"]) == 4 + 3
+    assert len(said(task, tmp_path / "made" / "model")) == 3 * len(EVERY)
+    onnx = find("exporters", "onnx")
+    task = config({name: ENCODER[name] for name in ("colour", "several")})
+    exported = multitask.exportable(task, tmp_path / "made" / "model").eval()
+    onnx.export(onnx.Config(precisions=("fp32",)), exported, words, tmp_path)
+    after = multitask.exported(task, onnx.load(tmp_path / "onnx-fp32", 48, 1))(asked)
+    assert after[0]["colour"] == pytest.approx(before[0]["colour"], abs=1e-4)
+    assert after[1]["several"] == pytest.approx(before[1]["several"], abs=1e-4)
 
 
 def test_a_language_model_learns_to_chat_and_to_go_on(tmp_path: Path) -> None:
