@@ -65,10 +65,42 @@ def _layers(head: nn.Module, name: str) -> list[str]:
 def linear_layers(model: nn.Module) -> list[str]:
     """Names of the linear layers of the base, as patterns see them."""
     from torch import nn as torch_nn
+    from transformers.pytorch_utils import Conv1D
 
     heads = {*(name.partition(".")[0] for name in head(model)), "lm_head"}
-    found = (name for name, module in model.named_modules() if isinstance(module, torch_nn.Linear))
+    found = (name for name, module in model.named_modules() if isinstance(module, torch_nn.Linear | Conv1D))
     return [name for name in found if name.partition(".")[0] not in heads]
+
+
+def in_layers(model: nn.Module, targets: str | tuple[str, ...], layers: tuple[int, ...]) -> list[str]:
+    """Whole names of the linear layers that ``targets`` mean, in the blocks of some numbers.
+
+    peft takes numbers of blocks beside a list of names only.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    found = linear_layers(model)
+    if isinstance(targets, tuple):
+        found = [name for name in found if any(f".{name}".endswith(f".{end}") for end in targets)]
+    elif targets != "all-linear":
+        try:
+            found = [name for name in found if re.fullmatch(targets, name)]
+        except re.error as error:
+            raise _no_pattern(error) from error
+    blocks = {name: int(number[1]) for name in found if (number := re.search(r"\.(\d+)\.", name))}
+    chosen = [name for name, number in blocks.items() if number in layers]
+    if not chosen:
+        raise TrainingError(
+            f"the method's targets match none of the layers in the blocks {', '.join(map(str, layers))}",
+            hint=f"its blocks are 0 to {max(blocks.values())}" if blocks else "leave method.layers out",
+        )
+    return chosen
+
+
+def _no_pattern(error: re.error) -> TrainingError:
+    hint = "a list of names is taken as it is"
+    return TrainingError(f"the method's targets are no regular expression: {error}", hint=hint)
 
 
 def adapt(model: nn.Module, config: PeftConfig) -> PeftModel:
@@ -82,9 +114,7 @@ def adapt(model: nn.Module, config: PeftConfig) -> PeftModel:
     try:
         return get_peft_model(model, config)  # type: ignore[arg-type]
     except re.error as error:
-        raise TrainingError(
-            f"the method's targets are no regular expression: {error}", hint="a list of names is taken as it is"
-        ) from error
+        raise _no_pattern(error) from error
     except (ValueError, KeyError, NotImplementedError) as error:
         kinds = sorted({re.sub(r"\d+", "N", name) for name in linear_layers(model)})
         nothing = "No modules were targeted" in str(error) or "not found in the base model" in str(error)

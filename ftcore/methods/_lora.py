@@ -57,7 +57,7 @@ def apply(config: Settings, model: nn.Module, *, dora: bool = False) -> PeftMode
     """The model with an update for each target; the head trains whole."""
     from peft import LoraConfig
 
-    targets = config.targets if isinstance(config.targets, str) else list(config.targets)
+    targets = _adapters.in_layers(model, config.targets, config.layers) if config.layers else config.targets
     adapted = _adapters.adapt(
         model,
         LoraConfig(
@@ -65,8 +65,7 @@ def apply(config: Settings, model: nn.Module, *, dora: bool = False) -> PeftMode
             r=config.rank,
             lora_alpha=config.alpha,
             lora_dropout=config.dropout,
-            target_modules=targets,
-            layers_to_transform=list(config.layers) or None,
+            target_modules=targets if isinstance(targets, str) else list(targets),
             use_rslora=config.rank_stabilised,
             use_dora=dora,
             # 16 iterations of subspace iteration give the singular vectors of a 7B model within seconds.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
+from ftcore.training import loading
 from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
@@ -52,14 +53,11 @@ def causal(base: Any) -> PreTrainedModel:
     """A causal language model; safetensors only, no remote code.
 
     Raises:
-        TrainingError: the model reads what comes behind a token, too.
+        TrainingError: the model reads what comes behind a token, too, or lacks weights.
     """
-    import torch
     from transformers import AutoModelForCausalLM
 
-    made: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        base, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-    )
+    made = loading.pretrained(AutoModelForCausalLM, base, headless=False)
     if getattr(made.config, "is_decoder", True) is False:
         raise TrainingError(
             f"the base model in {base} is an encoder: it reads what comes behind a token, and cannot write",

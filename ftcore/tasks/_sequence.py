@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.base import with_prefix
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import given, pairs
+from ftcore.training import loading
 from ftcore.training.features import Collator, Features, segments, tokenize
 
 if TYPE_CHECKING:
@@ -26,15 +27,7 @@ def load(base: Path, **head: Any) -> PreTrainedModel:
     """The base model with a fresh head, described as transformers does; safetensors only, no remote code."""
     from transformers import AutoModelForSequenceClassification
 
-    made: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        base,
-        **head,
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype="float32",
-        ignore_mismatched_sizes=True,
-    )
-    return made
+    return loading.pretrained(AutoModelForSequenceClassification, base, **head)
 
 
 def named(labels: Sequence[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.errors import NotEnoughDataError
 from ftcore.outputs import given
+from ftcore.training import loading
 from ftcore.training.features import Collator, Features, tokenize
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a head for this task; safetensors only, no remote code."""
     from transformers import AutoModelForSequenceClassification
 
-    return AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=len(config.labels), use_safetensors=True, dtype="float32"
-    )
+    return loading.pretrained(AutoModelForSequenceClassification, base, num_labels=len(config.labels))
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ftcore._find import Config as Base
 from ftcore.outputs import examples
 from ftcore.tasks import _language, chat
+from ftcore.training import loading
 from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
@@ -40,14 +41,10 @@ class Config(Base):
 
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a head of one output; safetensors only, no remote code."""
-    import torch
     from transformers import AutoModelForSequenceClassification
 
     del config
-    made: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=1, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-    )
-    return made
+    return loading.pretrained(AutoModelForSequenceClassification, base, num_labels=1)
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:

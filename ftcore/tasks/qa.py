@@ -12,6 +12,7 @@ from ftcore._find import Config as Base
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import examples
 from ftcore.tasks import _language, _sequence
+from ftcore.training import loading
 from ftcore.training.features import Features
 
 if TYPE_CHECKING:
@@ -51,10 +52,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     from transformers import AutoModelForQuestionAnswering
 
     del config
-    made: PreTrainedModel = AutoModelForQuestionAnswering.from_pretrained(
-        base, use_safetensors=True, trust_remote_code=False, dtype="float32"
-    )
-    return made
+    return loading.pretrained(AutoModelForQuestionAnswering, base)
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.outputs import examples
 from ftcore.tasks import _language
+from ftcore.training import loading
 from ftcore.training.features import Collator, Features, tokenize
 
 if TYPE_CHECKING:
@@ -47,10 +48,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     from transformers import AutoModelForSeq2SeqLM
 
     del config
-    made: PreTrainedModel = AutoModelForSeq2SeqLM.from_pretrained(
-        base, use_safetensors=True, trust_remote_code=False, dtype="float32"
-    )
-    return made
+    return loading.pretrained(AutoModelForSeq2SeqLM, base, headless=False)
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:

@@ -12,6 +12,7 @@ from ftcore.context import log
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import examples
 from ftcore.tasks import _sequence
+from ftcore.training import loading
 from ftcore.training.features import IGNORED, Collator, Features
 
 if TYPE_CHECKING:
@@ -57,15 +58,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh head over its tokens; safetensors only, no remote code."""
     from transformers import AutoModelForTokenClassification
 
-    made: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(
-        base,
-        **_sequence.named(config.labels),
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype="float32",
-        ignore_mismatched_sizes=True,
-    )
-    return made
+    return loading.pretrained(AutoModelForTokenClassification, base, **_sequence.named(config.labels))
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:

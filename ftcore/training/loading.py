@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DataRejectedError, TrainingError
 
@@ -39,15 +39,53 @@ def tokenizer(base: Path) -> PreTrainedTokenizerBase:
     return found
 
 
+def pretrained(kind: Any, base: Any, *, headless: bool = True, **settings: Any) -> PreTrainedModel:
+    """A base model with its weights in float32; safetensors only, no remote code.
+
+    Args:
+        kind: one of transformers' classes for loading, such as ``AutoModelForCausalLM``.
+        base: its folder.
+        headless: whether a head may be fresh, whatever head the base came with; else all weights must be there.
+        settings: what else the class is told, such as the labels of the head.
+
+    Raises:
+        TrainingError: weights are missing or of another shape, which transformers would draw at random.
+    """
+    made, told = kind.from_pretrained(
+        base,
+        **settings,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype="float32",
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    lacking = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
+    body = f"{made.base_model_prefix}."
+    # What pools the tokens is part of some heads, whatever its name says.
+    lost = sorted(name for name in lacking if not headless or (name.startswith(body) and ".pooler." not in name))
+    if lost:
+        raise TrainingError(
+            f"the base model in {base} lacks {len(lost)} of its weights, or has them in another shape: "
+            f"{', '.join(lost[:3])}{' …' if len(lost) > 3 else ''}",
+            hint="fetch it again; what lacks would start at random",
+        )
+    whole: PreTrainedModel = made
+    return whole
+
+
 def model(load: Callable[[], PreTrainedModel], base: Path, words: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The model that ``load`` makes from ``base``, with the tokenizer's token for padding.
 
     Raises:
-        TrainingError: it needs code of its own, is of no known architecture, or its weights are no safetensors.
+        TrainingError: it needs code of its own, is of no known architecture, or its weights are no safetensors or
+            damaged.
     """
+    from safetensors import SafetensorError
+
     try:
         made = load()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         remote = "trust_remote_code" in str(error) or "custom code" in str(error)
         hint = "models with code of their own are not run; take one that transformers knows" if remote else ""
         raise TrainingError(f"the base model in {base} cannot be loaded: {error}", hint=hint) from error

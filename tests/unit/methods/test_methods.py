@@ -142,6 +142,13 @@ def test_targets_that_match_nothing_are_named_beside_those_there_are(
         lora.apply(lora.Config(targets=targets), plain, words)
 
 
+def test_blocks_that_are_not_there_are_named(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(TrainingError, match=r"none of the layers in the blocks 7\n.*its blocks are 0 to 0"):
+        lora.apply(lora.Config(layers=(7,)), plain, words)
+    with pytest.raises(TrainingError, match="targets are no regular expression"):
+        lora.apply(lora.Config(targets="*query", layers=(0,)), plain, words)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -150,6 +157,8 @@ def test_targets_that_match_nothing_are_named_beside_those_there_are(
         {"rank_stabilised": True},
         {"targets": r".*attention\.self\.(query|value)"},
         {"targets": ("query", "value"), "layers": (0,)},
+        {"targets": r".*attention\.self\.(query|value)", "layers": (0, 5)},
+        {"layers": (0, 5)},
     ],
     ids=str,
 )
@@ -163,6 +172,8 @@ def test_loras_settings(
     adapted = {name.rsplit(".lora_A", 1)[0] for name, _ in model.named_parameters() if "lora_A" in name}
     if "targets" in changes:
         assert {name.rsplit(".", 1)[1] for name in adapted} == {"query", "value"}
+    if "layers" in changes:
+        assert {int(name.split("layer.")[1].split(".")[0]) for name in adapted} == {0}
     train(model, words)
     expected = answers(model, words)
     lora.save(config, model, words, tmp_path)
