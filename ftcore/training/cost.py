@@ -70,6 +70,8 @@ class Shape:
     """Whether activations are calculated again instead of kept."""
     half: bool = False
     """Whether matrix products are in 16 bits."""
+    lean: bool = False
+    """Whether weights that do not learn are held in 16 bits alone, as on a GPU."""
     kept: Kept | None = None
     """What was counted; None takes the formula."""
     cache_bytes: float = 0
@@ -123,7 +125,9 @@ def state_bytes(shape: Shape) -> dict[str, float]:
     Products in 16 bits keep a copy of each float32 weight in 16 bits until the backward pass.
     """
     copies = 2 if shape.half and shape.weight_bytes >= 4 else 0
-    weights = shape.multiplied * (shape.weight_bytes + copies) + shape.embedding_weights * 4
+    frozen = max(0, shape.multiplied - shape.trainable) if shape.lean and copies else 0
+    weights = (shape.multiplied - frozen) * (shape.weight_bytes + copies) + frozen * copies
+    weights += shape.embedding_weights * 4
     return {"weights": weights, "gradients": shape.trainable * 4.0, "optimiser": shape.trainable * float(ADAM_BYTES)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -278,7 +278,8 @@ def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
     if not torch.cuda.is_available():
         dropout.use(job.model)
     last = checkpoints.last(job.folder, job.identity)
-    return run(kind(job, eval_on_start=last is None), job, last)  # what it was worth before, to see what it learnt
+    with _quick(job):  # before Trainer puts the model on a GPU, which need not hold frozen weights in 32 bits
+        return _run(kind(job, eval_on_start=last is None), job, last)  # what it was worth before: what has it learnt?
 
 
 def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
@@ -291,6 +292,22 @@ def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
         TrainingError: as ``fit``.
         TransientError: as ``fit``.
     """
+    with _quick(job):
+        return _run(loop, job, last)
+
+
+@contextmanager
+def _quick(job: Job) -> Iterator[None]:
+    """Calculate in the quickest ways that give the same; nothing of them is left in the model behind it."""
+    with (
+        precision.converted_once(job.model, job.config.precision),
+        low_rank.fused(job.model),
+        attention.cheap_dropout(),
+    ):
+        yield
+
+
+def _run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
     if last and (done := store.read_json(job.folder / DONE)):
         log.info("the training was done already: its best checkpoint is taken")
         loop.take_best_of(last)
@@ -298,12 +315,7 @@ def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
     if last:
         log.info("resuming from %s", last.name)
     try:
-        with (
-            precision.converted_once(job.model, job.config.precision),
-            low_rank.fused(job.model),
-            attention.cheap_dropout(),
-        ):
-            result = loop.train(resume_from_checkpoint=str(last) if last else None)
+        result = loop.train(resume_from_checkpoint=str(last) if last else None)
     finally:
         loop.reporter.close()
         loop.punctual.close()

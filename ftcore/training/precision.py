@@ -39,7 +39,7 @@ def converted_once(model: nn.Module, wanted: Precision) -> Iterator[None]:
 
     Conversions took a quarter of a LoRA step on a CPU, and a GPU holds frozen weights in half the memory. Linear layers
     calculate what they would have; an adapter's dropout comes after the rounding instead of before. Frozen weights are
-    float32 again behind it; those of a GPU wait in the machine's own memory.
+    float32 again behind it, and the model is where it was; till then they wait in the machine's own memory.
     """
     if chosen(wanted) != "bf16":
         yield
@@ -53,7 +53,10 @@ def converted_once(model: nn.Module, wanted: Precision) -> Iterator[None]:
         module.cast_input_dtype_enabled = False
     for module, name, weight, _ in before:
         setattr(module, name, nn.Parameter(weight.to(torch.bfloat16), requires_grad=False))
-        weight.data = weight.data.cpu()
+    looked_up = {id(weight) for weight in model.parameters()}  # an embedding may be the last layer's weight as well
+    for _, _, weight, _ in before:
+        if id(weight) not in looked_up:
+            weight.data = weight.data.cpu()
     try:
         yield
     finally:
@@ -61,8 +64,9 @@ def converted_once(model: nn.Module, wanted: Precision) -> Iterator[None]:
             hook.remove()
         for module in adapted:
             module.cast_input_dtype_enabled = True
+        if before and before[0][3] != next(model.parameters()).device:
+            model.to(before[0][3])
         for module, name, weight, device in before:
-            setattr(module, name, None)  # its memory is needed
             weight.data = weight.data.to(device)
             setattr(module, name, weight)
 

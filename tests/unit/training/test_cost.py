@@ -40,6 +40,8 @@ def test_operations_are_six_a_weight_and_token_and_four_where_the_base_stays() -
 def test_products_in_16_bits_keep_copies_of_the_weights() -> None:
     more = cost.state_bytes(replace(SHAPE, half=True))["weights"] - cost.state_bytes(SHAPE)["weights"]
     assert more == 2 * SHAPE.multiplied
+    lean = cost.state_bytes(replace(SHAPE, half=True, lean=True, trainable=400_000))["weights"]
+    assert lean == 2 * (SHAPE.multiplied - 400_000) + 6 * 400_000 + 4 * SHAPE.embedding_weights
     four = replace(SHAPE, weight_bytes=0.56)
     assert cost.state_bytes(replace(four, half=True)) == cost.state_bytes(four)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
 from ftcore.training import precision
 
@@ -81,3 +81,35 @@ def test_float32_is_left_alone(adapted: nn.Module) -> None:
     with precision.converted_once(adapted, "fp32"):
         assert all(weight.dtype == torch.float32 for weight in adapted.parameters())
         assert all(torch.equal(value, expected[name]) for name, value in gradients(adapted).items())
+
+
+def test_a_weight_that_is_looked_up_as_well_stays_where_it_is_looked_up() -> None:
+    torch.manual_seed(4)
+    shape = LlamaConfig(
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=True,
+    )
+    model = get_peft_model(LlamaForCausalLM(shape), LoraConfig(r=2, target_modules=["q_proj"]))
+    plain = model.get_base_model()
+    embedding = plain.get_input_embeddings().weight
+    with precision.converted_once(model, "bf16"):
+        assert plain.get_input_embeddings().weight is embedding
+        assert embedding.dtype == torch.float32
+        assert plain.lm_head.weight.dtype == torch.bfloat16
+    assert plain.lm_head.weight is embedding
+
+
+@pytest.mark.gpu
+def test_a_gpu_holds_frozen_weights_in_16_bits_and_the_model_comes_back(adapted: nn.Module) -> None:
+    expected = {name: weight.detach().clone() for name, weight in adapted.named_parameters()}
+    with precision.converted_once(adapted, "bf16"):
+        adapted.to("cuda")
+        frozen = [w for n, w in adapted.named_parameters() if ".base_layer.weight" in n]
+        assert {(weight.dtype, weight.device.type) for weight in frozen} == {(torch.bfloat16, "cuda")}
+    for name, weight in adapted.named_parameters():
+        assert weight.device.type == "cpu"
+        assert torch.equal(weight, expected[name])
