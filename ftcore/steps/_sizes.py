@@ -188,7 +188,10 @@ def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain
         weight_bytes=getattr(method, "WEIGHT_BYTES", 4),
         checkpointing=recipe.train.gradient_checkpointing and not plain,
         half=half,
-        lean=half and device == "cuda" and recipe.train.distributed.strategy in (AUTO, "ddp"),
+        lean=half
+        and device == "cuda"
+        and not recipe.train.compile
+        and recipe.train.distributed.strategy in (AUTO, "ddp"),
         kept=activations.kept(model, device, half=half),
     )
 

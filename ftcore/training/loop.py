@@ -275,7 +275,7 @@ def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
         TransientError: told to stop; a checkpoint was written.
     """
     attention.choose(job.model, job.config.attention, job.config.precision)
-    if not torch.cuda.is_available():
+    if not (torch.cuda.is_available() or job.config.compile):
         dropout.use(job.model)
     last = checkpoints.last(job.folder, job.identity)
     with _quick(job):  # before Trainer puts the model on a GPU, which need not hold frozen weights in 32 bits
@@ -298,7 +298,13 @@ def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
 
 @contextmanager
 def _quick(job: Job) -> Iterator[None]:
-    """Calculate in the quickest ways that give the same; nothing of them is left in the model behind it."""
+    """Calculate in the quickest ways that give the same; nothing of them is left in the model behind it.
+
+    ``torch.compile`` finds its own, and would compile anew for each of these.
+    """
+    if job.config.compile:
+        yield
+        return
     with (
         precision.converted_once(job.model, job.config.precision),
         low_rank.fused(job.model),
