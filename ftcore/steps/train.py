@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,9 @@ def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[
 
 def _told(figures: dict[str, Any]) -> str:
     if "validation_loss" in figures:
-        return f"validation loss {figures['validation_loss']:.3f}"
+        after, before = figures["validation_loss"], figures.get("validation_loss_before", math.inf)
+        worse = f", no better than the {before:.3f} before the training: look at the curve" if after >= before else ""
+        return f"validation loss {after:.3f}{worse}"
     return f"mean reward {figures['reward_before']:.3f} before, {figures['reward_after']:.3f} after"
 
 

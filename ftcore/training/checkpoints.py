@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SEAL = "seal.json"
 """Written last: a checkpoint without it is half of one."""
 PREFIX = "checkpoint-"
+LEAST_FREE = 2**20
+"""Bytes below which a disk is full."""
 
 
 def found(folder: Path) -> list[Path]:
@@ -91,11 +93,13 @@ def writing(folder: Path, checkpoint: Path) -> Iterator[None]:
     except Exception as error:
         if not _is_about_writing(error):
             raise
+        full = shutil.disk_usage(folder).free < LEAST_FREE  # torch tells where it stood, not why
         shutil.rmtree(checkpoint, ignore_errors=True)
         before = [path.name for path in found(folder)]
         kept = f"{before[-1]} is kept, and the run goes on from it when it is run again" if before else "there is none"
         raise TrainingError(
-            f"{checkpoint.name} could not be written: {error}", hint=f"make room in {folder}; {kept}"
+            f"{checkpoint.name} could not be written: {'the disk is full' if full else error}",
+            hint=f"make room in {folder}; {kept}",
         ) from error
 
 

@@ -118,12 +118,9 @@ CHAT = {"kind": "chat"}
     ("task", "method", "batch", "words"),
     [
         (CHAT, {"kind": "dpo", "adapter": ADAPTER}, 4, 60),
-        (CHAT, {"kind": "dpo", "adapter": None}, 2, 40),
-        (CHAT, {"kind": "kto", "adapter": ADAPTER}, 8, 60),
         (CHAT, {"kind": "orpo", "adapter": ADAPTER}, 4, 60),
         (TEXTS, {"kind": "grpo", "rewards": REWARDS, "generations": 8, "answer_tokens": 64, "adapter": ADAPTER}, 4, 60),
         (TEXTS, {"kind": "rloo", "rewards": REWARDS, "generations": 4, "answer_tokens": 64, "adapter": None}, 2, 60),
-        (TEXTS, {"kind": "ppo", "rewards": REWARDS, "answer_tokens": 64, "minibatch": 8, "adapter": ADAPTER}, 16, 60),
         (TEXTS, {"kind": "ppo", "rewards": REWARDS, "answer_tokens": 64, "minibatch": 4, "adapter": None}, 8, 60),
     ],
     ids=lambda value: f"{value['kind']}-{value.get('adapter', '')}" if isinstance(value, dict) else str(value),

@@ -13,6 +13,7 @@ import yaml
 
 from ftcore import tracking_training
 from ftcore.errors import DataRejectedError, MissingExtraError, NotEnoughDataError, TrainingError
+from ftcore.steps import train
 from ftcore.store import hash_file
 from tests.conftest import Product
 
@@ -145,3 +146,8 @@ def test_a_tokenizer_of_another_model_is_refused(ready: Callable[..., Product], 
     product = ready(base=str(tmp_path / "mixed"))
     with pytest.raises(TrainingError, match=r"gives token \d+, and the model beside it knows 8"):
         product.run("train")
+
+
+def test_a_training_that_made_nothing_better_says_so() -> None:
+    assert train._told({"validation_loss": 0.3, "validation_loss_before": 0.7}) == "validation loss 0.300"
+    assert "no better than the 0.700 before" in train._told({"validation_loss": 24.0, "validation_loss_before": 0.7})
