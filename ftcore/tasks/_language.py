@@ -55,15 +55,14 @@ def causal(base: Any) -> PreTrainedModel:
     Raises:
         TrainingError: the model reads what comes behind a token, too, or lacks weights.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    made = loading.pretrained(AutoModelForCausalLM, base, headless=False)
-    if getattr(made.config, "is_decoder", True) is False:
+    if getattr(AutoConfig.from_pretrained(base, trust_remote_code=False), "is_decoder", True) is False:
         raise TrainingError(
             f"the base model in {base} is an encoder: it reads what comes behind a token, and cannot write",
             hint="take a language model as base, such as Llama, Qwen or SmolLM",
         )
-    return made
+    return loading.pretrained(AutoModelForCausalLM, base, headless=False)
 
 
 def padding(tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]:

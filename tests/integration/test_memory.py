@@ -118,8 +118,6 @@ CHAT = {"kind": "chat"}
     ("task", "method", "batch", "words"),
     [
         (CHAT, {"kind": "dpo", "adapter": ADAPTER}, 4, 60),
-        (CHAT, {"kind": "orpo", "adapter": ADAPTER}, 4, 60),
-        (TEXTS, {"kind": "grpo", "rewards": REWARDS, "generations": 8, "answer_tokens": 64, "adapter": ADAPTER}, 4, 60),
         (TEXTS, {"kind": "rloo", "rewards": REWARDS, "generations": 4, "answer_tokens": 64, "adapter": None}, 2, 60),
         (TEXTS, {"kind": "ppo", "rewards": REWARDS, "answer_tokens": 64, "minibatch": 4, "adapter": None}, 8, 60),
     ],
