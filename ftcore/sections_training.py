@@ -117,7 +117,7 @@ class Train(Config):
     and the optimiser stay float32."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """How attention is calculated; ``auto`` takes FlashAttention on a GPU where the package flash-attn is installed,
-    else torch's own kernels (``sdpa``) where the model has them."""
+    else torch's own kernels (``sdpa``) where the model has them. ppo and few_shot leave it as it came."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | None = None
     """Most tokens, padding included, that are calculated at once; a larger batch is done in parts with the same
     gradient. Null does it whole, and in halves once memory has run out."""

@@ -23,11 +23,14 @@ SPECIAL = ("position_bias", "cache", "softcap")
 """What some models want of attention besides; transformers' own knows."""
 
 
-def choose(model: nn.Module, wanted: Attention, numbers: precision.Precision) -> str:
-    """Give the model the implementation that is ``wanted``; ``auto`` takes FlashAttention where it is installed.
+@contextmanager
+def chosen(model: nn.Module, wanted: Attention, numbers: precision.Precision) -> Iterator[str]:
+    """Give the model the implementation that is ``wanted`` while it trains; ``auto`` takes FlashAttention where it is.
 
-    Returns:
-        What the model has then; empty where it does not say.
+    Behind it the model has its own again: FlashAttention calculates in 16 bits only, and a merge is checked in 32.
+
+    Yields:
+        What the model has meanwhile; empty where it does not say.
 
     Raises:
         TrainingError: FlashAttention is wanted and not there, or the model has no such implementation.
@@ -42,15 +45,20 @@ def choose(model: nn.Module, wanted: Attention, numbers: precision.Precision) ->
     offered = flash and before == "sdpa" and getattr(model, "_supports_flash_attn", False)
     taken = "flash_attention_2" if wanted == "auto" and offered else before if wanted == "auto" else wanted
     if taken == before:
-        return before
+        yield before
+        return
     try:
         model.set_attn_implementation(taken)
     except (ValueError, ImportError, AttributeError) as error:
         raise TrainingError(
-            f"{type(model).__name__} cannot calculate attention by {taken}: {error}", hint="set train.attention to auto"
+            f"{type(model).__name__} cannot calculate attention by {taken}: {error}",
+            hint="set train.attention to auto",
         ) from error
     log.info("attention by %s", taken)
-    return taken
+    try:
+        yield taken
+    finally:
+        model.set_attn_implementation(before)
 
 
 @contextmanager

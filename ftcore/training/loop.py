@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -274,7 +274,6 @@ def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
         TrainingError: the loss is not a number, memory or disk do not suffice, the checkpoints are another recipe's.
         TransientError: told to stop; a checkpoint was written.
     """
-    attention.choose(job.model, job.config.attention, job.config.precision)
     if not (torch.cuda.is_available() or job.config.compile):
         dropout.use(job.model)
     last = checkpoints.last(job.folder, job.identity)
@@ -302,14 +301,12 @@ def _quick(job: Job) -> Iterator[None]:
 
     ``torch.compile`` finds its own, and would compile anew for each of these.
     """
-    if job.config.compile:
-        yield
-        return
-    with (
-        precision.converted_once(job.model, job.config.precision),
-        low_rank.fused(job.model),
-        attention.cheap_dropout(),
-    ):
+    with ExitStack() as ways:
+        ways.enter_context(attention.chosen(job.model, job.config.attention, job.config.precision))
+        if not job.config.compile:
+            ways.enter_context(precision.converted_once(job.model, job.config.precision))
+            ways.enter_context(low_rank.fused(job.model))
+            ways.enter_context(attention.cheap_dropout())
         yield
 
 

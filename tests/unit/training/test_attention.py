@@ -81,13 +81,18 @@ def test_afterwards_transformers_has_its_own_again() -> None:
 
 def test_eager_is_taken_when_asked_for_and_auto_leaves_what_is_best_here(tiny: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
-    assert attention.choose(model, "auto", "auto") == "sdpa"
-    assert attention.choose(model, "eager", "auto") == "eager"
-    assert model.config._attn_implementation == "eager"
+    with attention.chosen(model, "auto", "auto") as taken:
+        assert taken == "sdpa"
+    with attention.chosen(model, "eager", "auto") as taken:
+        assert taken == model.config._attn_implementation == "eager"
+    assert model.config._attn_implementation == "sdpa", "its own again"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_flash_attention_without_a_gpu_says_what_it_needs(tiny: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
-    with pytest.raises(TrainingError, match="needs a GPU"):
-        attention.choose(model, "flash_attention_2", "auto")
+    with (
+        pytest.raises(TrainingError, match="needs a GPU"),
+        attention.chosen(model, "flash_attention_2", "auto"),
+    ):
+        pass
