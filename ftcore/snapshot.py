@@ -30,7 +30,19 @@ if TYPE_CHECKING:
     from ftcore.sections import Prepare
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("row_id", "text", "context", "label", "rejected", "source", "group", "observed_at")
+COLUMNS = (
+    "row_id",
+    "text",
+    "context",
+    "label",
+    "rejected",
+    "source",
+    "group",
+    "split_key",
+    "source_id",
+    "origin",
+    "observed_at",
+)
 TEXTS = ("text", "context", "label", "rejected")
 """What of a row people wrote; ``label`` is one of a fixed set of names where the task is to choose one."""
 SEAL = "manifest.sha256"
@@ -42,6 +54,9 @@ def schema(*, split: bool = False) -> pa.Schema:
 
     ``text`` is what the model is given, ``context`` what belongs to it (a passage, a second sentence, a system prompt),
     ``label`` what it should answer: a label, a number or a text; ``rejected`` an answer that people liked less.
+    ``split_key`` is what the row's split is drawn from, taken once when the row first came in; ``source_id`` the
+    source's own id and ``origin`` file and line, by which people find a row where it came from. None of the three is
+    part of its content.
     """
     import pyarrow as pa
 
@@ -211,7 +226,20 @@ def batches(
                     f"snapshot {identity} of {shelf.name} was changed: {name} does not match its hash",
                     hint=f"restore {name} from a backup, or prepare the data again",
                 )
-            yield pq.read_table(pa.BufferReader(data), columns=list(columns) if columns else None)
+            yield _read(pq.ParquetFile(pa.BufferReader(data)), columns)
+
+
+def _read(file: Any, columns: Sequence[str] | None) -> pa.Table:
+    """Columns of a part; what a snapshot of an earlier version does not have is null."""
+    import pyarrow as pa
+
+    there = file.schema_arrow.names
+    wanted = list(columns) if columns else [*there, *(name for name in COLUMNS if name not in there)]
+    table = file.read(columns=[name for name in wanted if name in there])
+    for name in wanted:
+        if name not in there:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema(split=True).field(name).type))
+    return table.select(wanted)
 
 
 def file(shelf: Shelf, identity: str, name: str) -> bytes:

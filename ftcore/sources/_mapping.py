@@ -156,6 +156,9 @@ class Mapper:
             "rejected": rejected,
             "source": pa.repeat(self.source, len(texts)),
             "group": [None if group is None else f"{self.source}:{group}" for group in groups],
+            "split_key": pa.nulls(len(texts), pa.string()),
+            "source_id": [None if position in batch.spoiled else key for position, key in enumerate(keys)],
+            "origin": [batch.at(position) for position in range(len(texts))],
             "observed_at": self._times(batch),
         }
         return pa.table(columns, schema=snapshot.schema())

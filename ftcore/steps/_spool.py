@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
 from ftcore._find import find
-from ftcore.cleaning import exact, language, normalise, personal
+from ftcore.cleaning import exact, language, personal, rows
 from ftcore.cleaning.exact import Index
+from ftcore.cleaning.rows import Cleaned as Tidied
+from ftcore.errors import DataRejectedError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.recipe import Recipe
-    from ftcore.sections import Prepare
+    from ftcore.sections import Part, Prepare
 
 FEW = 4
 """Parts up to which one process is faster than starting two."""
@@ -37,10 +39,13 @@ class Work:
     file: Path
     recipe: str
     prepare: Prepare
-    target: str = "label"
-    """What a row's label is, as its task says."""
-    parts: Mapping[str, Any] | None = None
-    """A task of several parts, as JSON."""
+    task: Any
+    """The recipe's task."""
+
+    @property
+    def target(self) -> str:
+        """What a row's label is, as its task says."""
+        return str(find("tasks", self.task.kind).TARGET)
 
 
 @dataclass
@@ -59,8 +64,8 @@ class Cleaned:
     """Positions of rows in a language that is not wanted, and which."""
     part: NDArray[np.int8]
     """Number of the part of the task that each row belongs to."""
-    bad: list[int]
-    """Positions of rows whose part of the task cannot learn from their label."""
+    faults: dict[int, str]
+    """Positions of rows that the task cannot use, and why."""
     personal: Counter[str] = field(default_factory=Counter)
 
 
@@ -73,22 +78,22 @@ def clean(work: Work) -> Cleaned:
     results, schema = [], snapshot.schema()
     with pa.OSFile(str(work.file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in parts.read(work.source):
-            result, rows = _clean(table.select(schema.names).cast(schema), work, cleaner)
-            writer.write_table(rows)
+            result, cleaned = _clean(table.select(schema.names).cast(schema), work, cleaner)
+            writer.write_table(cleaned)
             results.append(result)
         if not results:
             result, _ = _clean(schema.empty_table(), work, cleaner)
             results.append(result)
-    start, dropped, bad = 0, list[int](), list[int]()
-    foreign: dict[int, str] = {}
+    start, dropped = 0, list[int]()
+    foreign, faults = dict[int, str](), dict[int, str]()
     for one in results:
         dropped += [start + place for place in one.dropped]
-        bad += [start + place for place in one.bad]
+        faults |= {start + place: why for place, why in one.faults.items()}
         foreign |= {start + place: name for place, name in one.foreign.items()}
         start += len(one.side)
     side, length, part = (np.concatenate([getattr(one, n) for one in results]) for n in ("side", "length", "part"))
     index = exact.join([one.index for one in results])
-    return Cleaned(work.file, index, side, length, dropped, foreign, part, bad, cleaner.counts)
+    return Cleaned(work.file, index, side, length, dropped, foreign, part, faults, cleaner.counts)
 
 
 def written(target: str) -> tuple[str, ...]:
@@ -96,51 +101,40 @@ def written(target: str) -> tuple[str, ...]:
     return ("context", "label", "rejected") if target == "text" else ("context",)
 
 
-def tidy(
-    table: pa.Table, prepare: Prepare, target: str, cleaner: personal.Cleaner
-) -> tuple[pa.Table, list[str], list[int]]:
-    """Normalise texts, draw each row's side, and replace personal data; what snapshots and holdouts both go through.
+def tidy(table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner) -> tuple[Tidied, list[str]]:
+    """Draw each row's side, then read, clean and check it by its task; snapshots and holdouts both go through this.
 
     Returns:
-        The rows, the split of each, and the positions of rows with personal data that takes the row out.
+        The cleaned rows with their faults, and the split of each.
     """
-    lines = target in {"text", "none"}
-    texts = [normalise.clean(text, lines=lines) for text in table["text"].to_pylist()]
-    groups = table["group"].to_pylist()
+    texts, groups = table["text"].to_pylist(), table["group"].to_pylist()
     # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
-    sides = [snapshot.side(group, text, prepare) for group, text in zip(groups, texts, strict=True)]
-    texts, dropped = cleaner.clean(texts)
-    table = _with(table, "text", texts)
-    for name in (name for name in written(target) if table[name].null_count < table.num_rows):
-        there = [(place, text) for place, text in enumerate(table[name].to_pylist()) if text is not None]
-        cleaned, out = cleaner.clean([normalise.clean(text, lines=lines) for _, text in there])
-        dropped = sorted({*dropped, *(there[place][0] for place in out)})
-        values: list[str | None] = [None] * table.num_rows
-        for (place, _), text in zip(there, cleaned, strict=True):
-            values[place] = text
-        table = _with(table, name, values)
+    sides = [snapshot.side(group, text or "", prepare) for group, text in zip(groups, texts, strict=True)]
+    tidied = rows.clean(table, task, cleaner)
     if table["group"].null_count < table.num_rows:
         named = sorted({group for group in groups if group})
         instead = dict(zip(named, cleaner.clean(named)[0], strict=True))
-        table = _with(table, "group", [instead.get(group, group) for group in groups])
-    return table, sides, dropped
+        table = _with(tidied.table, "group", [instead.get(group, group) for group in groups])
+        tidied = replace(tidied, table=table)
+    return tidied, sides
 
 
 def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
     import numpy as np
 
-    table, drawn, dropped = tidy(table, work.prepare, work.target, cleaner)
+    tidied, drawn = tidy(table, work.prepare, work.task, cleaner)
+    table, dropped = tidied.table, tidied.dropped
     sides, texts = [snapshot.SPLITS.index(side) for side in drawn], table["text"].to_pylist()
     foreign: dict[int, str] = {}
     if work.prepare.languages:
         foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
-    part, bad = np.zeros(table.num_rows, np.int8), list[int]()
-    if work.parts:
-        index, part, bad = _of_parts(table, work.parts)
+    part = np.zeros(table.num_rows, np.int8)
+    if hasattr(work.task, "parts"):
+        index, part = _of_parts(table, work.task)
     else:
         index = exact.index(table, _keys(table, work.target))
-    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, part, bad), table
+    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, part, tidied.faults), table
 
 
 def _keys(table: pa.Table, target: str) -> list[str]:
@@ -152,25 +146,33 @@ def _keys(table: pa.Table, target: str) -> list[str]:
     ]
 
 
-def _of_parts(table: pa.Table, parts: Mapping[str, Any]) -> tuple[Index, NDArray[np.int8], list[int]]:
-    """Index of rows of several parts: what two of them say of one text is neither alike nor at odds.
+def _of_parts(table: pa.Table, task: Any) -> tuple[Index, NDArray[np.int8]]:
+    """Index of rows of several parts, and the number of each row's part.
 
-    Returns:
-        The index, the number of each row's part, and the positions of rows that their part cannot learn from.
+    What two parts say of one text is neither alike nor at odds.
     """
     import numpy as np
+    import pyarrow as pa
 
-    task = find("tasks", parts["kind"]).Config.model_validate(parts)
-    names, labels = [task.part(source) for source in table["source"].to_pylist()], table["label"].to_pylist()
-    keys, owners, bad = [""] * len(names), np.zeros(len(names), np.int8), list[int]()
-    for number, (name, part) in enumerate(task.parts.items()):
-        places, kind = [place for place, one in enumerate(names) if one == name], find("tasks", part.kind)
-        owners[places] = number
-        for place, key in zip(places, _keys(table.take(places), kind.TARGET), strict=True):
+    owner = {source: _owner(task, source) for source in table["source"].unique().to_pylist()}
+    names, labels = [owner[source] for source in table["source"].to_pylist()], table["label"].to_pylist()
+    keys, owners = [""] * len(names), np.zeros(len(names), np.int8)
+    for number, name in enumerate(["", *task.parts]):
+        places = [place for place, one in enumerate(names) if one == name]
+        target = find("tasks", task.parts[name].kind).TARGET if name else "text"
+        owners[places] = max(number - 1, 0)
+        for place, key in zip(places, _keys(table.take(pa.array(places, pa.int64())), target), strict=True):
             keys[place] = f"{name}\x00{key}"
-        bad += [place for place in places if not kind.valid(part, labels[place])]
     told = [None if label is None else f"{name}\x00{label}" for name, label in zip(names, labels, strict=True)]
-    return exact.index(_with(table, "label", told), keys), owners, sorted(bad)
+    return exact.index(_with(table, "label", told), keys), owners
+
+
+def _owner(task: Any, source: str) -> str:
+    """Name of the part that a source's rows belong to; empty where there is none."""
+    try:
+        return str(task.part(source))
+    except DataRejectedError:
+        return ""
 
 
 def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
@@ -184,10 +186,9 @@ def clean_all(source: UPath, scratch: Path, recipe: Recipe) -> list[Cleaned]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    prepare, target = recipe.prepare, find("tasks", recipe.task.kind).TARGET
-    task = recipe.task.model_dump(mode="json") if recipe.parts else None
+    prepare = recipe.prepare
     work = [
-        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, target, task)
+        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task)
         for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)
@@ -217,17 +218,17 @@ class Spool:
         return np.concatenate([getattr(one, name) for one in self.cleaned])
 
     def flagged(self, name: str) -> list[int]:
-        """Positions of the rows that are ``dropped``, ``foreign`` or ``bad``."""
+        """Positions of the rows that are ``dropped``, ``foreign`` or have ``faults``."""
         return [
             int(s) + place for s, one in zip(self.starts, self.cleaned, strict=False) for place in getattr(one, name)
         ]
 
-    def languages(self) -> dict[int, str]:
-        """Languages of the foreign rows, by position."""
+    def reasons(self, name: str) -> dict[int, str]:
+        """Languages of the ``foreign`` rows, or ``faults``, by position."""
         return {
-            int(s) + place: name
+            int(s) + place: why
             for s, one in zip(self.starts, self.cleaned, strict=False)
-            for place, name in one.foreign.items()
+            for place, why in getattr(one, name).items()
         }
 
     def take(self, places: NDArray[np.int64], columns: list[str] | None = None) -> pa.Table:

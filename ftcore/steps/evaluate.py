@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow", "fairlearn.metrics")
 TEST = "test"
+PLAIN = find("tasks", "completion").Config()
+"""How texts of no task are read: as they stand."""
 JUDGED = ("row_id", *snapshot.TEXTS, "source")
 """Columns that a task may look at; ``dataset`` says which rows they are."""
 IN_RECORD = ("candidate", "champion", "snapshot", "served", "rows", "metrics", "latency", "size_bytes", "cost_per_1000")
@@ -144,22 +146,21 @@ def _check_parts(context: Context, candidate: Version, counts: dict[str, int]) -
 
 def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
     """Rows of a holdout on the test side that a snapshot could hold and this one does not."""
-    target = find("tasks", context.recipe.task.kind).TARGET
-    for row, side in _unseen(context, config, seen, target):
+    for row, side in _unseen(context, config, seen, context.recipe.task):
         own = context.recipe.task_of(row["source"])
         if side == TEST and find("tasks", own.kind).valid(own, row["label"]):
             yield row
 
 
-def _unseen(context: Context, config: Part, seen: set[str], target: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _unseen(context: Context, config: Part, seen: set[str], task: Part) -> Iterator[tuple[dict[str, Any], str]]:
     """Rows of a source with their sides, cleaned as a snapshot's are and without those of forgotten subjects."""
     recipe = context.recipe
     cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
     forgotten = suppression.load(context.shelf, os.environ)
     for table in find("sources", config.kind).read(config, context):
-        rows, sides, dropped = tidy(forgotten.keep(table), recipe.prepare, target, cleaner)
-        gone = set(dropped)
-        for place, (row, side) in enumerate(zip(rows.to_pylist(), sides, strict=True)):
+        tidied, sides = tidy(forgotten.keep(table), recipe.prepare, task, cleaner)
+        gone = {*tidied.dropped, *tidied.faults}
+        for place, (row, side) in enumerate(zip(tidied.table.to_pylist(), sides, strict=True)):
             if row["text"] and place not in gone and snapshot.text_key(row["text"]) not in seen:
                 yield row, side
 
@@ -247,7 +248,7 @@ def _general(context: Context, tracking: Tracking, candidate: Version, champion:
     recipe, config = context.recipe, context.recipe.evaluate.general_text
     assert config is not None, "the caller looked"
     seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, candidate.snapshot)["text"].to_pylist()}
-    texts = list(dict.fromkeys(row["text"] for row, _ in _unseen(context, config, seen, "none")))
+    texts = list(dict.fromkeys(row["text"] for row, _ in _unseen(context, config, seen, PLAIN)))
     if not texts:
         hint = "every row of the source is in the snapshot or has no text: name another source"
         raise NotEnoughDataError("evaluate.general_text has no text to read", hint=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
 CONTRADICTION = "the same text has different labels"
 STRADDLING = "the same text stands in groups on different sides of the split"
-UNKNOWN = "the label is none that its part of the task can learn from"
-DATA_FAULTS = (CONTRADICTION, STRADDLING, UNKNOWN)
-"""Reasons that are faults of the data, not the recipe's own filters."""
 OUTLIER = "the text is far longer or shorter than the others"
 FAR_OUT = 3.0
 """Interquartile ranges beyond the quartiles that Tukey calls far out."""
@@ -54,6 +51,8 @@ class Draft:
     """By reason."""
     review: list[dict[str, Any]]
     counts: dict[str, Any]
+    filters: set[str]
+    """Reasons that are the recipe's own filters, not faults of the data."""
 
     def without(self, gone: NDArray[np.bool_]) -> None:
         """Take some of the kept rows out."""
@@ -121,7 +120,7 @@ def settle(context: Context, spool: Spool) -> Draft:
     prepare = context.recipe.prepare
     index = exact.join([one.index for one in spool.cleaned])
     alive = np.ones(len(index.seen), dtype=bool)
-    for kind in ("dropped", "foreign", "bad"):
+    for kind in ("dropped", "foreign", "faults"):
         alive[spool.flagged(kind)] = False
     found = exact.decide(index, alive, spool.column("side"))
     personal = sum((one.personal for one in spool.cleaned), Counter[str]())
@@ -140,10 +139,12 @@ def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) 
     import numpy as np
 
     quarantined = {CONTRADICTION: found.contradicting, STRADDLING: found.straddling}
-    foreign = spool.languages()
+    foreign, faults = spool.reasons("foreign"), defaultdict[str, list[int]](list)
     gone = {*foreign, *spool.flagged("dropped")}
-    if bad := [place for place in spool.flagged("bad") if place not in gone]:
-        quarantined[UNKNOWN] = np.array(bad, np.int64)
+    for place, why in spool.reasons("faults").items():
+        if place not in gone:
+            faults[why].append(place)
+    quarantined |= {why: np.array(places, np.int64) for why, places in faults.items()}
     for name in sorted(set(foreign.values())):
         quarantined[f"the text is in another language: {name}"] = np.array(
             [place for place, language in foreign.items() if language == name], np.int64
@@ -157,7 +158,8 @@ def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) 
         "personal_data": personal,
         "dropped_for_personal_data": len(spool.flagged("dropped")),
     }
-    return Draft(found.kept, found.label_of, quarantined, [], counts)
+    filters = {f"the text is in another language: {name}" for name in foreign.values()} | {OUTLIER}
+    return Draft(found.kept, found.label_of, quarantined, [], counts, filters)
 
 
 def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
@@ -283,7 +285,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
         }
         if len(lengths)
         else {},
-        "filtered": {reason: len(p) for reason, p in draft.quarantined.items() if len(p) and reason not in DATA_FAULTS},
+        "filtered": {reason: len(p) for reason, p in draft.quarantined.items() if len(p) and reason in draft.filters},
     }
 
 

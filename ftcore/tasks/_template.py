@@ -24,6 +24,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.errors import NotEnoughDataError
 from ftcore.outputs import given
+from ftcore.tasks import _rows
 from ftcore.training import loading
 from ftcore.training.features import Collator, Features, tokenize
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Editor, Faults, Rows
     from ftcore.outputs import Outputs, Text
     from ftcore.statistics import Better
 
@@ -53,6 +55,24 @@ class Config(Base):
     kind: Literal["NAME"] = "NAME"
     labels: Annotated[tuple[str, ...], Field(min_length=2)]
     """Label names in the order of the model's outputs."""
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Bring what a source wrote into the task's own form, in place; say of each row that cannot be read why not.
+
+    Doing it twice must change nothing: rows of an earlier snapshot come here again.
+    """
+    return _rows.parse_rows(config, rows)
+
+
+def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
+    """Clean each piece that people wrote, in place; what belongs together stays aligned."""
+    _rows.clean_chosen(config, rows, editor)
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Say of each cleaned row that cannot be used why not, with the value that is wrong as ``repr``."""
+    return {place: f"{label!r} is no label" for place, label in enumerate(rows.label) if label not in config.labels}
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

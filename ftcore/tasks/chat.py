@@ -12,7 +12,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.errors import TrainingError
 from ftcore.outputs import Example, examples, given
-from ftcore.tasks import _language
+from ftcore.tasks import _language, _rows
 from ftcore.training.features import IGNORED, Collator, Features
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class Config(Base):
     ``answers`` lets the model write and compares: chrF, BLEU, ROUGE-L, exact matches; far slower."""
     answer_tokens: Annotated[int, Field(ge=1)] = 256
     """Longest answer that is written, in tokens."""
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

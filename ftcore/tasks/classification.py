@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
-from ftcore.tasks import _sequence
+from ftcore.tasks import _rows, _sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,9 @@ class Config(Base):
         if len(set(value)) < len(value):
             raise ValueError("each label may stand here once")
         return value
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_chosen, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ftcore._find import Config as Base
 from ftcore.outputs import examples
-from ftcore.tasks import _language
+from ftcore.tasks import _language, _rows
 from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ class Config(Base):
     stride_tokens: Annotated[int, Field(ge=1)] = 1
     """Tokens that a window repeats of the one before it, so that its first words have something before them; no loss is
     taken on them twice. Each token but a text's first is learnt exactly once, whatever the window."""
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_read, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
-from ftcore.tasks import _language, _sequence
+from ftcore.tasks import _language, _rows, _sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,9 @@ class Config(Base):
         if bad := [label for label in self.labels if self.separator in label or label != label.strip() or not label]:
             raise ValueError(f"labels must be whole between two separators, which {bad[0]!r} is not")
         return self
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_chosen, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

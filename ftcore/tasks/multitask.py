@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import outputs as form
 from ftcore import snapshot
 from ftcore._find import find
+from ftcore.cleaning.rows import Editor
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.tasks._parts import Config, task_of
 from ftcore.training.features import Collator, Features
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults, Rows
     from ftcore.outputs import Example, Outputs, Text
     from ftcore.recipe import Recipe
     from ftcore.statistics import Better
@@ -58,6 +61,42 @@ def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
     for part, own in config.parts.items():
         if strange := [source for source in own.sources if source not in known]:
             yield f"task.parts.{part}.sources", f"the recipe has no source {', '.join(strange)}"
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Read each row as its part does; a row of no part is a fault."""
+    found: Faults = {}
+    for place, source in enumerate(rows.source):
+        try:
+            config.part(source)
+        except DataRejectedError as error:
+            found[place] = str(error.args[0])
+    return found | _each(config, rows, lambda part, mine, _: task_of(part).parse_rows(part, mine))
+
+
+def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
+    """Clean each row as its part does."""
+
+    def clean(part: Any, mine: Rows, places: list[int]) -> Faults:
+        own = Editor(editor.cleaner)
+        task_of(part).clean_rows(part, mine, own)
+        editor.dropped.update(places[place] for place in own.dropped)
+        return {}
+
+    _each(config, rows, clean)
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Ask each row's part whether it can use it."""
+
+    def check(part: Any, mine: Rows, _: list[int]) -> Faults:
+        valid: Any = task_of(part).valid
+        found: Faults = task_of(part).check_rows(part, mine)
+        unknown = {n: f"the label is none of its part: {label!r}" for n, label in enumerate(mine.label)}
+        bad: Faults = {n: why for n, why in unknown.items() if not valid(part, mine.label[n])}
+        return bad | found
+
+    return _each(config, rows, check)
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -221,6 +260,20 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
         own = task_of(part).metrics(part, sums[..., start:end])
         found |= {f"{name}/{metric}": value for metric, value in own.items()}
         start = end
+    return found
+
+
+def _each(config: Config, rows: Rows, act: Callable[[Any, Rows, list[int]], Faults]) -> Faults:
+    """Let each part act on its own rows, given with their positions; its faults by position among all rows."""
+    owned: dict[str, list[int]] = {name: [] for name in config.parts}
+    for place, source in enumerate(rows.source):
+        with suppress(DataRejectedError):
+            owned[config.part(source)].append(place)
+    found: Faults = {}
+    for name, places in owned.items():
+        mine = rows.take(places)
+        found |= {places[place]: why for place, why in act(config.parts[name], mine, places).items()}
+        rows.put(places, mine)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ftcore._find import Config as Base
 from ftcore.errors import DataRejectedError
-from ftcore.tasks import _language, _sequence
+from ftcore.tasks import _language, _rows, _sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,9 @@ class Config(Base):
     """Regression: ``label`` is a number that belongs to ``text``, or to ``text`` and ``context`` together."""
 
     kind: Literal["pair"] = "pair"
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_chosen, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

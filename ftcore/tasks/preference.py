@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ftcore._find import Config as Base
 from ftcore.outputs import examples
-from ftcore.tasks import _language, chat
+from ftcore.tasks import _language, _rows, chat
 from ftcore.training import loading
 from ftcore.training.features import Collator, Features
 
@@ -37,6 +37,9 @@ class Config(Base):
     kind: Literal["preference"] = "preference"
     system: str = ""
     """System prompt of rows without a context."""
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -11,7 +11,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import examples
-from ftcore.tasks import _language, _sequence
+from ftcore.tasks import _language, _rows, _sequence
 from ftcore.training import loading
 from ftcore.training.features import Features
 
@@ -45,6 +45,9 @@ class Config(Base):
     """Tokens that two windows over a long passage share."""
     answer_tokens: Annotated[int, Field(ge=1)] = 30
     """Longest answer, in tokens."""
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ftcore._find import Config as Base
 from ftcore.outputs import examples
-from ftcore.tasks import _language
+from ftcore.tasks import _language, _rows
 from ftcore.training import loading
 from ftcore.training.features import Collator, Features, tokenize
 
@@ -41,6 +41,9 @@ class Config(Base):
     likely the right texts are, in one pass."""
     answer_tokens: Annotated[int, Field(ge=1)] = 128
     """Longest text that is written, in tokens; longer targets are cut."""
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -11,7 +11,7 @@ from ftcore._find import Config as Base
 from ftcore.context import log
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import examples
-from ftcore.tasks import _sequence
+from ftcore.tasks import _rows, _sequence
 from ftcore.training import loading
 from ftcore.training.features import IGNORED, Collator, Features
 
@@ -52,6 +52,9 @@ class Config(Base):
         if wrong := [tag for tag in value if tag != "O" and tag[:2] not in {"B-", "I-"}]:
             raise ValueError(f"expected O, B-NAME and I-NAME, got {', '.join(wrong)}")
         return value
+
+
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -34,7 +34,7 @@ def outcome(rows: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
     kept = [
         (rows[i]["row_id"], rows[i]["text"], rows[j]["label"]) for i, j in zip(found.kept, found.label_of, strict=True)
     ]
-    return kept, [[str(rows[i][name]) for name in snapshot.COLUMNS] for i in found.contradicting]
+    return kept, [[str(rows[i].get(name)) for name in snapshot.COLUMNS] for i in found.contradicting]
 
 
 def plainly(rows: list[dict[str, Any]]) -> tuple[int, int]:

@@ -41,10 +41,10 @@ def test_without_logs_there_are_no_rows(product: Product) -> None:
 def test_labels_find_their_text_and_group(product: Product) -> None:
     predictions(product, ("a", "text a", "ann"), ("b", "text b", None), ("c", "text c", None))
     labels(product, 5, ("b", "negative"), ("a", "positive"), ("never-scored", "positive"), name="f")
-    expected = {"context": None, "rejected": None, "source": "feedback", "observed_at": START}
+    expected = dict.fromkeys(snapshot.COLUMNS) | {"source": "feedback", "observed_at": START}
     assert read(product) == [
-        {"row_id": snapshot.row_id("feedback", "a"), "text": "text a", "label": "positive", "group": "ann", **expected},
-        {"row_id": snapshot.row_id("feedback", "b"), "text": "text b", "label": "negative", "group": None, **expected},
+        expected | {"row_id": snapshot.row_id("feedback", "a"), "text": "text a", "label": "positive", "group": "ann"},
+        expected | {"row_id": snapshot.row_id("feedback", "b"), "text": "text b", "label": "negative"},
     ]
 
 

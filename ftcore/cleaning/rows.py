@@ -1,0 +1,151 @@
+"""One way for every row: read by its task, cleaned field by field, checked by its task.
+
+Training, holdouts, scoring, feedback, the reference and the window all go through ``clean``, so that the model is
+trained on, judged on, asked and watched with one text. A task has three functions over ``Rows``, which it changes in
+place (see ``tasks/_template.py``): ``parse_rows`` brings what a source wrote into the task's own form, ``clean_rows``
+cleans each piece that people wrote by itself and keeps what belongs together aligned, ``check_rows`` names what cannot
+be used. A row with a fault costs one row: it goes into the quarantine with its reason, and no model ever sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ftcore._find import find
+from ftcore.cleaning import normalise
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ftcore.cleaning.personal import Cleaner
+    from ftcore.sections import Part
+
+Faults: TypeAlias = dict[int, str]
+"""By position of a row why it cannot be used, with the value that is wrong as ``repr``."""
+
+
+@dataclass
+class Rows:
+    """Texts of some rows, a list each; a task changes them in place, and never how many there are."""
+
+    text: list[str | None]
+    context: list[str | None]
+    label: list[str | None]
+    rejected: list[str | None]
+    source: list[str | None]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Rows:
+        """Rows of a table with the columns of ``snapshot.schema()``; a column that it lacks is null."""
+        there = set(table.column_names)
+        columns: list[list[str | None]] = [
+            table[f.name].to_pylist() if f.name in there else [None] * table.num_rows for f in fields(cls)
+        ]
+        return cls(*columns)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.text)
+
+    def take(self, places: Sequence[int]) -> Rows:
+        """Some of the rows."""
+        return Rows(*([getattr(self, f.name)[place] for place in places] for f in fields(self)))
+
+    def put(self, places: Sequence[int], rows: Rows) -> None:
+        """Put rows back that ``take`` gave."""
+        for field in fields(self):
+            into, values = getattr(self, field.name), getattr(rows, field.name)
+            for place, value in zip(places, values, strict=True):
+                into[place] = value
+
+    def into(self, table: pa.Table) -> pa.Table:
+        """The table with these texts in place of its own."""
+        import pyarrow as pa
+
+        for field in fields(self):
+            name = field.name
+            if name != "source" and name in table.column_names:
+                column = pa.array(getattr(self, name), pa.string())
+                table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
+        return table
+
+
+@dataclass
+class Editor:
+    """Cleans pieces of text: what a task gives it one by one, never a structure as a string."""
+
+    cleaner: Cleaner
+
+    def __post_init__(self) -> None:
+        """Begin with no row that must go."""
+        self.dropped: set[int] = set()
+        """Positions of rows that hold personal data for which the recipe drops the row."""
+
+    def texts(self, texts: Sequence[str | None], places: Sequence[int], *, lines: bool) -> list[str]:
+        """Each text normalised and without personal data.
+
+        Args:
+            texts: pieces that people wrote.
+            places: position of the row that each of them belongs to.
+            lines: keep lines and indentation.
+        """
+        cleaned, out = self.cleaner.clean([normalise.clean(text, lines=lines) for text in texts])
+        self.dropped.update(places[place] for place in out)
+        return cleaned
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Rows behind ``clean``."""
+
+    table: pa.Table
+    faults: Faults
+    dropped: list[int]
+    """Positions of rows with personal data that takes the row out."""
+
+
+def clean(table: pa.Table, task: Part, cleaner: Cleaner) -> Cleaned:
+    """Read, clean and check rows by their task.
+
+    Args:
+        table: raw rows, or rows that went through here before: doing it twice changes nothing.
+        task: the recipe's task.
+        cleaner: replaces personal data as the recipe says.
+    """
+    module: Any = find("tasks", task.kind)
+    rows, editor = Rows.of(table), Editor(cleaner)
+    faults: Faults = dict(module.parse_rows(task, rows))
+    good = [place for place in range(len(rows)) if place not in faults] if faults else range(len(rows))
+    some = rows.take(good) if faults else rows
+    module.clean_rows(task, some, editor)
+    found = module.check_rows(task, some)
+    if faults:
+        rows.put(good, some)
+        bad = [place for place in range(len(rows)) if place in faults]
+        # What could not be read is shown to people as it came, without personal data, and is never trained on.
+        rest = rows.take(bad)
+        Plain.clean_rows(rest, Editor(cleaner))
+        rows.put(bad, rest)
+    faults |= {good[place]: why for place, why in found.items()}
+    return Cleaned(rows.into(table), faults, sorted(good[place] for place in editor.dropped))
+
+
+class Plain:
+    """What most tasks do: nothing to read, columns of plain text, nothing to find wrong."""
+
+    @staticmethod
+    def clean_rows(
+        rows: Rows,
+        editor: Editor,
+        columns: Sequence[str] = ("text", "context", "label", "rejected"),
+        *,
+        lines: bool = True,
+    ) -> None:
+        """Clean some columns, each as plain texts. The text is never null."""
+        for name in columns:
+            column: list[str | None] = getattr(rows, name)
+            there = [place for place, text in enumerate(column) if text is not None or name == "text"]
+            for place, text in zip(there, editor.texts([column[p] for p in there], there, lines=lines), strict=True):
+                column[place] = text
