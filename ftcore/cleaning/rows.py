@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ftcore.cleaning.personal import Cleaner
     from ftcore.sections import Part
 
-_UNREAD = re.compile(r"\ufffd \[([^]]+)\]")
+_UNREAD = re.compile(r"\ufffd \[(.+?)\](?= |$)")
 Faults: TypeAlias = dict[int, str]
 """By position of a row why it cannot be used, with the value that is wrong as ``repr``."""
 

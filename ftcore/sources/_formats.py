@@ -131,13 +131,11 @@ def read_csv(lines: Lines, reading: Reading) -> Iterator[Batch]:
         DataRejectedError: a column is missing, or a quote is opened and never closed.
     """
     csv.field_size_limit(LONGEST_ROW)
-    rest, where = iter(lines), reading.where
-    reader, delimiter, skipped = _reader(rest, reading)
-    header = list(reading.header) if reading.header else _header(reader, where, skipped)
-    if lines.cut:
-        raise DataRejectedError(f"{where}, line 1: the header is longer than {LONGEST_ROW:,} characters")
-    reading.require(header)
-    gather, width, empty = Gather(lines), len(header), [""] * len(header)
+    where = reading.where
+    reader, delimiter, skipped = _reader(iter(lines), reading)
+    names = _header(reader, lines, reading, skipped)
+    reading.require(names)
+    gather, width, empty = Gather(lines), len(names), [""] * len(names)
     while True:
         before = reader.line_num + skipped
         try:
@@ -156,9 +154,9 @@ def read_csv(lines: Lines, reading: Reading) -> Iterator[Batch]:
             said = f"[{len(row)} cells instead of {width}] {delimiter.join(row)[:EXCERPT]}"
             gather.spoil(empty, before + 1, said)
         if gather.full:
-            yield _columns(gather, header, reading)
+            yield _columns(gather, names, reading)
             gather.start()
-    yield _columns(gather, header, reading)
+    yield _columns(gather, names, reading)
 
 
 def _reader(rest: Iterator[str], reading: Reading) -> tuple[Any, str, int]:
@@ -255,18 +253,33 @@ def _next(reader: Any, where: str, before: int, skipped: int) -> list[str] | Non
         ) from error
 
 
-def _header(reader: Any, where: str, skipped: int) -> list[str]:
+def header(lines: Lines, reading: Reading) -> list[str]:
+    """Names of a CSV file's columns.
+
+    Raises:
+        DataRejectedError: the header cannot be read.
+    """
+    reader, _, skipped = _reader(iter(lines), reading)
+    return _header(reader, lines, reading, skipped)
+
+
+def _header(reader: Any, lines: Lines, reading: Reading, skipped: int) -> list[str]:
     """Names of the columns; blank lines may stand before them."""
+    if reading.header:
+        return list(reading.header)
     names: list[str] = []
     while not any(names):
         before = reader.line_num + skipped
         try:
-            row = _next(reader, where, before, skipped)
+            row = _next(reader, reading.where, before, skipped)
         except _BadRowError as error:
-            raise DataRejectedError(f"{where}, line {before + 1}: the header cannot be read: {error}") from error
+            said = f"{reading.where}, line {before + 1}: the header cannot be read: {error}"
+            raise DataRejectedError(said) from error
         if row is None:
-            raise EmptyFileError(f"{where} is empty")
+            raise EmptyFileError(f"{reading.where} is empty")
         names = [name.strip() for name in row]
+    if lines.cut:
+        raise DataRejectedError(f"{reading.where}, line 1: the header is longer than {LONGEST_ROW:,} characters")
     return names
 
 

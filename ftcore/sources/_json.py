@@ -89,8 +89,9 @@ def _elements(lines: Lines, where: str) -> Iterator[Any]:
             return
         try:
             value, end = decode(text, at)
-            if end == len(text):  # a number may go on
-                raise ValueError
+            if end == len(text) and (read := lines.text.read(CHUNK)):  # a number may go on
+                text += read
+                continue
         except (ValueError, RecursionError) as error:
             long = len(text) - at > LONGEST_ROW
             read = "" if long else lines.text.read(max(CHUNK, len(text) - at))

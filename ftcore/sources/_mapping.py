@@ -147,6 +147,9 @@ class Mapper:
             values = self._rendered(name, _templates.template(spec), batch)
         else:
             values = list(batch.columns[spec])
+        return self._as_texts(name, spec or name, values, batch)
+
+    def _as_texts(self, name: str, spec: str, values: list[Any], batch: Batch) -> list[str | None]:
         for position, value in enumerate(values):
             if type(value) is str or value is None:
                 continue
@@ -159,6 +162,10 @@ class Mapper:
                 batch.spoiled.setdefault(position, f"[{spec} is {kind}] {structured(value)[:EXCERPT]}")
                 values[position] = None
         return storable(values)
+
+    def column(self, name: str, batch: Batch) -> list[str | None]:
+        """One column of all rows as text; a list or an object spoils its row."""
+        return self._as_texts(name, name, list(batch.columns[name]), batch)
 
     def finish(self) -> None:
         """Check what only the whole source tells: a template that failed in every row is a fault of the recipe.
@@ -207,12 +214,13 @@ class Mapper:
         texts: list[str | None] = []
         for position, row in _rows(template.names, batch):
             text = None
-            if position not in batch.spoiled:
-                try:
+            try:
+                if position not in batch.spoiled or name == "id":
                     text = template.render(row)
                     if text is None and name == "text":
                         self._hole(name, batch, position, template.blank(row), row)
-                except HoleError as error:
+            except HoleError as error:
+                if position not in batch.spoiled:
                     self._hole(name, batch, position, str(error), row)
             texts.append(text)
         return texts

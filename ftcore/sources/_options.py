@@ -101,7 +101,7 @@ class Mapped(Sampled):
 
     def needs(self, fields: Iterable[str]) -> tuple[str, ...]:
         """Columns that some of the fields, ``observed_at`` and ``where`` need."""
-        specs = [spec for name in fields if (spec := self.column_of(name))]
+        specs = [s for name in fields if name not in {"observed_at", "where"} and (s := self.column_of(name))]
         names = [n for s in specs for n in (_templates.template(s).names if _templates.is_template(s) else (s,))]
         names += self.label_columns or () if "label" in fields else ()
         names += [self.observed_at] if self.observed_at and "observed_at" in fields else []

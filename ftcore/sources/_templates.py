@@ -193,7 +193,8 @@ def _environment() -> Any:
         if values is None:
             return None
         chosen = values if attribute is None else map(make_attrgetter(environment, attribute), values)
-        return d.join(text for one in chosen if (text := _piece(one)) is not None)
+        pieces = [text for one in chosen if (text := _piece(one)) is not None]
+        return d.join(pieces) if any(text.strip() for text in pieces) else None
 
     printed = _Printed()
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=printed)

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager
 from datetime import date
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from ftcore import period
+from ftcore._find import find
 from ftcore.errors import DataRejectedError, EmptyFileError, MissingExtraError
 from ftcore.sources import _archives, _formats, _json, _places
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, sampled, structures
@@ -155,13 +156,34 @@ def columns(path: Path, config: Config) -> list[str]:
     Raises:
         DataRejectedError: the file is empty or broken, or of another format.
     """
-    if (config.format or _places.format_of(path)) == "parquet":
-        from pyarrow import parquet
+    where, form = _places.shown(path), config.format or _places.format_of(path)
+    with _places.speaking_plainly(where):
+        if form == "parquet":
+            from pyarrow import parquet
 
-        with _places.speaking_plainly(_places.shown(path)), _places.opened(path) as file:
-            return list(parquet.ParquetFile(file).schema_arrow.names)
-    first = next(iter(batches(path, config, None)))
-    return list(first.columns)
+            with _places.opened(path) as file:
+                return list(parquet.ParquetFile(file).schema_arrow.names)
+        if form in {"csv", "tsv"}:
+            with _places.opened(path) as file:
+                lines = _formats.Lines(_formats.decoded(file, config.encoding))
+                return _formats.header(lines, _reading(config, form, where, None, {}))
+        return list(next(iter(batches(path, config, None))).columns)
+
+
+def has_delimiter(path: Path) -> bool:
+    """Whether the format of a file, by its ending, has a delimiter that one may choose."""
+    return _places.known_format(path.name) == "csv"
+
+
+def given(path: Path, wanted: Sequence[str] | None) -> dict[str, str]:
+    """The columns that every row of a file has besides its own, or those of them that are wanted."""
+    found = _given(path.as_posix())
+    return found if wanted is None else _asked_for(found, wanted)
+
+
+def mapper(config: Config, task: Any) -> Mapper:
+    """What maps the columns of a file that people hand in for a task."""
+    return Mapper(config, "requests", structures=getattr(find("tasks", task.kind), "STRUCTURES", ()))
 
 
 def read_any(path: Path, wanted: Sequence[str] | None = None, config: Config | None = None) -> pa.Table:
@@ -261,15 +283,18 @@ def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterato
             own, fields = answered(context, name), structures(context, name)
             mappers[unlabelled] = Mapper(here, name, answered=own, structures=fields)
         mapper = mappers[unlabelled].of(name)
+        said = f"a file of {name} has no row"
         try:
             for batch in found(mapper.columns):
                 read += len(batch.places)
+                said = f"{batch.where} has no row"
                 if batch.places:
                     yield mapper.table(batch)
         except EmptyFileError as error:
             empty.append(error)
+            said = str(error)
         if read == before and len(paths) > 1:
-            log.warning("%s: a file of %s has no rows", str(empty[-1]).split("\n")[0] if empty else name, config.path)
+            log.warning("%s: nothing to read there for %s", said, config.path)
     if empty and (files == 1 or not read):
         raise empty[0]
     for mapper in mappers.values():
