@@ -113,6 +113,12 @@ def _open(config: Config, context: Context) -> Any:
         if config.split not in loaded:
             raise DataRejectedError(f"{config.path} has no split {config.split!r}; it has {', '.join(loaded)}")
         return loaded[config.split]
+    whole = str(folder.resolve())
+    if any(sign in whole for sign in "*?[]"):
+        raise DataRejectedError(
+            f"{config.path}: the datasets library takes the *, ? or brackets of {whole!r} for a pattern",
+            hint="rename that folder, read its files with `kind: files`, or save the dataset with save_to_disk",
+        )
     return datasets.load_dataset(str(folder), config.subset, split=config.split, streaming=True)
 
 
