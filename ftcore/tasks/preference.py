@@ -25,6 +25,8 @@ EXAMPLE = {"kind": "preference"}
 TARGET = "text"
 GENERATIVE = False
 CHOOSES = False
+STRUCTURES = ("text", "context", "label", "rejected")
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"preferred": "higher", "margin": "higher"}
 
 
