@@ -43,6 +43,8 @@ class Evidence:
     """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
+    group: np.ndarray | None = None
+    """Group of each row ``[rows]``, such as its customer or document; None where each row is a group of its own."""
 
     @property
     def served(self) -> str:
