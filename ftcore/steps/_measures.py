@@ -34,7 +34,7 @@ class Judged:
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; all metrics are about all rows where nothing stands."""
     group: np.ndarray | None = None
-    """Group of each row ``[rows]``; None where each row is a group of its own."""
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
 
     def scopes(self, chosen: np.ndarray) -> list[tuple[np.ndarray, tuple[str, ...]]]:
         """Of some rows those that some metrics are about, and the metrics; no name means all of them."""

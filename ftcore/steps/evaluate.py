@@ -56,8 +56,8 @@ NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", 
 TEST = "test"
 PLAIN = find("tasks", "completion").Config()
 """How texts of no task are read: as they stand."""
-JUDGED = ("row_id", *snapshot.TEXTS, "source")
-"""Columns that a task may look at; ``dataset`` says which rows they are."""
+JUDGED = ("row_id", *snapshot.TEXTS, "source", "group", "split_key")
+"""Columns that a task may look at, and those that name a row's group; ``dataset`` says which rows they are."""
 IN_RECORD = ("candidate", "champion", "snapshot", "served", "rows", "metrics", "latency", "size_bytes", "cost_per_1000")
 """What of the evaluation goes into the step's record; the rest is in the file."""
 
@@ -197,6 +197,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         recipe.evaluate.resamples,
         recipe.train.seed,
         _slices.about(recipe, rows),
+        _slices.clusters(rows),
     )
     served = models.flavours(recipe)[0]
     dataset = np.array(rows["dataset"].to_pylist())
