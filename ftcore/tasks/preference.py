@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "preference"}
 TARGET = "text"
 GENERATIVE = False
+PREDICTION_COLUMNS = {"text": "text", "score": "num"}
 CHOOSES = False
 METRICS: dict[str, Better] = {"preferred": "higher", "margin": "higher"}
 
