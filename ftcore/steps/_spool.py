@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
 from ftcore._find import find
-from ftcore.cleaning import exact, language, personal, rows
+from ftcore.cleaning import exact, groups, language, personal, rows
 from ftcore.cleaning.exact import Index
 from ftcore.cleaning.rows import Cleaned as Tidied
 from ftcore.errors import DataRejectedError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe import Recipe
     from ftcore.sections import Part, Prepare
+    from ftcore.split import SplitKeys
 
 FEW = 4
 """Parts up to which one process is faster than starting two."""
@@ -41,6 +42,7 @@ class Work:
     prepare: Prepare
     task: Any
     """The recipe's task."""
+    keys: SplitKeys
 
     @property
     def target(self) -> str:
@@ -101,7 +103,9 @@ def written(target: str) -> tuple[str, ...]:
     return ("context", "label", "rejected") if target == "text" else ("context",)
 
 
-def tidy(table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner) -> tuple[Tidied, list[str]]:
+def tidy(
+    table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner, keys: SplitKeys
+) -> tuple[Tidied, list[str]]:
     """Draw each row's side, then read, clean and check it by its task; snapshots and holdouts both go through this.
 
     Args:
@@ -109,26 +113,24 @@ def tidy(table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleane
         prepare: shares of the splits.
         task: the recipe's task.
         cleaner: replaces personal data as the recipe says.
+        keys: give the names that stand for groups which are personal data.
 
     Returns:
         The cleaned rows with their faults, and the split of each.
     """
-    groups = table["group"].to_pylist()
     # Taken from what was raw, on the way in: it stays the same whatever the recipe cleans and masks.
     sides = [snapshot.side(key, prepare) for key in table["split_key"].to_pylist()]
     tidied = rows.clean(table, task, cleaner)
     if table["group"].null_count < table.num_rows:
-        named = sorted({group for group in groups if group})
-        instead = dict(zip(named, cleaner.clean(named)[0], strict=True))
-        table = _with(tidied.table, "group", [instead.get(group, group) for group in groups])
-        tidied = replace(tidied, table=table)
+        named = groups.pseudonymous(table["group"].to_pylist(), cleaner, keys)
+        tidied = replace(tidied, table=_with(tidied.table, "group", named))
     return tidied, sides
 
 
 def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
     import numpy as np
 
-    tidied, drawn = tidy(table, work.prepare, work.task, cleaner)
+    tidied, drawn = tidy(table, work.prepare, work.task, cleaner, work.keys)
     table, dropped = tidied.table, tidied.dropped
     sides, texts = [snapshot.SPLITS.index(side) for side in drawn], table["text"].to_pylist()
     foreign: dict[int, str] = {}
@@ -187,14 +189,14 @@ def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
     return table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(values, pa.string()))
 
 
-def clean_all(source: UPath, scratch: Path, recipe: Recipe) -> list[Cleaned]:
+def clean_all(source: UPath, scratch: Path, recipe: Recipe, keys: SplitKeys) -> list[Cleaned]:
     """Clean every part, several at once where there are many."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     prepare = recipe.prepare
     work = [
-        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task)
+        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task, keys)
         for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)

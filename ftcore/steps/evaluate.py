@@ -158,7 +158,7 @@ def _unseen(context: Context, config: Part, seen: set[str], task: Part) -> Itera
     cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
     forgotten, keys = suppression.load(context.shelf, os.environ), split.load(context.shelf)
     for table in find("sources", config.kind).read(config, context):
-        tidied, sides = tidy(keys.fill(forgotten.keep(table)), recipe.prepare, task, cleaner)
+        tidied, sides = tidy(keys.fill(forgotten.keep(table)), recipe.prepare, task, cleaner, keys)
         gone = {*tidied.dropped, *tidied.faults}
         for place, (row, side) in enumerate(zip(tidied.table.to_pylist(), sides, strict=True)):
             if row["text"] and place not in gone and snapshot.text_key(row["text"]) not in seen:

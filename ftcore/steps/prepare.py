@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, parts, snapshot
+from ftcore import base, parts, snapshot, split
 from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
@@ -66,7 +66,7 @@ def run(context: Context) -> Outcome:
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
     try:
-        spool = Spool(clean_all(source, context.scratch, context.recipe))
+        spool = Spool(clean_all(source, context.scratch, context.recipe, split.load(context.shelf)))
         draft = settle(context, spool)
         figures = _write(context, spool, draft)
     finally:

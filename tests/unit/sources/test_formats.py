@@ -80,7 +80,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, rows: Rows, name: str,
         datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC),
         None,
     ]
-    assert [row["group"] for row in got] == ["files:a:k1", "files:a:k2", "files:a:k3"]
+    assert [row["group"] for row in got] == ["k1", "k2", "k3"]
     assert len({row["row_id"] for row in got}) == 3
     assert {row["source"] for row in got} == {"files:a"}
 

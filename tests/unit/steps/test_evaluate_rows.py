@@ -28,7 +28,7 @@ def test_holdouts_are_cleaned_as_snapshots_are(product: Product) -> None:
     lines += [f"seen {n:x} from 10.20.30.{n},positive,d{n}" for n in range(60)]
     (product.path.parent / "more.csv").write_text("\n".join(["text,label,who", *lines]))
     identity = product.publish(range(30))
-    expected = [n for n, text in enumerate(texts) if product.side(text, f"files:more:c{n}") == "test"]
+    expected = [n for n, text in enumerate(texts) if product.side(text, f"c{n}") == "test"]
     found = rows_of(product, identity)
     assert len(expected) > 5
     assert [row["text"] for row in found] == [f"note {n:x} from [EMAIL_ADDRESS]" for n in expected]
