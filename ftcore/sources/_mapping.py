@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from ftcore import snapshot
 from ftcore._find import Config as Base
 from ftcore._find import find
+from ftcore.cleaning import label_names
 from ftcore.errors import DataRejectedError
 from ftcore.sources._secrets import holds_secret
 
@@ -77,12 +78,24 @@ class Mapped(Sampled):
     observed_at: str | None = None
     """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
     label_map: dict[str, str] = Field(default_factory=dict)
-    """Labels by the value that the source uses for them; a value that is not listed stays as it is."""
+    """Labels by the value that the source uses for them: ``1`` stands for 1.0 and true, too, unless they are listed
+    themselves, and blanks around a value count for nothing. A value that is not listed stays as it is."""
 
     @field_validator("label_map", mode="before")
     @classmethod
     def _keys_are_text(cls, value: Any) -> Any:
-        return {plain(key): label for key, label in value.items()} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        return {plain(label_names.written(key)): label_names.written(label) for key, label in value.items()}
+
+    @field_validator("label_map")
+    @classmethod
+    def _keys_agree(cls, value: dict[str, str]) -> dict[str, str]:
+        for one, other in label_names.at_odds(value):
+            raise ValueError(
+                f"the keys {one!r} and {other!r} are one label and stand for {value[one]!r} and {value[other]!r}"
+            )
+        return value
 
     @field_validator("text", "context", "label", "rejected", "id", "group")
     @classmethod
@@ -133,6 +146,7 @@ class Mapper:
         self.config, self.source, self.answered = config, source, answered
         self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
         self._scope = "" if config.group_scope == "recipe" else f"{_whole(config)}:"
+        self._names = label_names.Names(config.label_map)
         fields = (config.text, config.context, config.label, config.rejected, config.id, config.group)
         self._getters = {name: _getter(name) for name in fields if name}
         names = [n for getter in self._getters.values() for n in getter[0]] + [config.observed_at or ""]
@@ -155,7 +169,7 @@ class Mapper:
             texts[position] = _clean([f"{BROKEN} {reason}"])[0] or BROKEN
             contexts[position] = labels[position] = rejected[position] = groups[position] = None
             keys[position] = keys[position] or f"{batch.where}\x00{batch.places[position]}"
-        mapped, answers = self.config.label_map, labels if self.answered else [None] * len(labels)
+        answers = labels if self.answered else [None] * len(labels)
         columns = {
             "row_id": [
                 snapshot.row_id(self.source, (key and snapshot.source_key(key)) or _key(*row))
@@ -163,7 +177,7 @@ class Mapper:
             ],
             "text": texts,
             "context": contexts,
-            "label": [mapped.get(label, label) for label in labels] if mapped else labels,  # type: ignore[arg-type]
+            "label": self._labels(labels),
             "rejected": rejected,
             "source": pa.repeat(self.source, len(texts)),
             "group": [
@@ -175,6 +189,13 @@ class Mapper:
             "observed_at": self._times(batch),
         }
         return pa.table(columns, schema=snapshot.schema())
+
+    def _labels(self, labels: list[str | None]) -> list[str | None]:
+        """What ``label_map`` makes of labels."""
+        if not self.config.label_map:
+            return labels
+        found = [None if label is None else self._names.find(label) for label in labels]
+        return [label if name is None else name for label, name in zip(labels, found, strict=True)]
 
     def _values(self, name: str, batch: Batch) -> list[str | None]:
         """One field of all rows as text; a list or an object is JSON, or spoils its row where the task takes none."""

@@ -88,15 +88,7 @@ def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
 
 def check_rows(config: Config, rows: Rows) -> Faults:
     """Ask each row's part whether it can use it."""
-
-    def check(part: Any, mine: Rows, _: list[int]) -> Faults:
-        valid: Any = task_of(part).valid
-        found: Faults = task_of(part).check_rows(part, mine)
-        unknown = {n: f"the label is none of its part: {label!r}" for n, label in enumerate(mine.label)}
-        bad: Faults = {n: why for n, why in unknown.items() if not valid(part, mine.label[n])}
-        return bad | found
-
-    return _each(config, rows, check)
+    return _each(config, rows, lambda part, mine, _: task_of(part).check_rows(part, mine))
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
