@@ -47,7 +47,7 @@ class Config(Base):
     """Longest answer, in tokens."""
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_passages, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

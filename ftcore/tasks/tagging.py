@@ -54,7 +54,7 @@ class Config(Base):
         return value
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
+parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_words, _rows.check_rows
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
