@@ -186,6 +186,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _unsmoothed(recipe)
     yield from space.faults(recipe, _faults)
     yield from _unanswerable(recipe)
+    yield from _unwatchable(recipe)
     metrics = recipe.metrics
     datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:
@@ -255,6 +256,13 @@ def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "evaluate.judge", f"the task {kind} writes no answers that could be judged"
     if recipe.evaluate.general_text and not hasattr(task, "plain"):
         yield "evaluate.general_text", f"the task {kind} has no language model that goes on with plain text"
+
+
+def _unwatchable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Detectors of columns that the task's predictions do not have."""
+    for number, config in enumerate(recipe.watch.detectors):
+        found = getattr(find("detectors", config.kind), "faults", lambda *_: ())(config, recipe)
+        yield from ((f"watch.detectors[{number}].{key}", message) for key, message in found)
 
 
 def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:

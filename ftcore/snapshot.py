@@ -78,14 +78,14 @@ def text_key(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def side(group: str | None, text: str, shares: Prepare) -> str:
-    """The split that a row belongs to, for ever: drawn from its group, or from its text where it has none.
+def side(split_key: str, shares: Prepare) -> str:
+    """The split that a row belongs to, drawn from its split key alone: see ``ftcore.split``.
 
     Returns:
         ``train``, ``validation`` or ``test``, with the recipe's shares. The draw depends on nothing else, so a row
         can never move.
     """
-    drawn = int(hashlib.sha256(f"split\x00{group or text_key(text)}".encode()).hexdigest()[:13], 16) / 16**13
+    drawn = int(split_key[:13], 16) / 16**13
     if drawn < shares.test:
         return "test"
     return "validation" if drawn < shares.test + shares.validation else "train"

@@ -9,7 +9,8 @@ be used. A row with a fault costs one row: it goes into the quarantine with its 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+import re
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ftcore.cleaning.personal import Cleaner
     from ftcore.sections import Part
 
+_UNREAD = re.compile(r"\ufffd \[([^]]+)\]")
 Faults: TypeAlias = dict[int, str]
 """By position of a row why it cannot be used, with the value that is wrong as ``repr``."""
 
@@ -129,7 +131,8 @@ def clean(table: pa.Table, task: Part, cleaner: Cleaner) -> Cleaned:
     """
     module: Any = find("tasks", task.kind)
     rows, editor = Rows.of(table), Editor(cleaner)
-    faults: Faults = dict(module.parse_rows(task, rows))
+    unread = {place: f"the row could not be read: {said[1]}" for place, said in _unread(rows.text)}
+    faults: Faults = {**module.parse_rows(task, rows), **unread}
     good = [place for place in range(len(rows)) if place not in faults] if faults else range(len(rows))
     some = rows.take(good) if faults else rows
     module.clean_rows(task, some, editor)
@@ -144,6 +147,13 @@ def clean(table: pa.Table, task: Part, cleaner: Cleaner) -> Cleaned:
         faults = dict(zip(bad, cleaner.clean([faults[place] for place in bad])[0], strict=True))
     faults |= {good[place]: why for place, why in found.items()}
     return Cleaned(rows.into(table), faults, sorted(good[place] for place in editor.dropped))
+
+
+def _unread(texts: Sequence[str | None]) -> Iterator[tuple[int, re.Match[str]]]:
+    """Positions of rows that a source could not read, and what it put in their place (``sources._mapping``)."""
+    for place, text in enumerate(texts):
+        if text and text[0] == "\ufffd" and (said := _UNREAD.match(text)):
+            yield place, said
 
 
 class Plain:

@@ -6,13 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ftcore.conversations._malformed import MalformedError
+
 KEYS = ("tool_calls", "function_call")
 PARTS = ("tool_use", "tool_result")
 """Types of content parts that are a call or a result."""
-
-
-class MalformedError(ValueError):
-    """What is meant as a conversation and cannot be read as one."""
 
 
 def of_turn(where: str, turn: Mapping[str, Any], content: Any) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:

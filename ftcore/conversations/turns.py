@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ftcore.conversations import _tool_calls
-from ftcore.conversations._tool_calls import MalformedError as MalformedError
+from ftcore.conversations._malformed import MalformedError
+
+__all__ = ["MalformedError", "Turn", "check", "edit", "flat", "load", "pieces", "plain", "read", "shown", "write"]
 
 Turn: TypeAlias = "dict[str, Any]"
 START = '[{"role": "'

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 BROKEN = "\ufffd"
 """Stands where text could not be read. The expectation suites quarantine rows whose text holds it."""
 _TEMPLATE = re.compile(r"{{|{%")
+_STRUCTURES = (Mapping, list, tuple, set)
 
 
 class Sampled(Base):
@@ -113,15 +116,19 @@ class Batch:
 class Mapper:
     """Turns batches into tables of ``snapshot.schema()``."""
 
-    def __init__(self, config: Mapped, source: str, *, answered: bool = False) -> None:
+    def __init__(
+        self, config: Mapped, source: str, *, answered: bool = False, structures: Collection[str] | None = None
+    ) -> None:
         """Compile the templates.
 
         Args:
             config: what is what.
             source: the name that the rows carry.
             answered: whether labels are texts that somebody wrote, so that rows may differ in them alone.
+            structures: fields that may be a list or an object, see ``structures``; None for every field of a text.
         """
         self.config, self.source, self.answered = config, source, answered
+        self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
         fields = (config.text, config.context, config.label, config.rejected, config.id, config.group)
         self._getters = {name: _getter(name) for name in fields if name}
         names = [n for getter in self._getters.values() for n in getter[0]] + [config.observed_at or ""]
@@ -136,10 +143,10 @@ class Mapper:
         """
         import pyarrow as pa
 
-        texts: list[str] = [text or "" for text in self._values(self.config.text, batch)]
-        contexts, labels = self._values(self.config.context, batch), self._values(self.config.label, batch)
-        rejected = self._values(self.config.rejected, batch)
-        keys, groups = self._values(self.config.id, batch), self._values(self.config.group, batch)
+        texts: list[str] = [text or "" for text in self._values("text", batch)]
+        contexts, labels = self._values("context", batch), self._values("label", batch)
+        rejected = self._values("rejected", batch)
+        keys, groups = self._values("id", batch), self._values("group", batch)
         for position, reason in batch.spoiled.items():  # what could not be read has no column to take these from
             texts[position] = _clean([f"{BROKEN} {reason}"])[0] or BROKEN
             contexts[position] = labels[position] = rejected[position] = groups[position] = None
@@ -163,18 +170,23 @@ class Mapper:
         }
         return pa.table(columns, schema=snapshot.schema())
 
-    def _values(self, spec: str | None, batch: Batch) -> list[str | None]:
-        """One field of all rows as text; a value that is a list or an object spoils its row."""
+    def _values(self, name: str, batch: Batch) -> list[str | None]:
+        """One field of all rows as text; a list or an object is JSON, or spoils its row where the task takes none."""
+        spec: str | None = getattr(self.config, name)
         if spec is None:
             return [None] * len(batch.places)
         values = list(self._getters[spec][1](batch))
         for position, value in enumerate(values):
-            if type(value) is not str and value is not None:
-                try:
-                    values[position] = plain(value)
-                except TypeError:
-                    batch.spoiled.setdefault(position, f"[{spec} is no text] {str(value)[:200]}")
-                    values[position] = None
+            if type(value) is str or value is None:
+                continue
+            if not isinstance(value, _STRUCTURES):
+                values[position] = plain(value)
+            elif name in self.structures:
+                values[position] = structured(value)
+            else:
+                kind = "an object" if isinstance(value, Mapping) else "a list"
+                batch.spoiled.setdefault(position, f"[{spec} is {kind}] {structured(value)[:200]}")
+                values[position] = None
         return _clean(values)
 
     def _times(self, batch: Batch) -> pa.Array:
@@ -221,6 +233,13 @@ def answered(context: Context, source: str) -> bool:
     return bool(find("tasks", own.kind).TARGET == "text")
 
 
+def structures(context: Context, source: str) -> tuple[str, ...]:
+    """Fields of a source's rows that the task can read as a list or an object: they reach it as JSON."""
+    task: Any = context.recipe.task
+    own = task.of(source) if hasattr(task, "of") else task
+    return tuple(getattr(find("tasks", own.kind), "STRUCTURES", ()))
+
+
 def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
     """Check that columns are there, each once.
 
@@ -251,9 +270,27 @@ def plain(value: Any) -> str | None:
         return bytes(value).decode("utf-8", errors="replace")
     if isinstance(value, dt.date):
         return value.isoformat()
-    if isinstance(value, Mapping | list | tuple | set):
+    if isinstance(value, _STRUCTURES):
         raise TypeError("not a single value")
     return str(value)
+
+
+def structured(value: Any) -> str:
+    """A list or an object as JSON, in the order in which it was written; NaN is null, a time a text."""
+    return json.dumps(_jsonable(value), ensure_ascii=False, default=str)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(plain(key)): _jsonable(one) for key, one in value.items()}
+    if isinstance(value, _STRUCTURES):
+        return [_jsonable(one) for one in value]
+    return value if value is None or isinstance(value, str | bool | int) else _number_or_text(value)
+
+
+def _number_or_text(value: Any) -> float | str | None:
+    text = plain(value)
+    return value if text is not None and isinstance(value, float) and math.isfinite(value) else text
 
 
 def moment(value: Any) -> dt.datetime | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from ftcore.errors import DataRejectedError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import scrub
 
 if TYPE_CHECKING:
@@ -66,7 +66,12 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
     where = f"hf:{config.dataset or config.path}"
-    mapper = Mapper(config, source_name(config), answered=answered(context, source_name(config)))
+    mapper = Mapper(
+        config,
+        source_name(config),
+        answered=answered(context, source_name(config)),
+        structures=structures(context, source_name(config)),
+    )
     try:
         found = _open(config, context)
         names: list[str] | None = None

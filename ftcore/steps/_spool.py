@@ -105,12 +105,18 @@ def written(target: str) -> tuple[str, ...]:
 def tidy(table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner) -> tuple[Tidied, list[str]]:
     """Draw each row's side, then read, clean and check it by its task; snapshots and holdouts both go through this.
 
+    Args:
+        table: rows with their split keys: see ``split.SplitKeys.fill``.
+        prepare: shares of the splits.
+        task: the recipe's task.
+        cleaner: replaces personal data as the recipe says.
+
     Returns:
         The cleaned rows with their faults, and the split of each.
     """
-    texts, groups = table["text"].to_pylist(), table["group"].to_pylist()
-    # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
-    sides = [snapshot.side(group, text or "", prepare) for group, text in zip(groups, texts, strict=True)]
+    groups = table["group"].to_pylist()
+    # Taken from what was raw, on the way in: it stays the same whatever the recipe cleans and masks.
+    sides = [snapshot.side(key, prepare) for key in table["split_key"].to_pylist()]
     tidied = rows.clean(table, task, cleaner)
     if table["group"].null_count < table.num_rows:
         named = sorted({group for group in groups if group})

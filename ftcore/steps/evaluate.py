@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, outputs, snapshot, suppression
+from ftcore import base, outputs, snapshot, split, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.context import Context, Outcome, log
@@ -58,8 +58,8 @@ NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", 
 TEST = "test"
 PLAIN = find("tasks", "completion").Config()
 """How texts of no task are read: as they stand."""
-JUDGED = ("row_id", *snapshot.TEXTS, "source")
-"""Columns that a task may look at; ``dataset`` says which rows they are."""
+JUDGED = ("row_id", *snapshot.TEXTS, "source", "group", "split_key")
+"""Columns that a task may look at, and those that name a row's group; ``dataset`` says which rows they are."""
 IN_RECORD = ("candidate", "champion", "snapshot", "served", "rows", "metrics", "latency", "size_bytes", "cost_per_1000")
 """What of the evaluation goes into the step's record; the rest is in the file."""
 
@@ -159,9 +159,9 @@ def _unseen(context: Context, config: Part, seen: set[str], task: Part) -> Itera
     """Rows of a source with their sides, cleaned as a snapshot's are and without those of forgotten subjects."""
     recipe = context.recipe
     cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
-    forgotten = suppression.load(context.shelf, os.environ)
+    forgotten, keys = suppression.load(context.shelf, os.environ), split.load(context.shelf)
     for table in find("sources", config.kind).read(config, context):
-        tidied, sides = tidy(forgotten.keep(table), recipe.prepare, task, cleaner)
+        tidied, sides = tidy(keys.fill(forgotten.keep(table)), recipe.prepare, task, cleaner)
         gone = {*tidied.dropped, *tidied.faults}
         for place, (row, side) in enumerate(zip(tidied.table.to_pylist(), sides, strict=True)):
             if row["text"] and place not in gone and snapshot.text_key(row["text"]) not in seen:
@@ -200,6 +200,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         recipe.evaluate.resamples,
         recipe.train.seed,
         _slices.about(recipe, rows),
+        _slices.clusters(rows),
     )
     served = models.flavours(recipe)[0]
     dataset = np.array(rows["dataset"].to_pylist())

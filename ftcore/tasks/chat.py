@@ -32,6 +32,8 @@ TARGET = "text"
 ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True
 STANDS_ON = "causal"
+STRUCTURES = ("text", "context", "label", "rejected")
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {**_language.LIKELIHOOD, **_language.WRITTEN}
 
 

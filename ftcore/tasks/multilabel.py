@@ -27,6 +27,8 @@ TARGET = "labels"
 GENERATIVE = False
 STANDS_ON = "encoder"
 CHOOSES = False
+STRUCTURES = ("label",)
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"f1_micro": "higher", "f1_macro": "higher", "subset_accuracy": "higher"}
 
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "preference"}
 TARGET = "text"
 GENERATIVE = False
+PREDICTION_COLUMNS = {"text": "text", "score": "num"}
 CHOOSES = False
+STRUCTURES = ("text", "context", "label", "rejected")
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"preferred": "higher", "margin": "higher"}
 
 

@@ -32,6 +32,8 @@ ARCHITECTURE = "AutoModelForQuestionAnswering"
 GENERATIVE = False
 STANDS_ON = "encoder"
 CHOOSES = False
+STRUCTURES = ("label",)
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"f1": "higher", "exact_match": "higher"}
 UNFOUND = 0.05
 """Largest share of rows whose answer may not stand in the passage."""

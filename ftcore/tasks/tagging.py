@@ -31,6 +31,8 @@ TARGET = "text"
 ARCHITECTURE = "AutoModelForTokenClassification"
 GENERATIVE = False
 STANDS_ON = "encoder"
+STRUCTURES = ("text", "label")
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"f1": "higher", "precision": "higher", "recall": "higher", "accuracy": "higher"}
 MISMATCHED = 0.05
 """Largest share of rows whose words and tags may differ in number: masking personal data can join words."""

@@ -132,7 +132,7 @@ def test_a_type_that_changes_in_the_middle(tmp_path: Path, rows: Rows) -> None:
     lines = [{"text": 7, "label": 1}, {"text": "seven", "label": "1"}, {"text": [7], "label": True}, {"text": None}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     got = rows(kind="files", path="a.jsonl", label_map={1: "positive"})
-    assert [row["text"] for row in got] == ["7", "seven", "\ufffd [text is no text] [7]", ""]
+    assert [row["text"] for row in got] == ["7", "seven", "\ufffd [text is a list] [7]", ""]
     assert [row["label"] for row in got] == ["positive", "positive", None, None]
 
 
