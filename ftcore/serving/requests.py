@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
+from ftcore.cleaning import label_names
 from ftcore.errors import DataRejectedError
 from ftcore.records import sha256
 
@@ -92,15 +93,15 @@ def labels(file: Path, recipe: Recipe, handed: Handed | None = None) -> list[dic
     """Rows of a file of true labels: ``request_id`` and ``label``.
 
     The label is read by a source's mapping where the file has the column that it names, else from ``label``. A value
-    that is no label of the task is one by the ``label_map`` of the sources.
+    that is no label of the task may be one by the ``label_map`` of the sources.
 
     Raises:
         DataRejectedError: the file cannot be read, lacks a column, or fits several mappings.
     """
     opened = _Opened(file, recipe, handed or Handed(), "label", ("label",), ("request_id",))
-    maps = _label_maps(recipe)
+    labels = _Labels(recipe)
     return [
-        {"request_id": str(row["request_id"]), "label": _mapped(row["label"], maps)}
+        {"request_id": str(row["request_id"]), "label": labels.meant(row["label"])}
         for row in opened.rows(("label",), ("request_id",))
     ]
 
@@ -263,16 +264,19 @@ class _AmbiguousError(DataRejectedError):
     """No other delimiter would help."""
 
 
-def _label_maps(recipe: Recipe) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for source in recipe.sources:
-        for value, label in getattr(source, "label_map", {}).items():
-            found.setdefault(value, set()).add(label)
-    known = getattr(recipe.task, "labels", ())
-    return {value: names for value, names in found.items() if value not in known}
+class _Labels:
+    """What the labels of a file mean: those of the task, however they are written, and the sources' ``label_map``."""
 
+    def __init__(self, recipe: Recipe) -> None:
+        """Gather the maps; a value for which two sources have different labels stays as it is."""
+        found: dict[str, set[str]] = {}
+        for source in recipe.sources:
+            for value, label in getattr(source, "label_map", {}).items():
+                found.setdefault(value, set()).add(label)
+        known = getattr(recipe.task, "labels", ())
+        maps = {value: next(iter(names)) for value, names in found.items() if len(names) == 1 and value not in known}
+        self.names = label_names.Names({**maps, **{label: label for label in known}})
 
-def _mapped(label: str | None, maps: dict[str, set[str]]) -> str | None:
-    """A label by the sources' maps, where they agree."""
-    names = maps.get(label or "", set())
-    return next(iter(names)) if len(names) == 1 else label
+    def meant(self, label: str | None) -> str | None:
+        found = None if label is None else self.names.find(label)
+        return label if found is None else found

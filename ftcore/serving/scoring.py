@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore import snapshot
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.outputs import Example
@@ -127,7 +128,9 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
 
     rows = requests.labels(file, recipe, handed)
     named = {str(row["request_id"]) for row in rows}
-    asked = {row["request_id"]: row["part"] for row in request_ids.logged(shelf, named, ["part"])}
+    plain = {name: snapshot.source_key(name) for name in named}  # 12.0 where a table made numbers of the ids
+    asked = {row["request_id"]: row["part"] for row in request_ids.logged(shelf, {*named, *plain.values()}, ["part"])}
+    rows = [row | {"request_id": name if (name := str(row["request_id"])) in asked else plain[name]} for row in rows]
     told = [(row["label"], asked.get(row["request_id"] or "")) for row in rows]
     if bad := sorted({str(label) for label, part in told if not _valid(recipe, label, part)}):
         known = ", ".join(getattr(recipe.task, "labels", ()))

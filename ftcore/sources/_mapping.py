@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
 from ftcore._find import find
+from ftcore.cleaning import label_names
 from ftcore.errors import DataRejectedError
 from ftcore.sources import _templates
 from ftcore.sources._options import Mapped, Sampled
@@ -92,6 +93,8 @@ class Mapper:
         """
         self.config, self.source, self.answered = config, source, answered
         self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
+        self._scope = "" if config.group_scope == "recipe" else f"{_whole(config)}:"
+        self._names = label_names.Names(config.label_map)
         self.columns = config.needs((*_FIELDS, "observed_at", "where"))
         """Columns that the source must have."""
         self._fared: dict[str, _Template] = {}
@@ -112,24 +115,33 @@ class Mapper:
             texts[position] = storable([f"{BROKEN} {reason}"])[0] or BROKEN
             contexts[position] = labels[position] = rejected[position] = groups[position] = times[position] = None
             row_keys[position] = keys[position] or f"{batch.where}\x00{batch.places[position]}"
-        mapped, answers = self.config.label_map, labels if self.answered else [None] * len(labels)
+        answers = labels if self.answered else [None] * len(labels)
         columns = {
             "row_id": [
-                snapshot.row_id(self.source, _key(*row) if key is None else key)
+                snapshot.row_id(self.source, (key and snapshot.source_key(key)) or _key(*row))
                 for key, *row in zip(row_keys, texts, contexts, answers, rejected, strict=True)
             ],
             "text": texts,
             "context": contexts,
-            "label": [mapped.get(label, label) for label in labels] if mapped else labels,  # type: ignore[arg-type]
+            "label": self._labels(labels),
             "rejected": rejected,
             "source": pa.repeat(self.source, len(texts)),
-            "group": [None if group is None else f"{self.source}:{group}" for group in groups],
+            "group": [
+                self._scope + named if group and (named := snapshot.source_key(group)) else None for group in groups
+            ],
             "split_key": pa.nulls(len(texts), pa.string()),
             "source_id": own,
             "origin": [batch.at(position) for position in range(len(texts))],
             "observed_at": times,
         }
         return pa.table(columns, schema=snapshot.schema())
+
+    def _labels(self, labels: list[str | None]) -> list[str | None]:
+        """What ``label_map`` makes of labels."""
+        if not self.config.label_map:
+            return labels
+        found = [None if label is None else self._names.find(label) for label in labels]
+        return [label if name is None else name for label, name in zip(labels, found, strict=True)]
 
     def values(self, name: str, batch: Batch) -> list[str | None]:
         """One field of all rows as text; a list or an object is JSON, or spoils its row where the task takes none.
@@ -331,6 +343,11 @@ def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
         )
     if twice := [name for name in wanted if there.count(name) > 1]:
         raise DataRejectedError(f"{where} has more than one column {', '.join(map(repr, twice))}")
+
+
+def _whole(config: Any) -> str:
+    """Name of a source as a whole, where its files have names of their own."""
+    return str(find("sources", config.kind).source_name(config) or f"{config.kind}:{config.path}")
 
 
 def _key(*texts: str | None) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ftcore._find import Config as Base
+from ftcore.cleaning import label_names
 from ftcore.sources import _templates
 from ftcore.sources._secrets import holds_secret
 from ftcore.sources._values import plain
@@ -52,15 +53,19 @@ class Mapped(Sampled):
     rejected: str | None = None
     """Column or template of an answer that people liked less than the label."""
     id: str | None = None
-    """Column or template of the source's own key; without one a row is known by its text and context, and where the
-    task is to write a text also by its answers."""
+    """Column or template of the source's own key, of which ``12``, ``12.0`` and `` 12 `` are one; without one a row is
+    known by its text and context, and where the task is to write a text also by its answers."""
     group: str | None = None
     """Column or template that ties rows together which must stay on one side of the split: a customer, a document, a
-    conversation."""
+    conversation. ``12``, ``12.0`` and `` 12 `` are one group, whatever the case of its letters."""
+    group_scope: Literal["recipe", "source"] = "recipe"
+    """Where a group's name holds: in the whole ``recipe``, so that a customer is one group whatever source, file or
+    feedback names it, or in this ``source`` alone, where its numbers mean something else than in others."""
     observed_at: str | None = None
     """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
     label_map: dict[str, str] = Field(default_factory=dict)
-    """Labels by the value that the source uses for them; a value that is not listed stays as it is."""
+    """Labels by the value that the source uses for them: ``1`` stands for 1.0 and true, too, unless they are listed
+    themselves, and blanks around a value count for nothing. A value that is not listed stays as it is."""
     label_columns: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     """Columns that each hold 1 or 0 (true or false, yes or no) for the label of their name, instead of ``label``. With
     ``label_map`` a column may be named otherwise than its label."""
@@ -71,7 +76,18 @@ class Mapped(Sampled):
     @field_validator("label_map", mode="before")
     @classmethod
     def _keys_are_text(cls, value: Any) -> Any:
-        return {plain(key): label for key, label in value.items()} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        return {plain(label_names.written(key)): label_names.written(label) for key, label in value.items()}
+
+    @field_validator("label_map")
+    @classmethod
+    def _keys_agree(cls, value: dict[str, str]) -> dict[str, str]:
+        for one, other in label_names.at_odds(value):
+            raise ValueError(
+                f"the keys {one!r} and {other!r} are one label and stand for {value[one]!r} and {value[other]!r}"
+            )
+        return value
 
     @field_validator("text", "context", "label", "rejected", "id", "group")
     @classmethod

@@ -47,7 +47,8 @@ def _tables(context: Context) -> Iterator[pa.Table]:
                 "source": f"feedback:{request['part']}" if request.get("part") else "feedback",
                 "source_id": request["request_id"],
                 "origin": f"feedback on the request {request['request_id']}",
-                "group": request["group"],
+                "group": snapshot.source_key(request["group"]) if request["group"] else None,
+                "split_key": request.get("split_key"),
                 "observed_at": request["at"],
             }
             for request in requests

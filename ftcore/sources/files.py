@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from ftcore import period
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, EmptyFileError, MissingExtraError
-from ftcore.sources import _archives, _formats, _json, _places
+from ftcore.sources import _archives, _formats, _json, _names, _places
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, sampled, structures
 from ftcore.sources._secrets import scrub
 from ftcore.sources._values import plain
@@ -78,7 +78,7 @@ class Config(Mapped):
 
 def source_name(config: Config) -> str | None:
     """Name that the rows of this source carry; None where each of several files has one of its own."""
-    several = any(sign in config.path for sign in "*?[{") or _places.is_archive(Path(config.path))
+    several = _names.SIGNS.search(config.path) or _places.is_archive(Path(config.path))
     if config.format == "document":
         return f"files:{config.name or _places.first_folder(config.path) or 'documents'}"
     return None if several and not config.name else f"files:{config.name or _places.stem(Path(config.path))}"
@@ -311,21 +311,24 @@ def _each(
             form = config.format or _places.format_of(path)
             whole = str(path) if path.protocol else str(path.absolute())
             given = _given(scrub(whole.removeprefix(f"{folder}/")))
-            named = _named_by(config, path.name)
-            yield named, form, partial(_of_file, path, config, given)
+            yield _named_by(config, path, context), form, partial(_of_file, path, config, given)
             continue
         for name, file in _archives.members(path, config.members, any_format=config.format is not None):
             form = config.format or str(_places.known_format(name))
             given = _given(name)
             where = f"{_places.shown(path)}: {name}"
-            yield _named_by(config, name), form, partial(_of_member, file, form, config, where, given)
+            named = _named_by(config, path, context, PurePosixPath(name))
+            yield named, form, partial(_of_member, file, form, config, where, given)
 
 
-def _named_by(config: Config, name: str) -> str:
-    """Name that the rows of a file carry."""
+def _named_by(config: Config, path: UPath, context: Context, member: PurePosixPath | None = None) -> str:
+    """Name that the rows of a file, or of a member of an archive, carry."""
     if config.format == "document":
         return str(source_name(config))
-    return f"files:{config.name or _places.stem(PurePosixPath(name))}"
+    if config.name:
+        return f"files:{config.name}"
+    inner = "" if member is None else f"/{member.with_name(_places.stem(member))}"
+    return f"files:{_names.of(config.path, path, context)}{inner}"
 
 
 def _given(path: str) -> dict[str, str]:

@@ -82,7 +82,7 @@ def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
                 names = list(rows)
                 require(where, mapper.columns, names)
             count = len(rows[names[0]])
-            columns = {name: _named((found.features or {}).get(name), rows[name]) for name in mapper.columns}
+            columns = {name: _named(found.features, name, rows[name]) for name in mapper.columns}
             yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, count)), unit="row"))
         mapper.finish()
     except (DataRejectedError, MissingExtraError):
@@ -136,8 +136,9 @@ def _chosen(found: Any, where: str, wanted: Sequence[str]) -> Any:
     return found
 
 
-def _named(feature: Any, values: Sequence[Any]) -> list[Any]:
+def _named(features: Any, name: str, values: Sequence[Any]) -> list[Any]:
     """Names in place of the numbers of a ``ClassLabel``, in lists and objects, too; -1 stands for no label there."""
+    feature = (features or {}).get(name)
     if not _holds_names(feature):
         return list(values)
     return [_with_names(feature, value) for value in values]

@@ -13,7 +13,8 @@ A task that exporters can hold has ``outputs(config, logits)``, which makes of a
 A task that may be a part of ``multitask`` says in ``STANDS_ON`` what its models are built on (``encoder``, ``causal``,
 ``encoder_decoder``) and has ``reader(config, model, tokenizer, max_length_tokens)``: ``predictor`` of a model that is
 loaded already. One whose loss does not choose among answers, for a row or a token, says ``CHOOSES = False``: it has no
-label smoothing.
+label smoothing. One whose predictions fill other columns of the prediction log than others of its ``TARGET`` (see
+``detectors/_columns.py``) has ``PREDICTION_COLUMNS``.
 """
 
 from __future__ import annotations

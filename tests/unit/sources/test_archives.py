@@ -57,10 +57,10 @@ def test_members_are_read_as_files(tmp_path: Path, rows: Rows, name: str) -> Non
     pack(tmp_path / name, MEMBERS)
     got = rows(kind="files", path=name)
     assert [(row["text"][:3], row["source"]) for row in got] == [
-        ("a", "files:a"),
-        ("b", "files:b"),
-        ("\ufffd [", "files:b"),
-        ("p", "files:c"),
+        ("a", "files:d/in/a"),
+        ("b", "files:d/in/deeper/b"),
+        ("\ufffd [", "files:d/in/deeper/b"),
+        ("p", "files:d/in/c"),
     ]
     assert got[2]["origin"].endswith(f"{name}: in/deeper/b.jsonl.gz, line 2")
     assert [row["text"] for row in rows(kind="files", path=name, members="in/*.csv")] == ["a"]

@@ -28,8 +28,7 @@ def test_holdouts_are_cleaned_as_snapshots_are(product: Product) -> None:
     lines += [f"seen {n:x} from 10.20.30.{n},positive,d{n}" for n in range(60)]
     (product.path.parent / "more.csv").write_text("\n".join(["text,label,who", *lines]))
     identity = product.publish(range(30))
-    shares = product.recipe.prepare
-    expected = [n for n, text in enumerate(texts) if snapshot.side(f"files:more:c{n}", text, shares) == "test"]
+    expected = [n for n, text in enumerate(texts) if product.side(text, f"c{n}") == "test"]
     found = rows_of(product, identity)
     assert len(expected) > 5
     assert [row["text"] for row in found] == [f"note {n:x} from [EMAIL_ADDRESS]" for n in expected]
@@ -42,7 +41,7 @@ def test_a_masked_text_that_the_snapshot_holds_is_no_holdout(product: Product) -
     product.change(evaluate={"holdouts": {"more": {"kind": "files", "path": "more.csv"}}})
     for number in range(30):
         text = f"write {number:x} to reader{number}@example.org"
-        if snapshot.side(None, text, product.recipe.prepare) == "test":
+        if product.side(text) == "test":
             break
     (product.path.parent / "more.csv").write_text(f"text,label\n{text},positive\n")
     identity = product.publish(range(20))
