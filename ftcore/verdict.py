@@ -41,6 +41,8 @@ class Evidence:
     """Groups of rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
+    group: np.ndarray | None = None
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from ftcore import period
 from ftcore.errors import DataRejectedError, MissingExtraError
 from ftcore.sources import _formats, _names, _places
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, plain, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, plain, sampled, structures
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -174,7 +174,7 @@ def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterato
         if (config.format or _places.format_of(path)) == "txt" and "label" not in config.model_fields_set:
             here = config.model_copy(update={"label": None})  # lines have no label: the default must not ask for one
         name = f"files:{config.name or _names.of(config.path, path, context)}"
-        mapper = Mapper(here, name, answered=answered(context, name))
+        mapper = Mapper(here, name, answered=answered(context, name), structures=structures(context, name))
         for batch in batches(path, here, mapper.columns):
             if batch.places:
                 yield mapper.table(batch)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
 from ftcore._find import find
-from ftcore.cleaning import exact, groups, language, personal, rows
+from ftcore.cleaning import exact, groups, language, normalise, personal, rows
 from ftcore.cleaning.exact import Index
 from ftcore.cleaning.rows import Cleaned as Tidied
+from ftcore.conversations import turns as conversation
 from ftcore.errors import DataRejectedError
 from ftcore.steps import _history
 
@@ -140,7 +141,8 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     sides, texts = [snapshot.SPLITS.index(side) for side in drawn], table["text"].to_pylist()
     foreign: dict[int, str] = {}
     if work.prepare.languages:
-        foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
+        plain = [conversation.plain(text) for text in texts]
+        foreign = language.foreign(plain, work.prepare.languages, work.prepare.language_confidence)
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
     keys, part, told = _said(table, work.task)
     index = exact.index(told, keys)
@@ -175,7 +177,8 @@ def _said(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.T
 
     if hasattr(task, "parts"):
         return _of_parts(table, task)
-    return _keys(table, find("tasks", task.kind).TARGET), np.zeros(table.num_rows, np.int8), table
+    target = find("tasks", task.kind).TARGET
+    return _keys(table, target), np.zeros(table.num_rows, np.int8), _folded(table, target)
 
 
 def _prompts(table: pa.Table, task: Any) -> NDArray[np.uint64] | None:
@@ -196,10 +199,23 @@ def _prompts(table: pa.Table, task: Any) -> NDArray[np.uint64] | None:
 def _keys(table: pa.Table, target: str) -> list[str]:
     """What rows share that say the same. An empty text says nothing: it is kept apart by its row id."""
     columns = (table[name].to_pylist() for name in ("text", "row_id", *written(target)))
+    # What people wrote as an answer is left as it is; other texts have been normalized on their way here.
+    fold = normalise.clean if target == "text" else _same
     return [
-        "\x00".join(snapshot.text_key(one or "") for one in (text, *more)) if text else f"\x00{row}"
+        "\x00".join(snapshot.text_key(fold(one)) for one in (text, *more)) if text else f"\x00{row}"
         for text, row, *more in zip(*columns, strict=True)
     ]
+
+
+def _same(text: str | None) -> str:
+    return text or ""
+
+
+def _folded(table: pa.Table, target: str) -> pa.Table:
+    """The table with answers by which rows are compared: they stay as written, and may differ in quotes or entities."""
+    if target != "text":
+        return table
+    return _with(table, "label", [one and normalise.clean(one) for one in table["label"].to_pylist()])
 
 
 def _of_parts(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.Table]:
@@ -217,8 +233,11 @@ def _of_parts(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], 
         places = [place for place, one in enumerate(names) if one == name]
         target = find("tasks", task.parts[name].kind).TARGET if name else "text"
         owners[places] = max(number - 1, 0)
-        for place, key in zip(places, _keys(table.take(pa.array(places, pa.int64())), target), strict=True):
-            keys[place] = f"{name}\x00{key}"
+        mine = table.take(pa.array(places, pa.int64()))
+        for place, key, label in zip(
+            places, _keys(mine, target), _folded(mine, target)["label"].to_pylist(), strict=True
+        ):
+            keys[place], labels[place] = f"{name}\x00{key}", label
     told = [None if label is None else f"{name}\x00{label}" for name, label in zip(names, labels, strict=True)]
     return keys, owners, _with(table, "label", told)
 

@@ -6,6 +6,7 @@
 
     candidate, champion, snapshot, served, labels, better    versions, the form that serves, which way metrics improve
     rows.DATASET                                             ``test`` and each holdout
+    unreadable.ROW_ID                                        why a model cannot be given the row: left out for all
     metrics.ROLE.FLAVOUR.DATASET.METRIC                      ROLE is candidate, champion or baseline
     differences.FLAVOUR.DATASET.METRIC                       candidate less champion, paired
     mcnemar.FLAVOUR.DATASET                                  only_candidate_right, only_champion_right, p_value
@@ -40,6 +41,7 @@ from ftcore.serving import model as models
 from ftcore.statistics import Estimate
 from ftcore.steps import _baselines, _examples, _general_text, _measures, _robustness, _slices, _win_rate
 from ftcore.steps._predictions import given, known, predict
+from ftcore.steps._readable import by_all
 from ftcore.steps._spool import tidy
 from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
@@ -56,8 +58,8 @@ NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", 
 TEST = "test"
 PLAIN = find("tasks", "completion").Config()
 """How texts of no task are read: as they stand."""
-JUDGED = ("row_id", *snapshot.TEXTS, "source")
-"""Columns that a task may look at; ``dataset`` says which rows they are."""
+JUDGED = ("row_id", *snapshot.TEXTS, "source", "group", "split_key")
+"""Columns that a task may look at, and those that name a row's group; ``dataset`` says which rows they are."""
 IN_RECORD = ("candidate", "champion", "snapshot", "served", "rows", "metrics", "latency", "size_bytes", "cost_per_1000")
 """What of the evaluation goes into the step's record; the rest is in the file."""
 
@@ -76,7 +78,7 @@ def run(context: Context) -> Outcome:
     candidate = tracking.version(context.earlier("train").figures["version"])
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
-    rows = _rows(context, candidate.snapshot)
+    rows, unreadable = by_all(context.recipe, tracking, [candidate, champion], _rows(context, candidate.snapshot))
     _check_parts(context, candidate, _counts(rows))
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _counts(rows))
 
@@ -90,6 +92,7 @@ def run(context: Context) -> Outcome:
         "labels": list(getattr(context.recipe.task, "labels", ())),
         "better": dict(context.recipe.metrics),
         "rows": _counts(rows),
+        "unreadable": unreadable,
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
         "latency": latency,
@@ -197,6 +200,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         recipe.evaluate.resamples,
         recipe.train.seed,
         _slices.about(recipe, rows),
+        _slices.clusters(rows),
     )
     served = models.flavours(recipe)[0]
     dataset = np.array(rows["dataset"].to_pylist())

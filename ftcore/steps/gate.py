@@ -82,6 +82,7 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
         metrics=partial(task.metrics, recipe.task),
         better=recipe.metrics,
         about=_slices.about(recipe, table),
+        group=_slices.clusters(table),
         resamples=recipe.evaluate.resamples,
         seed=recipe.train.seed,
     )

@@ -150,8 +150,8 @@ def test_answers_are_mended_masked_and_may_differ(tmp_path: Path) -> None:
     kept = {r["row_id"]: r for r in rows_of(run)}
     first, second, again = (kept.get(r["row_id"]) for r in rows[:3])
     assert outcome.figures["contradictions"] == 0
-    assert (first is None) != (again is None)  # the same answer twice, once its HTML entity is resolved
-    assert (first or again)["label"] == "Dear Sir,\n\n  it is cold & wet."
+    assert (first is None) != (again is None)  # the same answer twice: they differ in an HTML entity alone
+    assert (first or again)["label"] == (rows[0] if first else rows[2])["label"]  # as written
     assert second["label"] == "Hello,\nwrite to [EMAIL_ADDRESS]"
     assert (second["context"], second["rejected"]) == ("Sign as [EMAIL_ADDRESS]", "[EMAIL_ADDRESS]")
     assert outcome.figures["balance"]["train"] == {}, "answers are no classes"
