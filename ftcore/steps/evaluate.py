@@ -8,6 +8,7 @@
     rows.DATASET                                             ``test`` and each holdout
     excluded.DATASET.REASON                                  rows left out, such as those that a compared model was
                                                              trained or validated on
+    prediction_settings.FLAVOUR                              digest of what decides the candidate's outputs beside a row
     trained_on                                               the compared models and those behind them, each with
                                                              ``model`` and ``snapshot``
     metrics.ROLE.FLAVOUR.DATASET.METRIC                      ROLE is candidate, champion or baseline
@@ -42,7 +43,7 @@ from ftcore.serving import model as models
 from ftcore.statistics import Estimate
 from ftcore.steps import _baselines, _datasets, _examples, _general_text, _measures, _robustness, _slices, _win_rate
 from ftcore.steps._excluded import TEST
-from ftcore.steps._predictions import given, known, predict
+from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, predict, settings
 from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
@@ -88,6 +89,7 @@ def run(context: Context) -> Outcome:
     rows, kept_out = _datasets.read(context, candidate, champion)
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _datasets.counts(rows))
 
+    rows = rows.append_column(INPUT, [digests(given(context.recipe, rows))])
     columns, latency = _columns(context, tracking, candidate, champion, rows)
     served = models.flavours(context.recipe)[0]
     figures: dict[str, Any] = {
@@ -99,6 +101,7 @@ def run(context: Context) -> Outcome:
         "better": dict(context.recipe.metrics),
         "rows": _datasets.counts(rows),
         **kept_out,
+        SETTINGS: settings(tracking, candidate, context.recipe),
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
         "latency": latency,

@@ -96,7 +96,7 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
     found = evaluated(second, "r2")
     assert list(found) == [
         *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "excluded"),
-        *("trained_on", "metrics", "differences"),
+        *("trained_on", "prediction_settings", "metrics", "differences"),
         *("mcnemar", "slices", "fairness", "calibration", "examples", "robustness", "latency", "size_bytes"),
         "cost_per_1000",
     ]
