@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from conftest import Product
 
 ROW: dict[str, Any] = {
-    "row_id": "r1", "text": "Who pays?", "context": "a system prompt", "label": "You.", "rejected": "Me.", "source": "a",
+    "row_id": "r1", "text": "Who pays?", "context": "a system prompt", "label": "You.",
+    "rejected": "Me.", "source": "a",
 }  # fmt: skip
 CHAT = {"exports": [], "task": {"kind": "chat"}, "gates": [{"kind": "threshold", "metric": "perplexity", "maximum": 9}]}
 
