@@ -10,6 +10,7 @@
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
     STORE/RECIPE/intents/KIND--RUN_ID.json       a change of the registry that has begun and has no ledger line yet
+    STORE/RECIPE/state/split.json                the secret behind the split keys of its rows, written once
     STORE/RECIPE/erasures/NAME.json              what a file was before and after a forgotten subject's rows left it
     STORE/RECIPE/cache/NAME.parquet              rows that can be made again; emptied when somebody is forgotten
 
@@ -24,6 +25,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -71,6 +73,30 @@ def write_bytes(path: UPath | Path, data: bytes) -> None:
         beside.replace(here)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def create_bytes(path: UPath | Path, data: bytes) -> bool:
+    """Write a file that is not there yet, whole or not at all; False where somebody else was first."""
+    if path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    here = local(path)
+    try:
+        if here is None:
+            path.fs.pipe_file(path.path, data, mode="create")  # type: ignore[union-attr]
+            return True
+        beside = here.with_name(f".{here.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+        try:
+            write_bytes(beside, data)
+            os.link(beside, here)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        if path.exists():
+            log.debug("%s was written by another process: %s", path, error)
+            return False
+        raise
+    return True
 
 
 def write_json(path: UPath | Path, value: object) -> None:

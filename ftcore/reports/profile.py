@@ -18,7 +18,7 @@ from ftcore import snapshot
 from ftcore._find import find
 from ftcore.cleaning import near, normalise
 from ftcore.cleaning.language import languages
-from ftcore.cleaning.personal import Finder
+from ftcore.cleaning.personal import finder
 from ftcore.context import Context, log
 from ftcore.errors import MissingExtraError
 
@@ -131,8 +131,8 @@ def _quantiles(lengths: list[int]) -> dict[str, float]:
 
 def _personal(recipe: Recipe, texts: list[str]) -> dict[str, int]:
     config = recipe.prepare.personal_data
-    finder = Finder((*config.actions,), config.phone_regions, config.model).patterns_only
-    return dict(Counter(one.entity for found in finder.find(texts).values() for one in found).most_common())
+    look = finder(config, (*config.actions,)).patterns_only
+    return dict(Counter(one.entity for found in look.find(texts).values() for one in found).most_common())
 
 
 def propose(profile: dict[str, Any], suite: dict[str, Any] | None, name: str) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from ftcore.outputs import Example
 from ftcore.progress import progress
 from ftcore.records import now, sha256
 from ftcore.serving import model as models
+from ftcore.serving import requests
 from ftcore.store import read_table, write_bytes
 from ftcore.tracking import CHAMPION, Tracking
 
@@ -74,8 +73,10 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
     champion = tracking.alias(CHAMPION)
     if champion is None:
         raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
-    rows = _requests(file, recipe.parts)
-    batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{_asked(r)}" for r in rows))[:16]
+    rows = requests.read(file, recipe.parts)
+    batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{requests.given(r)}" for r in rows))[
+        :16
+    ]
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     clock = time.perf_counter()
     with progress("scoring", len(rows)) as advance:
@@ -116,12 +117,7 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
     """
     import pyarrow as pa
 
-    table = find("sources", "files").read_any(file)
-    _columns(file, table, ("request_id", "label"))
-    rows = [
-        {"request_id": str(r["request_id"]), "label": None if r["label"] is None else str(r["label"])}
-        for r in table.select(["request_id", "label"]).to_pylist()
-    ]
+    rows = requests.labels(file)
     predictions = shelf.read_log("predictions")
     asked = dict[str, str | None]()
     if predictions is not None:
@@ -184,46 +180,10 @@ def write(table: pa.Table, output: Path) -> None:
     write_bytes(output, data)
 
 
-def _requests(file: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
-    table = find("sources", "files").read_any(file)
-    _columns(file, table, ("text", "part") if parts else ("text",))
-    if not table.num_rows:
-        raise DataRejectedError(f"{file} has no row")
-    rows = []
-    names = ("request_id", "text", "context", "group", *(("part",) if parts else ()))
-    wanted = [name for name in names if name in table.column_names]
-    for number, found in enumerate(table.select(wanted).to_pylist()):
-        row = dict.fromkeys(("request_id", "context", "group", "part")) | {
-            n: v if v is None else str(v) for n, v in found.items()
-        }
-        row["text"] = row["text"] or ""
-        row["request_id"] = row["request_id"] or sha256(f"{file.name}\x00{number}\x00{_asked(row)}")[:20]
-        rows.append(row)
-    if strange := sorted({str(row["part"]) for row in rows} - set(parts)) if parts else []:
-        raise DataRejectedError(
-            f"{file} asks for parts that the task does not have", strange, hint=f"its parts are {', '.join(parts)}"
-        )
-    twice = [identity for identity, count in Counter(row["request_id"] for row in rows).items() if count > 1]
-    if twice:
-        raise DataRejectedError(f"{file} uses a request_id twice", [f"request_id {identity}" for identity in twice])
-    return rows
-
-
-def _asked(row: dict[str, Any]) -> str:
-    """What the model is given, as one string."""
-    said = row["text"] if row["context"] is None else f"{row['text']}\x00{row['context']}"
-    return said if row["part"] is None else f"{said}\x00{row['part']}"
-
-
 def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
     """Whether a label is one of the task, or of the part that was asked."""
     own = recipe.task_of(part) if part in recipe.parts else recipe.task
     return bool(find("tasks", own.kind).valid(own, label))
-
-
-def _columns(file: Path, table: pa.Table, wanted: tuple[str, ...]) -> None:
-    if missing := [name for name in wanted if name not in table.column_names]:
-        raise DataRejectedError(f"{file} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
 
 
 def _append_once(shelf: Shelf, log: str, table: pa.Table, batch: str, at: datetime) -> bool:

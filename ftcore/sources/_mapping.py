@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from ftcore import snapshot
 from ftcore._find import Config as Base
 from ftcore._find import find
+from ftcore.cleaning import label_names
 from ftcore.errors import DataRejectedError
 from ftcore.sources._secrets import holds_secret
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 BROKEN = "\ufffd"
 """Stands where text could not be read. The expectation suites quarantine rows whose text holds it."""
 _TEMPLATE = re.compile(r"{{|{%")
+_STRUCTURES = (Mapping, list, tuple, set)
 
 
 class Sampled(Base):
@@ -63,20 +67,35 @@ class Mapped(Sampled):
     rejected: str | None = None
     """Column or template of an answer that people liked less than the label."""
     id: str | None = None
-    """Column or template of the source's own key; without one a row is known by its text and context, and where the
-    task is to write a text also by its answers."""
+    """Column or template of the source's own key, of which ``12``, ``12.0`` and `` 12 `` are one; without one a row is
+    known by its text and context, and where the task is to write a text also by its answers."""
     group: str | None = None
     """Column or template that ties rows together which must stay on one side of the split: a customer, a document, a
-    conversation."""
+    conversation. ``12``, ``12.0`` and `` 12 `` are one group, whatever the case of its letters."""
+    group_scope: Literal["recipe", "source"] = "recipe"
+    """Where a group's name holds: in the whole ``recipe``, so that a customer is one group whatever source, file or
+    feedback names it, or in this ``source`` alone, where its numbers mean something else than in others."""
     observed_at: str | None = None
     """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
     label_map: dict[str, str] = Field(default_factory=dict)
-    """Labels by the value that the source uses for them; a value that is not listed stays as it is."""
+    """Labels by the value that the source uses for them: ``1`` stands for 1.0 and true, too, unless they are listed
+    themselves, and blanks around a value count for nothing. A value that is not listed stays as it is."""
 
     @field_validator("label_map", mode="before")
     @classmethod
     def _keys_are_text(cls, value: Any) -> Any:
-        return {plain(key): label for key, label in value.items()} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        return {plain(label_names.written(key)): label_names.written(label) for key, label in value.items()}
+
+    @field_validator("label_map")
+    @classmethod
+    def _keys_agree(cls, value: dict[str, str]) -> dict[str, str]:
+        for one, other in label_names.at_odds(value):
+            raise ValueError(
+                f"the keys {one!r} and {other!r} are one label and stand for {value[one]!r} and {value[other]!r}"
+            )
+        return value
 
     @field_validator("text", "context", "label", "rejected", "id", "group")
     @classmethod
@@ -113,15 +132,21 @@ class Batch:
 class Mapper:
     """Turns batches into tables of ``snapshot.schema()``."""
 
-    def __init__(self, config: Mapped, source: str, *, answered: bool = False) -> None:
+    def __init__(
+        self, config: Mapped, source: str, *, answered: bool = False, structures: Collection[str] | None = None
+    ) -> None:
         """Compile the templates.
 
         Args:
             config: what is what.
             source: the name that the rows carry.
             answered: whether labels are texts that somebody wrote, so that rows may differ in them alone.
+            structures: fields that may be a list or an object, see ``structures``; None for every field of a text.
         """
         self.config, self.source, self.answered = config, source, answered
+        self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
+        self._scope = "" if config.group_scope == "recipe" else f"{_whole(config)}:"
+        self._names = label_names.Names(config.label_map)
         fields = (config.text, config.context, config.label, config.rejected, config.id, config.group)
         self._getters = {name: _getter(name) for name in fields if name}
         names = [n for getter in self._getters.values() for n in getter[0]] + [config.observed_at or ""]
@@ -136,26 +161,28 @@ class Mapper:
         """
         import pyarrow as pa
 
-        texts: list[str] = [text or "" for text in self._values(self.config.text, batch)]
-        contexts, labels = self._values(self.config.context, batch), self._values(self.config.label, batch)
-        rejected = self._values(self.config.rejected, batch)
-        keys, groups = self._values(self.config.id, batch), self._values(self.config.group, batch)
+        texts: list[str] = [text or "" for text in self._values("text", batch)]
+        contexts, labels = self._values("context", batch), self._values("label", batch)
+        rejected = self._values("rejected", batch)
+        keys, groups = self._values("id", batch), self._values("group", batch)
         for position, reason in batch.spoiled.items():  # what could not be read has no column to take these from
             texts[position] = _clean([f"{BROKEN} {reason}"])[0] or BROKEN
             contexts[position] = labels[position] = rejected[position] = groups[position] = None
             keys[position] = keys[position] or f"{batch.where}\x00{batch.places[position]}"
-        mapped, answers = self.config.label_map, labels if self.answered else [None] * len(labels)
+        answers = labels if self.answered else [None] * len(labels)
         columns = {
             "row_id": [
-                snapshot.row_id(self.source, _key(*row) if key is None else key)
+                snapshot.row_id(self.source, (key and snapshot.source_key(key)) or _key(*row))
                 for key, *row in zip(keys, texts, contexts, answers, rejected, strict=True)
             ],
             "text": texts,
             "context": contexts,
-            "label": [mapped.get(label, label) for label in labels] if mapped else labels,  # type: ignore[arg-type]
+            "label": self._labels(labels),
             "rejected": rejected,
             "source": pa.repeat(self.source, len(texts)),
-            "group": [None if group is None else f"{self.source}:{group}" for group in groups],
+            "group": [
+                self._scope + named if group and (named := snapshot.source_key(group)) else None for group in groups
+            ],
             "split_key": pa.nulls(len(texts), pa.string()),
             "source_id": [None if position in batch.spoiled else key for position, key in enumerate(keys)],
             "origin": [batch.at(position) for position in range(len(texts))],
@@ -163,18 +190,30 @@ class Mapper:
         }
         return pa.table(columns, schema=snapshot.schema())
 
-    def _values(self, spec: str | None, batch: Batch) -> list[str | None]:
-        """One field of all rows as text; a value that is a list or an object spoils its row."""
+    def _labels(self, labels: list[str | None]) -> list[str | None]:
+        """What ``label_map`` makes of labels."""
+        if not self.config.label_map:
+            return labels
+        found = [None if label is None else self._names.find(label) for label in labels]
+        return [label if name is None else name for label, name in zip(labels, found, strict=True)]
+
+    def _values(self, name: str, batch: Batch) -> list[str | None]:
+        """One field of all rows as text; a list or an object is JSON, or spoils its row where the task takes none."""
+        spec: str | None = getattr(self.config, name)
         if spec is None:
             return [None] * len(batch.places)
         values = list(self._getters[spec][1](batch))
         for position, value in enumerate(values):
-            if type(value) is not str and value is not None:
-                try:
-                    values[position] = plain(value)
-                except TypeError:
-                    batch.spoiled.setdefault(position, f"[{spec} is no text] {str(value)[:200]}")
-                    values[position] = None
+            if type(value) is str or value is None:
+                continue
+            if not isinstance(value, _STRUCTURES):
+                values[position] = plain(value)
+            elif name in self.structures:
+                values[position] = structured(value)
+            else:
+                kind = "an object" if isinstance(value, Mapping) else "a list"
+                batch.spoiled.setdefault(position, f"[{spec} is {kind}] {structured(value)[:200]}")
+                values[position] = None
         return _clean(values)
 
     def _times(self, batch: Batch) -> pa.Array:
@@ -221,6 +260,13 @@ def answered(context: Context, source: str) -> bool:
     return bool(find("tasks", own.kind).TARGET == "text")
 
 
+def structures(context: Context, source: str) -> tuple[str, ...]:
+    """Fields of a source's rows that the task can read as a list or an object: they reach it as JSON."""
+    task: Any = context.recipe.task
+    own = task.of(source) if hasattr(task, "of") else task
+    return tuple(getattr(find("tasks", own.kind), "STRUCTURES", ()))
+
+
 def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
     """Check that columns are there, each once.
 
@@ -251,9 +297,27 @@ def plain(value: Any) -> str | None:
         return bytes(value).decode("utf-8", errors="replace")
     if isinstance(value, dt.date):
         return value.isoformat()
-    if isinstance(value, Mapping | list | tuple | set):
+    if isinstance(value, _STRUCTURES):
         raise TypeError("not a single value")
     return str(value)
+
+
+def structured(value: Any) -> str:
+    """A list or an object as JSON, in the order in which it was written; NaN is null, a time a text."""
+    return json.dumps(_jsonable(value), ensure_ascii=False, default=str)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(plain(key)): _jsonable(one) for key, one in value.items()}
+    if isinstance(value, _STRUCTURES):
+        return [_jsonable(one) for one in value]
+    return value if value is None or isinstance(value, str | bool | int) else _number_or_text(value)
+
+
+def _number_or_text(value: Any) -> float | str | None:
+    text = plain(value)
+    return value if text is not None and isinstance(value, float) and math.isfinite(value) else text
 
 
 def moment(value: Any) -> dt.datetime | None:
@@ -264,6 +328,11 @@ def moment(value: Any) -> dt.datetime | None:
         value = dt.datetime.fromisoformat(plain(value) or "")
     value = value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
     return value.replace(microsecond=value.microsecond // 1000 * 1000)  # type: ignore[no-any-return]
+
+
+def _whole(config: Any) -> str:
+    """Name of a source as a whole, where its files have names of their own."""
+    return str(find("sources", config.kind).source_name(config) or f"{config.kind}:{config.path}")
 
 
 def _key(*texts: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from ftcore.errors import DataRejectedError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import scrub
 
 if TYPE_CHECKING:
@@ -66,7 +66,12 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
     where = f"hf:{config.dataset or config.path}"
-    mapper = Mapper(config, source_name(config), answered=answered(context, source_name(config)))
+    mapper = Mapper(
+        config,
+        source_name(config),
+        answered=answered(context, source_name(config)),
+        structures=structures(context, source_name(config)),
+    )
     try:
         found = _open(config, context)
         names: list[str] | None = None
@@ -108,11 +113,44 @@ def _open(config: Config, context: Context) -> Any:
 
 
 def _named(features: Any, name: str, values: list[Any]) -> list[Any]:
-    """Names in place of the numbers of a ``ClassLabel``; -1 stands for no label there."""
-    names = getattr((features or {}).get(name), "names", None)
-    if not names:
-        return values
-    return [None if value is None or value < 0 else names[value] for value in values]
+    """Names in place of the numbers of a ``ClassLabel``, in lists and objects, too; -1 stands for no label there."""
+    feature = (features or {}).get(name)
+    return [_names(feature, value) for value in values] if _has_names(feature) else values
+
+
+def _has_names(feature: Any) -> bool:
+    return bool(getattr(feature, "names", None)) or any(_has_names(one) for one in _inner(feature))
+
+
+def _inner(feature: Any) -> list[Any]:
+    """What a feature of lists or objects is made of."""
+    if isinstance(feature, dict):
+        return list(feature.values())
+    if isinstance(feature, list):
+        return feature
+    inner = getattr(feature, "feature", None)
+    return [] if inner is None else [inner]
+
+
+def _names(feature: Any, value: Any) -> Any:
+    names = getattr(feature, "names", None)
+    if value is None or feature is None:
+        return value
+    if names and isinstance(value, int):
+        return None if value < 0 else names[value]
+    if isinstance(value, dict):
+        return {key: _names(_of(feature, key), one) for key, one in value.items()}
+    if isinstance(value, list) and (inner := _inner(feature)):
+        return [_names(inner[0], one) for one in value]
+    return value
+
+
+def _of(feature: Any, key: str) -> Any:
+    """Feature of one key of an object; a list of objects comes as an object of lists."""
+    if isinstance(feature, dict):
+        return feature.get(key)
+    inner = getattr(feature, "feature", None)
+    return [inner[key]] if isinstance(inner, dict) and key in inner else None
 
 
 def _translated(where: str, error: Exception) -> Exception:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from ftcore.sources import files
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
-    mapper = Mapper(config, source_name(config), answered=answered(context, source_name(config)))
+    mapper = Mapper(
+        config,
+        source_name(config),
+        answered=answered(context, source_name(config)),
+        structures=structures(context, source_name(config)),
+    )
     batches = _traces(config, context, mapper) if config.experiment else _logged(config, context, mapper)
     for batch in batches:
         if batch.places:

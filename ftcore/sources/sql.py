@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ftcore import period
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import connection, scrub
 from ftcore.watermarks import Cursor
 
@@ -75,7 +75,7 @@ def source_name(config: Config) -> str:
 
 def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
     where = source_name(config)
-    mapper = Mapper(config, where, answered=answered(context, where))
+    mapper = Mapper(config, where, answered=answered(context, where), structures=structures(context, where))
     values = _bound(config, cursor, period.asked(context.params))
     with (
         _connected(config, where) as database,

@@ -22,11 +22,7 @@ JUDGED = ("row_id", *snapshot.TEXTS, "source", "group", "split_key")
 
 
 def read(context: Context, candidate: Version, champion: Version | None) -> tuple[pa.Table, dict[str, Any]]:
-    """The rows that judge, with their ``dataset``, and what ``evaluation.json`` tells of those that do not.
-
-    Raises:
-        NotEnoughDataError: the test split, or a holdout that a gate judges on, is empty.
-    """
+    """The rows that judge, with their ``dataset``, and what ``evaluation.json`` tells of those that do not."""
     import pyarrow as pa
 
     recipe, identity = context.recipe, candidate.snapshot
@@ -43,9 +39,7 @@ def read(context: Context, candidate: Version, champion: Version | None) -> tupl
     behind = _ancestry.ancestors(context.settings, recipe.name, [one for one in (candidate, champion) if one])
     judging = _excluded.Judging(pa.concat_tables(tables).combine_chunks())
     _excluded.exclude(judging, behind, identity, recipe.prepare.near_duplicates)
-    rows, excluded = judging.kept(), judging.counts()
-    _check(context, identity, counts(rows), excluded)
-    return rows, {"excluded": excluded, "trained_on": _ancestry.described(behind)}
+    return judging.kept(), {"excluded": judging.counts(), "trained_on": _ancestry.described(behind)}
 
 
 def texts(context: Context, name: str, config: Any, task: Any, seen: Iterable[str]) -> list[str]:
@@ -66,9 +60,14 @@ def _named(name: str, rows: pa.Table) -> pa.Table:
     return rows.select(list(JUDGED)).append_column("dataset", pa.array([name] * rows.num_rows, pa.string()))
 
 
-def _check(context: Context, identity: str, rows: dict[str, int], excluded: dict[str, dict[str, int]]) -> None:
-    """Raise NotEnoughDataError where a dataset that somebody judges by has no row."""
-    if TEST not in rows:
+def check(context: Context, identity: str, rows: pa.Table, excluded: dict[str, dict[str, int]]) -> None:
+    """Whether there are rows to judge by.
+
+    Raises:
+        NotEnoughDataError: the test split, or a holdout that a gate judges on, has none.
+    """
+    there = counts(rows)
+    if TEST not in there:
         if TEST in excluded:
             why = _excluded.sentence({TEST: excluded[TEST]})
             raise NotEnoughDataError(
@@ -78,7 +77,7 @@ def _check(context: Context, identity: str, rows: dict[str, int], excluded: dict
         hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
         raise NotEnoughDataError(f"snapshot {identity} has no test row to judge by", hint=hint)
     for gate in context.recipe.gates:
-        if empty := [name for name in getattr(gate, "datasets", ()) if name not in rows]:
+        if empty := [name for name in getattr(gate, "datasets", ()) if name not in there]:
             raise NotEnoughDataError(
                 f"the gate {gate.kind} judges on {', '.join(empty)}, which has no row on the test side that is new",
                 hint=f"add rows to evaluate.holdouts.{empty[0]}, or take it out of the gate's datasets",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import parts, snapshot
 from ftcore.cleaning import near
 from ftcore.context import log
+from ftcore.conversations import turns as conversation
 from ftcore.progress import progress
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ def _near(judging: Judging, one: Ancestor, places: list[int], threshold: float) 
 def _folded(rows: pa.Table) -> list[bytes]:
     """Folded texts, each with its context, as ``prepare`` compares them."""
     both: Any = zip(rows["text"].to_pylist(), rows["context"].to_pylist(), strict=True)
-    return [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in both]
+    plain = ((conversation.plain(text), more) for text, more in both)
+    return [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in plain]
 
 
 def sentence(excluded: dict[str, dict[str, int]]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftcore import parts, snapshot, suppression
+from ftcore import parts, snapshot, split, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.context import Context, log
@@ -25,7 +25,7 @@ from ftcore.store import digest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.sections import Part, Prepare
+    from ftcore.sections import Part
 
 BATCH = 500
 """Rows that are cleaned at once, between two steps of the progress bar."""
@@ -57,23 +57,18 @@ def read(context: Context, source: Source) -> pa.Table:
     return cleaned
 
 
-def sides(rows: pa.Table, prepare: Prepare) -> list[str]:
-    """The split of each raw row, as ``prepare`` draws it."""
-    pairs = zip(rows["group"].to_pylist(), rows["text"].to_pylist(), strict=True)
-    return [snapshot.side(group, text or "", prepare) for group, text in pairs]
-
-
 def _raw(context: Context, source: Source, forgotten: suppression.Suppression) -> pa.Table:
     """The source's own rows on the wanted side of the split."""
     import pyarrow as pa
 
-    schema, total = snapshot.schema(), 0
+    schema, keys, total = snapshot.schema(), split.load(context.shelf), 0
     tables = [schema.empty_table()]
     for table in find("sources", source.config.kind).read(source.config, context):
-        rows = forgotten.keep(table.select(schema.names).cast(schema))
+        rows = keys.fill(forgotten.keep(table.select(schema.names).cast(schema)))
         total += rows.num_rows
         if source.split:
-            mine = [side == source.split for side in sides(rows, context.recipe.prepare)]
+            drawn = (snapshot.side(key, context.recipe.prepare) for key in rows["split_key"].to_pylist())
+            mine = [side == source.split for side in drawn]
             rows = rows.filter(pa.array(mine, pa.bool_()))
         tables.append(rows)
     found = pa.concat_tables(tables).combine_chunks()
@@ -88,11 +83,12 @@ def _cleaned(context: Context, source: Source, raw: pa.Table) -> pa.Table:
 
     recipe = context.recipe
     cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
+    keys = split.load(context.shelf)
     tables, unusable = [raw.slice(0, 0)], Counter[str]()
     with progress(f"cleaning {source.name}", raw.num_rows) as advance:
         for start in range(0, raw.num_rows, BATCH):
             batch = raw.slice(start, BATCH)
-            tidied, _ = tidy(batch, recipe.prepare, source.task, cleaner)
+            tidied, _ = tidy(batch, recipe.prepare, source.task, cleaner, keys)
             why = dict(tidied.faults) | dict.fromkeys(tidied.dropped, "personal data that takes the row out")
             for place, text in enumerate(tidied.table["text"].to_pylist()):
                 if not text:
@@ -118,6 +114,7 @@ def _key(context: Context, source: Source, raw: pa.Table, forgotten: suppression
             "task": source.task.model_dump(mode="json"),
             "split": source.split,
             "forgotten": forgotten.state,
+            "split_keys": split.load(context.shelf).state,
             "secret": sha256(f"cache\x00{os.environ.get(personal.KEY_VARIABLE, '')}"),
             "code": [git_commit(str(REPOSITORY)), versions()],
         }

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
 from ftcore._find import find
-from ftcore.cleaning import exact, language, personal, rows
+from ftcore.cleaning import exact, groups, language, normalise, personal, rows
 from ftcore.cleaning.exact import Index
 from ftcore.cleaning.rows import Cleaned as Tidied
+from ftcore.conversations import turns as conversation
 from ftcore.errors import DataRejectedError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe import Recipe
     from ftcore.sections import Part, Prepare
+    from ftcore.split import SplitKeys
 
 FEW = 4
 """Parts up to which one process is faster than starting two."""
@@ -41,6 +43,7 @@ class Work:
     prepare: Prepare
     task: Any
     """The recipe's task."""
+    keys: SplitKeys
 
     @property
     def target(self) -> str:
@@ -101,39 +104,46 @@ def written(target: str) -> tuple[str, ...]:
     return ("context", "label", "rejected") if target == "text" else ("context",)
 
 
-def tidy(table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner) -> tuple[Tidied, list[str]]:
+def tidy(
+    table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner, keys: SplitKeys
+) -> tuple[Tidied, list[str]]:
     """Draw each row's side, then read, clean and check it by its task; snapshots and holdouts both go through this.
+
+    Args:
+        table: rows with their split keys: see ``split.SplitKeys.fill``.
+        prepare: shares of the splits.
+        task: the recipe's task.
+        cleaner: replaces personal data as the recipe says.
+        keys: give the names that stand for groups which are personal data.
 
     Returns:
         The cleaned rows with their faults, and the split of each.
     """
-    texts, groups = table["text"].to_pylist(), table["group"].to_pylist()
-    # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
-    sides = [snapshot.side(group, text or "", prepare) for group, text in zip(groups, texts, strict=True)]
+    # Taken from what was raw, on the way in: it stays the same whatever the recipe cleans and masks.
+    sides = [snapshot.side(key, prepare) for key in table["split_key"].to_pylist()]
     tidied = rows.clean(table, task, cleaner)
     if table["group"].null_count < table.num_rows:
-        named = sorted({group for group in groups if group})
-        instead = dict(zip(named, cleaner.clean(named)[0], strict=True))
-        table = _with(tidied.table, "group", [instead.get(group, group) for group in groups])
-        tidied = replace(tidied, table=table)
+        named = groups.pseudonymous(table["group"].to_pylist(), cleaner, keys)
+        tidied = replace(tidied, table=_with(tidied.table, "group", named))
     return tidied, sides
 
 
 def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
     import numpy as np
 
-    tidied, drawn = tidy(table, work.prepare, work.task, cleaner)
+    tidied, drawn = tidy(table, work.prepare, work.task, cleaner, work.keys)
     table, dropped = tidied.table, tidied.dropped
     sides, texts = [snapshot.SPLITS.index(side) for side in drawn], table["text"].to_pylist()
     foreign: dict[int, str] = {}
     if work.prepare.languages:
-        foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
+        plain = [conversation.plain(text) for text in texts]
+        foreign = language.foreign(plain, work.prepare.languages, work.prepare.language_confidence)
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
     part = np.zeros(table.num_rows, np.int8)
     if hasattr(work.task, "parts"):
         index, part = _of_parts(table, work.task)
     else:
-        index = exact.index(table, _keys(table, work.target))
+        index = exact.index(_folded(table, work.target), _keys(table, work.target))
     return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, part, tidied.faults), table
 
 
@@ -141,9 +151,16 @@ def _keys(table: pa.Table, target: str) -> list[str]:
     """What rows share that say the same. An empty text says nothing: it is kept apart by its row id."""
     columns = (table[name].to_pylist() for name in ("text", "row_id", *written(target)))
     return [
-        "\x00".join(snapshot.text_key(one or "") for one in (text, *more)) if text else f"\x00{row}"
+        "\x00".join(snapshot.text_key(normalise.clean(one)) for one in (text, *more)) if text else f"\x00{row}"
         for text, row, *more in zip(*columns, strict=True)
     ]
+
+
+def _folded(table: pa.Table, target: str) -> pa.Table:
+    """The table with answers by which rows are compared: they stay as written, and may differ in quotes or entities."""
+    if target != "text":
+        return table
+    return _with(table, "label", [one and normalise.clean(one) for one in table["label"].to_pylist()])
 
 
 def _of_parts(table: pa.Table, task: Any) -> tuple[Index, NDArray[np.int8]]:
@@ -161,8 +178,11 @@ def _of_parts(table: pa.Table, task: Any) -> tuple[Index, NDArray[np.int8]]:
         places = [place for place, one in enumerate(names) if one == name]
         target = find("tasks", task.parts[name].kind).TARGET if name else "text"
         owners[places] = max(number - 1, 0)
-        for place, key in zip(places, _keys(table.take(pa.array(places, pa.int64())), target), strict=True):
-            keys[place] = f"{name}\x00{key}"
+        mine = table.take(pa.array(places, pa.int64()))
+        for place, key, label in zip(
+            places, _keys(mine, target), _folded(mine, target)["label"].to_pylist(), strict=True
+        ):
+            keys[place], labels[place] = f"{name}\x00{key}", label
     told = [None if label is None else f"{name}\x00{label}" for name, label in zip(names, labels, strict=True)]
     return exact.index(_with(table, "label", told), keys), owners
 
@@ -181,14 +201,14 @@ def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
     return table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(values, pa.string()))
 
 
-def clean_all(source: UPath, scratch: Path, recipe: Recipe) -> list[Cleaned]:
+def clean_all(source: UPath, scratch: Path, recipe: Recipe, keys: SplitKeys) -> list[Cleaned]:
     """Clean every part, several at once where there are many."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     prepare = recipe.prepare
     work = [
-        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task)
+        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task, keys)
         for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)

@@ -11,6 +11,7 @@
     prediction_settings.FLAVOUR                              digest of what decides the candidate's outputs beside a row
     trained_on                                               the compared models and those behind them, each with
                                                              ``model`` and ``snapshot``
+    unreadable.ROW_ID                                        why a model cannot be given the row: left out for all
     metrics.ROLE.FLAVOUR.DATASET.METRIC                      ROLE is candidate, champion or baseline
     differences.FLAVOUR.DATASET.METRIC                       candidate less champion, paired
     mcnemar.FLAVOUR.DATASET                                  only_candidate_right, only_champion_right, p_value
@@ -44,6 +45,7 @@ from ftcore.statistics import Estimate
 from ftcore.steps import _baselines, _datasets, _examples, _general_text, _measures, _robustness, _slices, _win_rate
 from ftcore.steps._excluded import TEST
 from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, predict, settings
+from ftcore.steps._readable import by_all
 from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
@@ -87,6 +89,8 @@ def run(context: Context) -> Outcome:
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
     rows, kept_out = _datasets.read(context, candidate, champion)
+    rows, unreadable = by_all(context.recipe, tracking, [candidate, champion], rows)
+    _datasets.check(context, candidate.snapshot, rows, kept_out["excluded"])
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _datasets.counts(rows))
 
     rows = rows.append_column(INPUT, [digests(given(context.recipe, rows))])
@@ -102,6 +106,7 @@ def run(context: Context) -> Outcome:
         "rows": _datasets.counts(rows),
         **kept_out,
         SETTINGS: settings(tracking, candidate, context.recipe),
+        "unreadable": unreadable,
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
         "latency": latency,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts, period, snapshot, suppression, watermarks
+from ftcore import parts, period, snapshot, split, suppression, watermarks
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
@@ -86,12 +86,13 @@ def _write(
 ) -> dict[str, int]:
     """Write the shards' rows; returns how many each source gave."""
     counts: dict[str, int] = {}
+    keys = split.load(context.shelf)
     for number, mine in groupby(shards, lambda shard: shard.source):
         source, before = context.recipe.sources[number], writer.rows
         # Every row of every source passes here, on its way into a shard's parts and once more into the run's. Only the
         # second time the forgotten are left out: after the cap, so that it takes the same rows however work is shared.
         for table in _source(source, list(mine), context, marks, forgotten):
-            writer.add(table if context.shard else forgotten.keep(table))
+            writer.add(table if context.shard else keys.fill(forgotten.keep(table)))
         counts[name := f"{number}:{source.kind}"] = writer.rows - before
         log.info("read %s rows from %s", f"{counts[name]:,}", context.shard or name)
     writer.close()

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, parts, snapshot
+from ftcore import base, parts, snapshot, split
 from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
 from ftcore.context import Context, Outcome, log
+from ftcore.conversations import turns as conversation
 from ftcore.embedding import embedder
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.steps._spool import Spool, clean_all
@@ -66,7 +67,7 @@ def run(context: Context) -> Outcome:
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
     try:
-        spool = Spool(clean_all(source, context.scratch, context.recipe))
+        spool = Spool(clean_all(source, context.scratch, context.recipe, split.load(context.shelf)))
         draft = settle(context, spool)
         figures = _write(context, spool, draft)
     finally:
@@ -222,7 +223,8 @@ def _folded(spool: Spool, places: NDArray[np.int64], *, one: bool = False) -> It
     columns = ["text", "context"]
     for rows in [spool.take(places, columns)] if one else spool.batches(places, columns):
         whole = zip(*(rows[name].to_pylist() for name in columns), strict=True)
-        yield [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in whole]
+        plain = ((conversation.plain(text), more) for text, more in whole)
+        yield [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in plain]
 
 
 def _embedder(context: Context) -> tuple[Callable[[Sequence[str]], NDArray[np.float32]] | None, str]:

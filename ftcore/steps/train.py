@@ -12,13 +12,17 @@ from ftcore.context import Context, Outcome, log
 from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
 from ftcore.steps import _ancestry, _distributed, _energy, _job, _method, _tuned
+from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
 
     from ftcore.tracking import Version
     from ftcore.training.callbacks import Track
+    from ftcore.training.features import Features
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
 
@@ -98,12 +102,22 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),
         "truncated_rows": encoded["train"].truncated,
+        **_unreadable(encoded),
         "weights": weights,
         "trainable_weights": trainable,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
         **_energy.spent(context, used, {"rows": len(encoded["train"]), **figures}),
     }
+
+
+def _unreadable(encoded: Mapping[str, Features]) -> dict[str, Any]:
+    """How many rows of each split the model could not be given, and the first of them with their reasons."""
+    found = {split: one.unreadable for split, one in encoded.items() if one.unreadable}
+    if not found:
+        return {}
+    first = {row: why for rows in found.values() for row, why in list(rows.items())[:NAMED]}
+    return {"unreadable_rows": {split: len(rows) for split, rows in found.items()}, "unreadable": first}
 
 
 def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[str, str]) -> Version:

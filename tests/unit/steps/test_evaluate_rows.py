@@ -11,7 +11,7 @@ import pytest
 from ftcore import forget, snapshot, store
 from ftcore.cleaning.rows import clean
 from ftcore.errors import NotEnoughDataError
-from ftcore.steps import _ancestry, _datasets, _holdouts
+from ftcore.steps import _ancestry, _datasets
 from ftcore.tracking import Version
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ def version(identity: str, number: int = 1, **tags: str) -> Version:
 def read(
     product: Product, identity: str, champion: Version | None = None, candidate: Version | None = None
 ) -> tuple[pa.Table, dict[str, Any]]:
-    return _datasets.read(product.context("evaluate"), candidate or version(identity, 2), champion)
+    given = product.context("evaluate"), candidate or version(identity, 2), champion
+    rows, facts = _datasets.read(*given)
+    _datasets.check(given[0], identity, rows, facts["excluded"])
+    return rows, facts
 
 
 def rows_of(product: Product, identity: str) -> list[dict[str, str]]:
@@ -53,9 +56,7 @@ def table(product: Product, numbers: range, **columns: Any) -> pa.Table:
             "source": "test",
             "group": group(number),
             "split_key": key(number),
-            "split": side(number)
-            if side
-            else snapshot.side(group(number), columns.get("text", text_of)(number), product.recipe.prepare),
+            "split": side(number) if side else product.side(columns.get("text", text_of)(number), group(number)),
         }
         for number in numbers
     ]
@@ -82,11 +83,7 @@ def test_holdouts_are_cleaned_as_snapshots_are(product: Product) -> None:
     lines += [f"{text_of(n + 100)} from 10.20.30.{n},positive,d{n}" for n in range(60)]
     more_csv(product, lines, "text,label,who")
     identity = product.publish(range(30))
-    raw = next(
-        iter(_holdouts.find("sources", "files").read(product.recipe.evaluate.holdouts["more"], context(product)))
-    )
-    drawn = _holdouts.sides(raw, product.recipe.prepare)[:60]
-    expected = [n for n, side in enumerate(drawn) if side == "test"]
+    expected = [n for n, text in enumerate(texts) if product.side(text, f"c{n}") == "test"]
     found = rows_of(product, identity)
     assert len(expected) > 5
     assert [row["text"] for row in found] == [f"{text_of(n)} from [EMAIL_ADDRESS]" for n in expected]
@@ -95,15 +92,11 @@ def test_holdouts_are_cleaned_as_snapshots_are(product: Product) -> None:
     assert rows_of(product, identity) == found[1:]
 
 
-def context(product: Product) -> Any:
-    return product.context("evaluate")
-
-
 def test_a_masked_text_that_the_snapshot_holds_is_no_holdout(product: Product) -> None:
     with_holdout(product)
     for number in range(30):
         text = f"write {number:x} to reader{number}@example.org"
-        if snapshot.side(None, text, product.recipe.prepare) == "test":
+        if product.side(text) == "test":
             break
     more_csv(product, [f"{text},positive"])
     identity = product.publish(range(20))
