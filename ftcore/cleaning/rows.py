@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEFT_OUT = "left out by the recipe: "
 """Begins the reason of a fault that is none of the data: the recipe asks for such rows to be left out."""
-_UNREAD = re.compile(r"\ufffd \[([^]]+)\]")
+_UNREAD = re.compile(r"\ufffd \[(.+?)\](?= |$)")
 Faults: TypeAlias = dict[int, str]
 """By position of a row why it cannot be used, with the value that is wrong as ``repr``."""
 

@@ -89,6 +89,7 @@ def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Tab
             if config.watermark:
                 _follow(columns[config.watermark], cursor, where, config.watermark)
             yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, len(rows))), unit="row"))
+        mapper.finish()
 
 
 def _statement(config: Config, cursor: Cursor) -> Executable:
