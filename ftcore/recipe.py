@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore import _yaml, space
+from ftcore import _source_names, _yaml, space
 from ftcore._find import ROOMS, Config, find, kinds
 from ftcore.errors import RecipeError
 from ftcore.sections import (
@@ -153,9 +153,24 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         raise RecipeError(origin, list(_faults(error)), hint) from error
+    recipe = _named_apart(recipe)
     if faults := [*_contradictions(recipe), *_unexportable(recipe)]:
         raise RecipeError(origin, faults, hint)
     return recipe
+
+
+def _named_apart(recipe: Recipe) -> Recipe:
+    """The recipe with a name of its own for each source, holdouts included: see ``_source_names``."""
+    holdouts = recipe.evaluate.holdouts
+    every = _source_names.apart([*recipe.sources, *holdouts.values()])
+    sources, others = (
+        tuple(every[: len(recipe.sources)]),
+        dict(zip(holdouts, every[len(recipe.sources) :], strict=True)),
+    )
+    if sources == recipe.sources and others == holdouts:
+        return recipe
+    evaluate = recipe.evaluate.model_copy(update={"holdouts": others})
+    return recipe.model_copy(update={"sources": sources, "evaluate": evaluate})
 
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:

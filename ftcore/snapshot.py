@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts
@@ -46,6 +48,8 @@ COLUMNS = (
 TEXTS = ("text", "context", "label", "rejected")
 """What of a row people wrote; ``label`` is one of a fixed set of names where the task is to choose one."""
 SEAL = "manifest.sha256"
+WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
+LARGE_FLOAT = re.compile(r"[+-]?\d(\.\d+)?e\+\d{2,3}")
 HASHED = ("row_id", *TEXTS, "source", "group", "split")
 
 
@@ -69,6 +73,21 @@ def schema(*, split: bool = False) -> pa.Schema:
 def row_id(source: str, key: str) -> str:
     """Stable identity of an example: a hash of its source and of its key there, or of its text where it has no key."""
     return sha256(f"{source}\x00{key}")[:20]
+
+
+def source_key(key: str) -> str:
+    """A source's own key as identities are made of it: ``12``, ``12.0`` and ``" 12 "`` are one.
+
+    Blanks around it go, and the fraction of a whole number that a table kept as a float. Nothing else: keys may differ
+    in case or in leading zeros.
+    """
+    key = key.strip()
+    if "." in key or "e+" in key:
+        if found := WHOLE_FLOAT.fullmatch(key):
+            return found[1]
+        if LARGE_FLOAT.fullmatch(key) and (number := Decimal(key)) == number.to_integral_value():
+            return f"{number:.0f}"
+    return key
 
 
 def text_key(text: str) -> str:

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import hmac
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from ftcore.snapshot import text_key
+from ftcore.snapshot import source_key, text_key
 from ftcore.store import Shelf, as_json, create_bytes, log, read_json
 
 if TYPE_CHECKING:
@@ -29,32 +27,15 @@ if TYPE_CHECKING:
 SECRET_VARIABLE = "FTCORE_PSEUDONYM_KEY"  # noqa: S105 - its name, not its value
 SIZE_BYTES = 8
 """Length of a split key: 16 hex digits. Of ten million groups two have one key with a chance of 3 in a million."""
-WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
-LARGE_FLOAT = re.compile(r"[+-]?\d(\.\d+)?e\+\d{2,3}")
 LETTERS = str.maketrans("0123456789", "ghijklmnop")
 """Letters only, so that no recogniser takes a pseudonym for a number."""
 DRAWN = 16**13
 """A key's first 13 hex digits decide: see ``snapshot.side``."""
 
 
-def normal(key: str) -> str:
-    """A source's own key as identities are made of it: ``12``, ``12.0`` and ``" 12 "`` are one.
-
-    Blanks around it go, and the fraction of a whole number that a table kept as a float. Nothing else: keys may differ
-    in case or in leading zeros.
-    """
-    key = key.strip()
-    if "." in key or "e+" in key:
-        if found := WHOLE_FLOAT.fullmatch(key):
-            return found[1]
-        if LARGE_FLOAT.fullmatch(key) and (number := Decimal(key)) == number.to_integral_value():
-            return f"{number:.0f}"
-    return key
-
-
 def normal_group(group: str | None) -> str:
-    """A group as split keys are made of it: as ``normal``, whatever its case, width and spacing; empty for none."""
-    return normal(text_key(group)) if group else ""
+    """A group as split keys are made of it: by ``source_key``, whatever its case, width and spacing; empty for none."""
+    return source_key(text_key(group)) if group else ""
 
 
 @dataclass(frozen=True)

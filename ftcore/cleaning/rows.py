@@ -10,7 +10,7 @@ be used. A row with a fault costs one row: it goes into the quarantine with its 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -87,15 +87,28 @@ class Editor:
         self.dropped: set[int] = set()
         """Positions of rows that hold personal data for which the recipe drops the row."""
 
-    def texts(self, texts: Sequence[str | None], places: Sequence[int], *, lines: bool) -> list[str]:
+    def texts(
+        self, texts: Sequence[str | None], places: Sequence[int], *, lines: bool, html: Container[int] = ()
+    ) -> list[str]:
         """Each text normalised and without personal data.
 
         Args:
             texts: pieces that people wrote.
             places: position of the row that each of them belongs to.
-            lines: keep lines and indentation.
+            lines: keep wording, lines and indentation, and fix broken encodings only: see ``normalise.clean``.
+            html: positions of rows that are HTML, so that entities in their texts stay, too.
         """
-        cleaned, out = self.cleaner.clean([normalise.clean(text, lines=lines) for text in texts])
+        pairs = zip(texts, places, strict=True)
+        return self.masked([normalise.clean(one, lines=lines, entities=at not in html) for one, at in pairs], places)
+
+    def masked(
+        self,
+        texts: Sequence[str],
+        places: Sequence[int],
+        marks: Mapping[int, list[tuple[int, int]]] | None = None,
+    ) -> list[str]:
+        """Normalised texts without personal data; ``marks`` are spans to move along, see ``Cleaner.clean``."""
+        cleaned, out = self.cleaner.clean(texts, marks)
         self.dropped.update(places[place] for place in out)
         return cleaned
 
@@ -158,10 +171,10 @@ def ask(table: pa.Table, task: Part) -> tuple[pa.Table, Faults]:
 
 
 def _masked(texts: Iterable[str | None], cleaner: Cleaner) -> dict[str | None, str]:
-    """Texts that hold personal data of a fixed form, and each without it, whatever the recipe keeps."""
+    """Texts that hold personal data, and each without it."""
     every = [text for text in dict.fromkeys(texts) if text]
     instead: dict[str | None, str] = {}
-    for place, found in cleaner.finder.patterns_only.find(every).items():
+    for place, found in cleaner.finder.find(every).items():
         text = every[place]
         for one in reversed(found):
             text = f"{text[: one.start]}[{one.entity}]{text[one.end :]}"
@@ -186,10 +199,12 @@ class Plain:
         columns: Sequence[str] = ("text", "context", "label", "rejected"),
         *,
         lines: bool = True,
+        html: Container[int] = (),
     ) -> None:
-        """Clean some columns, each as plain texts. The text is never null."""
+        """Clean some columns, each as plain texts; see ``Editor.texts``. The text is never null."""
         for name in columns:
             column: list[str | None] = getattr(rows, name)
             there = [place for place, text in enumerate(column) if text is not None or name == "text"]
-            for place, text in zip(there, editor.texts([column[p] for p in there], there, lines=lines), strict=True):
+            cleaned = editor.texts([column[place] for place in there], there, lines=lines, html=html)
+            for place, text in zip(there, cleaned, strict=True):
                 column[place] = text

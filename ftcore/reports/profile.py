@@ -19,7 +19,7 @@ from ftcore import labels, snapshot, split
 from ftcore._find import find
 from ftcore.cleaning import near, normalise
 from ftcore.cleaning.language import languages
-from ftcore.cleaning.personal import Finder
+from ftcore.cleaning.personal import finder
 from ftcore.cleaning.rows import ask
 from ftcore.context import Context, log
 from ftcore.errors import MissingExtraError
@@ -170,8 +170,8 @@ def _quantiles(lengths: list[int]) -> dict[str, float]:
 
 def _personal(recipe: Recipe, texts: list[str]) -> dict[str, int]:
     config = recipe.prepare.personal_data
-    finder = Finder((*config.actions,), config.phone_regions, config.model).patterns_only
-    return dict(Counter(one.entity for found in finder.find(texts).values() for one in found).most_common())
+    look = finder(config, (*config.actions,)).patterns_only
+    return dict(Counter(one.entity for found in look.find(texts).values() for one in found).most_common())
 
 
 def propose(profile: dict[str, Any], suite: dict[str, Any] | None, name: str) -> dict[str, Any]:

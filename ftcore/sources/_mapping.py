@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -67,11 +67,14 @@ class Mapped(Sampled):
     rejected: str | None = None
     """Column or template of an answer that people liked less than the label."""
     id: str | None = None
-    """Column or template of the source's own key; without one a row is known by its text and context, and where the
-    task is to write a text also by its answers."""
+    """Column or template of the source's own key, of which ``12``, ``12.0`` and `` 12 `` are one; without one a row is
+    known by its text and context, and where the task is to write a text also by its answers."""
     group: str | None = None
     """Column or template that ties rows together which must stay on one side of the split: a customer, a document, a
-    conversation."""
+    conversation. ``12``, ``12.0`` and `` 12 `` are one group, whatever the case of its letters."""
+    group_scope: Literal["recipe", "source"] = "recipe"
+    """Where a group's name holds: in the whole ``recipe``, so that a customer is one group whatever source, file or
+    feedback names it, or in this ``source`` alone, where its numbers mean something else than in others."""
     observed_at: str | None = None
     """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
     label_map: dict[str, str] = Field(default_factory=dict)
@@ -142,6 +145,7 @@ class Mapper:
         """
         self.config, self.source, self.answered = config, source, answered
         self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
+        self._scope = "" if config.group_scope == "recipe" else f"{_whole(config)}:"
         self._names = label_names.Names(config.label_map)
         fields = (config.text, config.context, config.label, config.rejected, config.id, config.group)
         self._getters = {name: _getter(name) for name in fields if name}
@@ -168,7 +172,7 @@ class Mapper:
         answers = labels if self.answered else [None] * len(labels)
         columns = {
             "row_id": [
-                snapshot.row_id(self.source, _key(*row) if key is None else key)
+                snapshot.row_id(self.source, (key and snapshot.source_key(key)) or _key(*row))
                 for key, *row in zip(keys, texts, contexts, answers, rejected, strict=True)
             ],
             "text": texts,
@@ -176,7 +180,9 @@ class Mapper:
             "label": self._labels(labels),
             "rejected": rejected,
             "source": pa.repeat(self.source, len(texts)),
-            "group": [None if group is None else f"{self.source}:{group}" for group in groups],
+            "group": [
+                self._scope + named if group and (named := snapshot.source_key(group)) else None for group in groups
+            ],
             "split_key": pa.nulls(len(texts), pa.string()),
             "source_id": [None if position in batch.spoiled else key for position, key in enumerate(keys)],
             "origin": [batch.at(position) for position in range(len(texts))],
@@ -322,6 +328,11 @@ def moment(value: Any) -> dt.datetime | None:
         value = dt.datetime.fromisoformat(plain(value) or "")
     value = value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
     return value.replace(microsecond=value.microsecond // 1000 * 1000)  # type: ignore[no-any-return]
+
+
+def _whole(config: Any) -> str:
+    """Name of a source as a whole, where its files have names of their own."""
+    return str(find("sources", config.kind).source_name(config) or f"{config.kind}:{config.path}")
 
 
 def _key(*texts: str | None) -> str:

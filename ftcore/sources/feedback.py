@@ -47,7 +47,8 @@ def _tables(context: Context) -> Iterator[pa.Table]:
                 "context": request.get("context"),
                 "label": labels[request["request_id"]],
                 "source": f"feedback:{request['part']}" if request.get("part") else "feedback",
-                "group": request["group"],
+                "group": snapshot.source_key(request["group"]) if request["group"] else None,
+                "split_key": request.get("split_key"),
                 "observed_at": request["at"],
             }
             for request in read_table(file).to_pylist()

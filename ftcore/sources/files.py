@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from ftcore import period
 from ftcore.errors import DataRejectedError, MissingExtraError
-from ftcore.sources import _formats, _places
+from ftcore.sources import _formats, _names, _places
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, plain, sampled, structures
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Config(Mapped):
 
 def source_name(config: Config) -> str | None:
     """Name that the rows of this source carry; None where each of several files has one of its own."""
-    several = any(sign in config.path for sign in "*?[{")
+    several = _names.SIGNS.search(config.path)
     return None if several and not config.name else f"files:{config.name or _places.stem(Path(config.path))}"
 
 
@@ -173,7 +173,7 @@ def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterato
         here = config
         if (config.format or _places.format_of(path)) == "txt" and "label" not in config.model_fields_set:
             here = config.model_copy(update={"label": None})  # lines have no label: the default must not ask for one
-        name = f"files:{config.name or _places.stem(path)}"
+        name = f"files:{config.name or _names.of(config.path, path, context)}"
         mapper = Mapper(here, name, answered=answered(context, name), structures=structures(context, name))
         for batch in batches(path, here, mapper.columns):
             if batch.places:

@@ -177,6 +177,7 @@ def _personal(recipe: Recipe) -> list[dict[str, Any]]:
         "entities": removed,
         "phone_regions": list(config.phone_regions),
         "model": config.model,
+        "code": config.code,
     }
     return [
         _expectation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ftcore import base, snapshot, store, tracking_training
 from ftcore._find import find
 from ftcore.errors import TrainingError
 from ftcore.steps import _energy, _method
+from ftcore.steps._readable import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +73,12 @@ def prepared(
     strategy = _method.strategy(context)
     build = partial(method.apply, recipe.method, tokenizer=tokenizer)
     model, whole = strategy.spread(model, build, recipe.train)
-    encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in tables.items()}
+    kept = {split: readable(recipe.task, tokenizer, table, f"the {split} split") for split, table in tables.items()}
+    tables = {split: table for split, (table, _) in kept.items()}
+    encoded = {
+        split: replace(task.encode(recipe.task, tokenizer, table, limit), unreadable=kept[split][1])
+        for split, table in tables.items()
+    }
     encoded = _method.taught(context, tables, encoded)
     _every_token_is_known(model, encoded, base_folder)
     for split, features in encoded.items():

@@ -12,14 +12,18 @@ from ftcore import snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _distributed, _energy, _job, _method, _tuned
+from ftcore.steps import _ancestry, _distributed, _energy, _job, _method, _tuned
+from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
 
     from ftcore.tracking import Version
     from ftcore.training.callbacks import Track
+    from ftcore.training.features import Features
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
 
@@ -42,6 +46,7 @@ def run(context: Context) -> Outcome:
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
+    tags |= _ancestry.tags(context)
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
     environment = {f"env.{key}": value for key, value in tracking.environment().items()}
@@ -101,12 +106,22 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),
         "truncated_rows": encoded["train"].truncated,
+        **_unreadable(encoded),
         "weights": weights,
         "trainable_weights": trainable,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
         **_energy.spent(context, used, {"rows": len(encoded["train"]), **figures}),
     }
+
+
+def _unreadable(encoded: Mapping[str, Features]) -> dict[str, Any]:
+    """How many rows of each split the model could not be given, and the first of them with their reasons."""
+    found = {split: one.unreadable for split, one in encoded.items() if one.unreadable}
+    if not found:
+        return {}
+    first = {row: why for rows in found.values() for row, why in list(rows.items())[:NAMED]}
+    return {"unreadable_rows": {split: len(rows) for split, rows in found.items()}, "unreadable": first}
 
 
 def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[str, str]) -> Version:

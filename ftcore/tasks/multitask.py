@@ -91,6 +91,18 @@ def check_rows(config: Config, rows: Rows) -> Faults:
     return _each(config, rows, lambda part, mine, _: task_of(part).check_rows(part, mine))
 
 
+def unreadable(config: Config, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Text]) -> Faults:
+    """Rows that the base model's template refuses, by their part's task."""
+    every = form.examples(rows)
+    found: Faults = {}
+    for name, part in config.parts.items():
+        places = [place for place, one in enumerate(every) if config.part(one.source) == name]
+        if places and hasattr(task_of(part), "unreadable"):
+            faults = task_of(part).unreadable(part, tokenizer, [every[place] for place in places])
+            found |= {places[place]: why for place, why in faults.items()}
+    return found
+
+
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model, on an encoder with a head for each part: fresh, or as a saved model of such a part has it."""
     if config.stands_on != ENCODER:

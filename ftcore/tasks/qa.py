@@ -48,7 +48,7 @@ class Config(Base):
     """Longest answer, in tokens."""
 
 
-parse_rows, clean_rows = _rows.parse_rows, _rows.clean_written
+parse_rows, clean_rows = _rows.parse_rows, _rows.clean_passages
 
 
 def check_rows(config: Config, rows: Rows) -> Faults:

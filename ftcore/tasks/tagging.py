@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
 from ftcore.cleaning import label_names
+from ftcore.cleaning.aligned import split_words
 from ftcore.context import log
 from ftcore.outputs import examples
 from ftcore.tasks import _labels, _rows, _sequence
@@ -37,7 +37,6 @@ STANDS_ON = "encoder"
 STRUCTURES = ("text", "label")
 """Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"f1": "higher", "precision": "higher", "recall": "higher", "accuracy": "higher"}
-_BLANKS = re.compile(r"[ \t\n\r\f\v]+")
 
 
 class Config(Base):
@@ -63,7 +62,7 @@ class Config(Base):
         return value
 
 
-clean_rows = _rows.clean_written
+clean_rows = _rows.clean_words
 
 
 def parse_rows(config: Config, rows: Rows) -> Faults:
@@ -109,11 +108,6 @@ def labels_in(config: Config, label: str | None) -> set[str]:
     """The tags of a row, for counts of rows."""
     del config
     return set((label or "").split())
-
-
-def split_words(text: str | None) -> list[str]:
-    """The words of a text. Only ASCII blanks part them: a no-break space belongs to its word."""
-    return [word for word in _BLANKS.split(text or "") if word]
 
 
 def join_words(words: Iterable[str]) -> str:

@@ -14,7 +14,8 @@ from upath import UPath
 
 from ftcore import snapshot, split
 from ftcore.sections import Prepare
-from ftcore.split import SECRET_VARIABLE, SplitKeys, normal
+from ftcore.snapshot import source_key
+from ftcore.split import SECRET_VARIABLE, SplitKeys
 from ftcore.store import Shelf, create_bytes
 
 KEYS = SplitKeys(b"0" * 32)
@@ -34,7 +35,7 @@ def shelf(tmp_path: Path) -> Shelf:
     ],
 )  # fmt: skip
 def test_ids_that_differ_only_in_how_they_were_kept_are_one(given_key: str, expected: str) -> None:
-    assert normal(given_key) == expected == normal(normal(given_key))
+    assert source_key(given_key) == expected == source_key(source_key(given_key))
 
 
 def test_a_group_has_one_key_however_it_is_written() -> None:

@@ -151,8 +151,8 @@ def test_answers_are_mended_masked_and_may_differ(tmp_path: Path) -> None:
     kept = {r["row_id"]: r for r in rows_of(run)}
     first, second, again = (kept.get(r["row_id"]) for r in rows[:3])
     assert outcome.figures["contradictions"] == 0
-    assert (first is None) != (again is None)  # the same answer twice, once its HTML entity is resolved
-    assert (first or again)["label"] == "Dear Sir,\n\n  it is cold & wet."
+    assert (first is None) != (again is None)  # the same answer twice: they differ in an HTML entity alone
+    assert (first or again)["label"] == (rows[0] if first else rows[2])["label"]  # as written
     assert second["label"] == "Hello,\nwrite to [EMAIL_ADDRESS]"
     assert (second["context"], second["rejected"]) == ("Sign as [EMAIL_ADDRESS]", "[EMAIL_ADDRESS]")
     assert outcome.figures["balance"]["train"] == {}, "answers are no classes"
@@ -264,11 +264,13 @@ def test_shares_are_kept(share: float) -> None:
     assert abs(drawn.count("test") / 5000 - share) < 0.02
 
 
-def test_a_text_in_groups_on_different_sides_is_set_aside(tmp_path: Path) -> None:
+def test_a_text_in_groups_on_different_sides_goes_where_it_was_seen_first(tmp_path: Path) -> None:
     first = row("b", "the same text", group="g")
     for number in range(12):
         other = row(f"other {number}", "the same text", group=f"g{number}")
         sides = {side(tmp_path / str(number), one["text"], one["group"]) for one in (first, other)}
         run, outcome = prepared(tmp_path / str(number), [first, other])
-        assert len(rows_of(run)) == (1 if len(sides) == 1 else 0), "it stays on its side, or goes"
+        (kept,) = rows_of(run)
+        assert kept["split"] == side(tmp_path / str(number), kept["text"], kept["group"])
+        assert kept["row_id"] == min(first["row_id"], other["row_id"]), "neither has a time: the id decides"
         assert outcome.figures["straddling"] == (0 if len(sides) == 1 else 2)
