@@ -13,6 +13,7 @@ from ftcore import base, parts, snapshot, split
 from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
+from ftcore.cleaning.rows import LEFT_OUT
 from ftcore.context import Context, Outcome, log
 from ftcore.conversations import turns as conversation
 from ftcore.embedding import embedder
@@ -164,6 +165,7 @@ def _draft(found: Decision, spool: Spool, sides: Sides, alive: int, personal: di
         "dropped_for_personal_data": len(spool.flagged("dropped")),
     }
     filters = {f"the text is in another language: {name}" for name in foreign.values()} | {OUTLIER}
+    filters |= {why for why in faults if why.startswith(LEFT_OUT)}
     return Draft(found.kept, found.label_of, quarantined, [], counts, filters, sides)
 
 
@@ -314,14 +316,16 @@ def _of(balance: Counter[tuple[str, str]], split: str) -> dict[str, int]:
 
 
 def _write_quarantine(context: Context, spool: Spool, draft: Draft) -> None:
+    import numpy as np
     import pyarrow as pa
 
     schema = snapshot.schema().append(pa.field("reason", pa.string()))
     tables = [schema.empty_table()]
-    for reason, places in draft.quarantined.items():
-        for rows in spool.batches(places):
-            reasons = pa.array([reason] * rows.num_rows, pa.string())
-            tables += [rows.append_column(schema.field("reason"), reasons)]
+    places = np.concatenate([np.empty(0, np.int64), *draft.quarantined.values()])
+    reasons = np.repeat(np.array([*draft.quarantined], object), [len(one) for one in draft.quarantined.values()])
+    for start in range(0, len(places), parts.ROWS):  # all reasons at once: there may be one for each row
+        rows, why = spool.take(places[start : start + parts.ROWS]), reasons[start : start + parts.ROWS].tolist()
+        tables.append(rows.append_column(schema.field("reason"), pa.array(why, pa.string())))
     write_table(context.folder / "quarantine.parquet", pa.concat_tables(tables))
 
 

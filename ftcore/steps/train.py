@@ -11,7 +11,7 @@ from ftcore import snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _distributed, _energy, _job, _method, _tuned
+from ftcore.steps import _ancestry, _distributed, _energy, _job, _method, _tuned
 from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
@@ -42,6 +42,7 @@ def run(context: Context) -> Outcome:
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
+    tags |= _ancestry.tags(context)
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
     environment = {f"env.{key}": value for key, value in tracking.environment().items()}
