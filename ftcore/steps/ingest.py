@@ -13,7 +13,7 @@ from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
 from ftcore.sources._mapping import sampled
-from ftcore.steps import _shards
+from ftcore.steps import _history, _shards
 from ftcore.store import digest
 
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ def run(context: Context) -> Outcome:
     # A record from before must not vouch for parts that are being replaced.
     (context.folder / "record.json").unlink(missing_ok=True)
     writer, marks = parts.Writer(context.folder / "parts", snapshot.schema()), dict[str, Any]()
+    known = None if context.shard else _Identified(context)
     forgotten = suppression.load(context.shelf, os.environ)
     try:
-        counts = _write(context, shards, writer, marks, forgotten)
+        counts = _write(context, shards, writer, marks, forgotten, known)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -75,24 +76,54 @@ def run(context: Context) -> Outcome:
     what = f"shard {context.shard}" if context.shard else f"{len(counts)} sources"
     return Outcome(
         reason=f"read {writer.rows:,} rows from {what}",
-        figures=figures | ({"period": asked.figures()} if asked else {}),
+        figures=figures | (known.figures() if known else {}) | ({"period": asked.figures()} if asked else {}),
         inputs=inputs | ({"shard": _shards.identity(context, shards[0])} if context.shard else {}),
         paths={"rows": context.written(writer.folder)},
     )
 
 
+class _Identified:
+    """Gives every row its split key: the one that it was published with, else that of its raw group or text."""
+
+    def __init__(self, context: Context) -> None:
+        self.keys, self.history = split.load(context.shelf), _history.current(context.shelf)
+        self.past = _history.published(context.shelf, self.keys, self.history)
+        self.grouped_by: dict[str, str] = {}
+
+    def fill(self, rows: pa.Table, source: Part) -> pa.Table:
+        """Rows with their split keys."""
+        self.grouped_by |= _history.grouped_by(source, rows["source"].unique().to_pylist())
+        rows = self.keys.fill(rows)
+        return self.past.keep(rows, self.grouped_by) if self.past else rows
+
+    def figures(self) -> dict[str, Any]:
+        """What the record says of it."""
+        redrawn = dict(self.past.redrawn) if self.past else {}
+        for source, rows in redrawn.items():
+            log.warning(
+                "%s rows of %s are drawn anew: the recipe groups them otherwise than snapshot %s did",
+                f"{rows:,}", source, self.history,
+            )  # fmt: skip
+        return {_history.GROUPED: self.grouped_by, "history": self.history, "redrawn": redrawn}
+
+
 def _write(
-    context: Context, shards: list[Shard], writer: parts.Writer, marks: dict[str, Any], forgotten: Suppression
+    context: Context,
+    shards: list[Shard],
+    writer: parts.Writer,
+    marks: dict[str, Any],
+    forgotten: Suppression,
+    known: _Identified | None,
 ) -> dict[str, int]:
     """Write the shards' rows; returns how many each source gave."""
     counts: dict[str, int] = {}
-    keys = split.load(context.shelf)
     for number, mine in groupby(shards, lambda shard: shard.source):
         source, before = context.recipe.sources[number], writer.rows
         # Every row of every source passes here, on its way into a shard's parts and once more into the run's. Only the
         # second time the forgotten are left out: after the cap, so that it takes the same rows however work is shared.
+        # Only then it gets its split key, too, from what is still raw: nothing behind this may take it anew.
         for table in _source(source, list(mine), context, marks, forgotten):
-            writer.add(table if context.shard else keys.fill(forgotten.keep(table)))
+            writer.add(known.fill(forgotten.keep(table), source) if known else table)
         counts[name := f"{number}:{source.kind}"] = writer.rows - before
         log.info("read %s rows from %s", f"{counts[name]:,}", context.shard or name)
     writer.close()
