@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 
 from ftcore import period, snapshot, watermarks
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, plain, require, sampled, structures
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import connection, scrub
+from ftcore.sources._values import plain
 from ftcore.watermarks import Cursor
 
 if TYPE_CHECKING:
