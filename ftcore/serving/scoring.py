@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
 from ftcore._find import find
+from ftcore.cleaning.rows import Rows
 from ftcore.errors import DataRejectedError, FtcoreError
-from ftcore.outputs import Example
 from ftcore.progress import progress
 from ftcore.records import now, sha256
+from ftcore.serving import cleaned, request_ids, requests
 from ftcore.serving import model as models
-from ftcore.serving import request_ids, requests
 from ftcore.store import read_table, write_bytes
 from ftcore.tracking import CHAMPION, Tracking
 
@@ -26,9 +26,25 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
     from ftcore.store import Shelf
 
-LOG = ("request_id", "at", "text", "context", "label", "score", "model_version", "latency_ms", "group", "part")
-"""Columns of the prediction log. ``context`` and ``group`` may be null; ``group`` keeps what belongs together on one
-side of the split. ``score`` is null where nobody knows how sure the model is, ``part`` where the task has no parts."""
+LOG = (
+    "request_id",
+    "at",
+    "text",
+    "context",
+    "label",
+    "score",
+    "model_version",
+    "latency_ms",
+    "group",
+    "part",
+    "split_key",
+)
+"""Columns of the prediction log. ``text`` and ``context`` are cleaned and masked as what the model was trained on;
+``group`` keeps what belongs together on one side of the split, under a pseudonym where it is personal data;
+``split_key`` is taken from what came in. ``context`` and ``group`` may be null, ``score`` is where the model gives no
+probability, and ``part`` where the task has no parts."""
+REFUSAL = "refusal"
+"""Column behind those of the log: why a row has no prediction."""
 
 MOST_LABELS = 20
 """More than these are not counted one by one: they are texts that the model wrote."""
@@ -66,7 +82,8 @@ def score(
         handed: what the person says about the file.
 
     Returns:
-        The predictions, in the file's order, with the columns of ``LOG``.
+        The predictions, in the file's order, with the columns of ``LOG`` and ``refusal``: why a row has none. Rows that
+        the task cannot read, or that the model's template refuses, cost one row each.
 
     Raises:
         FtcoreError: there is no champion yet.
@@ -79,32 +96,53 @@ def score(
     if champion is None:
         raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
     rows = requests.read(file, recipe, handed)
-    request_ids.check(file, shelf, rows)
-    batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{requests.given(r)}" for r in rows))[
-        :16
-    ]
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
-    clock = time.perf_counter()
-    with progress("scoring", len(rows)) as advance:
-        outputs = model.outputs([Example(row["text"], row["context"], source=row["part"]) for row in rows], advance)
-    latency_ms = (time.perf_counter() - clock) * 1000 / len(rows)
-    labels, scores = find("tasks", recipe.task.kind).answers(recipe.task, outputs)
-    at = now()
+    made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)
+    request_ids.check(file, shelf, made.rows)
+    made.refused.update({made.asked[at]: why for at, why in model.unreadable(made.examples(made.asked)).items()})
+    at, answers = now(), _predicted(recipe, model, made)
     table = pa.Table.from_pylist(
         [
-            {
-                **row,
-                "at": at,
-                "label": labels[number],
-                "score": None if math.isnan(scores[number]) else float(scores[number]),
-                "model_version": champion.number,
-                "latency_ms": latency_ms,
-            }
-            for number, row in enumerate(rows)
+            {**row, "at": at, "model_version": champion.number, **answers.get(place, {})}
+            for place, row in enumerate(made.rows)
         ],
         schema=log_schema(),
     )
-    return table if _append_once(shelf, "predictions", table, batch, at) else _logged(shelf, batch)
+    return _logged(shelf, table, made, at)
+
+
+def _predicted(recipe: Recipe, model: models.Model, made: cleaned.Requests) -> dict[int, dict[str, Any]]:
+    """``label``, ``score`` and ``latency_ms`` of the requests that the model can be asked, by position."""
+    asked = made.asked
+    if not asked:
+        return {}
+    clock = time.perf_counter()
+    with progress("scoring", len(asked)) as advance:
+        outputs = model.outputs(made.examples(asked), advance)
+    latency_ms = (time.perf_counter() - clock) * 1000 / len(asked)
+    answers = zip(asked, *find("tasks", recipe.task.kind).answers(recipe.task, outputs), strict=True)
+    return {
+        place: {"label": label, "score": None if math.isnan(sure) else float(sure), "latency_ms": latency_ms}
+        for place, label, sure in answers
+    }
+
+
+def _logged(shelf: Shelf, table: pa.Table, made: cleaned.Requests, at: datetime) -> pa.Table:
+    """Append what was predicted to the log, once, and give it with what was refused, in the file's order."""
+    import pyarrow as pa
+
+    kept = [place for place in made.asked if place not in made.private]
+    some = [made.rows[place] for place in kept]
+    version = table["model_version"][0].as_py()
+    batch = sha256(f"{version}\x00" + "\x00".join(f"{r['request_id']}\x00{requests.given(r)}" for r in some))[:16]
+    if kept and not _append_once(shelf, "predictions", table.take(kept), batch, at):
+        earlier = next(path for path in shelf.log_files("predictions") if path.name == f"{batch}.parquet")
+        before = dict(zip(kept, read_table(earlier).to_pylist(), strict=True))
+        table = pa.Table.from_pylist(
+            [before.get(place, row) for place, row in enumerate(table.to_pylist())], schema=log_schema()
+        )
+    refusals = pa.array([made.refused.get(place) for place in range(table.num_rows)], pa.string())
+    return table.append_column(REFUSAL, refusals)
 
 
 def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None = None) -> dict[str, int]:
@@ -131,6 +169,7 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
     plain = {name: snapshot.source_key(name) for name in named}  # 12.0 where a table made numbers of the ids
     asked = {row["request_id"]: row["part"] for row in request_ids.logged(shelf, {*named, *plain.values()}, ["part"])}
     rows = [row | {"request_id": name if (name := str(row["request_id"])) in asked else plain[name]} for row in rows]
+    _read_labels(recipe, rows, asked)
     told = [(row["label"], asked.get(row["request_id"] or "")) for row in rows]
     if bad := sorted({str(label) for label, part in told if not _valid(recipe, label, part)}):
         known = ", ".join(getattr(recipe.task, "labels", ()))
@@ -165,11 +204,14 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
 
 def summary(table: pa.Table) -> dict[str, Any]:
     """What was scored, in a few numbers: rows, model version, labels where they are few, and rows per second."""
-    counts = table["label"].value_counts().to_pylist()
+    predicted = table.filter(table[REFUSAL].is_null()) if REFUSAL in table.column_names else table
+    counts = predicted["label"].value_counts().to_pylist()
     labels = {row["values"]: row["counts"] for row in counts} if len(counts) <= MOST_LABELS else {}
-    latency_ms = table["latency_ms"][0].as_py()
+    latency_ms = predicted["latency_ms"][0].as_py() if predicted.num_rows else None
+    refused = table.num_rows - predicted.num_rows
     return {
         "rows": table.num_rows,
+        **({"refused": refused} if refused else {}),
         "model_version": table["model_version"][0].as_py(),
         "labels": dict(sorted(labels.items())),
         "rows_per_s": round(1000 / latency_ms, 1) if latency_ms else None,
@@ -194,6 +236,17 @@ def write(table: pa.Table, output: Path) -> None:
     write_bytes(output, data)
 
 
+def _read_labels(recipe: Recipe, rows: list[dict[str, str | None]], parts: dict[str, str | None]) -> None:
+    """Bring labels into the task's own form, in place, as those of every source are."""
+    nothing: list[str | None] = [None] * len(rows)
+    texts: list[str | None] = [""] * len(rows)
+    sources = [parts.get(row["request_id"] or "") for row in rows]
+    read = Rows(texts, nothing, [row["label"] for row in rows], list(nothing), sources)
+    find("tasks", recipe.task.kind).parse_rows(recipe.task, read)
+    for row, label in zip(rows, read.label, strict=True):
+        row["label"] = label
+
+
 def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
     """Whether a label is one of the task, or of the part that was asked."""
     own = recipe.task_of(part) if part in recipe.parts else recipe.task
@@ -205,7 +258,3 @@ def _append_once(shelf: Shelf, log: str, table: pa.Table, batch: str, at: dateti
     if any(path.name == f"{batch}.parquet" for path in shelf.log_files(log)):
         return False
     return shelf.append(log, table, f"{at:%Y-%m-%d}", batch)
-
-
-def _logged(shelf: Shelf, batch: str) -> pa.Table:
-    return read_table(next(path for path in shelf.log_files("predictions") if path.name == f"{batch}.parquet"))
