@@ -157,25 +157,32 @@ class _Opened:
     def rows(self, fields: Sequence[str], own: Sequence[str]) -> Iterator[dict[str, str | None]]:
         """Some fields of every row as text, and some columns of the file's own.
 
+        A request that cannot be read has a text that says why, which no model is asked.
+
         Raises:
-            DataRejectedError: a row cannot be read.
+            DataRejectedError: no row can be read, or a label cannot.
         """
         mapper = self._mapper(fields)
         own = [name for name in own if name in self.names]
         wanted = list(dict.fromkeys([*mapper.config.needs(fields), *own]))
         bad: list[str] = []
-        doubtful = 0
+        doubtful = count = 0
         for batch in self.files.batches(self.file, self.config, wanted, given=self.files.given(self.file, wanted)):
             columns = {name: mapper.values(name, batch) for name in fields}
             columns |= {name: mapper.column(name, batch) for name in own}
-            bad += [f"{batch.unit} {batch.places[place]}: {why}" for place, why in sorted(batch.spoiled.items())]
+            for place, why in sorted(batch.spoiled.items()):
+                where = f"{batch.unit} {batch.places[place]}"
+                bad.append(f"{where}: {why}")
+                columns[self.main][place] = f"\ufffd [{where}: {why.removeprefix('[')}"  # refused by name when cleaned
             doubtful += sum("\ufffd" in (text or "") for text in columns[self.main])
             for row in zip(*columns.values(), strict=True):
+                count += 1
                 yield dict(zip(columns, row, strict=True))
-        if bad:
-            raise DataRejectedError(f"{self.file}: {len(bad):,} rows cannot be read", bad)
-        if doubtful:
-            log.warning("%s: %s rows hold bytes that are no UTF-8; --encoding names another", self.file, doubtful)
+        if bad and (self.main == "label" or len(bad) == count):
+            raise DataRejectedError(f"{self.file}: {len(bad):,} of {count:,} rows cannot be read", bad)
+        if doubtful > len(bad):
+            found = doubtful - len(bad)
+            log.warning("%s: %s rows hold bytes that are no UTF-8; --encoding names another", self.file, found)
 
     def _delimiters(self, handed: Handed) -> Iterable[str]:
         if handed.delimiter:

@@ -72,7 +72,7 @@ def test_columns_that_nobody_asked_for_and_delimiters_do_no_harm(tmp_path: Path,
     [
         ("text,note,text\nx,y,z\n", "more than one column 'text'"),
         ("body;note\nx;y\n", r"has no column text; it has body;note(.|\n)*--delimiter names another"),
-        ("request_id,text\n1,a\n2\n3,b,c\n", r"2 rows cannot be read(.|\n)*line 3: (.|\n)*line 4: \[3 cells"),
+        ("request_id,text\n2\n3,b,c\n", r"2 of 2 rows cannot be read(.|\n)*line 2: (.|\n)*line 3: \[3 cells"),
         ("request_id,text\n", "has no row"),
         ("text,request_id\na,1\nb,1\n", r"uses a request_id twice\n  - request_id 1\n  hint: .*--new-ids"),
     ],
@@ -97,8 +97,7 @@ def test_the_recipes_mapping_holds(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", "\n".join(map(json.dumps, lines)))
     assert texts(path, template) == ["S: B", "S2: B2"], "`where` is about training"
     write(path, "\n".join(map(json.dumps, [*lines, {"t": {"subject": "S3"}}])))
-    with pytest.raises(DataRejectedError, match=r"1 rows cannot be read\n  - line 3: \[text: t\.body is missing"):
-        texts(path, template)
+    assert texts(path, template)[2].startswith("\ufffd [line 3: text: t.body is missing"), "refused when it is cleaned"
 
 
 def test_a_file_that_fits_two_mappings_needs_a_name(tmp_path: Path) -> None:
@@ -124,6 +123,19 @@ def test_what_a_person_says_about_a_file(tmp_path: Path, caplog: pytest.LogCaptu
     twice = write(tmp_path / "twice.csv", "request_id,text\n1,a\n1,b\n")
     made = [row["request_id"] for row in requests.read(twice, recipe(), Handed(new_ids=True))]
     assert len({*made, "1"}) == 3
+
+
+def test_a_line_that_cannot_be_read_costs_one_request_and_a_label_that_cannot_the_file(tmp_path: Path) -> None:
+    rows = requests.read(write(tmp_path / "r.csv", "request_id,text\n1,a\n2\n3,b,c\n4,d\n"), recipe())
+    assert [row["text"].split("]")[0] for row in rows] == [
+        "a",
+        "\ufffd [line 3: 1 cells instead of 2",
+        "\ufffd [line 4: 3 cells instead of 2",
+        "d",
+    ]
+    assert len({row["request_id"] for row in rows}) == 4
+    with pytest.raises(DataRejectedError, match=r"1 of 2 rows cannot be read\n  - line 3"):
+        requests.labels(write(tmp_path / "l.csv", "request_id,label\n1,positive\n2\n"), recipe())
 
 
 def test_labels_are_read_by_the_same_rules(tmp_path: Path) -> None:

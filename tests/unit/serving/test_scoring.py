@@ -245,6 +245,15 @@ def test_a_request_id_names_one_request_for_ever(served: Product, tmp_path: Path
     assert score(served, monday)["request_id"].equals(first["request_id"]), "the same texts may be asked again"
 
 
+def test_a_line_that_cannot_be_read_is_refused_by_name_and_costs_no_other(served: Product, tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("request_id,text\nq0,good\nq1\nq2,bad\n", encoding="utf-8")
+    table = score(served, path)
+    assert [bool(label) for label in table["label"].to_pylist()] == [True, False, True]
+    assert table["refusal"].to_pylist() == [None, "the row could not be read: line 3: 1 cells instead of 2", None]
+    assert [row["request_id"] for row in logged(served)] == ["q0", "q2"]
+
+
 def test_feedback_of_which_nothing_matches_fails(served: Product, tmp_path: Path) -> None:
     score(served, requests(tmp_path, [{"text": "good", "request_id": "q0"}]))
     path = requests(tmp_path, [{"request_id": f"x{n}", "label": "positive"} for n in range(20)], "l.jsonl")
