@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ftcore._find import Config as Base
-from ftcore.gates._undecided import undecided
+from ftcore.gates._undecided import too_few, undecided
 from ftcore.statistics import difference
 from ftcore.verdict import Rule
 
@@ -31,29 +31,30 @@ class Config(Base):
     """That the true gain lies above the lower bound."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
+    min_groups: Annotated[int, Field(ge=1)] = 30
+    """With fewer groups of rows the gate is undecided, where rows have groups."""
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the served model beats each baseline; the closest one is reported."""
     chosen = evidence.on(config.datasets, config.metric)
-    rows = int(chosen.sum())
-    if rows < config.min_rows:
-        because = f"{rows} rows are too few to compare with a baseline, it takes {config.min_rows}"
-        return undecided(config.kind, because, config.minimum_gain, rows)
+    rows, groups = int(chosen.sum()), evidence.groups(chosen)
+    if because := too_few(config, evidence, chosen, "compare with a baseline"):
+        return undecided(config.kind, because, config.minimum_gain, rows, groups)
     gains = {}
     for name, tallies in evidence.baselines.items():
         both = [tallies[chosen], evidence.candidate[evidence.served][chosen]]
         low, high = both if evidence.sign(config.metric) > 0 else both[::-1]
-        seed, resamples = evidence.seed, evidence.resamples
-        gains[name] = difference(evidence.metrics, config.metric, low, high, resamples, seed, config.confidence)
+        drawing = (evidence.resamples, evidence.seed, config.confidence, evidence.of(chosen))
+        gains[name] = difference(evidence.metrics, config.metric, low, high, *drawing)
     if not gains or not all(gain.defined for gain in gains.values()):
         because = f"no baseline has {config.metric} on {rows:,} rows"
-        return undecided(config.kind, because, config.minimum_gain, rows)
+        return undecided(config.kind, because, config.minimum_gain, rows, groups)
     name, gain = min(gains.items(), key=lambda item: item[1].low)
     passed = gain.low > config.minimum_gain
     reason = (
         f"{'beats' if passed else 'does not surely beat'} the {name} baseline in {config.metric} by {gain.value:+.3f} "
-        f"(at least {gain.low:+.3f} with {config.confidence * 100:g} % confidence) on {rows:,} rows"
+        f"(at least {gain.low:+.3f} with {config.confidence * 100:g} % confidence) on {gain.size}"
     )
     return Rule(
         gate=config.kind,
@@ -64,4 +65,5 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         low=gain.low,
         high=gain.high,
         rows=rows,
+        groups=groups,
     )
