@@ -32,12 +32,13 @@ def undecided(gate: str, because: str, bound: float | None = None, rows: int = 0
     return Rule(gate=gate, passed=None, reason=f"undecided: {because}", bound=bound, rows=rows, groups=groups)
 
 
-def too_few(least: Least, evidence: Evidence, rows: np.ndarray, purpose: str) -> str:
+def too_few(least: Least, evidence: Evidence, rows: np.ndarray, purpose: str, dataset: str = "") -> str:
     """Why some rows, a mask ``[rows]``, are too few for a purpose; empty where they are enough."""
     count, groups = int(rows.sum()), evidence.groups(rows)
+    of = f" of {dataset}" if dataset else ""
     if count < least.min_rows:
-        return f"{count} rows are too few to {purpose}, at least {least.min_rows} are needed (min_rows)"
+        return f"{count} rows{of} are too few to {purpose}, at least {least.min_rows} are needed (min_rows)"
     if groups < min(least.min_groups, count):
         needed = f"at least {least.min_groups} groups are needed (min_groups)"
-        return f"{size(count, groups)} are too few to {purpose}, {needed}"
+        return f"{size(count, groups)}{of} are too few to {purpose}, {needed}"
     return ""

@@ -41,7 +41,7 @@ def run(context: Context) -> Outcome:
     if evidence.champion is not None:
         evidence = replace(evidence, looks=_looks(context, versions["champion"], table))
     rules = judge(context.recipe.gates, evidence)
-    verdict = Verdict.of(rules, context.recipe.on_undecided, **versions)
+    verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **_told(figures))
     for rule in rules:
         log.info("%s %s: %s", {True: "✔", False: "✘", None: "?"}[rule.passed], rule.gate, rule.reason)
     write_json(context.folder / "verdict.json", verdict.to_json())
@@ -78,6 +78,16 @@ def _looks(context: Context, champion: int, table: pa.Table) -> np.ndarray:
     keys = keys or [f"row {place}" for place in range(table.num_rows)]
     run = context.run_id, context.folder
     return looks.take(context.shelf, champion, run, keys, context.settings.lock_timeout_s)
+
+
+def _told(figures: dict[str, Any]) -> dict[str, Any]:
+    """What a verdict tells of the rows behind it."""
+    models = figures.get("trained_on") or ()
+    return {
+        "excluded": figures.get("excluded") or {},
+        "not_known": tuple(one["model"] for one in models if one["snapshot"] is None),
+        "never_predicted": figures.get("never_predicted") or {},
+    }
 
 
 def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Evidence:

@@ -32,8 +32,8 @@ def run() -> Result:
     edge, apart = shares((300,) * 4, ACCURACY - 0.1), shares((300,) * 4, ACCURACY - 0.25)
     told = ", ".join(f"{len(sizes)} of {sizes[0]} rows {found[True]:.3f}" for sizes, found in alike.items())
     note = (
-        f"the 6 % allowed; passed of equal groups: {told}, else undecided; 0.1 is allowed: truly 0.1 apart {edge[False]:.3f} "
-        f"are refused, truly 0.25 apart {apart[False]:.3f} (4 groups of 300 rows)"
+        f"the 6 % allowed; passed of equal groups: {told}, else undecided; 0.1 is allowed: truly 0.1 apart "
+        f"{edge[False]:.3f} are refused, truly 0.25 apart {apart[False]:.3f} (4 groups of 300 rows)"
     )
     return Result(
         "gate_fairness", "share, ratio at most 1", refused, ALLOWED, refused / ALLOWED, 1200, 0, machine(), note
