@@ -17,6 +17,7 @@ from ftcore.cleaning import near
 from ftcore.context import log
 from ftcore.conversations import turns as conversation
 from ftcore.progress import progress
+from ftcore.verdict import EXCLUDED, excluded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     from ftcore.steps._ancestry import Ancestor
 
 TEST = "test"
-REASONS = {
-    "row": "a compared model was trained or validated on the row",
-    "text": "a compared model was trained or validated on the same text",
-    "group": "a compared model was trained or validated on rows of the same group",
-    "near_duplicate": "a compared model was trained or validated on a near-duplicate text",
-    "test_split": "the test split has the same row or text",
-}
-"""Why a row is left out, the first that applies, by its name in ``evaluation.json``."""
 COLUMNS = ["row_id", "text", "context", "source", "group", "split_key"]
 MASK = re.compile(r"\[[A-Z_]+\]")
 
@@ -65,7 +58,7 @@ class Judging:
 
     def mark(self, places: Iterable[int], reason: str) -> None:
         """Leave rows out, unless there is a reason already that comes first."""
-        order = list(REASONS)
+        order = list(EXCLUDED)
         for place in places:
             if place not in self.why or order.index(reason) < order.index(self.why[place]):
                 self.why[place] = reason
@@ -90,7 +83,7 @@ class Judging:
         found: dict[str, Counter[str]] = {}
         for place, reason in self.why.items():
             found.setdefault(self.dataset[place], Counter())[reason] += 1
-        order = list(REASONS)
+        order = list(EXCLUDED)
         return {name: {one: found[name][one] for one in order if found[name][one]} for name in sorted(found)}
 
 
@@ -131,8 +124,7 @@ def exclude(judging: Judging, ancestors: Sequence[Ancestor], own: str, threshold
             datasets = [name for name in dict.fromkeys(judging.dataset) if name != TEST or one.snapshot != own]
             _near(judging, one, judging.left(datasets), threshold)
     for name, reasons in judging.counts().items():
-        told = "; ".join(f"{REASONS[reason]} ({count:,})" for reason, count in reasons.items())
-        log.info("%s: %s rows are left out of the evaluation: %s", name, f"{sum(reasons.values()):,}", told)
+        log.info("left out of the evaluation: %s", excluded(name, reasons))
 
 
 def _count(one: Ancestor) -> int:
@@ -199,12 +191,3 @@ def _folded(rows: pa.Table) -> list[bytes]:
     both: Any = zip(rows["text"].to_pylist(), rows["context"].to_pylist(), strict=True)
     plain = ((conversation.plain(text), more) for text, more in both)
     return [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in plain]
-
-
-def sentence(excluded: dict[str, dict[str, int]]) -> str:
-    """What was left out, for people; empty where nothing was."""
-    return ". ".join(
-        f"{sum(reasons.values()):,} rows of {name} were left out: "
-        + "; ".join(f"{REASONS.get(reason, reason)} ({count:,})" for reason, count in reasons.items())
-        for name, reasons in excluded.items()
-    )

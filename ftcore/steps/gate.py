@@ -19,7 +19,7 @@ from ftcore.steps import _slices
 from ftcore.steps._baselines import BASELINES
 from ftcore.store import hash_file, read_json, read_table, write_json
 from ftcore.tracking import Tracking
-from ftcore.verdict import Evidence, Verdict
+from ftcore.verdict import Evidence, Verdict, notes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +38,8 @@ def run(context: Context) -> Outcome:
     verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **_told(figures))
     for rule in rules:
         log.info("%s %s: %s", {True: "✔", False: "✘", None: "?"}[rule.passed], rule.gate, rule.reason)
+    for note in notes(verdict.to_json()):
+        log.info("%s", note)
     write_json(context.folder / "verdict.json", verdict.to_json())
     tracking = Tracking(context.settings, context.recipe.name)
     judged = record_verdict(tracking, verdict, hash_file(context.folder / "verdict.json"))

@@ -239,7 +239,7 @@ def test_a_model_behind_whose_snapshot_is_gone_is_named(product: Product, caplog
 def test_a_test_split_that_was_trained_on_altogether_is_refused(product: Product) -> None:
     champion = version(product.publish_table(table(product, range(30), side=lambda n: "train")), 1)
     ours = product.publish_table(table(product, range(30), side=lambda n: "test"))
-    with pytest.raises(NotEnoughDataError, match=r"no row of the test split .* can judge: 30 rows of test were left"):
+    with pytest.raises(NotEnoughDataError, match=r"no row of snapshot \w+ can judge; left out are 30 rows of test: "):
         read(product, ours, champion)
 
 
