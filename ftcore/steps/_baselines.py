@@ -98,7 +98,8 @@ def untrained(recipe: Recipe, settings: Settings, folder: Path, texts: Sequence[
     """
     found = base.resolve(recipe.base, settings, folder)
     predict = find("tasks", recipe.task.kind).predictor(recipe.task, found, recipe.train.max_length_tokens)
-    return Model(0, "untrained", (), predict).outputs(texts)
+    with progress("the base model, untrained", len(texts)) as advance:
+        return Model(0, "untrained", (), predict).outputs(texts, advance)
 
 
 def _of_part(recipe: Recipe, rows: pa.Table, part: Labelled) -> list[int]:

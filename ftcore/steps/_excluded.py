@@ -116,9 +116,11 @@ def exclude(judging: Judging, ancestors: Sequence[Ancestor], own: str, threshold
     with progress("comparing with the rows trained on", total) as advance:
         for one in distinct:
             known_since = one.snapshot == own
+            named: dict[str, set[str]] = defaultdict(set)
             for batch in one.batches(COLUMNS):
-                _mark_batch(judging, batch, groups_known=known_since)
+                _mark_batch(judging, batch, named, groups_known=known_since)
                 advance(batch.num_rows)
+            _mark_named(judging, one, named)
     if threshold is not None:
         for one in distinct:
             datasets = [name for name in dict.fromkeys(judging.dataset) if name != TEST or one.snapshot != own]
@@ -144,11 +146,12 @@ def _repeats(judging: Judging) -> None:
     )
 
 
-def _mark_batch(judging: Judging, batch: pa.Table, *, groups_known: bool) -> None:
+def _mark_batch(judging: Judging, batch: pa.Table, named: dict[str, set[str]], *, groups_known: bool) -> None:
     """Mark what some trained rows rule out.
 
     Where a model was trained before rows had the groups that they have now, a row that it was trained on brings its
-    whole group with it.
+    whole group with it. Groups that are known by their name alone are collected in ``named``, with the split keys of
+    their trained rows.
     """
     columns = (batch[name].to_pylist() for name in COLUMNS)
     for row, text, context, source, group, split_key in zip(*columns, strict=True):
@@ -164,8 +167,29 @@ def _mark_batch(judging: Judging, batch: pa.Table, *, groups_known: bool) -> Non
                     judging.mark(judging.by_group.get(name_here, ()), "group")
                     judging.mark(judging.by_key.get(key_here, ()), "group")
         judging.mark(judging.by_key.get(split_key or "", ()), "group")
-        if name:
-            judging.mark(judging.by_group.get(name, ()), "group")
+        if name in judging.by_group:
+            if split_key:
+                named[name].add(split_key)
+            else:
+                judging.mark(judging.by_group[name], "group")
+
+
+def _mark_named(judging: Judging, one: Ancestor, named: dict[str, set[str]]) -> None:
+    """Mark groups that have trained rows of their own.
+
+    A prompt that many groups share has one split key, so that a group may have such a row on the other side: that makes
+    no group a trained one.
+    """
+    owner: dict[str, str | None] = {}
+    wanted = set().union(*named.values())
+    for batch in one.batches(["source", "group", "split_key"]) if wanted else ():
+        for source, group, key in zip(*(batch[n].to_pylist() for n in ("source", "group", "split_key")), strict=True):
+            if key in wanted:
+                name = group_name(group, source)
+                owner[key] = name if owner.setdefault(key, name) == name else None
+    for name, keys in named.items():
+        if any(owner.get(key) == name for key in keys):
+            judging.mark(judging.by_group[name], "group")
 
 
 def _near(judging: Judging, one: Ancestor, places: list[int], threshold: float) -> None:
