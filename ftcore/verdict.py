@@ -43,6 +43,10 @@ class Evidence:
     """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
     group: np.ndarray | None = None
     """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
+    looks: np.ndarray | None = None
+    """Earlier verdicts against this champion that judged on each row or its group, ``[rows]``; None: none."""
+    comparisons: int | None = None
+    """Comparisons that the recipe's gates about losses make together; None where a gate is judged by itself."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
@@ -58,6 +62,16 @@ class Evidence:
     def sign(self, metric: str) -> int:
         """1 for a metric that is better when higher, else -1."""
         return 1 if self.better[metric] == "higher" else -1
+
+    def of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Groups of some rows, a mask ``[rows]``; None where each row is a group of its own."""
+        return None if self.group is None else self.group[rows]
+
+    def groups(self, rows: np.ndarray) -> int:
+        """How many groups some rows belong to, a mask ``[rows]``."""
+        import numpy as np
+
+        return int(rows.sum()) if self.group is None else len(np.unique(self.group[rows]))
 
     def on(self, datasets: Sequence[str], metric: str = "") -> np.ndarray:
         """Which rows belong to some datasets and are what a metric is about, as a mask ``[rows]``.
@@ -105,6 +119,14 @@ class Rule(BaseModel):
     """Upper end of the measured number's interval."""
     rows: int = 0
     """Rows it was measured on; 0 where rows do not matter."""
+    groups: int | None = None
+    """Groups of these rows, which are what intervals resample; None where groups do not matter."""
+    look: float | None = None
+    """Which look at these rows against this champion it was: 1 for rows that no earlier verdict judged on."""
+    alpha: float | None = None
+    """Chance of promoting a candidate that is no better which this look spent."""
+    alpha_spent: float | None = None
+    """The same of all looks so far, this one among them; by all looks together it is at most 1 - ``confidence``."""
 
 
 class Verdict(BaseModel):
