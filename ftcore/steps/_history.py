@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
 from ftcore.context import log
+from ftcore.errors import DataRejectedError
 from ftcore.records import sha256
 from ftcore.sections import Prepare
 
@@ -151,10 +152,16 @@ def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table
 
 
 def current(shelf: Shelf) -> str | None:
-    """Id of the snapshot whose rows stay where they are: the current one, if it is still there."""
+    """Id of the snapshot whose rows stay where they are: the current one, if it can be read.
+
+    Of one that cannot, only rows are concerned whose texts or groups changed since: all others have their keys anew.
+    """
     identity = snapshot.current(shelf)
-    if identity and not (snapshot.folder(shelf, identity) / "manifest.json").exists():
-        log.warning("snapshot %s is gone: rows are drawn without looking at where they have been", identity)
+    try:
+        for _ in snapshot.batches(shelf, identity, columns=["row_id"]) if identity else ():
+            pass
+    except (DataRejectedError, OSError) as error:
+        log.warning("rows are drawn without looking at where they were published: %s", error)
         return None
     return identity
 

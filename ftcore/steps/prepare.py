@@ -18,7 +18,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.conversations import turns as conversation
 from ftcore.embedding import embedder
 from ftcore.errors import FtcoreError, MissingExtraError
-from ftcore.steps import _sides
+from ftcore.steps import _carry, _sides
 from ftcore.steps._sides import NEW, Sides
 from ftcore.steps._spool import Spool, clean_all
 from ftcore.store import write_json, write_table
@@ -284,6 +284,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
         writer.add(rows)
     writer.close()
     _write_quarantine(context, spool, draft)
+    _write_repeated(context, spool, draft)
     _write_review(context, spool, draft)
     lengths = spool.column("length")[draft.kept]
     shares = [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]
@@ -326,6 +327,22 @@ def _write_quarantine(context: Context, spool: Spool, draft: Draft) -> None:
         rows, why = spool.take(places[start : start + parts.ROWS]), reasons[start : start + parts.ROWS].tolist()
         tables.append(rows.append_column(schema.field("reason"), pa.array(why, pa.string())))
     write_table(context.folder / "quarantine.parquet", pa.concat_tables(tables))
+
+
+def _write_repeated(context: Context, spool: Spool, draft: Draft) -> None:
+    """Rows of incremental sources that another row repeats: they are looked at anew when that one is gone."""
+    import numpy as np
+    import pyarrow as pa
+
+    names, path = _carry.incremental(context.recipe), context.folder / _carry.REPEATED
+    path.unlink(missing_ok=True)
+    if not names:
+        return
+    out = np.ones(int(spool.starts[-1]), dtype=bool)
+    for places in (draft.kept, *draft.quarantined.values(), np.array(spool.flagged("dropped"), np.int64)):
+        out[places] = False
+    tables = [_carry.of(rows, names) for rows in spool.batches(np.flatnonzero(out))]
+    write_table(path, pa.concat_tables([snapshot.schema().empty_table(), *tables]))
 
 
 def _write_review(context: Context, spool: Spool, draft: Draft) -> None:

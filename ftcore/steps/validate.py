@@ -19,7 +19,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.records import now
 from ftcore.reports import snapshot as reports
-from ftcore.steps import _comparison
+from ftcore.steps import _carry, _comparison, _history
 from ftcore.steps._comparison import Whole
 from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
 from ftcore.tally import Tally
@@ -54,6 +54,12 @@ REMOVED = (
     "filtered",
 )
 """Figures of ``prepare`` that the manifest repeats."""
+IDENTITY = {
+    "ids": "without blanks around them and without the fraction of a whole number: 12, 12.0 and ' 12 ' are one",
+    "groups": "as ids, whatever the case and width of letters; one that is personal data stands under a pseudonym",
+    "split_key": "keyed hash of the raw group, else of the raw text, taken when the row first came in",
+}
+"""How rows, groups and splits are told apart, as the manifest states it."""
 
 
 def run(context: Context) -> Outcome:
@@ -109,7 +115,11 @@ def _publish(
     identity = snapshot.publish(
         context.shelf, kept.tables, quarantine, manifest, extras, becomes_current=period is None
     )
-    watermarks.commit(context.shelf, context.earlier("ingest"), identity)
+    ingest = context.earlier("ingest")
+    left_out = (
+        _carry.keep(context, quarantine, _draft(context) / _carry.REPEATED) if ingest.figures.get("watermarks") else ""
+    )
+    watermarks.commit(context.shelf, ingest, identity, left_out)
     parts.remove(_raw(context))
     place = snapshot.folder(context.shelf, identity)
     found = f"snapshot {identity}: {manifest['rows']:,} rows, {quarantine.num_rows:,} quarantined"
@@ -145,6 +155,11 @@ def _none_forgotten_since(context: Context) -> None:
             "a subject was forgotten after this run read its sources",
             hint=f"read them again: clear ingest in Airflow, or {command}",
         )
+
+
+def _draft(context: Context) -> UPath:
+    """Where ``prepare`` wrote."""
+    return context.shelf.folder(context.run_id, "prepare")
 
 
 def _raw(context: Context) -> UPath:
@@ -317,6 +332,8 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "sources": dict(sorted(tally.sources.items())),
         "newest": tally.newest and tally.newest.isoformat(),
         "read": context.earlier("ingest").figures.get("by_source", {}),
+        "identity": IDENTITY,
+        _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
         **{name: prepared[name] for name in REMOVED if name in prepared},
         "removed_entities": [
             name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"
