@@ -151,7 +151,7 @@ class Validation(Config):
     on_stale: Literal["warn", "reject"] = "warn"
     """What stale data does."""
     on_rare_label: Literal["warn", "reject"] = "warn"
-    """What a label does that has no row in some split. A model is trained without what it cannot see."""
+    """Action for a label without a row in some split. With ``warn`` the model is trained on the labels that it has."""
 
     @field_validator("text_length")
     @classmethod
