@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 
 from ftcore import period, snapshot, watermarks
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, plain, require, sampled, structures
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import connection, scrub
+from ftcore.sources._values import plain
 from ftcore.watermarks import Cursor
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Tab
                 yield mapper.table(_some(columns, where, places, [not one for one in gone]))
             else:
                 yield mapper.table(Batch(columns, where, places, unit="row"))
+        mapper.finish()
 
 
 def _some(columns: dict[str, Any], where: str, places: list[int], taken: list[bool]) -> Batch:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import base, snapshot, store, tracking_training
 from ftcore._find import find
 from ftcore.errors import TrainingError
+from ftcore.sections import PersonalData
 from ftcore.steps import _energy, _method
 from ftcore.steps._readable import readable
 
@@ -109,7 +110,17 @@ def save(context: Context, job: Job, folder: Path) -> None:
     find("methods", recipe.method.kind).save(recipe.method, job.model, job.tokenizer, folder)
     task, limit = recipe.task.model_dump(mode="json"), recipe.train.max_length_tokens
     card: dict[str, Any] = {"recipe": recipe.name, "task": task, "max_length_tokens": limit}
+    card["personal_data"] = _personal_data(context)
     store.write_json(folder / "model" / "ftcore.json", card)
+
+
+def _personal_data(context: Context) -> dict[str, Any]:
+    """What was done with personal data in what the model was trained on: in production the same is done."""
+    identity = context.earlier("plan").figures["snapshot"]
+    prepared = snapshot.manifest(context.shelf, identity).get("settings", {}).get("prepare", {}).get("personal_data")
+    config = PersonalData.model_validate(prepared) if prepared else context.recipe.prepare.personal_data
+    # Every action by name: what is masked by default may be more in a later version.
+    return {**config.model_dump(mode="json"), "entities": config.actions}
 
 
 def curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:

@@ -146,8 +146,11 @@ def _columns(
         texts, folder = given(context.recipe, rows), context.recipe_path.parent
         said = _baselines.untrained(context.recipe, context.settings, folder, texts)
         columns["baseline", "untrained"] = outputs.column(said)
-    train = partial(snapshot.read, context.shelf, candidate.snapshot, ["train"], ["text", "label", "source"])
-    simple = _baselines.of(context.recipe, train, rows)
+
+    def read(split: str) -> pa.Table:
+        return snapshot.read(context.shelf, candidate.snapshot, [split], ["text", "label", "source"])
+
+    simple = _baselines.of(context.recipe, read, rows)
     columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
     return columns, latency
 

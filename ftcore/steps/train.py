@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ftcore.training.features import Features
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
+
+_KEY = re.compile(r"[\w.]+", re.ASCII)
+"""A key of a recipe; anything else is one that somebody chose."""
 
 
 def run(context: Context) -> Outcome:
@@ -140,9 +144,10 @@ def _told(figures: dict[str, Any]) -> str:
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:
-    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters."""
-    if isinstance(value, dict):
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else str(key)).items()
-        }
-    return {path: value}
+    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters.
+
+    A mapping whose keys are what people chose, such as ``label_map``, stays one value.
+    """
+    if isinstance(value, dict) and not path.endswith("label_map") and all(_KEY.fullmatch(key) for key in value):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else key).items()}
+    return {path: canonical(value) if isinstance(value, dict) else value}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ftcore.cleaning.rows import Plain
 from ftcore.conversations import turns as conversation
 from ftcore.conversations.turns import MalformedError
+from ftcore.tasks import _rows
 
 if TYPE_CHECKING:
     from ftcore._find import Config
@@ -46,6 +47,16 @@ def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
 
 
 def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without a text or an answer, and what ``check_requests`` finds."""
+    return _rows.missing(rows, text="text", label="answer") | check_requests(config, rows)
+
+
+def check_pairs(config: Config, rows: Rows) -> Faults:
+    """The same of rows that have a worse answer, too."""
+    return _rows.missing(rows, rejected="worse answer") | check_rows(config, rows)
+
+
+def check_requests(config: Config, rows: Rows) -> Faults:
     """Name conversations in which a turn is empty or nothing is asked."""
     del config
     found: Faults = {}

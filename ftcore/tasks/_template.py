@@ -6,6 +6,10 @@ names the fields that may be a list or an object in a source: they reach ``parse
 the class of transformers that ``load`` takes, by which the plan counts; without it,
 ``AutoModelForSequenceClassification``.
 
+``check_requests(config, rows)`` says of rows without labels which ones its model cannot be asked, and
+``unreadable(config, tokenizer, rows)`` which examples a base model cannot be given, such as those that its chat
+template refuses: such rows are left out by name.
+
 A task that exporters can hold has ``outputs(config, logits)``, which makes of an export's ``[rows, …]`` what
 ``predictor`` gives. Of several parts it has ``exportable(config, folder)``, the saved model with outputs by name, and
 ``exported(config, run)``, which makes a predictor of texts to outputs by name.

@@ -55,7 +55,8 @@ class Config(Base):
     """Longest answer that is written, in tokens."""
 
 
-parse_rows, clean_rows, check_rows = _conversations.parse_rows, _conversations.clean_rows, _conversations.check_rows
+parse_rows, clean_rows = _conversations.parse_rows, _conversations.clean_rows
+check_rows, check_requests = _conversations.check_rows, _conversations.check_requests
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -91,6 +91,17 @@ def check_rows(config: Config, rows: Rows) -> Faults:
     return _each(config, rows, lambda part, mine, _: task_of(part).check_rows(part, mine))
 
 
+def check_requests(config: Config, rows: Rows) -> Faults:
+    """Ask each row's part whether its model can be asked."""
+
+    def check(part: Any, mine: Rows, _: list[int]) -> Faults:
+        ask: Any = getattr(task_of(part), "check_requests", lambda part, rows: {})
+        found: Faults = ask(part, mine)
+        return found
+
+    return _each(config, rows, check)
+
+
 def unreadable(config: Config, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Text]) -> Faults:
     """Rows that the base model's template refuses, by their part's task."""
     every = form.examples(rows)

@@ -45,7 +45,8 @@ class Config(Base):
     """System prompt of rows without a context."""
 
 
-parse_rows, clean_rows, check_rows = _conversations.parse_scored, _conversations.clean_rows, _conversations.check_rows
+parse_rows, clean_rows = _conversations.parse_scored, _conversations.clean_rows
+check_rows, check_requests = _conversations.check_pairs, _conversations.check_requests
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -61,6 +61,12 @@ def check_rows(config: Config, rows: Rows) -> Faults:
     return found
 
 
+def check_requests(config: Config, rows: Rows) -> Faults:
+    """Name questions without a passage to answer them from."""
+    del config
+    return _rows.missing(rows, text="text", context="passage")
+
+
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh head for where answers begin and end; safetensors only, no remote code."""
     from transformers import AutoModelForQuestionAnswering

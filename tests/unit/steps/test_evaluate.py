@@ -88,7 +88,7 @@ def test_what_was_known_and_what_is_new_stand_in_their_rows(second: Product) -> 
     table = store.read_table(second.shelf.root / figures.paths["predictions"])
     for flavour in FLAVOURS:  # both versions are the same tiny model
         ours, theirs = (table[f"{role}.{flavour}"].to_pylist() for role in ("candidate", "champion"))
-        assert [pytest.approx(row, abs=0.05) for row in ours] == theirs
+        assert [pytest.approx(row, abs=0.1) for row in ours] == theirs
 
 
 def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -> None:
@@ -96,7 +96,7 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
     found = evaluated(second, "r2")
     assert list(found) == [
         *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "excluded"),
-        *("trained_on", "prediction_settings", "metrics", "differences"),
+        *("trained_on", "prediction_settings", "unreadable", "metrics", "differences"),
         *("mcnemar", "slices", "fairness", "calibration", "examples", "robustness", "latency", "size_bytes"),
         "cost_per_1000",
     ]
