@@ -41,8 +41,7 @@ class Published:
     """First 64 bits of each row id."""
     key: NDArray[np.uint64]
     """Split key."""
-    grouped_by: Mapping[str, str] | None = None
-    """By source what tied its rows together; None where the snapshot does not tell."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
     redrawn: Counter[str] = field(default_factory=Counter)
     """By source, how many rows have another key than they were published with, as they are grouped otherwise."""
 
@@ -75,7 +74,7 @@ class Published:
         return rows.set_column(column, rows.schema.field("split_key"), pa.array(keys, pa.string()))
 
     def _grouped_otherwise(self, source: str, now: Mapping[str, str]) -> bool:
-        was = (self.grouped_by or {}).get(source)
+        was = (self.manifest.get(GROUPED) or {}).get(source)
         return was is not None and was != now.get(source)
 
 
@@ -139,7 +138,7 @@ def _published(shelf: Shelf, keys: SplitKeys, identity: str) -> Published:
         made.append(_keys_of(table, keys, manifest))
     row = np.concatenate(rows)
     order = np.argsort(row, kind="stable")
-    return Published(row[order], np.concatenate(made)[order], manifest.get(GROUPED))
+    return Published(row[order], np.concatenate(made)[order], manifest)
 
 
 def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table], tuple[Any, Any]]) -> Texts:

@@ -89,6 +89,8 @@ class _Identified:
         self.keys, current = split.load(context.shelf), _history.current(context.shelf)
         self.past = _history.published(context.shelf, self.keys, current)
         self.history = current if self.past else None
+        if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
+            log.warning("%s", said)
         self.grouped_by: dict[str, str] = {}
 
     def fill(self, rows: pa.Table, source: Part) -> pa.Table:
