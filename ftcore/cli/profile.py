@@ -97,6 +97,7 @@ def _show(found: dict[str, Any]) -> None:
         ("unknown labels", ", ".join(found["unknown_labels"]) or "none"),
         ("languages", shares(found["languages"])),
         ("personal data", counts(found["personal_data"])),
+        ("phone regions to set", ", ".join(found["phone_regions"])),
     ]
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in lines:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
 from ftcore._find import find
-from ftcore.cleaning import near, normalise
+from ftcore.cleaning import near, normalise, regions
 from ftcore.cleaning.language import languages
 from ftcore.cleaning.personal import finder
 from ftcore.context import Context, log
@@ -62,7 +62,8 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
     Returns:
         ``rows``, all; ``sampled``; ``by_source``; ``exact_duplicates``, over all rows; and of the sample: ``nulls``,
         the share of each column; ``lengths``, quantiles in characters; ``labels``, shares; ``unknown_labels``, those
-        that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity.
+        that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity;
+        ``phone_regions``, countries proposed for ``prepare.personal_data``.
 
     Raises:
         MissingExtraError: what looks at texts is not installed.
@@ -86,6 +87,7 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
         "unknown_labels": sorted(set(labels) - set(known)) if known else [],
         "languages": languages(texts[:LANGUAGE_ROWS]),
         "personal_data": _personal(recipe, texts),
+        "phone_regions": regions.seen(texts, languages(texts[:LANGUAGE_ROWS])),
     }
 
 
