@@ -109,6 +109,8 @@ def _erase(eraser: Eraser, tracking: Tracking, settings: Settings) -> dict[str, 
     with ExitStack() as held:
         for step in () if eraser.dry_run else ("evaluate", "watch"):
             held.enter_context(eraser.shelf.lock(step, settings.lock_timeout_s))
+        if not eraser.dry_run:
+            eraser.shelf.clear_cache()
         logs = eraser.logs()
         eraser.runs()
         try:

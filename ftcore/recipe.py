@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
-BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
+BASE = re.compile(
+    r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)"
+    r"|(~|\.{0,2})/[^\x00-\x1f]*|[^\s:@]+(@[\w.\-/]+)?)\Z"
+)
 
 SEVERAL = "multitask"
 """Kind of the task that has parts; each is judged by its own kind."""
@@ -88,7 +91,8 @@ class Recipe(Config):
     def _is_a_base(cls, value: str) -> str:
         if not BASE.match(value):
             raise ValueError(
-                "expected package://module/path, a folder, a hub id such as org/model@revision, or models:/name@alias"
+                "expected package://module/path, a folder, a hub id such as org/model@revision, or models:/name@alias; "
+                "a folder with blanks, '@' or ':' in its name starts with / or ./"
             )
         return value
 

@@ -156,6 +156,8 @@ class Validation(Config):
     """Age of the newest row, by ``observed_at``, from which data is stale; null does not look."""
     on_stale: Literal["warn", "reject"] = "warn"
     """What stale data does."""
+    on_rare_label: Literal["warn", "reject"] = "warn"
+    """What a label does that has no row in some split. A model is trained without what it cannot see."""
 
     @field_validator("text_length")
     @classmethod

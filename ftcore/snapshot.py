@@ -245,10 +245,10 @@ def batches(
                     f"snapshot {identity} of {shelf.name} was changed: {name} does not match its hash",
                     hint=f"restore {name} from a backup, or prepare the data again",
                 )
-            yield _read(pq.ParquetFile(pa.BufferReader(data)), columns)
+            yield read_part(pq.ParquetFile(pa.BufferReader(data)), columns)
 
 
-def _read(file: Any, columns: Sequence[str] | None) -> pa.Table:
+def read_part(file: Any, columns: Sequence[str] | None) -> pa.Table:
     """Columns of a part; what a snapshot of an earlier version does not have is null."""
     import pyarrow as pa
 

@@ -111,6 +111,12 @@ class Verdict(BaseModel):
     """Version that was judged."""
     champion: int | None
     """Version that it was compared with."""
+    excluded: dict[str, dict[str, int]] = {}
+    """Rows that do not judge, by dataset and reason, since a compared model was trained or validated on them."""
+    not_known: tuple[str, ...] = ()
+    """Models behind the compared ones whose training rows are not known any more, so that none could be left out."""
+    never_predicted: dict[str, int] = {}
+    """Labels that the candidate predicts for no row, each with the rows that have it."""
 
     @classmethod
     def of(cls, rules: Sequence[Rule], on_undecided: Literal["fail", "ask"], **versions: Any) -> Verdict:
@@ -135,6 +141,6 @@ class Verdict(BaseModel):
 
         ``passed``, ``asks``, ``candidate``, ``champion`` (null for a first model), and ``rules``: a list of ``gate``,
         ``passed`` (null where undecided), ``reason``, ``measured``, ``bound``, ``low``, ``high`` (each a number or
-        null) and ``rows``.
+        null) and ``rows``; further ``excluded``, ``not_known`` and ``never_predicted``, see ``evaluation.json``.
         """
         return self.model_dump(mode="json")

@@ -10,7 +10,7 @@ be used. A row with a fault costs one row: it goes into the quarantine with its 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEFT_OUT = "left out by the recipe: "
 """Begins the reason of a fault that is none of the data: the recipe asks for such rows to be left out."""
-_UNREAD = re.compile(r"\ufffd \[([^]]+)\]")
+_UNREAD = re.compile(r"\ufffd \[(.+?)\](?= |$)")
 Faults: TypeAlias = dict[int, str]
 """By position of a row why it cannot be used, with the value that is wrong as ``repr``."""
 
@@ -147,9 +147,40 @@ def clean(table: pa.Table, task: Part, cleaner: Cleaner, *, requests: bool = Fal
         rest = rows.take(bad)
         Plain.clean_rows(rest, Editor(cleaner))
         rows.put(bad, rest)
-        faults = dict(zip(bad, cleaner.clean([faults[place] for place in bad])[0], strict=True))
     faults |= {good[place]: why for place, why in found.items()}
+    if faults:  # what was taken for a label may be anything
+        instead = _masked([*faults.values(), *(rows.label[place] for place in faults)], cleaner)
+        for place, why in faults.items():
+            rows.label[place] = instead.get(rows.label[place], rows.label[place])
+            faults[place] = instead.get(why, why)
     return Cleaned(rows.into(table), faults, sorted(good[place] for place in editor.dropped))
+
+
+def ask(table: pa.Table, task: Part) -> tuple[pa.Table, Faults]:
+    """Read rows and check them by their task without cleaning: quick, for a look at data.
+
+    Returns:
+        The rows as the task reads them, and why some cannot be used.
+    """
+    module: Any = find("tasks", task.kind)
+    rows = Rows.of(table)
+    unread = {place: f"the row could not be read: {said[1]}" for place, said in _unread(rows.text)}
+    faults: Faults = {**module.parse_rows(task, rows), **unread}
+    good = [place for place in range(len(rows)) if place not in faults]
+    found = module.check_rows(task, rows.take(good))
+    return rows.into(table), faults | {good[place]: why for place, why in found.items()}
+
+
+def _masked(texts: Iterable[str | None], cleaner: Cleaner) -> dict[str | None, str]:
+    """Texts that hold personal data, and each without it."""
+    every = [text for text in dict.fromkeys(texts) if text]
+    instead: dict[str | None, str] = {}
+    for place, found in cleaner.finder.find(every).items():
+        text = every[place]
+        for one in reversed(found):
+            text = f"{text[: one.start]}[{one.entity}]{text[one.end :]}"
+        instead[every[place]] = text
+    return instead
 
 
 def _check_requests(module: Any, task: Part, rows: Rows) -> Faults:

@@ -8,12 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore import snapshot
 from ftcore._find import find
 from ftcore.cleaning.rows import Rows
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.progress import progress
 from ftcore.records import now, sha256
-from ftcore.serving import cleaned, requests
+from ftcore.serving import cleaned, request_ids, requests
 from ftcore.serving import model as models
 from ftcore.store import read_table, write_bytes
 from ftcore.tracking import CHAMPION, Tracking
@@ -62,11 +63,14 @@ def log_schema() -> pa.Schema:
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in LOG])
 
 
-def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Table:
+def score(
+    recipe: Recipe, shelf: Shelf, settings: Settings, file: Path, handed: requests.Handed | None = None
+) -> pa.Table:
     """Score a file's texts with the champion's serving export and append them to the prediction log.
 
-    The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``context``, ``request_id`` and
-    ``group``; where the task has several parts, a column ``part`` says which one is asked.
+    The file is in any format of the source ``files``. Its columns are those that a source of the recipe maps, or
+    ``text`` and, if wanted, ``context``, ``request_id`` and ``group``; where the task has several parts, a column
+    ``part`` says which one is asked.
     Without request ids, they are made from the file's content, so that scoring the same file with the same champion
     again adds nothing to the log.
 
@@ -75,6 +79,7 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
         shelf: where the log is.
         settings: where the registry is.
         file: what to score.
+        handed: what the person says about the file.
 
     Returns:
         The predictions, in the file's order, with the columns of ``LOG`` and ``refusal``: why a row has none. Rows that
@@ -82,7 +87,7 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
 
     Raises:
         FtcoreError: there is no champion yet.
-        DataRejectedError: the file cannot be read, lacks ``text``, or uses a request id twice.
+        DataRejectedError: the file cannot be read, lacks ``text``, or uses a request id that names another request.
     """
     import pyarrow as pa
 
@@ -90,10 +95,12 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
     champion = tracking.alias(CHAMPION)
     if champion is None:
         raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
-    rows = requests.read(file, recipe.parts)
+    rows = requests.read(file, recipe, handed)
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)
-    made.refused.update({made.asked[at]: why for at, why in model.unreadable(made.examples(made.asked)).items()})
+    request_ids.check(file, shelf, made.rows)
+    asked = made.asked
+    made.refused.update({asked[place]: why for place, why in model.unreadable(made.examples(asked)).items()})
     at, answers = now(), _predicted(recipe, model, made)
     table = pa.Table.from_pylist(
         [
@@ -139,34 +146,42 @@ def _logged(shelf: Shelf, table: pa.Table, made: cleaned.Requests, at: datetime)
     return table.append_column(REFUSAL, refusals)
 
 
-def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
+def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None = None) -> dict[str, int]:
     """Append true labels by request id to the feedback log.
 
     Args:
         recipe: its task's labels are the ones allowed.
         shelf: where the logs are.
-        file: CSV, JSON Lines or Parquet with the columns ``request_id`` and ``label``.
+        file: in any format of the source ``files``, with the columns ``request_id`` and ``label``, or the label as a
+            source of the recipe maps it.
+        handed: what the person says about the file.
 
     Returns:
         Counts: ``added``, ``known_already`` (with this very label), ``unknown_request`` (never scored here, left out).
 
     Raises:
-        DataRejectedError: a label that the recipe does not have; nothing is added then.
+        DataRejectedError: a label that the recipe does not have, or none of the requests was ever scored here; nothing
+            is added then.
     """
     import pyarrow as pa
 
-    rows = requests.labels(file)
-    predictions = shelf.read_log("predictions")
-    asked = dict[str, str | None]()
-    if predictions is not None:
-        parts = predictions["part"].to_pylist() if "part" in predictions.column_names else [None] * len(predictions)
-        asked = dict(zip(predictions["request_id"].to_pylist(), parts, strict=True))
+    rows = requests.labels(file, recipe, handed)
+    named = {str(row["request_id"]) for row in rows}
+    plain = {name: snapshot.source_key(name) for name in named}  # 12.0 where a table made numbers of the ids
+    asked = {row["request_id"]: row["part"] for row in request_ids.logged(shelf, {*named, *plain.values()}, ["part"])}
+    rows = [row | {"request_id": name if (name := str(row["request_id"])) in asked else plain[name]} for row in rows]
     _read_labels(recipe, rows, asked)
     told = [(row["label"], asked.get(row["request_id"] or "")) for row in rows]
     if bad := sorted({str(label) for label, part in told if not _valid(recipe, label, part)}):
         known = ", ".join(getattr(recipe.task, "labels", ()))
         raise DataRejectedError(
             f"{file} has labels that {recipe.name} does not know", bad, hint=known and f"its labels are {known}"
+        )
+    if not asked:
+        raise DataRejectedError(
+            f"{file}: none of its {len(rows):,} labels belongs to a request in the prediction log of {recipe.name}",
+            [f"request_id {name}" for name in sorted(named)],
+            hint="`ftcore score RECIPE FILE -o scored.csv` writes the ids that were logged",
         )
     known_rows = [row for row in rows if row["request_id"] in asked]
     last = {row["request_id"]: row for row in known_rows}

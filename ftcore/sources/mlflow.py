@@ -74,6 +74,7 @@ def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
     for batch in batches:
         if batch.places:
             yield mapper.table(batch)
+    mapper.finish()
 
 
 def _logged(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]:
@@ -96,7 +97,8 @@ def _traces(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]
     for page in tracking.traces(str(config.experiment), config.filter):
         rows = [{**trace, "inputs": _value(trace["request"]), "outputs": _value(trace["response"])} for trace in page]
         columns = {name: [row[name] for row in rows] for name in TRACE}
-        yield Batch(columns, where, list(itertools.islice(numbers, len(rows))), unit="trace")
+        places = list(itertools.islice(numbers, len(rows)))
+        yield Batch(columns, where, places, unit="trace", ids=[str(row["trace_id"]) for row in rows])
 
 
 def _value(text: str | None) -> Any:

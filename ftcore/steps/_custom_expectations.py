@@ -116,6 +116,25 @@ class ExpectTableToHoldNoPersonalData(BatchExpectation):  # type: ignore[misc]
         }
 
 
+class ExpectTableSplitsToBeLearnable(BatchExpectation):  # type: ignore[misc]
+    """Splits and labels have the rows that a training needs; ``said`` is what they lack, counted before."""
+
+    said: str = ""
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.row_count",)  # type: ignore[misc]
+    success_keys: ClassVar[tuple[str, ...]] = ("said",)  # type: ignore[misc]
+    args_keys: ClassVar[tuple[str, ...]] = ("said",)
+
+    def _validate(
+        self,
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any] | None = None,
+        execution_engine: ExecutionEngine | None = None,
+    ) -> dict[str, Any]:
+        rows = metrics["table.row_count"]
+        return {"success": not self.said, "result": {"observed_value": rows, "details": {"said": self.said}}}
+
+
 class ExpectTableQuarantineToBeSmall(BatchExpectation):  # type: ignore[misc]
     """At most ``max_share`` of the rows were set aside; those that the recipe's own filters left out do not count."""
 

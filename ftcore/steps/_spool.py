@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from ftcore.cleaning.exact import Index
 from ftcore.cleaning.rows import Cleaned as Tidied
 from ftcore.conversations import turns as conversation
 from ftcore.errors import DataRejectedError
+from ftcore.steps import _history
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,11 +47,6 @@ class Work:
     """The recipe's task."""
     keys: SplitKeys
 
-    @property
-    def target(self) -> str:
-        """What a row's label is, as its task says."""
-        return str(find("tasks", self.task.kind).TARGET)
-
 
 @dataclass
 class Cleaned:
@@ -59,6 +56,10 @@ class Cleaned:
     index: Index
     side: NDArray[np.int8]
     """Position in ``snapshot.SPLITS`` of each row's split."""
+    key: NDArray[np.uint64]
+    """Split key of each row, as the number that it is."""
+    prompt: NDArray[np.uint64] | None
+    """64 bits of what a model is given of each row; None where nobody writes an answer, as the index says it then."""
     length: NDArray[np.int32]
     """Characters of each text."""
     dropped: list[int]
@@ -94,9 +95,13 @@ def clean(work: Work) -> Cleaned:
         faults |= {start + place: why for place, why in one.faults.items()}
         foreign |= {start + place: name for place, name in one.foreign.items()}
         start += len(one.side)
-    side, length, part = (np.concatenate([getattr(one, n) for one in results]) for n in ("side", "length", "part"))
+    names = ["side", "key", "length", "part", *(["prompt"] if results[0].prompt is not None else [])]
+    columns: dict[str, Any] = {"prompt": None}
+    columns |= {name: np.concatenate([getattr(one, name) for one in results]) for name in names}
     index = exact.join([one.index for one in results])
-    return Cleaned(work.file, index, side, length, dropped, foreign, part, faults, cleaner.counts)
+    return Cleaned(
+        work.file, index, dropped=dropped, foreign=foreign, faults=faults, personal=cleaner.counts, **columns
+    )
 
 
 def written(target: str) -> tuple[str, ...]:
@@ -139,21 +144,71 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
         plain = [conversation.plain(text) for text in texts]
         foreign = language.foreign(plain, work.prepare.languages, work.prepare.language_confidence)
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
-    part = np.zeros(table.num_rows, np.int8)
-    if hasattr(work.task, "parts"):
-        index, part = _of_parts(table, work.task)
-    else:
-        index = exact.index(_folded(table, work.target), _keys(table, work.target))
-    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, part, tidied.faults), table
+    keys, part, told = _said(table, work.task)
+    index = exact.index(told, keys)
+    return Cleaned(
+        work.file,
+        index,
+        np.array(sides, np.int8),
+        _history.key_numbers(table["split_key"].to_pylist()),
+        _prompts(table, work.task),
+        lengths,
+        dropped,
+        foreign,
+        part,
+        tidied.faults,
+    ), table
+
+
+def said(table: pa.Table, task: Any) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """64 bits of what each cleaned row says, as in its index, and of its prompt, shape ``(rows,)`` each."""
+    import numpy as np
+
+    keys, _, _ = _said(table, task)
+    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys)
+    text = np.ascontiguousarray(np.frombuffer(digests, np.uint64).reshape(-1, 2)[:, 0])
+    prompt = _prompts(table, task)
+    return text, text if prompt is None else prompt
+
+
+def _said(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.Table]:
+    """What rows share that say the same, the number of each row's part, and the rows with labels that tell apart."""
+    import numpy as np
+
+    if hasattr(task, "parts"):
+        return _of_parts(table, task)
+    target = find("tasks", task.kind).TARGET
+    return _keys(table, target), np.zeros(table.num_rows, np.int8), _folded(table, target)
+
+
+def _prompts(table: pa.Table, task: Any) -> NDArray[np.uint64] | None:
+    """64 bits of what a model is given of each row: rows with one prompt belong on one side, whatever is answered.
+
+    None where nobody writes an answer: rows that say the same have the same prompt then.
+    """
+    import numpy as np
+
+    if hasattr(task, "parts") or find("tasks", task.kind).TARGET != "text":
+        return None
+    asked = zip(*(table[name].to_pylist() for name in ("text", "context", "row_id")), strict=True)
+    keys = ["\x00".join(map(snapshot.text_key, filter(None, one))) if one[0] else f"\x00{row}" for *one, row in asked]
+    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
+    return np.frombuffer(digests, np.uint64)
 
 
 def _keys(table: pa.Table, target: str) -> list[str]:
     """What rows share that say the same. An empty text says nothing: it is kept apart by its row id."""
     columns = (table[name].to_pylist() for name in ("text", "row_id", *written(target)))
+    # What people wrote as an answer is left as it is; other texts have been normalized on their way here.
+    fold = normalise.clean if target == "text" else _same
     return [
-        "\x00".join(snapshot.text_key(normalise.clean(one)) for one in (text, *more)) if text else f"\x00{row}"
+        "\x00".join(snapshot.text_key(fold(one)) for one in (text, *more)) if text else f"\x00{row}"
         for text, row, *more in zip(*columns, strict=True)
     ]
+
+
+def _same(text: str | None) -> str:
+    return text or ""
 
 
 def _folded(table: pa.Table, target: str) -> pa.Table:
@@ -163,8 +218,8 @@ def _folded(table: pa.Table, target: str) -> pa.Table:
     return _with(table, "label", [one and normalise.clean(one) for one in table["label"].to_pylist()])
 
 
-def _of_parts(table: pa.Table, task: Any) -> tuple[Index, NDArray[np.int8]]:
-    """Index of rows of several parts, and the number of each row's part.
+def _of_parts(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.Table]:
+    """The same of rows of several parts.
 
     What two parts say of one text is neither alike nor at odds.
     """
@@ -184,7 +239,7 @@ def _of_parts(table: pa.Table, task: Any) -> tuple[Index, NDArray[np.int8]]:
         ):
             keys[place], labels[place] = f"{name}\x00{key}", label
     told = [None if label is None else f"{name}\x00{label}" for name, label in zip(names, labels, strict=True)]
-    return exact.index(_with(table, "label", told), keys), owners
+    return keys, owners, _with(table, "label", told)
 
 
 def _owner(task: Any, source: str) -> str:
@@ -232,7 +287,7 @@ class Spool:
         return np.cumsum([0, *(len(one.side) for one in self.cleaned)])
 
     def column(self, name: str) -> NDArray[Any]:
-        """``side``, ``length`` or ``part`` of all rows."""
+        """``side``, ``key``, ``prompt``, ``length`` or ``part`` of all rows."""
         import numpy as np
 
         return np.concatenate([getattr(one, name) for one in self.cleaned])

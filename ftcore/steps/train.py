@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from ftcore import snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _distributed, _energy, _job, _method, _tuned
+from ftcore.steps import _ancestry, _distributed, _energy, _job, _method, _tuned
 from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ftcore.training.features import Features
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
+
+_KEY = re.compile(r"[\w.]+", re.ASCII)
+"""A key of a recipe; anything else is one that somebody chose."""
 
 
 def run(context: Context) -> Outcome:
@@ -42,6 +46,7 @@ def run(context: Context) -> Outcome:
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
+    tags |= _ancestry.tags(context)
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
     environment = {f"env.{key}": value for key, value in tracking.environment().items()}
@@ -139,9 +144,10 @@ def _told(figures: dict[str, Any]) -> str:
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:
-    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters."""
-    if isinstance(value, dict):
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else str(key)).items()
-        }
-    return {path: value}
+    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters.
+
+    A mapping whose keys are what people chose, such as ``label_map``, stays one value.
+    """
+    if isinstance(value, dict) and not path.endswith("label_map") and all(_KEY.fullmatch(key) for key in value):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else key).items()}
+    return {path: canonical(value) if isinstance(value, dict) else value}

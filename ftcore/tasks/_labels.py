@@ -109,15 +109,18 @@ def covered(
             )
 
 
-def several(found: Mapping[str, Collection[str | None]]) -> None:
-    """Check that the train split has more than one label.
+def several(found: Collection[str | None]) -> str:
+    """Why nothing can be told apart by the labels of the train split; empty where something can."""
+    if len(found) > 1:
+        return ""
+    return f"every row of the train split has the label {', '.join(map(str, found))}: there is nothing to tell apart"
+
+
+def learnable(why: str) -> None:
+    """Stop where there is nothing to learn.
 
     Raises:
-        NotEnoughDataError: it has not.
+        NotEnoughDataError: with the reason.
     """
-    if "train" in found and len(found["train"]) < 2:
-        only = ", ".join(map(str, found["train"]))
-        raise NotEnoughDataError(
-            f"every row of the train split has the label {only}: there is nothing to tell apart",
-            hint="add rows with other labels",
-        )
+    if why:
+        raise NotEnoughDataError(why, hint="add rows with other labels")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -68,6 +68,12 @@ def labels_in(config: Config, label: str | None) -> tuple[str, ...]:
     return () if label is None else (label,)
 
 
+def nothing_to_learn(config: Config, labels: Collection[str | None]) -> str:
+    """Why a train split with these labels teaches nothing; empty where it teaches something."""
+    del config
+    return _labels.several(labels)
+
+
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh classification head; safetensors only, no remote code."""
     return _sequence.load(base, **_sequence.named(config.labels))
@@ -82,7 +88,7 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
     """
     found = {split: set(table["label"].to_pylist()) for split, table in rows.items()}
     _labels.covered(config.labels, found, rows)
-    _labels.several(found)
+    _labels.learnable(nothing_to_learn(config, found.get("train", config.labels)))
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:

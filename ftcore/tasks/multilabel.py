@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
 from ftcore.cleaning import label_names
-from ftcore.errors import NotEnoughDataError
 from ftcore.tasks import _labels, _language, _rows, _sequence
 from ftcore.tasks._labels import Label
 
@@ -84,6 +83,12 @@ def labels_in(config: Config, label: str | None) -> list[str]:
     return split_labels(config, label)
 
 
+def nothing_to_learn(config: Config, labels: Collection[str]) -> str:
+    """Why a train split with these labels teaches nothing; empty where it teaches something."""
+    del config
+    return "" if labels else "no row of the train split has a label"
+
+
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh head, one output a label; safetensors only, no remote code."""
     return _sequence.load(base, **_sequence.named(config.labels), problem_type="multi_label_classification")
@@ -102,8 +107,7 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
         for split, table in rows.items()
     }
     _labels.covered(config.labels, found, rows, f", parted by {config.separator!r}")
-    if not found.get("train", {""}):
-        raise NotEnoughDataError("no row of the train split has a label", hint="add rows with labels")
+    _labels.learnable(nothing_to_learn(config, found.get("train", config.labels)))
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:

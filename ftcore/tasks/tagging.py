@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -11,7 +11,6 @@ from ftcore._find import Config as Base
 from ftcore.cleaning import label_names
 from ftcore.cleaning.aligned import split_words
 from ftcore.context import log
-from ftcore.errors import NotEnoughDataError
 from ftcore.outputs import examples
 from ftcore.tasks import _labels, _rows, _sequence
 from ftcore.tasks._labels import Label
@@ -120,6 +119,12 @@ def _inside(word: str) -> str:
     return "\xa0".join(word.split())
 
 
+def nothing_to_learn(config: Config, labels: Collection[str]) -> str:
+    """Why a train split with these tags teaches nothing; empty where it teaches something."""
+    del config
+    return "" if set(labels) - {"O"} else "no word of the train split has a tag"
+
+
 def load(config: Config, base: Path) -> PreTrainedModel:
     """The base model with a fresh head over its tokens; safetensors only, no remote code."""
     from transformers import AutoModelForTokenClassification
@@ -139,8 +144,7 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
         for split, table in rows.items()
     }
     _labels.covered(config.labels, found, rows)
-    if not found.get("train", {""}) - {"O"}:
-        raise NotEnoughDataError("no word of the train split has a tag", hint="add rows with tags")
+    _labels.learnable(nothing_to_learn(config, found.get("train", config.labels)))
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:

@@ -228,6 +228,33 @@ def test_numbers_are_labels_too(served: Product, tmp_path: Path) -> None:
     assert logged(served, "feedback")[0]["label"] == "1"
 
 
+def test_a_request_id_names_one_request_for_ever(served: Product, tmp_path: Path, tiny: Path) -> None:
+    monday = requests(tmp_path, [{"text": t, "request_id": n} for n, t in enumerate(TEXTS)], "monday.jsonl")
+    first = score(served, monday)
+    tuesday = requests(tmp_path, [{"text": "another", "request_id": n} for n in (7, 1)], "tuesday.jsonl")
+    at = f"{first['at'][0].as_py():%Y-%m-%d %H:%M}"
+    with pytest.raises(
+        DataRejectedError, match=rf"1 request ids name other(.|\n)*request_id 1: another text, scored at {at}"
+    ):
+        score(served, tuesday)
+    assert len(logged(served)) == len(TEXTS), "nothing is logged"
+    handed = scoring.requests.Handed(new_ids=True)
+    made = scoring.score(served.recipe, served.shelf, served.settings, tuesday, handed)
+    assert not {"7", "1"} & set(made["request_id"].to_pylist())
+    served.crown("second", folders=[tiny / "onnx-int8"])
+    assert score(served, monday)["request_id"].equals(first["request_id"]), "the same texts may be asked again"
+
+
+def test_feedback_of_which_nothing_matches_fails(served: Product, tmp_path: Path) -> None:
+    score(served, requests(tmp_path, [{"text": "good", "request_id": "q0"}]))
+    path = requests(tmp_path, [{"request_id": f"x{n}", "label": "positive"} for n in range(20)], "l.jsonl")
+    with pytest.raises(
+        DataRejectedError, match=r"none of its 20 labels(.|\n)*request_id x0(.|\n)*and 10 more(.|\n)*-o "
+    ):
+        feedback(served, path)
+    assert logged(served, "feedback") == []
+
+
 def test_feedback_needs_its_two_columns(served: Product, tmp_path: Path) -> None:
     with pytest.raises(DataRejectedError, match="has no column request_id, label; it has text"):
         feedback(served, requests(tmp_path, [{"text": "x"}]))

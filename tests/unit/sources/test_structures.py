@@ -11,7 +11,8 @@ from ftcore import snapshot
 from ftcore._find import find
 from ftcore.cleaning import personal, rows
 from ftcore.sections import PersonalData
-from ftcore.sources._mapping import Batch, Mapped, Mapper, structured
+from ftcore.sources._mapping import Batch, Mapped, Mapper
+from ftcore.sources._values import structured
 
 
 def test_what_is_structured_is_json_in_the_order_in_which_it_was_written() -> None:

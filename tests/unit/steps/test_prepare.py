@@ -128,7 +128,8 @@ def test_personal_data_is_counted_and_gone_everywhere(tmp_path: Path) -> None:
 def answering(monkeypatch: pytest.MonkeyPatch) -> None:
     """The task is to write a text, not to choose a label."""
     monkeypatch.setattr(find("tasks", "classification"), "TARGET", "text")
-    monkeypatch.setattr(find("tasks", "classification"), "clean_rows", find("tasks", "seq2seq").clean_rows)
+    for name in ("parse_rows", "clean_rows", "check_rows"):
+        monkeypatch.setattr(find("tasks", "classification"), name, getattr(find("tasks", "seq2seq"), name))
 
 
 @pytest.mark.usefixtures("answering")
@@ -151,7 +152,7 @@ def test_answers_are_mended_masked_and_may_differ(tmp_path: Path) -> None:
     first, second, again = (kept.get(r["row_id"]) for r in rows[:3])
     assert outcome.figures["contradictions"] == 0
     assert (first is None) != (again is None)  # the same answer twice: they differ in an HTML entity alone
-    assert (first or again)["label"] == (rows[0] if first else rows[2])["label"]  # as written
+    assert (first or again)["label"] in {rows[0]["label"], rows[2]["label"]}, "as one of them was written"
     assert second["label"] == "Hello,\nwrite to [EMAIL_ADDRESS]"
     assert (second["context"], second["rejected"]) == ("Sign as [EMAIL_ADDRESS]", "[EMAIL_ADDRESS]")
     assert outcome.figures["balance"]["train"] == {}, "answers are no classes"
@@ -263,11 +264,13 @@ def test_shares_are_kept(share: float) -> None:
     assert abs(drawn.count("test") / 5000 - share) < 0.02
 
 
-def test_a_text_in_groups_on_different_sides_is_set_aside(tmp_path: Path) -> None:
+def test_a_text_in_groups_on_different_sides_goes_where_it_was_seen_first(tmp_path: Path) -> None:
     first = row("b", "the same text", group="g")
     for number in range(12):
         other = row(f"other {number}", "the same text", group=f"g{number}")
         sides = {side(tmp_path / str(number), one["text"], one["group"]) for one in (first, other)}
         run, outcome = prepared(tmp_path / str(number), [first, other])
-        assert len(rows_of(run)) == (1 if len(sides) == 1 else 0), "it stays on its side, or goes"
+        (kept,) = rows_of(run)
+        assert kept["split"] == side(tmp_path / str(number), kept["text"], kept["group"])
+        assert kept["row_id"] == min(first["row_id"], other["row_id"]), "neither has a time: the id decides"
         assert outcome.figures["straddling"] == (0 if len(sides) == 1 else 2)
