@@ -83,7 +83,13 @@ MASKED = (
     "UK_NHS",
     "PL_PESEL",
     "ES_NIF",
+    "ES_NIE",
     "IT_FISCAL_CODE",
+    "DE_TAX_ID",
+    "FR_NIR",
+    "FR_TAX_ID",
+    "US_ITIN",
+    "US_EIN",
 )
 """Personal data that is masked unless the recipe says otherwise."""
 
