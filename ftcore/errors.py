@@ -8,6 +8,7 @@
     ├ DataRejectedError                 3   at most 10 failures shown, the full report by path
     ├ NotEnoughDataError                3   says how many rows there are and how many it takes
     ├ TrainingError · ExportError       1   what a framework could not do, in our words
+    │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
     └ TransientError                   75   network, database, hub: Airflow retries
       └ BusyError                      75   another run holds what this one needs
 
@@ -87,6 +88,10 @@ class TrainingError(FtcoreError):
 
 class ExportError(FtcoreError):
     """A model could not be exported, or its export could not be loaded."""
+
+
+class ParityError(ExportError):
+    """An export whose outputs are not the model's, or depend on what else is in the batch."""
 
 
 class TransientError(FtcoreError):

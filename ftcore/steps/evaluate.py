@@ -38,7 +38,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
-from ftcore.steps import _baselines, _examples, _general_text, _measures, _robustness, _slices, _win_rate
+from ftcore.steps import _agreement, _baselines, _examples, _general_text, _measures, _robustness, _slices, _win_rate
 from ftcore.steps._predictions import given, known, predict
 from ftcore.steps._spool import tidy
 from ftcore.store import hash_file, write_json, write_table
@@ -92,6 +92,7 @@ def run(context: Context) -> Outcome:
         "rows": _counts(rows),
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
+        "agreement": _agreement.agreement(context, tracking, candidate, rows, columns),
         "latency": latency,
         "size_bytes": context.earlier("export").figures["size_bytes"],
         "cost_per_1000": _cost(context, latency),

@@ -105,7 +105,8 @@ class MultiTask(PreTrainedModel):  # type: ignore[misc] # transformers is skippe
     def said(self, part: str, asked: Mapping[str, Any]) -> Any:
         """What one head says of what ``read`` gave."""
         head = getattr(self, HEAD + part)
-        head.config.pad_token_id = self.config.pad_token_id
+        for config in (head.config, head.config.get_text_config()):
+            config.pad_token_id = self.config.pad_token_id
         return head(**asked)
 
     def read_again(self, folder: Path) -> MultiTask:
@@ -139,7 +140,7 @@ class Member(nn.Module):  # type: ignore[misc]
     def __init__(self, model: MultiTask, part: str) -> None:
         """Keep which."""
         super().__init__()
-        self.model, self.part = model, part
+        self.model, self.part, self.config = model, part, model.config
 
     def forward(self, **batch: Any) -> Any:
         """What the part's head says."""

@@ -182,14 +182,17 @@ def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """F1, precision and recall of whole entities over all kinds, and accuracy of the words."""
+    """F1, precision and recall of whole entities over all kinds, and accuracy of the words.
+
+    Where neither the rows nor the predictions have an entity, the first three are NaN.
+    """
     import numpy as np
 
     hit, said, there = (sums[..., column:-2:3].sum(-1) for column in range(3))
     words = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
 
     def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.where(np.isnan(words), np.nan, part / np.maximum(whole, 1))
+        return np.where(said + there > 0, part / np.maximum(whole, 1), np.nan)
 
     return {
         "f1": ratio(2 * hit, said + there),
@@ -201,7 +204,7 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
 
 def _names(config: Config) -> list[str]:
     """Kinds of entity, in the order in which the tags name them."""
-    return list(dict.fromkeys(tag[2:] for tag in config.labels if tag != "O"))
+    return list(dict.fromkeys(tag[2:] or "_" for tag in config.labels if tag != "O"))  # seqeval calls no name _
 
 
 def _aligned(rows: pa.Table) -> list[bool]:
