@@ -119,7 +119,7 @@ def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequen
     tokenizer.enable_truncation(max_length_tokens)
     if tokenizer.padding is None:  # of an older export, whose model has no use for the token: it goes by the mask
         tokenizer.enable_padding()
-    pad_id = tokenizer.padding["pad_id"]
+    pad_id = (tokenizer.padding or {})["pad_id"]
     wanted = [node.name for node in session.get_inputs()]
     given = [node.name for node in session.get_outputs() if node.name.endswith("logits")]
 

@@ -129,7 +129,7 @@ def reader(
         batch = {"input_ids": [window.ids for window in windows]}
         batch |= {"token_type_ids": [window.kinds for window in windows]} if typed else {}
         with torch.inference_mode():
-            made = model(**tokenizer.pad(batch, return_tensors="pt"))
+            made = model(**tokenizer.pad(batch, padding_side="right", return_tensors="pt"))  # spans count from the left
         pieces = [
             window.best(starts, ends, config.answer_tokens)
             for window, starts, ends in zip(windows, made.start_logits.tolist(), made.end_logits.tolist(), strict=True)

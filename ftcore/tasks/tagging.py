@@ -139,7 +139,8 @@ def reader(
     def predict(texts: Sequence[Text]) -> list[list[str]]:
         split = [one.text.split() for one in examples(texts)]
         encoded = _encoded(tokenizer, split, max_length_tokens)
-        batch = tokenizer.pad({"input_ids": encoded["input_ids"]}, return_tensors="pt")
+        # On the right whatever side is the tokenizer's own, so that tokens keep the positions that words are found by.
+        batch = tokenizer.pad({"input_ids": encoded["input_ids"]}, padding_side="right", return_tensors="pt")
         with torch.inference_mode():
             best = model(**batch).logits.argmax(-1).tolist()
         return [_of_words(config, encoded.word_ids(place), best[place], len(row)) for place, row in enumerate(split)]
