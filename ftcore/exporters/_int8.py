@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Feeds = Callable[[Sequence[str]], Sequence[Mapping[str, np.ndarray]]]
     """Names of a graph's inputs to what it is run on: the rows that activations are measured on, each alone."""
 
-SMALL = 16_384
-"""Numbers of a weight below which it stays in float32: nothing is saved by it."""
+SMALL = 256
+"""Numbers in a matrix below which it stays in float32: nothing is saved by it."""
 MICROSOFT = "com.microsoft"
 
 

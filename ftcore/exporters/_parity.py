@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import ParityError
-from ftcore.outputs import examples
+from ftcore.outputs import Sample, examples
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,27 +31,17 @@ TEXTS = (
     "No",
     "1, 2, 3: numbers and punctuation; and then, after a while, some more of the same, until the row is long.",
 )
-"""For an export that is given no rows of its own."""
+"""For an export that is given no rows."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Texts that an export is proven on."""
-
-    texts: Sequence[Text] = TEXTS
-    row_ids: Sequence[str] = ()
-    """Names of the texts for messages; without any, their numbers."""
-    max_length_tokens: int = 64
-    """Longer texts are cut."""
-
-    def mixed(self) -> Sample:
-        """At most ``ROWS`` of them, of lengths spread from the shortest to the longest."""
-        lengths = [len(one.text) + len(one.context or "") for one in examples(self.texts)]
-        order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        count = min(ROWS, len(order))
-        places = sorted({order[number * (len(order) - 1) // max(count - 1, 1)] for number in range(count)})
-        names = list(self.row_ids) or [f"text {number}" for number in range(1, len(lengths) + 1)]
-        return Sample([self.texts[n] for n in places], [names[n] for n in places], self.max_length_tokens)
+def mixed(sample: Sample) -> Sample:
+    """At most ``ROWS`` of a sample, of lengths spread from the shortest to the longest."""
+    lengths = [len(one.text) + len(one.context or "") for one in examples(sample.texts)]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    count = min(ROWS, len(order))
+    places = sorted({order[number * (len(order) - 1) // max(count - 1, 1)] for number in range(count)})
+    names = list(sample.row_ids) or [f"text {number}" for number in range(1, len(lengths) + 1)]
+    return Sample([sample.texts[n] for n in places], [names[n] for n in places], sample.max_length_tokens)
 
 
 def torch_outputs(model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int) -> Run:
@@ -78,7 +67,7 @@ def prove(name: str, run: Run, model: Run, sample: Sample, *, exact: bool) -> No
         name: of the export, for messages.
         run: the export.
         model: the model that was exported: see ``torch_outputs``.
-        sample: see ``Sample.mixed``.
+        sample: rows of mixed lengths, with their names.
         exact: whether the export computes in the model's precision, so that its outputs must be the model's.
 
     Raises:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.exporters._parity import Sample
-    from ftcore.outputs import Text
+    from ftcore.outputs import Sample, Text
 
 EXAMPLE = {"kind": "NAME"}
 TASKS: tuple[str, ...] = ("classification",)

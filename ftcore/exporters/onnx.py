@@ -1,4 +1,4 @@
-"""ONNX for ONNX Runtime on CPUs: float32, and int8 weights with activations quantized token by token."""
+"""ONNX for ONNX Runtime on CPUs: float32, and int8 with scales that were measured on train rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import Field
 
 from ftcore._find import Config as Base
 from ftcore.errors import ExportError
-from ftcore.exporters._parity import TEXTS, Sample, prove, torch_outputs
-from ftcore.outputs import pairs
+from ftcore.exporters._parity import TEXTS, mixed, prove, torch_outputs
+from ftcore.outputs import Sample, pairs
 from ftcore.training.features import pad_as, padding_side, tokens
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def export(
 
     pad_as(model, tokenizer)
     model.config.get_text_config().use_cache = False  # a decoder's keys and values would be outputs of the graph, too
-    sample = sample or Sample()
+    sample = sample if sample and sample.texts else Sample(TEXTS)
     # Padded and of different lengths: what the sample does not vary would be frozen into the graph, the mask included.
     varied = dict(tokens(model, tokenizer, TEXTS[:2], sample.max_length_tokens))
 
@@ -93,7 +93,7 @@ def export(
         except (RuntimeError, ValueError, TypeError) as error:
             raise ExportError(f"{type(model).__name__} cannot be exported to ONNX: {error}") from error
     right = torch_outputs(model, tokenizer, sample.max_length_tokens)
-    proven = sample.mixed()
+    proven = mixed(sample)
     for name in names(config):
         run = load(folder / name, sample.max_length_tokens, 1)
         prove(name, run, right, proven, exact=name in exact(config))

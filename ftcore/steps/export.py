@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ftcore import base, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
+from ftcore.outputs import Sample
 from ftcore.steps._predictions import given
 from ftcore.store import hash_folder, read_json
 from ftcore.tracking import Tracking, Version
 from ftcore.verdict import TORCH
-
-if TYPE_CHECKING:
-    from ftcore.exporters._parity import Sample
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnx", "onnxruntime", "mlflow")
 
@@ -73,16 +70,14 @@ def _sample(context: Context, version: Version, source: Path) -> Sample:
     """Train rows that exports are calibrated and proven on: those with the lowest row ids, which are hashes."""
     import pyarrow as pa
 
-    from ftcore.exporters._parity import Sample
-
     limit = (read_json(source / "ftcore.json") or {})["max_length_tokens"]
     columns = ["row_id", *snapshot.TEXTS, "source"]
     lowest = None
     for table in snapshot.batches(context.shelf, version.snapshot, ["train"], columns) if version.snapshot else ():
         both = table if lowest is None else pa.concat_tables([lowest, table])
         lowest = both.sort_by("row_id").slice(0, SAMPLED)
-    if lowest is None:
-        return Sample(max_length_tokens=limit)
+    if lowest is None or not lowest.num_rows:
+        return Sample(max_length_tokens=limit)  # the exporter has texts of its own
     return Sample(given(context.recipe, lowest), lowest["row_id"].to_pylist(), limit)
 
 

@@ -13,7 +13,7 @@ from ftcore import base
 from ftcore._find import find
 from ftcore.errors import ExportError, ParityError
 from ftcore.exporters import _parity, onnx
-from ftcore.outputs import Example
+from ftcore.outputs import Example, Sample
 from ftcore.tasks import classification, multitask
 from ftcore.training import loading
 from tests.unit.tasks._small import THINGS, VOCABULARY, small
@@ -181,7 +181,7 @@ def test_an_export_whose_rows_depend_on_the_batch_is_refused(tiny: Path) -> None
         made = run(texts)["logits"]
         return {"logits": made + 0.01 * (np.array([len(text) for text in texts]) < max(map(len, texts)))[:, None]}
 
-    sample = _parity.Sample(TEXTS, [f"row {number}" for number in range(5)], 32).mixed()
+    sample = _parity.mixed(Sample(TEXTS, [f"row {number}" for number in range(5)], 32))
     _parity.prove("onnx-fp32", run, run, sample, exact=True)
     with pytest.raises(
         ParityError, match=r"x in a batch of mixed lengths, and alone differ on 4 of 5 rows.*row 0 \(0\.0"
@@ -194,7 +194,7 @@ def test_an_export_whose_rows_depend_on_the_batch_is_refused(tiny: Path) -> None
 
 
 def test_a_proof_takes_rows_of_all_lengths() -> None:
-    sample = _parity.Sample(["x" * length for length in range(1, 200)], [str(n) for n in range(199)]).mixed()
+    sample = _parity.mixed(Sample(["x" * length for length in range(1, 200)], [str(n) for n in range(199)]))
     lengths = [len(text) for text in sample.texts]
     assert len(lengths) == _parity.ROWS
     assert (min(lengths), max(lengths)) == (1, 199)
