@@ -54,7 +54,7 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
     known = facts(recipe, shelf, version)
     data = ModelCardData(
         model_name=recipe.name,
-        base_model=recipe.base if "://" not in recipe.base and not recipe.base.startswith((".", "/")) else None,
+        base_model=recipe.base if "://" not in recipe.base and not recipe.base.startswith((".", "/", "~")) else None,
         library_name="transformers",
         pipeline_tag=PIPELINES.get(recipe.task.kind, recipe.task.kind),
         tags=["ftcore", recipe.task.kind, recipe.method.kind],

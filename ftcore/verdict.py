@@ -41,6 +41,8 @@ class Evidence:
     """Groups of rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
+    group: np.ndarray | None = None
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
@@ -109,6 +111,12 @@ class Verdict(BaseModel):
     """Version that was judged."""
     champion: int | None
     """Version that it was compared with."""
+    excluded: dict[str, dict[str, int]] = {}
+    """Rows that do not judge, by dataset and reason, since a compared model was trained or validated on them."""
+    not_known: tuple[str, ...] = ()
+    """Models behind the compared ones whose training rows are not known any more, so that none could be left out."""
+    never_predicted: dict[str, int] = {}
+    """Labels that the candidate predicts for no row, each with the rows that have it."""
 
     @classmethod
     def of(cls, rules: Sequence[Rule], on_undecided: Literal["fail", "ask"], **versions: Any) -> Verdict:
@@ -133,6 +141,6 @@ class Verdict(BaseModel):
 
         ``passed``, ``asks``, ``candidate``, ``champion`` (null for a first model), and ``rules``: a list of ``gate``,
         ``passed`` (null where undecided), ``reason``, ``measured``, ``bound``, ``low``, ``high`` (each a number or
-        null) and ``rows``.
+        null) and ``rows``; further ``excluded``, ``not_known`` and ``never_predicted``, see ``evaluation.json``.
         """
         return self.model_dump(mode="json")

@@ -43,6 +43,8 @@ NUMBERS = ("CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PES
 COULD_HOLD |= dict.fromkeys((*NUMBERS, "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "TH_TNIN"), DIGITS)
 NAMED_SCORE = 0.85
 """How sure a name is, which spaCy does not say: what Presidio's engine takes it for."""
+FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
+"""A block of code in Markdown."""
 PASSES = 8
 """Most times that a text is looked at again: what is left around a replacement may join into something new."""
 
@@ -67,6 +69,8 @@ class Finder:
     """Countries whose phone numbers are known without ``+``."""
     model: str
     """spaCy model for names and places, a package."""
+    code: bool = True
+    """Whether fenced blocks of code are looked at, too."""
 
     def find(self, texts: Sequence[str]) -> dict[int, list[Finding]]:
         """Findings by position of the text, in order and not overlapping; texts without any are left out."""
@@ -80,7 +84,7 @@ class Finder:
             for place, named in enumerate(self._named(texts)):
                 if named:
                     found[place] = _apart(found.get(place, []) + named)
-        return found
+        return found if self.code else _outside_code(texts, found)
 
     @cached_property
     def patterns_only(self) -> Finder:
@@ -149,11 +153,20 @@ class Cleaner:
     def __post_init__(self) -> None:
         """Find only what is not kept."""
         acted = tuple(entity for entity, action in self.config.actions.items() if action != "keep")
-        self.finder = Finder(acted, self.config.phone_regions, self.config.model)
+        self.finder = finder(self.config, acted)
         self.counts: Counter[str] = Counter()
 
-    def clean(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
-        """The texts without personal data, and the positions of those whose rows must go."""
+    def clean(
+        self, texts: Sequence[str], marks: Mapping[int, list[tuple[int, int]]] | None = None
+    ) -> tuple[list[str], list[int]]:
+        """The texts without personal data, and the positions of those whose rows must go.
+
+        Args:
+            texts: any number.
+            marks: by position of a text spans in it, which are moved along as it changes; one that shares a character
+                with personal data takes in all that stands in its place.
+        """
+        marks = marks or {}
         cleaned, drop = list(texts), set()
         found = self.finder.find(texts)
         for _ in range(PASSES):
@@ -161,9 +174,12 @@ class Cleaner:
                 self.counts.update(one.entity for one in findings)
                 if any(self.config.actions[one.entity] == "drop_row" for one in findings):
                     drop.add(place)
-                text = cleaned[place]
+                text, spans = cleaned[place], marks.get(place)
                 for one in reversed(findings):
-                    text = text[: one.start] + self._instead(one.entity, text[one.start : one.end]) + text[one.end :]
+                    instead = self._instead(one.entity, text[one.start : one.end])
+                    text = text[: one.start] + instead + text[one.end :]
+                    if spans:
+                        spans[:] = [_moved(span, one, len(instead)) for span in spans]
                 cleaned[place] = text
             again = list(found)
             rest = self.finder.find([cleaned[place] for place in again])
@@ -182,6 +198,33 @@ class Cleaner:
 
 
 LETTERS = str.maketrans("0123456789", "ghijklmnop")
+
+
+def finder(config: PersonalData, entities: Sequence[str]) -> Finder:
+    """What looks for some entities as a recipe says."""
+    return Finder(tuple(entities), config.phone_regions, config.model, config.code == "clean")
+
+
+def _moved(span: tuple[int, int], found: Finding, length: int) -> tuple[int, int]:
+    """Where a span stands once ``length`` characters are in the place of a finding."""
+    start, end = span
+    by = length - (found.end - found.start)
+    if found.start >= end:
+        return span
+    if found.end <= start:
+        return start + by, end + by
+    return min(start, found.start), max(end, found.end) + by
+
+
+def _outside_code(texts: Sequence[str], found: Mapping[int, list[Finding]]) -> dict[int, list[Finding]]:
+    """Findings that touch no fenced block; one without an end goes on to the end of its text."""
+    kept = {}
+    for place, findings in found.items():
+        blocks = [one.span() for one in FENCED.finditer(texts[place])]
+        outside = [f for f in findings if not any(f.start < end and f.end > start for start, end in blocks)]
+        if outside:
+            kept[place] = outside
+    return kept
 
 
 def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -> Cleaner:

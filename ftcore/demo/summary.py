@@ -159,9 +159,8 @@ def show(summary: dict[str, Any], console: Console) -> None:
         exports.add_row(name, f"{size / 1e6:.1f}", f"{summary['exports']['rows_per_s'][name]:.0f}")
     drift = table("Drift", "detector", "score", "threshold", "alarm")
     for found in summary["drift"]["findings"]:
-        drift.add_row(
-            found["name"], f"{found['score']:.3f}", f"{found['threshold']:.3f}", "yes" if found["alarm"] else "no"
-        )
+        shown = ["–" if found[key] is None else f"{found[key]:.3f}" for key in ("score", "threshold")]
+        drift.add_row(found["name"], *shown, "yes" if found["alarm"] else "no")
     decisions = table("Decisions", "step", "", "because")
     for line in summary["decisions"]:
         decisions.add_row(line["kind"], line["decision"], line["reason"])

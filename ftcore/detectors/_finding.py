@@ -60,10 +60,10 @@ class Finding:
     """Kind of the detector."""
     name: str
     """Kind, column and, where the recipe chose one, method."""
-    score: float
-    """How far the window is from the reference; the more, the further."""
-    threshold: float
-    """Score above which there is an alarm."""
+    score: float | None
+    """How far the window is from the reference; the more, the further. None where it could not be measured."""
+    threshold: float | None
+    """Score above which there is an alarm; None where it could not be measured."""
     alarm: bool
     """Whether the score is above the threshold."""
     rows_reference: int
@@ -72,6 +72,19 @@ class Finding:
     """Rows of the window that had a value."""
     reason: str
     """One sentence for people, with the numbers."""
+
+    @property
+    def summary(self) -> str:
+        """Name, score and threshold; or why there is no score."""
+        if self.score is None or self.threshold is None:
+            return f"{self.name} was not measured: {self.reason}"
+        return f"{self.name} {self.score:.3f} (alarm above {self.threshold:.3f})"
+
+
+def unmeasured(kind: str, column: str, reason: str) -> Finding:
+    """The finding of a detector that has nothing to compare: no score, no alarm, and the reason."""
+    name = f"{kind}_{column}" if column else kind
+    return Finding(kind, name, None, None, alarm=False, rows_reference=0, rows_current=0, reason=reason)
 
 
 def column_of(reference: pd.DataFrame, current: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series]:

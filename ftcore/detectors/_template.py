@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.detectors import _columns
 from ftcore.detectors._finding import Finding, Samples, Threshold, column_of, finding, require_rows
 
 if TYPE_CHECKING:
     import pandas as pd
     from evidently.metrics import ValueDrift
+
+    from ftcore.recipe import Recipe
 
 EXAMPLE = {"kind": "NAME", "column": "score"}
 
@@ -24,6 +28,11 @@ class Config(Base):
     """Column of the prediction log."""
     threshold: Annotated[float, Field(gt=0)] = 0.2
     """Score above which there is an alarm."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What ``ftcore check`` refuses, each with the key: a column that the task's predictions do not have."""
+    yield from _columns.faults(config.column, ("num",), "use value_drift", recipe)
 
 
 def samples(config: Config, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:

@@ -13,11 +13,13 @@ others: a false alarm in 4 of 300 windows of 50 rows, in 0 of 300 windows of 300
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.detectors import _columns
 from ftcore.detectors._finding import (
     Finding,
     Samples,
@@ -32,6 +34,8 @@ from ftcore.errors import NotEnoughDataError
 if TYPE_CHECKING:
     import pandas as pd
     from evidently.metrics import ValueDrift
+
+    from ftcore.recipe import Recipe
 
 EXAMPLE = {"kind": "text_drift", "floor": 0.6}
 METHOD = "abs_text_content_drift"
@@ -59,6 +63,11 @@ class Config(Base):
     """Texts looked at on each side, drawn at random where there are more; 5,000 a side take about 2 s."""
 
 
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """A column that the task's predictions do not have, or that holds no texts."""
+    yield from _columns.faults(config.column, ("text",), "use value_drift", recipe)
+
+
 def samples(config: Config, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:
     """The texts of both sides, at most ``max_rows`` of each.
 
@@ -70,7 +79,10 @@ def samples(config: Config, reference: pd.DataFrame, current: pd.DataFrame, seed
         side.sample(config.max_rows, random_state=seed) if len(side) > config.max_rows else side
         for side in column_of(reference, current, config.column)
     )
-    old, new = (side.astype("object").where(side.notna(), None) for side in drawn)
+    # Where answers are judged by likelihood nothing was written: an empty text is no text.
+    old, new = (
+        side.astype("object").where(side.notna() & (side.astype(str).str.strip() != ""), None) for side in drawn
+    )
     found = Samples(config.column, "text", old, new)
     require_rows(config.kind, found, LEAST_ROWS)
     return found
@@ -83,6 +95,7 @@ def calibrate(config: Config, found: Samples, seed: int) -> Threshold:
         NotEnoughDataError: the texts hold no words to tell them apart by.
     """
     if config.threshold is not None:
+        _shuffled_scores(config.model_copy(update={"permutations": 1}), found, seed)  # raises where there are no words
         return Threshold(config.threshold)
     return above_chance(_shuffled_scores(config, found, seed), config.sigmas, config.floor)
 

@@ -8,11 +8,13 @@ Measured against 1,140 rows with windows of 50, 300 and 1,500: false alarms in 1
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ftcore._find import Config as Base
+from ftcore.detectors import _columns
 from ftcore.detectors._finding import (
     Finding,
     Samples,
@@ -27,6 +29,8 @@ from ftcore.errors import FtcoreError
 if TYPE_CHECKING:
     import pandas as pd
     from evidently.metrics import ValueDrift
+
+    from ftcore.recipe import Recipe
 
 EXAMPLE = {"kind": "value_drift", "column": "label", "method": "jensenshannon"}
 LEAST_ROWS = 30
@@ -50,6 +54,13 @@ class Config(Base):
     """Distance below which there is never an alarm: in large windows a difference can be certain and yet not matter."""
     permutations: Annotated[int, Field(ge=10, le=10_000)] = 100
     """Shuffles that measure what chance gives; about a millisecond each."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """A column that the task's predictions do not have, or whose values have no distribution to compare."""
+    yield from _columns.faults(config.column, ("num", "cat"), "use text_drift", recipe)
+    if config.method == "wasserstein" and _columns.columns(recipe).get(config.column) == "cat":
+        yield "method", f"wasserstein needs numbers, {config.column!r} holds categories; use jensenshannon"
 
 
 def samples(config: Config, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:

@@ -11,14 +11,16 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import labels, snapshot, split
 from ftcore._find import find
 from ftcore.cleaning import near, normalise
 from ftcore.cleaning.language import languages
-from ftcore.cleaning.personal import Finder
+from ftcore.cleaning.personal import finder
+from ftcore.cleaning.rows import ask
 from ftcore.context import Context, log
 from ftcore.errors import MissingExtraError
 
@@ -35,6 +37,8 @@ LANGUAGE_ROWS = 2_000
 MOST_LABELS = 50
 NEAR = 0.8
 """Jaccard similarity from which two texts count as near duplicates."""
+MOST_FAULTS = 100
+"""Reasons for which rows cannot be used that are listed."""
 MARGIN = 0.25
 """How far from what was seen, in parts of it, a length may be before it is odd."""
 SHARE_MARGIN = 0.1
@@ -42,12 +46,13 @@ SHARE_MARGIN = 0.1
 
 
 def of_sources(context: Context) -> Iterable[pa.Table]:
-    """The raw rows of every source of the recipe, table by table."""
+    """The raw rows of every source of the recipe, table by table, with their split keys."""
+    keys = split.load(context.shelf, keep=False)
     for source in context.recipe.sources:
         before = 0
         for table in find("sources", source.kind).read(source, context):
             before += table.num_rows
-            yield table
+            yield keys.fill(table)
         log.info("read %s rows of %s", f"{before:,}", source.kind)
 
 
@@ -63,16 +68,19 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
         ``rows``, all; ``sampled``; ``by_source``; ``exact_duplicates``, over all rows; and of the sample: ``nulls``,
         the share of each column; ``lengths``, quantiles in characters; ``labels``, shares; ``unknown_labels``, those
         that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity.
+        Over all rows, before any cleaning: ``faults``, rows that the task cannot use by reason; ``labels_by_split``,
+        rows of each label in each split; ``rare_labels``, what to know of those that a split lacks.
 
     Raises:
         MissingExtraError: what looks at texts is not installed.
     """
     if missing := [name for name in ("presidio_analyzer", "py3langid", "rensa") if find_spec(name) is None]:
         raise MissingExtraError(f"{', '.join(missing)}: not installed", hint="pip install 'ftcore[data]'")
-    sample, keys, sources = _sample(tables, rows)
+    sample, keys, sources, asked = _sample(recipe, tables, rows)
     texts = [normalise.clean(text) for text in sample["text"].to_pylist()]
-    labels = _labels(recipe, sample)
+    shares = _labels(recipe, sample)
     known = getattr(recipe.task, "labels", ())
+    by_label = labels.table(recipe.task, asked.by_label)
     return {
         "recipe": recipe.name,
         "rows": len(keys),
@@ -82,29 +90,60 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
         "near_duplicates": _near(texts),
         "nulls": {name: round(sample[name].null_count / max(sample.num_rows, 1), 4) for name in sample.column_names},
         "lengths": _quantiles([len(text) for text in texts]),
-        "labels": labels,
-        "unknown_labels": sorted(set(labels) - set(known)) if known else [],
+        "labels": shares,
+        "unknown_labels": sorted(set(shares) - set(known)) if known else [],
+        "labels_by_split": by_label,
+        "rare_labels": labels.warning(by_label),
+        "faults": dict(asked.faults.most_common(MOST_FAULTS)),
         "languages": languages(texts[:LANGUAGE_ROWS]),
         "personal_data": _personal(recipe, texts),
     }
 
 
-def _sample(tables: Iterable[pa.Table], rows: int) -> tuple[pa.Table, NDArray[np.uint64], Counter[str]]:
-    """The rows with the lowest ids, a hash of every text, and how many rows each source has."""
+@dataclass
+class Asked:
+    """What the task says of all rows."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    """Rows that it cannot use, by reason."""
+    by_label: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows that it can use, by split and label."""
+
+    def add(self, recipe: Recipe, rows: pa.Table) -> pa.Table:
+        """Ask the task for some rows; returns them as the task reads them."""
+        import pyarrow as pa
+
+        read, faults = ask(rows, recipe.task)
+        self.faults.update(faults.values())
+        if labels.listed(recipe.task):
+            if "split" not in read.column_names:
+                keys = [key or "0" for key in read["split_key"].to_pylist()]
+                splits = [snapshot.side(key, recipe.prepare) for key in keys]
+                read = read.append_column("split", pa.array(splits, pa.string()))
+            good = pa.array([place not in faults for place in range(read.num_rows)], pa.bool_())
+            self.by_label.update(labels.counts(recipe.task, read.filter(good)))
+        return read
+
+
+def _sample(
+    recipe: Recipe, tables: Iterable[pa.Table], rows: int
+) -> tuple[pa.Table, NDArray[np.uint64], Counter[str], Asked]:
+    """The rows with the lowest ids, a hash of every text, how many rows each source has, and what the task says."""
     import numpy as np
     import pyarrow as pa
 
     schema = snapshot.schema()
     sample, keys = schema.empty_table(), [np.empty(0, np.uint64)]
     sources: Counter[str] = Counter()
+    asked = Asked()
     for table in tables:
-        whole = table.select(schema.names).cast(schema)
+        whole = asked.add(recipe, table).select(schema.names).cast(schema)
         folded = (snapshot.text_key(normalise.clean(text)).encode() for text in whole["text"].to_pylist())
         digests = b"".join(hashlib.sha256(text).digest()[:8] for text in folded)
         keys.append(np.frombuffer(digests, np.uint64))
         sources.update({str(one["values"]): one["counts"] for one in whole["source"].value_counts().to_pylist()})
         sample = pa.concat_tables([sample, whole]).sort_by("row_id").slice(0, rows).combine_chunks()
-    return sample, np.concatenate(keys), sources
+    return sample, np.concatenate(keys), sources, asked
 
 
 def _labels(recipe: Recipe, sample: pa.Table) -> dict[str, float]:
@@ -131,8 +170,8 @@ def _quantiles(lengths: list[int]) -> dict[str, float]:
 
 def _personal(recipe: Recipe, texts: list[str]) -> dict[str, int]:
     config = recipe.prepare.personal_data
-    finder = Finder((*config.actions,), config.phone_regions, config.model).patterns_only
-    return dict(Counter(one.entity for found in finder.find(texts).values() for one in found).most_common())
+    look = finder(config, (*config.actions,)).patterns_only
+    return dict(Counter(one.entity for found in look.find(texts).values() for one in found).most_common())
 
 
 def propose(profile: dict[str, Any], suite: dict[str, Any] | None, name: str) -> dict[str, Any]:

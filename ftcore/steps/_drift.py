@@ -8,13 +8,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftcore._find import find
-from ftcore.detectors._finding import Finding, Samples
+from ftcore.context import log
+from ftcore.detectors._finding import Finding, Samples, Threshold, unmeasured
 from ftcore.errors import FtcoreError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import pandas as pd
     from evidently.core.report import Snapshot
 
@@ -24,54 +27,82 @@ if TYPE_CHECKING:
 def compare(
     reference: pd.DataFrame, current: pd.DataFrame, detectors: Sequence[Detector], *, folder: Path, seed: int
 ) -> list[Finding]:
-    """Ask every detector about the window and write the report.
+    """Run every detector on the window and write the report.
+
+    A detector that has nothing to compare, such as too few values or texts without words, does not stop the others:
+    its finding has no score, and the reason.
 
     Args:
         reference: what the champion was judged on: ``text``, ``label`` (predicted), ``score`` (its probability).
         current: the window, with the same columns.
         detectors: the recipe's ``watch.detectors``.
-        folder: gets ``drift.html``, which needs no network, and ``drift.json``.
+        folder: gets ``drift.json``, and ``drift.html``, which needs no network, where anything was measured.
         seed: seeds the shuffles behind measured thresholds; the same seed gives the same findings.
 
     Returns:
         One finding a detector, in their order; none where there are no detectors, and then nothing is written.
 
-    Raises:
-        NotEnoughDataError: a detector has too few rows or texts without words; names the counts.
-        FtcoreError: a column is missing, or two detectors read the same one in different ways.
     """
     if not detectors:
         return []
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    kinds = [find("detectors", config.kind) for config in detectors]
-    samples = [kind.samples(config, reference, current, seed) for kind, config in zip(kinds, detectors, strict=True)]
-    columns = _columns(samples)
-    asked = list(zip(kinds, detectors, samples, strict=True))
-    thresholds = [kind.calibrate(config, found, seed) for kind, config, found in asked]
-    metrics = [kind.metric(*rest, threshold) for (kind, *rest), threshold in zip(asked, thresholds, strict=True)]
-    snapshot = _report(columns, metrics)
-    findings = []
-    for (kind, config, found), threshold, metric in zip(asked, thresholds, metrics, strict=True):
-        result: Any = snapshot.metric_results[metric.metric_id]
-        findings.append(kind.judge(config, found, threshold, float(result.value)))
-        kind.redact(config, result.widget)
-    folder.mkdir(parents=True, exist_ok=True)
-    snapshot.save_html(str(folder / "drift.html"))
-    saved = {"findings": [asdict(one) for one in findings], "seed": seed, "evidently": json.loads(snapshot.json())}
-    (folder / "drift.json").write_text(json.dumps(saved, indent=2), encoding="utf-8")
-    return findings
-
-
-def _columns(samples: Sequence[Samples]) -> dict[str, Samples]:
     columns: dict[str, Samples] = {}
-    for one in samples:
-        first = columns.setdefault(one.column, one)
-        if (first.type, first.rows) != (one.type, one.rows):
-            raise FtcoreError(
-                f"column {one.column!r} is read in one way by one detector and in another way by the next",
-                hint="watch.detectors: give each of them a column of its own",
-            )
-    return columns
+    measurable: dict[int, _Ready] = {}
+    findings: dict[int, Finding] = {}
+    for number, config in enumerate(detectors):
+        try:
+            measurable[number] = _prepare(config, reference, current, seed, columns)
+        except FtcoreError as error:
+            findings[number] = unmeasured(config.kind, getattr(config, "column", ""), str(error.args[0]))
+            log.warning("%s", findings[number].summary)
+    folder.mkdir(parents=True, exist_ok=True)
+    evidently = None
+    if measurable:
+        snapshot = _report(columns, [one.metric for one in measurable.values()])
+        for number, one in measurable.items():
+            result: Any = snapshot.metric_results[one.metric.metric_id]
+            findings[number] = one.kind.judge(one.config, one.samples, one.threshold, float(result.value))
+            one.kind.redact(one.config, result.widget)
+        snapshot.save_html(str(folder / "drift.html"))
+        evidently = json.loads(snapshot.json())
+    ordered = [findings[number] for number in range(len(detectors))]
+    saved = {"findings": [asdict(one) for one in ordered], "seed": seed, "evidently": evidently}
+    (folder / "drift.json").write_text(json.dumps(saved, indent=2), encoding="utf-8")
+    return ordered
+
+
+class _Ready(NamedTuple):
+    """A detector with its samples, its threshold and the metric that Evidently computes."""
+
+    kind: ModuleType
+    config: Detector
+    samples: Samples
+    threshold: Threshold
+    metric: Any
+
+
+def _prepare(
+    config: Detector, reference: pd.DataFrame, current: pd.DataFrame, seed: int, columns: dict[str, Samples]
+) -> _Ready:
+    """Samples, threshold and metric of one detector; adds its column to ``columns``.
+
+    Raises:
+        NotEnoughDataError: too few values, or texts without words; names the counts.
+        FtcoreError: the column is missing, or an earlier detector reads it as another type.
+    """
+    kind = find("detectors", config.kind)
+    samples = kind.samples(config, reference, current, seed)
+    threshold = kind.calibrate(config, samples, seed)
+    first = columns.get(samples.column, samples)
+    if (first.type, first.rows) != (samples.type, samples.rows):
+        raise FtcoreError(
+            f"another detector reads {samples.column!r} as {first.type} with {first.rows} values, this one as "
+            f"{samples.type} with {samples.rows}",
+            hint="give each of them a column of its own, or the same settings",
+        )
+    metric = kind.metric(config, samples, threshold)
+    columns[samples.column] = first
+    return _Ready(kind, config, samples, threshold, metric)
 
 
 def _report(columns: dict[str, Samples], metrics: Sequence[Any]) -> Snapshot:

@@ -33,6 +33,8 @@ class Judged:
     seed: int
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; all metrics are about all rows where nothing stands."""
+    group: np.ndarray | None = None
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
 
     def scopes(self, chosen: np.ndarray) -> list[tuple[np.ndarray, tuple[str, ...]]]:
         """Of some rows those that some metrics are about, and the metrics; no name means all of them."""

@@ -40,6 +40,22 @@ def about(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
     return dict.fromkeys(recipe.metrics, np.ones(rows.num_rows, bool))
 
 
+def clusters(rows: pa.Table) -> np.ndarray:
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent, and are resampled together.
+
+    A group is known by the split key, which is one for all rows of a group whatever source they came by; where an older
+    snapshot has none, by the column ``group``. A row without either is a group of its own.
+    """
+    import numpy as np
+
+    there = [rows[name].to_pylist() for name in ("split_key", "group") if name in rows.column_names]
+    named = [next((name for name in names if name), None) for names in zip(*there, strict=True)]
+    named = named or [None] * rows.num_rows
+    keys = [f"row {place}" if name is None else f"group {name}" for place, name in enumerate(named)]
+    _, ids = np.unique(np.array(keys, object).astype(str), return_inverse=True)
+    return np.asarray(ids, np.int64)
+
+
 def masks(groups: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Each slice, such as ``source=feedback``, as a mask ``[rows]``."""
     return {

@@ -35,7 +35,7 @@ def run(context: Context) -> Outcome:
     evidence = gather(context, read_table(path), figures)
     rules = tuple(find("gates", config.kind).judge(config, evidence) for config in context.recipe.gates)
     versions = {role: evaluation.figures[role] for role in ("candidate", "champion")}
-    verdict = Verdict.of(rules, context.recipe.on_undecided, **versions)
+    verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **_told(figures))
     for rule in rules:
         log.info("%s %s: %s", {True: "✔", False: "✘", None: "?"}[rule.passed], rule.gate, rule.reason)
     write_json(context.folder / "verdict.json", verdict.to_json())
@@ -55,6 +55,16 @@ def run(context: Context) -> Outcome:
         },
         paths={"verdict": context.written(context.folder / "verdict.json")},
     )
+
+
+def _told(figures: dict[str, Any]) -> dict[str, Any]:
+    """What a verdict tells of the rows behind it."""
+    models = figures.get("trained_on") or ()
+    return {
+        "excluded": figures.get("excluded") or {},
+        "not_known": tuple(one["model"] for one in models if one["snapshot"] is None),
+        "never_predicted": figures.get("never_predicted") or {},
+    }
 
 
 def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Evidence:
@@ -82,6 +92,7 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
         metrics=partial(task.metrics, recipe.task),
         better=recipe.metrics,
         about=_slices.about(recipe, table),
+        group=_slices.clusters(table),
         resamples=recipe.evaluate.resamples,
         seed=recipe.train.seed,
     )

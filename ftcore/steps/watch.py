@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from ftcore.detectors._finding import Finding
+
 NEEDS = ("pandas", "pyarrow.parquet", "evidently", "mlflow")
 
 
@@ -40,8 +42,10 @@ def run(context: Context) -> Outcome:
     write_table(path, window)
     reference = _reference(context, champion)
     log.info("comparing %s predictions with %s reference rows", f"{rows:,}", f"{len(reference):,}")
-    findings = _compare(context, reference, window)
-    alarms = [finding for finding in findings if finding["alarm"]]
+    found = _compare(context, reference, window)
+    findings = [asdict(finding) for finding in found]
+    alarms = [finding for finding in found if finding.alarm]
+    reports = {name: context.folder / f"drift.{name}" for name in ("html", "json")}
     figures = {
         "rows": rows,
         "since": since.isoformat() if since else None,
@@ -52,14 +56,13 @@ def run(context: Context) -> Outcome:
         "alarms": len(alarms),
         "performance": _performance(context, window),
     }
-    words = "; ".join(
-        f"{finding['name']} {finding['score']:.3f} (alarm above {finding['threshold']:.3f})" for finding in findings
-    )
+    measured = sum(finding.score is not None for finding in found)
+    words = "; ".join(finding.summary for finding in found)
     return Outcome(
-        reason=f"{len(alarms)} of {len(findings)} detectors raise an alarm on {rows:,} predictions: {words}",
+        reason=f"{len(alarms)} of {measured} detectors raise an alarm on {rows:,} predictions: {words}",
         figures=figures,
         inputs={"window": hash_file(path), "reference": champion.snapshot},
-        paths={name: context.written(context.folder / f"drift.{name}") for name in ("html", "json")},
+        paths={name: context.written(path) for name, path in reports.items() if path.exists()},
     )
 
 
@@ -92,7 +95,7 @@ def _mixed_alike(reference: pd.DataFrame, parts: list[str], seed: int) -> pd.Dat
     return pd.concat(drawn) if drawn else reference
 
 
-def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> list[dict[str, Any]]:
+def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> list[Finding]:
     from ftcore.steps._drift import compare
 
     current = window.select(["text", "label", "score"]).to_pandas()
@@ -104,7 +107,7 @@ def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> lis
     found = compare(reference, current, context.recipe.watch.detectors, folder=folder, seed=context.recipe.train.seed)
     upload(folder, context.folder)
     shutil.rmtree(context.scratch)
-    return [asdict(finding) for finding in found]
+    return found
 
 
 def _performance(context: Context, window: pa.Table) -> dict[str, Any] | None:

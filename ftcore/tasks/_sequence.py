@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftcore.base import with_prefix
-from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import given
 from ftcore.training import loading
 from ftcore.training.features import Collator, Features, pad_as, segments, tokenize, tokens
@@ -37,35 +36,6 @@ def named(labels: Sequence[str]) -> dict[str, Any]:
         "id2label": dict(enumerate(labels)),
         "label2id": {label: number for number, label in enumerate(labels)},
     }
-
-
-def covered(
-    labels: Sequence[str], found: Mapping[str, Collection[str | None]], rows: Mapping[str, pa.Table], written: str = ""
-) -> None:
-    """Check that every label occurs in every split, and no other does.
-
-    Args:
-        labels: of the recipe.
-        found: those that occur, by split.
-        rows: of each split.
-        written: how a row writes several, for the hint.
-
-    Raises:
-        NotEnoughDataError: a label has no row in a split.
-        DataRejectedError: rows have labels that the recipe does not know.
-    """
-    for split, there in found.items():
-        if missing := [label for label in labels if label not in there]:
-            raise NotEnoughDataError(
-                f"the {split} split has {rows[split].num_rows} rows and none with the label {', '.join(missing)}",
-                hint="add rows with that label, or take it out of task.labels",
-            )
-        if unknown := sorted(str(label) for label in there if label not in labels):
-            raise DataRejectedError(
-                f"the {split} split has labels that task.labels does not name",
-                unknown,
-                hint=f"the labels are {', '.join(labels)}{written}",
-            )
 
 
 def encoded(tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int, labels: list[Any]) -> Features:

@@ -37,6 +37,8 @@ class Features:
     """Which part of a task of several parts each row belongs to: a batch holds rows of one. Empty where it has none."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Share of the batches that each part gets."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Rows that were left out since the model cannot be given them: row id and reason."""
 
     def __len__(self) -> int:
         """Number of encoded rows."""

@@ -149,6 +149,46 @@ def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str
 
 
 @pytest.mark.parametrize("kind", kinds("tasks"))
+@pytest.mark.parametrize("column", ["text", "label", "score", "colour"])
+@pytest.mark.parametrize("detector", kinds("detectors"))
+def test_a_detector_of_a_column_that_predictions_do_not_fill_is_a_fault(
+    minimal: dict[str, Any], kind: str, column: str, detector: str
+) -> None:
+    """Real answers of the task decide: a score that is always none has nothing to watch."""
+    has = {
+        "classification": {"text": "text", "label": "cat", "score": "num"},
+        "multilabel": {"text": "text", "label": "cat", "score": "num"},
+        "pair": {"text": "text", "score": "num"},
+        "preference": {"text": "text", "score": "num"},
+        "completion": {"text": "text", "score": "num"},
+        "multitask": {"text": "text", "label": "cat", "score": "num"},
+    }.get(kind, {"text": "text", "label": "text"})
+    task = find("tasks", kind)
+    named = [name for part in task.EXAMPLE.get("parts", {}).values() for name in part["sources"]]
+    files = [{"kind": "files", "path": "rows.csv", "name": name.removeprefix("files:")} for name in named]
+    changed = {"task": task.EXAMPLE, "exports": [], "gates": [{"kind": "threshold", "minimum": 0}]}
+    changed |= {"sources": files or minimal["sources"]}
+    detectors = [{"kind": "text_drift"}, {"kind": detector, "column": column}]
+    fits = has.get(column) in {"text_drift": ("text",), "value_drift": ("num", "cat")}[detector]
+    if fits:
+        assert recipe.parse(minimal | changed | {"watch": {"detectors": detectors}})
+        return
+    found = faults(minimal | changed | {"watch": {"detectors": detectors}})
+    assert list(found) == ["watch.detectors[1].column"]
+    if column not in has:
+        wanted = f"predictions of the task {kind} have no {column}; they have {', '.join(has)}"
+        assert found["watch.detectors[1].column"] == wanted
+
+
+def test_a_distance_between_numbers_is_not_taken_of_categories(minimal: dict[str, Any]) -> None:
+    detectors = [{"kind": "value_drift", "column": "label", "method": "wasserstein"}]
+    found = faults(minimal | {"watch": {"detectors": detectors}})
+    assert found == {
+        "watch.detectors[0].method": "wasserstein needs numbers, 'label' holds categories; use jensenshannon"
+    }
+
+
+@pytest.mark.parametrize("kind", kinds("tasks"))
 def test_a_gate_that_names_no_metric_judges_by_the_tasks_first(minimal: dict[str, Any], kind: str) -> None:
     task = find("tasks", kind)
     gates = [{"kind": "threshold", "minimum": 0}, {"kind": "beats_champion"}]

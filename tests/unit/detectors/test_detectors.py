@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from ftcore.detectors import text_drift, value_drift
 from ftcore.detectors._finding import Threshold, above_chance, finding
-from ftcore.errors import FtcoreError, NotEnoughDataError
 from ftcore.steps._drift import compare
 
 FILM = ["film", "plot", "actor", "scene", "script", "director", "camera", "comedy", "drama", "story", "ending", "role"]
@@ -136,42 +135,50 @@ def test_identical_texts_in_the_window_are_drift(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "message"),
+    ("window", "unable", "message"),
     [
         (
             log(0, 1),
-            r"text_drift on 'text' needs 30 values on each side: the reference has 600 .* the window 0 in 0 rows",
+            (0, 1, 2),
+            "each side: the reference has 600 in 600 rows, the window 0 in 0 rows",
         ),
-        (log(1, 1), r"the window 1 in 1 rows"),
-        (log(100, 1).assign(text=None), r"the window 0 in 100 rows"),
-        (log(100, 1).assign(score=np.nan), r"value_drift on 'score' .* the window 0 in 100 rows"),
+        (log(1, 1), (0, 1, 2), "the window 1 in 1 rows"),
+        (log(100, 1).assign(text=None), (0,), "text_drift on 'text' needs 30 values"),
+        (log(100, 1).assign(text=" "), (0,), "the window 0 in 100 rows"),
+        (log(100, 1).assign(score=np.nan), (1,), "value_drift on 'score' needs 30 values"),
+        (log(100, 1).drop(columns="score"), (1,), "the window has no column 'score'; it has text, label, at"),
+        (log(100, 1).astype({"score": str}), (1,), "'score' holds numbers on one side"),
     ],
 )
-def test_too_little_is_an_error_with_numbers(tmp_path: Path, window: pd.DataFrame, message: str) -> None:
-    with pytest.raises(NotEnoughDataError, match=message):
-        compare(REFERENCE, window, ALL, folder=tmp_path, seed=1)
-
-
-def test_texts_without_words_are_an_error(tmp_path: Path) -> None:
-    same = REFERENCE.assign(text="the same film")
-    with pytest.raises(NotEnoughDataError, match="700 texts, 1 of them different"):
-        compare(same, same[:100], ALL[:1], folder=tmp_path, seed=1)
-
-
-@pytest.mark.parametrize(
-    ("detectors", "window", "message"),
-    [
-        (ALL, REFERENCE.drop(columns="score"), "the window has no column 'score'; it has text, label, at"),
-        ([ALL[0], value_drift.Config(column="text")], REFERENCE, "column 'text' is read in one way"),
-        ([value_drift.Config(column="label", method="wasserstein")], REFERENCE, "wasserstein needs numbers"),
-        (ALL[1:2], REFERENCE.astype({"score": str}), "'score' holds numbers on one side"),
-    ],
-)
-def test_what_does_not_fit_is_named(
-    tmp_path: Path, detectors: list[text_drift.Config | value_drift.Config], window: pd.DataFrame, message: str
+def test_a_detector_that_cannot_tell_does_not_silence_the_others(
+    tmp_path: Path, window: pd.DataFrame, unable: tuple[int, ...], message: str
 ) -> None:
-    with pytest.raises(FtcoreError, match=message):
-        compare(REFERENCE, window, detectors, folder=tmp_path, seed=1)
+    findings = compare(REFERENCE, window, ALL, folder=tmp_path, seed=1)
+    assert tuple(number for number, one in enumerate(findings) if one.score is None) == unable
+    assert all(message in findings[number].reason for number in unable[:1])
+    assert not any(findings[number].alarm for number in unable)
+    assert findings[unable[0]].summary.startswith(f"{findings[unable[0]].name} was not measured: ")
+    saved = json.loads((tmp_path / "drift.json").read_text(encoding="utf-8"))
+    assert [one["score"] for one in saved["findings"]] == [one.score for one in findings]
+    assert (tmp_path / "drift.html").exists() is (len(unable) < len(ALL))
+
+
+@pytest.mark.parametrize("threshold", [None, 0.7])
+def test_texts_without_words_are_not_measured(tmp_path: Path, threshold: float | None) -> None:
+    same = REFERENCE.assign(text="the same film")
+    detectors = [text_drift.Config(threshold=threshold), ALL[1]]
+    text, score = compare(same, same[:100], detectors, folder=tmp_path, seed=1)
+    assert "700 texts, 1 of them different" in text.reason
+    assert (text.score, score.alarm) == (None, False)
+    assert score.score is not None
+
+
+def test_detectors_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    detectors = [ALL[0], value_drift.Config(column="text"), value_drift.Config(column="label", method="wasserstein")]
+    text, twice, label = compare(REFERENCE, log(100, 1), detectors, folder=tmp_path, seed=1)
+    assert text.score is not None
+    assert "another detector reads 'text' as text with (600, 100) values, this one as cat" in twice.reason
+    assert "wasserstein needs numbers" in label.reason
 
 
 def test_large_logs_are_sampled() -> None:

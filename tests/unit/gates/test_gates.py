@@ -402,6 +402,82 @@ def test_a_linear_model_must_be_beaten(linear: float, passed: bool) -> None:
     assert "the linear baseline in accuracy" in rule.reason
 
 
+def with_holdout(candidate: float, majority: float, rows: int = 500, test: float = 0.9) -> Evidence:
+    """A test split of 1,000 rows on which the candidate is better, and a holdout; shares of rows that are right."""
+
+    def joined(share: float, of_test: float) -> np.ndarray:
+        served = [evidence(count, right=one).candidate["onnx-int8"] for count, one in ((1000, of_test), (rows, share))]
+        return np.concatenate(served)
+
+    dataset = np.array(["test"] * 1000 + ["tweets"] * rows)
+    baselines = {"majority": joined(majority, 0.5), "linear": joined(min(majority, 0.5), 0.7)}
+    return replace(evidence(), dataset=dataset, candidate={"onnx-int8": joined(candidate, test)}, baselines=baselines)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "majority", "rows", "passed", "said"),
+    [
+        (
+            0.672,
+            0.759,
+            500,
+            False,
+            "is worse than the majority baseline in accuracy on 500 rows of tweets: 0.672 against",
+        ),
+        (
+            0.74,
+            0.75,
+            200,
+            True,
+            "may be worse than the majority baseline in accuracy on 200 rows of tweets: 0.740 again",
+        ),
+        (0.9, 0.75, 500, True, "is no worse than the majority baseline in accuracy on 500 rows of tweets: +0.150"),
+        (0.2, 0.9, 60, True, "60 rows of tweets are too few to compare"),
+    ],
+)
+def test_every_dataset_is_judged_and_a_holdout_below_a_baseline_is_told(
+    candidate: float, majority: float, rows: int, passed: bool, said: str
+) -> None:
+    seen = with_holdout(candidate, majority, rows)
+    rule = beats_baseline.judge(beats_baseline.Config(), seen)
+    assert said in rule.reason
+    assert "rows of test" in rule.reason
+    assert rule.passed is passed
+    if not passed:
+        assert rule.reason.startswith(said), "what decided comes first"
+        assert (rule.rows, rule.bound) == (rows, 0)
+        assert rule.high is not None
+        assert rule.high < 0
+    assert beats_baseline.judge(beats_baseline.Config(datasets=("test",)), seen).passed is True, "the recipe's choice"
+
+
+def test_no_more_holdouts_fail_by_chance_than_the_confidence_allows() -> None:
+    """Eight holdouts on which candidate and majority are equally good: one of them fails in at most 5 %."""
+    draw, failed = np.random.default_rng(7), 0
+    hit = evidence(2).candidate["onnx-int8"][:1], evidence(2, right=0).candidate["onnx-int8"][:1]
+    dataset = np.repeat(["test", *(f"h{n}" for n in range(8))], 200)
+    for _ in range(100):
+        mine, theirs = (draw.random(len(dataset)) < 0.7 for _ in range(2))
+        mine[:200], theirs[:200] = True, False
+        tallies = [np.where(right[:, None], hit[0], hit[1]) for right in (mine, theirs)]
+        seen = replace(
+            evidence(), dataset=dataset, candidate={"x": tallies[0]}, baselines={"majority": tallies[1]}, resamples=1000
+        )
+        failed += beats_baseline.judge(beats_baseline.Config(), seen).passed is False
+    assert failed <= 12, "5 expected, by intervals that are a little narrow in the tails"
+
+
+def test_each_dataset_that_must_be_beaten_is_beaten_by_itself() -> None:
+    """Together the rows of both would pass: the loss on one is hidden by the gain on the other."""
+    seen, both = with_holdout(0.70, 0.71, 300), beats_baseline.Config(datasets=("test", "tweets"))
+    rule = beats_baseline.judge(both, seen)
+    assert rule.passed is False
+    assert (rule.rows, rule.bound) == (300, 0)
+    few = beats_baseline.judge(both, with_holdout(0.9, 0.5, 60))
+    assert few.passed is None
+    assert "60 rows of tweets are too few" in few.reason
+
+
 def test_a_task_without_baselines_is_undecided() -> None:
     assert beats_baseline.judge(beats_baseline.Config(), evidence()).passed is None
 

@@ -46,6 +46,7 @@ def made(product: Product, folder: Path, family: str, parts: dict[str, Any], **c
         exports=[],
         evaluate={"resamples": 100, "perturbed_rows": 8},
         train={"max_length_tokens": 48},
+        prepare={"near_duplicates": None},
         **changes,
     )
 
@@ -68,8 +69,8 @@ def publish(product: Product, sources: str, count: int) -> str:
     rows = []
     for number in range(count):
         source, colour, thing = sources[number % len(sources)], COLOURS[number % 2 * 2], THINGS[number % 6]
-        label = colour if source == "a" else "O O O B-COL"
-        text = f"the {thing} is {colour}"
+        label = colour if source == "a" else "O O O B-COL O"
+        text = f"the {thing} is {colour} {number}"  # a text that is trained on judges nothing
         rows.append({
             "row_id": f"{source}{number}", "text": text, "label": label, "source": f"files:{source}",
             "split": "test" if number % 2 == number // 2 % 2 else "train",
