@@ -43,7 +43,17 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
-from ftcore.steps import _baselines, _datasets, _examples, _general_text, _measures, _robustness, _slices, _win_rate
+from ftcore.steps import (
+    _agreement,
+    _baselines,
+    _datasets,
+    _examples,
+    _general_text,
+    _measures,
+    _robustness,
+    _slices,
+    _win_rate,
+)
 from ftcore.steps._excluded import TEST
 from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, predict, settings
 from ftcore.steps._readable import by_all
@@ -110,6 +120,7 @@ def run(context: Context) -> Outcome:
         "unreadable": unreadable,
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
+        "agreement": _agreement.agreement(context, tracking, candidate, rows, columns),
         "latency": latency,
         "size_bytes": context.earlier("export").figures["size_bytes"],
         "cost_per_1000": _cost(context, latency),

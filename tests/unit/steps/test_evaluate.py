@@ -224,7 +224,7 @@ def test_every_gate_reads_a_real_evaluation(second: Product) -> None:
         "forgetting": {},
         "fairness": {"by": "length", "max_difference": 1, "min_rows": 30},
         "calibration": {"max_ece": 1, "min_rows": 30},
-        "parity": {"max_difference": 1, "min_rows": 30},
+        "parity": {"max_difference": 1, "max_disagreement": 1, "min_rows": 30},
         "latency": {"max_p95_ms": 60_000},
         "size": {"max_bytes": 1000},
         "cost": {"max_per_1000": 1},
