@@ -57,8 +57,8 @@ def run(context: Context) -> Outcome:
     version = _register(context, tracking, mlflow_run, tags)
     tracking.tag(version, _tuned.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
-    if "of_estimate" in figures:
-        tracking.tag(version, {"of_estimate": canonical(figures["of_estimate"])})
+    if "actual_vs_estimated" in figures:
+        tracking.tag(version, {"actual_vs_estimated": canonical(figures["actual_vs_estimated"])})
     return Outcome(
         reason=f"trained version {version.number} on {figures['rows']:,} rows, {_told(figures)}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
@@ -126,6 +126,8 @@ def _told(figures: dict[str, Any]) -> str:
 
 def _flat(value: object, path: str = "") -> dict[str, object]:
     """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters."""
+    if path == "train.class_weights" and isinstance(value, dict):
+        return {path: canonical(value)}  # labels are values: MLflow takes few characters in names
     if isinstance(value, dict):
         return {
             k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else str(key)).items()
