@@ -259,9 +259,9 @@ def _costs(figures: Mapping[str, Mapping[str, Any]], trained_s: float | None) ->
             )
     for step in ("train", "evaluate"):
         costs |= {key.replace("_", " "): f"{value:g}" for key, value in figures[step].items() if _is_cost(key, value)}
-    if ratios := figures["train"].get("of_estimate"):
+    if ratios := figures["train"].get("actual_vs_estimated"):
         said = (f"{name.replace('_', ' ')} {share:.0%}" for name, share in ratios.items())
-        costs["used of what the plan estimated"] = ", ".join(said)
+        costs["actual vs. estimated"] = ", ".join(said)
     return costs
 
 
