@@ -273,6 +273,15 @@ def test_a_name_must_fit_everywhere(minimal: dict[str, Any], name: str) -> None:
     assert set(faults(minimal | {"name": name})) == {"name"}
 
 
+@pytest.mark.parametrize("base", ["./my model", "../a:b@c", "/models/Zoë [R&D] #1 100%", "~/my model"])
+def test_a_folder_as_a_base_may_be_called_anything(minimal: dict[str, Any], base: str) -> None:
+    assert recipe.parse(minimal | {"base": base}).base == base
+
+
+def test_a_base_with_blanks_is_refused_with_what_to_write(minimal: dict[str, Any]) -> None:
+    assert "starts with / or ./" in faults(minimal | {"base": "my model"})["base"]
+
+
 @pytest.mark.parametrize("base", ["package://", "models:/x", "models:/x@", "https://host/model", "a b", "", "hub:x"])
 def test_a_base_must_be_one_of_four_forms(minimal: dict[str, Any], base: str) -> None:
     assert set(faults(minimal | {"base": base})) == {"base"}
