@@ -83,7 +83,13 @@ MASKED = (
     "UK_NHS",
     "PL_PESEL",
     "ES_NIF",
+    "ES_NIE",
     "IT_FISCAL_CODE",
+    "DE_TAX_ID",
+    "FR_NIR",
+    "FR_TAX_ID",
+    "US_ITIN",
+    "US_EIN",
 )
 """Personal data that is masked unless the recipe says otherwise."""
 
@@ -151,7 +157,7 @@ class Validation(Config):
     on_stale: Literal["warn", "reject"] = "warn"
     """What stale data does."""
     on_rare_label: Literal["warn", "reject"] = "warn"
-    """What a label does that has no row in some split. A model is trained without what it cannot see."""
+    """Action for a label without a row in some split. With ``warn`` the model is trained on the labels that it has."""
 
     @field_validator("text_length")
     @classmethod
