@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from ftcore import parts, snapshot, split, store, watermarks
+from ftcore import forget, parts, snapshot, split, store, suppression, watermarks
 from ftcore import recipe as recipes
 from ftcore import settings as settings_of
 from ftcore.cli import recipes as check
@@ -457,3 +457,72 @@ def test_keys_are_taken_from_what_is_raw(ring: Ring, crm: sqlite3.Connection) ->
     (row,) = ring.rows()
     assert row["text"] == "write to [EMAIL_ADDRESS]"
     assert [row["split_key"]] == split.load(ring.shelf).of([None], ["write  to ann@example.com"])
+
+
+@pytest.mark.parametrize("first", ["together", "file"])
+def test_answers_to_one_prompt_are_on_one_side(ring: Ring, first: str) -> None:
+    """Corrected feedback on a text that a model writes is another row: it must not take the training row away."""
+    prompts = [f"{n * 7919:x} {n * 104729 + 7:x} asks {n * 1299709:x} about {n * 15485863:x}" for n in range(1, 121)]
+    lines = [f"{text},the answer is {n},C-{n}" for n, text in enumerate(prompts)]
+    (ring.folder / "t.csv").write_text("\n".join(["text,label,customer", *lines]))
+    ring.write(
+        {"kind": "files", "path": "t.csv", "group": "customer"},
+        {"kind": "feedback"},
+        task={"kind": "seq2seq"},
+        gates=[{"kind": "threshold", "metric": "rouge_l", "minimum": 0.1}],
+        prepare={"near_duplicates": 0.8},
+    )
+    if first == "file":
+        ring.publish()
+    before = {row["text"]: row["split"] for row in ring.rows()} if first == "file" else {}
+    feedback(ring, *((f"q{n}", prompts[n], f"agent {n}", f"a better answer, {n * 31}") for n in range(60)))
+    change = ring.publish()
+    assert change["moved"] == 0
+    rows = ring.rows()
+    assert {len(one) for one in sides(rows, "text").values()} == {1}
+    assert sum(row["source"] == "feedback" for row in rows) == 60
+    assert sum(row["source"] == "files:t" for row in rows) == 120
+    assert all(row["split"] == before.get(row["text"], row["split"]) for row in rows)
+
+
+def test_rows_that_the_suite_refused_are_looked_at_anew(ring: Ring, crm: sqlite3.Connection) -> None:
+    """The whole data half, validation included."""
+    crm.executemany(
+        "INSERT INTO t VALUES (?, ?, ?, NULL, ?, NULL)",
+        [(n, f"order {n} names {n * 7919 % 10007}", ["ham", "spam"][n % 2], n) for n in range(300)],
+    )
+    crm.execute("INSERT INTO t VALUES (300, 'no', 'ham', NULL, 300, NULL)")
+
+    def publish(run_id: str) -> list[dict[str, Any]]:
+        for step in ("ingest", "prepare", "validate"):
+            record = run_step(step, ring.recipe, run_id)
+        return snapshot.read(ring.shelf, record.figures["snapshot"]).to_pylist()
+
+    ring.write(validation={"text_length": [5, 4000]})
+    assert "no" not in {row["text"] for row in publish("r1")}
+    crm.execute("INSERT INTO t VALUES (301, 'one new order', 'ham', NULL, 301, NULL)")
+    assert "no" not in {row["text"] for row in publish("r2")}
+    crm.execute("DELETE FROM t WHERE id = 300")  # it stands in the store alone now
+    ring.write(validation={"text_length": [1, 4000]})
+    rows = publish("r3")
+    assert "no" in {row["text"] for row in rows}
+    assert len(rows) == 302
+    identity = snapshot.current(ring.shelf)
+    assert identity
+    manifest = snapshot.manifest(ring.shelf, identity)
+    assert "12.0" in manifest["identity"]["ids"]
+    assert manifest["grouped_by"] == {"sql:crm": '[null, "recipe"]'}
+    assert len(list((ring.shelf.root / "state" / "left_out").iterdir())) == 1
+
+
+def test_a_subject_is_found_under_its_pseudonym(ring: Ring, crm: sqlite3.Connection) -> None:
+    crm.executemany(
+        "INSERT INTO t VALUES (?, ?, 'ham', ?, ?, NULL)",
+        [(n, f"order {n} names {n * 7919 % 10007}", f"user{n // 4}@example.com", n) for n in range(40)],
+    )
+    ring.write(SQL | {"group": "customer"})
+    ring.publish()
+    told = suppression.opened(ring.shelf, {}, keep=False)
+    wish = forget.Wish("User3@example.com")
+    _, _, found = forget._find(recipes.read(ring.recipe), ring.shelf, wish, told)
+    assert sum(sum(counts.values()) for counts in found.snapshots.values()) == 4
