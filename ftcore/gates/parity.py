@@ -28,9 +28,10 @@ class Config(Base):
     """Name of a metric of the task."""
     max_difference: Annotated[float, Field(ge=0)] = 0.01
     """Largest difference of the metric, either way, in its unit."""
-    max_disagreement: Annotated[float, Field(ge=0, le=1)] | None = 0.05
-    """Largest share of the rows on which an export's prediction is another one than the trained model's, 0 to 1; errors
-    that cancel out leave the metric as it is. Null, and for tasks that are scored by degrees: no bound."""
+    max_disagreement: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Largest share of the rows on which an export's prediction is another one than the trained model's, 0 to 1: errors
+    that cancel out leave the metric as it is. Null: five times ``max_difference``. Tasks that are scored by degrees have
+    no such bound."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
 
@@ -54,7 +55,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     # What is bounded is a deviation that was measured, of models that are meant to be the same: no sample of anything.
     counted = bool((torch % 1 == 0).all())  # of sums of scores no two are ever the same
     apart = {name: float((tallies != torch).any(-1).mean()) for name, tallies in exports.items()} if counted else {}
-    too_much = [name for name, share in apart.items() if _exceeds(share, config.max_disagreement)]
+    allowed = min(5 * config.max_difference, 1.0) if config.max_disagreement is None else config.max_disagreement
+    too_much = [name for name, share in apart.items() if _exceeds(share, allowed)]
     worst = max(too_much or differences, key=lambda name: apart[name] if too_much else abs(differences[name]))
     agree = f"and agrees on {1 - apart[worst]:.1%} of" if counted else "on"
     reason = (
@@ -62,17 +64,17 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         f"{agree} {rows:,} rows; {config.max_difference:g} is allowed"
     )
     if too_much:
-        reason += f", and {config.max_disagreement:g} of the rows may disagree"
+        reason += f", and {allowed:.1%} of the rows may disagree"
     return Rule(
         gate=config.kind,
         passed=not too_much and not any(_exceeds(abs(one), config.max_difference) for one in differences.values()),
         reason=reason,
         measured=apart[worst] if too_much else abs(differences[worst]),
-        bound=config.max_disagreement if too_much else config.max_difference,
+        bound=allowed if too_much else config.max_difference,
         rows=rows,
     )
 
 
-def _exceeds(measured: float, bound: float | None) -> bool:
+def _exceeds(measured: float, bound: float) -> bool:
     """Whether a difference of two measurements is beyond its bound; 1.00 - 0.99 is more than 0.01 to a float."""
-    return bound is not None and round(measured, 9) > bound
+    return round(measured, 9) > bound
