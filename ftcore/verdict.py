@@ -88,6 +88,16 @@ class Evidence:
         return chosen & self.about[metric] if metric in self.about else chosen
 
 
+EXCLUDED = {
+    "row": "a compared model was trained or validated on the row",
+    "text": "a compared model was trained or validated on the same text",
+    "group": "a compared model was trained or validated on rows of the same group",
+    "near_duplicate": "a compared model was trained or validated on a near-duplicate text",
+    "test_split": "the test split has the same row or text",
+}
+"""Why a row does not judge, the first that applies, by its name in ``evaluation.json``."""
+
+
 class Rule(BaseModel):
     """What one gate says: a row of the verdict's table."""
 
@@ -166,3 +176,28 @@ class Verdict(BaseModel):
         null) and ``rows``; further ``excluded``, ``not_known`` and ``never_predicted``, see ``evaluation.json``.
         """
         return self.model_dump(mode="json")
+
+
+def notes(verdict: Mapping[str, Any]) -> list[str]:
+    """What a verdict tells of the rows behind it, a sentence each, for people.
+
+    Args:
+        verdict: as ``verdict.json`` holds it.
+    """
+    found = [
+        f"Left out of the evaluation: {excluded(name, reasons)}."
+        for name, reasons in verdict.get("excluded", {}).items()
+    ]
+    if models := verdict.get("not_known"):
+        found.append(
+            f"The training rows of {', '.join(models)} are not known any more: rows that they were trained on may be "
+            "among those that judge."
+        )
+    labels = [f"{label} ({rows:,} rows)" for label, rows in verdict.get("never_predicted", {}).items()]
+    return found + ([f"Labels that the candidate never predicts: {', '.join(labels)}."] if labels else [])
+
+
+def excluded(dataset: str, reasons: Mapping[str, int]) -> str:
+    """How many rows of a dataset do not judge, and why."""
+    why = "; ".join(f"{EXCLUDED.get(reason, reason)} ({count:,})" for reason, count in reasons.items())
+    return f"{sum(reasons.values()):,} rows of {dataset}: {why}"

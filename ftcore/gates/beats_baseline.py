@@ -58,6 +58,7 @@ class Finding:
     sentence: str
     """For people, with the numbers."""
     rows: int
+    groups: int
     gain: Estimate | None = None
 
 
@@ -75,7 +76,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     )
     first = next(iter([*failed, *open_, *found]))
     if open_ and not failed:
-        return undecided(config.kind, told, config.minimum_gain, first.rows)
+        return undecided(config.kind, told, config.minimum_gain, first.rows, first.groups)
     return Rule(
         gate=config.kind,
         passed=not failed,
@@ -85,7 +86,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         low=first.gain.low if first.gain else None,
         high=first.gain.high if first.gain else None,
         rows=first.rows,
-        groups=first.gain.groups if first.gain else None,
+        groups=first.groups,
     )
 
 
@@ -93,18 +94,18 @@ def _judge(config: Config, evidence: Evidence, dataset: str, looks: int | None) 
     """One dataset; ``looks`` is None where baselines must be beaten, else how many comparisons share the error rate."""
     must_beat = looks is None
     rows = evidence.on([dataset], config.metric)
-    count = int(rows.sum())
-    if because := too_few(config, evidence, rows, "compare with a baseline", dataset):
-        return Finding(dataset, must_beat, None, because, count)
+    size = int(rows.sum()), evidence.groups(rows)
+    if because := too_few(config, evidence, rows, f"compare with a baseline on {dataset}"):
+        return Finding(dataset, must_beat, None, because, *size)
     confidence = config.confidence if looks is None else 1 - (1 - config.confidence) / looks
     gains = {name: _gain(config, evidence, name, rows, confidence) for name in evidence.baselines}
     if not gains or not all(gain.defined for gain in gains.values()):
-        because = f"no baseline has {config.metric} on {count:,} rows of {dataset}"
-        return Finding(dataset, must_beat, None, because, count)
+        because = f"no baseline has {config.metric} on {size[0]:,} rows of {dataset}"
+        return Finding(dataset, must_beat, None, because, *size)
     name, gain = min(gains.items(), key=lambda item: item[1].low if must_beat else item[1].high)
     outcome = gain.low > config.minimum_gain if must_beat else gain.high >= 0
     sentence = _sentence(config, evidence, (name, gain), rows, (dataset, must_beat, confidence))
-    return Finding(dataset, must_beat, outcome, sentence, count, gain)
+    return Finding(dataset, must_beat, outcome, sentence, *size, gain)
 
 
 def _gain(config: Config, evidence: Evidence, baseline: str, rows: np.ndarray, confidence: float) -> Estimate:

@@ -20,7 +20,7 @@ from ftcore.steps import _slices
 from ftcore.steps._baselines import BASELINES
 from ftcore.store import hash_file, read_json, read_table, write_json
 from ftcore.tracking import Tracking
-from ftcore.verdict import Evidence, Rule, Verdict
+from ftcore.verdict import Evidence, Rule, Verdict, notes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,8 @@ def run(context: Context) -> Outcome:
     verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **_told(figures))
     for rule in rules:
         log.info("%s %s: %s", {True: "✔", False: "✘", None: "?"}[rule.passed], rule.gate, rule.reason)
+    for note in notes(verdict.to_json()):
+        log.info("%s", note)
     write_json(context.folder / "verdict.json", verdict.to_json())
     tracking = Tracking(context.settings, context.recipe.name)
     judged = record_verdict(tracking, verdict, hash_file(context.folder / "verdict.json"))
@@ -63,6 +65,16 @@ def run(context: Context) -> Outcome:
     )
 
 
+def _told(figures: dict[str, Any]) -> dict[str, Any]:
+    """What a verdict tells of the rows behind it."""
+    models = figures.get("trained_on") or ()
+    return {
+        "excluded": figures.get("excluded") or {},
+        "not_known": tuple(one["model"] for one in models if one["snapshot"] is None),
+        "never_predicted": figures.get("never_predicted") or {},
+    }
+
+
 def judge(gates: Sequence[Part], evidence: Evidence) -> tuple[Rule, ...]:
     """What each gate decides; those about losses share one error rate."""
     modules = [(find("gates", config.kind), config) for config in gates]
@@ -78,16 +90,6 @@ def _looks(context: Context, champion: int, table: pa.Table) -> np.ndarray:
     keys = keys or [f"row {place}" for place in range(table.num_rows)]
     run = context.run_id, context.folder
     return looks.take(context.shelf, champion, run, keys, context.settings.lock_timeout_s)
-
-
-def _told(figures: dict[str, Any]) -> dict[str, Any]:
-    """What a verdict tells of the rows behind it."""
-    models = figures.get("trained_on") or ()
-    return {
-        "excluded": figures.get("excluded") or {},
-        "not_known": tuple(one["model"] for one in models if one["snapshot"] is None),
-        "never_predicted": figures.get("never_predicted") or {},
-    }
 
 
 def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Evidence:
