@@ -105,6 +105,7 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
             "never_predicted",
             "examples",
             "robustness",
+            "agreement",
             "latency",
             "size_bytes",
         ),
