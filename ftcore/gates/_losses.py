@@ -132,7 +132,8 @@ def _least(limits: Limits, gain: Effect) -> float:
 
 
 def _told(limits: Limits, gain: Bounds) -> bool:
-    return gain.low > -beyond(limits) or gain.detectable <= beyond(limits)
+    excluded = gain.value - quantile(0.95, gain.effect.freedom) * gain.effect.error > -beyond(limits)
+    return excluded or gain.detectable <= beyond(limits)
 
 
 def _large(limits: Limits, gain: Effect) -> bool:

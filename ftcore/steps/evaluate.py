@@ -133,7 +133,7 @@ def run(context: Context) -> Outcome:
     _log(context, tracking, candidate, rows, columns, figures)
     metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
     return Outcome(
-        reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} test rows",
+        reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} of the test split",
         figures={name: figures[name] for name in IN_RECORD},
         inputs={
             "snapshot": candidate.snapshot,

@@ -17,7 +17,7 @@ def run() -> Result:
     caught = sum(passed is False for passed in worse) / CANDIDATES
     note = (
         f"the 6 % allowed to {', '.join(config.kind for config in HARM)} together on 6 slices and 2 holdouts; "
-        f"undecided {undecided:.3f}; a loss of 10 points in a slice of 300 rows is caught in {caught:.3f} (0.9 asked)"
+        f"undecided {undecided:.3f}; 10 points lost in a slice of 300 rows are caught in {caught:.3f} (at least 0.9)"
     )
     return Result(
         "gate_slices", "share, ratio at most 1", refused, ALLOWED, refused / ALLOWED, 3100, 0, machine(), note

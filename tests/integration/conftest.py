@@ -23,7 +23,7 @@ train: {epochs: 1, max_length_tokens: 32, max_truncated: 0.5, batch_size: 16, le
 exports: [{kind: onnx, precisions: [int8, fp32]}]
 evaluate: {holdouts: {tweets: {kind: vader, domain: tweets, max_rows: 400}}, resamples: 500}
 gates:
-  - {kind: threshold, minimum: 0.5, min_rows: 50}
+  - {kind: threshold, minimum: 0.4, min_rows: 50}
   - {kind: beats_champion, non_inferior: 0.3, min_rows: 50, datasets: [test, tweets]}
   - {kind: parity, max_difference: 0.08, max_disagreement: 0.2}
   - {kind: slice, max_loss: 0.4}

@@ -105,6 +105,7 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
             "never_predicted",
             "examples",
             "robustness",
+            "agreement",
             "latency",
             "size_bytes",
         ),
@@ -114,7 +115,7 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
     assert set(found["slices"]) == {"label=negative", "label=positive"}
     assert set(found["slices"]["label=positive"]) == {"rows", "candidate", "champion", "difference"}
     assert set(found["robustness"]) == {"typos", "case", "punctuation"}
-    assert set(found["robustness"]["typos"]["accuracy"]) == {"value", "low", "high", "rows"}
+    assert set(found["robustness"]["typos"]["accuracy"]) == {"value", "low", "high", "rows", "groups"}
     assert set(found["latency"]) == set(found["size_bytes"]) == set(FLAVOURS)
     assert found["cost_per_1000"] == {}, "nobody said what this machine costs"
     assert set(found["examples"]) == {"best", "worst", "gained", "lost"}
@@ -218,7 +219,7 @@ def test_every_gate_reads_a_real_evaluation(second: Product) -> None:
     """The champion is the same model, so nothing is lost and nothing gained; and nobody trained it."""
     gates = {
         "threshold": {"minimum": 0.0, "min_rows": 30},
-        "beats_champion": {"non_inferior": 0.01, "min_rows": 30},
+        "beats_champion": {"non_inferior": 0.1, "min_rows": 30},
         "beats_baseline": {"min_rows": 30},
         "slice": {"max_loss": 0.0},
         "forgetting": {},
