@@ -83,7 +83,13 @@ MASKED = (
     "UK_NHS",
     "PL_PESEL",
     "ES_NIF",
+    "ES_NIE",
     "IT_FISCAL_CODE",
+    "DE_TAX_ID",
+    "FR_NIR",
+    "FR_TAX_ID",
+    "US_ITIN",
+    "US_EIN",
 )
 """Personal data that is masked unless the recipe says otherwise."""
 
@@ -98,7 +104,7 @@ class Prepare(Config):
     near_duplicates: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.8
     """Jaccard similarity of five-byte shingles from which two texts count as near duplicates; null looks for exact
     ones only. A row like one of the test or validation split never trains; within a split one row of several alike
-    with the same label stays."""
+    with the same label stays. A row that was published stays before one that is new, whatever their splits."""
     personal_data: PersonalData = PersonalData()
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] = ()
     """ISO 639-1 codes of the languages to keep; empty keeps all."""
