@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ftcore import tracking_training
-from ftcore.errors import DataRejectedError, MissingExtraError, NotEnoughDataError, TrainingError
+from ftcore.errors import DataRejectedError, MissingExtraError, TrainingError
 from ftcore.steps import train
 from ftcore.store import hash_file
 from tests.conftest import Product
@@ -92,11 +92,7 @@ def test_the_same_seed_gives_the_same_weights(ready: Callable[..., Product]) -> 
         ({"base": "package://nowhere/model"}, MissingExtraError, "is not installed"),
         ({"train": {**TRAIN, "max_length_tokens": 65}}, TrainingError, "the base model reads 64 at most"),
         ({"train": {**TRAIN, "max_length_tokens": 8}}, DataRejectedError, "are longer than 8 tokens, 20% may be"),
-        (
-            {"task": {"kind": "classification", "labels": ["negative", "positive", "mixed"]}},
-            NotEnoughDataError,
-            "mixed",
-        ),
+        ({"task": {"kind": "classification", "labels": ["negative", "mixed"]}}, DataRejectedError, "'positive'"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
