@@ -9,6 +9,7 @@
     │ └ EmptyFileError                  3   a file without a row; a warning where it is one of several
     ├ NotEnoughDataError                3   says how many rows there are and how many it takes
     ├ TrainingError · ExportError       1   what a framework could not do, in our words
+    │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
     └ TransientError                   75   network, database, hub: Airflow retries
       └ BusyError                      75   another run holds what this one needs
 
@@ -92,6 +93,10 @@ class TrainingError(FtcoreError):
 
 class ExportError(FtcoreError):
     """A model could not be exported, or its export could not be loaded."""
+
+
+class ParityError(ExportError):
+    """An export whose outputs are not the model's, or depend on what else is in the batch."""
 
 
 class TransientError(FtcoreError):

@@ -62,6 +62,12 @@ def flavours(recipe: Recipe) -> list[str]:
     return [*exports, TORCH]
 
 
+def exact(recipe: Recipe) -> set[str]:
+    """Names of the exports that compute in the precision of the trained model."""
+    exporters = [(config, find("exporters", config.kind)) for config in recipe.exports]
+    return {name for config, exporter in exporters for name in exporter.exact(config)}
+
+
 def artefact(flavour: str) -> str:
     """Name of the artefact that holds a form of a version."""
     return "model" if flavour == TORCH else flavour

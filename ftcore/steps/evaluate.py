@@ -18,6 +18,7 @@
     slices.NAME                                              rows; candidate, champion, difference, each by METRIC
     fairness.COLUMN.metrics.METRIC                           difference, ratio, by_group
     calibration.ROLE.FLAVOUR                                 ece, ece_adaptive, bins (reliability)
+    never_predicted.LABEL                                    rows that have a label which the candidate never predicts
     robustness.PERTURBATION.METRIC                           perturbed less plain, paired
     latency, size_bytes, cost_per_1000                       by flavour
     examples.best|worst|gained|lost                          rows with what each model answered
@@ -42,7 +43,17 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
-from ftcore.steps import _baselines, _datasets, _examples, _general_text, _measures, _robustness, _slices, _win_rate
+from ftcore.steps import (
+    _agreement,
+    _baselines,
+    _datasets,
+    _examples,
+    _general_text,
+    _measures,
+    _robustness,
+    _slices,
+    _win_rate,
+)
 from ftcore.steps._excluded import TEST
 from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, predict, settings
 from ftcore.steps._readable import by_all
@@ -109,6 +120,7 @@ def run(context: Context) -> Outcome:
         "unreadable": unreadable,
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
+        "agreement": _agreement.agreement(context, tracking, candidate, rows, columns),
         "latency": latency,
         "size_bytes": context.earlier("export").figures["size_bytes"],
         "cost_per_1000": _cost(context, latency),
@@ -170,6 +182,9 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         _slices.clusters(rows),
     )
     served = models.flavours(recipe)[0]
+    never = _slices.never_predicted(recipe, rows, said["candidate", served])
+    if told := [f"{label} ({count:,} rows)" for label, count in never.items() if count]:
+        log.warning("the candidate never predicts %s", ", ".join(told))
     dataset = np.array(rows["dataset"].to_pylist())
     groups = _slices.groups(recipe, rows)
     own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
@@ -179,6 +194,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         "slices": _measures.by_slice(judged, served, _slices.masks(groups)),
         "fairness": _measures.fairness(judged, served, {n: g for n, g in groups.items() if n != "label"}),
         "calibration": _measures.calibrated(sure, judged, dataset == TEST),
+        "never_predicted": never,
         "examples": _shown(context, rows, judged, {name: answer for name, answer in own.items() if name[1] == served}),
     }
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftcore.base import with_prefix
-from ftcore.outputs import given, pairs
+from ftcore.outputs import given
 from ftcore.training import loading
-from ftcore.training.features import Collator, Features, segments, tokenize
+from ftcore.training.features import Collator, Features, pad_as, segments, tokenize, tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,8 +61,10 @@ def saved(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerBase]:
 
     from ftcore.training.loading import tokenizer as load_tokenizer
 
+    words = load_tokenizer(folder)
     plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-    return with_prefix(plain, folder).eval(), load_tokenizer(folder)
+    pad_as(plain, words)
+    return with_prefix(plain, folder).eval(), words
 
 
 def logits(
@@ -72,11 +74,24 @@ def logits(
     import torch
 
     def said(texts: Sequence[Text]) -> np.ndarray:
-        batch = tokenizer(
-            pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt"
-        )
         with torch.inference_mode():
-            found: np.ndarray = model(**batch).logits.float().numpy()
+            found: np.ndarray = model(**tokens(model, tokenizer, texts, max_length_tokens)).logits.float().numpy()
         return found
 
     return said
+
+
+def mean_of_labels(part: np.ndarray, whole: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Mean of a ratio over the labels present, ``[…]``; 0 for a present label whose ratio has no denominator.
+
+    Args:
+        part: numerators, ``[…, labels]``.
+        whole: denominators, ``[…, labels]``.
+        present: which labels occur in the rows or in the predictions, ``[…, labels]``; where none does, the mean is
+            NaN. It is what scikit-learn averages over when it is given no ``labels``.
+    """
+    import numpy as np
+
+    ratios = np.divide(part, whole, out=np.zeros(part.shape), where=present & (whole > 0))
+    count = present.sum(-1)
+    return np.asarray(np.where(count > 0, ratios.sum(-1) / np.maximum(count, 1), np.nan))

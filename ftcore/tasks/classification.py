@@ -37,7 +37,7 @@ class Config(Base):
     kind: Literal["classification"] = "classification"
     labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     """Label names in the order of the model's outputs; with two, the second is the positive one for F1, precision
-    and recall."""
+    and recall; with more, these are means over the labels that occur in the rows or in the predictions."""
     other_labels: Literal["reject", "ignore"] = "reject"
     """What happens to rows with another label: ``reject`` counts them as faults of the data, ``ignore`` leaves them
     out as the recipe's own filter."""
@@ -150,27 +150,24 @@ def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy, F1, precision and recall.
+    """Accuracy, F1, precision and recall, as in scikit-learn.
 
     Args:
-        config: two labels give the scores of the second one, more labels the macro average.
+        config: two labels give the scores of the second one, more labels the mean over the labels present.
         sums: of tallies, ``[…, 3 × labels + 1]``.
 
     Returns:
-        Each metric, ``[…]``. A ratio of nothing counts as 0, as in scikit-learn; without any row nothing is defined.
+        Each metric, ``[…]``. A label is present where a row has it or a prediction names it; of a present label a ratio
+        of nothing is 0. Without a present label, or without any row, a metric is NaN.
     """
     import numpy as np
 
     (hit, said, there), rows = np.split(sums[..., :-1], 3, axis=-1), sums[..., -1]
     scored = slice(1, 2) if len(config.labels) == 2 else slice(None)
-
-    def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        score = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)[..., scored].mean(-1)
-        return np.where(rows > 0, score, np.nan)
-
+    present = (said + there)[..., scored] > 0
     return {
         "accuracy": hit.sum(-1) / np.where(rows > 0, rows, np.nan),
-        "f1": ratio(2 * hit, said + there),
-        "precision": ratio(hit, said),
-        "recall": ratio(hit, there),
+        "f1": _sequence.mean_of_labels((2 * hit)[..., scored], (said + there)[..., scored], present),
+        "precision": _sequence.mean_of_labels(hit[..., scored], said[..., scored], present),
+        "recall": _sequence.mean_of_labels(hit[..., scored], there[..., scored], present),
     }

@@ -170,9 +170,9 @@ def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """F1 over all decisions, mean F1 of the labels, and the share of rows in which every label is right.
+    """F1 over all decisions, mean F1 of the labels present, and the share of rows in which every label is right.
 
-    A ratio of nothing counts as 0, as in scikit-learn.
+    A label is present where a row has it or a prediction names it; without any, both F1 are NaN.
     """
     import numpy as np
 
@@ -181,11 +181,11 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
     rows = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
 
     def f1(hit: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.asarray(np.divide(2 * hit, whole, out=np.zeros_like(hit), where=whole > 0))
+        return _sequence.mean_of_labels(2 * hit, whole, whole > 0)
 
     return {
-        "f1_micro": np.where(np.isnan(rows), np.nan, f1(hit.sum(-1), (said + there).sum(-1))),
-        "f1_macro": np.where(np.isnan(rows), np.nan, f1(hit, said + there).mean(-1)),
+        "f1_micro": f1(hit.sum(-1, keepdims=True), (said + there).sum(-1, keepdims=True)),
+        "f1_macro": f1(hit, said + there),
         "subset_accuracy": sums[..., -2] / rows,
     }
 

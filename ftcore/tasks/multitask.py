@@ -13,6 +13,7 @@ from ftcore._find import find
 from ftcore.cleaning.rows import Editor
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.tasks._parts import Config, task_of
+from ftcore.training import loading
 from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
         return task_of(first).load(first, base)  # type: ignore[no-any-return]
     from ftcore.tasks import _heads
 
-    with _heads.quietly():
+    with loading.quietly():
         members = {name: task_of(part).load(part, base) for name, part in config.parts.items()}
     return _heads.joined(members, base)
 

@@ -30,6 +30,8 @@ GENERATIVE = False
 STANDS_ON = "encoder"
 CHOOSES = False
 METRICS: dict[str, Better] = {"pearson": "higher", "mae": "lower", "rmse": "lower"}
+ROUNDING = 1e-13
+"""Variance below this share of the mean square is rounding."""
 
 
 class Config(Base):
@@ -120,26 +122,35 @@ def valid(config: Config, label: str | None) -> bool:
 
 
 def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
-    """A one, x, y, x², y², xy and |x − y| of each row, with x predicted and y right, ``[rows, 7]``."""
+    """A one, x, y, x², y², xy, |x − y| and (x − y)² of each row, with x predicted and y right, ``[rows, 8]``."""
     import numpy as np
 
     del config
     y, x = np.array([float(label) for label in rows["label"].to_pylist()]), np.asarray(outputs, np.float64)
-    return np.column_stack([np.ones(len(y)), x, y, x * x, y * y, x * y, np.abs(x - y)])
+    return np.column_stack([np.ones(len(y)), x, y, x * x, y * y, x * y, np.abs(x - y), (x - y) ** 2])
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Pearson's correlation, mean absolute error, root of the mean squared error."""
+    """Pearson's correlation, mean absolute error, root of the mean squared error.
+
+    Without variance on either side there is no correlation: it is NaN.
+    """
     import numpy as np
 
     del config
     rows = np.where(sums[..., 0] > 0, sums[..., 0], np.nan)
-    x, y, xx, yy, xy, off = (sums[..., place] / rows for place in range(1, 7))
-    spread = np.sqrt(np.maximum(xx - x * x, 0) * np.maximum(yy - y * y, 0))
+    x, y, xx, yy, xy, off, squared = (sums[..., place] / rows for place in range(1, 8))
+
+    def variance(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+        # The difference of two nearly equal sums: what is left of equal numbers is rounding, no variance.
+        found = square - mean * mean
+        return np.where(found > ROUNDING * square, found, 0)
+
+    spread = np.sqrt(variance(x, xx) * variance(y, yy))
     return {
         "pearson": np.where(spread > 0, (xy - x * y) / np.where(spread > 0, spread, 1), np.nan),
         "mae": off,
-        "rmse": np.sqrt(np.maximum(xx + yy - 2 * xy, 0)),
+        "rmse": np.sqrt(squared),
     }
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.errors import NotEnoughDataError
 from ftcore.outputs import examples
-from ftcore.tasks import _language, _rows, _sequence
+from ftcore.tasks import _language, _rows, _sequence, _words
 from ftcore.training import loading
 from ftcore.training.features import Features
 
@@ -139,7 +139,7 @@ def reader(
         batch = {"input_ids": [window.ids for window in windows]}
         batch |= {"token_type_ids": [window.kinds for window in windows]} if typed else {}
         with torch.inference_mode():
-            made = model(**tokenizer.pad(batch, return_tensors="pt"))
+            made = model(**tokenizer.pad(batch, padding_side="right", return_tensors="pt"))  # spans count from the left
         pieces = [
             window.best(starts, ends, config.answer_tokens)
             for window, starts, ends in zip(windows, made.start_logits.tolist(), made.end_logits.tolist(), strict=True)
@@ -156,13 +156,14 @@ answers, valid = _language.answers, _language.valid
 def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
     """F1 of the words, whether the answer is the same, and a one, ``[rows, 3]``.
 
-    Articles, punctuation and case count for nothing: P. Rajpurkar et al. (2016), *SQuAD*.
+    English articles, punctuation and case count for nothing: P. Rajpurkar et al. (2016), *SQuAD*. Scripts without
+    spaces are compared by characters.
     """
     import numpy as np
 
     del config
-    right = [_folded(label or "") for label in rows["label"].to_pylist()]
-    said = [_folded(text) for text in outputs]
+    right = [_words.answer_words(label or "") for label in rows["label"].to_pylist()]
+    said = [_words.answer_words(text) for text in outputs]
     return np.array([(_f1(a, b), a == b, 1) for a, b in zip(said, right, strict=True)], float).reshape(-1, 3)
 
 
@@ -228,14 +229,6 @@ def _shortened(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> st
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     spans = encoded["offset_mapping"]
     return text if len(spans) <= length else text[: spans[length - 1][1]]
-
-
-def _folded(text: str) -> list[str]:
-    import re
-    import string
-
-    plain = text.lower().translate(str.maketrans("", "", string.punctuation))
-    return re.sub(r"\b(a|an|the)\b", " ", plain).split()
 
 
 def _f1(said: list[str], right: list[str]) -> float:

@@ -70,7 +70,7 @@ def parse_rows(config: Config, rows: Rows) -> Faults:
 
     Text and label may hold lists, as JSON or as Python writes them.
     """
-    names = label_names.Names(config.labels)
+    names, known = label_names.Names(config.labels), set(config.labels)
     found: Faults = {}
     for place, (text, label) in enumerate(zip(rows.text, rows.label, strict=True)):
         tokens = _rows.listed((text or "").strip())
@@ -83,8 +83,10 @@ def parse_rows(config: Config, rows: Rows) -> Faults:
         elif text is not None:
             rows.text[place] = " ".join(split_words(text))
         if label is not None:
-            tags = _rows.chosen(label, None)
-            rows.label[place] = " ".join(names.find(tag) or tag for tag in tags) or None
+            tags = label.split()
+            if not known.issuperset(tags):
+                tags = [names.find(tag) or tag for tag in _rows.chosen(label, None)]
+            rows.label[place] = " ".join(tags) or None
     return found
 
 
@@ -95,7 +97,8 @@ def check_rows(config: Config, rows: Rows) -> Faults:
         if place in found:
             continue
         words, tags = split_words(text), (label or "").split()
-        if strange := next((tag for tag in tags if tag not in known), None):
+        if not known.issuperset(tags):
+            strange = next(tag for tag in tags if tag not in known)
             why = label_names.none_of(strange, config.labels, what="tag")
             number = " (a number is no tag: take its name)" if strange.isdigit() else ""
             found[place] = _labels.refused(config, why + number)
@@ -195,7 +198,8 @@ def reader(
     def predict(texts: Sequence[Text]) -> list[list[str]]:
         split = [split_words(one.text) for one in examples(texts)]
         encoded = _encoded(tokenizer, split, max_length_tokens)
-        batch = tokenizer.pad({"input_ids": encoded["input_ids"]}, return_tensors="pt")
+        # On the right whatever side is the tokenizer's own, so that tokens keep the positions that words are found by.
+        batch = tokenizer.pad({"input_ids": encoded["input_ids"]}, padding_side="right", return_tensors="pt")
         with torch.inference_mode():
             best = model(**batch).logits.argmax(-1).tolist()
         return [_of_words(config, encoded.word_ids(place), best[place], len(row)) for place, row in enumerate(split)]
@@ -238,14 +242,17 @@ def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """F1, precision and recall of whole entities over all kinds, and accuracy of the words."""
+    """F1, precision and recall of whole entities over all kinds, and accuracy of the words.
+
+    Where neither the rows nor the predictions have an entity, the first three are NaN.
+    """
     import numpy as np
 
     hit, said, there = (sums[..., column:-2:3].sum(-1) for column in range(3))
     words = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
 
     def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.where(np.isnan(words), np.nan, part / np.maximum(whole, 1))
+        return np.where(said + there > 0, part / np.maximum(whole, 1), np.nan)
 
     return {
         "f1": ratio(2 * hit, said + there),
@@ -257,7 +264,7 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
 
 def _names(config: Config) -> list[str]:
     """Kinds of entity, in the order in which the tags name them."""
-    return list(dict.fromkeys(tag[2:] for tag in config.labels if tag != "O"))
+    return list(dict.fromkeys(tag[2:] or "_" for tag in config.labels if tag != "O"))  # seqeval calls no name _
 
 
 def _aligned(rows: pa.Table) -> list[bool]:

@@ -97,7 +97,17 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
     assert list(found) == [
         *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "excluded"),
         *("trained_on", "prediction_settings", "unreadable", "metrics", "differences"),
-        *("mcnemar", "slices", "fairness", "calibration", "examples", "robustness", "latency", "size_bytes"),
+        *(
+            "mcnemar",
+            "slices",
+            "fairness",
+            "calibration",
+            "never_predicted",
+            "examples",
+            "robustness",
+            "latency",
+            "size_bytes",
+        ),
         "cost_per_1000",
     ]
     assert set(found["metrics"]["baseline"]) == {"majority", "linear"}
@@ -214,7 +224,7 @@ def test_every_gate_reads_a_real_evaluation(second: Product) -> None:
         "forgetting": {},
         "fairness": {"by": "length", "max_difference": 1, "min_rows": 30},
         "calibration": {"max_ece": 1, "min_rows": 30},
-        "parity": {"max_difference": 1, "min_rows": 30},
+        "parity": {"max_difference": 1, "max_disagreement": 1, "min_rows": 30},
         "latency": {"max_p95_ms": 60_000},
         "size": {"max_bytes": 1000},
         "cost": {"max_per_1000": 1},
