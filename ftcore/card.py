@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import approvals, registry, snapshot, tracking_models, tracking_runs
 from ftcore.errors import DataRejectedError
+from ftcore.sections import NAME_RECALL, NAMED
 from ftcore.store import read_json
 from ftcore.verdict import notes
 
@@ -73,7 +74,8 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
         ]
         or None,
     )
-    body = _environment().get_template("card.md.jinja").render(**known)
+    named = [name for name in NAMED if name in known["manifest"].get("removed_entities", ())]
+    body = _environment().get_template("card.md.jinja").render(**known, named=named, name_recall=NAME_RECALL)
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ NAMES = {"PERSON": ("PERSON",), "LOCATION": ("GPE", "LOC", "FAC"), "ORGANIZATION
 """Entities that take a language model, and spaCy's labels for them."""
 DIGITS = r"\d(?:[^\w\n]{0,4}\d){5}"
 COULD_HOLD = {
-    "EMAIL_ADDRESS": r"@|[(\[] ?at ?[)\]]",
+    "EMAIL_ADDRESS": r"[^\s@]@\w|[(\[] ?at ?[)\]]",
     "URL": r"\w[.][A-Za-z]{2}",
     "IP_ADDRESS": r"\d[.]\d{1,3}[.]\d|::|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:",
     "IBAN_CODE": r"[A-Za-z]{2}\d\d",
@@ -89,7 +89,8 @@ class Finder:
         if self._prefilter is not None:
             may = self._prefilter.search
             for place, text in enumerate(texts):
-                if may(text) and (there := self._in(text)):
+                # The second is for "name (at) domain": a look for a string costs nothing beside an expression.
+                if (may(text) or "at)" in text or "at]" in text) and (there := self._in(text)):
                     found[place] = there
         if self._labels:
             for place, named in enumerate(self._named(texts)):
@@ -115,13 +116,16 @@ class Finder:
         """One quick look that most texts do not pass: every entity but these has a digit, an ``@`` or ``::``."""
         if not self._patterns:
             return None
-        named = ("IT_FISCAL_CODE", "URL", "EMAIL_ADDRESS")
-        without = {name: COULD_HOLD[name] for name in named} | {"IP_ADDRESS": r":[0-9A-Fa-f]*:"}
+        without = {name: COULD_HOLD[name] for name in ("IT_FISCAL_CODE", "URL")} | {"IP_ADDRESS": r":[0-9A-Fa-f]*:"}
         return re.compile("|".join([r"[\d@]", *(without[e] for e in self._patterns if e in without)]))
 
     @cached_property
-    def _expressions(self) -> dict[str, re.Pattern[str]]:
-        return {entity: re.compile(COULD_HOLD.get(entity, r"\d")) for entity in self._patterns}
+    def _expressions(self) -> list[tuple[re.Pattern[str], list[str]]]:
+        """Each expression with the entities that it could hold: most numbers share one, which is looked for once."""
+        found: dict[str, list[str]] = {}
+        for entity in self._patterns:
+            found.setdefault(COULD_HOLD.get(entity, r"\d"), []).append(entity)
+        return [(re.compile(expression), entities) for expression, entities in found.items()]
 
     @cached_property
     def _recognisers(self) -> dict[str, list[Any]]:
@@ -129,21 +133,25 @@ class Finder:
         return {}
 
     def _in(self, text: str) -> list[Finding]:
-        found = []
-        for entity, could_hold in self._expressions.items():
-            if could_hold.search(text):
-                if entity not in self._recognisers:
-                    self._recognisers[entity] = _recognisers.of(entity, self.phone_regions)
-                for recogniser in self._recognisers[entity]:
-                    for one in recogniser.analyze(text, [entity], None):
-                        score = one.score
-                        if score < LEAST_SCORE and _recognisers.near(
-                            recogniser.context or (), text, one.start, one.end
-                        ):
-                            score += CONTEXT_GAIN
-                        if score >= LEAST_SCORE:
-                            found.append(Finding(entity, one.start, one.end, score))
+        found = [
+            one
+            for could_hold, entities in self._expressions
+            if could_hold.search(text)
+            for entity in entities
+            for one in self._of(entity, text)
+        ]
         return _apart(found)
+
+    def _of(self, entity: str, text: str) -> Iterator[Finding]:
+        if entity not in self._recognisers:
+            self._recognisers[entity] = _recognisers.of(entity, self.phone_regions)
+        for recogniser in self._recognisers[entity]:
+            for one in recogniser.analyze(text, [entity], None):
+                score, words = one.score, recogniser.context or ()
+                if score < LEAST_SCORE and _recognisers.near(words, text, one.start, one.end):
+                    score += CONTEXT_GAIN
+                if score >= LEAST_SCORE:
+                    yield Finding(entity, one.start, one.end, score)
 
     def _named(self, texts: Sequence[str]) -> list[list[Finding]]:
         try:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ftcore.cleaning import _recognisers, personal
+from ftcore.cleaning import _recognisers, personal, regions
 from ftcore.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
 from ftcore.errors import MissingExtraError
 from ftcore.sections import PersonalData
@@ -47,6 +47,52 @@ def test_each_kind_is_masked(entity: str) -> None:
 def test_a_wrong_checksum_is_no_card() -> None:
     (text,), _ = made(PHONE_NUMBER="keep").clean(["4111 1111 1111 1112"])
     assert text == "4111 1111 1111 1112"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("write to john.doe@corp.internal.", "write to [EMAIL_ADDRESS]."),
+        ("a@b.local, user@localhost", "[EMAIL_ADDRESS], [EMAIL_ADDRESS]"),
+        ("john (at) example.com", "[EMAIL_ADDRESS]"),
+        ("iban de89 3704 0044 0532 0130 00 bitte", "iban [IBAN_CODE] bitte"),
+        ("card 4111.1111.1111.1111", "card [CREDIT_CARD]"),
+        ("card 4111\n1111 1111 1111", "card [CREDIT_CARD]"),
+        ("SSN 536904399", "SSN [US_SSN]"),
+        ("social security number 536904399", "social security number [US_SSN]"),
+        ("NIE X1234567L or X-1234567-L", "NIE [ES_NIE] or [ES_NIE]"),
+        ("Steuer-ID 86095742719", "Steuer-ID [DE_TAX_ID]"),
+        ("EIN 12-3456789", "EIN [US_EIN]"),
+        ("sécurité sociale 1 84 12 76 451 089 46", "sécurité sociale [FR_NIR]"),
+        ("numéro fiscal 30 23 217 600 053", "numéro fiscal [FR_TAX_ID]"),
+    ],
+)
+def test_numbers_and_addresses_in_the_forms_that_people_write(text: str, expected: str) -> None:
+    assert made().clean([text])[0] == [expected]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "won 6-4 6-3 7-5 today",
+        "won 7-6 (5) 6-4, 6-2",
+        "1998-2003 2005-2009",
+        "2001 2002 2003 2004",
+        "on 2024-01-15 12:30",
+        "post 123456789 on social media",
+        "part 12-3456789",
+        "order 20230415123",
+        "meet me (at) noon",
+        "foo@bar",
+    ],
+)
+def test_scores_years_dates_and_part_numbers_stay(text: str) -> None:
+    assert made().clean([text])[0] == [text]
+
+
+def test_regions_are_those_of_the_numbers_and_languages_seen() -> None:
+    texts = ["ring +48 600 123 456", "oder +49 30 901820", "nochmals +49 30 901821"]
+    assert regions.seen(texts, {"de": 0.9, "pl": 0.09, "fi": 0.01}) == ["DE", "PL", "AT", "CH"]
 
 
 def test_plain_text_stays() -> None:
