@@ -219,12 +219,18 @@ def _rows(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
             "number": round(estimate["value"], 4),
             "value": _number(estimate["value"]),
             "interval": _interval(estimate),
-            "rows": f"{estimate.get('rows', 0):,}",
+            "rows": _rows_and_groups(estimate),
         }
         for part, estimates in parts.items()
         for metric, estimate in estimates.items()
         if isinstance(estimate, Mapping) and estimate.get("value") is not None
     ]
+
+
+def _rows_and_groups(found: Mapping[str, Any]) -> str:
+    """Rows, and groups where they differ from rows: ``1,120`` or ``1,120 (97 groups)``."""
+    rows, groups = found.get("rows") or 0, found.get("groups")
+    return f"{rows:,}" + (f" ({groups:,} groups)" if groups is not None and groups != rows else "")
 
 
 def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,7 +240,7 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
         "measured": _number(rule.get("measured")),
         "bound": _number(rule.get("bound")),
         "interval": _interval(rule),
-        "rows": f"{rule.get('rows') or 0:,}",
+        "rows": _rows_and_groups(rule),
         "reason": rule.get("reason", ""),
     }
 

@@ -210,3 +210,8 @@ def test_an_interval_that_is_undefined_is_called_so(judged: Product) -> None:
     }
     write_json(place, figures)
     assert "| slice language=de | accuracy | 1 | undefined | – | 1 |" in written(judged)
+
+
+def test_rows_are_shown_with_their_groups_where_they_differ() -> None:
+    shown = [card._rows_and_groups(one) for one in ({"rows": 1120, "groups": 97}, {"rows": 40, "groups": 40}, {})]
+    assert shown == ["1,120 (97 groups)", "40", "0"]

@@ -22,13 +22,15 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     rows: int | None = None
+    groups: int | None = None
+    """Groups of these rows, which were resampled; None in evaluations before groups were known."""
 
     @classmethod
     def of(cls, found: Json | None) -> Estimate | None:
         """An estimate of what the evaluation holds; None of nothing."""
         if not found or found.get("value") is None:
             return None
-        return cls(*(found.get(key) for key in ("value", "low", "high", "rows")))
+        return cls(*(found.get(key) for key in ("value", "low", "high", "rows", "groups")))
 
     def point(self) -> Point:
         """For a chart."""
