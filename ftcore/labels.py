@@ -68,9 +68,9 @@ def warning(by_label: Mapping[str, Mapping[str, int]]) -> str:
     words = [f"{label!r} {_rows(rows)}" for label, rows in list(rare.items())[:SHOWN]]
     more = f" and {len(rare) - SHOWN:,} more" if len(rare) > SHOWN else ""
     unseen = [label for label, rows in rare.items() if not rows.get("train")]
-    never = f"; no row of train teaches {_names(unseen)}, so no model will predict it" if unseen else ""
+    never = f"; no model can learn {_names(unseen)}, which has no row in train" if unseen else ""
     unjudged = [label for label, rows in rare.items() if not rows.get("test")]
-    blind = f"; no row of test judges {_names(unjudged)}" if unjudged else ""
+    blind = f"; no row of test evaluates {_names(unjudged)}" if unjudged else ""
     return (
         f"labels without a row in some split: {', '.join(words)}{more}{never}{blind}. Add rows with them, join labels "
         "with label_map in the sources, change prepare.validation, prepare.test or group, or take them out of labels"

@@ -182,6 +182,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _misfits(recipe)
     yield from _unshareable(recipe)
     yield from _unsmoothed(recipe)
+    yield from _unbalanced(recipe)
     yield from space.faults(recipe, _faults)
     yield from _unanswerable(recipe)
     yield from _unwatchable(recipe)
@@ -220,6 +221,24 @@ def _unsmoothed(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "train.label_smoothing", f"the task {dull[0]} does not choose one of several answers"
     elif recipe.train.label_smoothing and hasattr(find("methods", recipe.method.kind), "fit"):
         yield "train.label_smoothing", f"{recipe.method.kind} has a loss of its own, without it"
+
+
+def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Class weights and balanced sampling where rows have no labels to balance, or the method's loss ignores them."""
+    weights, drawn = recipe.train.class_weights, recipe.train.sampling
+    method, kind = find("methods", recipe.method.kind), recipe.method.kind
+    asked = {"train.class_weights": weights != "none", "train.sampling": drawn != "natural"}
+    for path in (path for path, wanted in asked.items() if wanted):
+        if find("tasks", recipe.task.kind).TARGET not in ("label", "labels"):
+            yield path, f"the task {recipe.task.kind} has no classes to balance"
+        elif hasattr(method, "fit") or (path == "train.class_weights" and getattr(method, "OWN_LOSS", False)):
+            yield path, f"{kind} trains with a loss of its own, and has no {path.removeprefix('train.')}"
+    if weights == "balanced" and drawn != "natural":
+        yield "train.sampling", "it corrects what train.class_weights: balanced corrects already; leave one of them out"
+    labels = getattr(recipe.task, "labels", ())
+    for label in weights if isinstance(weights, dict) else ():
+        if labels and label not in labels:
+            yield f"train.class_weights.{label}", f"unknown label {label!r}; known: {', '.join(labels)}"
 
 
 def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -103,6 +103,13 @@ class Train(Config):
     """Dropout of the base model; null leaves it as it came. That of the updates is the method's."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of the loss that asks for all answers alike, against overconfidence. The validation loss has none."""
+    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = "none"
+    """Weight of each label in the loss: ``balanced`` counts each label alike, however many rows it has
+    (``rows / (labels · rows of the label)``; with several labels a row, rows without over rows with it); or
+    ``{label: weight}``, 1 for those that it leaves out. The validation loss has the same weights."""
+    sampling: Literal["natural", "square_root", "balanced"] = "natural"
+    """How rows are drawn: ``natural`` reads each once an epoch, ``balanced`` draws each label equally often,
+    ``square_root`` by the root of its rows, which repeats rare rows less. An epoch has as many rows either way."""
     neftune_alpha: Annotated[float, Field(ge=0)] = 0
     """Noise on the embeddings while training, uniform within ``alpha / √(tokens · width)`` (Jain et al. 2023); 5 is
     common for chat. 0 adds none."""

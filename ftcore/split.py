@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftcore.snapshot import source_key, text_key
 from ftcore.store import Shelf, as_json, create_bytes, log, read_json
@@ -109,6 +109,22 @@ class SplitKeys:
     def state(self) -> str:
         """Hash that tells secrets apart and gives none away."""
         return hmac.digest(self.secret, b"ftcore split", "sha256").hex()[:16]
+
+
+def redrawn(manifest: Mapping[str, Any], shares: Prepare) -> str:
+    """What the recipe's shares change about the splits of a snapshot, in one sentence; empty where nothing."""
+    before = (manifest.get("settings") or {}).get("prepare") or {}
+    changed = [
+        f"prepare.{name} is {getattr(shares, name):g} instead of {before[name]:g}"
+        for name in ("test", "validation")
+        if name in before and before[name] != getattr(shares, name)
+    ]
+    if not changed:
+        return ""
+    return (
+        f"{' and '.join(changed)}, with which snapshot {manifest.get('snapshot')} was drawn: rows change their split, "
+        "and those that a champion was trained or validated on are left out of what judges it"
+    )
 
 
 def load(shelf: Shelf, environment: Mapping[str, str] | None = None, *, keep: bool = True) -> SplitKeys:

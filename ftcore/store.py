@@ -77,26 +77,32 @@ def write_bytes(path: UPath | Path, data: bytes) -> None:
 
 
 def create_bytes(path: UPath | Path, data: bytes) -> bool:
-    """Write a file that is not there yet, whole or not at all; False where somebody else was first."""
+    """Write a file that is not there yet, whole or not at all; False where somebody else was first.
+
+    On an object store that knows no conditional put, two at the same instant may both be first: read what is there.
+    """
     if path.exists():
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
     here = local(path)
-    try:
-        if here is None:
-            path.fs.pipe_file(path.path, data, mode="create")  # type: ignore[union-attr]
-            return True
-        beside = here.with_name(f".{here.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    if here is None:
         try:
-            write_bytes(beside, data)
-            os.link(beside, here)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        if path.exists():
-            log.debug("%s was written by another process: %s", path, error)
+            path.fs.pipe_file(path.path, data, mode="create")  # type: ignore[union-attr]
+        except FileExistsError:
             return False
-        raise
+        except Exception as error:  # whatever a store without conditional puts makes of one
+            if path.exists():
+                return False
+            log.debug("%s: written without a condition: %s", path, error)
+            write_bytes(path, data)
+        return True
+    beside = here.with_name(f".{here.name}.{threading.get_ident()}")
+    try:
+        write_bytes(beside, data)
+        os.link(beside, here)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
     return True
 
 

@@ -98,6 +98,7 @@ def _show(found: dict[str, Any]) -> None:
         ("cannot be used", "\n".join(f"{rows:,} × {why}" for why, rows in found["faults"].items()) or "no row"),
         ("languages", shares(found["languages"])),
         ("personal data", counts(found["personal_data"])),
+        ("phone regions to set", ", ".join(found["phone_regions"])),
     ]
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in lines:

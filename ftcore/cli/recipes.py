@@ -45,21 +45,24 @@ def check(
 
 
 def _of_snapshot(recipe: Recipe, conf: Settings) -> list[str]:
-    """What the current snapshot says against the recipe's labels."""
-    from ftcore import labels, snapshot, store
+    """What the current snapshot says against the recipe's labels and shares."""
+    from ftcore import labels, snapshot, split, store
     from ftcore.errors import FtcoreError
 
     try:
         shelf = store.shelf(conf, recipe.name)
         identity = snapshot.current(shelf)
-        by_label = snapshot.manifest(shelf, identity).get("labels_by_split", {}) if identity else {}
+        manifest = snapshot.manifest(shelf, identity) if identity else {}
     except (FtcoreError, OSError):  # a recipe can be checked where its store cannot be reached
         return []
+    by_label, moved = manifest.get("labels_by_split", {}), split.redrawn(manifest, recipe.prepare)
+    notes = [moved] if moved else []
     if not by_label:
-        return []
+        return notes
     own = {name: by_label.get(name, dict.fromkeys(snapshot.SPLITS, 0)) for name in labels.listed(recipe.task)}
     gone = [name for name in by_label if name not in own]
-    notes = [f"snapshot {identity} has rows of {', '.join(map(repr, gone))}, which task.labels lacks"] if gone else []
+    if gone:
+        notes.append(f"snapshot {identity} has rows of {', '.join(map(repr, gone))}, which task.labels lacks")
     rare = labels.warning(own)
     return [*notes, *([f"snapshot {identity}: {rare}"] if rare else [])]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ftcore._find import Config as Base
-from ftcore.gates._undecided import undecided
+from ftcore.gates._undecided import too_few, undecided
 from ftcore.statistics import difference
 from ftcore.verdict import Rule
 
@@ -43,6 +43,8 @@ class Config(Base):
     """That the true gain lies above the lower bound."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows of a dataset that must be beaten the gate is undecided; a holdout with fewer decides nothing."""
+    min_groups: Annotated[int, Field(ge=1)] = 30
+    """The same in groups of rows, where rows have groups."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Finding:
     sentence: str
     """For people, with the numbers."""
     rows: int
+    groups: int
     gain: Estimate | None = None
 
 
@@ -73,7 +76,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     )
     first = next(iter([*failed, *open_, *found]))
     if open_ and not failed:
-        return undecided(config.kind, told, config.minimum_gain, first.rows)
+        return undecided(config.kind, told, config.minimum_gain, first.rows, first.groups)
     return Rule(
         gate=config.kind,
         passed=not failed,
@@ -83,6 +86,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         low=first.gain.low if first.gain else None,
         high=first.gain.high if first.gain else None,
         rows=first.rows,
+        groups=first.groups,
     )
 
 
@@ -90,26 +94,26 @@ def _judge(config: Config, evidence: Evidence, dataset: str, looks: int | None) 
     """One dataset; ``looks`` is None where baselines must be beaten, else how many comparisons share the error rate."""
     must_beat = looks is None
     rows = evidence.on([dataset], config.metric)
-    count = int(rows.sum())
-    if count < config.min_rows:
-        because = f"{count} rows of {dataset} are too few to compare with a baseline; it needs {config.min_rows}"
-        return Finding(dataset, must_beat, None, because, count)
+    size = int(rows.sum()), evidence.groups(rows)
+    if because := too_few(config, evidence, rows, f"compare with a baseline on {dataset}"):
+        return Finding(dataset, must_beat, None, because, *size)
     confidence = config.confidence if looks is None else 1 - (1 - config.confidence) / looks
     gains = {name: _gain(config, evidence, name, rows, confidence) for name in evidence.baselines}
     if not gains or not all(gain.defined for gain in gains.values()):
-        because = f"no baseline has {config.metric} on {count:,} rows of {dataset}"
-        return Finding(dataset, must_beat, None, because, count)
+        because = f"no baseline has {config.metric} on {size[0]:,} rows of {dataset}"
+        return Finding(dataset, must_beat, None, because, *size)
     name, gain = min(gains.items(), key=lambda item: item[1].low if must_beat else item[1].high)
     outcome = gain.low > config.minimum_gain if must_beat else gain.high >= 0
     sentence = _sentence(config, evidence, (name, gain), rows, (dataset, must_beat, confidence))
-    return Finding(dataset, must_beat, outcome, sentence, count, gain)
+    return Finding(dataset, must_beat, outcome, sentence, *size, gain)
 
 
 def _gain(config: Config, evidence: Evidence, baseline: str, rows: np.ndarray, confidence: float) -> Estimate:
     """How much better the candidate is than a baseline on some rows, turned so that higher is better."""
     both = [evidence.baselines[baseline][rows], evidence.candidate[evidence.served][rows]]
     low, high = both if evidence.sign(config.metric) > 0 else both[::-1]
-    return difference(evidence.metrics, config.metric, low, high, evidence.resamples, evidence.seed, confidence)
+    drawing = (evidence.resamples, evidence.seed, confidence, evidence.of(rows))
+    return difference(evidence.metrics, config.metric, low, high, *drawing)
 
 
 def _sentence(
@@ -121,7 +125,7 @@ def _sentence(
 ) -> str:
     """What was found on a dataset, with the numbers."""
     (name, gain), (dataset, must_beat, confidence) = closest, how
-    where = f"on {gain.rows:,} rows of {dataset}"
+    where = f"on {gain.size} of {dataset}"
     mine, theirs = _values(config, evidence, [evidence.candidate[evidence.served], evidence.baselines[name]], rows)
     if gain.value < 0:
         word = "is worse than" if gain.high < 0 else "may be worse than"

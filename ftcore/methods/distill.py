@@ -30,6 +30,9 @@ ALONE = "a teacher's probabilities are of one set of labels"
 LOSS = ("teacher", "temperature", "weight")
 TINY = 1e-6
 
+OWN_LOSS = True
+"""The loss is the method's: it has no class weights."""
+
 
 class Config(Base):
     """Soft targets from a teacher; all weights of the student learn."""

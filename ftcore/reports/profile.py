@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import labels, snapshot, split
 from ftcore._find import find
-from ftcore.cleaning import near, normalise
+from ftcore.cleaning import near, normalise, regions
 from ftcore.cleaning.language import languages
 from ftcore.cleaning.personal import finder
 from ftcore.cleaning.rows import ask
@@ -67,9 +67,10 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
     Returns:
         ``rows``, all; ``sampled``; ``by_source``; ``exact_duplicates``, over all rows; and of the sample: ``nulls``,
         the share of each column; ``lengths``, quantiles in characters; ``labels``, shares; ``unknown_labels``, those
-        that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity.
-        Over all rows, before any cleaning: ``faults``, rows that the task cannot use by reason; ``labels_by_split``,
-        rows of each label in each split; ``rare_labels``, what to know of those that a split lacks.
+        that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity;
+        ``phone_regions``, countries proposed for ``prepare.personal_data``. Over all rows, before any cleaning:
+        ``faults``, rows that the task cannot use by reason; ``labels_by_split``, rows of each label in each split;
+        ``rare_labels``, what to know of those that a split lacks.
 
     Raises:
         MissingExtraError: what looks at texts is not installed.
@@ -97,6 +98,7 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
         "faults": dict(asked.faults.most_common(MOST_FAULTS)),
         "languages": languages(texts[:LANGUAGE_ROWS]),
         "personal_data": _personal(recipe, texts),
+        "phone_regions": regions.seen(texts, languages(texts[:LANGUAGE_ROWS])),
     }
 
 

@@ -99,7 +99,8 @@ def score(
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)
     request_ids.check(file, shelf, made.rows)
-    made.refused.update({made.asked[at]: why for at, why in model.unreadable(made.examples(made.asked)).items()})
+    asked = made.asked
+    made.refused.update({asked[place]: why for place, why in model.unreadable(made.examples(asked)).items()})
     at, answers = now(), _predicted(recipe, model, made)
     table = pa.Table.from_pylist(
         [

@@ -48,14 +48,14 @@ def of(recipe: Recipe, read: Callable[[str], pa.Table], rows: pa.Table) -> dict[
     taught: tuple[pa.Table, ...] = ()
     for name, part in recipe.task.parts.items():  # type: ignore[attr-defined]
         places = _of_part(recipe, rows, part)
-        if find("tasks", part.kind).TARGET != "label" or not places:
+        if find("tasks", part.kind).TARGET != "label" or not len(places):
             continue
         taught = taught or (read("train"), read("validation"))
         train, validation = (table.take(_of_part(recipe, table, part)) for table in taught)
         texts = rows["text"].take(places).to_pylist()
         for baseline, said in predict(train, validation, texts, part, seed).items():
             into = found.setdefault(baseline, [dict.fromkeys(recipe.parts) for _ in range(rows.num_rows)])
-            for place, one in zip(places, said.tolist(), strict=True):
+            for place, one in zip(places.to_pylist(), said.tolist(), strict=True):
                 into[place][name] = one
     return found
 
@@ -98,12 +98,16 @@ def untrained(recipe: Recipe, settings: Settings, folder: Path, texts: Sequence[
     """
     found = base.resolve(recipe.base, settings, folder)
     predict = find("tasks", recipe.task.kind).predictor(recipe.task, found, recipe.train.max_length_tokens)
-    return Model(0, "untrained", (), predict).outputs(texts)
+    with progress("the base model, untrained", len(texts)) as advance:
+        return Model(0, "untrained", (), predict).outputs(texts, advance)
 
 
-def _of_part(recipe: Recipe, rows: pa.Table, part: Labelled) -> list[int]:
+def _of_part(recipe: Recipe, rows: pa.Table, part: Labelled) -> pa.Array:
     """Positions of the rows that belong to a part."""
-    return [place for place, source in enumerate(rows["source"].to_pylist()) if recipe.task_of(source) == part]
+    import pyarrow as pa
+
+    mine = (place for place, source in enumerate(rows["source"].to_pylist()) if recipe.task_of(source) == part)
+    return pa.array(list(mine), pa.int64())
 
 
 def _words(texts: Sequence[str]) -> tuple[Any, Any]:

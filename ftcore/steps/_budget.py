@@ -9,8 +9,10 @@ from ftcore.context import Context, log
 from ftcore.errors import MissingExtraError
 from ftcore.sections_training import Budget
 from ftcore.steps import _estimate, _sizes
+from ftcore.steps._estimate import MEASURED
 
 APPROVED = "approved"
+MINUTE_H = 1 / 60
 UNITS = {"hours": "h", "money": "", "energy_kwh": "kWh", "co2e_g": "g CO2e"}
 
 
@@ -22,14 +24,14 @@ def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[st
         ``workers``, the estimates of all by name.
     """
     budget, approved = context.recipe.plan.budget, context.params.get("budget") == APPROVED
+    known = {worker.name: worker for worker in workers.load(context.settings)}
     try:
-        wanted = _sizes.need(context, identity, rows)
+        wanted = _sizes.need(context, identity, rows, {worker.device for worker in known.values()})
     except MissingExtraError as error:
         log.warning("no estimate here: %s", error)
         if approved or not _limits(budget):
             return "go", "", {"estimate": None}
         return "needs approval", "the base model is not here to estimate by, and the recipe has a budget", {}
-    known = {worker.name: worker for worker in workers.load(context.settings)}
     found = {name: _estimate.estimate(context, wanted, worker) for name, worker in known.items()}
     able = sorted((one for one in found.values() if one["fits"]), key=_price)
     if not able:
@@ -53,8 +55,7 @@ def words(estimate: dict[str, Any]) -> str:
     if estimate["tokens_drawn"]:
         parts.append(f"{estimate['tokens_drawn']:,} drawn at most")
     if estimate["hours"] is not None:
-        least, most = estimate["hours_interval"]
-        parts.append(f"{_time(estimate['hours'])} ({_time(least)} to {_time(most)})")
+        parts.append(_duration(estimate))
     parts += [
         f"{estimate[name]:.3g} {unit or name}" for name, unit in UNITS.items() if name != "hours" and estimate[name]
     ]
@@ -86,6 +87,14 @@ def _limits(budget: Budget) -> dict[str, float]:
 def _price(estimate: dict[str, Any]) -> tuple[float, float]:
     """Cheapest first, then fastest; what is not known comes last."""
     return tuple(float("inf") if estimate[name] is None else estimate[name] for name in ("money", "hours"))  # type: ignore[return-value]
+
+
+def _duration(estimate: dict[str, Any]) -> str:
+    """The time with its interval, and where it comes from; of a short training that nobody measured, just so much."""
+    least, most = estimate["hours_interval"]
+    if estimate["hours_from"] != MEASURED and estimate["hours"] < MINUTE_H:
+        return "about a minute or less (no training was measured on this worker yet)"
+    return f"{_time(estimate['hours'])} ({_time(least)} to {_time(most)}, from {estimate['hours_from']})"
 
 
 def _time(hours: float) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, suppression
+from ftcore import snapshot, suppression, verdict
 from ftcore.context import Context
 from ftcore.errors import NotEnoughDataError
 from ftcore.steps import _ancestry, _excluded, _holdouts
@@ -69,9 +69,8 @@ def check(context: Context, identity: str, rows: pa.Table, excluded: dict[str, d
     there = counts(rows)
     if TEST not in there:
         if TEST in excluded:
-            why = _excluded.sentence({TEST: excluded[TEST]})
             raise NotEnoughDataError(
-                f"no row of the test split of snapshot {identity} can judge: {why}",
+                f"no row of snapshot {identity} can judge; left out are {verdict.excluded(TEST, excluded[TEST])}",
                 hint="add new rows, or set prepare.test and prepare.validation back to what they were",
             )
         hint = "add rows, or raise prepare.test: it decides which rows are kept apart"

@@ -13,6 +13,7 @@ from ftcore import workers
 from ftcore.context import Context, log
 from ftcore.sections_training import AUTO
 from ftcore.steps import _sizes
+from ftcore.training.cost import START_S
 
 if TYPE_CHECKING:
     from ftcore.sections_training import Train
@@ -75,7 +76,7 @@ def planned(context: Context) -> Train:
 
 
 def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
-    """What was used, for the record: beside it the speed, by which later plans estimate, and used over estimated.
+    """What was used, for the record, with the speed, by which later plans estimate, and actual over estimated.
 
     A training that was interrupted tells of its last attempt only; it is not compared.
     """
@@ -87,9 +88,9 @@ def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> di
         return found
     by_epochs = _sizes.effort_of(context, figures["rows"]).rows is None
     done = min(1.0, figures["epochs"] / recipe.train.epochs) if by_epochs else 1.0
-    if used["worked_s"]:
-        total = estimate["operations"] + estimate.get("waited_operations", 0.0)
-        found["operations_per_s"] = total * done / used["worked_s"]
+    found |= _speed(used["worked_s"], figures.get("seconds"), estimate, done)
+    if total := estimate["memory_bytes"]["total"]:
+        found["memory_vs_formula"] = used["peak_memory_bytes"] / (total / estimate.get("memory_factor", 1.0))
     pairs = {
         "hours": (used["worked_s"] / 3600, estimate["hours"]),
         "money": (used.get("cost"), estimate["money"]),
@@ -99,8 +100,18 @@ def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> di
         "tokens_drawn": (figures.get("tokens_drawn"), estimate.get("tokens_drawn")),
     }
     ratios = {name: round(is_ / thought, 3) for name, (is_, thought) in pairs.items() if is_ is not None and thought}
-    log.info("used of what was estimated: %s", ", ".join(f"{name} {share:.0%}" for name, share in ratios.items()))
-    return {**found, "of_estimate": ratios}
+    log.info("actual vs. estimated: %s", ", ".join(f"{name} {share:.0%}" for name, share in ratios.items()))
+    return {**found, "actual_vs_estimated": ratios}
+
+
+def _speed(worked_s: float, loop_s: float | None, estimate: dict[str, Any], done: float) -> dict[str, float]:
+    """Seconds before and behind the loop, and operations a second in it: else a short training would seem slow."""
+    if not worked_s:
+        return {}
+    loop_s = min(loop_s or worked_s, worked_s)
+    compiling = max(0.0, estimate.get("start_s", 0.0) - START_S)  # of kernels, which the loop does once
+    total = estimate["operations"] + estimate.get("waited_operations", 0.0)
+    return {"start_s": worked_s - loop_s, "operations_per_s": total * done / max(loop_s - compiling, loop_s / 5)}
 
 
 def _estimate_of(context: Context) -> dict[str, Any] | None:

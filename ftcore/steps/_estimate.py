@@ -24,6 +24,9 @@ GUESSED = (0.15, 0.35, 0.7)
 """Least, likely and most share of a machine's matrix products that a training reaches, where none was measured."""
 KNOWN = 0.2
 """Least half-width of an interval from earlier runs, as a share."""
+FACTORS = (0.7, 2.5)
+"""Least and most that measured memory corrects the formula by."""
+MEASURED = "earlier trainings"
 RUNS = 5
 """Earlier runs that are looked at."""
 SHORTEST = 32
@@ -39,11 +42,14 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     """
     shape, work, machines = wanted.shapes[worker.device], wanted.work, context.recipe.train.distributed.machines
     strategy, reason, held = _strategy(context, wanted, worker)
-    rows = cost.rows_at_once(shape, work, worker.device, _memory_gib(context, worker), held)
+    factor = _memory_factor(context, worker)
+    rows = cost.rows_at_once(shape, work, worker.device, _memory_gib(context, worker) / factor, held)
     memory = cost.memory_bytes(shape, work, max(rows, 1), worker.device, held)
+    memory = {name: size * factor for name, size in memory.items()}
     total, waited = cost.operations(shape, work), cost.waiting(shape, work, max(rows, 1), worker.device)
     slow, likely, fast = rates(context, worker)
-    hours, most, least = ((total + waited) / rate / 3600 if rate else None for rate in (likely, slow, fast))
+    start = start_s(context, worker, shape, work)
+    hours, most, least = ((start + (total + waited) / rate) / 3600 if rate else None for rate in (likely, slow, fast))
     power = worker.power_w or power_w(context, worker)
     energy = hours * machines * power / 1000 if hours is not None and power else None
     money = None if hours is None else hours * machines * worker.price_per_h
@@ -66,6 +72,9 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
         "waited_operations": waited,
         "hours": hours,
         "hours_interval": [least, most],
+        "hours_from": _rate_source(context, worker) if likely else None,
+        "start_s": start,
+        "memory_factor": factor,
         "energy_kwh": energy,
         "co2e_g": energy * worker.carbon_g_per_kwh if energy is not None else None,
         "money": 0.0 if money is None and not worker.price_per_h else money,
@@ -192,6 +201,27 @@ def rates(context: Context, worker: Worker) -> tuple[float, float, float] | tupl
         return None, None, None
     low, likely_share, high = GUESSED
     return peak * low, peak * likely_share, peak * high
+
+
+def _rate_source(context: Context, worker: Worker) -> str:
+    """Where the speed comes from, in words."""
+    if any(run.get("operations_per_s") for run in _earlier(context, worker)):
+        return MEASURED
+    return "the worker's tflops" if worker.tflops else "this machine's matrix products"
+
+
+def start_s(context: Context, worker: Worker, shape: cost.Shape, work: cost.Work) -> float:
+    """Seconds that do not depend on how many tokens are read: of earlier runs there, else a formula."""
+    known = [run["start_s"] for run in _earlier(context, worker) if run.get("start_s") is not None]
+    formula = cost.start_s(shape, work, worker.device)
+    return formula - cost.START_S + mean(known) if known else formula
+
+
+def _memory_factor(context: Context, worker: Worker) -> float:
+    """What the formula is multiplied with: memory that earlier trainings took there, over what it gave for them."""
+    known = [run["memory_vs_formula"] for run in _earlier(context, worker) if run.get("memory_vs_formula")]
+    least, most = FACTORS
+    return min(most, max(least, mean(known))) if known else 1.0
 
 
 def power_w(context: Context, worker: Worker) -> float | None:

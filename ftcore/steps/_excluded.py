@@ -17,6 +17,7 @@ from ftcore.cleaning import near
 from ftcore.context import log
 from ftcore.conversations import turns as conversation
 from ftcore.progress import progress
+from ftcore.verdict import EXCLUDED, excluded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     from ftcore.steps._ancestry import Ancestor
 
 TEST = "test"
-REASONS = {
-    "row": "a compared model was trained or validated on the row",
-    "text": "a compared model was trained or validated on the same text",
-    "group": "a compared model was trained or validated on rows of the same group",
-    "near_duplicate": "a compared model was trained or validated on a near-duplicate text",
-    "test_split": "the test split has the same row or text",
-}
-"""Why a row is left out, the first that applies, by its name in ``evaluation.json``."""
 COLUMNS = ["row_id", "text", "context", "source", "group", "split_key"]
 MASK = re.compile(r"\[[A-Z_]+\]")
 
@@ -65,7 +58,7 @@ class Judging:
 
     def mark(self, places: Iterable[int], reason: str) -> None:
         """Leave rows out, unless there is a reason already that comes first."""
-        order = list(REASONS)
+        order = list(EXCLUDED)
         for place in places:
             if place not in self.why or order.index(reason) < order.index(self.why[place]):
                 self.why[place] = reason
@@ -90,7 +83,7 @@ class Judging:
         found: dict[str, Counter[str]] = {}
         for place, reason in self.why.items():
             found.setdefault(self.dataset[place], Counter())[reason] += 1
-        order = list(REASONS)
+        order = list(EXCLUDED)
         return {name: {one: found[name][one] for one in order if found[name][one]} for name in sorted(found)}
 
 
@@ -123,16 +116,17 @@ def exclude(judging: Judging, ancestors: Sequence[Ancestor], own: str, threshold
     with progress("comparing with the rows trained on", total) as advance:
         for one in distinct:
             known_since = one.snapshot == own
+            named: dict[str, set[str]] = defaultdict(set)
             for batch in one.batches(COLUMNS):
-                _mark_batch(judging, batch, groups_known=known_since)
+                _mark_batch(judging, batch, named, groups_known=known_since)
                 advance(batch.num_rows)
+            _mark_named(judging, one, named)
     if threshold is not None:
         for one in distinct:
             datasets = [name for name in dict.fromkeys(judging.dataset) if name != TEST or one.snapshot != own]
             _near(judging, one, judging.left(datasets), threshold)
     for name, reasons in judging.counts().items():
-        told = "; ".join(f"{REASONS[reason]} ({count:,})" for reason, count in reasons.items())
-        log.info("%s: %s rows are left out of the evaluation: %s", name, f"{sum(reasons.values()):,}", told)
+        log.info("left out of the evaluation: %s", excluded(name, reasons))
 
 
 def _count(one: Ancestor) -> int:
@@ -152,11 +146,12 @@ def _repeats(judging: Judging) -> None:
     )
 
 
-def _mark_batch(judging: Judging, batch: pa.Table, *, groups_known: bool) -> None:
+def _mark_batch(judging: Judging, batch: pa.Table, named: dict[str, set[str]], *, groups_known: bool) -> None:
     """Mark what some trained rows rule out.
 
     Where a model was trained before rows had the groups that they have now, a row that it was trained on brings its
-    whole group with it.
+    whole group with it. Groups that are known by their name alone are collected in ``named``, with the split keys of
+    their trained rows.
     """
     columns = (batch[name].to_pylist() for name in COLUMNS)
     for row, text, context, source, group, split_key in zip(*columns, strict=True):
@@ -172,8 +167,29 @@ def _mark_batch(judging: Judging, batch: pa.Table, *, groups_known: bool) -> Non
                     judging.mark(judging.by_group.get(name_here, ()), "group")
                     judging.mark(judging.by_key.get(key_here, ()), "group")
         judging.mark(judging.by_key.get(split_key or "", ()), "group")
-        if name:
-            judging.mark(judging.by_group.get(name, ()), "group")
+        if name in judging.by_group:
+            if split_key:
+                named[name].add(split_key)
+            else:
+                judging.mark(judging.by_group[name], "group")
+
+
+def _mark_named(judging: Judging, one: Ancestor, named: dict[str, set[str]]) -> None:
+    """Mark groups that have trained rows of their own.
+
+    A prompt that many groups share has one split key, so that a group may have such a row on the other side: that makes
+    no group a trained one.
+    """
+    owner: dict[str, str | None] = {}
+    wanted = set().union(*named.values())
+    for batch in one.batches(["source", "group", "split_key"]) if wanted else ():
+        for source, group, key in zip(*(batch[n].to_pylist() for n in ("source", "group", "split_key")), strict=True):
+            if key in wanted:
+                name = group_name(group, source)
+                owner[key] = name if owner.setdefault(key, name) == name else None
+    for name, keys in named.items():
+        if any(owner.get(key) == name for key in keys):
+            judging.mark(judging.by_group[name], "group")
 
 
 def _near(judging: Judging, one: Ancestor, places: list[int], threshold: float) -> None:
@@ -199,12 +215,3 @@ def _folded(rows: pa.Table) -> list[bytes]:
     both: Any = zip(rows["text"].to_pylist(), rows["context"].to_pylist(), strict=True)
     plain = ((conversation.plain(text), more) for text, more in both)
     return [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in plain]
-
-
-def sentence(excluded: dict[str, dict[str, int]]) -> str:
-    """What was left out, for people; empty where nothing was."""
-    return ". ".join(
-        f"{sum(reasons.values()):,} rows of {name} were left out: "
-        + "; ".join(f"{REASONS.get(reason, reason)} ({count:,})" for reason, count in reasons.items())
-        for name, reasons in excluded.items()
-    )

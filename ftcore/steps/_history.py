@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ftcore.split import SplitKeys
     from ftcore.store import Shelf
 
+UNREADABLE = "rows are drawn without looking at where they have been: %s"
 GROUPED = "grouped_by"
 """Figure of ``ingest``, and key of the manifest: what ties the rows of each source together."""
 
@@ -40,8 +41,7 @@ class Published:
     """First 64 bits of each row id."""
     key: NDArray[np.uint64]
     """Split key."""
-    grouped_by: Mapping[str, str] | None = None
-    """By source what tied its rows together; None where the snapshot does not tell."""
+    manifest: Mapping[str, Any] = field(default_factory=dict)
     redrawn: Counter[str] = field(default_factory=Counter)
     """By source, how many rows have another key than they were published with, as they are grouped otherwise."""
 
@@ -74,7 +74,7 @@ class Published:
         return rows.set_column(column, rows.schema.field("split_key"), pa.array(keys, pa.string()))
 
     def _grouped_otherwise(self, source: str, now: Mapping[str, str]) -> bool:
-        was = (self.grouped_by or {}).get(source)
+        was = (self.manifest.get(GROUPED) or {}).get(source)
         return was is not None and was != now.get(source)
 
 
@@ -115,11 +115,22 @@ def grouped_by(source: Part, names: list[str]) -> dict[str, str]:
 
 
 def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published | None:
-    """Split keys of a snapshot's rows; None where there is none. Rows of an earlier version get keys that fit them."""
+    """Split keys of a snapshot's rows; rows of an earlier version get keys that fit them.
+
+    Returns:
+        None where there is no snapshot, or it was damaged: a new one is published all the same. Only rows whose text or
+        group changed since may be drawn elsewhere then; all others have the same keys anew.
+    """
+    try:
+        return None if identity is None else _published(shelf, keys, identity)
+    except (DataRejectedError, OSError) as error:
+        log.warning(UNREADABLE, error)
+        return None
+
+
+def _published(shelf: Shelf, keys: SplitKeys, identity: str) -> Published:
     import numpy as np
 
-    if identity is None:
-        return None
     manifest = snapshot.manifest(shelf, identity)
     rows, made = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     for table in snapshot.batches(shelf, identity, columns=["row_id", "group", "split_key", "split"]):
@@ -127,7 +138,7 @@ def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published 
         made.append(_keys_of(table, keys, manifest))
     row = np.concatenate(rows)
     order = np.argsort(row, kind="stable")
-    return Published(row[order], np.concatenate(made)[order], manifest.get(GROUPED))
+    return Published(row[order], np.concatenate(made)[order], manifest)
 
 
 def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table], tuple[Any, Any]]) -> Texts:
@@ -152,16 +163,10 @@ def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table
 
 
 def current(shelf: Shelf) -> str | None:
-    """Id of the snapshot whose rows stay where they are: the current one, if it can be read.
-
-    Of one that cannot, only rows are concerned whose texts or groups changed since: all others have their keys anew.
-    """
+    """Id of the snapshot whose rows stay where they are: the current one, if it is still there."""
     identity = snapshot.current(shelf)
-    try:
-        for _ in snapshot.batches(shelf, identity, columns=["row_id"]) if identity else ():
-            pass
-    except (DataRejectedError, OSError) as error:
-        log.warning("rows are drawn without looking at where they were published: %s", error)
+    if identity and not (snapshot.folder(shelf, identity) / "manifest.json").exists():
+        log.warning(UNREADABLE, f"snapshot {identity} is gone")
         return None
     return identity
 

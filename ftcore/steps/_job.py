@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
     from ftcore.context import Context
+    from ftcore.recipe import Recipe
     from ftcore.tracking import Tracking
     from ftcore.training.callbacks import Point, Track
     from ftcore.training.features import Features
@@ -88,9 +89,19 @@ def prepared(
     digest = store.digest(recipe.resolved())[:16]
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
     words, ask = _method.exchanges(context, tables), _method.ask(context)
+    weights = _weights(recipe, encoded["train"], encoded["validation"])
     return loop.Job(
-        model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole
+        model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole, *weights
     )
+
+
+def _weights(recipe: Recipe, train: Features, validation: Features) -> tuple[Any, Any]:
+    """Class weights in the loss, and in the validation loss, which chooses among checkpoints by what is trained."""
+    from ftcore.training import balance
+
+    config, labels = recipe.train, getattr(recipe.task, "labels", ())
+    weights = balance.class_weights(train, config.class_weights, labels)
+    return weights, weights if weights is not None else balance.judging_weights(validation, config.sampling, labels)
 
 
 def _every_token_is_known(model: Any, encoded: dict[str, Features], base_folder: Path) -> None:

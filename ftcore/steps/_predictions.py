@@ -15,6 +15,7 @@ from ftcore import outputs, tracking_models
 from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import ExportError
+from ftcore.progress import progress
 from ftcore.records import canonical, sha256
 from ftcore.serving import model as models
 from ftcore.store import digest, read_json, read_table
@@ -65,7 +66,8 @@ def predict(
         if missing:
             model = models.load(context.recipe, tracking, version, flavour)
             clock = time.perf_counter()
-            said = model.outputs([texts[number] for number in missing])
+            with progress(f"version {version.number} as {flavour}", len(missing)) as advance:
+                said = model.outputs([texts[number] for number in missing], advance)
             if known is None:
                 _check_numbers(version, flavour, said)
             fresh = outputs.column(said)

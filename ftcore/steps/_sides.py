@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot, split
+from ftcore.context import log
+from ftcore.errors import DataRejectedError
 from ftcore.steps import _history, _spool
 
 if TYPE_CHECKING:
@@ -75,7 +77,10 @@ def of(context: Context, spool: Spool, index: Index) -> Sides:
     past = None
     if identity is not None:
         said = partial(_spool.said, task=context.recipe.task)
-        past = _history.texts(context.shelf, split.load(context.shelf), identity, said)
+        try:
+            past = _history.texts(context.shelf, split.load(context.shelf), identity, said)
+        except (DataRejectedError, OSError) as error:
+            log.warning(_history.UNREADABLE, error)
     text = np.ascontiguousarray(index.key[:, 0])
     written = any(one.prompt is not None for one in spool.cleaned)
     prompt = spool.column("prompt") if written else text
@@ -88,12 +93,9 @@ def of(context: Context, spool: Spool, index: Index) -> Sides:
 
 
 def _identity(context: Context) -> str | None:
-    """The snapshot that ``ingest`` looked at, so that both steps see the same history."""
+    """The snapshot that ``ingest`` looked at, so that both steps see the same history; None where there is none."""
     figures: dict[str, Any] = context.earlier("ingest").figures
-    identity = figures.get("history")
-    if identity and (snapshot.folder(context.shelf, identity) / "manifest.json").exists():
-        return str(identity)
-    return _history.current(context.shelf)
+    return figures["history"] if "history" in figures else _history.current(context.shelf)
 
 
 def _lookup(mine: NDArray[np.uint64], theirs: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

@@ -17,16 +17,19 @@ from ftcore.training import cost
 from ftcore.training.effort import ONE_PASS, Effort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
     from types import ModuleType
 
     import pyarrow as pa
 
     from ftcore.recipe import Recipe
+    from ftcore.training.batches import ByLength
 
 SAMPLE = 2000
 """Rows whose length is measured."""
+PASSES = 5
+"""Passes over the sample in which lengths of batches are counted."""
 DEVICES = ("cpu", "cuda")
 TAUGHT_AT_ONCE = 32
 """Rows that a teacher reads at once."""
@@ -45,8 +48,8 @@ class Need:
     """Kinds of device that can do it."""
 
 
-def need(context: Context, identity: str, rows: int) -> Need:
-    """Sizes of model and work.
+def need(context: Context, identity: str, rows: int, devices: Collection[str] = DEVICES) -> Need:
+    """Sizes of model and work, on some kinds of device.
 
     Raises:
         MissingExtraError: the base model is not here.
@@ -61,7 +64,7 @@ def need(context: Context, identity: str, rows: int) -> Need:
     tables = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
     _can_be_learnt(context, tables)
     effort = effort_of(context, rows)
-    shapes = {device: _shape(context, folder, tokenizer, device, plain=effort.plain) for device in DEVICES}
+    shapes = {device: _shape(context, folder, tokenizer, device, plain=effort.plain) for device in devices}
     train, validation = (_lengths(context, split, table, tokenizer) for split, table in tables.items())
     work = _work(context, effort, (train, rows), (validation, tables["validation"].num_rows))
     able = [device for device in DEVICES if all(device in one.devices for one in choosy(recipe))]
@@ -114,6 +117,7 @@ def _work(context: Context, effort: Effort, train: tuple[_Lengths, int], validat
         read_tokens=done * lengths.mean * effort.read + before,
         drawn_tokens=answers * effort.drawn,
         effort=effort,
+        lengths=lengths.batches + judged.batches,
         beside=tuple(_beside(context, effort, done * lengths.mean, rows * lengths.mean + judging * judged.mean)),
     )
 
@@ -228,6 +232,8 @@ class _Lengths:
     """Tokens of the longest row, or sequence where several rows share one."""
     sequences: float = 1
     """Sequences that a row is read in."""
+    batches: int = 0
+    """Different lengths of batches."""
 
 
 def _can_be_learnt(context: Context, tables: dict[str, pa.Table]) -> None:
@@ -253,9 +259,31 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     if hasattr(method, "lengths"):
         words = list(exchanges.of(chosen, partial(task.prompt, recipe.task)))
         found = method.lengths(recipe.method, recipe, tokenizer, words)
-        return _Lengths(sum(found) / chosen.num_rows, max(found or [1]), len(found) / chosen.num_rows)
+        mean, each = sum(found) / chosen.num_rows, len(found) / chosen.num_rows
+        return _Lengths(mean, max(found or [1]), each, len(set(found)))
     packed = recipe.train.packing and rows.packable and not hasattr(method, "fit")
     read: Any = batches.Packed(rows, limit) if packed else rows
     # An epoch of several parts has of each as much as its weight says; judging reads every row once.
-    epoch = batches.ordered(read, recipe.train.batch_size, recipe.train.seed) if split == "train" else rows
-    return _Lengths(epoch.tokens / chosen.num_rows, max(read.lengths or [1]))
+    size, longest = recipe.train.batch_size, max(read.lengths or [1])
+    if split != "train":
+        ordered = sorted(read.lengths)
+        return _Lengths(
+            rows.tokens / chosen.num_rows, longest, batches=len({*ordered[2 * size - 1 :: 2 * size], longest})
+        )
+    epoch = batches.ordered(read, size, recipe.train.seed)
+    passes = recipe.train.epochs * table.num_rows / chosen.num_rows
+    return _Lengths(epoch.tokens / chosen.num_rows, longest, batches=_batch_lengths(epoch, passes))
+
+
+def _batch_lengths(order: ByLength, passes: float) -> int:
+    """Different lengths that batches are padded to, in some passes over rows; more passes than a few add hardly any."""
+    found, steps = set(), max(1, round(passes * len(order) / order.batch_size))
+    for epoch in range(min(PASSES, -(-steps * order.batch_size // len(order)))):
+        order.epoch = epoch
+        found |= {int(order.lengths[one].max()) for one in _pieces(list(order), order.batch_size)}
+    return min(len(found), steps)
+
+
+def _pieces(numbers: list[int], size: int) -> Iterator[list[int]]:
+    """Numbers in pieces of a size."""
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))

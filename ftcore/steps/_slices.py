@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ftcore import labels
 from ftcore._find import find
 from ftcore.cleaning import language
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from ftcore.outputs import Outputs
     from ftcore.recipe import Recipe
 
 LENGTHS = (50, 150, 500)
@@ -54,6 +57,18 @@ def clusters(rows: pa.Table) -> np.ndarray:
     keys = [f"row {place}" if name is None else f"group {name}" for place, name in enumerate(named)]
     _, ids = np.unique(np.array(keys, object).astype(str), return_inverse=True)
     return np.asarray(ids, np.int64)
+
+
+def never_predicted(recipe: Recipe, rows: pa.Table, outputs: Outputs) -> dict[str, int]:
+    """Labels that a model predicts for none of some rows, each with the rows that have it."""
+    task: Any = recipe.task
+    answers, _ = find("tasks", task.kind).answers(task, outputs)
+    sources, there = rows["source"].to_pylist(), Counter[str]()
+    said: set[str] = set()
+    for label, answer, source in zip(rows["label"].to_pylist(), answers, sources, strict=True):
+        there.update(labels.of(task, label, source))
+        said.update(labels.of(task, answer, source))
+    return {label: there[label] for label in labels.listed(task) if label not in said} if rows.num_rows else {}
 
 
 def masks(groups: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

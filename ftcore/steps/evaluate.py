@@ -18,6 +18,7 @@
     slices.NAME                                              rows; candidate, champion, difference, each by METRIC
     fairness.COLUMN.metrics.METRIC                           difference, ratio, by_group
     calibration.ROLE.FLAVOUR                                 ece, ece_adaptive, bins (reliability)
+    never_predicted.LABEL                                    rows that have a label which the candidate never predicts
     robustness.PERTURBATION.METRIC                           perturbed less plain, paired
     agreement.EXPORT                                         rows, disagree (another answer than torch's), off (other
                                                              numbers), max_difference, exact (whether in torch's
@@ -185,6 +186,9 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         _slices.clusters(rows),
     )
     served = models.flavours(recipe)[0]
+    never = _slices.never_predicted(recipe, rows, said["candidate", served])
+    if told := [f"{label} ({count:,} rows)" for label, count in never.items() if count]:
+        log.warning("the candidate never predicts %s", ", ".join(told))
     dataset = np.array(rows["dataset"].to_pylist())
     groups = _slices.groups(recipe, rows)
     own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
@@ -194,6 +198,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         "slices": _measures.by_slice(judged, served, _slices.masks(groups)),
         "fairness": _measures.fairness(judged, served, {n: g for n, g in groups.items() if n != "label"}),
         "calibration": _measures.calibrated(sure, judged, dataset == TEST),
+        "never_predicted": never,
         "examples": _shown(context, rows, judged, {name: answer for name, answer in own.items() if name[1] == served}),
     }
 

@@ -86,8 +86,11 @@ class _Identified:
     """Gives every row its split key: the one that it was published with, else that of its raw group or text."""
 
     def __init__(self, context: Context) -> None:
-        self.keys, self.history = split.load(context.shelf), _history.current(context.shelf)
-        self.past = _history.published(context.shelf, self.keys, self.history)
+        self.keys, current = split.load(context.shelf), _history.current(context.shelf)
+        self.past = _history.published(context.shelf, self.keys, current)
+        self.history = current if self.past else None
+        if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
+            log.warning("%s", said)
         self.grouped_by: dict[str, str] = {}
 
     def fill(self, rows: pa.Table, source: Part) -> pa.Table:

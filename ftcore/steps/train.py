@@ -66,8 +66,8 @@ def run(context: Context) -> Outcome:
     version = _register(context, tracking, mlflow_run, tags)
     tracking.tag(version, _tuned.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
-    if "of_estimate" in figures:
-        tracking.tag(version, {"of_estimate": canonical(figures["of_estimate"])})
+    if "actual_vs_estimated" in figures:
+        tracking.tag(version, {"actual_vs_estimated": canonical(figures["actual_vs_estimated"])})
     return Outcome(
         reason=f"trained version {version.number} on {figures['rows']:,} rows, {_told(figures)}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
@@ -148,6 +148,7 @@ def _flat(value: object, path: str = "") -> dict[str, object]:
 
     A mapping whose keys are what people chose, such as ``label_map``, stays one value.
     """
-    if isinstance(value, dict) and not path.endswith("label_map") and all(_KEY.fullmatch(key) for key in value):
+    chosen = path.endswith(("label_map", "class_weights"))
+    if isinstance(value, dict) and not chosen and all(_KEY.fullmatch(key) for key in value):
         return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else key).items()}
     return {path: canonical(value) if isinstance(value, dict) else value}

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ftcore.steps._great_expectations import SuiteResult
 
 NEEDS = ("pyarrow.parquet", "pandas", "great_expectations")
+SHOWN_REASONS = 5
+"""Reasons for the quarantine that are logged, the commonest first."""
 MOST_REASONS = 500
 """Reasons for the quarantine that a manifest counts one by one."""
 REMOVED = (
@@ -98,6 +100,8 @@ def run(context: Context) -> Outcome:
         _reject(context, manifest, page)
     for warning in manifest["warnings"]:
         log.warning("%s", warning)
+    for reason, count in list(manifest["quarantine_reasons"].items())[:SHOWN_REASONS]:
+        log.info("quarantined: %s × %s", f"{count:,}", reason)
     extras: dict[str, Any] = {
         f"suite/{name}.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()
         for name, result in (("result", rows), ("whole", whole))

@@ -45,7 +45,9 @@ def distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
     if strange := [label for label in labels if not label_names.visible(label)]:
         raise ValueError(f"a label must not be blank, which {strange[0]!r} is")
     for one, other in label_names.alike(labels):
-        raise ValueError(f"{one!r} and {other!r} look the same; blanks and invisible characters tell no labels apart")
+        raise ValueError(
+            f"{one!r} and {other!r} look the same; labels must differ in more than blanks and invisible characters"
+        )
     return labels
 
 

@@ -70,7 +70,7 @@ def parse_rows(config: Config, rows: Rows) -> Faults:
 
     Text and label may hold lists, as JSON or as Python writes them.
     """
-    names = label_names.Names(config.labels)
+    names, known = label_names.Names(config.labels), set(config.labels)
     found: Faults = {}
     for place, (text, label) in enumerate(zip(rows.text, rows.label, strict=True)):
         tokens = _rows.listed((text or "").strip())
@@ -83,8 +83,10 @@ def parse_rows(config: Config, rows: Rows) -> Faults:
         elif text is not None:
             rows.text[place] = " ".join(split_words(text))
         if label is not None:
-            tags = _rows.chosen(label, None)
-            rows.label[place] = " ".join(names.find(tag) or tag for tag in tags) or None
+            tags = label.split()
+            if not known.issuperset(tags):
+                tags = [names.find(tag) or tag for tag in _rows.chosen(label, None)]
+            rows.label[place] = " ".join(tags) or None
     return found
 
 
@@ -95,7 +97,8 @@ def check_rows(config: Config, rows: Rows) -> Faults:
         if place in found:
             continue
         words, tags = split_words(text), (label or "").split()
-        if strange := next((tag for tag in tags if tag not in known), None):
+        if not known.issuperset(tags):
+            strange = next(tag for tag in tags if tag not in known)
             why = label_names.none_of(strange, config.labels, what="tag")
             number = " (a number is no tag: take its name)" if strange.isdigit() else ""
             found[place] = _labels.refused(config, why + number)

@@ -68,9 +68,14 @@ def choices(config: Train, rows: int, folder: Path) -> dict[str, Any]:
 
 
 def _liger(config: Train) -> bool:
-    """Whether Liger's kernels are there and fit: they need whole weights, and leave no logits to be smoothed."""
+    """Whether Liger's kernels are there and fit: they need whole weights, and leave no logits to smooth or weigh."""
     from importlib.util import find_spec
 
-    if config.label_smoothing or config.distributed.strategy not in (AUTO, "ddp"):
+    if (
+        config.label_smoothing
+        or config.class_weights != "none"
+        or config.sampling != "natural"
+        or config.distributed.strategy not in (AUTO, "ddp")
+    ):
         return False
     return find_spec("liger_kernel") is not None

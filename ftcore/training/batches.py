@@ -45,15 +45,53 @@ class ByLength(Sampler[int]):  # type: ignore[misc] # torch is skipped by mypy
         pools = order.split(self.batch_size * POOLED)
         return torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools])
 
+    def _drawn(self, chance: torch.Generator) -> torch.Tensor:
+        """The epoch's rows, by chance."""
+        return torch.randperm(len(self.lengths), generator=chance)
+
     def __iter__(self) -> Iterator[int]:
         """The epoch's order."""
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=chance)
-        batches = list(self._grouped(order).split(self.batch_size))
+        batches = list(self._grouped(self._drawn(chance)).split(self.batch_size))
         # The odd batch stays last, so that each process of several gets whole batches.
         places = torch.randperm(len(self.lengths) // self.batch_size, generator=chance).tolist()
         for place in [*places, *range(len(places), len(batches))]:
             yield from batches[place].tolist()
+
+
+class ByLabel(ByLength):
+    """The same with rows drawn by their label: an epoch has as many rows, and each label its share of them.
+
+    A label whose share is more than its rows is gone through several times; of one whose share is less a part is seen,
+    another one in each epoch.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, groups: tuple[list[list[int]], list[float]]
+    ) -> None:
+        """Keep what the order is drawn from; ``groups`` are row numbers by label, and shares."""
+        super().__init__(lengths, batch_size, seed)
+        self.groups = [torch.tensor(numbers) for numbers in groups[0]]
+        self.shares = torch.tensor(groups[1], dtype=torch.float64)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that an epoch's rows have in the mean."""
+        means = torch.tensor([self.lengths[rows].double().mean() for rows in self.groups], dtype=torch.float64)
+        return int(len(self) * (means * self.shares).sum())
+
+    def _drawn(self, chance: torch.Generator) -> torch.Tensor:
+        ends = (self.shares.cumsum(0) * len(self)).round().long()
+        counts = ends.diff(prepend=torch.zeros(1, dtype=torch.long)).tolist()
+        drawn = [_rounds(rows, count, chance) for rows, count in zip(self.groups, counts, strict=True)]
+        order = torch.cat(drawn)
+        return order[torch.randperm(len(order), generator=chance)]
+
+
+def _rounds(rows: torch.Tensor, wanted: int, chance: torch.Generator) -> torch.Tensor:
+    """So many of some rows: all of them as often as that takes, each time in another order, and the rest by chance."""
+    rounds = [rows[torch.randperm(len(rows), generator=chance)] for _ in range(-(-wanted // len(rows)))]
+    return torch.cat([rows[:0], *rounds])[:wanted]
 
 
 class ByPart(ByLength):
@@ -95,8 +133,7 @@ class ByPart(ByLength):
         batches: list[torch.Tensor] = []
         for part, count in self.batches(chance).items():
             rows, wanted = self.numbers[part], count * self.batch_size
-            rounds = [rows[torch.randperm(len(rows), generator=chance)] for _ in range(-(-wanted // len(rows)))]
-            batches += self._grouped(torch.cat(rounds)[:wanted]).split(self.batch_size) if rounds else ()
+            batches += self._grouped(_rounds(rows, wanted, chance)).split(self.batch_size) if wanted else ()
         for place in torch.randperm(len(batches), generator=chance).tolist():
             yield from batches[place].tolist()
 
@@ -111,8 +148,12 @@ def by_part(rows: Any) -> dict[str, list[int]]:
     return found
 
 
-def ordered(rows: Any, batch_size: int, seed: int) -> ByLength:
-    """The order in which rows are trained on, which depends on whether they are of several parts."""
+def ordered(
+    rows: Any, batch_size: int, seed: int, groups: tuple[list[list[int]], list[float]] | None = None
+) -> ByLength:
+    """The order in which rows are trained on: by length, by part where they are of several, or by label."""
+    if groups is not None:
+        return ByLabel(rows.lengths, batch_size, seed, groups)
     return ByPart(rows, batch_size, seed) if rows.parts else ByLength(rows.lengths, batch_size, seed)
 
 

@@ -18,6 +18,14 @@ RUNTIME_BYTES = {"cpu": 0.65 * 2**30, "cuda": 0.6 * 2**30}
 HEAP = {"cpu": 1.5, "cuda": 1.1}
 """Memory taken for what a batch needs, over what it needs. glibc's aligned blocks leave holes that the next of the same
 size do not fit into (its bug 14581; 1.2 to 1.8 were measured with torch 2.13); CUDA's allocator rounds up."""
+KERNEL_BYTES, KERNEL_CACHE_BYTES = 24 * 2**20, 740 * 2**20
+"""Of the kernels that oneDNN compiles and keeps for each length of a batch, and the most that its cache of 1,024
+kernels holds: bfloat16 on a CPU alone. Measured with BERT models, full and LoRA, torch 2.13 and oneDNN 3.12; a real
+training has some 30 lengths, which took 600 MiB where the weights took 110."""
+KERNEL_S = 0.2
+"""Seconds to compile them for one length."""
+START_S = 8.0
+"""Seconds that a training takes before its first step and behind its last, such as to load the model and to save it."""
 USABLE = 0.9
 """Share of a worker's memory that a plan fills."""
 ADAM_BYTES = 8
@@ -117,6 +125,8 @@ class Work:
     """What the method does with a batch."""
     beside: tuple[Beside, ...] = ()
     """Other models."""
+    lengths: int = 0
+    """Different lengths of batches, training and validation together."""
 
 
 def state_bytes(shape: Shape) -> dict[str, float]:
@@ -157,8 +167,19 @@ def memory_bytes(shape: Shape, work: Work, rows: int, device: str, held: Held | 
     state = state | {"other_models": stays} if stays else state
     turns = _turns(shape, work, rows, device, HEAP[device] * share)
     dearest = max(turns, key=_sum)
-    found = {**state, **dearest, "runtime": RUNTIME_BYTES[device]}
+    kernels = min(work.lengths * KERNEL_BYTES, KERNEL_CACHE_BYTES) if compiles(shape, device) else 0
+    found = {**state, **dearest, **({"kernels": float(kernels)} if kernels else {}), "runtime": RUNTIME_BYTES[device]}
     return {**found, "total": sum(found.values())}
+
+
+def compiles(shape: Shape, device: str) -> bool:
+    """Whether kernels are compiled and kept for each length of a batch."""
+    return device == "cpu" and shape.half
+
+
+def start_s(shape: Shape, work: Work, device: str) -> float:
+    """Seconds that do not depend on how many tokens are read: start, end, and kernels for each length of a batch."""
+    return START_S + (KERNEL_S * work.lengths if compiles(shape, device) else 0)
 
 
 def _turns(shape: Shape, work: Work, rows: int, device: str, heap: float) -> list[dict[str, float]]:

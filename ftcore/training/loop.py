@@ -16,7 +16,18 @@ from transformers.trainer_utils import EvalLoopOutput
 from ftcore import store
 from ftcore.context import log
 from ftcore.errors import TrainingError
-from ftcore.training import arguments, attention, batches, checkpoints, dropout, low_rank, memory, precision, smoothing
+from ftcore.training import (
+    arguments,
+    attention,
+    balance,
+    batches,
+    checkpoints,
+    dropout,
+    low_rank,
+    memory,
+    precision,
+    smoothing,
+)
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.exchanges import not_asked
 from ftcore.training.features import IGNORED
@@ -60,6 +71,10 @@ class Job:
     """Finds a model by a reference such as ``models:/name@alias``, for methods that need its opinion."""
     whole: Callable[[nn.Module], nn.Module] = lambda trained: trained
     """Makes one whole model, in the first process, of what several trained in pieces; all must call it."""
+    class_weights: torch.Tensor | None = None
+    """Weight of each label in the loss, ``[labels]``."""
+    judging_weights: torch.Tensor | None = None
+    """The same in the validation loss, which chooses the checkpoint."""
 
 
 class Sealing:
@@ -99,7 +114,8 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         collate = (lambda rows: batches.collate_packed(rows, pad)) if packed else job.collate
         self.budget_tokens = job.config.micro_batch_tokens
         train, validation = kind(job.rows["train"]), kind(job.rows["validation"])
-        self.order = batches.ordered(train, job.config.batch_size, job.config.seed)
+        groups = balance.groups(job.rows["train"], job.config.sampling)
+        self.order = batches.ordered(train, job.config.batch_size, job.config.seed, groups)
         self.punctual = Punctual(job.config.checkpoint_minutes * 60)
         self.reporter = Reporter(job.track, self.order.tokens)
         super().__init__(
@@ -170,11 +186,16 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         return self.accelerator.no_sync(model)
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """The model's or the method's own loss; while training, some of it asks for all answers alike."""
-        share = self.job.config.label_smoothing
-        if not (share and model.training):
+        """The model's or the method's own loss, or that with class weights; while training, some label smoothing."""
+        share = self.job.config.label_smoothing if model.training else 0
+        weights = self.job.class_weights if model.training else self.job.judging_weights
+        if not share and weights is None:
             return super().compute_loss(model, inputs, *args, **kwargs)
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        if weights is not None:
+            loss = balance.weighted(outputs, inputs["labels"], weights)
+        if not share:
+            return loss
         return smoothing.smoothed(loss, outputs, inputs.get("labels"), share, shifts=self._loss_shifts_labels)
 
     def _items(self, batch: dict[str, Any]) -> torch.Tensor:

@@ -105,7 +105,9 @@ def takes_what_was_estimated(product: Product) -> dict[str, Any]:
     used = product.context("train").earlier("train").figures
     said = f"{estimated['total'] / 2**20:,.0f} MiB estimated, {used['peak_memory_bytes'] / 2**20:,.0f} MiB used"
     assert LEAST <= estimated["total"] / used["peak_memory_bytes"] <= MOST, said
-    assert used["of_estimate"]["memory"] == pytest.approx(used["peak_memory_bytes"] / estimated["total"], abs=1e-3)
+    assert used["actual_vs_estimated"]["memory"] == pytest.approx(
+        used["peak_memory_bytes"] / estimated["total"], abs=1e-3
+    )
     return used
 
 
@@ -141,7 +143,7 @@ def test_what_learns_from_answers_takes_what_was_estimated(
     product.change(train={**train, "epochs": 1.99 * batch / rows})
     used = takes_what_was_estimated(product)
     if "rewards" in method:  # answers of a model that nobody trained end by chance, and rarely
-        assert 0.9 <= used["of_estimate"]["tokens_drawn"] <= 1.05
+        assert 0.9 <= used["actual_vs_estimated"]["tokens_drawn"] <= 1.05
 
 
 def test_a_pupil_with_its_teacher_takes_what_was_estimated(product: Product, tmp_path: Path) -> None:

@@ -510,3 +510,34 @@ def test_processes_that_read_the_same_rows_need_not_share_a_batch(minimal: dict[
 def test_label_smoothing_needs_labels(minimal: dict[str, Any], task: Any, method: str, told: str) -> None:
     changed = {"task": task, "method": {"kind": method}, "exports": [], "gates": [{"kind": "beats_champion"}]}
     assert told in faults(minimal | changed | {"train": {"label_smoothing": 0.1}})["train.label_smoothing"]
+
+
+@pytest.mark.parametrize("setting", [{"class_weights": "balanced"}, {"sampling": "balanced"}], ids=str)
+@pytest.mark.parametrize(
+    ("task", "method", "told"),
+    [
+        ({"kind": "pair"}, "lora", "the task pair has no classes to balance"),
+        ({"kind": "completion"}, "lora", "the task completion has no classes to balance"),
+        ({"kind": "tagging", "labels": ["O", "B-X"]}, "lora", "the task tagging has no classes to balance"),
+        ({"kind": "classification", "labels": ["a", "b"]}, "few_shot", "few_shot trains with a loss of its own"),
+    ],
+)
+def test_what_has_no_classes_is_not_balanced(
+    minimal: dict[str, Any], task: Any, method: str, told: str, setting: dict[str, Any]
+) -> None:
+    changed = {"task": task, "method": {"kind": method}, "exports": [], "gates": [{"kind": "beats_champion"}]}
+    assert told in faults(minimal | changed | {"train": setting})[f"train.{next(iter(setting))}"]
+
+
+def test_class_weights_are_of_the_tasks_labels(minimal: dict[str, Any]) -> None:
+    labels = minimal["task"]["labels"]
+    assert recipe.parse(minimal | {"train": {"class_weights": {labels[0]: 2}}}).train.class_weights == {labels[0]: 2}
+    assert (
+        "unknown label 'rare'"
+        in faults(minimal | {"train": {"class_weights": {"rare": 2}}})["train.class_weights.rare"]
+    )
+    assert faults(minimal | {"train": {"class_weights": {labels[0]: 0}}})
+    twice = {"class_weights": "balanced", "sampling": "square_root"}
+    assert "corrects already" in faults(minimal | {"train": twice})["train.sampling"]
+    distilled = {"method": {"kind": "distill", "teacher": "champion"}, "train": {"class_weights": "balanced"}}
+    assert "distill trains with a loss of its own" in faults(minimal | distilled)["train.class_weights"]

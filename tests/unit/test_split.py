@@ -109,3 +109,10 @@ def test_of_many_at_once_the_first_one_counts(tmp_path: Path, where: str) -> Non
     assert len({one.secret for one in found}) == 1
     assert not create_bytes(shelf.root / "state" / "split.json", b"another")
     assert [file.name for file in (shelf.root / "state").iterdir()] == ["split.json"]
+
+
+def test_changed_shares_are_told() -> None:
+    manifest = {"snapshot": "abc", "settings": {"prepare": {"test": 0.1, "validation": 0.1}}}
+    assert split.redrawn(manifest, Prepare(test=0.1)) == ""
+    assert "prepare.test is 0.3 instead of 0.1, with which snapshot abc" in split.redrawn(manifest, Prepare(test=0.3))
+    assert split.redrawn({}, Prepare(test=0.3)) == ""

@@ -55,7 +55,9 @@ def test_every_worker_is_estimated_and_the_cheapest_chosen(planned: Callable[...
     assert outcome.proceed
     estimates = outcome.figures["workers"]
     slow, fast = estimates["slow"], estimates["fast"]
-    assert slow["hours"] == pytest.approx(100 * fast["hours"])
+    assert slow["start_s"] == fast["start_s"] > 0
+    working = [one["hours"] * 3600 - one["start_s"] for one in (slow, fast)]
+    assert working[0] == pytest.approx(100 * working[1]), "start and end take as long anywhere"
     assert outcome.figures["estimate"]["worker"] == "fast", "a hundred times as fast for ten times the price"
     assert fast["money"] == pytest.approx(6 * fast["hours"])
     assert fast["energy_kwh"] == pytest.approx(fast["hours"] * 0.1)

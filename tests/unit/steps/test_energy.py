@@ -47,17 +47,17 @@ def test_the_record_and_the_version_tell_what_was_used(product: Product, tiny: P
     figures = product.run("train").figures
     assert figures["worker"] == planned["estimate"]["worker"] == "local"
     assert figures["operations_per_s"] == pytest.approx(planned["estimate"]["operations"] / figures["worked_s"])
-    assert figures["of_estimate"]["hours"] == pytest.approx(
+    assert figures["actual_vs_estimated"]["hours"] == pytest.approx(
         figures["worked_s"] / 3600 / planned["estimate"]["hours"], rel=0.01
     )
-    assert figures["of_estimate"]["memory"] > 0
+    assert figures["actual_vs_estimated"]["memory"] > 0
     tags = product.tracking.versions()[0].tags
     assert float(tags["ftcore.energy_kwh"]) == figures["energy_kwh"] > 0
     assert float(tags["ftcore.co2e_g"]) == figures["co2e_g"]
     assert float(tags["ftcore.cost"]) == figures["cost"] == 0
-    assert json.loads(tags["ftcore.of_estimate"]) == figures["of_estimate"]
+    assert json.loads(tags["ftcore.actual_vs_estimated"]) == figures["actual_vs_estimated"]
     said = card.card(product.recipe, product.shelf, product.tracking.versions()[0])
-    assert f"memory {figures['of_estimate']['memory']:.0%}" in said
+    assert f"memory {figures['actual_vs_estimated']['memory']:.0%}" in said
 
     again = product.run("plan", "r2", train="always").figures["estimate"]
     assert figures["worked_s"] > figures["seconds"], "loading is work"

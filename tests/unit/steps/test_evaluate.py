@@ -97,7 +97,17 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
     assert list(found) == [
         *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "excluded"),
         *("trained_on", "prediction_settings", "unreadable", "metrics", "differences"),
-        *("mcnemar", "slices", "fairness", "calibration", "examples", "robustness", "latency", "size_bytes"),
+        *(
+            "mcnemar",
+            "slices",
+            "fairness",
+            "calibration",
+            "never_predicted",
+            "examples",
+            "robustness",
+            "latency",
+            "size_bytes",
+        ),
         "cost_per_1000",
     ]
     assert set(found["metrics"]["baseline"]) == {"majority", "linear"}

@@ -170,6 +170,39 @@ def test_a_group_that_any_model_trained_on_does_not_judge(product: Product, name
     assert found["text"].to_pylist() == [text_of(n) for n in range(25, 50)]
 
 
+def test_a_group_that_was_added_later_is_recognised_by_its_name(product: Product) -> None:
+    """Published rows keep the split keys of their texts; new rows of their group have the group's."""
+    old = table(
+        product, range(20), group=lambda n: f"C-{n // 5}", split_key=lambda n: f"text {n}", side=lambda n: "train"
+    )
+    new = table(
+        product,
+        range(20, 60),
+        group=lambda n: f"C-{(n - 20) // 5}",
+        split_key=lambda n: f"group {(n - 20) // 5}",
+        side=lambda n: "test",
+    )
+    found, facts = read(product, product.publish_table(pa.concat_tables([old, new])))
+    assert facts["excluded"] == {"test": {"group": 20}}
+    assert found["text"].to_pylist() == [text_of(n) for n in range(40, 60)]
+
+
+def test_a_prompt_that_many_groups_share_makes_none_of_them_a_trained_one(product: Product) -> None:
+    group, key = (lambda n: f"C-{n // 5}"), (lambda n: f"group {n // 5}")
+    test = table(product, range(40), group=group, split_key=key, side=lambda n: "test")
+    hi = table(
+        product,
+        range(40, 48),
+        group=lambda n: f"C-{n - 40}",
+        split_key=lambda n: "text hi",
+        text=lambda n: "hi there",
+        side=lambda n: "train",
+    )
+    found, facts = read(product, product.publish_table(pa.concat_tables([test, hi])))
+    assert found.num_rows == 40
+    assert facts["excluded"] == {}
+
+
 def test_a_champion_from_before_there_were_groups_rules_out_whole_groups(product: Product) -> None:
     """It trained on two rows of each group, as texts of their own; the group's other rows are not independent."""
     old = table(product, range(40), side=lambda n: "train" if n % 4 < 2 else "test")
@@ -239,7 +272,7 @@ def test_a_model_behind_whose_snapshot_is_gone_is_named(product: Product, caplog
 def test_a_test_split_that_was_trained_on_altogether_is_refused(product: Product) -> None:
     champion = version(product.publish_table(table(product, range(30), side=lambda n: "train")), 1)
     ours = product.publish_table(table(product, range(30), side=lambda n: "test"))
-    with pytest.raises(NotEnoughDataError, match=r"no row of the test split .* can judge: 30 rows of test were left"):
+    with pytest.raises(NotEnoughDataError, match=r"no row of snapshot \w+ can judge; left out are 30 rows of test: "):
         read(product, ours, champion)
 
 

@@ -20,7 +20,10 @@ import pytest
 import yaml
 
 from ftcore import parts, snapshot, split, store, watermarks
+from ftcore import recipe as recipes
 from ftcore import settings as settings_of
+from ftcore.cli import recipes as check
+from ftcore.context import Context
 from ftcore.pipeline import run_step
 from ftcore.records import Record
 from ftcore.serving.scoring import log_schema
@@ -69,7 +72,8 @@ class Ring:
         ingest, prepared = self.prepare(**params)
         rows = self.shelf.root / prepared.paths["rows"]
         quarantine = read_table(self.shelf.root / prepared.paths["quarantine"])
-        manifest = {"labels": {}, "settings": {"prepare": {}}, "grouped_by": ingest.figures["grouped_by"]}
+        settings = {"prepare": recipes.read(self.recipe).prepare.model_dump(mode="json")}
+        manifest = {"labels": {}, "settings": settings, "grouped_by": ingest.figures["grouped_by"]}
         identity = snapshot.publish(self.shelf, lambda: parts.read(rows), quarantine, manifest)
         left_out = _keep(self.shelf, self.recipe, f"r{self.runs}", quarantine)
         watermarks.commit(self.shelf, ingest, identity, left_out)
@@ -86,9 +90,6 @@ class Ring:
 
 
 def _keep(shelf: store.Shelf, recipe: Path, run_id: str, quarantine: pa.Table) -> str:
-    from ftcore import recipe as recipes
-    from ftcore.context import Context
-
     context = Context(recipes.read(recipe), recipe, run_id, "validate", {}, shelf, settings_of.load())
     return _carry.keep(context, quarantine, shelf.folder(run_id, "prepare") / _carry.REPEATED)
 
@@ -323,6 +324,17 @@ def test_a_changed_group_column_draws_anew_and_is_counted(ring: Ring, caplog: py
     assert "200 rows of files:t are drawn anew" in caplog.text
     ring.publish()
     assert {len(one) for one in sides(ring.rows(), "group").values()} == {1}
+
+
+def test_a_changed_share_is_a_warning(ring: Ring, caplog: pytest.LogCaptureFixture) -> None:
+    tickets(ring)
+    ring.write({"kind": "files", "path": "t.csv"})
+    ring.publish()
+    ring.write({"kind": "files", "path": "t.csv"}, prepare={"near_duplicates": None, "test": 0.4})
+    notes = check._of_snapshot(recipes.read(ring.recipe), settings_of.load())
+    assert ["prepare.test is 0.4 instead of 0.2" in note for note in notes] == [True]
+    ring.prepare()
+    assert "prepare.test is 0.4 instead of 0.2" in caplog.text
 
 
 def test_rows_of_a_snapshot_without_split_keys_stay_on_its_sides(ring: Ring, crm: sqlite3.Connection) -> None:

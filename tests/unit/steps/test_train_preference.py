@@ -79,12 +79,12 @@ def test_a_reward_model_is_registered_and_rewards_what_another_model_says(planne
     assert "mean reward" in record.reason
     run = speaker.tracking.client.get_run(record.figures["mlflow_run"])
     assert {"reward", "kl", "clipped", "value_loss"} <= run.data.metrics.keys()
-    ratios = record.figures["of_estimate"]
+    ratios = record.figures["actual_vs_estimated"]
     assert {"hours", "memory", "tokens_drawn"} <= ratios.keys()
     assert 0 < ratios["tokens_drawn"] <= 1.01, "an answer may end before its longest"
     planned = speaker.context("plan").earlier("plan").figures["estimate"]
     assert planned["memory_bytes"]["other_models"] == 4 * taste_weights
-    assert "ftcore.of_estimate" in speaker.tracking.versions()[0].tags
+    assert "ftcore.actual_vs_estimated" in speaker.tracking.versions()[0].tags
 
 
 def test_a_reward_from_a_model_that_is_not_there_or_gives_no_score_is_refused(planned: Callable[..., Product]) -> None:
