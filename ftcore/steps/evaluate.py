@@ -20,6 +20,10 @@
     calibration.ROLE.FLAVOUR                                 ece, ece_adaptive, bins (reliability)
     never_predicted.LABEL                                    rows that have a label which the candidate never predicts
     robustness.PERTURBATION.METRIC                           perturbed less plain, paired
+    agreement.EXPORT                                         rows, disagree (another answer than torch's), off (other
+                                                             numbers), max_difference, exact (whether in torch's
+                                                             precision); alone: the same of rows predicted alone,
+                                                             compared with the same rows in batches
     latency, size_bytes, cost_per_1000                       by flavour
     examples.best|worst|gained|lost                          rows with what each model answered
     judge                                                    where a judge compared answers with the champion's: host,
