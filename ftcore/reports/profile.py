@@ -10,7 +10,7 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 LANGUAGE_ROWS = 2_000
 """Texts of the sample whose language is guessed."""
 MOST_LABELS = 50
+SKEWED = 10.0
+"""Ratio of the most frequent label to the rarest from which balancing is proposed."""
 NEAR = 0.8
 """Jaccard similarity from which two texts count as near duplicates."""
 MARGIN = 0.25
@@ -51,18 +53,25 @@ def of_sources(context: Context) -> Iterable[pa.Table]:
         log.info("read %s rows of %s", f"{before:,}", source.kind)
 
 
-def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any]:
+def look(
+    recipe: Recipe,
+    tables: Iterable[pa.Table],
+    rows: int,
+    tokens: Callable[[pa.Table], dict[str, Any] | None] = lambda sample: None,
+) -> dict[str, Any]:
     """What the data are like.
 
     Args:
         recipe: says what labels are and which personal data are looked for.
         tables: all rows; only the sample and eight bytes a row are held.
         rows: size of the sample.
+        tokens: what the training's limit of tokens cuts of the sample, see ``token_lengths``.
 
     Returns:
         ``rows``, all; ``sampled``; ``by_source``; ``exact_duplicates``, over all rows; and of the sample: ``nulls``,
         the share of each column; ``lengths``, quantiles in characters; ``labels``, shares; ``unknown_labels``, those
-        that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity.
+        that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity;
+        ``imbalance`` of the labels; ``tokens``, what the limit cuts (None where nothing is known).
 
     Raises:
         MissingExtraError: what looks at texts is not installed.
@@ -84,6 +93,8 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
         "lengths": _quantiles([len(text) for text in texts]),
         "labels": labels,
         "unknown_labels": sorted(set(labels) - set(known)) if known else [],
+        "imbalance": imbalance(labels),
+        "tokens": tokens(sample),
         "languages": languages(texts[:LANGUAGE_ROWS]),
         "personal_data": _personal(recipe, texts),
     }
@@ -112,6 +123,21 @@ def _labels(recipe: Recipe, sample: pa.Table) -> dict[str, float]:
         return {}
     counts = Counter(label for label in sample["label"].to_pylist() if label is not None)
     return snapshot.label_shares(dict(counts.most_common(MOST_LABELS)))
+
+
+def imbalance(shares: dict[str, float]) -> dict[str, Any] | None:
+    """The ratio of the most frequent label to the rarest, and what to do; None where labels are about as frequent."""
+    if len(shares) < 2 or min(shares.values()) <= 0:
+        return None
+    often, seldom = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+    ratio = shares[often] / shares[seldom]
+    if ratio < SKEWED:
+        return None
+    proposal = (
+        f"{often!r} is {ratio:,.0f} times as frequent as {seldom!r}: try train.class_weights: balanced, or "
+        "train.sampling: square_root, and judge by a metric over labels such as f1"
+    )
+    return {"most_frequent": often, "rarest": seldom, "ratio": round(ratio, 2), "proposal": proposal}
 
 
 def _near(texts: list[str]) -> int:

@@ -16,7 +16,7 @@ from ftcore.outputs import Example
 from ftcore.progress import progress
 from ftcore.records import now, sha256
 from ftcore.serving import model as models
-from ftcore.store import read_table, write_bytes
+from ftcore.store import read_json, read_table, write_bytes
 from ftcore.tracking import CHAMPION, Tracking
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
     tracking = Tracking(settings, recipe.name)
     champion = tracking.alias(CHAMPION)
     if champion is None:
-        raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
+        raise FtcoreError(*_no_champion(shelf, tracking))
     rows = _requests(file, recipe.parts)
     batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{_asked(r)}" for r in rows))[:16]
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
@@ -98,6 +98,33 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
         schema=log_schema(),
     )
     return table if _append_once(shelf, "predictions", table, batch, at) else _logged(shelf, batch)
+
+
+def _no_champion(shelf: Shelf, tracking: Tracking) -> tuple[str, str]:
+    """Why there is no champion, as far as the newest version tells, and what to do."""
+    name, versions = shelf.name, tracking.versions()
+    if not versions:
+        return f"{name} has no champion yet: no version was trained", f"ftcore run {name}"
+    newest = max(versions, key=lambda version: version.number)
+    verdict, reason = (newest.tags.get(f"ftcore.{tag}", "") for tag in ("verdict", "verdict.reason"))
+    show = f"ftcore models show {name} {newest.number}"
+    if verdict == "failed":
+        judged = read_json(shelf.folder(newest.tags.get("ftcore.run", ""), "gate") / "verdict.json") or {}
+        gates = [
+            f"{rule['gate']}: {rule['reason']}" for rule in judged.get("rules", ()) if rule.get("passed") is not True
+        ]
+        said = f"gates refused version {newest.number}: {'; '.join(gates) or reason}"
+        hint = (
+            f"{show}; ftcore models promote {name} {newest.number} --by NAME --override --reason TEXT serves it anyway"
+        )
+    elif verdict:
+        said = f"version {newest.number} passed the gate, and was not promoted: {reason}"
+        hint = f"{show} tells whether it waits for approval; ftcore ledger {name} tells the decisions"
+    else:
+        said = f"version {newest.number} was not judged yet"
+        run_id = newest.tags.get("ftcore.run", "")
+        hint = f"ftcore run {name} --run {run_id} --only finetune" if run_id else f"ftcore run {name}"
+    return f"{name} has no champion yet: {said}", hint
 
 
 def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
