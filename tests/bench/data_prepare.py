@@ -24,7 +24,8 @@ def run() -> Result:
         validated, validate_peak = fresh(_validate, root)
     found = sum(one not in kept or other not in kept for one, other in truth["exact"])
     note = (
-        f"plain pandas (peak {pandas_peak / 2**20:,.0f} MiB); {_compared(polars, ours)}; of {len(truth['exact']):,} exact duplicates planted "
+        f"plain pandas (peak {pandas_peak / 2**20:,.0f} MiB); {_compared(polars, ours)}; "
+        f"of {len(truth['exact']):,} exact duplicates planted "
         f"{found / len(truth['exact']):.2%} found, {removed:,} rows dropped, each because its text is there; "
         f"validate and publish {ROWS / validated:,.0f} rows/s, "
         f"peak {validate_peak / 2**20:,.0f} MiB"
@@ -48,8 +49,8 @@ def _compared(polars: tuple[float, int] | None, ours: float) -> str:
         return "polars is not installed (pip install polars)"
     seconds, peak = polars
     return (
-        f"polars with the same cleaning on all cores {ROWS / seconds:,.0f} rows/s (peak {peak / 2**20:,.0f} MiB without "
-        f"its workers), ours {seconds / ours:.2f} times as fast"
+        f"polars with the same cleaning on all cores {ROWS / seconds:,.0f} rows/s (peak {peak / 2**20:,.0f} MiB "
+        f"without its workers), ours {seconds / ours:.2f} times as fast"
     )
 
 
