@@ -2,17 +2,22 @@
 
 Sources: M. P. Naeini, G. Cooper and M. Hauskrecht (2015), *Obtaining well calibrated probabilities using Bayesian
 binning* (ECE); K. Nguyen and B. O'Connor (2015), *Posterior calibration and exploratory analysis for natural language
-processing models* (bins of equal size).
+processing models* (bins of equal size); J. Bröcker and L. Smith (2007), *Increasing the reliability of reliability
+diagrams*, and A. Kumar, P. Liang and T. Ma (2019), *Verified uncertainty calibration* (how much of it is chance).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftcore.statistics import Estimate, by_group, effective_groups, quantile
+
 if TYPE_CHECKING:
     import numpy as np
 
 BINS = 15
+DRAWS = 4000
+"""Draws of what chance does to the bins."""
 
 
 def edges(confidence: np.ndarray, *, adaptive: bool = False, bins: int = BINS) -> np.ndarray:
@@ -52,6 +57,37 @@ def error(sums: np.ndarray) -> np.ndarray:
 
     rows = sums[..., -1]
     return np.asarray(np.abs(sums[..., :-1]).sum(-1) / np.where(rows > 0, rows, np.nan))
+
+
+def estimate(tallies: np.ndarray, seed: int, group: np.ndarray | None = None) -> Estimate:
+    """Expected calibration error with a 95 % interval that allows for its bias.
+
+    By chance alone the measured error of a perfectly calibrated model is above 0. Each bin's gap is its true gap and
+    noise, so the measured error exceeds the true one by no more than the sum of the bins' absolute noise: the lower end
+    is the measured error less the 97.5 % quantile of that sum. The bias only raises it, so the upper end is the
+    measured error and how far it falls below its own mean in 2.5 %.
+
+    Args:
+        tallies: of each row, as the function ``tallies`` gives them, ``[rows, bins + 1]``.
+        seed: of the draws of noise, normal with the covariance of the bins' sums by group.
+        group: of each row, ``[rows]``; None where each row is a group of its own.
+    """
+    import numpy as np
+
+    rows, value = len(tallies), float(error(tallies.sum(0)))
+    summed, sizes = by_group(tallies, group)
+    groups = len(summed)
+    low = high = np.nan
+    if groups >= 2:
+        gaps = tallies[:, :-1].sum(0) / rows
+        apart = (summed[:, :-1] - summed[:, -1:] * gaps) / rows
+        covariance = groups / (groups - 1) * apart.T @ apart
+        draws = np.random.default_rng(seed).multivariate_normal(np.zeros(len(gaps)), covariance, DRAWS, method="eigh")
+        noise = draws * (quantile(0.975, effective_groups(sizes) - 1) / quantile(0.975, np.inf))
+        again = np.abs(gaps + noise).sum(1)
+        low = max(value - float(np.quantile(np.abs(noise).sum(1), 0.975)), 0.0)
+        high = min(value + float(again.mean() - np.quantile(again, 0.025)), 1.0)
+    return Estimate(value=value, low=low, high=high, rows=rows, groups=groups)
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, edges: np.ndarray) -> list[dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import approvals, registry, snapshot, tracking_models, tracking_runs
 from ftcore.errors import DataRejectedError
 from ftcore.store import read_json
+from ftcore.verdict import notes
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -24,6 +25,8 @@ ARTEFACT = "card"
 TEMPLATES = Path(__file__).parent / "templates"
 PIPELINES = {"classification": "text-classification"}
 """Hugging Face's name for a kind of task, where it has another."""
+UNDEFINED = "undefined"
+"""Of an interval where there are too few rows for one, or where nothing varies."""
 MARKS = {True: "✔", False: "✘", None: "?"}
 DESCRIPTION_LENGTH = 5000
 """Longest description that MLflow's database takes."""
@@ -54,7 +57,7 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
     known = facts(recipe, shelf, version)
     data = ModelCardData(
         model_name=recipe.name,
-        base_model=recipe.base if "://" not in recipe.base and not recipe.base.startswith((".", "/")) else None,
+        base_model=recipe.base if "://" not in recipe.base and not recipe.base.startswith((".", "/", "~")) else None,
         library_name="transformers",
         pipeline_tag=PIPELINES.get(recipe.task.kind, recipe.task.kind),
         tags=["ftcore", recipe.task.kind, recipe.method.kind],
@@ -128,6 +131,7 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
         "opinion": _opinion(evaluated.get("judge")),
         "general": _general(evaluated.get("general_text")),
         "verdict": verdict,
+        "notes": notes(verdict),
         "rules": [_rule(rule) for rule in verdict.get("rules", ())],
         "limits": _limits(recipe, figures, verdict),
         "costs": _costs(figures, training.work_s if training else None),
@@ -270,8 +274,11 @@ def _number(value: float | None) -> str:
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:
-    low, high = estimate.get("low"), estimate.get("high")
-    return "–" if low is None and high is None else f"{_number(low)} to {_number(high)}"
+    ends = [estimate.get(end) for end in ("low", "high")]
+    if estimate.get("value") is None and ends == [None, None]:  # a rule without an interval, such as one about size
+        return "–"
+    known = [end for end in ends if end is not None and math.isfinite(end)]
+    return UNDEFINED if len(known) < 2 else f"{_number(ends[0])} to {_number(ends[1])}"  # one row tells no interval
 
 
 def _environment() -> Environment:

@@ -63,7 +63,9 @@ class Eraser:
         return {name: rows for name, rows in counts.items() if rows}
 
     def runs(self) -> None:
-        """Erase from the evaluations and the drift windows that runs keep in the store."""
+        """Erase from the evaluations and drift windows that runs keep, and from rows left out of snapshots."""
+        for file in sorted(self._left_out(), key=lambda file: file.name):
+            self._table(file, self._hits)
         folder = self.shelf.root / "runs"
         for run in sorted(folder.iterdir(), key=lambda run: run.name) if folder.exists() else []:
             if (window := run / "watch" / "window.parquet").exists():
@@ -75,6 +77,11 @@ class Eraser:
                 self._table(path, lambda rows, identity=identity: self._hits(rows, identity))  # type: ignore[misc]
             if taken := self._examples(figures, identity):
                 self._write(place / FIGURES, as_json(figures), taken)
+
+    def _left_out(self) -> list[UPath]:
+        """Files with rows that were read and left out of a snapshot."""
+        folder = self.shelf.root / "state" / "left_out"
+        return [file for file in folder.iterdir() if file.name.endswith(".parquet")] if folder.exists() else []
 
     def artefacts(self, tracking: Tracking) -> None:
         """Erase from the evaluations that MLflow keeps, of versions and of runs that became none.

@@ -6,8 +6,10 @@
     ├ RecipeError(ValueError)           2   lists every fault at once, each with its path in the YAML
     ├ MissingExtraError(ImportError)    2   names the extra or package to install
     ├ DataRejectedError                 3   at most 10 failures shown, the full report by path
+    │ └ EmptyFileError                  3   a file without a row; a warning where it is one of several
     ├ NotEnoughDataError                3   says how many rows there are and how many it takes
     ├ TrainingError · ExportError       1   what a framework could not do, in our words
+    │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
     └ TransientError                   75   network, database, hub: Airflow retries
       └ BusyError                      75   another run holds what this one needs
 
@@ -75,6 +77,10 @@ class DataRejectedError(FtcoreError):
         super().__init__("\n".join(lines), hint)
 
 
+class EmptyFileError(DataRejectedError):
+    """A file without a row: a warning where it is one of several."""
+
+
 class NotEnoughDataError(FtcoreError):
     """Too few rows to do what was asked honestly."""
 
@@ -87,6 +93,10 @@ class TrainingError(FtcoreError):
 
 class ExportError(FtcoreError):
     """A model could not be exported, or its export could not be loaded."""
+
+
+class ParityError(ExportError):
+    """An export whose outputs are not the model's, or depend on what else is in the batch."""
 
 
 class TransientError(FtcoreError):

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import erasures, snapshot, suppression
+from ftcore import erasures, snapshot, split, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.eraser import Eraser, requests_as_rows
@@ -109,6 +109,8 @@ def _erase(eraser: Eraser, tracking: Tracking, settings: Settings) -> dict[str, 
     with ExitStack() as held:
         for step in () if eraser.dry_run else ("evaluate", "watch"):
             held.enter_context(eraser.shelf.lock(step, settings.lock_timeout_s))
+        if not eraser.dry_run:
+            eraser.shelf.clear_cache()
         logs = eraser.logs()
         eraser.runs()
         try:
@@ -128,8 +130,10 @@ def _find(
     cleaned = _cleaned(recipe, wish.key)
     # A pseudonym stands for one value, so what holds it is the subject's; a mask stands for everybody's.
     forms = [wish.key] if MASK.search(cleaned) else sorted({wish.key, cleaned})
+    if cleaned != wish.key:  # groups that name people stand under a pseudonym, whatever texts are masked with
+        forms.append(split.load(shelf, keep=False).pseudonym(wish.key))
     sources = tuple(sorted(_sources(recipe, shelf)))
-    ids = {snapshot.row_id(source, wish.key) for source in sources}
+    ids = {snapshot.row_id(source, key) for source in sources for key in {wish.key, snapshot.source_key(wish.key)}}
     if ROW_ID.fullmatch(wish.key.strip()):
         ids.add(wish.key.strip())
     told = [before.entry(form, now(), in_text=wish.in_text, row_ids=tuple(sorted(ids))) for form in forms]
@@ -183,8 +187,8 @@ def _look(shelf: Shelf, subject: Suppression) -> Found:
 
 
 def _tables(shelf: Shelf, identity: str) -> Iterator[tuple[str, pa.Table]]:
-    for split in snapshot.SPLITS:
-        yield from ((split, rows) for rows in snapshot.batches(shelf, identity, [split]))
+    for name in snapshot.SPLITS:
+        yield from ((name, rows) for rows in snapshot.batches(shelf, identity, [name]))
     yield QUARANTINE, read_table(snapshot.folder(shelf, identity) / "quarantine.parquet")
 
 

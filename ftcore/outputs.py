@@ -7,7 +7,8 @@ has several parts it is a list of mappings from a part's name to such an output,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ class Example(NamedTuple):
 
 Text: TypeAlias = str | Example
 """What a predictor takes: a plain text where that is all there is."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Texts that an export is calibrated and proven on."""
+
+    texts: Sequence[Text] = ()
+    row_ids: Sequence[str] = ()
+    """Names of the texts for messages; without any, their numbers."""
+    max_length_tokens: int = 64
+    """Longer texts are cut."""
 
 
 def given(rows: pa.Table, *, answers: bool = False, sources: bool = False) -> list[Text]:

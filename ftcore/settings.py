@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +59,7 @@ class Settings(BaseSettings):
     @cached_property
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI, with the default filled in."""
-        return self.tracking_uri or f"sqlite:///{self.home.resolve() / 'mlflow' / 'mlflow.db'}"
+        return self.tracking_uri or sqlite_url(self.home.resolve() / "mlflow" / "mlflow.db")
 
     def suite(self, name: str) -> Path:
         """File of a Great Expectations suite; a shipped one where the folder has none of this name."""
@@ -69,6 +70,12 @@ class Settings(BaseSettings):
     def cache(self) -> Path:
         """Folder for what can be made or fetched again."""
         return self.home / "cache"
+
+
+def sqlite_url(file: Path) -> str:
+    """URL of a SQLite file, whatever its folders are called: SQLAlchemy decodes ``%20`` and ends the path at ``?``."""
+    # Only where it must be: MLflow makes a folder of the name as it is written here.
+    return "sqlite:///" + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(file)).replace("?", "%3F")
 
 
 def load() -> Settings:

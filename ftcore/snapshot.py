@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ftcore import parts
@@ -46,6 +48,8 @@ COLUMNS = (
 TEXTS = ("text", "context", "label", "rejected")
 """What of a row people wrote; ``label`` is one of a fixed set of names where the task is to choose one."""
 SEAL = "manifest.sha256"
+WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
+LARGE_FLOAT = re.compile(r"[+-]?\d(\.\d+)?e\+\d{2,3}")
 HASHED = ("row_id", *TEXTS, "source", "group", "split")
 
 
@@ -71,6 +75,21 @@ def row_id(source: str, key: str) -> str:
     return sha256(f"{source}\x00{key}")[:20]
 
 
+def source_key(key: str) -> str:
+    """A source's own key as identities are made of it: ``12``, ``12.0`` and ``" 12 "`` are one.
+
+    Blanks around it go, and the fraction of a whole number that a table kept as a float. Nothing else: keys may differ
+    in case or in leading zeros.
+    """
+    key = key.strip()
+    if "." in key or "e+" in key:
+        if found := WHOLE_FLOAT.fullmatch(key):
+            return found[1]
+        if LARGE_FLOAT.fullmatch(key) and (number := Decimal(key)) == number.to_integral_value():
+            return f"{number:.0f}"
+    return key
+
+
 def text_key(text: str) -> str:
     """What two texts share that differ only in case, width or spacing."""
     if text.isascii():  # the same, ten times as fast
@@ -78,14 +97,14 @@ def text_key(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def side(group: str | None, text: str, shares: Prepare) -> str:
-    """The split that a row belongs to, for ever: drawn from its group, or from its text where it has none.
+def side(split_key: str, shares: Prepare) -> str:
+    """The split that a row belongs to, drawn from its split key alone: see ``ftcore.split``.
 
     Returns:
         ``train``, ``validation`` or ``test``, with the recipe's shares. The draw depends on nothing else, so a row
         can never move.
     """
-    drawn = int(hashlib.sha256(f"split\x00{group or text_key(text)}".encode()).hexdigest()[:13], 16) / 16**13
+    drawn = int(split_key[:13], 16) / 16**13
     if drawn < shares.test:
         return "test"
     return "validation" if drawn < shares.test + shares.validation else "train"
@@ -226,10 +245,10 @@ def batches(
                     f"snapshot {identity} of {shelf.name} was changed: {name} does not match its hash",
                     hint=f"restore {name} from a backup, or prepare the data again",
                 )
-            yield _read(pq.ParquetFile(pa.BufferReader(data)), columns)
+            yield read_part(pq.ParquetFile(pa.BufferReader(data)), columns)
 
 
-def _read(file: Any, columns: Sequence[str] | None) -> pa.Table:
+def read_part(file: Any, columns: Sequence[str] | None) -> pa.Table:
     """Columns of a part; what a snapshot of an earlier version does not have is null."""
     import pyarrow as pa
 

@@ -10,7 +10,10 @@
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
     STORE/RECIPE/intents/KIND--RUN_ID.json       a change of the registry that has begun and has no ledger line yet
+    STORE/RECIPE/state/left_out/RUN_ID.parquet   rows of incremental sources that were read and are in no snapshot
+    STORE/RECIPE/state/split.json                the secret behind the split keys of its rows, written once
     STORE/RECIPE/erasures/NAME.json              what a file was before and after a forgotten subject's rows left it
+    STORE/RECIPE/cache/NAME.parquet              rows that can be made again; emptied when somebody is forgotten
 
 Every file appears whole or not at all: on a local disk by writing beside it and renaming, on an object store because
 a put is atomic.
@@ -23,6 +26,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -70,6 +74,36 @@ def write_bytes(path: UPath | Path, data: bytes) -> None:
         beside.replace(here)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def create_bytes(path: UPath | Path, data: bytes) -> bool:
+    """Write a file that is not there yet, whole or not at all; False where somebody else was first.
+
+    On an object store that knows no conditional put, two at the same instant may both be first: read what is there.
+    """
+    if path.exists():
+        return False
+    here = local(path)
+    if here is None:
+        try:
+            path.fs.pipe_file(path.path, data, mode="create")  # type: ignore[union-attr]
+        except FileExistsError:
+            return False
+        except Exception as error:  # whatever a store without conditional puts makes of one
+            if path.exists():
+                return False
+            log.debug("%s: written without a condition: %s", path, error)
+            write_bytes(path, data)
+        return True
+    beside = here.with_name(f".{here.name}.{threading.get_ident()}")
+    try:
+        write_bytes(beside, data)
+        os.link(beside, here)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
 
 
 def write_json(path: UPath | Path, value: object) -> None:
@@ -237,6 +271,27 @@ class Shelf:
         if since is not None:
             table = table.filter(pc.greater(table["at"], pa.scalar(since, type=table["at"].type)))
         return table if table.num_rows else None
+
+    def cached(self, name: str, key: str) -> pa.Table | None:
+        """Rows that were kept under a name with this very key; None where there are none."""
+        try:
+            table = read_table(self.root / "cache" / f"{name}.parquet")
+        except FileNotFoundError:
+            return None
+        same = (table.schema.metadata or {}).get(b"key") == key.encode()
+        return table.replace_schema_metadata() if same else None
+
+    def keep_cached(self, name: str, key: str, table: pa.Table) -> None:
+        """Keep rows that can be made again, in place of those that were kept under the name before."""
+        write_table(self.root / "cache" / f"{name}.parquet", table.replace_schema_metadata({"key": key}))
+
+    def clear_cache(self) -> int:
+        """Delete all rows that can be made again; returns how many files there were."""
+        folder = self.root / "cache"
+        files = [file for file in folder.iterdir() if file.name.endswith(".parquet")] if folder.exists() else []
+        for file in files:
+            file.unlink(missing_ok=True)
+        return len(files)
 
     def lock(self, what: str, timeout_s: float) -> AbstractContextManager[object]:
         """Hold ``what`` against this machine's other processes until the ``with`` ends; a process that dies lets go.

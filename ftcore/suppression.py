@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ftcore.errors import MissingExtraError
 from ftcore.records import canonical, sha256
-from ftcore.snapshot import TEXTS, text_key
+from ftcore.snapshot import TEXTS, source_key, text_key
 from ftcore.store import Shelf, log, read_json, write_json
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ class Suppression:
         return hit
 
     def hash(self, kind: str, text: str) -> str:
-        """Keyed hash of a text: what differs only in case, width or spacing has the same."""
-        return hmac.digest(self.key, f"{kind}\x00{text_key(text)}".encode(), "sha256").hex()[:32]
+        """Keyed hash of a text: one for what differs only in case, width or spacing, or as ``12`` and ``12.0``."""
+        folded = text_key(text) if kind == "text" else source_key(text_key(text))
+        return hmac.digest(self.key, f"{kind}\x00{folded}".encode(), "sha256").hex()[:32]
 
     def entry(self, key: str, at: datetime, *, in_text: bool, **more: Any) -> Entry:
         """An entry for a subject's key, which it does not hold."""

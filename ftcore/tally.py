@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from ftcore import labels
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -33,6 +35,12 @@ class Tally:
     """By day of ``observed_at``; rows that have none are not in it."""
     labelled: bool = True
     """Whether labels are counted; texts that somebody wrote are not."""
+    task: Any = None
+    """The recipe's task, by which ``by_label`` and ``by_part`` are counted; without it they are empty."""
+    by_label: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows by split and label, for every task with a fixed set of labels."""
+    by_part: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows by split and part of the task."""
     newest: datetime | None = None
     """Latest ``observed_at``; None where no row has one."""
 
@@ -49,6 +57,9 @@ class Tally:
             pairs = rows.select(["split", "label"]).group_by(["split", "label"]).aggregate([([], "count_all")])
             for one in pairs.to_pylist():
                 self.balance[one["split"], str(one["label"])] += one["count_all"]
+        if self.task is not None:
+            self.by_label.update(labels.counts(self.task, rows))
+            self.by_part.update(labels.rows_of_parts(self.task, rows))
         self.lengths.update(_counts(pc.utf8_length(rows["text"].drop_null())))
         seen = rows["observed_at"].drop_null()
         self.days.update(_counts(seen.cast(pa.date32(), safe=False)))

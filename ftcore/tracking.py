@@ -8,6 +8,8 @@ that is run again finds what it made before instead of making a second one. Alia
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
+from ftcore.records import sha256
 from ftcore.store import hash_folder
 from ftcore.tracking_server import connected, speaking_plainly
 
@@ -32,6 +35,25 @@ if TYPE_CHECKING:
 RUN_TAG, RECIPE_TAG, HASH_TAG = "ftcore.run", "ftcore.recipe", "ftcore.sha256."
 SIZE_TAG = "ftcore.size."
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+
+
+LONGEST_NAME = 250
+"""Characters of a name in MLflow."""
+BATCH = 50
+"""Parameters, metrics and tags of one request each: MLflow takes 100 parameters and tags together."""
+
+
+def name_of(key: str) -> str:
+    """A name as MLflow takes it for parameters, metrics and tags.
+
+    A key that is none, since somebody chose it, keeps what can be read of it and a hash that tells it from others.
+    """
+    plain = re.sub(r"[^\w.\- :/]", "-", key)
+    path = posixpath.normpath(plain)
+    if plain == key == path and len(key) <= LONGEST_NAME and not path.startswith((".", "/")):
+        return key
+    readable = re.sub(r"[./]+", "-", plain).strip("-")[: LONGEST_NAME - 20]
+    return f"{readable or 'name'}-{sha256(key)[:8]}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,7 @@ class Tracking:
         """Log parameters, metrics and tags; a number that is not finite is left out.
 
         Parameters can never change; what may differ when another worker goes on with a run belongs into the tags.
+        Names may be any: see ``name_of``.
         """
         from math import isfinite
 
@@ -106,11 +129,15 @@ class Tracking:
         from ftcore.records import now
 
         at = int(now().timestamp() * 1000)
-        points = [Metric(key, float(value), at, step) for key, value in (metrics or {}).items() if isfinite(value)]
-        texts = [Param(key, str(value)[:6000]) for key, value in (params or {}).items()]
+        points = [
+            Metric(name_of(key), float(value), at, step) for key, value in (metrics or {}).items() if isfinite(value)
+        ]
+        texts = [Param(name_of(key), str(value)[:6000]) for key, value in (params or {}).items()]
+        notes = [RunTag(name_of(key), str(value)[:5000]) for key, value in (tags or {}).items()]
         with speaking_plainly(self.settings.mlflow_uri):
-            notes = [RunTag(key, str(value)[:5000]) for key, value in (tags or {}).items()]
-            self.client.log_batch(run, metrics=points, params=texts, tags=notes)
+            for start in range(0, max(len(points), len(texts), len(notes), 1), BATCH):
+                some = slice(start, start + BATCH)
+                self.client.log_batch(run, metrics=points[some], params=texts[some], tags=notes[some])
 
     def log_snapshot(self, run: str, snapshot: str, rows: int, source: str) -> None:
         """Log a snapshot as the run's dataset input, so that MLflow shows what a model was trained on."""

@@ -25,20 +25,33 @@ class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
         card = json.loads((FOLDER / "ftcore.json").read_text(encoding="utf-8"))
         task = find("tasks", card["task"]["kind"])
         config = task.Config.model_validate(card["task"])
+        self.card, self.clean = card, find("serving", "cleaned").examples
         self.predict_texts = task.predictor(config, FOLDER, card["max_length_tokens"])
         self.answers = partial(task.answers, config)
+        self.unreadable: Any = lambda rows: {}
+        if hasattr(task, "unreadable"):
+            from transformers import AutoTokenizer
+
+            self.unreadable = partial(task.unreadable, config, AutoTokenizer.from_pretrained(FOLDER))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """``answer`` and ``score``, a row for each text."""
-        from ftcore.outputs import Example
+        """``answer`` and ``score``, a row for each text; a text that the task cannot read has neither.
 
+        Texts are cleaned and masked as the model was trained on.
+        """
         del context, params
-        fields = {"text": "text", "context": "context", "part": "source"}
-        names = [name for name in fields if name in model_input.columns]
-        asked = zip(*(model_input[name] for name in names), strict=True)
-        rows = [Example(**dict(zip((fields[name] for name in names), row, strict=True))) for row in asked]
-        answers, scores = self.answers(self.predict_texts(rows))
-        return pd.DataFrame({"answer": answers, "score": scores.astype(float)})
+        given = [
+            {name: value for name, value in row.items() if isinstance(value, str)}
+            for row in model_input.to_dict("records")
+        ]
+        rows, refused = self.clean(self.card, given)
+        refused |= self.unreadable(rows)
+        asked = [place for place in range(len(rows)) if place not in refused]
+        found = pd.DataFrame({"answer": [""] * len(rows), "score": [float("nan")] * len(rows)})
+        if asked:
+            answers, scores = self.answers(self.predict_texts([rows[place] for place in asked]))
+            found.loc[asked, "answer"], found.loc[asked, "score"] = list(answers), scores.astype(float)
+        return found
 
 
 set_model(Model())

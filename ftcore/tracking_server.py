@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from ftcore.errors import FtcoreError, TransientError
 
@@ -34,7 +35,7 @@ def connected(uri: str) -> MlflowClient:
     # Otherwise it tells of every table that it makes and of every version that it waits for.
     logging.getLogger("mlflow.store").setLevel(logging.WARNING)
     if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(uri)
 
 

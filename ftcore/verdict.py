@@ -41,6 +41,12 @@ class Evidence:
     """Groups of rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
+    group: np.ndarray | None = None
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
+    looks: np.ndarray | None = None
+    """Earlier verdicts against this champion that judged on each row or its group, ``[rows]``; None: none."""
+    comparisons: int | None = None
+    """Comparisons that the recipe's gates about losses make together; None where a gate is judged by itself."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
@@ -57,6 +63,16 @@ class Evidence:
         """1 for a metric that is better when higher, else -1."""
         return 1 if self.better[metric] == "higher" else -1
 
+    def of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Groups of some rows, a mask ``[rows]``; None where each row is a group of its own."""
+        return None if self.group is None else self.group[rows]
+
+    def groups(self, rows: np.ndarray) -> int:
+        """How many groups some rows belong to, a mask ``[rows]``."""
+        import numpy as np
+
+        return int(rows.sum()) if self.group is None else len(np.unique(self.group[rows]))
+
     def on(self, datasets: Sequence[str], metric: str = "") -> np.ndarray:
         """Which rows belong to some datasets and are what a metric is about, as a mask ``[rows]``.
 
@@ -70,6 +86,16 @@ class Evidence:
             raise ValueError(f"no dataset {', '.join(unknown)}; evaluated: {', '.join(sorted(known))}")
         chosen: np.ndarray = np.isin(self.dataset, list(datasets))
         return chosen & self.about[metric] if metric in self.about else chosen
+
+
+EXCLUDED = {
+    "row": "a compared model was trained or validated on the row",
+    "text": "a compared model was trained or validated on the same text",
+    "group": "a compared model was trained or validated on rows of the same group",
+    "near_duplicate": "a compared model was trained or validated on a near-duplicate text",
+    "test_split": "the test split has the same row or text",
+}
+"""Why a row does not judge, the first that applies, by its name in ``evaluation.json``."""
 
 
 class Rule(BaseModel):
@@ -93,6 +119,14 @@ class Rule(BaseModel):
     """Upper end of the measured number's interval."""
     rows: int = 0
     """Rows it was measured on; 0 where rows do not matter."""
+    groups: int | None = None
+    """Groups of these rows, which are what intervals resample; None where groups do not matter."""
+    look: float | None = None
+    """Which look at these rows against this champion it was: 1 for rows that no earlier verdict judged on."""
+    alpha: float | None = None
+    """Chance of promoting a candidate that is no better which this look spent."""
+    alpha_spent: float | None = None
+    """The same of all looks so far, this one among them; by all looks together it is at most 1 - ``confidence``."""
 
 
 class Verdict(BaseModel):
@@ -109,6 +143,12 @@ class Verdict(BaseModel):
     """Version that was judged."""
     champion: int | None
     """Version that it was compared with."""
+    excluded: dict[str, dict[str, int]] = {}
+    """Rows that do not judge, by dataset and reason, since a compared model was trained or validated on them."""
+    not_known: tuple[str, ...] = ()
+    """Models behind the compared ones whose training rows are not known any more, so that none could be left out."""
+    never_predicted: dict[str, int] = {}
+    """Labels that the candidate predicts for no row, each with the rows that have it."""
 
     @classmethod
     def of(cls, rules: Sequence[Rule], on_undecided: Literal["fail", "ask"], **versions: Any) -> Verdict:
@@ -133,6 +173,31 @@ class Verdict(BaseModel):
 
         ``passed``, ``asks``, ``candidate``, ``champion`` (null for a first model), and ``rules``: a list of ``gate``,
         ``passed`` (null where undecided), ``reason``, ``measured``, ``bound``, ``low``, ``high`` (each a number or
-        null) and ``rows``.
+        null) and ``rows``; further ``excluded``, ``not_known`` and ``never_predicted``, see ``evaluation.json``.
         """
         return self.model_dump(mode="json")
+
+
+def notes(verdict: Mapping[str, Any]) -> list[str]:
+    """What a verdict tells of the rows behind it, a sentence each, for people.
+
+    Args:
+        verdict: as ``verdict.json`` holds it.
+    """
+    found = [
+        f"Left out of the evaluation: {excluded(name, reasons)}."
+        for name, reasons in verdict.get("excluded", {}).items()
+    ]
+    if models := verdict.get("not_known"):
+        found.append(
+            f"The training rows of {', '.join(models)} are not known any more: rows that they were trained on may be "
+            "among those that judge."
+        )
+    labels = [f"{label} ({rows:,} rows)" for label, rows in verdict.get("never_predicted", {}).items()]
+    return found + ([f"Labels that the candidate never predicts: {', '.join(labels)}."] if labels else [])
+
+
+def excluded(dataset: str, reasons: Mapping[str, int]) -> str:
+    """How many rows of a dataset do not judge, and why."""
+    why = "; ".join(f"{EXCLUDED.get(reason, reason)} ({count:,})" for reason, count in reasons.items())
+    return f"{sum(reasons.values()):,} rows of {dataset}: {why}"

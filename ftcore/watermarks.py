@@ -8,7 +8,9 @@ the source for what came after, so no row is skipped and none is taken twice.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -39,9 +41,25 @@ class Cursor:
     """Read from this watermark on, itself included; None means from the beginning."""
     reached: Value | None = None
     """The largest watermark seen so far; a source sets it as it reads."""
+    deleted: set[str] = field(default_factory=set)
+    """Ids of rows that the source says are gone; a source adds them as it reads."""
 
 
-def load(shelf: Shelf, source: str, config: str) -> tuple[Value, str] | None:
+@dataclass(frozen=True)
+class Mark:
+    """Where the last published read of a source ended."""
+
+    value: Value
+    """The largest watermark read."""
+    snapshot: str
+    """Id of the snapshot that holds the source's rows up to it."""
+    rules: str
+    """Hash of the rules by which those rows were kept, masked or left out; empty where it was not kept."""
+    left_out: str = ""
+    """File with the rows that were read and are not in the snapshot, relative to the recipe's part of the store."""
+
+
+def load(shelf: Shelf, source: str, config: str) -> Mark | None:
     """The watermark of a source and the snapshot that holds its rows so far.
 
     Args:
@@ -55,11 +73,18 @@ def load(shelf: Shelf, source: str, config: str) -> tuple[Value, str] | None:
     mark = (read_json(_file(shelf)) or {}).get(source)
     if mark is None or mark["config"] != config:
         return None
-    return _READERS[mark["type"]](mark["value"]), str(mark["snapshot"])
+    return Mark(
+        _READERS[mark["type"]](mark["value"]), str(mark["snapshot"]), mark.get("rules", ""), mark.get("left_out", "")
+    )
 
 
-def figure(value: Value, config: str) -> dict[str, str]:
+def figure(value: Value, config: str, rules: str = "") -> dict[str, str]:
     """A watermark as ingest's record keeps it under ``watermarks``.
+
+    Args:
+        value: the largest watermark read.
+        config: hash of what the recipe says about the source.
+        rules: hash of the rules by which rows are kept, masked or left out.
 
     Raises:
         DataRejectedError: a value of a type that has no order worth keeping.
@@ -70,10 +95,60 @@ def figure(value: Value, config: str) -> dict[str, str]:
             f"a watermark of type {kind} cannot be kept", hint="use a number, a text, a date or a time"
         )
     text = value.isoformat() if isinstance(value, dt.date) else str(value)
-    return {"value": text, "type": kind, "config": config}
+    return {"value": text, "type": kind, "config": config, "rules": rules}
 
 
-def commit(shelf: Shelf, ingest: Record, snapshot: str) -> None:
+def before(value: Value, overlap: float) -> Value:
+    """A watermark that lies ``overlap`` behind another: a window in which rows that were committed late are read again.
+
+    Args:
+        value: a number, a time, a date, or a time written as ISO 8601.
+        overlap: in the number's own unit, in seconds for a time, in days for a date.
+
+    Raises:
+        DataRejectedError: from this value nothing can be taken away.
+    """
+    if not overlap:
+        return value
+    found: Value | None = None
+    if isinstance(value, dt.datetime):
+        found = value - dt.timedelta(seconds=overlap)
+    elif isinstance(value, dt.date):
+        found = value - dt.timedelta(days=overlap)
+    elif isinstance(value, int):
+        found = value - math.ceil(overlap)
+    elif isinstance(value, float):
+        found = value - overlap
+    elif isinstance(value, Decimal):
+        found = value - Decimal(str(overlap))
+    elif isinstance(value, str):
+        found = _written_before(value, overlap)
+    if found is None:
+        raise DataRejectedError(
+            f"an overlap cannot be taken from the watermark {value!r}",
+            hint="name a column of numbers, times or dates as watermark, or take the source's overlap out",
+        )
+    return found
+
+
+def _written_before(value: str, overlap: float) -> str | None:
+    """The same of a time that is written, in the same form, so that it still compares as text; None for other texts."""
+    try:
+        moment = dt.datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if len(value) <= len("2026-01-31"):
+        return (moment - dt.timedelta(days=overlap)).date().isoformat()
+    digits = re.search(r"[.](\d+)", value)
+    earlier = moment - dt.timedelta(seconds=overlap)
+    precision = "seconds" if value.count(":") > 1 else "minutes"
+    text = earlier.isoformat(
+        value[10], {0: precision, 3: "milliseconds"}.get(len(digits[1]) if digits else 0, "microseconds")
+    )
+    return text.replace("+00:00", "Z") if value.endswith("Z") else text
+
+
+def commit(shelf: Shelf, ingest: Record, snapshot: str, left_out: str = "") -> None:
     """Move the marks to where a published snapshot has read: called right after the publication.
 
     Called again with the same record and snapshot it changes nothing; a crash before it leaves the older pairs, which
@@ -83,12 +158,18 @@ def commit(shelf: Shelf, ingest: Record, snapshot: str) -> None:
         shelf: the recipe's part of the store.
         ingest: record of the run's ``ingest``.
         snapshot: id of the snapshot that was published from it.
+        left_out: file with the rows that were read and are not in the snapshot; files of marks that are gone go, too.
     """
     reached = ingest.figures.get("watermarks") or {}
     if reached:
         marks = read_json(_file(shelf)) or {}
-        marks |= {source: {**mark, "snapshot": snapshot, "run_id": ingest.run_id} for source, mark in reached.items()}
+        before = {mark.get("left_out") for mark in marks.values()}
+        more = {"snapshot": snapshot, "left_out": left_out, "run_id": ingest.run_id}
+        marks |= {source: {**mark, **more} for source, mark in reached.items()}
         write_json(_file(shelf), marks)
+        for old in before - {mark.get("left_out") for mark in marks.values()}:
+            if old:
+                (shelf.root / old).unlink(missing_ok=True)
 
 
 def held(shelf: Shelf) -> set[str]:

@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 import yaml
 
-from ftcore import pipeline, settings, snapshot, store
+from ftcore import pipeline, settings, snapshot, split, store
 from ftcore import recipe as recipes
 from ftcore.context import Context
 from ftcore.tracking import CHAMPION, Tracking, Version
@@ -103,17 +103,23 @@ class Product:
         """Rows as ``prepare`` leaves them; a number gives the same row each time."""
         import pyarrow as pa
 
+        keys = split.load(self.shelf).of([None] * len(numbers), [sentence(number) for number in numbers])
         made = [
             {
                 "row_id": snapshot.row_id("test", str(number)),
                 "text": sentence(number),
                 "label": LABELS[number % 2],
                 "source": "test",
-                "split": snapshot.side(None, sentence(number), self.recipe.prepare),
+                "split_key": key,
+                "split": snapshot.side(key, self.recipe.prepare),
             }
-            for number in numbers
+            for number, key in zip(numbers, keys, strict=True)
         ]
         return pa.Table.from_pylist(made, schema=snapshot.schema(split=True))
+
+    def side(self, text: str, group: str | None = None) -> str:
+        """The split that a raw row is drawn to."""
+        return snapshot.side(split.load(self.shelf).of([group], [text])[0], self.recipe.prepare)
 
     def publish(self, numbers: Sequence[int]) -> str:
         """Publish a snapshot without a validation; returns its id."""

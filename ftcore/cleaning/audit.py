@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
-from ftcore.cleaning.personal import Finder
+from ftcore.cleaning.personal import finder
+from ftcore.conversations import turns as conversation
 from ftcore.sections import PersonalData
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
     """
     manifest = snapshot.manifest(shelf, identity)
     config = PersonalData.model_validate(manifest["settings"]["prepare"]["personal_data"])
-    finder = Finder(tuple(manifest["removed_entities"]), config.phone_regions, config.model)
+    look = finder(config, manifest["removed_entities"])
     found: Counter[str] = Counter()
     row_ids: list[str] = []
     scanned = 0
@@ -43,9 +44,10 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
             if column in table.column_names and table[column].null_count < table.num_rows:
                 texts = [text or "" for text in table[column].to_pylist()]
                 scanned += len(texts)
-                for place, findings in finder.find(texts).items():
+                pieces, rows = conversation.flat(texts)
+                for place, findings in look.find(pieces).items():
                     found.update(one.entity for one in findings)
-                    row_ids.append(ids[place])
+                    row_ids.append(ids[rows[place]])
     return {
         "snapshot": identity,
         "entities": list(manifest["removed_entities"]),

@@ -39,14 +39,14 @@ class Decision:
     """Positions of rows, in the order of their row ids."""
 
     kept: NDArray[np.int64]
-    """The one row of each text that stays: the one seen first."""
+    """The one row of each text that stays: the one of the lowest rank, and of several the one seen first."""
     label_of: NDArray[np.int64]
     """For each kept row the row whose label counts: the one seen last."""
     contradicting: NDArray[np.int64]
     """All rows of texts whose latest labels differ."""
-    straddling: NDArray[np.int64]
-    """All rows of texts that stand in groups on different sides of the split: whichever side such a text were given, it
-    would change it when one of its rows comes or goes."""
+    straddling: int
+    """How many rows are of texts that were drawn to different sides of the split, contradicting ones apart. Their text
+    goes where the row that stays is."""
 
 
 def index(rows: pa.Table, keys: list[str]) -> Index:
@@ -83,13 +83,19 @@ def join(parts: list[Index]) -> Index:
     return Index(all_of("key"), all_of("seen"), all_of("row_id"), all_of("label"), all_of("tie"))
 
 
-def decide(rows: Index, alive: NDArray[np.bool_] | None = None, side: NDArray[np.int8] | None = None) -> Decision:
+def decide(
+    rows: Index,
+    alive: NDArray[np.bool_] | None = None,
+    side: NDArray[np.int8] | None = None,
+    rank: NDArray[np.int8] | None = None,
+) -> Decision:
     """Keep one row of each text, whatever order the rows come in.
 
     Args:
         rows: the index.
         alive: rows that take part; None means all.
         side: the side of the split that each row was drawn to; None means that all are on one.
+        rank: which rows stay before others of their text: those of the lowest rank; None means that all are equal.
     """
     import numpy as np
 
@@ -98,7 +104,7 @@ def decide(rows: Index, alive: NDArray[np.bool_] | None = None, side: NDArray[np
     fields = (rows.tie, rows.row_id, rows.seen, rows.key[:, 1], rows.key[:, 0])
     order = taking[np.lexsort(tuple(field[taking] for field in fields))]
     if not len(order):
-        return Decision(order, order, order, order)
+        return Decision(order, order, order, 0)
     key = rows.key[order]
     first = np.flatnonzero(np.r_[True, (key[1:] != key[:-1]).any(axis=1)])
     last = np.r_[first[1:], len(order)] - 1
@@ -108,11 +114,14 @@ def decide(rows: Index, alive: NDArray[np.bool_] | None = None, side: NDArray[np
     differs = np.logical_or.reduceat(latest & (label != np.repeat(label[last], size)), first)
     there = np.zeros(len(order), np.int8) if side is None else side[order]
     straddles = ~differs & np.logical_or.reduceat(there != np.repeat(there[last], size), first)
-    stays = ~(differs | straddles)
-    kept = order[first[stays]]
+    chosen = first
+    if rank is not None:
+        weight = rank[order].astype(np.int64) * len(order) + np.arange(len(order))
+        chosen = np.minimum.reduceat(weight, first) % len(order)
+    kept = order[chosen[~differs]]
     ranked = _by_row_id(rows, kept)
-    bad, both = order[np.repeat(differs, size)], order[np.repeat(straddles, size)]
-    return Decision(kept[ranked], order[last[stays]][ranked], bad[_by_row_id(rows, bad)], both[_by_row_id(rows, both)])
+    bad = order[np.repeat(differs, size)]
+    return Decision(kept[ranked], order[last[~differs]][ranked], bad[_by_row_id(rows, bad)], int(size[straddles].sum()))
 
 
 def _by_row_id(rows: Index, places: NDArray[np.int64]) -> NDArray[np.int64]:

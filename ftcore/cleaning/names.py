@@ -13,7 +13,7 @@ from ftcore.cleaning._imports import hidden
 
 PIECE = 50_000
 """Most characters that the language model is given at once: it takes a gigabyte for a million."""
-REPLACEMENT = re.compile(r"\[[A-Z_]{3,}(?: [a-p]{10})?\]")
+REPLACEMENT = re.compile(r"\[[A-Z_]{3,}(?:[ _][a-p]{10})?\]")
 AROUND = 60
 """Characters in which a replacement that a name runs into begins or ends."""
 

@@ -21,6 +21,8 @@ ALL_PAIRS = 12
 """Buckets up to this size propose all their pairs; larger ones a chain and a star, which the other bands complete."""
 COMPARED = 5_000
 """Pairs compared at once: the shingles of their texts take some 60 MB."""
+AT_ONCE, TRIED = 2_000_000, 300
+"""Of ``matches``: pairs that are counted at once, some 50 MB, and most reference texts that a text is compared with."""
 MIX = 0x9E3779B97F4A7C15
 
 
@@ -62,6 +64,38 @@ def pairs(
     if not found:
         return np.empty((0, 2), np.int64), np.empty(0)
     return np.concatenate(found), np.concatenate(similar)
+
+
+def matches(texts: list[bytes], reference: Iterable[list[bytes]], threshold: float) -> NDArray[np.float64]:
+    """Of each text the similarity to a reference text that is at least as similar as the threshold.
+
+    Only pairs of a text and a reference text are compared, never two of the reference, the likeliest first, and a text
+    that has found its like is compared no more. At most 10,000 reference texts are held at once.
+
+    Args:
+        texts: folded texts as UTF-8.
+        reference: folded texts as UTF-8, batch by batch.
+        threshold: least Jaccard similarity, 0 to 1.
+
+    Returns:
+        Similarities ``[texts]``; 0 where no reference text is alike.
+    """
+    import numpy as np
+
+    found = np.zeros(len(texts))
+    wanted = _signatures([texts], len(texts), threshold)
+    for batch in _some(reference):
+        left, theirs = np.flatnonzero(found == 0), dict[int, frozenset[bytes]]()
+        for one, others in _likeliest(wanted[:, left], _signatures([batch], len(batch), threshold)):
+            own = shingles(texts[left[one]])
+            for other in others:
+                if other not in theirs:
+                    theirs[other] = shingles(batch[other])
+                score = _jaccard(own, theirs[other])
+                if score >= threshold:
+                    found[left[one]] = score
+                    break
+    return found
 
 
 def shingles(text: bytes) -> frozenset[bytes]:
@@ -142,6 +176,29 @@ def _proposed(signatures: NDArray[np.uint64]) -> Any:
         codes = both.min(axis=1) * size + both.max(axis=1)
         proposed = np.union1d(proposed, codes)
     return np.c_[proposed // max(size, 1), proposed % max(size, 1)]
+
+
+def _likeliest(wanted: NDArray[np.uint64], reference: NDArray[np.uint64]) -> Iterator[tuple[int, list[int]]]:
+    """Of each text that meets reference texts in a bucket their positions, those first that it meets in most bands."""
+    import numpy as np
+
+    orders = np.argsort(reference, axis=1, kind="stable")
+    ranked = np.take_along_axis(reference, orders, axis=1)
+    first = np.stack([np.searchsorted(*two, "left") for two in zip(ranked, wanted, strict=True)])
+    end = np.stack([np.searchsorted(*two, "right") for two in zip(ranked, wanted, strict=True)])
+    many = np.where(wanted != 0, end - first, 0)
+    turn = np.cumsum(many.sum(axis=0)) // AT_ONCE
+    for texts in np.split(np.arange(wanted.shape[1]), np.flatnonzero(np.diff(turn)) + 1):
+        met = [np.empty(0, np.int64)]
+        for order, start, count in zip(orders, first[:, texts], many[:, texts], strict=True):
+            one = np.repeat(np.arange(len(texts)), count)
+            nth = np.arange(len(one)) - np.repeat(np.cumsum(count) - count, count)
+            met.append(one * reference.shape[1] + order[start[one] + nth])
+        codes, bands = np.unique(np.concatenate(met), return_counts=True)
+        one, other = np.divmod(codes, max(reference.shape[1], 1))
+        best = np.lexsort((-bands, one))
+        for some in np.split(best, np.flatnonzero(np.diff(one[best])) + 1) if len(best) else ():
+            yield int(texts[one[some[0]]]), other[some[:TRIED]].tolist()
 
 
 def _within(order: NDArray[np.int64], starts: NDArray[np.int64], size: int) -> Any:

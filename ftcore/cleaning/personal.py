@@ -11,38 +11,51 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ftcore.cleaning import names
-from ftcore.cleaning._imports import hidden
+from ftcore.cleaning import _recognisers, names
 from ftcore.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from ftcore.sections import PersonalData
 
-LEAST_SCORE = 0.4
+LEAST_SCORE = 0.4 - 1e-9
 """Presidio's patterns weaker than this need a word of their context near by."""
 CONTEXT_GAIN = 0.35
 """What such a word adds, as in Presidio's own context enhancer."""
-CONTEXT_CHARACTERS = 60
 KEY_VARIABLE = "FTCORE_PSEUDONYM_KEY"
 NAMES = {"PERSON": ("PERSON",), "LOCATION": ("GPE", "LOC", "FAC"), "ORGANIZATION": ("ORG",)}
 """Entities that take a language model, and spaCy's labels for them."""
 DIGITS = r"\d(?:[^\w\n]{0,4}\d){5}"
 COULD_HOLD = {
-    "EMAIL_ADDRESS": r"@",
+    "EMAIL_ADDRESS": r"@|[(\[] ?at ?[)\]]",
     "URL": r"\w[.][A-Za-z]{2}",
     "IP_ADDRESS": r"\d[.]\d{1,3}[.]\d|::|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:",
-    "IBAN_CODE": r"[A-Z]{2}\d\d",
+    "IBAN_CODE": r"[A-Za-z]{2}\d\d",
     "ES_NIF": r"\d{7}",
+    "ES_NIE": r"[XYZxyz][- ]?\d{7}",
+    "FR_NIR": r"\d(?: ?[\dAB]){12}",
     "IT_FISCAL_CODE": r"[A-Za-z]{6}[0-9LMNP-Vlmnp-v]{2}[A-EHLMPR-Ta-ehlmpr-t][0-9A-Za-z]{7}",
 }
 """Per entity what its texts all match. Others are numbers of six digits or more, or hold a digit at least."""
-NUMBERS = ("CREDIT_CARD", "PHONE_NUMBER", "US_SSN", "US_ITIN", "UK_NHS", "PL_PESEL", "DE_TAX_ID", "AU_TFN")
+NUMBERS = (
+    "CREDIT_CARD",
+    "PHONE_NUMBER",
+    "US_SSN",
+    "US_ITIN",
+    "US_EIN",
+    "FR_TAX_ID",
+    "UK_NHS",
+    "PL_PESEL",
+    "DE_TAX_ID",
+    "AU_TFN",
+)
 COULD_HOLD |= dict.fromkeys((*NUMBERS, "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "TH_TNIN"), DIGITS)
 NAMED_SCORE = 0.85
 """How sure a name is, which spaCy does not say: what Presidio's engine takes it for."""
+FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
+"""A block of code in Markdown."""
 PASSES = 8
 """Most times that a text is looked at again: what is left around a replacement may join into something new."""
 
@@ -67,6 +80,8 @@ class Finder:
     """Countries whose phone numbers are known without ``+``."""
     model: str
     """spaCy model for names and places, a package."""
+    code: bool = True
+    """Whether fenced blocks of code are looked at, too."""
 
     def find(self, texts: Sequence[str]) -> dict[int, list[Finding]]:
         """Findings by position of the text, in order and not overlapping; texts without any are left out."""
@@ -80,7 +95,7 @@ class Finder:
             for place, named in enumerate(self._named(texts)):
                 if named:
                     found[place] = _apart(found.get(place, []) + named)
-        return found
+        return found if self.code else _outside_code(texts, found)
 
     @cached_property
     def patterns_only(self) -> Finder:
@@ -100,7 +115,8 @@ class Finder:
         """One quick look that most texts do not pass: every entity but these has a digit, an ``@`` or ``::``."""
         if not self._patterns:
             return None
-        without = {name: COULD_HOLD[name] for name in ("IT_FISCAL_CODE", "URL")} | {"IP_ADDRESS": r":[0-9A-Fa-f]*:"}
+        named = ("IT_FISCAL_CODE", "URL", "EMAIL_ADDRESS")
+        without = {name: COULD_HOLD[name] for name in named} | {"IP_ADDRESS": r":[0-9A-Fa-f]*:"}
         return re.compile("|".join([r"[\d@]", *(without[e] for e in self._patterns if e in without)]))
 
     @cached_property
@@ -117,11 +133,13 @@ class Finder:
         for entity, could_hold in self._expressions.items():
             if could_hold.search(text):
                 if entity not in self._recognisers:
-                    self._recognisers[entity] = _recognisers(entity, self.phone_regions)
+                    self._recognisers[entity] = _recognisers.of(entity, self.phone_regions)
                 for recogniser in self._recognisers[entity]:
                     for one in recogniser.analyze(text, [entity], None):
                         score = one.score
-                        if score < LEAST_SCORE and _context(recogniser, text, one):
+                        if score < LEAST_SCORE and _recognisers.near(
+                            recogniser.context or (), text, one.start, one.end
+                        ):
                             score += CONTEXT_GAIN
                         if score >= LEAST_SCORE:
                             found.append(Finding(entity, one.start, one.end, score))
@@ -149,11 +167,20 @@ class Cleaner:
     def __post_init__(self) -> None:
         """Find only what is not kept."""
         acted = tuple(entity for entity, action in self.config.actions.items() if action != "keep")
-        self.finder = Finder(acted, self.config.phone_regions, self.config.model)
+        self.finder = finder(self.config, acted)
         self.counts: Counter[str] = Counter()
 
-    def clean(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
-        """The texts without personal data, and the positions of those whose rows must go."""
+    def clean(
+        self, texts: Sequence[str], marks: Mapping[int, list[tuple[int, int]]] | None = None
+    ) -> tuple[list[str], list[int]]:
+        """The texts without personal data, and the positions of those whose rows must go.
+
+        Args:
+            texts: any number.
+            marks: by position of a text spans in it, which are moved along as it changes; one that shares a character
+                with personal data takes in all that stands in its place.
+        """
+        marks = marks or {}
         cleaned, drop = list(texts), set()
         found = self.finder.find(texts)
         for _ in range(PASSES):
@@ -161,9 +188,12 @@ class Cleaner:
                 self.counts.update(one.entity for one in findings)
                 if any(self.config.actions[one.entity] == "drop_row" for one in findings):
                     drop.add(place)
-                text = cleaned[place]
+                text, spans = cleaned[place], marks.get(place)
                 for one in reversed(findings):
-                    text = text[: one.start] + self._instead(one.entity, text[one.start : one.end]) + text[one.end :]
+                    instead = self._instead(one.entity, text[one.start : one.end])
+                    text = text[: one.start] + instead + text[one.end :]
+                    if spans:
+                        spans[:] = [_moved(span, one, len(instead)) for span in spans]
                 cleaned[place] = text
             again = list(found)
             rest = self.finder.find([cleaned[place] for place in again])
@@ -184,6 +214,33 @@ class Cleaner:
 LETTERS = str.maketrans("0123456789", "ghijklmnop")
 
 
+def finder(config: PersonalData, entities: Sequence[str]) -> Finder:
+    """What looks for some entities as a recipe says."""
+    return Finder(tuple(entities), config.phone_regions, config.model, config.code == "clean")
+
+
+def _moved(span: tuple[int, int], found: Finding, length: int) -> tuple[int, int]:
+    """Where a span stands once ``length`` characters are in the place of a finding."""
+    start, end = span
+    by = length - (found.end - found.start)
+    if found.start >= end:
+        return span
+    if found.end <= start:
+        return start + by, end + by
+    return min(start, found.start), max(end, found.end) + by
+
+
+def _outside_code(texts: Sequence[str], found: Mapping[int, list[Finding]]) -> dict[int, list[Finding]]:
+    """Findings that touch no fenced block; one without an end goes on to the end of its text."""
+    kept = {}
+    for place, findings in found.items():
+        blocks = [one.span() for one in FENCED.finditer(texts[place])]
+        outside = [f for f in findings if not any(f.start < end and f.end > start for start, end in blocks)]
+        if outside:
+            kept[place] = outside
+    return kept
+
+
 def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -> Cleaner:
     """What cleans as a recipe says.
 
@@ -197,11 +254,6 @@ def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -
             hint="python -c 'import secrets; print(secrets.token_hex(32))' makes one; keep it, or pseudonyms change",
         )
     return Cleaner(config, hmac.digest(key.encode(), recipe.encode(), "sha256"))
-
-
-def _context(recogniser: Any, text: str, found: Any) -> bool:
-    near = text[max(0, found.start - CONTEXT_CHARACTERS) : found.end + CONTEXT_CHARACTERS // 2].casefold()
-    return any(re.search(rf"\b{re.escape(word.strip().casefold())}", near) for word in recogniser.context or ())
 
 
 def _apart(findings: list[Finding]) -> list[Finding]:
@@ -221,41 +273,3 @@ def _apart(findings: list[Finding]) -> list[Finding]:
         )
         for some in joined
     ]
-
-
-@cache
-def _recognisers(entity: str, phone_regions: tuple[str, ...]) -> list[Any]:
-    """Presidio's recognisers of an entity, whichever country's they are."""
-    try:
-        # Presidio imports both for engines that are not used here: 3 s, and 300 MB in every worker.
-        with hidden("torch", "transformers"):
-            from presidio_analyzer import PatternRecognizer, predefined_recognizers
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("presidio-analyzer is not installed", hint="pip install 'ftcore[data]'") from error
-    if entity == "PHONE_NUMBER":
-        return [predefined_recognizers.PhoneRecognizer(supported_regions=phone_regions)]
-    if entity == "EMAIL_ADDRESS":
-        return [_email(predefined_recognizers.EmailRecognizer)]
-    made = []
-    for one in vars(predefined_recognizers).values():
-        if isinstance(one, type) and issubclass(one, PatternRecognizer) and one is not PatternRecognizer:
-            maker: Any = one
-            try:
-                recogniser = maker()
-            except TypeError:
-                continue  # one that takes more than defaults
-            if entity in recogniser.supported_entities:
-                made.append(recogniser)
-    if not made:
-        raise MissingExtraError(f"Presidio has no recogniser of {entity}", hint="see its list of supported entities")
-    return made
-
-
-def _email(recogniser: Any) -> Any:
-    """Presidio's recogniser with the list of public suffixes that ships with tldextract, so that it stays offline."""
-    import tldextract
-
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    made = recogniser()
-    made.validate_result = lambda text: extract(text).fqdn != ""
-    return made

@@ -9,7 +9,8 @@ be used. A row with a fault costs one row: it goes into the quarantine with its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ftcore.cleaning.personal import Cleaner
     from ftcore.sections import Part
 
+LEFT_OUT = "left out by the recipe: "
+"""Begins the reason of a fault that is none of the data: the recipe asks for such rows to be left out."""
+_UNREAD = re.compile(r"\ufffd \[(.+?)\](?= |$)")
 Faults: TypeAlias = dict[int, str]
 """By position of a row why it cannot be used, with the value that is wrong as ``repr``."""
 
@@ -83,15 +87,28 @@ class Editor:
         self.dropped: set[int] = set()
         """Positions of rows that hold personal data for which the recipe drops the row."""
 
-    def texts(self, texts: Sequence[str | None], places: Sequence[int], *, lines: bool) -> list[str]:
+    def texts(
+        self, texts: Sequence[str | None], places: Sequence[int], *, lines: bool, html: Container[int] = ()
+    ) -> list[str]:
         """Each text normalised and without personal data.
 
         Args:
             texts: pieces that people wrote.
             places: position of the row that each of them belongs to.
-            lines: keep lines and indentation.
+            lines: keep wording, lines and indentation, and fix broken encodings only: see ``normalise.clean``.
+            html: positions of rows that are HTML, so that entities in their texts stay, too.
         """
-        cleaned, out = self.cleaner.clean([normalise.clean(text, lines=lines) for text in texts])
+        pairs = zip(texts, places, strict=True)
+        return self.masked([normalise.clean(one, lines=lines, entities=at not in html) for one, at in pairs], places)
+
+    def masked(
+        self,
+        texts: Sequence[str],
+        places: Sequence[int],
+        marks: Mapping[int, list[tuple[int, int]]] | None = None,
+    ) -> list[str]:
+        """Normalised texts without personal data; ``marks`` are spans to move along, see ``Cleaner.clean``."""
+        cleaned, out = self.cleaner.clean(texts, marks)
         self.dropped.update(places[place] for place in out)
         return cleaned
 
@@ -106,21 +123,23 @@ class Cleaned:
     """Positions of rows with personal data that takes the row out."""
 
 
-def clean(table: pa.Table, task: Part, cleaner: Cleaner) -> Cleaned:
+def clean(table: pa.Table, task: Part, cleaner: Cleaner, *, requests: bool = False) -> Cleaned:
     """Read, clean and check rows by their task.
 
     Args:
         table: raw rows, or rows that went through here before: doing it twice changes nothing.
         task: the recipe's task.
         cleaner: replaces personal data as the recipe says.
+        requests: the rows are to be predicted: they have no label, and are checked by the task's ``check_requests``.
     """
     module: Any = find("tasks", task.kind)
     rows, editor = Rows.of(table), Editor(cleaner)
-    faults: Faults = dict(module.parse_rows(task, rows))
+    unread = {place: f"the row could not be read: {said[1]}" for place, said in _unread(rows.text)}
+    faults: Faults = {**module.parse_rows(task, rows), **unread}
     good = [place for place in range(len(rows)) if place not in faults] if faults else range(len(rows))
     some = rows.take(good) if faults else rows
     module.clean_rows(task, some, editor)
-    found = module.check_rows(task, some)
+    found = _check_requests(module, task, some) if requests else module.check_rows(task, some)
     if faults:
         rows.put(good, some)
         bad = [place for place in range(len(rows)) if place in faults]
@@ -129,7 +148,53 @@ def clean(table: pa.Table, task: Part, cleaner: Cleaner) -> Cleaned:
         Plain.clean_rows(rest, Editor(cleaner))
         rows.put(bad, rest)
     faults |= {good[place]: why for place, why in found.items()}
+    if faults:  # what was taken for a label may be anything
+        instead = _masked([*faults.values(), *(rows.label[place] for place in faults)], cleaner)
+        for place, why in faults.items():
+            rows.label[place] = instead.get(rows.label[place], rows.label[place])
+            faults[place] = instead.get(why, why)
     return Cleaned(rows.into(table), faults, sorted(good[place] for place in editor.dropped))
+
+
+def ask(table: pa.Table, task: Part) -> tuple[pa.Table, Faults]:
+    """Read rows and check them by their task without cleaning: quick, for a look at data.
+
+    Returns:
+        The rows as the task reads them, and why some cannot be used.
+    """
+    module: Any = find("tasks", task.kind)
+    rows = Rows.of(table)
+    unread = {place: f"the row could not be read: {said[1]}" for place, said in _unread(rows.text)}
+    faults: Faults = {**module.parse_rows(task, rows), **unread}
+    good = [place for place in range(len(rows)) if place not in faults]
+    found = module.check_rows(task, rows.take(good))
+    return rows.into(table), faults | {good[place]: why for place, why in found.items()}
+
+
+def _masked(texts: Iterable[str | None], cleaner: Cleaner) -> dict[str | None, str]:
+    """Texts that hold personal data, and each without it."""
+    every = [text for text in dict.fromkeys(texts) if text]
+    instead: dict[str | None, str] = {}
+    for place, found in cleaner.finder.find(every).items():
+        text = every[place]
+        for one in reversed(found):
+            text = f"{text[: one.start]}[{one.entity}]{text[one.end :]}"
+        instead[every[place]] = text
+    return instead
+
+
+def _check_requests(module: Any, task: Part, rows: Rows) -> Faults:
+    """Faults of rows to predict: of a conversation whose answer is there already, and what the task finds."""
+    found: Faults = dict(module.check_requests(task, rows)) if hasattr(module, "check_requests") else {}
+    there = [place for place, label in enumerate(rows.label) if label is not None]
+    return dict.fromkeys(there, "the conversation ends with an answer: nothing is asked") | found
+
+
+def _unread(texts: Sequence[str | None]) -> Iterator[tuple[int, re.Match[str]]]:
+    """Positions of rows that a source could not read, and what it put in their place (``sources._mapping``)."""
+    for place, text in enumerate(texts):
+        if text and text[0] == "\ufffd" and (said := _UNREAD.match(text)):
+            yield place, said
 
 
 class Plain:
@@ -142,10 +207,12 @@ class Plain:
         columns: Sequence[str] = ("text", "context", "label", "rejected"),
         *,
         lines: bool = True,
+        html: Container[int] = (),
     ) -> None:
-        """Clean some columns, each as plain texts. The text is never null."""
+        """Clean some columns, each as plain texts; see ``Editor.texts``. The text is never null."""
         for name in columns:
             column: list[str | None] = getattr(rows, name)
             there = [place for place, text in enumerate(column) if text is not None or name == "text"]
-            for place, text in zip(there, editor.texts([column[p] for p in there], there, lines=lines), strict=True):
+            cleaned = editor.texts([column[place] for place in there], there, lines=lines, html=html)
+            for place, text in zip(there, cleaned, strict=True):
                 column[place] = text

@@ -31,6 +31,10 @@ from ftcore.cli._shared import AsJson, Params, RecipeName, console, open_recipe,
 if TYPE_CHECKING:
     from ftcore.records import Record
 
+HandedSource = Annotated[str, typer.Option("--source", help="Source whose mapping of columns holds for the file.")]
+HandedDelimiter = Annotated[str, typer.Option("--delimiter", help="Character between the cells of a CSV file.")]
+HandedEncoding = Annotated[str, typer.Option("--encoding", help="Encoding of a text file, such as cp1252.")]
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -169,23 +173,37 @@ def step(
 def score(
     recipe: RecipeName,
     file: Annotated[
-        Path, typer.Argument(help="CSV, JSON Lines or Parquet with a column text; request_id and group if wanted.")
+        Path,
+        typer.Argument(
+            help="CSV, JSON, JSON Lines, Parquet or text, with the columns that a source of the recipe maps, or text; "
+            "request_id, context and group if wanted."
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the predictions as CSV, JSON Lines or Parquet.")
     ] = None,
+    source: HandedSource = "",
+    delimiter: HandedDelimiter = "",
+    encoding: HandedEncoding = "",
+    new_ids: Annotated[
+        bool, typer.Option("--new-ids", help="Make request ids instead of those of the file; -o writes them.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a file with the champion and append the predictions to the prediction log.
 
-    Example:
+    A request id names one request for ever: used again with another text it is refused.
+
+    Examples:
 
         ftcore score sentiment reviews.csv -o scored.csv
+
+        ftcore score sentiment excel.csv --delimiter ";"
     """
-    from ftcore.serving import scoring
+    from ftcore.serving import requests, scoring
 
     read, shelf, conf = open_recipe(recipe)
-    table = scoring.score(read, shelf, conf, file)
+    table = scoring.score(read, shelf, conf, file, requests.Handed(source, delimiter, encoding, new_ids))
     if output:
         scoring.write(table, output)
     summary = scoring.summary(table)
@@ -195,7 +213,15 @@ def score(
 @app.command()
 def feedback(
     recipe: RecipeName,
-    file: Annotated[Path, typer.Argument(help="CSV, JSON Lines or Parquet with the columns request_id and label.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV, JSON, JSON Lines or Parquet with request_id and label, or the label's mapped column."
+        ),
+    ],
+    source: HandedSource = "",
+    delimiter: HandedDelimiter = "",
+    encoding: HandedEncoding = "",
     as_json: AsJson = False,
 ) -> None:
     """Append true labels that came back, by request id; the next snapshot learns from them.
@@ -204,10 +230,10 @@ def feedback(
 
         ftcore feedback sentiment labels.csv
     """
-    from ftcore.serving import scoring
+    from ftcore.serving import requests, scoring
 
     read, shelf, _ = open_recipe(recipe)
-    counts = scoring.feedback(read, shelf, file)
+    counts = scoring.feedback(read, shelf, file, requests.Handed(source, delimiter, encoding))
     print(json.dumps(counts) if as_json else sentence(counts))
 
 

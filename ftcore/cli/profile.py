@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
 
 SHOWN_SHARE = 0.005
+SHOWN_LABELS = 40
 
 
 def profile(
@@ -98,13 +99,27 @@ def _show(found: dict[str, Any]) -> None:
         ("empty", shares(empty)),
         ("length of texts", f"{', '.join(lengths)} characters" if lengths else "no texts"),
         ("tokens", window.words(found["tokens"]) if found["tokens"] else "unknown: the base model is not here"),
-        ("labels", shares(found["labels"])),
+        ("labels", _by_split(found["labels_by_split"])),
         *([("skewed labels", found["imbalance"]["proposal"])] if found["imbalance"] else []),
-        ("unknown labels", ", ".join(found["unknown_labels"]) or "none"),
+        ("cannot be used", "\n".join(f"{rows:,} × {why}" for why, rows in found["faults"].items()) or "no row"),
         ("languages", shares(found["languages"])),
         ("personal data", counts(found["personal_data"])),
+        ("phone regions to set", ", ".join(found["phone_regions"])),
     ]
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in lines:
         table.add_row(name, value)
     console(markup=False).print(table)
+    if found["rare_labels"]:
+        print(f"\n! {found['rare_labels']}")
+
+
+def _by_split(labels: dict[str, dict[str, int]]) -> str:
+    """Rows of the commonest labels in each split."""
+    ranked = sorted(labels.items(), key=lambda one: -sum(one[1].values()))
+    lines = [
+        f"{label} {sum(rows.values()):,} ({', '.join(f'{split} {count:,}' for split, count in rows.items())})"
+        for label, rows in ranked[:SHOWN_LABELS]
+    ]
+    more = [f"and {len(ranked) - SHOWN_LABELS:,} more labels"] if len(ranked) > SHOWN_LABELS else []
+    return "\n".join([*lines, *more]) or "none"

@@ -38,10 +38,35 @@ def check(
             read = recipe.read(path)
             ready(read, conf, path)
             print(f"✔ {read.name}: {path}")
+            for note in _of_snapshot(read, conf):
+                print(f"  ! {note}")
         except FtcoreError as error:
             print(f"✘ {error}")
             worst = max(worst, error.exit_code)
     raise typer.Exit(worst)
+
+
+def _of_snapshot(recipe: Recipe, conf: Settings) -> list[str]:
+    """What the current snapshot says against the recipe's labels and shares."""
+    from ftcore import labels, snapshot, split, store
+    from ftcore.errors import FtcoreError
+
+    try:
+        shelf = store.shelf(conf, recipe.name)
+        identity = snapshot.current(shelf)
+        manifest = snapshot.manifest(shelf, identity) if identity else {}
+    except (FtcoreError, OSError):  # a recipe can be checked where its store cannot be reached
+        return []
+    by_label, moved = manifest.get("labels_by_split", {}), split.redrawn(manifest, recipe.prepare)
+    notes = [moved] if moved else []
+    if not by_label:
+        return notes
+    own = {name: by_label.get(name, dict.fromkeys(snapshot.SPLITS, 0)) for name in labels.listed(recipe.task)}
+    gone = [name for name in by_label if name not in own]
+    if gone:
+        notes.append(f"snapshot {identity} has rows of {', '.join(map(repr, gone))}, which task.labels lacks")
+    rare = labels.warning(own)
+    return [*notes, *([f"snapshot {identity}: {rare}"] if rare else [])]
 
 
 def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("data", "finetune")) -> None:

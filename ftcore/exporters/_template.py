@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.outputs import Text
+    from ftcore.outputs import Sample, Text
 
 EXAMPLE = {"kind": "NAME"}
 TASKS: tuple[str, ...] = ("classification",)
@@ -32,12 +32,25 @@ def names(config: Config) -> list[str]:
     return [config.kind]
 
 
-def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write one folder for each name.
+def exact(config: Config) -> list[str]:
+    """Those that compute in the precision of the trained model, so that their outputs must be the model's."""
+    return names(config)
+
+
+def export(
+    config: Config,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    sample: Sample | None = None,
+) -> None:
+    """Write one folder for each name, and prove each on the sample: see ``ftcore.exporters._parity``.
 
     Raises:
         ExportError: the model cannot be translated.
+        ParityError: an export gives other outputs than the model, or a row's depend on what else is in its batch.
     """
+    del sample
     raise ExportError(
         f"say how {type(model).__name__} becomes {names(config)[0]} in {folder} with {type(tokenizer).__name__}"
     )

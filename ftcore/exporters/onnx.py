@@ -1,4 +1,4 @@
-"""ONNX for ONNX Runtime on CPUs: float32, and int8 weights with activations quantized as they come."""
+"""ONNX for ONNX Runtime on CPUs: float32, and int8 with scales that were measured on train rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pydantic import Field
 
 from ftcore._find import Config as Base
 from ftcore.errors import ExportError
-from ftcore.outputs import pairs
+from ftcore.exporters._parity import TEXTS, mixed, prove, torch_outputs
+from ftcore.outputs import Sample, pairs
+from ftcore.training.features import pad_as, padding_side, tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
 EXAMPLE = {"kind": "onnx", "precisions": ["int8", "fp32"]}
 TASKS: tuple[str, ...] = ("classification", "multilabel", "pair")
 """Those with one row of outputs for each text."""
-# Padded and of different lengths: what the sample does not vary would be frozen into the graph, the attention mask
-# included.
-SAMPLE = ("Short.", "A sentence that is quite a bit longer than the first one, so that padding is needed.")
+CALIBRATED = 128
+"""Rows that the range of activations is measured on, one by one."""
 
 
 class Config(Base):
@@ -42,34 +43,60 @@ def names(config: Config) -> list[str]:
     return [f"onnx-{precision}" for precision in config.precisions]
 
 
-def export(config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write one folder for each precision, with ``model.onnx``, its weights and ``tokenizer.json``.
+def exact(config: Config) -> list[str]:
+    """Names of the exports that compute in the precision of the trained model: their outputs must be the model's."""
+    return [name for name in names(config) if name.endswith("fp32")]
+
+
+def export(
+    config: Config,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    sample: Sample | None = None,
+) -> None:
+    """Write one folder for each precision, with ``model.onnx``, its weights and ``tokenizer.json``; prove each.
+
+    Args:
+        config: of the recipe.
+        model: what is exported.
+        tokenizer: its own.
+        folder: where.
+        sample: rows that the exports are proven on, such as some of the train split.
 
     Raises:
         ExportError: the exporter cannot translate the model.
+        ParityError: an export gives other outputs than the model, or a row's depend on what else is in its batch.
     """
-    from transformers.exporters import (
-        ExportFormat,
-        OnnxConfig,
-        OnnxExporter,
-        OnnxRuntimeDynamicConfig,
-        OnnxRuntimeQuantizer,
-    )
+    from transformers.exporters import OnnxConfig, OnnxExporter
 
-    sample = dict(tokenizer(list(SAMPLE), padding=True, return_tensors="pt"))
+    from ftcore.exporters import _int8
+
+    pad_as(model, tokenizer)
+    model.config.get_text_config().use_cache = False  # a decoder's keys and values would be outputs of the graph, too
+    sample = sample if sample and sample.texts else Sample(TEXTS)
+    # Padded and of different lengths: what the sample does not vary would be frozen into the graph, the mask included.
+    varied = dict(tokens(model, tokenizer, TEXTS[:2], sample.max_length_tokens))
+
+    def feeds(names: Sequence[str]) -> list[dict[str, np.ndarray]]:
+        rows = [tokens(model, tokenizer, [text], sample.max_length_tokens) for text in sample.texts[:CALIBRATED]]
+        return [{name: row[name].numpy() for name in names} for row in rows]
+
     with _quietly():
         try:
-            program = OnnxExporter().export(model, sample, config=OnnxConfig(dynamic=True, ort_fusions="cpu")).program
+            program = OnnxExporter().export(model, varied, config=OnnxConfig(dynamic=True, ort_fusions="cpu")).program
             for precision, name in zip(config.precisions, names(config), strict=True):
-                graph = program
-                if precision == "int8":
-                    quantizer = OnnxRuntimeQuantizer(OnnxRuntimeDynamicConfig(per_channel=True))
-                    graph = quantizer.quantize(program, sample, ExportFormat.ONNX)
+                graph = _int8.quantize(program, feeds) if precision == "int8" else program
                 (folder / name).mkdir(parents=True, exist_ok=True)
                 OnnxExporter.save_program(graph, folder / name / "model.onnx")
-                tokenizer.backend_tokenizer.save(str(folder / name / "tokenizer.json"))
+                _write_tokenizer(model, tokenizer, folder / name / "tokenizer.json")
         except (RuntimeError, ValueError, TypeError) as error:
             raise ExportError(f"{type(model).__name__} cannot be exported to ONNX: {error}") from error
+    right = torch_outputs(model, tokenizer, sample.max_length_tokens)
+    proven = mixed(sample)
+    for name in names(config):
+        run = load(folder / name, sample.max_length_tokens, 1)
+        prove(name, run, right, proven, exact=name in exact(config))
 
 
 def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequence[Text]], dict[str, np.ndarray]]:
@@ -90,20 +117,41 @@ def load(folder: Path, max_length_tokens: int, threads: int) -> Callable[[Sequen
     except Exception as error:  # onnxruntime and tokenizers raise classes of their own that share no parent
         raise ExportError(f"{folder} holds no ONNX model that can be opened: {error}") from error
     tokenizer.enable_truncation(max_length_tokens)
-    tokenizer.enable_padding()
-    wanted, given = ([node.name for node in nodes] for nodes in (session.get_inputs(), session.get_outputs()))
+    if tokenizer.padding is None:  # of an older export, whose model has no use for the token: it goes by the mask
+        tokenizer.enable_padding()
+    pad_id = (tokenizer.padding or {})["pad_id"]
+    wanted = [node.name for node in session.get_inputs()]
+    given = [node.name for node in session.get_outputs() if node.name.endswith("logits")]
 
     def run(texts: Sequence[Text]) -> dict[str, np.ndarray]:
         encoded = tokenizer.encode_batch(pairs(texts))
         columns: dict[str, Any] = {
-            "input_ids": [row.ids for row in encoded],
-            "attention_mask": [row.attention_mask for row in encoded],
-            "token_type_ids": [row.type_ids for row in encoded],
+            "input_ids": [row.ids or [pad_id] for row in encoded],
+            "attention_mask": [row.attention_mask or [1] for row in encoded],
+            "token_type_ids": [row.type_ids or [0] for row in encoded],
         }
-        made = session.run(None, {name: np.array(columns[name], np.int64) for name in wanted})
+        arrays = {name: np.array(columns[name], np.int64) for name in {*wanted, "attention_mask"}}
+        mask = arrays["attention_mask"]
+        mask[~mask.any(-1), 0] = 1  # a text without any token: see training.features.tokens
+        made = session.run(given, {name: arrays[name] for name in wanted})
         return dict(zip(given, map(np.asarray, made), strict=True))
 
     return run
+
+
+def _write_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Write the tokenizer with the padding that the model was trained with."""
+    from tokenizers import Tokenizer
+
+    plain = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    plain.no_truncation()
+    plain.enable_padding(
+        direction=padding_side(model, tokenizer),
+        pad_id=tokenizer.pad_token_id,
+        pad_type_id=tokenizer.pad_token_type_id,
+        pad_token=str(tokenizer.pad_token),
+    )
+    plain.save(str(path))
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from ftcore.gates._undecided import undecided
-from ftcore.statistics import Estimate, difference
+from ftcore.simultaneous import Bounds, Effect, bounds, clusters, effect
+from ftcore.statistics import Estimate, quantile, size
 from ftcore.verdict import Rule
 
 if TYPE_CHECKING:
@@ -15,14 +17,18 @@ if TYPE_CHECKING:
     from ftcore.verdict import Evidence
 
 
+ALPHA = 0.05
+"""Chance that gates about losses, all together, refuse a candidate that is as good as the champion everywhere."""
 LEAST_ROWS = 30
-"""One row that was lost is a loss of everything, with certainty, to a bootstrap of it."""
+LEAST_GROUPS = 10
+"""Of fewer rows or groups than these not even a sure loss can be told."""
+MARGIN = 0.05
 NAMED = 12
 """Groups that a reason names; a verdict is read by people."""
 
 
 class Limits(Protocol):
-    """What both gates are told."""
+    """Settings that both gates have."""
 
     @property
     def kind(self) -> str:
@@ -40,89 +46,170 @@ class Limits(Protocol):
         ...
 
     @property
+    def margin(self) -> float | None:
+        """Loss beyond ``max_loss`` that the rows must be able to show."""
+        ...
+
+    @property
     def min_rows(self) -> int:
-        """With fewer, only a sure loss counts."""
+        """From how many rows on a loss must not only be looked for, but would have been seen."""
+        ...
+
+    @property
+    def min_groups(self) -> int:
+        """The same in groups of rows."""
         ...
 
 
 def judge(
-    limits: Limits, evidence: Evidence, groups: Mapping[str, np.ndarray], more: Mapping[str, Estimate] | None = None
+    limits: Limits, evidence: Evidence, parts: Mapping[str, np.ndarray], more: Mapping[str, Estimate] | None = None
 ) -> Rule:
-    """Whether no group of rows loses more than ``max_loss`` against the champion.
+    """Whether no part of the rows loses more than ``max_loss`` against the champion.
 
-    A group of at least ``min_rows`` rows is judged by its measured loss, a smaller one by the interval: it fails only
-    where it has surely lost more. Of fewer than 30 rows a bootstrap knows nothing: they are left out. The reason names
-    the groups that were judged, and those that were not.
+    With ``beyond = max_loss + margin``, and each statement but the first at 95 %:
+
+    - a part *fails* where it surely loses, at an error rate that holds for all parts and gates about losses together,
+      and either surely loses more than ``max_loss``, or a loss of ``beyond`` is not excluded;
+    - it *passes* where it does not fail and a loss of ``beyond`` is excluded or would have been seen in four of five;
+    - it is *undecided* otherwise, for want of rows.
+
+    The gate fails where one part fails, is undecided where one of at least ``min_rows`` rows and ``min_groups`` groups
+    is undecided or where all are, and passes otherwise. Smaller parts that are undecided are named. Of fewer than 30
+    rows or 10 groups nothing can be told: they are left out.
 
     Args:
         limits: of the gate.
         evidence: candidate and champion on the same rows.
-        groups: of rows, each a mask ``[rows]``.
+        parts: of the rows, each a mask ``[rows]``.
         more: gains that were measured on other rows, higher being better.
     """
     if evidence.champion is None:
         return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
-    known, skipped = _gains(limits.metric, evidence, groups, more or {})
-    if not known:
-        because = f"{limits.metric} is known on no group of {LEAST_ROWS} rows{_disclosed(known, skipped)}"
-        return undecided(limits.kind, because, -limits.max_loss)
-    lost = {name: gain for name, gain in known.items() if _lost(limits, gain)}
-    large = {name: gain for name, gain in known.items() if gain.rows >= limits.min_rows}
-    name, worst = min((lost or large or known).items(), key=lambda item: item[1].value)
-    amount = f"{worst.value:+.3f} [{worst.low:+.3f}, {worst.high:+.3f}] on {worst.rows:,} rows"
-    if lost:
-        also = "".join(f", and so does {other}" for other in sorted(set(lost) - {name}))
-        reason = f"{name} loses more than {limits.max_loss:g} in {limits.metric}: {amount}{also}"
-    else:
-        reason = (
-            f"none of {len(known)} groups loses more than {limits.max_loss:g} in {limits.metric}; "
-            f"the worst is {name}: {amount}"
-        )
+    gains, skipped = _gains(limits, evidence, parts, more or {})
+    if not gains:
+        because = f"{limits.metric} is defined on no part of {LEAST_ROWS} rows and {LEAST_GROUPS} groups"
+        return undecided(limits.kind, because + _disclosed({}, skipped), -limits.max_loss)
+    share = ALPHA * len(gains) / max(evidence.comparisons or 0, len(gains))
+    held = bounds(gains, share, evidence.seed, least={name: _least(limits, gain) for name, gain in gains.items()})
+    failed = {name: one for name, one in held.items() if one.value < -one.limit}
+    short = {name: one for name, one in held.items() if name not in failed and not _told(limits, one)}
+    large = {name for name, one in short.items() if _large(limits, one.effect)}
+    untold = short if len(short) == len(held) else {name: short[name] for name in large}
+    chosen = failed or untold or {name: one for name, one in held.items() if name not in short}
+    name, worst = min(chosen.items(), key=lambda item: item[1].value)
+    reason = _reason(limits, held, failed, untold, (name, worst))
+    small = {n: f"{one.effect.size}, {_needs(limits, one)}" for n, one in short.items() if n not in untold}
     return Rule(
         gate=limits.kind,
-        passed=not lost,
-        reason=reason + _disclosed(known, skipped),
+        passed=False if failed else None if untold else True,
+        reason=reason + _disclosed(held, skipped, small),
         measured=worst.value,
         bound=-limits.max_loss,
         low=worst.low,
         high=worst.high,
-        rows=worst.rows,
+        rows=worst.effect.rows,
+        groups=worst.effect.groups,
+        alpha=share,
+    )
+
+
+def comparisons(
+    limits: Limits, evidence: Evidence, parts: Mapping[str, np.ndarray], more: Mapping[str, Estimate] | None = None
+) -> int:
+    """How many parts will be judged."""
+    return 0 if evidence.champion is None else len(_gains(limits, evidence, parts, more or {})[0])
+
+
+def beyond(limits: Limits) -> float:
+    """Loss that must not go unseen."""
+    return limits.max_loss + (max(limits.max_loss, MARGIN) if limits.margin is None else limits.margin)
+
+
+def _least(limits: Limits, gain: Effect) -> float:
+    """Measured loss from which on a part surely loses more than ``max_loss``, or ``beyond`` is not excluded."""
+    either = quantile(0.95, gain.freedom) * gain.error
+    return max(limits.max_loss, min(limits.max_loss + either, beyond(limits) - either))
+
+
+def _told(limits: Limits, gain: Bounds) -> bool:
+    return gain.low > -beyond(limits) or gain.detectable <= beyond(limits)
+
+
+def _large(limits: Limits, gain: Effect) -> bool:
+    return gain.rows >= limits.min_rows and gain.groups >= limits.min_groups
+
+
+def _needs(limits: Limits, gain: Bounds) -> str:
+    return f"about {gain.needed(beyond(limits)):,} are needed"
+
+
+def _reason(
+    limits: Limits,
+    held: Mapping[str, Bounds],
+    failed: Mapping[str, Bounds],
+    untold: Mapping[str, Bounds],
+    worst: tuple[str, Bounds],
+) -> str:
+    name, gain = worst
+    if failed:
+        also = "".join(f", and so does {other}" for other in sorted(set(failed) - {name}))
+        return f"{name} loses more than {limits.max_loss:g} in {limits.metric}: {gain}{also}"
+    if untold:
+        several = ", ".join(f"{part} ({one.effect.size}, {_needs(limits, one)})" for part, one in untold.items())
+        return (
+            f"undecided: too few rows to see a loss of {beyond(limits):g} in {limits.metric} in {several}; "
+            f"{name}: {gain}"
+        )
+    return (
+        f"none of {len(held)} parts loses more than {limits.max_loss:g} in {limits.metric}; the worst is {name}: {gain}"
     )
 
 
 def _gains(
-    metric: str, evidence: Evidence, groups: Mapping[str, np.ndarray], more: Mapping[str, Estimate]
-) -> tuple[dict[str, Estimate], dict[str, str]]:
-    """The gain of each group that can be judged, and why the others cannot."""
-    answerable = evidence.on(sorted(set(evidence.dataset)), metric)
-    groups = {name: inside & answerable for name, inside in groups.items()}
-    measured = {name: _gain(metric, evidence, rows) for name, rows in groups.items() if rows.sum() >= LEAST_ROWS}
-    gains = {**measured, **{name: gain for name, gain in more.items() if gain.rows >= LEAST_ROWS}}
-    known = {name: gain for name, gain in gains.items() if gain.defined}
-    rows = {name: int(inside.sum()) for name, inside in groups.items()} | {n: gain.rows for n, gain in more.items()}
-    why = {name: "not defined" if name in gains else f"{count} rows" for name, count in rows.items()}
-    return known, {name: because for name, because in why.items() if name not in known}
+    limits: Limits, evidence: Evidence, parts: Mapping[str, np.ndarray], more: Mapping[str, Estimate]
+) -> tuple[dict[str, Effect], dict[str, str]]:
+    """The gain of each part that can be judged, and why the others cannot."""
+    assert evidence.champion is not None
+    answerable = evidence.on(sorted(set(evidence.dataset)), limits.metric)
+    numbers = clusters(evidence.group, len(evidence.dataset))
+    both = [side[evidence.served] for side in (evidence.champion, evidence.candidate)]
+    both = both if evidence.sign(limits.metric) > 0 else both[::-1]  # turned so that higher is better
+    gains, skipped = {}, {}
+    for name, inside in parts.items():
+        rows = inside & answerable
+        count, groups = int(rows.sum()), evidence.groups(rows)
+        if count < LEAST_ROWS or groups < LEAST_GROUPS:
+            skipped[name] = size(count, groups)
+        else:
+            gains[name] = effect(evidence.metrics, limits.metric, both, rows, numbers)
+    clusters_in_all = len(numbers) and int(numbers.max()) + 1
+    for name, one in more.items():
+        if one.rows < LEAST_ROWS:
+            skipped[name] = size(one.rows, one.groups)
+        else:
+            gains[name] = _elsewhere(one, int(clusters_in_all))
+    skipped |= {name: "not defined" for name, gain in gains.items() if not gain.defined}
+    return {name: gain for name, gain in gains.items() if gain.defined}, skipped
 
 
-def _disclosed(judged: Collection[str], skipped: Mapping[str, str]) -> str:
-    """Which groups were judged, and which were not and why."""
-    said = f". Judged: {named(judged)}" if judged else ""
-    return said + (f". Left out: {named([f'{name} ({why})' for name, why in skipped.items()])}" if skipped else "")
+def _elsewhere(gain: Estimate, clusters: int) -> Effect:
+    """A gain on other rows with its 95 % interval, independent of the gains on the evaluated ones."""
+    import numpy as np
+
+    error = (gain.high - gain.low) / 2 / 1.96 if gain.defined else math.nan
+    groups = gain.rows if gain.groups is None else gain.groups
+    return Effect(gain.value, np.zeros(clusters), error, groups - 1.0, gain.rows, groups)
+
+
+def _disclosed(judged: Collection[str], skipped: Mapping[str, str], small: Mapping[str, str] | None = None) -> str:
+    """Which parts were judged, in which only a sure loss would have been seen, and which were left out and why."""
+    text = f". Judged: {named(judged)}" if judged else ""
+    for label, parts in (("Only a larger loss would have been seen in", small), ("Left out", skipped)):
+        text += f". {label}: {named([f'{name} ({why})' for name, why in parts.items()])}" if parts else ""
+    return text
 
 
 def named(groups: Collection[str]) -> str:
     """Names of groups in a sentence, the first dozen of them."""
     more = f" and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
     return ", ".join(sorted(groups)[:NAMED]) + more
-
-
-def _gain(metric: str, evidence: Evidence, rows: np.ndarray) -> Estimate:
-    """How much better the candidate is on some rows, turned so that higher is better."""
-    assert evidence.champion is not None
-    both = [evidence.champion[evidence.served][rows], evidence.candidate[evidence.served][rows]]
-    low, high = both if evidence.sign(metric) > 0 else both[::-1]
-    return difference(evidence.metrics, metric, low, high, evidence.resamples, evidence.seed)
-
-
-def _lost(limits: Limits, gain: Estimate) -> bool:
-    return (gain.value if gain.rows >= limits.min_rows else gain.high) < -limits.max_loss

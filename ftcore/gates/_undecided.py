@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
+from ftcore.statistics import size
 from ftcore.verdict import Rule
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def undecided(gate: str, because: str, bound: float | None = None, rows: int = 0) -> Rule:
+    from ftcore.verdict import Evidence
+
+
+class Least(Protocol):
+    """How much a gate needs to decide."""
+
+    @property
+    def min_rows(self) -> int:
+        """Fewest rows."""
+        ...
+
+    @property
+    def min_groups(self) -> int:
+        """Fewest groups of rows."""
+        ...
+
+
+def undecided(gate: str, because: str, bound: float | None = None, rows: int = 0, groups: int | None = None) -> Rule:
     """A rule that neither passed nor failed; the recipe says whether that fails or asks a person."""
-    return Rule(gate=gate, passed=None, reason=f"undecided: {because}", bound=bound, rows=rows)
+    return Rule(gate=gate, passed=None, reason=f"undecided: {because}", bound=bound, rows=rows, groups=groups)
+
+
+def too_few(least: Least, evidence: Evidence, rows: np.ndarray, purpose: str, dataset: str = "") -> str:
+    """Why some rows, a mask ``[rows]``, are too few for a purpose; empty where they are enough."""
+    count, groups = int(rows.sum()), evidence.groups(rows)
+    of = f" of {dataset}" if dataset else ""
+    if count < least.min_rows:
+        return f"{count} rows{of} are too few to {purpose}, at least {least.min_rows} are needed (min_rows)"
+    if groups < min(least.min_groups, count):
+        needed = f"at least {least.min_groups} groups are needed (min_groups)"
+        return f"{size(count, groups)}{of} are too few to {purpose}, {needed}"
+    return ""

@@ -12,13 +12,18 @@ from ftcore.gates._undecided import undecided
 from ftcore.statistics import Estimate
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ftcore.verdict import Evidence, Rule
 
 EXAMPLE = {"kind": "forgetting", "metric": "accuracy", "max_loss": 0.02}
 
 
 class Config(Base):
-    """On no dataset may the candidate lose more than ``max_loss`` against the champion."""
+    """On no dataset may the candidate lose more than ``max_loss`` against the champion.
+
+    Bounds hold for all datasets, and for the slices of ``slice``, at once.
+    """
 
     kind: Literal["forgetting"] = "forgetting"
     metric: str = "accuracy"
@@ -28,16 +33,32 @@ class Config(Base):
     is measured on it: perplexity, and bits a byte for the task ``completion``."""
     max_loss: Annotated[float, Field(ge=0)] = 0.02
     """Largest loss against the champion, in the metric's unit."""
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """Loss beyond ``max_loss`` that the rows must be able to show; a dataset of too few rows for it is undecided. Null:
+    as much again as ``max_loss``, and at least 0.05."""
     min_rows: Annotated[int, Field(ge=1)] = 200
-    """A smaller dataset fails only where its 95 % bound, too, has lost more."""
+    """A smaller dataset fails where it surely loses, and does not leave the gate undecided where little can be told."""
+    min_groups: Annotated[int, Field(ge=1)] = 30
+    """The same in groups of rows, where rows have groups."""
+
+
+def parts(config: Config, evidence: Evidence) -> dict[str, np.ndarray]:
+    """Datasets that are judged, each a mask ``[rows]``."""
+    names = config.datasets or tuple(sorted(set(evidence.dataset) - {"test"}))
+    return {name: evidence.on([name]) for name in names}
+
+
+def comparisons(config: Config, evidence: Evidence) -> int:
+    """How many datasets are judged."""
+    return _losses.comparisons(config, evidence, parts(config, evidence), _general(config, evidence))
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether every domain keeps what it had, and general text, too, where it was read."""
-    names = config.datasets or tuple(sorted(set(evidence.dataset) - {"test"}))
-    if not names and "general_text" not in evidence.figures:
+    chosen = parts(config, evidence)
+    if not chosen and "general_text" not in evidence.figures:
         return undecided(config.kind, "the recipe names no evaluate.holdouts or general_text", -config.max_loss)
-    return _losses.judge(config, evidence, {name: evidence.on([name]) for name in names}, _general(config, evidence))
+    return _losses.judge(config, evidence, chosen, _general(config, evidence))
 
 
 def _general(config: Config, evidence: Evidence) -> dict[str, Estimate]:
@@ -48,4 +69,5 @@ def _general(config: Config, evidence: Evidence) -> dict[str, Estimate]:
     rise = Estimate.model_validate(against[config.metric])
     if evidence.sign(config.metric) > 0:
         return {"general_text": rise}
-    return {"general_text": Estimate(value=-rise.value, low=-rise.high, high=-rise.low, rows=rise.rows)}
+    fall = {"value": -rise.value, "low": -rise.high, "high": -rise.low}
+    return {"general_text": rise.model_copy(update=fall)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -12,19 +12,32 @@ from ftcore.gates._undecided import undecided
 from ftcore.verdict import TORCH, Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from ftcore.verdict import Evidence
 
 EXAMPLE = {"kind": "parity", "max_difference": 0.01}
+CONFIDENCE = 0.95
+"""Of each bound of the share of rows that disagree."""
 
 
 class Config(Base):
-    """No export's metric may differ from torch's by more than ``max_difference``, on the rows that it is about."""
+    """No export's metric may differ from torch's by more than ``max_difference``, and few rows may get another answer.
+
+    What an export computes for a row may not depend on what else is in its batch.
+    """
 
     kind: Literal["parity"] = "parity"
     metric: str = "accuracy"
     """Name of a metric of the task."""
     max_difference: Annotated[float, Field(ge=0)] = 0.01
     """Largest difference of the metric, either way, in its unit."""
+    max_disagreement: Annotated[float, Field(gt=0, le=1)] = 0.03
+    """Largest share of rows to which an export gives another answer than torch, 0 to 1. The one-sided 95 % bounds of
+    the share decide: an upper bound above it with a lower bound below it is undecided. For tasks whose outputs are
+    numbers only ``max_difference`` counts."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
 
@@ -45,19 +58,69 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     if undefined := [name for name, difference in differences.items() if not isfinite(difference)]:
         because = f"{config.metric} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
         return undecided(config.kind, because, config.max_difference, rows)
-    worst = max(differences, key=lambda name: abs(differences[name]))
-    passed = round(abs(differences[worst]), 9) <= config.max_difference  # 1.00 - 0.99 is more than 0.01
     counted = bool((torch % 1 == 0).all())  # of sums of scores no two are ever the same
+    worst = max(differences, key=lambda name: abs(differences[name]))
     agree = f"and agrees on {float((exports[worst] == torch).all(-1).mean()):.1%} of" if counted else "on"
     reason = (
         f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} "
         f"{agree} {rows:,} rows; {config.max_difference:g} is allowed"
     )
-    return Rule(
+    rule = Rule(
         gate=config.kind,
-        passed=passed,
+        # Rounded, because 1.00 - 0.99 is more than 0.01.
+        passed=round(abs(differences[worst]), 9) <= config.max_difference,
         reason=reason,
         measured=abs(differences[worst]),
         bound=config.max_difference,
         rows=rows,
     )
+    if faults := _by_row(evidence.figures.get("agreement", {})):
+        return rule.model_copy(update={"passed": False, "reason": "; ".join([*faults, reason])})
+    return _by_share(config, rule, exports, torch) if rule.passed and counted else rule
+
+
+def _by_share(config: Config, rule: Rule, exports: Mapping[str, np.ndarray], torch: np.ndarray) -> Rule:
+    """A rule that passed by its metric, judged by the share of rows that get another answer, too."""
+    name, share, low, high = _disagreement(exports, torch)
+    bounds = (
+        f"{name} gives {share:.1%} of the rows another answer (95% bounds {low:.1%} to {high:.1%}); "
+        f"{config.max_disagreement:g} is allowed"
+    )
+    if high <= config.max_disagreement:
+        return rule.model_copy(update={"reason": f"{rule.reason}; {bounds}"})
+    if low > config.max_disagreement:
+        passed, reason = False, f"{bounds}; {rule.reason}"
+    else:
+        passed, reason = None, f"undecided: {bounds}; add test rows, or raise max_disagreement"
+    ends = {"measured": share, "bound": config.max_disagreement, "low": low, "high": high}
+    return rule.model_copy(update={**ends, "passed": passed, "reason": reason})
+
+
+def _by_row(agreement: Mapping[str, Any]) -> list[str]:
+    """Exports in float32 with other outputs than torch, and exports whose outputs depend on the batch, in words."""
+    faults = []
+    for name, found in agreement.items():
+        if found["exact"] and found["off"]:
+            faults.append(
+                f"{name} computes in torch's precision, and differs from it on {found['off']:,} of {found['rows']:,} "
+                f"rows, by up to {found['max_difference']:.4g}"
+            )
+        if (alone := found["alone"])["off"]:
+            faults.append(
+                f"{name} gives {alone['off']:,} of {alone['rows']:,} rows other outputs alone than in a batch, by up "
+                f"to {alone['max_difference']:.4g}"
+            )
+    return faults
+
+
+def _disagreement(exports: Mapping[str, np.ndarray], torch: np.ndarray) -> tuple[str, float, float, float]:
+    """The export with the most rows that get another answer than torch's: its name, their share, and its bounds.
+
+    Source: C. Clopper and E. Pearson (1934), *The use of confidence or fiducial limits*.
+    """
+    from scipy.stats import binomtest
+
+    others = {name: int((tallies != torch).any(-1).sum()) for name, tallies in exports.items()}
+    worst = max(others, key=lambda name: others[name])
+    found = binomtest(others[worst], len(torch)).proportion_ci(2 * CONFIDENCE - 1, method="exact")
+    return worst, others[worst] / len(torch), float(found.low), float(found.high)

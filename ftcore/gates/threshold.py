@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
-from ftcore.gates._undecided import undecided
+from ftcore.gates._undecided import too_few, undecided
 from ftcore.statistics import estimate
 from ftcore.verdict import Rule
 
 if TYPE_CHECKING:
+    from ftcore.statistics import Estimate
     from ftcore.verdict import Evidence
 
 EXAMPLE = {"kind": "threshold", "metric": "accuracy", "minimum": 0.8}
@@ -29,10 +30,24 @@ class Config(Base):
     """Highest value that passes, for a metric that is better when lower."""
     datasets: tuple[str, ...] = ("test",)
     """Datasets whose rows are judged together: ``test`` and names of holdouts."""
-    certain: bool = False
-    """Ask that even the worse end of the 95 % interval reaches the bound."""
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    """How far beyond the bound the true value may lie in a gate that passes, in the metric's unit; more than 0 lets a
+    value near the bound pass with fewer rows."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
+    min_groups: Annotated[int, Field(ge=1)] = 30
+    """With fewer groups of rows the gate is undecided, where rows have groups."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_always_certain(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "certain" not in values:
+            return values
+        if values["certain"] is not True:
+            raise ValueError(
+                "`certain: false` is gone, the interval decides: leave it out, and set `tolerance` if needed"
+            )
+        return {key: value for key, value in values.items() if key != "certain"}
 
     @model_validator(mode="after")
     def _has_one_bound(self) -> Config:
@@ -47,30 +62,45 @@ class Config(Base):
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether the served model reaches the bound."""
+    """Whether the served model reaches the bound, by the 95 % interval: surely, surely not, or undecided.
+
+    It passes where even the worse end of the interval reaches the bound, ``tolerance`` aside, and fails where even the
+    better end does not.
+    """
     rows = evidence.on(config.datasets, config.metric)
-    count = int(rows.sum())
-    if count < config.min_rows:
-        because = f"{count} rows are too few to judge {config.metric}, it takes {config.min_rows}"
-        return undecided(config.kind, because, config.bound, count)
+    count, groups = int(rows.sum()), evidence.groups(rows)
+    if because := too_few(config, evidence, rows, f"judge {config.metric}"):
+        return undecided(config.kind, because, config.bound, count, groups)
     served = evidence.candidate[evidence.served][rows]
-    found = estimate(evidence.metrics, served, evidence.resamples, evidence.seed)[config.metric]
+    found = estimate(evidence.metrics, served, evidence.resamples, evidence.seed, evidence.of(rows))[config.metric]
     if not found.defined:
-        because = f"{config.metric} is not defined on {count:,} rows"
-        return undecided(config.kind, because, config.bound, count)
-    if config.maximum is None:
-        passed = (found.low if config.certain else found.value) >= config.bound
-        word = "reaches" if passed else "does not reach"
+        because = f"{config.metric} is not defined on {found.size}"
+        return undecided(config.kind, because, config.bound, count, groups)
+    passed = _passes(config, found)
+    if passed is None:
+        word = (
+            f"undecided: {config.metric} {found} may lie on either side of {config.bound:g}; add rows, or set tolerance"
+        )
     else:
-        passed = (found.high if config.certain else found.value) <= config.bound
-        word = "stays within" if passed else "exceeds"
+        verb = ("reaches", "does not reach") if config.maximum is None else ("stays within", "exceeds")
+        word = f"{config.metric} {found} {verb[0 if passed else 1]} {config.bound:g}"
     return Rule(
         gate=config.kind,
         passed=passed,
-        reason=f"{config.metric} {found} rows {word} {config.bound:g}",
+        reason=word,
         measured=found.value,
         bound=config.bound,
         low=found.low,
         high=found.high,
         rows=count,
+        groups=groups,
     )
+
+
+def _passes(config: Config, found: Estimate) -> bool | None:
+    """Whether all of the interval, or none of it, lies on the right side of the bound."""
+    sign = 1 if config.maximum is None else -1
+    worse, better = (found.low, found.high) if sign > 0 else (found.high, found.low)
+    if sign * (worse - config.bound) >= -config.tolerance:
+        return True
+    return False if sign * (better - config.bound) < 0 else None

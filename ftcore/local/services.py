@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.local import airflow_config, processes
+from ftcore.settings import sqlite_url
 
 if TYPE_CHECKING:
     from ftcore.local.airflow_api import AirflowApi
@@ -132,7 +133,7 @@ def commands(settings: Settings, state: Running) -> dict[str, list[str]]:
         "mlflow": [
             *server,
             "--workers=1",
-            f"--backend-store-uri=sqlite:///{mlflow / 'mlflow.db'}",
+            f"--backend-store-uri={sqlite_url(mlflow / 'mlflow.db')}",
             f"--artifacts-destination={mlflow / 'artifacts'}",
         ],
     }

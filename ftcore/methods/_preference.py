@@ -12,6 +12,7 @@ from pydantic import Field
 from ftcore import base
 from ftcore._find import Config
 from ftcore.context import log
+from ftcore.conversations import templates
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.methods import _adapters, _lora
 from ftcore.training.effort import Effort, equal_part
@@ -270,8 +271,8 @@ def ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | None =
     if isinstance(prompt, str):
         ending = tokenizer.eos_token or ""
         return list(tokenizer(prompt if answer is None else prompt + answer + ending)["input_ids"])
-    said = prompt if answer is None else [*prompt, {"role": "assistant", "content": answer}]
-    text = tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=answer is None)
+    turns = prompt if answer is None else [*prompt, {"role": "assistant", "content": answer}]
+    text = templates.render(tokenizer, turns, ask=answer is None)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -44,6 +44,10 @@ BATCH = 16
 """Pairs per optimiser step, as in the paper."""
 
 
+UNSEEN = 10.0
+"""How far the bias of a label without a row is below the least of the others, in logits."""
+
+
 class Config(Base):
     """Contrastive pairs, then logistic regression. ``train``'s epochs, batch size and learning rate do not count."""
 
@@ -195,7 +199,7 @@ def _track(job: Job, losses: list[float]) -> None:
 
 
 def _fit_head(head: nn.Linear, vectors: np.ndarray, labels: Sequence[int]) -> None:
-    """Logistic regression, written into the head's weights."""
+    """Logistic regression, written into the head's weights; a label that no row has is next to impossible."""
     import torch
     from sklearn.linear_model import LogisticRegression
 
@@ -203,9 +207,12 @@ def _fit_head(head: nn.Linear, vectors: np.ndarray, labels: Sequence[int]) -> No
     weights, bias = torch.tensor(fitted.coef_), torch.tensor(fitted.intercept_)
     if len(weights) == 1:  # of two labels scikit-learn keeps the second's side only
         weights, bias = torch.cat([-weights, weights]) / 2, torch.cat([-bias, bias]) / 2
+    there = torch.tensor(fitted.classes_, device=head.weight.device)
     with torch.no_grad():
-        head.weight.copy_(weights)
-        head.bias.copy_(bias)
+        head.weight.zero_()
+        head.bias.fill_(float(bias.min()) - UNSEEN)
+        head.weight[there] = weights.to(head.weight)
+        head.bias[there] = bias.to(head.bias)
 
 
 def _cross_entropy(head: nn.Linear, vectors: np.ndarray, labels: Sequence[int]) -> float:

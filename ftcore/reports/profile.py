@@ -10,15 +10,17 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import labels, snapshot, split
 from ftcore._find import find
-from ftcore.cleaning import near, normalise
+from ftcore.cleaning import near, normalise, regions
 from ftcore.cleaning.language import languages
-from ftcore.cleaning.personal import Finder
+from ftcore.cleaning.personal import finder
+from ftcore.cleaning.rows import ask
 from ftcore.context import Context, log
 from ftcore.errors import MissingExtraError
 
@@ -37,6 +39,8 @@ SKEWED = 10.0
 """Ratio of the most frequent label to the rarest from which balancing is proposed."""
 NEAR = 0.8
 """Jaccard similarity from which two texts count as near duplicates."""
+MOST_FAULTS = 100
+"""Reasons for which rows cannot be used that are listed."""
 MARGIN = 0.25
 """How far from what was seen, in parts of it, a length may be before it is odd."""
 SHARE_MARGIN = 0.1
@@ -44,12 +48,13 @@ SHARE_MARGIN = 0.1
 
 
 def of_sources(context: Context) -> Iterable[pa.Table]:
-    """The raw rows of every source of the recipe, table by table."""
+    """The raw rows of every source of the recipe, table by table, with their split keys."""
+    keys = split.load(context.shelf, keep=False)
     for source in context.recipe.sources:
         before = 0
         for table in find("sources", source.kind).read(source, context):
             before += table.num_rows
-            yield table
+            yield keys.fill(table)
         log.info("read %s rows of %s", f"{before:,}", source.kind)
 
 
@@ -71,17 +76,21 @@ def look(
         ``rows``, all; ``sampled``; ``by_source``; ``exact_duplicates``, over all rows; and of the sample: ``nulls``,
         the share of each column; ``lengths``, quantiles in characters; ``labels``, shares; ``unknown_labels``, those
         that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity;
-        ``imbalance`` of the labels; ``tokens``, what the limit cuts (None where nothing is known).
+        ``phone_regions``, countries proposed for ``prepare.personal_data``. Over all rows, before any cleaning:
+        ``faults``, rows that the task cannot use by reason; ``labels_by_split``, rows of each label in each split;
+        ``rare_labels``, what to know of those that a split lacks; ``imbalance`` of labels.
+        ``tokens`` is what the limit of tokens cuts of the sample (None where nothing is known).
 
     Raises:
         MissingExtraError: what looks at texts is not installed.
     """
     if missing := [name for name in ("presidio_analyzer", "py3langid", "rensa") if find_spec(name) is None]:
         raise MissingExtraError(f"{', '.join(missing)}: not installed", hint="pip install 'ftcore[data]'")
-    sample, keys, sources = _sample(tables, rows)
+    sample, keys, sources, asked = _sample(recipe, tables, rows)
     texts = [normalise.clean(text) for text in sample["text"].to_pylist()]
-    labels = _labels(recipe, sample)
+    shares = _labels(recipe, sample)
     known = getattr(recipe.task, "labels", ())
+    by_label = labels.table(recipe.task, asked.by_label)
     return {
         "recipe": recipe.name,
         "rows": len(keys),
@@ -91,31 +100,63 @@ def look(
         "near_duplicates": _near(texts),
         "nulls": {name: round(sample[name].null_count / max(sample.num_rows, 1), 4) for name in sample.column_names},
         "lengths": _quantiles([len(text) for text in texts]),
-        "labels": labels,
-        "unknown_labels": sorted(set(labels) - set(known)) if known else [],
-        "imbalance": imbalance(labels),
+        "labels": shares,
+        "unknown_labels": sorted(set(shares) - set(known)) if known else [],
+        "labels_by_split": by_label,
+        "rare_labels": labels.warning(by_label),
+        "faults": dict(asked.faults.most_common(MOST_FAULTS)),
+        "imbalance": imbalance({label: sum(rows.values()) for label, rows in by_label.items()}),
         "tokens": tokens(sample),
         "languages": languages(texts[:LANGUAGE_ROWS]),
         "personal_data": _personal(recipe, texts),
+        "phone_regions": regions.seen(texts, languages(texts[:LANGUAGE_ROWS])),
     }
 
 
-def _sample(tables: Iterable[pa.Table], rows: int) -> tuple[pa.Table, NDArray[np.uint64], Counter[str]]:
-    """The rows with the lowest ids, a hash of every text, and how many rows each source has."""
+@dataclass
+class Asked:
+    """What the task says of all rows."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    """Rows that it cannot use, by reason."""
+    by_label: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Rows that it can use, by split and label."""
+
+    def add(self, recipe: Recipe, rows: pa.Table) -> pa.Table:
+        """Ask the task for some rows; returns them as the task reads them."""
+        import pyarrow as pa
+
+        read, faults = ask(rows, recipe.task)
+        self.faults.update(faults.values())
+        if labels.listed(recipe.task):
+            if "split" not in read.column_names:
+                keys = [key or "0" for key in read["split_key"].to_pylist()]
+                splits = [snapshot.side(key, recipe.prepare) for key in keys]
+                read = read.append_column("split", pa.array(splits, pa.string()))
+            good = pa.array([place not in faults for place in range(read.num_rows)], pa.bool_())
+            self.by_label.update(labels.counts(recipe.task, read.filter(good)))
+        return read
+
+
+def _sample(
+    recipe: Recipe, tables: Iterable[pa.Table], rows: int
+) -> tuple[pa.Table, NDArray[np.uint64], Counter[str], Asked]:
+    """The rows with the lowest ids, a hash of every text, how many rows each source has, and what the task says."""
     import numpy as np
     import pyarrow as pa
 
     schema = snapshot.schema()
     sample, keys = schema.empty_table(), [np.empty(0, np.uint64)]
     sources: Counter[str] = Counter()
+    asked = Asked()
     for table in tables:
-        whole = table.select(schema.names).cast(schema)
+        whole = asked.add(recipe, table).select(schema.names).cast(schema)
         folded = (snapshot.text_key(normalise.clean(text)).encode() for text in whole["text"].to_pylist())
         digests = b"".join(hashlib.sha256(text).digest()[:8] for text in folded)
         keys.append(np.frombuffer(digests, np.uint64))
         sources.update({str(one["values"]): one["counts"] for one in whole["source"].value_counts().to_pylist()})
         sample = pa.concat_tables([sample, whole]).sort_by("row_id").slice(0, rows).combine_chunks()
-    return sample, np.concatenate(keys), sources
+    return sample, np.concatenate(keys), sources, asked
 
 
 def _labels(recipe: Recipe, sample: pa.Table) -> dict[str, float]:
@@ -125,9 +166,10 @@ def _labels(recipe: Recipe, sample: pa.Table) -> dict[str, float]:
     return snapshot.label_shares(dict(counts.most_common(MOST_LABELS)))
 
 
-def imbalance(shares: dict[str, float]) -> dict[str, Any] | None:
+def imbalance(shares: Mapping[str, float]) -> dict[str, Any] | None:
     """The ratio of the most frequent label to the rarest, and what to do; None where labels are about as frequent."""
-    if len(shares) < 2 or min(shares.values()) <= 0:
+    shares = {label: share for label, share in shares.items() if share > 0}
+    if len(shares) < 2:
         return None
     often, seldom = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
     ratio = shares[often] / shares[seldom]
@@ -157,8 +199,8 @@ def _quantiles(lengths: list[int]) -> dict[str, float]:
 
 def _personal(recipe: Recipe, texts: list[str]) -> dict[str, int]:
     config = recipe.prepare.personal_data
-    finder = Finder((*config.actions,), config.phone_regions, config.model).patterns_only
-    return dict(Counter(one.entity for found in finder.find(texts).values() for one in found).most_common())
+    look = finder(config, (*config.actions,)).patterns_only
+    return dict(Counter(one.entity for found in look.find(texts).values() for one in found).most_common())
 
 
 def propose(profile: dict[str, Any], suite: dict[str, Any] | None, name: str) -> dict[str, Any]:

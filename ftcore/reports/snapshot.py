@@ -31,6 +31,8 @@ SHOWN = 3
 """Examples for each reason."""
 SHOWN_CHARACTERS = 180
 SHOWN_REASONS = 12
+SHOWN_LABELS = 60
+"""Labels whose rows are listed by split."""
 COLOURS = 8
 """Labels with a colour of their own; the rest share one."""
 OTHERS = "all others"
@@ -47,6 +49,8 @@ UNKNOWN: dict[str, Any] = {
     "versions": {},
     "doubted_by": "",
     "previous": None,
+    "labels_by_split": {},
+    "label_rule": "",
 }
 """What a manifest may lack that was written by an earlier version."""
 Examples = dict[str, list[dict[str, Any]]]
@@ -107,6 +111,7 @@ def page(manifest: dict[str, Any], examples: Examples, before: dict[str, Any] | 
         "up": "../../" if "snapshot" in manifest else "../../../",
         "left_out": _left_out(manifest, examples),
         "labels": _parts(manifest),
+        "by_label": _by_label(manifest["labels_by_split"]),
         "lengths": _heights(manifest["shape"]["lengths"], before),
         "days": _days(manifest["shape"]["days"]),
         "period": PERIODS[len(manifest["shape"]["days"][0][0])] if manifest["shape"]["days"] else "",
@@ -217,6 +222,12 @@ def _parts(manifest: dict[str, Any]) -> dict[str, Any]:
             shown[OTHERS] = rows - sum(shown.values())
         splits.append({"name": split, "rows": rows, "shares": [(name, count / rows) for name, count in shown.items()]})
     return {"names": names, "splits": splits, "labelled": True}
+
+
+def _by_label(by_split: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """Rows of each label in each split, the rarest first, as they need a look; the commonest are only counted."""
+    ranked = sorted(by_split.items(), key=lambda one: (min(one[1].values()), sum(one[1].values())))
+    return {"rows": ranked[:SHOWN_LABELS], "more": max(0, len(ranked) - SHOWN_LABELS), "splits": snapshot.SPLITS}
 
 
 def _heights(bars: list[list[int]], before: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
 from ftcore.errors import ExportError
@@ -16,6 +16,7 @@ from ftcore.verdict import TORCH
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ftcore.cleaning.rows import Faults
     from ftcore.outputs import Outputs, Text
     from ftcore.recipe import Recipe
     from ftcore.tracking import Tracking, Version
@@ -34,6 +35,10 @@ class Model:
     """Label names in the order of the probabilities; none where the task has no labels."""
     predict: Callable[[Sequence[Text]], Outputs]
     """One batch of texts to the task's outputs, such as probabilities ``[texts, labels]``."""
+    card: Mapping[str, Any] = field(default_factory=dict)
+    """What travels with the model: its task, its longest text, what was done with personal data."""
+    unreadable: Callable[[Sequence[Text]], Faults] = field(default=lambda texts: {})
+    """Positions of texts that the model cannot be given, and why."""
 
     def outputs(self, texts: Sequence[Text], progress: Callable[[int], object] = lambda rows: None) -> Outputs:
         """Outputs of many texts, in their order.
@@ -55,6 +60,12 @@ def flavours(recipe: Recipe) -> list[str]:
     """Names of all forms of a version: the exports, the serving one first, then torch."""
     exports = [name for config in recipe.exports for name in find("exporters", config.kind).names(config)]
     return [*exports, TORCH]
+
+
+def exact(recipe: Recipe) -> set[str]:
+    """Names of the exports that compute in the precision of the trained model."""
+    exporters = [(config, find("exporters", config.kind)) for config in recipe.exports]
+    return {name for config, exporter in exporters for name in exporter.exact(config)}
 
 
 def artefact(flavour: str) -> str:
@@ -87,7 +98,18 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
             f"{', '.join(asked)}",
             hint="restore task.labels, or give the changed recipe a name of its own",
         )
-    return Model(version.number, flavour, labels, _predictor(recipe, folder, card, flavour, threads))
+    predict = _predictor(recipe, folder, card, flavour, threads)
+    return Model(version.number, flavour, labels, predict, card, _unreadable(recipe, folder))
+
+
+def _unreadable(recipe: Recipe, folder: Path) -> Callable[[Sequence[Text]], Faults]:
+    task = find("tasks", recipe.task.kind)
+    if not hasattr(task, "unreadable"):
+        return lambda texts: {}
+    from ftcore.training.loading import tokenizer
+
+    words = tokenizer(folder)
+    return lambda texts: task.unreadable(recipe.task, words, texts)
 
 
 def _predictor(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore import snapshot
 from ftcore._find import find
+from ftcore.cleaning.rows import Rows
 from ftcore.errors import DataRejectedError, FtcoreError
-from ftcore.outputs import Example
 from ftcore.progress import progress
 from ftcore.records import now, sha256
+from ftcore.serving import cleaned, request_ids, requests
 from ftcore.serving import model as models
-from ftcore.store import read_json, read_table, write_bytes
+from ftcore.serving.no_champion import why_no_champion
+from ftcore.store import read_table, write_bytes
 from ftcore.tracking import CHAMPION, Tracking
 
 if TYPE_CHECKING:
@@ -26,9 +27,25 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
     from ftcore.store import Shelf
 
-LOG = ("request_id", "at", "text", "context", "label", "score", "model_version", "latency_ms", "group", "part")
-"""Columns of the prediction log. ``context`` and ``group`` may be null; ``group`` keeps what belongs together on one
-side of the split. ``score`` is null where nobody knows how sure the model is, ``part`` where the task has no parts."""
+LOG = (
+    "request_id",
+    "at",
+    "text",
+    "context",
+    "label",
+    "score",
+    "model_version",
+    "latency_ms",
+    "group",
+    "part",
+    "split_key",
+)
+"""Columns of the prediction log. ``text`` and ``context`` are cleaned and masked as what the model was trained on;
+``group`` keeps what belongs together on one side of the split, under a pseudonym where it is personal data;
+``split_key`` is taken from what came in. ``context`` and ``group`` may be null, ``score`` is where the model gives no
+probability, and ``part`` where the task has no parts."""
+REFUSAL = "refusal"
+"""Column behind those of the log: why a row has no prediction."""
 
 MOST_LABELS = 20
 """More than these are not counted one by one: they are texts that the model wrote."""
@@ -47,11 +64,14 @@ def log_schema() -> pa.Schema:
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in LOG])
 
 
-def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Table:
+def score(
+    recipe: Recipe, shelf: Shelf, settings: Settings, file: Path, handed: requests.Handed | None = None
+) -> pa.Table:
     """Score a file's texts with the champion's serving export and append them to the prediction log.
 
-    The file is CSV, JSON Lines or Parquet with a column ``text`` and, if wanted, ``context``, ``request_id`` and
-    ``group``; where the task has several parts, a column ``part`` says which one is asked.
+    The file is in any format of the source ``files``. Its columns are those that a source of the recipe maps, or
+    ``text`` and, if wanted, ``context``, ``request_id`` and ``group``; where the task has several parts, a column
+    ``part`` says which one is asked.
     Without request ids, they are made from the file's content, so that scoring the same file with the same champion
     again adds nothing to the log.
 
@@ -60,105 +80,109 @@ def score(recipe: Recipe, shelf: Shelf, settings: Settings, file: Path) -> pa.Ta
         shelf: where the log is.
         settings: where the registry is.
         file: what to score.
+        handed: what the person says about the file.
 
     Returns:
-        The predictions, in the file's order, with the columns of ``LOG``.
+        The predictions, in the file's order, with the columns of ``LOG`` and ``refusal``: why a row has none. Rows that
+        the task cannot read, or that the model's template refuses, cost one row each.
 
     Raises:
         FtcoreError: there is no champion yet.
-        DataRejectedError: the file cannot be read, lacks ``text``, or uses a request id twice.
+        DataRejectedError: the file cannot be read, lacks ``text``, or uses a request id that names another request.
     """
     import pyarrow as pa
 
     tracking = Tracking(settings, recipe.name)
     champion = tracking.alias(CHAMPION)
     if champion is None:
-        raise FtcoreError(*_no_champion(shelf, tracking))
-    rows = _requests(file, recipe.parts)
-    batch = sha256(f"{champion.number}\x00" + "\x00".join(f"{r['request_id']}\x00{_asked(r)}" for r in rows))[:16]
+        raise FtcoreError(*why_no_champion(shelf, tracking))
+    rows = requests.read(file, recipe, handed)
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
-    clock = time.perf_counter()
-    with progress("scoring", len(rows)) as advance:
-        outputs = model.outputs([Example(row["text"], row["context"], source=row["part"]) for row in rows], advance)
-    latency_ms = (time.perf_counter() - clock) * 1000 / len(rows)
-    labels, scores = find("tasks", recipe.task.kind).answers(recipe.task, outputs)
-    at = now()
+    made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)
+    request_ids.check(file, shelf, made.rows)
+    asked = made.asked
+    made.refused.update({asked[place]: why for place, why in model.unreadable(made.examples(asked)).items()})
+    at, answers = now(), _predicted(recipe, model, made)
     table = pa.Table.from_pylist(
         [
-            {
-                **row,
-                "at": at,
-                "label": labels[number],
-                "score": None if math.isnan(scores[number]) else float(scores[number]),
-                "model_version": champion.number,
-                "latency_ms": latency_ms,
-            }
-            for number, row in enumerate(rows)
+            {**row, "at": at, "model_version": champion.number, **answers.get(place, {})}
+            for place, row in enumerate(made.rows)
         ],
         schema=log_schema(),
     )
-    return table if _append_once(shelf, "predictions", table, batch, at) else _logged(shelf, batch)
+    return _logged(shelf, table, made, at)
 
 
-def _no_champion(shelf: Shelf, tracking: Tracking) -> tuple[str, str]:
-    """Why there is no champion, as far as the newest version tells, and what to do."""
-    name, versions = shelf.name, tracking.versions()
-    if not versions:
-        return f"{name} has no champion yet: no version was trained", f"ftcore run {name}"
-    newest = max(versions, key=lambda version: version.number)
-    verdict, reason = (newest.tags.get(f"ftcore.{tag}", "") for tag in ("verdict", "verdict.reason"))
-    show = f"ftcore models show {name} {newest.number}"
-    if verdict == "failed":
-        judged = read_json(shelf.folder(newest.tags.get("ftcore.run", ""), "gate") / "verdict.json") or {}
-        gates = [
-            f"{rule['gate']}: {rule['reason']}" for rule in judged.get("rules", ()) if rule.get("passed") is not True
-        ]
-        said = f"gates refused version {newest.number}: {'; '.join(gates) or reason}"
-        hint = (
-            f"{show}; ftcore models promote {name} {newest.number} --by NAME --override --reason TEXT serves it anyway"
+def _predicted(recipe: Recipe, model: models.Model, made: cleaned.Requests) -> dict[int, dict[str, Any]]:
+    """``label``, ``score`` and ``latency_ms`` of the requests that the model can be asked, by position."""
+    asked = made.asked
+    if not asked:
+        return {}
+    clock = time.perf_counter()
+    with progress("scoring", len(asked)) as advance:
+        outputs = model.outputs(made.examples(asked), advance)
+    latency_ms = (time.perf_counter() - clock) * 1000 / len(asked)
+    answers = zip(asked, *find("tasks", recipe.task.kind).answers(recipe.task, outputs), strict=True)
+    return {
+        place: {"label": label, "score": None if math.isnan(sure) else float(sure), "latency_ms": latency_ms}
+        for place, label, sure in answers
+    }
+
+
+def _logged(shelf: Shelf, table: pa.Table, made: cleaned.Requests, at: datetime) -> pa.Table:
+    """Append what was predicted to the log, once, and give it with what was refused, in the file's order."""
+    import pyarrow as pa
+
+    kept = [place for place in made.asked if place not in made.private]
+    some = [made.rows[place] for place in kept]
+    version = table["model_version"][0].as_py()
+    batch = sha256(f"{version}\x00" + "\x00".join(f"{r['request_id']}\x00{requests.given(r)}" for r in some))[:16]
+    if kept and not _append_once(shelf, "predictions", table.take(kept), batch, at):
+        earlier = next(path for path in shelf.log_files("predictions") if path.name == f"{batch}.parquet")
+        before = dict(zip(kept, read_table(earlier).to_pylist(), strict=True))
+        table = pa.Table.from_pylist(
+            [before.get(place, row) for place, row in enumerate(table.to_pylist())], schema=log_schema()
         )
-    elif verdict:
-        said = f"version {newest.number} passed the gate, and was not promoted: {reason}"
-        hint = f"{show} tells whether it waits for approval; ftcore ledger {name} tells the decisions"
-    else:
-        said = f"version {newest.number} was not judged yet"
-        run_id = newest.tags.get("ftcore.run", "")
-        hint = f"ftcore run {name} --run {run_id} --only finetune" if run_id else f"ftcore run {name}"
-    return f"{name} has no champion yet: {said}", hint
+    refusals = pa.array([made.refused.get(place) for place in range(table.num_rows)], pa.string())
+    return table.append_column(REFUSAL, refusals)
 
 
-def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
+def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None = None) -> dict[str, int]:
     """Append true labels by request id to the feedback log.
 
     Args:
         recipe: its task's labels are the ones allowed.
         shelf: where the logs are.
-        file: CSV, JSON Lines or Parquet with the columns ``request_id`` and ``label``.
+        file: in any format of the source ``files``, with the columns ``request_id`` and ``label``, or the label as a
+            source of the recipe maps it.
+        handed: what the person says about the file.
 
     Returns:
         Counts: ``added``, ``known_already`` (with this very label), ``unknown_request`` (never scored here, left out).
 
     Raises:
-        DataRejectedError: a label that the recipe does not have; nothing is added then.
+        DataRejectedError: a label that the recipe does not have, or none of the requests was ever scored here; nothing
+            is added then.
     """
     import pyarrow as pa
 
-    table = find("sources", "files").read_any(file)
-    _columns(file, table, ("request_id", "label"))
-    rows = [
-        {"request_id": str(r["request_id"]), "label": None if r["label"] is None else str(r["label"])}
-        for r in table.select(["request_id", "label"]).to_pylist()
-    ]
-    predictions = shelf.read_log("predictions")
-    asked = dict[str, str | None]()
-    if predictions is not None:
-        parts = predictions["part"].to_pylist() if "part" in predictions.column_names else [None] * len(predictions)
-        asked = dict(zip(predictions["request_id"].to_pylist(), parts, strict=True))
+    rows = requests.labels(file, recipe, handed)
+    named = {str(row["request_id"]) for row in rows}
+    plain = {name: snapshot.source_key(name) for name in named}  # 12.0 where a table made numbers of the ids
+    asked = {row["request_id"]: row["part"] for row in request_ids.logged(shelf, {*named, *plain.values()}, ["part"])}
+    rows = [row | {"request_id": name if (name := str(row["request_id"])) in asked else plain[name]} for row in rows]
+    _read_labels(recipe, rows, asked)
     told = [(row["label"], asked.get(row["request_id"] or "")) for row in rows]
     if bad := sorted({str(label) for label, part in told if not _valid(recipe, label, part)}):
         known = ", ".join(getattr(recipe.task, "labels", ()))
         raise DataRejectedError(
             f"{file} has labels that {recipe.name} does not know", bad, hint=known and f"its labels are {known}"
+        )
+    if not asked:
+        raise DataRejectedError(
+            f"{file}: none of its {len(rows):,} labels belongs to a request in the prediction log of {recipe.name}",
+            [f"request_id {name}" for name in sorted(named)],
+            hint="`ftcore score RECIPE FILE -o scored.csv` writes the ids that were logged",
         )
     known_rows = [row for row in rows if row["request_id"] in asked]
     last = {row["request_id"]: row for row in known_rows}
@@ -182,11 +206,14 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path) -> dict[str, int]:
 
 def summary(table: pa.Table) -> dict[str, Any]:
     """What was scored, in a few numbers: rows, model version, labels where they are few, and rows per second."""
-    counts = table["label"].value_counts().to_pylist()
+    predicted = table.filter(table[REFUSAL].is_null()) if REFUSAL in table.column_names else table
+    counts = predicted["label"].value_counts().to_pylist()
     labels = {row["values"]: row["counts"] for row in counts} if len(counts) <= MOST_LABELS else {}
-    latency_ms = table["latency_ms"][0].as_py()
+    latency_ms = predicted["latency_ms"][0].as_py() if predicted.num_rows else None
+    refused = table.num_rows - predicted.num_rows
     return {
         "rows": table.num_rows,
+        **({"refused": refused} if refused else {}),
         "model_version": table["model_version"][0].as_py(),
         "labels": dict(sorted(labels.items())),
         "rows_per_s": round(1000 / latency_ms, 1) if latency_ms else None,
@@ -211,35 +238,15 @@ def write(table: pa.Table, output: Path) -> None:
     write_bytes(output, data)
 
 
-def _requests(file: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
-    table = find("sources", "files").read_any(file)
-    _columns(file, table, ("text", "part") if parts else ("text",))
-    if not table.num_rows:
-        raise DataRejectedError(f"{file} has no row")
-    rows = []
-    names = ("request_id", "text", "context", "group", *(("part",) if parts else ()))
-    wanted = [name for name in names if name in table.column_names]
-    for number, found in enumerate(table.select(wanted).to_pylist()):
-        row = dict.fromkeys(("request_id", "context", "group", "part")) | {
-            n: v if v is None else str(v) for n, v in found.items()
-        }
-        row["text"] = row["text"] or ""
-        row["request_id"] = row["request_id"] or sha256(f"{file.name}\x00{number}\x00{_asked(row)}")[:20]
-        rows.append(row)
-    if strange := sorted({str(row["part"]) for row in rows} - set(parts)) if parts else []:
-        raise DataRejectedError(
-            f"{file} asks for parts that the task does not have", strange, hint=f"its parts are {', '.join(parts)}"
-        )
-    twice = [identity for identity, count in Counter(row["request_id"] for row in rows).items() if count > 1]
-    if twice:
-        raise DataRejectedError(f"{file} uses a request_id twice", [f"request_id {identity}" for identity in twice])
-    return rows
-
-
-def _asked(row: dict[str, Any]) -> str:
-    """What the model is given, as one string."""
-    said = row["text"] if row["context"] is None else f"{row['text']}\x00{row['context']}"
-    return said if row["part"] is None else f"{said}\x00{row['part']}"
+def _read_labels(recipe: Recipe, rows: list[dict[str, str | None]], parts: dict[str, str | None]) -> None:
+    """Bring labels into the task's own form, in place, as those of every source are."""
+    nothing: list[str | None] = [None] * len(rows)
+    texts: list[str | None] = [""] * len(rows)
+    sources = [parts.get(row["request_id"] or "") for row in rows]
+    read = Rows(texts, nothing, [row["label"] for row in rows], list(nothing), sources)
+    find("tasks", recipe.task.kind).parse_rows(recipe.task, read)
+    for row, label in zip(rows, read.label, strict=True):
+        row["label"] = label
 
 
 def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
@@ -248,17 +255,8 @@ def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
     return bool(find("tasks", own.kind).valid(own, label))
 
 
-def _columns(file: Path, table: pa.Table, wanted: tuple[str, ...]) -> None:
-    if missing := [name for name in wanted if name not in table.column_names]:
-        raise DataRejectedError(f"{file} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}")
-
-
 def _append_once(shelf: Shelf, log: str, table: pa.Table, batch: str, at: datetime) -> bool:
     """Append under the day of ``at``, unless this very batch is in the log of any day."""
     if any(path.name == f"{batch}.parquet" for path in shelf.log_files(log)):
         return False
     return shelf.append(log, table, f"{at:%Y-%m-%d}", batch)
-
-
-def _logged(shelf: Shelf, batch: str) -> pa.Table:
-    return read_table(next(path for path in shelf.log_files("predictions") if path.name == f"{batch}.parquet"))

@@ -1,4 +1,4 @@
-"""Rows of a file as they come: CSV, TSV, JSON Lines, Parquet and plain lines, never the whole file at once.
+"""Rows of a file as they come: CSV, TSV, JSON, JSON Lines, Parquet and plain lines, never the whole file at once.
 
 Text is decoded by its byte order mark, else as UTF-8; bytes that are none become U+FFFD. A row that cannot be read
 (broken JSON, a wrong number of cells, longer than ``LONGEST_ROW`` characters) does not stop the file: it becomes a
@@ -10,11 +10,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
-from ftcore.errors import DataRejectedError
+from ftcore.errors import DataRejectedError, EmptyFileError
 from ftcore.sources._mapping import Batch, require
 
 if TYPE_CHECKING:
@@ -26,6 +27,34 @@ EXCERPT = 200
 """How much of a row that cannot be read is kept, in characters."""
 ROWS, CHARACTERS = 10_000, 8_000_000
 """A batch ends after so many rows, or lines of so many characters."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is to be read."""
+
+    where: str
+    """What messages call the file."""
+    wanted: Sequence[str] | None
+    """Columns that it must have; None reads all."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Columns that every row of the file has where the file itself has none of that name."""
+    delimiter: str = ","
+    quote: str | None = None
+    """Quote character of a CSV file; empty for none. None is a double quote, and none where tabs part the cells."""
+    skip_rows: int = 0
+    """Lines before the header."""
+    header: Sequence[str] | None = None
+    """Names of the columns where the file has no header."""
+
+    def require(self, there: Sequence[str]) -> None:
+        """Check that the wanted columns are there, each once."""
+        require(self.where, [name for name in self.wanted or () if name not in self.given or name in there], there)
+
+    def batch(self, columns: dict[str, Any], gather: Gather, unit: str = "line") -> Batch:
+        """A batch of what was gathered, with the columns that are given."""
+        more = {name: [self.given[name]] * len(gather.places) for name in self.given if name not in columns}
+        return Batch(columns | more, self.where, gather.places, unit, gather.spoiled)
 
 
 class Lines:
@@ -59,7 +88,7 @@ class Lines:
         return reason
 
 
-class _Gather:
+class Gather:
     """Collects rows until a batch is full."""
 
     def __init__(self, lines: Lines) -> None:
@@ -95,24 +124,22 @@ def decoded(file: IO[bytes], encoding: str | None) -> TextIO:
     return io.TextIOWrapper(reader, encoding=encoding or "utf-8", errors="replace", newline="")
 
 
-def read_csv(lines: Lines, where: str, wanted: Sequence[str] | None, delimiter: str = ",") -> Iterator[Batch]:
-    """Rows of a CSV file with a header; an empty cell is null. In a TSV a quote is a character like any other.
+def read_csv(lines: Lines, reading: Reading) -> Iterator[Batch]:
+    """Rows of a CSV file; an empty cell is null. In a TSV a quote is a character like any other.
 
     Raises:
         DataRejectedError: a column is missing, or a quote is opened and never closed.
     """
     csv.field_size_limit(LONGEST_ROW)
-    quoting: Any = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader(iter(lines), delimiter=delimiter, quoting=quoting, strict=True)
-    header = _header(reader, where)
-    if lines.cut:
-        raise DataRejectedError(f"{where}, line 1: the header is longer than {LONGEST_ROW:,} characters")
-    require(where, wanted or (), header)
-    gather, width, empty = _Gather(lines), len(header), [""] * len(header)
+    where = reading.where
+    reader, delimiter, skipped = _reader(iter(lines), reading)
+    names = _header(reader, lines, reading, skipped)
+    reading.require(names)
+    gather, width, empty = Gather(lines), len(names), [""] * len(names)
     while True:
-        before = reader.line_num
+        before = reader.line_num + skipped
         try:
-            row = _next(reader, where, before)
+            row = _next(reader, where, before, skipped)
         except _BadRowError as error:
             gather.spoil(empty, before + 1, lines.why() or f"[{error}]")
             continue
@@ -127,49 +154,35 @@ def read_csv(lines: Lines, where: str, wanted: Sequence[str] | None, delimiter: 
             said = f"[{len(row)} cells instead of {width}] {delimiter.join(row)[:EXCERPT]}"
             gather.spoil(empty, before + 1, said)
         if gather.full:
-            yield _columns(gather, header, where)
+            yield _columns(gather, names, reading)
             gather.start()
-    yield _columns(gather, header, where)
+    yield _columns(gather, names, reading)
 
 
-def read_jsonl(lines: Lines, where: str, wanted: Sequence[str] | None) -> Iterator[Batch]:
-    """Objects of a JSON Lines file; a key that a line lacks is null.
-
-    Raises:
-        DataRejectedError: no line has a wanted key.
-    """
-    seen: set[str] = set()
-    gather = _Gather(lines)
-    for line in lines:
-        if lines.cut:
-            gather.spoil({}, lines.number, lines.why())
-        elif not line.isspace():
-            try:
-                row = json.loads(line)
-                if type(row) is not dict:
-                    raise ValueError
-                gather.rows.append(row)
-                gather.places.append(lines.number)
-            except (ValueError, RecursionError):
-                gather.spoil({}, lines.number, f"[no JSON object] {line.strip()[:EXCERPT]}")
-        if gather.full:
-            seen.update(*gather.rows)
-            yield _objects(gather, wanted, where)
-            gather.start()
-    seen.update(*gather.rows)
-    if lines.number and seen:
-        require(where, wanted or (), sorted(seen))
-    yield _objects(gather, wanted, where)
+def _reader(rest: Iterator[str], reading: Reading) -> tuple[Any, str, int]:
+    """The reader of a CSV file's rows, the delimiter, and how many lines were skipped before them."""
+    skipped = sum(1 for _ in zip(range(reading.skip_rows), rest, strict=False))
+    first, delimiter = next(rest, ""), reading.delimiter
+    if first.lower().startswith("sep=") and len(first.strip()) <= 5:  # Excel's own note on the delimiter
+        delimiter, first, skipped = first[4:5], "", skipped + 1
+    quote = ("" if delimiter == "\t" else '"') if reading.quote is None else reading.quote
+    quoting: Any = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    rows = chain([first] if first else [], rest)
+    return (
+        csv.reader(rows, delimiter=delimiter, quotechar=quote or None, quoting=quoting, strict=True),
+        delimiter,
+        skipped,
+    )
 
 
-def read_txt(lines: Lines, where: str, wanted: Sequence[str] | None) -> Iterator[Batch]:
+def read_txt(lines: Lines, reading: Reading) -> Iterator[Batch]:
     """Lines of a text file as the column ``text``; blank lines are none.
 
     Raises:
         DataRejectedError: another column is wanted.
     """
-    require(where, wanted or (), ["text"])
-    gather = _Gather(lines)
+    reading.require(["text"])
+    gather = Gather(lines)
     for line in lines:
         if lines.cut:
             gather.spoil("", lines.number, lines.why())
@@ -177,12 +190,30 @@ def read_txt(lines: Lines, where: str, wanted: Sequence[str] | None) -> Iterator
             gather.rows.append(line.rstrip("\r\n"))
             gather.places.append(lines.number)
         if gather.full:
-            yield Batch({"text": gather.rows}, where, gather.places, spoiled=gather.spoiled)
+            yield reading.batch({"text": gather.rows}, gather)
             gather.start()
-    yield Batch({"text": gather.rows}, where, gather.places, spoiled=gather.spoiled)
+    yield reading.batch({"text": gather.rows}, gather)
 
 
-def read_parquet(file: IO[bytes], where: str, wanted: Sequence[str] | None) -> Iterator[Batch]:
+def read_document(lines: Lines, reading: Reading) -> Iterator[Batch]:
+    """A whole file as one row, in the column ``text``.
+
+    Raises:
+        DataRejectedError: another column is wanted.
+    """
+    reading.require(["text"])
+    text = lines.text.read(LONGEST_ROW + 1)
+    lines.number = 1 if text else 0
+    gather = Gather(lines)
+    if len(text) > LONGEST_ROW:
+        gather.spoil("", 1, f"[longer than {LONGEST_ROW:,} characters] {text[:EXCERPT]}")
+    elif text.strip():
+        gather.rows.append(text)
+        gather.places.append(1)
+    yield reading.batch({"text": gather.rows}, gather)
+
+
+def read_parquet(file: IO[bytes], reading: Reading) -> Iterator[Batch]:
     """Rows of a Parquet file, a few thousand at a time.
 
     Raises:
@@ -191,12 +222,15 @@ def read_parquet(file: IO[bytes], where: str, wanted: Sequence[str] | None) -> I
     from pyarrow import parquet
 
     source = parquet.ParquetFile(file, pre_buffer=False)
-    require(where, wanted or (), source.schema_arrow.names)
+    there = source.schema_arrow.names
+    reading.require(there)
+    wanted = None if reading.wanted is None else [name for name in reading.wanted if name in there]
     first = 1
-    for batch in source.iter_batches(batch_size=4_000, columns=None if wanted is None else list(wanted)):
-        names = batch.schema.names
-        columns = {name: _values(batch.column(number)) for number, name in enumerate(names)}
-        yield Batch(columns, where, range(first, first + batch.num_rows), unit="row")
+    for batch in source.iter_batches(batch_size=4_000, columns=wanted):
+        columns = {name: _values(batch.column(number)) for number, name in enumerate(batch.schema.names)}
+        places = range(first, first + batch.num_rows)
+        more = {name: [one] * batch.num_rows for name, one in reading.given.items() if name not in columns}
+        yield Batch(columns | more, reading.where, places, unit="row")
         first += batch.num_rows
 
 
@@ -204,44 +238,55 @@ class _BadRowError(Exception):
     """One line of a CSV file that cannot be read, and harms no other."""
 
 
-def _next(reader: Any, where: str, before: int) -> list[str] | None:
+def _next(reader: Any, where: str, before: int, skipped: int) -> list[str] | None:
     """The next row; None at the end."""
     try:
         return next(reader, None)
     except csv.Error as error:
-        if reader.line_num - before <= 1:
+        now = reader.line_num + skipped
+        if now - before <= 1:
             raise _BadRowError(str(error)) from error
         raise DataRejectedError(
-            f"{where}, line {before + 1}: a quote is opened there and not closed properly ({error}, "
-            f"line {reader.line_num})",
-            hint="double the quotes inside quoted values, or write the file as JSON Lines",
+            f"{where}, line {before + 1}: a quote is opened there and not closed properly ({error}, line {now})",
+            hint="double the quotes inside quoted values, write the file as JSON Lines, or say `quote: ''` where "
+            "quotes are characters like any other",
         ) from error
 
 
-def _header(reader: Any, where: str) -> list[str]:
+def header(lines: Lines, reading: Reading) -> list[str]:
+    """Names of a CSV file's columns.
+
+    Raises:
+        DataRejectedError: the header cannot be read.
+    """
+    reader, _, skipped = _reader(iter(lines), reading)
+    return _header(reader, lines, reading, skipped)
+
+
+def _header(reader: Any, lines: Lines, reading: Reading, skipped: int) -> list[str]:
     """Names of the columns; blank lines may stand before them."""
+    if reading.header:
+        return list(reading.header)
     names: list[str] = []
     while not any(names):
+        before = reader.line_num + skipped
         try:
-            row = _next(reader, where, reader.line_num)
+            row = _next(reader, reading.where, before, skipped)
         except _BadRowError as error:
-            raise DataRejectedError(f"{where}, line {reader.line_num}: the header cannot be read: {error}") from error
+            said = f"{reading.where}, line {before + 1}: the header cannot be read: {error}"
+            raise DataRejectedError(said) from error
         if row is None:
-            raise DataRejectedError(f"{where} is empty")
+            raise EmptyFileError(f"{reading.where} is empty")
         names = [name.strip() for name in row]
+    if lines.cut:
+        raise DataRejectedError(f"{reading.where}, line 1: the header is longer than {LONGEST_ROW:,} characters")
     return names
 
 
-def _columns(gather: _Gather, header: list[str], where: str) -> Batch:
+def _columns(gather: Gather, header: list[str], reading: Reading) -> Batch:
     cells = zip(*gather.rows, strict=True) if gather.rows else [()] * len(header)
     columns = {name: [cell or None for cell in column] for name, column in zip(header, cells, strict=True)}
-    return Batch(columns, where, gather.places, spoiled=gather.spoiled)
-
-
-def _objects(gather: _Gather, wanted: Sequence[str] | None, where: str) -> Batch:
-    names = dict.fromkeys(key for row in gather.rows for key in row) if wanted is None else wanted
-    columns = {name: [row.get(name) for row in gather.rows] for name in names}
-    return Batch(columns, where, gather.places, spoiled=gather.spoiled)
+    return reading.batch(columns, gather)
 
 
 def _values(column: Any) -> list[Any]:

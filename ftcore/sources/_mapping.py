@@ -2,93 +2,36 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field, field_validator, model_validator
+from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
-from ftcore._find import Config as Base
 from ftcore._find import find
+from ftcore.cleaning import label_names
 from ftcore.errors import DataRejectedError
-from ftcore.sources._secrets import holds_secret
+from ftcore.sources import _templates
+from ftcore.sources._options import Mapped, Sampled
+from ftcore.sources._templates import HoleError
+from ftcore.sources._values import BROKEN, STRUCTURES, moment, plain, storable, structured
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     import pyarrow as pa
 
     from ftcore.context import Context
 
-BROKEN = "\ufffd"
-"""Stands where text could not be read. The expectation suites quarantine rows whose text holds it."""
-_TEMPLATE = re.compile(r"{{|{%")
-
-
-class Sampled(Base):
-    """How many of a source's rows are taken; which ones, only their row ids decide."""
-
-    weight: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the rows that are taken, 0 to 1. A row that is in at one weight is in at every larger one."""
-    max_rows: Annotated[int, Field(ge=1)] | None = None
-    """Take only this many rows: those with the lowest row ids, so that the choice does not depend on their order."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keeps_no_secret(cls, values: Any) -> Any:
-        # Raised on the whole mapping: a fault of one field would repeat the field's value in its message.
-        if holds_secret(values):
-            raise ValueError(
-                "holds a URL with credentials; they belong into the environment, such as FTCORE_CONNECTION_NAME"
-            )
-        return values
-
-
-class Mapped(Sampled):
-    """Which column is what.
-
-    ``text``, ``context``, ``label``, ``rejected``, ``id`` and ``group`` take a column's name, or a Jinja template over
-    all columns such as ``"{{ title }}: {{ body }}"``.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")] | None = None
-    """Name of the source, part of its rows' identity; without one it follows from where the rows come from."""
-    text: str = "text"
-    """Column or template of the text."""
-    context: str | None = None
-    """Column or template of what belongs to the text: a passage, a second sentence, a system prompt."""
-    label: str | None = "label"
-    """Column or template of the label, or of the answer where the task is to write one; null where there are none."""
-    rejected: str | None = None
-    """Column or template of an answer that people liked less than the label."""
-    id: str | None = None
-    """Column or template of the source's own key; without one a row is known by its text and context, and where the
-    task is to write a text also by its answers."""
-    group: str | None = None
-    """Column or template that ties rows together which must stay on one side of the split: a customer, a document, a
-    conversation."""
-    observed_at: str | None = None
-    """Column of the time at which the row was observed; ISO 8601, in UTC where it names no offset."""
-    label_map: dict[str, str] = Field(default_factory=dict)
-    """Labels by the value that the source uses for them; a value that is not listed stays as it is."""
-
-    @field_validator("label_map", mode="before")
-    @classmethod
-    def _keys_are_text(cls, value: Any) -> Any:
-        return {plain(key): label for key, label in value.items()} if isinstance(value, dict) else value
-
-    @field_validator("text", "context", "label", "rejected", "id", "group")
-    @classmethod
-    def _template_compiles(cls, value: str | None) -> str | None:
-        if value and _TEMPLATE.search(value):
-            from jinja2 import TemplateSyntaxError
-
-            try:
-                _environment().parse(value)
-            except TemplateSyntaxError as error:
-                raise ValueError(f"is no Jinja template: {error.message}") from None
-        return value
+__all__ = ["Batch", "Mapped", "Mapper", "Sampled", "answered", "require", "sampled", "structures"]
+log = logging.getLogger("ftcore")
+EXCERPT = 200
+"""How much of a row that cannot be mapped is kept, in characters."""
+_FIELDS = ("text", "context", "label", "rejected", "id", "group")
+_NEEDED = ("text", "label", "rejected")
+"""Fields whose template must not fail: without them a row is none. Without the others it is a row like any other."""
+_ON, _OFF = frozenset({"1", "1.0", "true", "yes", "y", "x"}), frozenset({"", "0", "0.0", "false", "no", "n"})
 
 
 @dataclass
@@ -104,93 +47,251 @@ class Batch:
     """What ``places`` counts."""
     spoiled: dict[int, str] = field(default_factory=dict)
     """Rows that cannot be read: position in the batch and what is wrong, with the start of what stands there."""
+    ids: Sequence[str] | None = None
+    """The source's own id of each row, where it has one whatever the recipe says."""
+
+    def take(self, positions: Sequence[int], columns: Iterable[str]) -> Batch:
+        """Some of the rows, with some of their columns."""
+        spoiled = {new: self.spoiled[old] for new, old in enumerate(positions) if old in self.spoiled}
+        return Batch(
+            {name: [self.columns[name][place] for place in positions] for name in columns},
+            self.where,
+            [self.places[place] for place in positions],
+            self.unit,
+            spoiled,
+            self.ids and [self.ids[place] for place in positions],
+        )
 
     def at(self, position: int) -> str:
         """Where a row stands, for messages."""
         return f"{self.where}, {self.unit} {self.places[position]}"
 
 
+@dataclass
+class _Template:
+    """How one field's template fared so far."""
+
+    rows: int = 0
+    failed: int = 0
+    first: tuple[str, str] = ("", "")
+    """Where it failed first, and why."""
+
+
 class Mapper:
     """Turns batches into tables of ``snapshot.schema()``."""
 
-    def __init__(self, config: Mapped, source: str, *, answered: bool = False) -> None:
+    def __init__(
+        self, config: Mapped, source: str, *, answered: bool = False, structures: Collection[str] | None = None
+    ) -> None:
         """Compile the templates.
 
         Args:
             config: what is what.
             source: the name that the rows carry.
             answered: whether labels are texts that somebody wrote, so that rows may differ in them alone.
+            structures: fields that may be a list or an object, see ``structures``; None for every field of a text.
         """
         self.config, self.source, self.answered = config, source, answered
-        fields = (config.text, config.context, config.label, config.rejected, config.id, config.group)
-        self._getters = {name: _getter(name) for name in fields if name}
-        names = [n for getter in self._getters.values() for n in getter[0]] + [config.observed_at or ""]
-        self.columns = tuple(dict.fromkeys(filter(None, names)))
+        self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
+        self._scope = "" if config.group_scope == "recipe" else f"{_whole(config)}:"
+        self._names = label_names.Names(config.label_map)
+        self.columns = config.needs((*_FIELDS, "observed_at", "where"))
         """Columns that the source must have."""
+        self._fared: dict[str, _Template] = {}
+        self._filtered = [0, 0]
 
     def table(self, batch: Batch) -> pa.Table:
-        """Rows of a batch. A row that cannot be read has a text that starts with ``BROKEN`` and says why.
-
-        Raises:
-            DataRejectedError: a template fails, or a time is none; with file and line.
-        """
+        """Rows of a batch. A row that cannot be read has a text that starts with ``BROKEN`` and says why."""
         import pyarrow as pa
 
-        texts: list[str] = [text or "" for text in self._values(self.config.text, batch)]
-        contexts, labels = self._values(self.config.context, batch), self._values(self.config.label, batch)
-        rejected = self._values(self.config.rejected, batch)
-        keys, groups = self._values(self.config.id, batch), self._values(self.config.group, batch)
+        batch = self._chosen(batch)
+        texts: list[str] = [text or "" for text in self.values("text", batch)]
+        contexts, labels = self.values("context", batch), self.values("label", batch)
+        rejected, times = self.values("rejected", batch), self._times(batch)
+        keys, groups = self.values("id", batch), self.values("group", batch)
+        own = keys if batch.ids is None else [key or own for key, own in zip(keys, batch.ids, strict=True)]
+        row_keys = list(keys)
         for position, reason in batch.spoiled.items():  # what could not be read has no column to take these from
-            texts[position] = _clean([f"{BROKEN} {reason}"])[0] or BROKEN
-            contexts[position] = labels[position] = rejected[position] = groups[position] = None
-            keys[position] = keys[position] or f"{batch.where}\x00{batch.places[position]}"
-        mapped, answers = self.config.label_map, labels if self.answered else [None] * len(labels)
+            texts[position] = storable([f"{BROKEN} {reason}"])[0] or BROKEN
+            contexts[position] = labels[position] = rejected[position] = groups[position] = times[position] = None
+            row_keys[position] = keys[position] or f"{batch.where}\x00{batch.places[position]}"
+        answers = labels if self.answered else [None] * len(labels)
         columns = {
             "row_id": [
-                snapshot.row_id(self.source, _key(*row) if key is None else key)
-                for key, *row in zip(keys, texts, contexts, answers, rejected, strict=True)
+                snapshot.row_id(self.source, (key and snapshot.source_key(key)) or _key(*row))
+                for key, *row in zip(row_keys, texts, contexts, answers, rejected, strict=True)
             ],
             "text": texts,
             "context": contexts,
-            "label": [mapped.get(label, label) for label in labels] if mapped else labels,  # type: ignore[arg-type]
+            "label": self._labels(labels),
             "rejected": rejected,
             "source": pa.repeat(self.source, len(texts)),
-            "group": [None if group is None else f"{self.source}:{group}" for group in groups],
+            "group": [
+                self._scope + named if group and (named := snapshot.source_key(group)) else None for group in groups
+            ],
             "split_key": pa.nulls(len(texts), pa.string()),
-            "source_id": [None if position in batch.spoiled else key for position, key in enumerate(keys)],
+            "source_id": own,
             "origin": [batch.at(position) for position in range(len(texts))],
-            "observed_at": self._times(batch),
+            "observed_at": times,
         }
         return pa.table(columns, schema=snapshot.schema())
 
-    def _values(self, spec: str | None, batch: Batch) -> list[str | None]:
-        """One field of all rows as text; a value that is a list or an object spoils its row."""
-        if spec is None:
+    def _labels(self, labels: list[str | None]) -> list[str | None]:
+        """What ``label_map`` makes of labels."""
+        if not self.config.label_map:
+            return labels
+        found = [None if label is None else self._names.find(label) for label in labels]
+        return [label if name is None else name for label, name in zip(labels, found, strict=True)]
+
+    def values(self, name: str, batch: Batch) -> list[str | None]:
+        """One field of all rows as text; a list or an object is JSON, or spoils its row where the task takes none.
+
+        Args:
+            name: ``text``, ``context``, ``label``, ``rejected``, ``id`` or ``group``.
+            batch: the rows; what cannot be mapped is added to ``batch.spoiled``.
+        """
+        spec = self.config.column_of(name)
+        if name == "label" and self.config.label_columns:
+            values: list[Any] = self._one_hot(self.config.label_columns, batch)
+        elif spec is None:
             return [None] * len(batch.places)
-        values = list(self._getters[spec][1](batch))
+        elif _templates.is_template(spec):
+            values = self._rendered(name, _templates.template(spec), batch)
+        else:
+            values = list(batch.columns[spec])
+        return self._as_texts(name, spec or name, values, batch)
+
+    def _as_texts(self, name: str, spec: str, values: list[Any], batch: Batch) -> list[str | None]:
         for position, value in enumerate(values):
-            if type(value) is not str and value is not None:
-                try:
-                    values[position] = plain(value)
-                except TypeError:
-                    batch.spoiled.setdefault(position, f"[{spec} is no text] {str(value)[:200]}")
-                    values[position] = None
-        return _clean(values)
+            if type(value) is str or value is None:
+                continue
+            if not isinstance(value, STRUCTURES):
+                values[position] = plain(value)
+            elif name in self.structures:
+                values[position] = structured(value)
+            else:
+                kind = "an object" if isinstance(value, Mapping) else "a list"
+                batch.spoiled.setdefault(position, f"[{spec} is {kind}] {structured(value)[:EXCERPT]}")
+                values[position] = None
+        return storable(values)
 
-    def _times(self, batch: Batch) -> pa.Array:
-        import pyarrow as pa
+    def column(self, name: str, batch: Batch) -> list[str | None]:
+        """One column of all rows as text; a list or an object spoils its row."""
+        return self._as_texts(name, name, list(batch.columns[name]), batch)
 
-        kind, column = pa.timestamp("ms", "UTC"), self.config.observed_at
+    def finish(self) -> None:
+        """Check what only the whole source tells: a template that failed in every row is a fault of the recipe.
+
+        Raises:
+            DataRejectedError: naming the template and the first row.
+        """
+        left_out, rows = self._filtered
+        if left_out:
+            log.info("%s: `where` filtered %s of %s rows", self.source, f"{left_out:,}", f"{rows:,}")
+        for name, fared in self._fared.items():
+            if fared.failed and fared.failed == fared.rows:
+                where, why = fared.first
+                raise DataRejectedError(
+                    f"{where}: {why}; `{name}: {getattr(self.config, name)}` fails in every row ({fared.rows:,} rows)",
+                    hint=f"correct `{name}` in the recipe; {{{{ field | default('') }}}} where rows may lack it",
+                )
+
+    def of(self, source: str) -> Mapper:
+        """The same for rows that carry another name; what fails is counted together."""
+        other = copy(self)
+        other.source = source
+        return other
+
+    def _chosen(self, batch: Batch) -> Batch:
+        """The rows of a batch for which ``where`` holds."""
+        if self.config.where is None:
+            return batch
+        condition = _templates.condition(self.config.where)
+        chosen = []
+        for position, row in _rows(condition.names, batch):
+            try:
+                if position in batch.spoiled or condition.holds(row):
+                    chosen.append(position)
+            except HoleError as error:
+                self._hole("where", batch, position, str(error), row)
+                chosen.append(position)
+        self._fared.setdefault("where", _Template()).rows += len(batch.places)
+        self._filtered[0] += len(batch.places) - len(chosen)
+        self._filtered[1] += len(batch.places)
+        return batch if len(chosen) == len(batch.places) else batch.take(chosen, self.columns)
+
+    def _rendered(self, name: str, template: _templates.Template, batch: Batch) -> list[str | None]:
+        fared = self._fared.setdefault(name, _Template())
+        fared.rows += len(batch.places) - len(batch.spoiled)
+        texts: list[str | None] = []
+        for position, row in _rows(template.names, batch):
+            text = None
+            try:
+                if position not in batch.spoiled or name == "id":
+                    text = template.render(row)
+                    if text is None and name == "text":
+                        self._hole(name, batch, position, template.blank(row), row)
+            except HoleError as error:
+                if position not in batch.spoiled:
+                    self._hole(name, batch, position, str(error), row)
+            texts.append(text)
+        return texts
+
+    def _hole(self, name: str, batch: Batch, position: int, why: str, row: Mapping[str, Any]) -> None:
+        """Note that a row lacks something; without it the row is spoiled, or only has no such field."""
+        fared = self._fared.setdefault(name, _Template())
+        fared.failed += 1
+        fared.first = (batch.at(position), why) if fared.failed == 1 else fared.first
+        if name not in {"context", "id", "group"}:
+            batch.spoiled.setdefault(position, f"[{name}: {why}] {structured(dict(row))[:EXCERPT]}")
+
+    def _one_hot(self, names: Sequence[str], batch: Batch) -> list[Any]:
+        """The labels whose column holds 1, as a list, or the one where the task takes one."""
+        labels: list[Any] = []
+        for position, row in _rows(names, batch):
+            said = {name: (plain(value) or "").strip().lower() for name, value in row.items() if _single(value)}
+            doubtful = [name for name in names if said.get(name, "[]") not in _ON | _OFF]
+            found = [name for name in names if said.get(name) in _ON]
+            several = "label" not in self.structures and len(found) > 1
+            if position not in batch.spoiled and (doubtful or several):
+                why = f"column {doubtful[0]!r} holds neither 1 nor 0" if doubtful else f"{len(found)} columns hold 1"
+                batch.spoiled[position] = f"[label: {why}] {structured(row)[:EXCERPT]}"
+            chosen = [self.config.label_map.get(name, name) for name in found]
+            labels.append(chosen if "label" in self.structures else next(iter(chosen), None))
+        return labels
+
+    def _times(self, batch: Batch) -> list[dt.datetime | None]:
+        column = self.config.observed_at
         if column is None:
-            return pa.nulls(len(batch.places), kind)
+            return [None] * len(batch.places)
+        fared = self._fared.setdefault("observed_at", _Template())
+        fared.rows += len(batch.places) - len(batch.spoiled)
         times: list[dt.datetime | None] = []
         for position, value in enumerate(batch.columns[column]):
+            times.append(None)
             try:
-                times.append(None if position in batch.spoiled else moment(value))
-            except ValueError as error:
-                said = f"{batch.at(position)}: column {column!r} holds something that is no ISO 8601 time"
-                raise DataRejectedError(f"{said}: {str(value)[:60]!r}") from error
-        return pa.array(times, kind)
+                times[position] = None if position in batch.spoiled else moment(value)
+            except (ValueError, TypeError, OverflowError):
+                said = str(value)[:60]
+                self._hole(
+                    "observed_at",
+                    batch,
+                    position,
+                    f"column {column!r} holds something that is no ISO 8601 time: {said!r}",
+                    {column: said},
+                )
+        return times
+
+
+def _single(value: Any) -> bool:
+    return not isinstance(value, STRUCTURES)
+
+
+def _rows(names: Sequence[str], batch: Batch) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Some columns of each row, with its position."""
+    columns = [batch.columns[name] for name in names]
+    rows = zip(*columns, strict=True) if names else iter([()] * len(batch.places))
+    return ((position, dict(zip(names, row, strict=True))) for position, row in enumerate(rows))
 
 
 def sampled(config: Sampled, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -221,6 +322,13 @@ def answered(context: Context, source: str) -> bool:
     return bool(find("tasks", own.kind).TARGET == "text")
 
 
+def structures(context: Context, source: str) -> tuple[str, ...]:
+    """Fields of a source's rows that the task can read as a list or an object: they reach it as JSON."""
+    task: Any = context.recipe.task
+    own = task.of(source) if hasattr(task, "of") else task
+    return tuple(getattr(find("tasks", own.kind), "STRUCTURES", ()))
+
+
 def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
     """Check that columns are there, each once.
 
@@ -237,33 +345,9 @@ def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
         raise DataRejectedError(f"{where} has more than one column {', '.join(map(repr, twice))}")
 
 
-def plain(value: Any) -> str | None:
-    """A single value as text; None for none and for NaN.
-
-    Raises:
-        TypeError: a list or an object.
-    """
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN
-        return None
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).decode("utf-8", errors="replace")
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if isinstance(value, Mapping | list | tuple | set):
-        raise TypeError("not a single value")
-    return str(value)
-
-
-def moment(value: Any) -> dt.datetime | None:
-    """A time in UTC, to the millisecond; one without an offset is taken to be in UTC already."""
-    if value is None:
-        return None
-    if not isinstance(value, dt.datetime):
-        value = dt.datetime.fromisoformat(plain(value) or "")
-    value = value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=dt.UTC)
-    return value.replace(microsecond=value.microsecond // 1000 * 1000)  # type: ignore[no-any-return]
+def _whole(config: Any) -> str:
+    """Name of a source as a whole, where its files have names of their own."""
+    return str(find("sources", config.kind).source_name(config) or f"{config.kind}:{config.path}")
 
 
 def _key(*texts: str | None) -> str:
@@ -280,51 +364,3 @@ def _order(table: pa.Table) -> Any:
     import pyarrow.compute as pc
 
     return pc.sort_indices(table, [("row_id", "ascending")])
-
-
-def _clean(values: list[Any]) -> list[str | None]:
-    """Text that every file format can hold: no NUL and no half of a surrogate pair."""
-    whole = "".join(filter(None, values))
-    try:
-        whole.encode()
-        if "\x00" not in whole:
-            return values
-    except UnicodeEncodeError:
-        pass
-    fine = (v and v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for v in values)
-    return [v and v.replace("\x00", BROKEN) for v in fine]
-
-
-def _getter(spec: str) -> tuple[tuple[str, ...], Callable[[Batch], Sequence[Any]]]:
-    """The columns that a field needs, and a function that gives its values."""
-    if not _TEMPLATE.search(spec):
-        return (spec,), lambda batch: batch.columns[spec]
-    from jinja2 import meta
-
-    environment = _environment()
-    names = tuple(sorted(meta.find_undeclared_variables(environment.parse(spec))))
-    template = environment.from_string(spec)
-
-    def render(batch: Batch) -> list[str | None]:
-        rows = zip(*(batch.columns[name] for name in names), strict=True) if names else [()] * len(batch.places)
-        texts: list[str | None] = []
-        for position, row in enumerate(rows):
-            try:
-                texts.append(None if position in batch.spoiled else template.render(dict(zip(names, row, strict=True))))
-            except Exception as error:
-                raise DataRejectedError(f"{batch.at(position)}: the template {spec!r} fails: {error}") from error
-        return texts
-
-    return names, render
-
-
-def _environment() -> Any:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    return ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined,
-        autoescape=False,
-        keep_trailing_newline=True,
-        finalize=lambda value: "" if value is None else value,
-    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
-from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
+from ftcore.errors import DataRejectedError, EmptyFileError, FtcoreError, MissingExtraError, TransientError
 from ftcore.sources._secrets import scrub
 
 if TYPE_CHECKING:
@@ -23,13 +24,18 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".txt": "txt",
+    ".json": "json",
 }
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 COMPRESSED = (".gz", ".zst", ".zstd")
 _REMOTE = ("aiohttp", "aiobotocore", "botocore", "urllib3", "requests", "gcsfs", "google", "asyncio", "fsspec")
 
 
 def find(pattern: str, folder: Path) -> list[UPath]:
-    """Files that match a pattern, sorted by path; a relative pattern starts at ``folder``.
+    """Files that a path or a pattern names, sorted by path; a relative one starts at ``folder``.
+
+    Only what the recipe writes is a pattern, never the folder that it lies in; and a name that is there as it is
+    written, with brackets and all, is that file or folder. ``*`` leaves out hidden files, as in a shell.
 
     Raises:
         MissingExtraError: none matches.
@@ -38,20 +44,79 @@ def find(pattern: str, folder: Path) -> list[UPath]:
     from upath import UPath
 
     if "://" not in pattern:
-        start = folder / Path(pattern).expanduser()
-        found = [UPath(path) for path in _local(start) if path.is_file()]
+        given = Path(pattern).expanduser()
+        start, steps = (Path(given.anchor), given.parts[1:]) if given.anchor else (folder, given.parts)
+        found = [UPath(path) for path in dict.fromkeys(_matches(start, steps)) if path.is_file()]
     else:
         with speaking_plainly(pattern):
             path = UPath(pattern)
-            if path.protocol in {"http", "https"} or not any(c in path.path for c in "*?["):
+            if path.protocol in {"http", "https"} or not _is_pattern(path.path) or path.fs.isfile(path.path):
                 return [path]
-            matches = path.fs.glob(path.path, detail=True)
-            found = [UPath(path.fs.unstrip_protocol(m)) for m, info in matches.items() if info["type"] == "file"]
+            matches = path.fs.glob(_literal_folders(path.fs, path.path), detail=True)
+            found = [
+                UPath(path.fs.unstrip_protocol(m))
+                for m, info in matches.items()
+                if info["type"] == "file" and not _hidden(m, path.path)
+            ]
     if not found:
         raise MissingExtraError(
-            f"no file matches {scrub(pattern)!r} in {folder}", hint="mount it, or mend the path in the recipe"
+            f"no file matches {scrub(pattern)!r} in {folder}", hint="check the path in the recipe, or mount the volume"
         )
     return sorted(found, key=str)
+
+
+def first_folder(pattern: str) -> str:
+    """Name of the last folder of a pattern before its first ``*``, ``?`` or ``[``; empty where there is none."""
+    fixed: list[str] = []
+    for step in pattern.rsplit("://", maxsplit=1)[-1].split("/")[:-1]:
+        if _is_pattern(step):
+            break
+        fixed.append(step)
+    names = [step for step in fixed if step not in {"", ".", "..", "~"}]
+    return names[-1] if names else ""
+
+
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _literal_folders(fs: Any, pattern: str) -> str:
+    """A pattern for a server in which folders that are there as written, with brackets, are no patterns."""
+    steps = pattern.split("/")
+    for place, step in enumerate(steps[:-1]):
+        if (
+            "[" in step
+            and not any(sign in step for sign in "*?")
+            and fs.exists("/".join(pattern.split("/")[: place + 1]))
+        ):
+            steps[place] = glob.escape(step)
+    return "/".join(steps)
+
+
+def _hidden(found: str, pattern: str) -> bool:
+    """Whether a match is a hidden file or lies in a hidden folder that the pattern does not name."""
+    return any(step[0] == "." and step not in pattern for step in found.split("/") if step)
+
+
+def _matches(base: Path, steps: Sequence[str]) -> Iterator[Path]:
+    """What a pattern matches below ``base``, step by step; one that is there as written is literal."""
+    if not steps:
+        yield base
+        return
+    step, rest = steps[0], steps[1:]
+    if not _is_pattern(step) or (step != "**" and (base / step).exists()):
+        yield from _matches(base / step, rest)
+        return
+    if step == "**":
+        rest = rest or ("*",)
+        yield from _matches(base, rest)
+        for inner in sorted(base.glob("*/")):
+            if inner.name[0] != "." and inner.is_dir() and not inner.is_symlink():
+                yield from _matches(inner, steps)
+        return
+    for inner in base.glob(step):
+        if inner.name[0] != "." or step[0] == ".":
+            yield from _matches(inner, rest)
 
 
 def size_bytes(path: UPath | Path) -> int:
@@ -69,12 +134,17 @@ def shown(path: UPath | Path) -> str:
     return scrub(path)
 
 
-def stem(path: UPath | Path) -> str:
+def stem(path: UPath | PurePath) -> str:
     """Name of a file without its endings: ``a`` for ``a.csv.gz``."""
     name = path.name.split("?")[0]
-    for ending in COMPRESSED:
+    for ending in (*ARCHIVES, *COMPRESSED):
         name = name.removesuffix(ending)
     return name.rsplit(".", 1)[0] if Path(name).suffix in FORMATS else name
+
+
+def is_archive(path: UPath | Path) -> bool:
+    """Whether a file is an archive of several, by its ending."""
+    return path.name.split("?")[0].lower().endswith(ARCHIVES)
 
 
 def format_of(path: UPath | Path) -> str:
@@ -83,16 +153,27 @@ def format_of(path: UPath | Path) -> str:
     Raises:
         DataRejectedError: another ending.
     """
-    name = path.name.split("?")[0]
-    for ending in COMPRESSED:
-        name = name.removesuffix(ending)
-    found = FORMATS.get(Path(name).suffix.lower())
+    found = known_format(path.name)
     if found is None:
+        suffix = _suffix(path.name)
+        sheet = "; save a spreadsheet as CSV in UTF-8" if suffix.lower() in {".xlsx", ".xls", ".ods"} else ""
         raise DataRejectedError(
-            f"{shown(path)}: cannot read '{Path(name).suffix}' files",
-            hint=f"known: {', '.join(FORMATS)}, each also with {', '.join(COMPRESSED)}; or say format in the recipe",
+            f"{shown(path)}: cannot read '{suffix}' files",
+            hint=f"known: {', '.join(FORMATS)}, each also with {', '.join(COMPRESSED)}; or set format{sheet}",
         )
     return found
+
+
+def known_format(name: str) -> str | None:
+    """Format by the ending of a name; None for another ending."""
+    return FORMATS.get(_suffix(name).lower())
+
+
+def _suffix(name: str) -> str:
+    name = name.split("?", maxsplit=1)[0]
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return Path(name).suffix
 
 
 @contextmanager
@@ -100,23 +181,33 @@ def opened(path: UPath | Path) -> Iterator[IO[bytes]]:
     """A file's bytes, unpacked where they are gzip or zstd, whatever the file is called.
 
     Raises:
-        DataRejectedError: the file is empty.
+        EmptyFileError: the file is empty.
     """
-    with path.open("rb") as raw:
-        start = raw.read(4)
-        if not start:
-            raise DataRejectedError(f"{shown(path)} is empty")
-        raw.seek(0)
-        if start[:2] == b"\x1f\x8b":
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield unpacked  # type: ignore[misc]
-        elif start == b"\x28\xb5\x2f\xfd":
-            import pyarrow as pa
+    with path.open("rb") as raw, unpacked(raw, shown(path)) as file:
+        yield file
 
-            with pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd") as stream:
-                yield io.BufferedReader(_Raw(stream))  # type: ignore[misc]
-        else:
-            yield raw
+
+@contextmanager
+def unpacked(raw: IO[bytes], where: str) -> Iterator[IO[bytes]]:
+    """The bytes of an open file, unpacked where they are gzip or zstd.
+
+    Raises:
+        EmptyFileError: the file is empty.
+    """
+    start = raw.read(4)
+    if not start:
+        raise EmptyFileError(f"{where} is empty")
+    raw.seek(0)
+    if start[:2] == b"\x1f\x8b":
+        with gzip.GzipFile(fileobj=raw) as stream:
+            yield stream  # type: ignore[misc]
+    elif start == b"\x28\xb5\x2f\xfd":
+        import pyarrow as pa
+
+        with pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd") as packed:
+            yield io.BufferedReader(_Raw(packed))  # type: ignore[type-var]
+    else:
+        yield raw
 
 
 @contextmanager
@@ -149,7 +240,7 @@ def plainly(where: str, error: Exception) -> Exception:
     if packed or isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
         found = DataRejectedError(f"{where}: the compressed data is broken or breaks off: {said}")
     elif isinstance(error, FileNotFoundError) and not unanswered and status not in {401, 403}:
-        found = MissingExtraError(f"{where} is not there", hint="mount it, or mend the path in the recipe")
+        found = MissingExtraError(f"{where} is not there", hint="check the path in the recipe, or mount the volume")
     elif isinstance(error, PermissionError) or status in {401, 403}:
         found = FtcoreError(f"{where} may not be read: {said}", hint="give this machine's account the right to read")
     elif isinstance(error, ImportError):
@@ -163,13 +254,6 @@ def plainly(where: str, error: Exception) -> Exception:
 
 def _remote(error: BaseException | None) -> bool:
     return type(error).__module__.split(".")[0] in _REMOTE
-
-
-def _local(path: Path) -> list[Path]:
-    if not any(c in str(path) for c in "*?["):
-        return [path]
-    path = path.absolute()
-    return list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
 
 
 class _Raw(io.RawIOBase):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from ftcore import snapshot
+from ftcore.sources import _labels
 from ftcore.sources._mapping import Sampled, sampled
-from ftcore.store import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +26,8 @@ class Config(Sampled):
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Every labelled prediction as a row; where a request was labelled twice, the later label counts.
 
+    A label belongs to the newest prediction of its request that is not younger than the label.
+
     Where a task has several parts, the source of a row also names the one that was asked.
     """
     yield from sampled(config, _tables(context))
@@ -35,23 +37,20 @@ def _tables(context: Context) -> Iterator[pa.Table]:
     """One table a file of the prediction log; only the labels are held in memory."""
     import pyarrow as pa
 
-    feedback = context.shelf.read_log("feedback")
-    if feedback is None:
-        return
-    labels = {row["request_id"]: row["label"] for row in feedback.sort_by("at").to_pylist()}
-    for file in context.shelf.log_files("predictions"):
+    for requests in _labels.joined(context.shelf):
         rows = [
             {
-                "row_id": snapshot.row_id("feedback", request["request_id"]),
+                "row_id": snapshot.row_id("feedback", request["key"]),
                 "text": request["text"],
                 "context": request.get("context"),
-                "label": labels[request["request_id"]],
+                "label": request["label"],
                 "source": f"feedback:{request['part']}" if request.get("part") else "feedback",
-                "group": request["group"],
+                "source_id": request["request_id"],
+                "origin": f"feedback on the request {request['request_id']}",
+                "group": snapshot.source_key(request["group"]) if request["group"] else None,
+                "split_key": request.get("split_key"),
                 "observed_at": request["at"],
             }
-            for request in read_table(file).to_pylist()
-            if request["request_id"] in labels
+            for request in requests
         ]
-        if rows:
-            yield pa.Table.from_pylist(rows, schema=snapshot.schema())
+        yield pa.Table.from_pylist(rows, schema=snapshot.schema())

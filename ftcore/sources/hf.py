@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
 from ftcore.errors import DataRejectedError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import scrub
 
 if TYPE_CHECKING:
@@ -66,9 +67,14 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
     where = f"hf:{config.dataset or config.path}"
-    mapper = Mapper(config, source_name(config), answered=answered(context, source_name(config)))
+    mapper = Mapper(
+        config,
+        source_name(config),
+        answered=answered(context, source_name(config)),
+        structures=structures(context, source_name(config)),
+    )
     try:
-        found = _open(config, context)
+        found = _chosen(_open(config, context), where, mapper.columns)
         names: list[str] | None = None
         numbers = itertools.count(1)
         for rows in found.iter(batch_size=ROWS):
@@ -76,8 +82,9 @@ def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
                 names = list(rows)
                 require(where, mapper.columns, names)
             count = len(rows[names[0]])
-            columns = {name: _named(found.features, name, values) for name, values in rows.items()}
+            columns = {name: _named(found.features, name, rows[name]) for name in mapper.columns}
             yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, count)), unit="row"))
+        mapper.finish()
     except (DataRejectedError, MissingExtraError):
         raise
     except Exception as error:
@@ -96,7 +103,9 @@ def _open(config: Config, context: Context) -> Any:
         )
     folder = context.recipe_path.parent / str(config.path)
     if not folder.is_dir():
-        raise MissingExtraError(f"there is no folder {config.path!r}", hint="mount it, or mend the path in the recipe")
+        raise MissingExtraError(
+            f"there is no folder {config.path!r}", hint="check the path in the recipe, or mount the volume"
+        )
     if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
         loaded = datasets.load_from_disk(str(folder))  # memory-mapped
         if not isinstance(loaded, datasets.DatasetDict):
@@ -104,15 +113,56 @@ def _open(config: Config, context: Context) -> Any:
         if config.split not in loaded:
             raise DataRejectedError(f"{config.path} has no split {config.split!r}; it has {', '.join(loaded)}")
         return loaded[config.split]
+    whole = str(folder.resolve())
+    if any(sign in whole for sign in "*?[]"):
+        raise DataRejectedError(
+            f"{config.path}: the datasets library takes the *, ? or brackets of {whole!r} for a pattern",
+            hint="rename that folder, read its files with `kind: files`, or save the dataset with save_to_disk",
+        )
     return datasets.load_dataset(str(folder), config.subset, split=config.split, streaming=True)
 
 
-def _named(features: Any, name: str, values: list[Any]) -> list[Any]:
-    """Names in place of the numbers of a ``ClassLabel``; -1 stands for no label there."""
-    names = getattr((features or {}).get(name), "names", None)
-    if not names:
-        return values
-    return [None if value is None or value < 0 else names[value] for value in values]
+def _chosen(found: Any, where: str, wanted: Sequence[str]) -> Any:
+    """The dataset with only the wanted columns, none of which is decoded: sound, pictures and videos stay bytes."""
+    if not found.features:  # of files without a schema, which hold nothing to decode
+        return found
+    require(where, wanted, list(found.features))
+    found = found.select_columns(list(wanted) or list(found.features)[:1])
+    for name, feature in found.features.items():
+        if getattr(feature, "decode", False):
+            undecoded = copy(feature)
+            undecoded.decode = False
+            found = found.cast_column(name, undecoded)
+    return found
+
+
+def _named(features: Any, name: str, values: Sequence[Any]) -> list[Any]:
+    """Names in place of the numbers of a ``ClassLabel``, in lists and objects, too; -1 stands for no label there."""
+    feature = (features or {}).get(name)
+    if not _holds_names(feature):
+        return list(values)
+    return [_with_names(feature, value) for value in values]
+
+
+def _holds_names(feature: Any) -> bool:
+    if isinstance(feature, dict | list | tuple):
+        return any(map(_holds_names, feature.values() if isinstance(feature, dict) else feature))
+    return bool(getattr(feature, "names", None)) or _holds_names(getattr(feature, "feature", ()))
+
+
+def _with_names(feature: Any, value: Any) -> Any:
+    inner = feature[0] if isinstance(feature, list | tuple) and feature else getattr(feature, "feature", None)
+    found = value
+    if names := getattr(feature, "names", None):
+        number = value if isinstance(value, int) else -1
+        found = names[number] if 0 <= number < len(names) else None if number < 0 else value
+    elif isinstance(feature, dict) and isinstance(value, dict):
+        found = {name: _with_names(feature.get(name), one) for name, one in value.items()}
+    elif isinstance(inner, dict) and isinstance(value, dict):  # a list of objects comes as an object of lists
+        found = {name: [_with_names(inner.get(name), one) for one in many or ()] for name, many in value.items()}
+    elif inner is not None and isinstance(value, list | tuple):
+        found = [_with_names(inner, one) for one in value]
+    return found
 
 
 def _translated(where: str, error: Exception) -> Exception:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from ftcore.sources import files
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -64,11 +64,17 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 
 def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
-    mapper = Mapper(config, source_name(config), answered=answered(context, source_name(config)))
+    mapper = Mapper(
+        config,
+        source_name(config),
+        answered=answered(context, source_name(config)),
+        structures=structures(context, source_name(config)),
+    )
     batches = _traces(config, context, mapper) if config.experiment else _logged(config, context, mapper)
     for batch in batches:
         if batch.places:
             yield mapper.table(batch)
+    mapper.finish()
 
 
 def _logged(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]:
@@ -91,7 +97,8 @@ def _traces(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]
     for page in tracking.traces(str(config.experiment), config.filter):
         rows = [{**trace, "inputs": _value(trace["request"]), "outputs": _value(trace["response"])} for trace in page]
         columns = {name: [row[name] for row in rows] for name in TRACE}
-        yield Batch(columns, where, list(itertools.islice(numbers, len(rows))), unit="trace")
+        places = list(itertools.islice(numbers, len(rows)))
+        yield Batch(columns, where, places, unit="trace", ids=[str(row["trace_id"]) for row in rows])
 
 
 def _value(text: str | None) -> Any:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ftcore import period
+from ftcore import period, snapshot, watermarks
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
-from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled
+from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import connection, scrub
+from ftcore.sources._values import plain
 from ftcore.watermarks import Cursor
 
 if TYPE_CHECKING:
@@ -45,7 +46,28 @@ class Config(Mapped):
     watermark: str | None = None
     """Column that only grows, such as ``updated_at`` or a serial key. With it the next snapshot holds the rows of the
     one before and those that came or changed since. It must never be null. Rows with the last value seen are read
-    again, so give ``id`` where rows change."""
+    again, so give ``id`` where rows change. Where the rules of ``prepare``, ``validation`` or ``task`` change, all rows
+    are read again, so that rows that were left out are looked at anew."""
+    overlap: Annotated[float, Field(ge=0)] = 0
+    """How far behind the largest watermark seen the next read starts, for rows that are committed late: in the
+    watermark's own unit where it is a number, in seconds where it is a time, in days where it is a date. As long as the
+    longest transaction that writes such rows takes."""
+    deleted: str | None = None
+    """Column that says that a row is gone: true, not zero, or a time. Such rows leave the next snapshot."""
+    deletions: Literal["keep", "compare"] = "keep"
+    """What happens to rows that are no longer at the source: ``keep`` them, or ``compare``, which asks for all ids at
+    each read and lets go of rows whose id is not there any more."""
+
+    @model_validator(mode="after")
+    def _knows_what_is_gone(self) -> Config:
+        for name, asked in (("deleted", self.deleted), ("deletions", self.deletions == "compare")):
+            if asked and (not self.id or "{" in self.id):
+                raise ValueError(f"{name} needs the source's own key: name a column as id")
+            if asked and not self.watermark:
+                raise ValueError(f"{name} needs a watermark: without one all rows are read each time")
+        if self.overlap and not self.watermark:
+            raise ValueError("overlap needs a watermark: without one all rows are read each time")
+        return self
 
 
 def read(config: Config, context: Context) -> Iterator[pa.Table]:
@@ -68,6 +90,24 @@ def read_since(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.
     yield from sampled(config, _tables(config, context, cursor))
 
 
+def present(config: Config, context: Context) -> Iterator[list[str]]:
+    """Row ids of everything that the source holds now, some thousands at a time.
+
+    Raises:
+        As ``read``.
+    """
+    from sqlalchemy import column, select, text
+
+    where = source_name(config)
+    key: Any = column(str(config.id))
+    statement = select(key).select_from(text(f"({config.query}\n) AS ftcore_rows"))
+    values = _bound(config, Cursor(), period.asked(context.params))
+    with _connected(config, where) as database, closing(database.execute(statement, values)) as result:
+        for rows in result.partitions(ROWS):
+            keys = [plain(row[0]) for row in rows]
+            yield [snapshot.row_id(where, snapshot.source_key(key)) for key in keys if key]
+
+
 def source_name(config: Config) -> str:
     """Name that the rows of this source carry."""
     return f"sql:{config.name or config.connection.lower()}"
@@ -75,20 +115,42 @@ def source_name(config: Config) -> str:
 
 def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
     where = source_name(config)
-    mapper = Mapper(config, where, answered=answered(context, where))
+    mapper = Mapper(config, where, answered=answered(context, where), structures=structures(context, where))
     values = _bound(config, cursor, period.asked(context.params))
     with (
         _connected(config, where) as database,
         closing(database.execute(_statement(config, cursor), values)) as result,
     ):
         names = list(result.keys())
-        require(f"the query of {where}", [*mapper.columns, *filter(None, [config.watermark])], names)
+        require(f"the query of {where}", [*mapper.columns, *filter(None, [config.watermark, config.deleted])], names)
         numbers = itertools.count(1)
         for rows in result.partitions(ROWS):
             columns = dict(zip(names, zip(*rows, strict=True), strict=True))
             if config.watermark:
                 _follow(columns[config.watermark], cursor, where, config.watermark)
-            yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, len(rows))), unit="row"))
+            places = list(itertools.islice(numbers, len(rows)))
+            if config.deleted:
+                gone = [_is_set(value) for value in columns[config.deleted]]
+                if any(gone):
+                    table = mapper.table(_some(columns, where, places, gone))
+                    cursor.deleted.update(table["row_id"].to_pylist())
+                yield mapper.table(_some(columns, where, places, [not one for one in gone]))
+            else:
+                yield mapper.table(Batch(columns, where, places, unit="row"))
+        mapper.finish()
+
+
+def _some(columns: dict[str, Any], where: str, places: list[int], taken: list[bool]) -> Batch:
+    """Some rows of a batch."""
+    chosen = {name: list(itertools.compress(values, taken)) for name, values in columns.items()}
+    return Batch(chosen, where, list(itertools.compress(places, taken)), unit="row")
+
+
+def _is_set(value: object) -> bool:
+    """Whether a value says yes, in the type in which a database keeps it: a time says it, too."""
+    if isinstance(value, str):
+        return value.strip().casefold() not in {"", "0", "f", "n", "no", "false"}
+    return bool(value)
 
 
 def _statement(config: Config, cursor: Cursor) -> Executable:
@@ -107,7 +169,7 @@ def _statement(config: Config, cursor: Cursor) -> Executable:
 def _bound(config: Config, cursor: Cursor, asked: period.Period | None) -> dict[str, Any]:
     """Values of the query's parameters: the run's period where it names that, the recipe's own, and the watermark."""
     ends = {name: getattr(asked, name, None) for name in set(_ENDS.findall(config.query))}
-    mark = {} if cursor.since is None else {"ftcore_since": cursor.since}
+    mark = {} if cursor.since is None else {"ftcore_since": watermarks.before(cursor.since, config.overlap)}
     return {**ends, **config.parameters, **mark}
 
 

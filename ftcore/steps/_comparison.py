@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ftcore import labels
 from ftcore._find import find
 from ftcore.snapshot import label_shares
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ftcore.sections import Validation
     from ftcore.tally import Tally
 
+SHOWN_REASONS = 12
+"""Reasons for the quarantine that a message names, the commonest first."""
 SEVERITY = {"reject": "critical", "quarantine": "warning", "warn": "info"}
 """Great Expectations' word for each of ours."""
 
@@ -30,12 +33,20 @@ class Whole:
     """Rows set aside by reason, those apart that the recipe's own filters left out."""
     at: datetime
     """The time now."""
+    trained: bool = True
+    """Whether the snapshot is to be trained on; that of a period is not."""
 
 
 def suite(recipe: Recipe, whole: Whole) -> dict[str, Any]:
     """The expectations of the rows that would be published, for ``run_suite``."""
     limits = recipe.validation
-    wanted = [*_volume(limits, whole), *_shares(recipe, whole), *_age(limits, whole), *_personal(recipe)]
+    wanted = [
+        *_volume(limits, whole),
+        *_labels(recipe, whole),
+        *_shares(recipe, whole),
+        *_age(limits, whole),
+        *_personal(recipe),
+    ]
     return {"name": f"{recipe.suite}_as_a_whole", "expectations": wanted}
 
 
@@ -51,7 +62,9 @@ def _expectation(kind: str, kwargs: dict[str, Any], on_failure: str, description
 
 def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
     rows, before = whole.tally.rows, whole.before
-    words = ", ".join(f"{count:,} × {reason}" for reason, count in whole.faults.most_common())
+    words = ", ".join(f"{count:,} × {reason}" for reason, count in whole.faults.most_common(SHOWN_REASONS))
+    if len(whole.faults) > SHOWN_REASONS:
+        words += f", and {len(whole.faults) - SHOWN_REASONS:,} other reasons"
     wanted = [
         _expectation(
             "table_quarantine_to_be_small",
@@ -81,6 +94,34 @@ def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
             )
         )
     return wanted
+
+
+def _labels(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
+    """That there is something to learn, and every label in every split."""
+    by_label = labels.table(recipe.task, whole.tally.by_label)
+    limits, found = recipe.validation, []
+    if whole.trained and whole.tally.rows >= limits.min_rows:
+        why = labels.unlearnable(recipe.task, by_label, whole.tally.by_part)
+        found.append(
+            _expectation(
+                "table_splits_to_be_learnable",
+                {"said": "; ".join(why)},
+                "reject",
+                "Each split has rows, and the train split something to learn.",
+                "{said}: add rows, or change prepare.validation, prepare.test or group",
+            )
+        )
+    if by_label:
+        found.append(
+            _expectation(
+                "table_splits_to_be_learnable",
+                {"said": labels.warning(by_label)},
+                limits.on_rare_label,
+                "Every label has rows in every split.",
+                "{said}",
+            )
+        )
+    return found
 
 
 def _shares(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
@@ -136,6 +177,7 @@ def _personal(recipe: Recipe) -> list[dict[str, Any]]:
         "entities": removed,
         "phone_regions": list(config.phone_regions),
         "model": config.model,
+        "code": config.code,
     }
     return [
         _expectation(

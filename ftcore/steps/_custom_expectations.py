@@ -16,6 +16,7 @@ from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 
 from ftcore.cleaning.personal import Finder
+from ftcore.conversations import turns as conversation
 from ftcore.snapshot import label_shares
 
 SHOWN_ROWS = 20
@@ -60,7 +61,7 @@ class TablePersonalData(TableMetricProvider):  # type: ignore[misc]
     """Counts per entity, and the first row ids, of rows whose texts hold personal data."""
 
     metric_name = "table.personal_data"
-    value_keys = ("columns", "entities", "phone_regions", "model")
+    value_keys = ("columns", "entities", "phone_regions", "model", "code")
 
     @metric_value(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(
@@ -72,14 +73,17 @@ class TablePersonalData(TableMetricProvider):  # type: ignore[misc]
     ) -> dict[str, Any]:
         frame, _, _ = execution_engine.get_compute_domain(metric_domain_kwargs, MetricDomainTypes.TABLE)
         wanted = metric_value_kwargs
-        finder = Finder(tuple(wanted["entities"]), tuple(wanted["phone_regions"]), wanted["model"]).patterns_only
+        finder = Finder(
+            tuple(wanted["entities"]), tuple(wanted["phone_regions"]), wanted["model"], wanted["code"] == "clean"
+        ).patterns_only
         counts: Counter[str] = Counter()
         rows: list[str] = []
         for column in (name for name in wanted["columns"] if name in frame and frame[name].notna().any()):
             for start in range(0, len(frame), BATCH):
                 some = frame.iloc[start : start + BATCH]
-                for place, found in finder.find([text or "" for text in some[column]]).items():
-                    rows.append(str(some["row_id"].iloc[place]))
+                pieces, owners = conversation.flat([text or "" for text in some[column]])
+                for place, found in finder.find(pieces).items():
+                    rows.append(str(some["row_id"].iloc[owners[place]]))
                     counts.update(one.entity for one in found)
         return {"counts": dict(sorted(counts.items())), "rows": sorted(set(rows))[:SHOWN_ROWS]}
 
@@ -91,9 +95,10 @@ class ExpectTableToHoldNoPersonalData(BatchExpectation):  # type: ignore[misc]
     entities: list[str]
     phone_regions: list[str]
     model: str
+    code: str = "clean"
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.personal_data",)  # type: ignore[misc]
-    success_keys: ClassVar[tuple[str, ...]] = ("columns", "entities", "phone_regions", "model")  # type: ignore[misc]
+    success_keys: ClassVar[tuple[str, ...]] = ("columns", "entities", "phone_regions", "model", "code")  # type: ignore[misc]
     args_keys: ClassVar[tuple[str, ...]] = ("columns", "entities")
 
     def _validate(
@@ -109,6 +114,25 @@ class ExpectTableToHoldNoPersonalData(BatchExpectation):  # type: ignore[misc]
             "success": not said,
             "result": {"observed_value": sum(found["counts"].values()), "details": {"said": said + rows}},
         }
+
+
+class ExpectTableSplitsToBeLearnable(BatchExpectation):  # type: ignore[misc]
+    """Splits and labels have the rows that a training needs; ``said`` is what they lack, counted before."""
+
+    said: str = ""
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.row_count",)  # type: ignore[misc]
+    success_keys: ClassVar[tuple[str, ...]] = ("said",)  # type: ignore[misc]
+    args_keys: ClassVar[tuple[str, ...]] = ("said",)
+
+    def _validate(
+        self,
+        metrics: dict[str, Any],
+        runtime_configuration: dict[str, Any] | None = None,
+        execution_engine: ExecutionEngine | None = None,
+    ) -> dict[str, Any]:
+        rows = metrics["table.row_count"]
+        return {"success": not self.said, "result": {"observed_value": rows, "details": {"said": self.said}}}
 
 
 class ExpectTableQuarantineToBeSmall(BatchExpectation):  # type: ignore[misc]

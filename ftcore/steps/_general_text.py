@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ftcore.statistics import interval, resample
+from ftcore.statistics import resample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
 
-    from ftcore.statistics import Estimate
+    from ftcore.statistics import Drawn
 
 
 def compared(
@@ -33,23 +33,19 @@ def compared(
 
     size = np.array([len(text.encode()) for text in texts], float)
     tallies = [np.column_stack([one[:, :2], size]) for one in likely.values()]
-    found = dict(zip(likely, resample(_metrics, tallies, resamples, seed), strict=True))
-    there, drawn = found["candidate"]
+    drawn = dict(zip(likely, resample(_metrics, tallies, resamples, seed), strict=True))
     return {
-        "metrics": {
-            role: {name: _plain(interval(value[name], more[name], len(texts))) for name in value}
-            for role, (value, more) in found.items()
-        },
+        "metrics": {role: {name: _plain(one) for name, one in measured.items()} for role, measured in drawn.items()},
         "differences": {
-            role: {n: _plain(interval(there[n] - value[n], drawn[n] - more[n], len(texts))) for n in value}
-            for role, (value, more) in found.items()
+            role: {name: _plain(drawn["candidate"][name] - one) for name, one in measured.items()}
+            for role, measured in drawn.items()
             if role != "candidate"
         },
     }
 
 
-def _plain(one: Estimate) -> dict[str, Any]:
-    return one.model_dump(mode="json")
+def _plain(one: Drawn) -> dict[str, Any]:
+    return one.estimate().model_dump(mode="json")
 
 
 def _metrics(sums: np.ndarray) -> dict[str, np.ndarray]:

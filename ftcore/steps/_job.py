@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import base, snapshot, store, tracking_training
 from ftcore._find import find
 from ftcore.errors import TrainingError
+from ftcore.sections import PersonalData
 from ftcore.steps import _energy, _method
+from ftcore.steps._readable import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +75,12 @@ def prepared(
     strategy = _method.strategy(context)
     build = partial(method.apply, recipe.method, tokenizer=tokenizer)
     model, whole = strategy.spread(model, build, recipe.train)
-    encoded = {split: task.encode(recipe.task, tokenizer, table, limit) for split, table in tables.items()}
+    kept = {split: readable(recipe.task, tokenizer, table, f"the {split} split") for split, table in tables.items()}
+    tables = {split: table for split, (table, _) in kept.items()}
+    encoded = {
+        split: replace(task.encode(recipe.task, tokenizer, table, limit), unreadable=kept[split][1])
+        for split, table in tables.items()
+    }
     encoded = _method.taught(context, tables, encoded)
     _every_token_is_known(model, encoded, base_folder)
     for split, features in encoded.items():
@@ -113,7 +121,17 @@ def save(context: Context, job: Job, folder: Path) -> None:
     find("methods", recipe.method.kind).save(recipe.method, job.model, job.tokenizer, folder)
     task, limit = recipe.task.model_dump(mode="json"), recipe.train.max_length_tokens
     card: dict[str, Any] = {"recipe": recipe.name, "task": task, "max_length_tokens": limit}
+    card["personal_data"] = _personal_data(context)
     store.write_json(folder / "model" / "ftcore.json", card)
+
+
+def _personal_data(context: Context) -> dict[str, Any]:
+    """What was done with personal data in what the model was trained on: in production the same is done."""
+    identity = context.earlier("plan").figures["snapshot"]
+    prepared = snapshot.manifest(context.shelf, identity).get("settings", {}).get("prepare", {}).get("personal_data")
+    config = PersonalData.model_validate(prepared) if prepared else context.recipe.prepare.personal_data
+    # Every action by name: what is masked by default may be more in a later version.
+    return {**config.model_dump(mode="json"), "entities": config.actions}
 
 
 def curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:

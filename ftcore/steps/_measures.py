@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ftcore import calibration
-from ftcore.statistics import interval, mcnemar, resample, values
+from ftcore.simultaneous import bounds, clusters, effect
+from ftcore.statistics import Estimate, mcnemar, resample, values
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ftcore.statistics import Better, Metrics
-
-    Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-    """Metrics as they are, and in resamples: what ``resample`` gives for one model."""
+    from ftcore.statistics import Better, Drawn, Metrics
 
 ECE = ("ece", "ece_adaptive")
 LEAST_ROWS = 30
@@ -33,6 +32,8 @@ class Judged:
     seed: int
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; all metrics are about all rows where nothing stands."""
+    group: np.ndarray | None = None
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
 
     def scopes(self, chosen: np.ndarray) -> list[tuple[np.ndarray, tuple[str, ...]]]:
         """Of some rows those that some metrics are about, and the metrics; no name means all of them."""
@@ -42,23 +43,19 @@ class Judged:
         masks = {key: self.about[names[0]] & chosen for key, names in found.items()}
         return [(masks[key], tuple(names)) for key, names in found.items()] or [(chosen, ())]
 
-    def on(self, chosen: np.ndarray) -> dict[tuple[str, str], Drawn]:
-        """Metrics on some rows, ``[rows]``: as they are, and in the same resamples of them, by role and flavour.
+    def on(self, chosen: np.ndarray) -> dict[tuple[str, str], dict[str, Drawn]]:
+        """Metrics on some rows, ``[rows]``, by role and flavour: as they are and in the same resamples of groups.
 
         Each metric is measured on the rows that it is about, so that a resample has as many of them as there are.
         """
-        found: dict[tuple[str, str], Drawn] = {name: ({}, {}) for name in self.tallies}
+        found: dict[tuple[str, str], dict[str, Drawn]] = {name: {} for name in self.tallies}
         for rows, names in self.scopes(chosen):
             tables = [table[rows] for table in self.tallies.values()]
-            both = resample(self.metrics, tables, self.resamples, self.seed)
-            for name, one in zip(found, both, strict=True):
-                for into, measured in zip(found[name], one, strict=True):
-                    into.update({metric: measured[metric] for metric in names or measured})
+            group = None if self.group is None else self.group[rows]
+            several = resample(self.metrics, tables, self.resamples, self.seed, group)
+            for name, measured in zip(found, several, strict=True):
+                found[name].update({metric: measured[metric] for metric in names or measured})
         return found
-
-    def counts(self, chosen: np.ndarray) -> dict[str, int]:
-        """How many of some rows each metric is about, where not all are about all."""
-        return {metric: int((mask & chosen).sum()) for metric, mask in self.about.items()}
 
     def rows(self, role: str, flavour: str) -> dict[str, np.ndarray]:
         """Metrics of each row by itself, ``[rows]``."""
@@ -89,12 +86,11 @@ def by_part(judged: Judged, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """``metrics`` by role, flavour and part; ``differences``, candidate less champion, and ``mcnemar`` by flavour."""
     found: dict[str, Any] = {"metrics": {}, "differences": {}, "mcnemar": {}}
     for part, chosen in parts.items():
-        drawn, count, counts = judged.on(chosen), int(chosen.sum()), judged.counts(chosen)
-        for (role, flavour), both in drawn.items():
-            _put(found["metrics"], (role, flavour, part), _estimates(both, count, counts))
+        drawn = judged.on(chosen)
+        for (role, flavour), measured in drawn.items():
+            _put(found["metrics"], (role, flavour, part), _estimates(measured))
             if role == "candidate" and ("champion", flavour) in drawn:
-                gain = differences(both, drawn["champion", flavour], count, counts)
-                _put(found["differences"], (flavour, part), gain)
+                _put(found["differences"], (flavour, part), differences(measured, drawn["champion", flavour]))
                 if (test := _mcnemar(judged, flavour, chosen)) is not None:
                     _put(found["mcnemar"], (flavour, part), test)
     return found
@@ -106,11 +102,10 @@ def by_slice(judged: Judged, served: str, slices: Mapping[str, np.ndarray]) -> d
     of_served = replace(judged, tallies={(role, served): judged.tallies[role, served] for role in roles})
     found: dict[str, Any] = {}
     for name, chosen in slices.items():
-        drawn, count, counts = of_served.on(chosen), int(chosen.sum()), judged.counts(chosen)
-        found[name] = {"rows": count} | {role: _estimates(drawn[role, served], count, counts) for role in roles}
+        drawn = of_served.on(chosen)
+        found[name] = {"rows": int(chosen.sum())} | {role: _estimates(drawn[role, served]) for role in roles}
         if "champion" in roles:
-            both = drawn["candidate", served], drawn["champion", served]
-            found[name]["difference"] = differences(*both, count, counts)
+            found[name]["difference"] = differences(drawn["candidate", served], drawn["champion", served])
     return found
 
 
@@ -118,9 +113,9 @@ def fairness(judged: Judged, served: str, groups: Mapping[str, np.ndarray]) -> d
     """How far apart the candidate's metrics of groups are, by column and metric.
 
     Returns:
-        By column ``groups`` (their rows), and by metric ``difference`` (largest less smallest, with its interval),
-        ``ratio`` (smallest over largest) and ``by_group``. Groups of fewer than 30 rows are left out; a column with
-        fewer than two groups is, too.
+        By column ``groups`` (their rows), and by metric ``difference`` (largest less smallest, with an interval that
+        holds for all pairs of groups at once), ``ratio`` (smallest over largest) and ``by_group``. Groups of fewer than
+        30 rows are left out; a column with fewer than two groups is, too.
     """
     import numpy as np
 
@@ -134,29 +129,37 @@ def fairness(judged: Judged, served: str, groups: Mapping[str, np.ndarray]) -> d
                 one = found.setdefault(column, {"groups": {}, "metrics": {}})
                 for name, count in large.items():
                     one["groups"][name] = one["groups"].get(name, 0) + count
-                tallies = judged.tallies["candidate", served][rows]
-                one["metrics"] |= _apart(judged, tallies, names[rows].astype(str), list(large), metrics)
+                masks = {name: rows & (names.astype(str) == name) for name in large}
+                one["metrics"] |= _apart(judged, judged.tallies["candidate", served], masks, metrics)
     return found
 
 
 def _apart(
-    judged: Judged, tallies: np.ndarray, names: np.ndarray, large: list[str], metrics: tuple[str, ...]
+    judged: Judged, tallies: np.ndarray, masks: Mapping[str, np.ndarray], metrics: tuple[str, ...]
 ) -> dict[str, Any]:
     """How far apart some metrics of some groups are: see ``fairness``."""
     import numpy as np
 
-    chosen = np.isin(names, large)
-    drawn = {  # each by draws of its own: with the same ones, equal groups would never differ by chance
-        name: resample(judged.metrics, [tallies[names == name]], judged.resamples, judged.seed + place)
-        for place, name in enumerate(large)
-    }
+    numbers = clusters(judged.group, len(tallies))
+    chosen = np.logical_or.reduce(list(masks.values()))
+    names = np.select(list(masks.values()), list(masks), default="")
     frame = _frame(judged, tallies[chosen], names[chosen])
     found: dict[str, Any] = {}
     for metric in metrics or frame.by_group.columns:
-        several = np.stack([resampled[metric] for ((_, resampled),) in drawn.values()])
-        spread, rows = float(frame.difference()[metric]), int(chosen.sum())
+        effects = {name: effect(judged.metrics, metric, [tallies], mask, numbers) for name, mask in masks.items()}
+        pairs = {f"{a} and {b}": effects[a].minus(effects[b]) for a, b in combinations(effects, 2)}
+        held = bounds({n: p for n, p in pairs.items() if p.defined}, 0.05, judged.seed, two_sided=True)
+        ends = [(max(one.low, -one.high, 0.0), max(one.high, -one.low)) for one in held.values()]
+        low, high = np.max(ends, 0) if len(ends) == len(pairs) else (np.nan, np.nan)
+        spread = Estimate(
+            value=float(frame.difference()[metric]),
+            low=low,
+            high=high,
+            rows=int(chosen.sum()),
+            groups=len(np.unique(numbers[chosen])),
+        )
         found[metric] = {
-            "difference": interval(np.array(spread), several.max(0) - several.min(0), rows).model_dump(),
+            "difference": spread.model_dump(),
             "ratio": _finite(frame.ratio()[metric]),
             "by_group": {str(name): _finite(value) for name, value in frame.by_group[metric].items()},
         }
@@ -165,26 +168,24 @@ def _apart(
 
 def calibrated(confidences: Mapping[tuple[str, str], np.ndarray], judged: Judged, chosen: np.ndarray) -> dict[str, Any]:
     """Calibration on some rows by role and flavour: ``ece``, ``ece_adaptive`` with intervals, ``bins`` for a plot."""
-    right = {name: good for name in confidences if (good := judged.right(*name)) is not None}
-    pairs = {name: (confidences[name][chosen], good[chosen]) for name, good in right.items()}
-    edges = {name: {k: calibration.edges(sure, adaptive=k != "ece") for k in ECE} for name, (sure, _) in pairs.items()}
-    tables = [calibration.tallies(*pairs[name], edges[name][k]) for name in pairs for k in ECE]
-    if not tables:
-        return {}
-    # All in the same resamples: where nearly every row differs, drawing is what takes time.
-    drawn = iter(resample(lambda sums: {"ece": calibration.error(sums)}, tables, judged.resamples, judged.seed))
+    group = None if judged.group is None else judged.group[chosen]
     found: dict[str, Any] = {}
-    for name, (sure, good) in pairs.items():
-        measured = {k: _estimates(next(drawn), len(sure))["ece"] for k in ECE}
-        _put(found, name, {**measured, "bins": calibration.reliability(sure, good, edges[name]["ece"])})
+    for name, confidence in confidences.items():
+        if (right := judged.right(*name)) is None:
+            continue
+        sure, good = confidence[chosen], right[chosen]
+        edges = {kind: calibration.edges(sure, adaptive=kind != "ece") for kind in ECE}
+        measured = {
+            kind: calibration.estimate(calibration.tallies(sure, good, edges[kind]), judged.seed, group) for kind in ECE
+        }
+        bins = calibration.reliability(sure, good, edges["ece"])
+        _put(found, name, {**{kind: one.model_dump() for kind, one in measured.items()}, "bins": bins})
     return found
 
 
-def differences(after: Drawn, before: Drawn, rows: int, counts: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Each metric of one model less that of another on the same rows, with its interval; see ``Judged.counts``."""
-    (there, drawn), (there_before, drawn_before) = after, before
-    gains = {name: value - there_before[name] for name, value in there.items()}
-    return _estimates((gains, {name: value - drawn_before[name] for name, value in drawn.items()}), rows, counts)
+def differences(after: Mapping[str, Drawn], before: Mapping[str, Drawn]) -> dict[str, Any]:
+    """Each metric of one model less that of another on the same rows, with its interval."""
+    return _estimates({name: one - before[name] for name, one in after.items()})
 
 
 def _frame(judged: Judged, tallies: np.ndarray, names: np.ndarray) -> Any:
@@ -200,9 +201,8 @@ def _frame(judged: Judged, tallies: np.ndarray, names: np.ndarray) -> Any:
     return MetricFrame(metrics=metrics, y_true=numbers, y_pred=numbers, sensitive_features=names)
 
 
-def _estimates(drawn: Drawn, rows: int, counts: Mapping[str, int] | None = None) -> dict[str, Any]:
-    (there, resampled), known = drawn, counts or {}
-    return {name: interval(value, resampled[name], known.get(name, rows)).model_dump() for name, value in there.items()}
+def _estimates(drawn: Mapping[str, Drawn]) -> dict[str, Any]:
+    return {name: one.estimate().model_dump() for name, one in drawn.items()}
 
 
 def _mcnemar(judged: Judged, flavour: str, chosen: np.ndarray) -> dict[str, Any] | None:

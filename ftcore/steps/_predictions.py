@@ -1,18 +1,25 @@
-"""What candidate and champion say about the same rows; nothing is predicted twice."""
+"""What candidate and champion say about the same rows; nothing is predicted twice.
+
+An output of an earlier evaluation is used again only where the model would be given the very same: the row's text, its
+context, its answer where the task is told it, and the same files, labels, limits, template and settings of the task.
+Beside the outputs stands a digest of the one by row, in ``INPUT``, and of the other by flavour, in ``evaluation.json``.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftcore import outputs
+from ftcore import outputs, tracking_models
 from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import ExportError
+from ftcore.progress import progress
+from ftcore.records import canonical, sha256
 from ftcore.serving import model as models
-from ftcore.store import read_json, read_table
-from ftcore.tracking import Tracking, Version
+from ftcore.store import digest, read_json, read_table
+from ftcore.tracking import HASH_TAG, Tracking, Version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +27,10 @@ if TYPE_CHECKING:
 
     from ftcore.recipe import Recipe
 
+INPUT = "input_sha256"
+"""Column with the digest of what the model is given of a row."""
+SETTINGS = "prediction_settings"
+"""Key of ``evaluation.json``: by flavour the digest of all else that decides the candidate's outputs."""
 TIMED, TIMED_S = 100, 5.0
 """Single texts whose latency is measured, and seconds after which fewer do."""
 
@@ -38,22 +49,25 @@ def predict(
         tracking: the registry.
         version: which version predicts.
         rows: with ``row_id`` and ``text``.
-        known: predictions that this version made earlier; what is there is not made again. None for a candidate.
+        known: predictions that this version made earlier, of ``known``; what is there is not made again. None for a
+            candidate.
 
     Raises:
         ExportError: a candidate's outputs are not all numbers: an argmax would take NaN for the first label.
     """
     made, latency = {}, {}
-    keys, texts = _keys(rows), given(context.recipe, rows)
+    texts = given(context.recipe, rows)
+    keys = _keys(rows, digests(texts))
     for flavour in models.flavours(context.recipe):
         there = known is not None and flavour in known.column_names
-        have = {key: place for place, key in enumerate(_keys(known))} if there else {}
+        have = _places(known) if known is not None and there else {}
         missing = [number for number, key in enumerate(keys) if key not in have]
         fresh = None
         if missing:
             model = models.load(context.recipe, tracking, version, flavour)
             clock = time.perf_counter()
-            said = model.outputs([texts[number] for number in missing])
+            with progress(f"version {version.number} as {flavour}", len(missing)) as advance:
+                said = model.outputs([texts[number] for number in missing], advance)
             if known is None:
                 _check_numbers(version, flavour, said)
             fresh = outputs.column(said)
@@ -92,8 +106,23 @@ def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:
     return outputs.given(rows, answers=answers, sources=bool(recipe.parts))
 
 
+def digests(texts: Sequence[outputs.Text]) -> list[str]:
+    """SHA-256 of each row as the task's model takes it, whatever other rows are given with it."""
+    return [sha256(canonical(list(one))) for one in outputs.examples(texts)]
+
+
+def settings(tracking: Tracking, version: Version, recipe: Recipe) -> dict[str, str]:
+    """By flavour a digest of what decides a version's outputs beside the rows: its files and the task's settings."""
+    tags = tracking_models.run_tags(tracking, version.run)
+    task = recipe.task.model_dump(mode="json")
+    return {
+        flavour: digest({"task": task, "flavour": flavour, "files": tags.get(f"{HASH_TAG}{models.artefact(flavour)}")})
+        for flavour in models.flavours(recipe)
+    }
+
+
 def known(tracking: Tracking, version: Version, recipe: Recipe) -> pa.Table:
-    """Predictions that a version made when it was candidate: a column for each flavour.
+    """Predictions that a version made when it was candidate: a column for each flavour that can be used again.
 
     Raises:
         FtcoreError: they are gone.
@@ -101,14 +130,27 @@ def known(tracking: Tracking, version: Version, recipe: Recipe) -> pa.Table:
     """
     folder = tracking.fetch(version, "evaluation")
     labels = list(getattr(recipe.task, "labels", ()))
-    theirs = (read_json(folder / "evaluation.json") or {}).get("labels", labels)
+    figures = read_json(folder / "evaluation.json") or {}
+    theirs = figures.get("labels", labels)
     if theirs != labels:
         raise ExportError(
             f"champion {version.number} of {tracking.name} knows the labels {', '.join(theirs)}, the recipe "
             f"{', '.join(labels)}: they cannot be compared",
             hint="restore task.labels, or give the changed recipe a name of its own",
         )
-    return read_table(folder / "predictions.parquet")
+    table = read_table(folder / "predictions.parquet")
+    before, today = figures.get(SETTINGS) or {}, settings(tracking, version, recipe)
+    same = [name for name, value in today.items() if name in table.column_names and before.get(name) == value]
+    if INPUT not in table.column_names:
+        same = []
+    if other := [name for name in today if name not in same]:
+        log.info(
+            "version %d predicts all rows again as %s: its earlier outputs were made with other settings, or do not "
+            "tell with which",
+            version.number,
+            ", ".join(other),
+        )
+    return table.select(["row_id", *([INPUT] if same else []), *same])
 
 
 def _joined(keys: list[str], earlier: pa.Array | None, have: Mapping[str, int], fresh: pa.Array | None) -> pa.Array:
@@ -128,11 +170,14 @@ def _joined(keys: list[str], earlier: pa.Array | None, have: Mapping[str, int], 
     return both.take(pa.array(places, pa.int64()))
 
 
-def _keys(rows: pa.Table | None) -> list[str]:
-    """A row by its id and what the model is given, so that a source that changes a text gets a new prediction."""
-    assert rows is not None
-    parts = [rows[name].to_pylist() for name in ("row_id", "text", "context") if name in rows.column_names]
-    return ["\x00".join(map(str, row)) for row in zip(*parts, strict=True)]
+def _keys(rows: pa.Table, inputs: Sequence[str]) -> list[str]:
+    """A row by its id and what the model is given, so that a source that changes it gets a new prediction."""
+    return [f"{row}\x00{one}" for row, one in zip(rows["row_id"].to_pylist(), inputs, strict=True)]
+
+
+def _places(known: pa.Table) -> dict[str, int]:
+    """Position of each earlier prediction by its key."""
+    return {key: place for place, key in enumerate(_keys(known, known[INPUT].to_pylist()))}
 
 
 def _latency(model: models.Model, texts: list[outputs.Text]) -> dict[str, float]:

@@ -81,7 +81,8 @@ def changes(recipe: Recipe, model: Model, rows: pa.Table, plain: Outputs) -> dic
             recipe.evaluate.resamples,
             seed,
             _slices.about(recipe, rows),
+            _slices.clusters(rows),
         )
-        drawn, counts = judged.on(everything), judged.counts(everything)
-        found[name] = _measures.differences(drawn["perturbed", ""], drawn["plain", ""], rows.num_rows, counts)
+        drawn = judged.on(everything)
+        found[name] = _measures.differences(drawn["perturbed", ""], drawn["plain", ""])
     return found

@@ -11,6 +11,7 @@ from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import FtcoreError, NotEnoughDataError
 from ftcore.sections_training import AUTO
+from ftcore.steps._readable import readable
 from ftcore.store import read_json
 from ftcore.training import cost
 from ftcore.training.effort import ONE_PASS, Effort
@@ -270,6 +271,7 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     recipe, method = context.recipe, method_of(context.recipe)
     chosen = _sampled(table)
     task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
+    chosen, _ = readable(recipe.task, tokenizer, chosen, f"a sample of the {split} split")
     rows = task.encode(recipe.task, tokenizer, chosen, limit)
     if hasattr(method, "lengths"):
         words = list(exchanges.of(chosen, partial(task.prompt, recipe.task)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ftcore import labels
 from ftcore._find import find
 from ftcore.cleaning import language
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from ftcore.outputs import Outputs
     from ftcore.recipe import Recipe
 
 LENGTHS = (50, 150, 500)
@@ -38,6 +41,34 @@ def about(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = task.about(recipe.task, rows)
         return found
     return dict.fromkeys(recipe.metrics, np.ones(rows.num_rows, bool))
+
+
+def clusters(rows: pa.Table) -> np.ndarray:
+    """Of each row an id of its group, ``[rows]``: rows of one group are not independent, and are resampled together.
+
+    A group is known by the split key, which is one for all rows of a group whatever source they came by; where an older
+    snapshot has none, by the column ``group``. A row without either is a group of its own.
+    """
+    import numpy as np
+
+    there = [rows[name].to_pylist() for name in ("split_key", "group") if name in rows.column_names]
+    named = [next((name for name in names if name), None) for names in zip(*there, strict=True)]
+    named = named or [None] * rows.num_rows
+    keys = [f"row {place}" if name is None else f"group {name}" for place, name in enumerate(named)]
+    _, ids = np.unique(np.array(keys, object).astype(str), return_inverse=True)
+    return np.asarray(ids, np.int64)
+
+
+def never_predicted(recipe: Recipe, rows: pa.Table, outputs: Outputs) -> dict[str, int]:
+    """Labels that a model predicts for none of some rows, each with the rows that have it."""
+    task: Any = recipe.task
+    answers, _ = find("tasks", task.kind).answers(task, outputs)
+    sources, there = rows["source"].to_pylist(), Counter[str]()
+    said: set[str] = set()
+    for label, answer, source in zip(rows["label"].to_pylist(), answers, sources, strict=True):
+        there.update(labels.of(task, label, source))
+        said.update(labels.of(task, answer, source))
+    return {label: there[label] for label in labels.listed(task) if label not in said} if rows.num_rows else {}
 
 
 def masks(groups: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

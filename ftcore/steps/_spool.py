@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
 from ftcore._find import find
-from ftcore.cleaning import exact, language, personal, rows
+from ftcore.cleaning import exact, groups, language, normalise, personal, rows
 from ftcore.cleaning.exact import Index
 from ftcore.cleaning.rows import Cleaned as Tidied
+from ftcore.conversations import turns as conversation
 from ftcore.errors import DataRejectedError
+from ftcore.steps import _history
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe import Recipe
     from ftcore.sections import Part, Prepare
+    from ftcore.split import SplitKeys
 
 FEW = 4
 """Parts up to which one process is faster than starting two."""
@@ -41,11 +45,7 @@ class Work:
     prepare: Prepare
     task: Any
     """The recipe's task."""
-
-    @property
-    def target(self) -> str:
-        """What a row's label is, as its task says."""
-        return str(find("tasks", self.task.kind).TARGET)
+    keys: SplitKeys
 
 
 @dataclass
@@ -56,6 +56,10 @@ class Cleaned:
     index: Index
     side: NDArray[np.int8]
     """Position in ``snapshot.SPLITS`` of each row's split."""
+    key: NDArray[np.uint64]
+    """Split key of each row, as the number that it is."""
+    prompt: NDArray[np.uint64] | None
+    """64 bits of what a model is given of each row; None where nobody writes an answer, as the index says it then."""
     length: NDArray[np.int32]
     """Characters of each text."""
     dropped: list[int]
@@ -91,9 +95,13 @@ def clean(work: Work) -> Cleaned:
         faults |= {start + place: why for place, why in one.faults.items()}
         foreign |= {start + place: name for place, name in one.foreign.items()}
         start += len(one.side)
-    side, length, part = (np.concatenate([getattr(one, n) for one in results]) for n in ("side", "length", "part"))
+    names = ["side", "key", "length", "part", *(["prompt"] if results[0].prompt is not None else [])]
+    columns: dict[str, Any] = {"prompt": None}
+    columns |= {name: np.concatenate([getattr(one, name) for one in results]) for name in names}
     index = exact.join([one.index for one in results])
-    return Cleaned(work.file, index, side, length, dropped, foreign, part, faults, cleaner.counts)
+    return Cleaned(
+        work.file, index, dropped=dropped, foreign=foreign, faults=faults, personal=cleaner.counts, **columns
+    )
 
 
 def written(target: str) -> tuple[str, ...]:
@@ -101,53 +109,117 @@ def written(target: str) -> tuple[str, ...]:
     return ("context", "label", "rejected") if target == "text" else ("context",)
 
 
-def tidy(table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner) -> tuple[Tidied, list[str]]:
+def tidy(
+    table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner, keys: SplitKeys
+) -> tuple[Tidied, list[str]]:
     """Draw each row's side, then read, clean and check it by its task; snapshots and holdouts both go through this.
+
+    Args:
+        table: rows with their split keys: see ``split.SplitKeys.fill``.
+        prepare: shares of the splits.
+        task: the recipe's task.
+        cleaner: replaces personal data as the recipe says.
+        keys: give the names that stand for groups which are personal data.
 
     Returns:
         The cleaned rows with their faults, and the split of each.
     """
-    texts, groups = table["text"].to_pylist(), table["group"].to_pylist()
-    # Sides are drawn before personal data goes: they stay the same whatever the recipe masks, and holdouts agree.
-    sides = [snapshot.side(group, text or "", prepare) for group, text in zip(groups, texts, strict=True)]
+    # Taken from what was raw, on the way in: it stays the same whatever the recipe cleans and masks.
+    sides = [snapshot.side(key, prepare) for key in table["split_key"].to_pylist()]
     tidied = rows.clean(table, task, cleaner)
     if table["group"].null_count < table.num_rows:
-        named = sorted({group for group in groups if group})
-        instead = dict(zip(named, cleaner.clean(named)[0], strict=True))
-        table = _with(tidied.table, "group", [instead.get(group, group) for group in groups])
-        tidied = replace(tidied, table=table)
+        named = groups.pseudonymous(table["group"].to_pylist(), cleaner, keys)
+        tidied = replace(tidied, table=_with(tidied.table, "group", named))
     return tidied, sides
 
 
 def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
     import numpy as np
 
-    tidied, drawn = tidy(table, work.prepare, work.task, cleaner)
+    tidied, drawn = tidy(table, work.prepare, work.task, cleaner, work.keys)
     table, dropped = tidied.table, tidied.dropped
     sides, texts = [snapshot.SPLITS.index(side) for side in drawn], table["text"].to_pylist()
     foreign: dict[int, str] = {}
     if work.prepare.languages:
-        foreign = language.foreign(texts, work.prepare.languages, work.prepare.language_confidence)
+        plain = [conversation.plain(text) for text in texts]
+        foreign = language.foreign(plain, work.prepare.languages, work.prepare.language_confidence)
     lengths = np.fromiter(map(len, texts), np.int32, len(texts))
-    part = np.zeros(table.num_rows, np.int8)
-    if hasattr(work.task, "parts"):
-        index, part = _of_parts(table, work.task)
-    else:
-        index = exact.index(table, _keys(table, work.target))
-    return Cleaned(work.file, index, np.array(sides, np.int8), lengths, dropped, foreign, part, tidied.faults), table
+    keys, part, told = _said(table, work.task)
+    index = exact.index(told, keys)
+    return Cleaned(
+        work.file,
+        index,
+        np.array(sides, np.int8),
+        _history.key_numbers(table["split_key"].to_pylist()),
+        _prompts(table, work.task),
+        lengths,
+        dropped,
+        foreign,
+        part,
+        tidied.faults,
+    ), table
+
+
+def said(table: pa.Table, task: Any) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """64 bits of what each cleaned row says, as in its index, and of its prompt, shape ``(rows,)`` each."""
+    import numpy as np
+
+    keys, _, _ = _said(table, task)
+    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys)
+    text = np.ascontiguousarray(np.frombuffer(digests, np.uint64).reshape(-1, 2)[:, 0])
+    prompt = _prompts(table, task)
+    return text, text if prompt is None else prompt
+
+
+def _said(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.Table]:
+    """What rows share that say the same, the number of each row's part, and the rows with labels that tell apart."""
+    import numpy as np
+
+    if hasattr(task, "parts"):
+        return _of_parts(table, task)
+    target = find("tasks", task.kind).TARGET
+    return _keys(table, target), np.zeros(table.num_rows, np.int8), _folded(table, target)
+
+
+def _prompts(table: pa.Table, task: Any) -> NDArray[np.uint64] | None:
+    """64 bits of what a model is given of each row: rows with one prompt belong on one side, whatever is answered.
+
+    None where nobody writes an answer: rows that say the same have the same prompt then.
+    """
+    import numpy as np
+
+    if hasattr(task, "parts") or find("tasks", task.kind).TARGET != "text":
+        return None
+    asked = zip(*(table[name].to_pylist() for name in ("text", "context", "row_id")), strict=True)
+    keys = ["\x00".join(map(snapshot.text_key, filter(None, one))) if one[0] else f"\x00{row}" for *one, row in asked]
+    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
+    return np.frombuffer(digests, np.uint64)
 
 
 def _keys(table: pa.Table, target: str) -> list[str]:
     """What rows share that say the same. An empty text says nothing: it is kept apart by its row id."""
     columns = (table[name].to_pylist() for name in ("text", "row_id", *written(target)))
+    # What people wrote as an answer is left as it is; other texts have been normalized on their way here.
+    fold = normalise.clean if target == "text" else _same
     return [
-        "\x00".join(snapshot.text_key(one or "") for one in (text, *more)) if text else f"\x00{row}"
+        "\x00".join(snapshot.text_key(fold(one)) for one in (text, *more)) if text else f"\x00{row}"
         for text, row, *more in zip(*columns, strict=True)
     ]
 
 
-def _of_parts(table: pa.Table, task: Any) -> tuple[Index, NDArray[np.int8]]:
-    """Index of rows of several parts, and the number of each row's part.
+def _same(text: str | None) -> str:
+    return text or ""
+
+
+def _folded(table: pa.Table, target: str) -> pa.Table:
+    """The table with answers by which rows are compared: they stay as written, and may differ in quotes or entities."""
+    if target != "text":
+        return table
+    return _with(table, "label", [one and normalise.clean(one) for one in table["label"].to_pylist()])
+
+
+def _of_parts(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.Table]:
+    """The same of rows of several parts.
 
     What two parts say of one text is neither alike nor at odds.
     """
@@ -161,10 +233,13 @@ def _of_parts(table: pa.Table, task: Any) -> tuple[Index, NDArray[np.int8]]:
         places = [place for place, one in enumerate(names) if one == name]
         target = find("tasks", task.parts[name].kind).TARGET if name else "text"
         owners[places] = max(number - 1, 0)
-        for place, key in zip(places, _keys(table.take(pa.array(places, pa.int64())), target), strict=True):
-            keys[place] = f"{name}\x00{key}"
+        mine = table.take(pa.array(places, pa.int64()))
+        for place, key, label in zip(
+            places, _keys(mine, target), _folded(mine, target)["label"].to_pylist(), strict=True
+        ):
+            keys[place], labels[place] = f"{name}\x00{key}", label
     told = [None if label is None else f"{name}\x00{label}" for name, label in zip(names, labels, strict=True)]
-    return exact.index(_with(table, "label", told), keys), owners
+    return keys, owners, _with(table, "label", told)
 
 
 def _owner(task: Any, source: str) -> str:
@@ -181,14 +256,14 @@ def _with(table: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
     return table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(values, pa.string()))
 
 
-def clean_all(source: UPath, scratch: Path, recipe: Recipe) -> list[Cleaned]:
+def clean_all(source: UPath, scratch: Path, recipe: Recipe, keys: SplitKeys) -> list[Cleaned]:
     """Clean every part, several at once where there are many."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     prepare = recipe.prepare
     work = [
-        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task)
+        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task, keys)
         for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)
@@ -212,7 +287,7 @@ class Spool:
         return np.cumsum([0, *(len(one.side) for one in self.cleaned)])
 
     def column(self, name: str) -> NDArray[Any]:
-        """``side``, ``length`` or ``part`` of all rows."""
+        """``side``, ``key``, ``prompt``, ``length`` or ``part`` of all rows."""
         import numpy as np
 
         return np.concatenate([getattr(one, name) for one in self.cleaned])

@@ -6,12 +6,19 @@
 
     candidate, champion, snapshot, served, labels, better    versions, the form that serves, which way metrics improve
     rows.DATASET                                             ``test`` and each holdout
+    excluded.DATASET.REASON                                  rows left out, such as those that a compared model was
+                                                             trained or validated on
+    prediction_settings.FLAVOUR                              digest of what decides the candidate's outputs beside a row
+    trained_on                                               the compared models and those behind them, each with
+                                                             ``model`` and ``snapshot``
+    unreadable.ROW_ID                                        why a model cannot be given the row: left out for all
     metrics.ROLE.FLAVOUR.DATASET.METRIC                      ROLE is candidate, champion or baseline
     differences.FLAVOUR.DATASET.METRIC                       candidate less champion, paired
     mcnemar.FLAVOUR.DATASET                                  only_candidate_right, only_champion_right, p_value
     slices.NAME                                              rows; candidate, champion, difference, each by METRIC
     fairness.COLUMN.metrics.METRIC                           difference, ratio, by_group
     calibration.ROLE.FLAVOUR                                 ece, ece_adaptive, bins (reliability)
+    never_predicted.LABEL                                    rows that have a label which the candidate never predicts
     robustness.PERTURBATION.METRIC                           perturbed less plain, paired
     latency, size_bytes, cost_per_1000                       by flavour
     examples.best|worst|gained|lost                          rows with what each model answered
@@ -27,20 +34,29 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, outputs, snapshot, suppression
+from ftcore import base, outputs, snapshot
 from ftcore._find import find
-from ftcore.cleaning import personal
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
-from ftcore.steps import _baselines, _examples, _general_text, _measures, _robustness, _slices, _win_rate
-from ftcore.steps._predictions import given, known, predict
-from ftcore.steps._spool import tidy
+from ftcore.steps import (
+    _agreement,
+    _baselines,
+    _datasets,
+    _examples,
+    _general_text,
+    _measures,
+    _robustness,
+    _slices,
+    _win_rate,
+)
+from ftcore.steps._excluded import TEST
+from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, predict, settings
+from ftcore.steps._readable import by_all
 from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
@@ -48,17 +64,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.recipe import Recipe
-    from ftcore.sections import Part
 
     Columns = dict[tuple[str, str], pa.Array]
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow", "fairlearn.metrics")
-TEST = "test"
 PLAIN = find("tasks", "completion").Config()
 """How texts of no task are read: as they stand."""
-JUDGED = ("row_id", *snapshot.TEXTS, "source")
-"""Columns that a task may look at; ``dataset`` says which rows they are."""
-IN_RECORD = ("candidate", "champion", "snapshot", "served", "rows", "metrics", "latency", "size_bytes", "cost_per_1000")
+IN_RECORD = (
+    "candidate",
+    "champion",
+    "snapshot",
+    "served",
+    "rows",
+    "excluded",
+    "metrics",
+    "latency",
+    "size_bytes",
+    "cost_per_1000",
+)
 """What of the evaluation goes into the step's record; the rest is in the file."""
 
 
@@ -76,10 +99,12 @@ def run(context: Context) -> Outcome:
     candidate = tracking.version(context.earlier("train").figures["version"])
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
-    rows = _rows(context, candidate.snapshot)
-    _check_parts(context, candidate, _counts(rows))
-    log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _counts(rows))
+    rows, kept_out = _datasets.read(context, candidate, champion)
+    rows, unreadable = by_all(context.recipe, tracking, [candidate, champion], rows)
+    _datasets.check(context, candidate.snapshot, rows, kept_out["excluded"])
+    log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _datasets.counts(rows))
 
+    rows = rows.append_column(INPUT, [digests(given(context.recipe, rows))])
     columns, latency = _columns(context, tracking, candidate, champion, rows)
     served = models.flavours(context.recipe)[0]
     figures: dict[str, Any] = {
@@ -89,9 +114,13 @@ def run(context: Context) -> Outcome:
         "served": served,
         "labels": list(getattr(context.recipe.task, "labels", ())),
         "better": dict(context.recipe.metrics),
-        "rows": _counts(rows),
+        "rows": _datasets.counts(rows),
+        **kept_out,
+        SETTINGS: settings(tracking, candidate, context.recipe),
+        "unreadable": unreadable,
         **measure(context, rows, columns),
         "robustness": _robust(context, tracking, candidate, rows, columns),
+        "agreement": _agreement.agreement(context, tracking, candidate, rows, columns),
         "latency": latency,
         "size_bytes": context.earlier("export").figures["size_bytes"],
         "cost_per_1000": _cost(context, latency),
@@ -115,56 +144,6 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _rows(context: Context, identity: str) -> pa.Table:
-    """The test split, and of each holdout those rows that hash to the test side and are not in the snapshot."""
-    import pyarrow as pa
-
-    recipe = context.recipe
-    seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, identity)["text"].to_pylist()}
-    # A subject that was forgotten since the snapshot was published must not come back in an evaluation.
-    forgotten = suppression.load(context.shelf, os.environ)
-    test = forgotten.keep(snapshot.read(context.shelf, identity, [TEST])).select(list(JUDGED))
-    tables = [test.append_column("dataset", pa.array([TEST] * test.num_rows, pa.string()))]
-    for name, config in recipe.evaluate.holdouts.items():
-        picked = [{**row, "dataset": name} for row in _holdout(context, config, seen)]
-        tables.append(pa.Table.from_pylist(picked, schema=tables[0].schema))
-    return pa.concat_tables(tables)
-
-
-def _check_parts(context: Context, candidate: Version, counts: dict[str, int]) -> None:
-    """Raise NotEnoughDataError where a part that somebody judges by has no row."""
-    if TEST not in counts:
-        hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
-        raise NotEnoughDataError(f"snapshot {candidate.snapshot} has no test row to judge by", hint=hint)
-    for gate in context.recipe.gates:
-        if empty := [name for name in getattr(gate, "datasets", ()) if name not in counts]:
-            raise NotEnoughDataError(
-                f"the gate {gate.kind} judges on {', '.join(empty)}, which has no row on the test side that is new",
-                hint=f"add rows to evaluate.holdouts.{empty[0]}, or take it out of the gate's datasets",
-            )
-
-
-def _holdout(context: Context, config: Part, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a holdout on the test side that a snapshot could hold and this one does not."""
-    for row, side in _unseen(context, config, seen, context.recipe.task):
-        own = context.recipe.task_of(row["source"])
-        if side == TEST and find("tasks", own.kind).valid(own, row["label"]):
-            yield row
-
-
-def _unseen(context: Context, config: Part, seen: set[str], task: Part) -> Iterator[tuple[dict[str, Any], str]]:
-    """Rows of a source with their sides, cleaned as a snapshot's are and without those of forgotten subjects."""
-    recipe = context.recipe
-    cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
-    forgotten = suppression.load(context.shelf, os.environ)
-    for table in find("sources", config.kind).read(config, context):
-        tidied, sides = tidy(forgotten.keep(table), recipe.prepare, task, cleaner)
-        gone = {*tidied.dropped, *tidied.faults}
-        for place, (row, side) in enumerate(zip(tidied.table.to_pylist(), sides, strict=True)):
-            if row["text"] and place not in gone and snapshot.text_key(row["text"]) not in seen:
-                yield row, side
-
-
 def _columns(
     context: Context, tracking: Tracking, candidate: Version, champion: Version | None, rows: pa.Table
 ) -> tuple[Columns, dict[str, Any]]:
@@ -179,8 +158,11 @@ def _columns(
         texts, folder = given(context.recipe, rows), context.recipe_path.parent
         said = _baselines.untrained(context.recipe, context.settings, folder, texts)
         columns["baseline", "untrained"] = outputs.column(said)
-    train = partial(snapshot.read, context.shelf, candidate.snapshot, ["train"], ["text", "label", "source"])
-    simple = _baselines.of(context.recipe, train, rows)
+
+    def read(split: str) -> pa.Table:
+        return snapshot.read(context.shelf, candidate.snapshot, [split], ["text", "label", "source"])
+
+    simple = _baselines.of(context.recipe, read, rows)
     columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
     return columns, latency
 
@@ -197,8 +179,12 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         recipe.evaluate.resamples,
         recipe.train.seed,
         _slices.about(recipe, rows),
+        _slices.clusters(rows),
     )
     served = models.flavours(recipe)[0]
+    never = _slices.never_predicted(recipe, rows, said["candidate", served])
+    if told := [f"{label} ({count:,} rows)" for label, count in never.items() if count]:
+        log.warning("the candidate never predicts %s", ", ".join(told))
     dataset = np.array(rows["dataset"].to_pylist())
     groups = _slices.groups(recipe, rows)
     own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
@@ -208,6 +194,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         "slices": _measures.by_slice(judged, served, _slices.masks(groups)),
         "fairness": _measures.fairness(judged, served, {n: g for n, g in groups.items() if n != "label"}),
         "calibration": _measures.calibrated(sure, judged, dataset == TEST),
+        "never_predicted": never,
         "examples": _shown(context, rows, judged, {name: answer for name, answer in own.items() if name[1] == served}),
     }
 
@@ -247,8 +234,8 @@ def _general(context: Context, tracking: Tracking, candidate: Version, champion:
     """Base model, champion and candidate on general texts that are not in the snapshot."""
     recipe, config = context.recipe, context.recipe.evaluate.general_text
     assert config is not None, "the caller looked"
-    seen = {snapshot.text_key(text) for text in snapshot.read(context.shelf, candidate.snapshot)["text"].to_pylist()}
-    texts = list(dict.fromkeys(row["text"] for row, _ in _unseen(context, config, seen, PLAIN)))
+    seen = snapshot.read(context.shelf, candidate.snapshot)["text"].to_pylist()
+    texts = _datasets.texts(context, "general_text", config, PLAIN, seen)
     if not texts:
         hint = "every row of the source is in the snapshot or has no text: name another source"
         raise NotEnoughDataError("evaluate.general_text has no text to read", hint=hint)
@@ -328,7 +315,3 @@ def _table(rows: pa.Table, columns: dict[str, pa.Array]) -> pa.Table:
     for name, column in columns.items():
         rows = rows.append_column(name, column)
     return rows
-
-
-def _counts(rows: pa.Table) -> dict[str, int]:
-    return {row["values"]: row["counts"] for row in rows["dataset"].value_counts().to_pylist()}

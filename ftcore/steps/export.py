@@ -5,14 +5,19 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ftcore import base
+from ftcore import base, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
-from ftcore.store import hash_folder
+from ftcore.outputs import Sample
+from ftcore.steps._predictions import given
+from ftcore.store import hash_folder, read_json
 from ftcore.tracking import Tracking, Version
 from ftcore.verdict import TORCH
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnx", "onnxruntime", "mlflow")
+
+SAMPLED = 256
+"""Train rows that exports are calibrated and proven on."""
 
 
 def run(context: Context) -> Outcome:
@@ -20,6 +25,7 @@ def run(context: Context) -> Outcome:
 
     Raises:
         ExportError: the model cannot be translated.
+        ParityError: an export gives other outputs than the model, or a row's depend on what else is in its batch.
     """
     tracking = Tracking(context.settings, context.recipe.name)
     version = tracking.version(context.earlier("train").figures["version"])
@@ -44,12 +50,13 @@ def _export(context: Context, tracking: Tracking, version: Version, source: Path
     load = getattr(task, "exportable", task.load)
     model = base.with_prefix(load(context.recipe.task, source), source).eval()
     tokenizer = load_tokenizer(source)
+    sample = _sample(context, version, source)
     made = context.scratch / "made"
     shutil.rmtree(made, ignore_errors=True)
     sizes = {}
     for config in context.recipe.exports:
         exporter = find("exporters", config.kind)
-        exporter.export(config, model, tokenizer, made)
+        exporter.export(config, model, tokenizer, made, sample)
         for name in exporter.names(config):
             shutil.copy(source / "ftcore.json", made / name)
             sizes[name] = _size(made / name)
@@ -57,6 +64,21 @@ def _export(context: Context, tracking: Tracking, version: Version, source: Path
             tracking.log_folder(version.run, made / name, name)
     shutil.rmtree(context.scratch)
     return sizes
+
+
+def _sample(context: Context, version: Version, source: Path) -> Sample:
+    """Train rows that exports are calibrated and proven on: those with the lowest row ids, which are hashes."""
+    import pyarrow as pa
+
+    limit = (read_json(source / "ftcore.json") or {})["max_length_tokens"]
+    columns = ["row_id", *snapshot.TEXTS, "source"]
+    lowest = None
+    for table in snapshot.batches(context.shelf, version.snapshot, ["train"], columns) if version.snapshot else ():
+        both = table if lowest is None else pa.concat_tables([lowest, table])
+        lowest = both.sort_by("row_id").slice(0, SAMPLED)
+    if lowest is None or not lowest.num_rows:
+        return Sample(max_length_tokens=limit)  # the exporter has texts of its own
+    return Sample(given(context.recipe, lowest), lowest["row_id"].to_pylist(), limit)
 
 
 def _size(folder: Path) -> int:

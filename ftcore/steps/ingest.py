@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts, period, snapshot, suppression, watermarks
+from ftcore import parts, period, snapshot, split, suppression, watermarks
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
 from ftcore.sources._mapping import sampled
-from ftcore.steps import _shards
-from ftcore.store import digest
+from ftcore.steps import _carry, _history, _shards
+from ftcore.store import digest, hash_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,9 +58,10 @@ def run(context: Context) -> Outcome:
     # A record from before must not vouch for parts that are being replaced.
     (context.folder / "record.json").unlink(missing_ok=True)
     writer, marks = parts.Writer(context.folder / "parts", snapshot.schema()), dict[str, Any]()
+    known = None if context.shard else _Identified(context)
     forgotten = suppression.load(context.shelf, os.environ)
     try:
-        counts = _write(context, shards, writer, marks, forgotten)
+        counts = _write(context, shards, writer, marks, forgotten, known)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -75,14 +76,47 @@ def run(context: Context) -> Outcome:
     what = f"shard {context.shard}" if context.shard else f"{len(counts)} sources"
     return Outcome(
         reason=f"read {writer.rows:,} rows from {what}",
-        figures=figures | ({"period": asked.figures()} if asked else {}),
+        figures=figures | (known.figures() if known else {}) | ({"period": asked.figures()} if asked else {}),
         inputs=inputs | ({"shard": _shards.identity(context, shards[0])} if context.shard else {}),
         paths={"rows": context.written(writer.folder)},
     )
 
 
+class _Identified:
+    """Gives every row its split key: the one that it was published with, else that of its raw group or text."""
+
+    def __init__(self, context: Context) -> None:
+        self.keys, current = split.load(context.shelf), _history.current(context.shelf)
+        self.past = _history.published(context.shelf, self.keys, current)
+        self.history = current if self.past else None
+        if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
+            log.warning("%s", said)
+        self.grouped_by: dict[str, str] = {}
+
+    def fill(self, rows: pa.Table, source: Part) -> pa.Table:
+        """Rows with their split keys."""
+        self.grouped_by |= _history.grouped_by(source, rows["source"].unique().to_pylist())
+        rows = self.keys.fill(rows)
+        return self.past.keep(rows, self.grouped_by) if self.past else rows
+
+    def figures(self) -> dict[str, Any]:
+        """What the record says of it."""
+        redrawn = dict(self.past.redrawn) if self.past else {}
+        for source, rows in redrawn.items():
+            log.warning(
+                "%s rows of %s are drawn anew: the recipe groups them otherwise than snapshot %s did",
+                f"{rows:,}", source, self.history,
+            )  # fmt: skip
+        return {_history.GROUPED: self.grouped_by, "history": self.history, "redrawn": redrawn}
+
+
 def _write(
-    context: Context, shards: list[Shard], writer: parts.Writer, marks: dict[str, Any], forgotten: Suppression
+    context: Context,
+    shards: list[Shard],
+    writer: parts.Writer,
+    marks: dict[str, Any],
+    forgotten: Suppression,
+    known: _Identified | None,
 ) -> dict[str, int]:
     """Write the shards' rows; returns how many each source gave."""
     counts: dict[str, int] = {}
@@ -90,8 +124,9 @@ def _write(
         source, before = context.recipe.sources[number], writer.rows
         # Every row of every source passes here, on its way into a shard's parts and once more into the run's. Only the
         # second time the forgotten are left out: after the cap, so that it takes the same rows however work is shared.
+        # Only then it gets its split key, too, from what is still raw: nothing behind this may take it anew.
         for table in _source(source, list(mine), context, marks, forgotten):
-            writer.add(table if context.shard else forgotten.keep(table))
+            writer.add(known.fill(forgotten.keep(table), source) if known else table)
         counts[name := f"{number}:{source.kind}"] = writer.rows - before
         log.info("read %s rows from %s", f"{counts[name]:,}", context.shard or name)
     writer.close()
@@ -145,7 +180,7 @@ def _within(asked: period.Period, tables: Iterator[pa.Table], kind: str) -> Iter
 
 
 def _rows(source: Part, context: Context, marks: dict[str, Any], forgotten: Suppression) -> Iterator[pa.Table]:
-    """Rows of one source; of an incremental one what is new first, then what the last snapshot holds beside it."""
+    """Rows of one source; of an incremental one what is new first, then what came earlier: see ``_carry``."""
     module: Any = find("sources", source.kind)
     if not _incremental(source) or period.asked(context.params):
         yield from module.read(source, context)
@@ -153,43 +188,45 @@ def _rows(source: Part, context: Context, marks: dict[str, Any], forgotten: Supp
     # A subject that snapshots hold under a mask only changes the hash, so that the source is read anew.
     told = {"forgotten": forgotten.rereads} if forgotten.rereads else {}
     name, config = module.source_name(source), digest(source.model_dump(mode="json") | told)
-    mark = watermarks.load(context.shelf, name, config) if context.params.get("reread") != "always" else None
-    if mark and not (snapshot.folder(context.shelf, mark[1]) / "manifest.json").exists():
-        log.warning("snapshot %s is gone: %s is read from the beginning", mark[1], name)
-        mark = None
-    cursor = watermarks.Cursor(since=mark[0] if mark else None, reached=mark[0] if mark else None)
+    mark, rules = _mark(context, name, config), _rules(context)
+    # By other rules rows may be kept that were left out before, and what is masked must be seen raw: all are read anew.
+    # What the source no longer has still comes from the snapshot.
+    known = mark is not None and mark.rules == rules
+    cursor = watermarks.Cursor(since=mark.value if mark and known else None, reached=mark.value if mark else None)
+    if mark and not known:
+        log.info("the rules of %s changed since snapshot %s: %s is read anew", context.recipe.name, mark.snapshot, name)
     fresh = module.read_since(source, context, cursor)
-    # The cap holds for old and new rows together, so it is applied to both once more.
-    yield from sampled(source, _grown(context, name, fresh, mark[1])) if mark else fresh  # type: ignore[arg-type]
+    if mark:
+        there = module.present(source, context) if getattr(source, "deletions", "keep") == "compare" else None
+        # The cap holds for old and new rows together, so it is applied to both once more.
+        fresh = sampled(source, _carry.grown(context.shelf, name, fresh, mark, cursor, there))  # type: ignore[arg-type]
+    yield from fresh
     if cursor.reached is not None:
-        marks[name] = watermarks.figure(cursor.reached, config)
+        marks[name] = watermarks.figure(cursor.reached, config, rules)
 
 
-def _grown(context: Context, source: str, fresh: Iterator[pa.Table], base: str) -> Iterator[pa.Table]:
-    """New rows, then the rows of ``source`` in snapshot ``base`` that were not read anew."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    keys: list[Any] = []
-    for table in fresh:
-        keys.append(_keys(table))
-        yield table
-    known = np.unique(np.concatenate(keys)) if keys else np.array([], dtype=np.uint64)
-    carried = 0
-    for table in snapshot.batches(context.shelf, base, columns=list(snapshot.COLUMNS)):
-        mine = table.filter(pc.equal(table["source"], source))
-        old = mine.filter(pa.array(~np.isin(_keys(mine), known), pa.bool_()))
-        carried += old.num_rows
-        yield old
-    log.info("carried over %s rows of %s from snapshot %s", f"{carried:,}", source, base)
+def _mark(context: Context, name: str, config: str) -> watermarks.Mark | None:
+    """Where the last published read of a source ended; None where it is read from the beginning."""
+    mark = watermarks.load(context.shelf, name, config) if context.params.get("reread") != "always" else None
+    if mark and not (snapshot.folder(context.shelf, mark.snapshot) / "manifest.json").exists():
+        log.warning("snapshot %s is gone: %s is read from the beginning", mark.snapshot, name)
+        return None
+    return mark
 
 
-def _keys(table: pa.Table) -> Any:
-    """The first 64 bits of each row id: 8 bytes a row is all that the comparison holds."""
-    import numpy as np
-
-    return np.fromiter((int(row[:16], 16) for row in table["row_id"].to_pylist()), np.uint64, table.num_rows)
+def _rules(context: Context) -> str:
+    """Hash of what decides which rows are kept and how they are cleaned; not of how they are shared among splits."""
+    recipe = context.recipe
+    prepare = recipe.prepare.model_dump(mode="json", exclude={"validation", "test", "workers", "label_errors"})
+    suite = context.settings.suite(recipe.suite)
+    return digest(
+        {
+            "prepare": prepare,
+            "text_length": recipe.validation.text_length,
+            "suite": hash_file(suite) if suite.exists() else "",
+            "task": recipe.task.model_dump(mode="json"),
+        }
+    )
 
 
 def _incremental(source: Part) -> bool:

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, parts, snapshot
+from ftcore import base, parts, snapshot, split
 from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
+from ftcore.cleaning.rows import LEFT_OUT
 from ftcore.context import Context, Outcome, log
+from ftcore.conversations import turns as conversation
 from ftcore.embedding import embedder
 from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.steps import _carry, _sides
+from ftcore.steps._sides import NEW, Sides
 from ftcore.steps._spool import Spool, clean_all
 from ftcore.store import write_json, write_table
 
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
 NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
 CONTRADICTION = "the same text has different labels"
-STRADDLING = "the same text stands in groups on different sides of the split"
 OUTLIER = "the text is far longer or shorter than the others"
 FAR_OUT = 3.0
 """Interquartile ranges beyond the quartiles that Tukey calls far out."""
@@ -53,6 +56,7 @@ class Draft:
     counts: dict[str, Any]
     filters: set[str]
     """Reasons that are the recipe's own filters, not faults of the data."""
+    sides: Sides
 
     def without(self, gone: NDArray[np.bool_]) -> None:
         """Take some of the kept rows out."""
@@ -66,7 +70,7 @@ def run(context: Context) -> Outcome:
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
     try:
-        spool = Spool(clean_all(source, context.scratch, context.recipe))
+        spool = Spool(clean_all(source, context.scratch, context.recipe, split.load(context.shelf)))
         draft = settle(context, spool)
         figures = _write(context, spool, draft)
     finally:
@@ -122,9 +126,11 @@ def settle(context: Context, spool: Spool) -> Draft:
     alive = np.ones(len(index.seen), dtype=bool)
     for kind in ("dropped", "foreign", "faults"):
         alive[spool.flagged(kind)] = False
-    found = exact.decide(index, alive, spool.column("side"))
+    sides = _sides.of(context, spool, index)
+    found = exact.decide(index, alive, sides.side, sides.rank)
+    sides.settle(found.kept, index.seen)
     personal = sum((one.personal for one in spool.cleaned), Counter[str]())
-    draft = _draft(found, spool, int(alive.sum()), dict(sorted(personal.items())))
+    draft = _draft(found, spool, sides, int(alive.sum()), dict(sorted(personal.items())))
     _outliers(draft, spool, prepare.length_outliers)
     log.info("%s of %s rows are left without exact duplicates", f"{len(draft.kept):,}", f"{len(alive):,}")
     draft.counts |= {"near_duplicates": 0, "contaminated": 0, "alike_with_other_labels": 0}
@@ -135,10 +141,10 @@ def settle(context: Context, spool: Spool) -> Draft:
     return draft
 
 
-def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) -> Draft:
+def _draft(found: Decision, spool: Spool, sides: Sides, alive: int, personal: dict[str, int]) -> Draft:
     import numpy as np
 
-    quarantined = {CONTRADICTION: found.contradicting, STRADDLING: found.straddling}
+    quarantined = {CONTRADICTION: found.contradicting}
     foreign, faults = spool.reasons("foreign"), defaultdict[str, list[int]](list)
     gone = {*foreign, *spool.flagged("dropped")}
     for place, why in spool.reasons("faults").items():
@@ -151,15 +157,16 @@ def _draft(found: Decision, spool: Spool, alive: int, personal: dict[str, int]) 
         )
     counts = {
         "rows_in": int(spool.starts[-1]),
-        "duplicates": alive - len(found.kept) - len(found.contradicting) - len(found.straddling),
+        "duplicates": alive - len(found.kept) - len(found.contradicting),
         "contradictions": len(found.contradicting),
-        "straddling": len(found.straddling),
+        "straddling": found.straddling,
         "foreign": len(foreign),
         "personal_data": personal,
         "dropped_for_personal_data": len(spool.flagged("dropped")),
     }
     filters = {f"the text is in another language: {name}" for name in foreign.values()} | {OUTLIER}
-    return Draft(found.kept, found.label_of, quarantined, [], counts, filters)
+    filters |= {why for why in faults if why.startswith(LEFT_OUT)}
+    return Draft(found.kept, found.label_of, quarantined, [], counts, filters, sides)
 
 
 def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
@@ -182,13 +189,15 @@ def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
 def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float) -> None:
     import numpy as np
 
-    kept, side, part = draft.kept, spool.column("side")[draft.kept], spool.column("part")[draft.kept]
+    kept, side, part = draft.kept, draft.sides.side[draft.kept], spool.column("part")[draft.kept]
     label = index.label[draft.label_of]
     pairs, scores = near.pairs(
         _folded(spool, kept), len(kept), lambda some: next(_folded(spool, kept[some], one=True)), threshold
     )
-    # Rows are looked at in the order test, validation, train, and within a split from the first seen on.
-    order = np.lexsort((np.arange(len(kept)), index.seen[kept], np.array(IMPORTANCE)[side]))
+    # Rows are looked at in the order test, validation, train, and within a split from the first seen on; before all
+    # of them those that were published: a new row takes no row away that a model was trained or judged on.
+    new = draft.sides.rank[kept] == NEW
+    order = np.lexsort((np.arange(len(kept)), index.seen[kept], np.array(IMPORTANCE)[side], new))
     rank = np.empty(len(kept), np.int64)
     rank[order] = np.arange(len(kept))
     gone, because = near.leave_out(
@@ -222,7 +231,8 @@ def _folded(spool: Spool, places: NDArray[np.int64], *, one: bool = False) -> It
     columns = ["text", "context"]
     for rows in [spool.take(places, columns)] if one else spool.batches(places, columns):
         whole = zip(*(rows[name].to_pylist() for name in columns), strict=True)
-        yield [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in whole]
+        plain = ((conversation.plain(text), more) for text, more in whole)
+        yield [snapshot.text_key(f"{text} {more}" if more else text).encode() for text, more in plain]
 
 
 def _embedder(context: Context) -> tuple[Callable[[Sequence[str]], NDArray[np.float32]] | None, str]:
@@ -240,7 +250,7 @@ def _doubt(draft: Draft, spool: Spool, embed: Callable[[Sequence[str]], NDArray[
     """List rows whose label is doubtful; the training side only, as nobody may tune the test split."""
     import numpy as np
 
-    train = draft.kept[spool.column("side")[draft.kept] == snapshot.SPLITS.index("train")][:DOUBTED]
+    train = draft.kept[draft.sides.side[draft.kept] == snapshot.SPLITS.index("train")][:DOUBTED]
     label_of = dict(zip(draft.kept.tolist(), draft.label_of.tolist(), strict=True))
     rows = spool.take(train, ["text"])["text"].to_pylist()
     given = spool.take(np.array([label_of[int(p)] for p in train], np.int64), ["label"])["label"].to_pylist()
@@ -258,12 +268,14 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
-    side, labelled = spool.column("side"), find("tasks", context.recipe.task.kind).TARGET == "label"
+    side, labelled = draft.sides.side, find("tasks", context.recipe.task.kind).TARGET == "label"
     writer = parts.Writer(context.folder / "rows", snapshot.schema(split=True))
     digests, balance = [], Counter[tuple[str, str]]()
     for start in range(0, len(draft.kept), parts.ROWS):
         places = draft.kept[start : start + parts.ROWS]
         rows = _labelled(spool, places, draft.label_of[start : start + parts.ROWS])
+        keys = pa.array([f"{key:016x}" for key in draft.sides.key[places].tolist()], pa.string())
+        rows = rows.set_column(rows.column_names.index("split_key"), rows.schema.field("split_key"), keys)
         splits = [snapshot.SPLITS[one] for one in side[places]]
         rows = rows.append_column("split", pa.array(splits, pa.string()))
         if labelled:
@@ -272,6 +284,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
         writer.add(rows)
     writer.close()
     _write_quarantine(context, spool, draft)
+    _write_repeated(context, spool, draft)
     _write_review(context, spool, draft)
     lengths = spool.column("length")[draft.kept]
     shares = [0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]
@@ -303,15 +316,33 @@ def _of(balance: Counter[tuple[str, str]], split: str) -> dict[str, int]:
 
 
 def _write_quarantine(context: Context, spool: Spool, draft: Draft) -> None:
+    import numpy as np
     import pyarrow as pa
 
     schema = snapshot.schema().append(pa.field("reason", pa.string()))
     tables = [schema.empty_table()]
-    for reason, places in draft.quarantined.items():
-        for rows in spool.batches(places):
-            reasons = pa.array([reason] * rows.num_rows, pa.string())
-            tables += [rows.append_column(schema.field("reason"), reasons)]
+    places = np.concatenate([np.empty(0, np.int64), *draft.quarantined.values()])
+    reasons = np.repeat(np.array([*draft.quarantined], object), [len(one) for one in draft.quarantined.values()])
+    for start in range(0, len(places), parts.ROWS):  # all reasons at once: there may be one for each row
+        rows, why = spool.take(places[start : start + parts.ROWS]), reasons[start : start + parts.ROWS].tolist()
+        tables.append(rows.append_column(schema.field("reason"), pa.array(why, pa.string())))
     write_table(context.folder / "quarantine.parquet", pa.concat_tables(tables))
+
+
+def _write_repeated(context: Context, spool: Spool, draft: Draft) -> None:
+    """Rows of incremental sources that another row repeats: they are looked at anew when that one is gone."""
+    import numpy as np
+    import pyarrow as pa
+
+    names, path = _carry.incremental(context.recipe), context.folder / _carry.REPEATED
+    path.unlink(missing_ok=True)
+    if not names:
+        return
+    out = np.ones(int(spool.starts[-1]), dtype=bool)
+    for places in (draft.kept, *draft.quarantined.values(), np.array(spool.flagged("dropped"), np.int64)):
+        out[places] = False
+    tables = [_carry.of(rows, names) for rows in spool.batches(np.flatnonzero(out))]
+    write_table(path, pa.concat_tables([snapshot.schema().empty_table(), *tables]))
 
 
 def _write_review(context: Context, spool: Spool, draft: Draft) -> None:

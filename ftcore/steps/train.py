@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,23 @@ from ftcore import snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _distributed, _energy, _job, _method, _tuned
+from ftcore.steps import _ancestry, _distributed, _energy, _job, _method, _tuned
+from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
 
     from ftcore.tracking import Version
     from ftcore.training.callbacks import Track
+    from ftcore.training.features import Features
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
+
+_KEY = re.compile(r"[\w.]+", re.ASCII)
+"""A key of a recipe; anything else is one that somebody chose."""
 
 
 def run(context: Context) -> Outcome:
@@ -38,6 +46,7 @@ def run(context: Context) -> Outcome:
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
+    tags |= _ancestry.tags(context)
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
     environment = {f"env.{key}": value for key, value in tracking.environment().items()}
@@ -97,12 +106,22 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),
         "truncated_rows": encoded["train"].truncated,
+        **_unreadable(encoded),
         "weights": weights,
         "trainable_weights": trainable,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
         **_energy.spent(context, used, {"rows": len(encoded["train"]), **figures}),
     }
+
+
+def _unreadable(encoded: Mapping[str, Features]) -> dict[str, Any]:
+    """How many rows of each split the model could not be given, and the first of them with their reasons."""
+    found = {split: one.unreadable for split, one in encoded.items() if one.unreadable}
+    if not found:
+        return {}
+    first = {row: why for rows in found.values() for row, why in list(rows.items())[:NAMED]}
+    return {"unreadable_rows": {split: len(rows) for split, rows in found.items()}, "unreadable": first}
 
 
 def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[str, str]) -> Version:
@@ -125,11 +144,11 @@ def _told(figures: dict[str, Any]) -> str:
 
 
 def _flat(value: object, path: str = "") -> dict[str, object]:
-    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters."""
-    if path == "train.class_weights" and isinstance(value, dict):
-        return {path: canonical(value)}  # labels are values: MLflow takes few characters in names
-    if isinstance(value, dict):
-        return {
-            k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else str(key)).items()
-        }
-    return {path: value}
+    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``, the form in which MLflow keeps parameters.
+
+    A mapping whose keys are what people chose, such as ``label_map``, stays one value.
+    """
+    chosen = path.endswith(("label_map", "class_weights"))
+    if isinstance(value, dict) and not chosen and all(_KEY.fullmatch(key) for key in value):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{path}.{key}" if path else key).items()}
+    return {path: canonical(value) if isinstance(value, dict) else value}

@@ -7,18 +7,19 @@ import os
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ftcore import parts, snapshot, suppression, watermarks
+from ftcore import labels, parts, snapshot, suppression, watermarks
 from ftcore._find import find
+from ftcore.cleaning import label_names
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.records import now
 from ftcore.reports import snapshot as reports
-from ftcore.steps import _comparison
+from ftcore.steps import _carry, _comparison, _history
 from ftcore.steps._comparison import Whole
 from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
 from ftcore.tally import Tally
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from ftcore.steps._great_expectations import SuiteResult
 
 NEEDS = ("pyarrow.parquet", "pandas", "great_expectations")
+SHOWN_REASONS = 5
+"""Reasons for the quarantine that are logged, the commonest first."""
+MOST_REASONS = 500
+"""Reasons for the quarantine that a manifest counts one by one."""
 REMOVED = (
     "duplicates",
     "near_duplicates",
@@ -51,6 +56,12 @@ REMOVED = (
     "filtered",
 )
 """Figures of ``prepare`` that the manifest repeats."""
+IDENTITY = {
+    "ids": "without blanks around them and without the fraction of a whole number: 12, 12.0 and ' 12 ' are one",
+    "groups": "as ids, whatever the case and width of letters; one that is personal data stands under a pseudonym",
+    "split_key": "keyed hash of the raw group, else of the raw text, taken when the row first came in",
+}
+"""How rows, groups and splits are told apart, as the manifest states it."""
 
 
 def run(context: Context) -> Outcome:
@@ -67,7 +78,7 @@ def run(context: Context) -> Outcome:
     source = context.shelf.root / draft.paths["rows"]
     frame = _frame(source)
     rows = _run_suite(context, frame, *_suite(context))
-    kept = _Kept(source, rows.failures, find("tasks", context.recipe.task.kind).TARGET)
+    kept = _Kept(source, rows.failures, context.recipe.task)
     moved, tally = kept.look()
     quarantine = pa_concat([read_table(context.shelf.root / draft.paths["quarantine"]), moved])
     write_table(context.folder / "quarantine.parquet", quarantine)
@@ -75,7 +86,9 @@ def run(context: Context) -> Outcome:
     before = None if period else _before(context)
     faults = _faults(quarantine, draft.figures)
     frame = frame.drop(index=list(rows.failures)) if rows.failures else frame
-    whole = _run_suite(context, frame, _comparison.suite(context.recipe, Whole(tally, before, faults, now())), {})
+    whole = _run_suite(
+        context, frame, _comparison.suite(context.recipe, Whole(tally, before, faults, now(), trained=not period)), {}
+    )
     del frame
     upload(_docs(context), context.shelf.root / "data_docs")
     manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
@@ -87,6 +100,8 @@ def run(context: Context) -> Outcome:
         _reject(context, manifest, page)
     for warning in manifest["warnings"]:
         log.warning("%s", warning)
+    for reason, count in list(manifest["quarantine_reasons"].items())[:SHOWN_REASONS]:
+        log.info("quarantined: %s × %s", f"{count:,}", reason)
     extras: dict[str, Any] = {
         f"suite/{name}.json": (json.dumps(result.result_json, indent=2, ensure_ascii=False) + "\n").encode()
         for name, result in (("result", rows), ("whole", whole))
@@ -104,7 +119,11 @@ def _publish(
     identity = snapshot.publish(
         context.shelf, kept.tables, quarantine, manifest, extras, becomes_current=period is None
     )
-    watermarks.commit(context.shelf, context.earlier("ingest"), identity)
+    ingest = context.earlier("ingest")
+    left_out = (
+        _carry.keep(context, quarantine, _draft(context) / _carry.REPEATED) if ingest.figures.get("watermarks") else ""
+    )
+    watermarks.commit(context.shelf, ingest, identity, left_out)
     parts.remove(_raw(context))
     place = snapshot.folder(context.shelf, identity)
     found = f"snapshot {identity}: {manifest['rows']:,} rows, {quarantine.num_rows:,} quarantined"
@@ -140,6 +159,11 @@ def _none_forgotten_since(context: Context) -> None:
             "a subject was forgotten after this run read its sources",
             hint=f"read them again: clear ingest in Airflow, or {command}",
         )
+
+
+def _draft(context: Context) -> UPath:
+    """Where ``prepare`` wrote."""
+    return context.shelf.folder(context.run_id, "prepare")
 
 
 def _raw(context: Context) -> UPath:
@@ -217,8 +241,8 @@ class _Kept:
 
     source: UPath
     failures: dict[int, list[str]]
-    target: str
-    """What a label is, as the task says."""
+    task: Any
+    """The recipe's task."""
 
     def tables(self) -> Iterator[pa.Table]:
         """Rows that stay."""
@@ -229,7 +253,8 @@ class _Kept:
         """The rows that failed, each with its reasons, and counts of those that stay."""
         import pyarrow as pa
 
-        tally, moved = Tally(labelled=self.target == "label"), []
+        labelled = find("tasks", self.task.kind).TARGET == "label"
+        tally, moved = Tally(labelled=labelled, task=self.task), []
         schema = snapshot.schema().append(pa.field("reason", pa.string()))
         for rows, failed in self._tables():
             tally.add(rows.filter(_mask([place not in failed for place in range(rows.num_rows)])))
@@ -303,12 +328,16 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "suppressed": context.earlier("ingest").figures.get("suppressed", 0),
         "rows": tally.rows,
         "quarantined": sum(reasons.values()),
-        "quarantine_reasons": reasons,
+        "quarantine_reasons": _most(reasons, prepared.get("filtered", {})),
         "splits": {split: tally.splits[split] for split in snapshot.SPLITS},
         "labels": dict(sorted(tally.labels.items())),
+        "labels_by_split": labels.table(context.recipe.task, tally.by_label),
+        "label_rule": label_names.STATED if labels.listed(context.recipe.task) else "",
         "sources": dict(sorted(tally.sources.items())),
         "newest": tally.newest and tally.newest.isoformat(),
         "read": context.earlier("ingest").figures.get("by_source", {}),
+        "identity": IDENTITY,
+        _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
         **{name: prepared[name] for name in REMOVED if name in prepared},
         "removed_entities": [
             name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"
@@ -322,6 +351,15 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "versions": context.earlier("prepare").versions,
         "git_commit": context.earlier("prepare").git_commit,
     }
+
+
+def _most(reasons: dict[str, int], filtered: Collection[str]) -> dict[str, int]:
+    """The commonest reasons; where a column of free texts was taken for labels, there is one for each row."""
+    if len(reasons) <= MOST_REASONS:
+        return reasons
+    names = [*list(reasons)[:MOST_REASONS], *filtered]
+    found = {name: reasons[name] for name in dict.fromkeys(names) if name in reasons}
+    return found | {"other reasons": sum(reasons.values()) - sum(found.values())}
 
 
 def _count(quarantine: pa.Table) -> dict[str, int]:

@@ -10,6 +10,7 @@ from ftcore import ledger, outputs
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.serving import model as models
+from ftcore.steps._window import comparable
 from ftcore.store import hash_file, read_table, upload, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
@@ -42,7 +43,7 @@ def run(context: Context) -> Outcome:
     write_table(path, window)
     reference = _reference(context, champion)
     log.info("comparing %s predictions with %s reference rows", f"{rows:,}", f"{len(reference):,}")
-    found = _compare(context, reference, window)
+    found = _compare(context, reference, comparable(context, champion, window))
     findings = [asdict(finding) for finding in found]
     alarms = [finding for finding in found if finding.alarm]
     reports = {name: context.folder / f"drift.{name}" for name in ("html", "json")}

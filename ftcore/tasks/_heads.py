@@ -8,8 +8,7 @@ and its heads lie beside it under names of their own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,9 +16,9 @@ from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
-from transformers.utils import logging
 
 from ftcore.errors import TrainingError
+from ftcore.training import loading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,17 +28,6 @@ HEAD = "head_"
 HINT = "train its task by a recipe of its own, or take another base model"
 AGREED = 1e-4
 """Largest difference, relative to the largest output, between a plain model and the same with its head apart."""
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without transformers' report of weights that are missing: those of heads are taken up after it."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 class Given(nn.Module):  # type: ignore[misc] # torch is skipped by mypy
@@ -105,13 +93,14 @@ class MultiTask(PreTrainedModel):  # type: ignore[misc] # transformers is skippe
     def said(self, part: str, asked: Mapping[str, Any]) -> Any:
         """What one head says of what ``read`` gave."""
         head = getattr(self, HEAD + part)
-        head.config.pad_token_id = self.config.pad_token_id
+        for config in (head.config, head.config.get_text_config()):
+            config.pad_token_id = self.config.pad_token_id
         return head(**asked)
 
     def read_again(self, folder: Path) -> MultiTask:
         """The same as it was saved in a folder."""
         heads = {name: getattr(self, HEAD + name) for name in self.names}
-        with quietly():
+        with loading.quietly():
             members = {
                 name: type(head).from_pretrained(folder, num_labels=head.config.num_labels, use_safetensors=True)
                 for name, head in heads.items()
@@ -139,7 +128,7 @@ class Member(nn.Module):  # type: ignore[misc]
     def __init__(self, model: MultiTask, part: str) -> None:
         """Keep which."""
         super().__init__()
-        self.model, self.part = model, part
+        self.model, self.part, self.config = model, part, model.config
 
     def forward(self, **batch: Any) -> Any:
         """What the part's head says."""

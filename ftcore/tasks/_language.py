@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
+from ftcore.tasks import _words
 from ftcore.training import loading
 from ftcore.training.features import IGNORED
 
@@ -198,7 +201,8 @@ def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
     """Perplexity and accuracy of the tokens; BLEU and chrF (0 to 1) from n-gram counts, mean ROUGE-L, exact matches.
 
-    What was not measured, for want of likelihoods or of written texts, is NaN.
+    What was not measured, for want of likelihoods, of written texts or of any n-gram in them, is NaN. BLEU and ROUGE-L
+    take words by script: see ``_words``.
 
     Args:
         config: of the task; all count alike.
@@ -213,7 +217,7 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
 
     def each(part: slice, score: Callable[[list[float]], float]) -> np.ndarray:
         values = np.full(rows.shape, np.nan)
-        there = ~np.isnan(rows)
+        there = sums[..., part].sum(-1) > 0
         values[there] = [score(row.tolist()) / 100 for row in sums[..., part][there]]
         return values
 
@@ -239,18 +243,29 @@ def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
 
 def _compared(written: str, right: str) -> Iterator[float]:
     """Sums for one row: 10 counts of BLEU, 18 of chrF, ROUGE-L, whether it is the same, and a one."""
-    from rouge_score.rouge_scorer import RougeScorer
-
     bleu, chrf = _scorers()
+    written, right = (unicodedata.normalize("NFC", text) for text in (written, right))
     # sacrebleu's own bootstrap rests on these sums; it offers no public way to them.
-    for scorer in (bleu, chrf):
-        yield from scorer._extract_corpus_statistics([written], [[right]])[0]  # noqa: SLF001
-    yield RougeScorer(["rougeL"]).score(right, written)["rougeL"].fmeasure
-    yield " ".join(written.split()) == " ".join(right.split())
+    pair = [_words.spaced(text, like=right) for text in (written, right)]
+    yield from bleu._extract_corpus_statistics(pair[:1], [pair[1:]])[0]  # noqa: SLF001
+    yield from chrf._extract_corpus_statistics([written], [[right]])[0]  # noqa: SLF001
+    yield _rouge_l(_words.words(written), _words.words(right))
+    yield written.split() == right.split()
     yield 1
 
 
+def _rouge_l(written: list[str], right: list[str]) -> float:
+    """F-measure of the longest common subsequence.
+
+    Source: C.-Y. Lin (2004), *ROUGE: A Package for Automatic Evaluation of Summaries*.
+    """
+    if not written or not right:
+        return float(written == right)
+    return 2 * _words.common_subsequence(written, right) / (len(written) + len(right))
+
+
+@cache
 def _scorers() -> tuple[Any, Any]:
     from sacrebleu import metrics
 
-    return metrics.BLEU(effective_order=True), metrics.CHRF()
+    return metrics.BLEU(effective_order=True, tokenize="none", force=True), metrics.CHRF()

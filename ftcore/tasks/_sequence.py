@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftcore.base import with_prefix
-from ftcore.errors import DataRejectedError, NotEnoughDataError
-from ftcore.outputs import given, pairs
+from ftcore.outputs import given
 from ftcore.training import loading
-from ftcore.training.features import Collator, Features, segments, tokenize
+from ftcore.training.features import Collator, Features, pad_as, segments, tokenize, tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,35 +38,6 @@ def named(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def covered(
-    labels: Sequence[str], found: Mapping[str, Collection[str | None]], rows: Mapping[str, pa.Table], written: str = ""
-) -> None:
-    """Check that every label occurs in every split, and no other does.
-
-    Args:
-        labels: of the recipe.
-        found: those that occur, by split.
-        rows: of each split.
-        written: how a row writes several, for the hint.
-
-    Raises:
-        NotEnoughDataError: a label has no row in a split.
-        DataRejectedError: rows have labels that the recipe does not know.
-    """
-    for split, there in found.items():
-        if missing := [label for label in labels if label not in there]:
-            raise NotEnoughDataError(
-                f"the {split} split has {rows[split].num_rows} rows and none with the label {', '.join(missing)}",
-                hint="add rows with that label, or take it out of task.labels",
-            )
-        if unknown := sorted(str(label) for label in there if label not in labels):
-            raise DataRejectedError(
-                f"the {split} split has labels that task.labels does not name",
-                unknown,
-                hint=f"the labels are {', '.join(labels)}{written}",
-            )
-
-
 def encoded(tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int, labels: list[Any]) -> Features:
     """Token numbers of each text, with its context behind it, and what the model is to answer."""
     texts = given(rows)
@@ -91,8 +61,10 @@ def saved(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerBase]:
 
     from ftcore.training.loading import tokenizer as load_tokenizer
 
+    words = load_tokenizer(folder)
     plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-    return with_prefix(plain, folder).eval(), load_tokenizer(folder)
+    pad_as(plain, words)
+    return with_prefix(plain, folder).eval(), words
 
 
 def logits(
@@ -102,11 +74,24 @@ def logits(
     import torch
 
     def said(texts: Sequence[Text]) -> np.ndarray:
-        batch = tokenizer(
-            pairs(texts), truncation=True, max_length=max_length_tokens, padding=True, return_tensors="pt"
-        )
         with torch.inference_mode():
-            found: np.ndarray = model(**batch).logits.float().numpy()
+            found: np.ndarray = model(**tokens(model, tokenizer, texts, max_length_tokens)).logits.float().numpy()
         return found
 
     return said
+
+
+def mean_of_labels(part: np.ndarray, whole: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Mean of a ratio over the labels present, ``[…]``; 0 for a present label whose ratio has no denominator.
+
+    Args:
+        part: numerators, ``[…, labels]``.
+        whole: denominators, ``[…, labels]``.
+        present: which labels occur in the rows or in the predictions, ``[…, labels]``; where none does, the mean is
+            NaN. It is what scikit-learn averages over when it is given no ``labels``.
+    """
+    import numpy as np
+
+    ratios = np.divide(part, whole, out=np.zeros(part.shape), where=present & (whole > 0))
+    count = present.sum(-1)
+    return np.asarray(np.where(count > 0, ratios.sum(-1) / np.maximum(count, 1), np.nan))

@@ -1,8 +1,14 @@
 """What a model of this task does, in one sentence: it is what `ftcore ls` shows.
 
 A task whose model writes may have ``prompt(config, one)``, which makes of an ``Example`` what the model is asked: a
-text, or a conversation. Methods that learn from preferences and rewards need it. ``ARCHITECTURE`` names the class of
-transformers that ``load`` takes, by which the plan counts; without it, ``AutoModelForSequenceClassification``.
+text, or a conversation. Methods that learn from preferences and rewards need it. ``STRUCTURES``
+names the fields that may be a list or an object in a source: they reach ``parse_rows`` as JSON. ``ARCHITECTURE`` names
+the class of transformers that ``load`` takes, by which the plan counts; without it,
+``AutoModelForSequenceClassification``.
+
+``check_requests(config, rows)`` says of rows without labels which ones its model cannot be asked, and
+``unreadable(config, tokenizer, rows)`` which examples a base model cannot be given, such as those that its chat
+template refuses: such rows are left out by name.
 
 A task that exporters can hold has ``outputs(config, logits)``, which makes of an export's ``[rows, …]`` what
 ``predictor`` gives. Of several parts it has ``exportable(config, folder)``, the saved model with outputs by name, and

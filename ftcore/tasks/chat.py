@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from ftcore._find import Config as Base
-from ftcore.errors import TrainingError
+from ftcore.conversations import templates
+from ftcore.conversations import turns as conversation
 from ftcore.outputs import Example, examples, given
-from ftcore.tasks import _language, _rows
+from ftcore.tasks import _conversations, _language
 from ftcore.training.features import IGNORED, Collator, Features
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults
+    from ftcore.conversations.turns import Turn
     from ftcore.outputs import Outputs, Text
     from ftcore.statistics import Better
 
@@ -30,18 +32,17 @@ TARGET = "text"
 ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True
 STANDS_ON = "causal"
+STRUCTURES = ("text", "context", "label", "rejected")
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {**_language.LIKELIHOOD, **_language.WRITTEN}
-CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}{{ eos_token }}\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-"""Template for a base model that brings none; turns end as its texts do, so that it needs no new token."""
 
 
 class Config(Base):
     """A row's ``text`` is what was asked, its ``context`` a system prompt, its ``label`` the answer.
 
-    A text may also be a whole conversation so far, as a JSON list of ``{"role": …, "content": …}``.
+    A text may also be a whole conversation so far: a list of messages or its JSON, with ``role`` and ``content`` or
+    ShareGPT's ``from`` and ``value``, tool calls included. Where the label is null and the conversation ends with an
+    assistant turn, that turn is the answer.
     """
 
     kind: Literal["chat"] = "chat"
@@ -54,7 +55,8 @@ class Config(Base):
     """Longest answer that is written, in tokens."""
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
+parse_rows, clean_rows = _conversations.parse_rows, _conversations.clean_rows
+check_rows, check_requests = _conversations.check_rows, _conversations.check_requests
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -79,7 +81,7 @@ def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, m
 
     Where one is too long its beginning is cut, never its answer's.
     """
-    _templated(tokenizer)
+    templates.templated(tokenizer)
     columns: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
     truncated = 0
     for one in examples(given(rows, answers=True)):
@@ -115,7 +117,7 @@ def reader(
     """The same of a model that is loaded already."""
     import torch
 
-    words = _templated(tokenizer)
+    words = templates.templated(tokenizer)
     collate = collator(config, words)
     stops = _stops(words)
 
@@ -153,30 +155,47 @@ answers, valid = _language.answers, _language.valid
 tallies, metrics = _language.tallies, _language.metrics
 
 
-def prompt(config: Config, one: Example) -> list[dict[str, str]]:
-    """A row as what the model is asked, for methods that learn from rewards and preferences."""
-    return messages(config, one)
+def prompt(config: Config, one: Example) -> list[Turn]:
+    """A row as what the model is asked, for methods that learn from rewards and preferences.
+
+    Role and content alone, so that every template and TRL's own tables hold it: tool calls stand in the content.
+    """
+    return conversation.shown(turns(config, one), tool_role="user")
+
+
+def turns(config: Config, one: Example) -> list[Turn]:
+    """A row as a conversation, without its answer: in the one form, tool calls apart from content."""
+    found = _loaded(one.text) or [{"role": "user", "content": one.text}]
+    system = one.context or config.system
+    return [{"role": "system", "content": system}, *found] if system and found[0]["role"] != "system" else found
+
+
+def _loaded(text: str) -> list[Turn] | None:
+    found = conversation.load(text)
+    with suppress(conversation.MalformedError):  # rows of an earlier version are in the form in which they came
+        found = found or conversation.read(text)
+    return found
 
 
 def messages(config: Config, one: Example) -> list[dict[str, str]]:
-    """A row as a conversation, without its answer."""
-    said: list[dict[str, str]] = [{"role": "user", "content": one.text}]
-    if one.text.startswith("["):
-        with suppress(json.JSONDecodeError):  # a question may well start with a bracket
-            said = _conversation(json.loads(one.text)) or said
-    system = one.context or config.system
-    return [{"role": "system", "content": system}, *said] if system and said[0]["role"] != "system" else said
+    """The same for people: role and content alone, tool calls within the content."""
+    return conversation.shown(turns(config, one))
 
 
-def _conversation(value: Any) -> list[dict[str, str]]:
-    good = isinstance(value, list) and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in value)
-    return [{"role": str(m["role"]), "content": str(m["content"])} for m in value] if good else []
+def unreadable(config: Config, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Text]) -> Faults:
+    """Rows that the base model's template refuses, or of which it leaves something out, and why.
 
-
-def _templated(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer with a template, which is saved with it."""
-    tokenizer.chat_template = tokenizer.chat_template or CHATML
-    return tokenizer
+    Each costs one row: they are left out of training and evaluation, and get no prediction.
+    """
+    templates.templated(tokenizer)
+    found: Faults = {}
+    for place, one in enumerate(examples(rows)):
+        answer = [] if one.answer is None else [{"role": "assistant", "content": one.answer}]
+        try:
+            templates.render(tokenizer, [*turns(config, one), *answer], ask=not answer)
+        except templates.RefusedError as error:
+            found[place] = str(error.args[0])
+    return found
 
 
 def _stops(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -189,32 +208,15 @@ def _stops(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def _tokens(config: Config, tokenizer: PreTrainedTokenizerBase, one: Example) -> tuple[list[int], list[int]]:
     """Tokens of the prompt, and of the answer with what ends it."""
-    said = messages(config, one)
-    prompt = _rendered(tokenizer, said, ask=True)
+    asked = turns(config, one)
+    prompt = templates.render(tokenizer, asked, ask=True)
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     if one.answer is None:
         return ids, []
-    whole = _rendered(tokenizer, [*said, {"role": "assistant", "content": one.answer}], ask=False)
+    whole = templates.render(tokenizer, [*asked, {"role": "assistant", "content": one.answer}], ask=False)
     # A template that rewrites earlier turns has no common beginning: then the answer ends as the model ends texts.
     rest = whole[len(prompt) :] if whole.startswith(prompt) else one.answer + (tokenizer.eos_token or "")
     return ids, tokenizer(rest, add_special_tokens=False)["input_ids"]
-
-
-def _rendered(tokenizer: PreTrainedTokenizerBase, said: list[dict[str, str]], *, ask: bool) -> str:
-    from jinja2 import TemplateError
-
-    hint = "where it knows no system role, leave task.system and the context empty and put it into the text"
-    try:
-        text = str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=ask))
-    except TemplateError as error:
-        roles = ", ".join(one["role"] for one in said)
-        raise TrainingError(
-            f"the base model's chat template refuses a conversation of {roles}: {error}", hint=hint
-        ) from error
-    # Of what the assistant said earlier a template may leave out the reasoning; of the others it may leave out nothing.
-    if lost := [one["role"] for one in said if one["role"] != "assistant" and one["content"].strip() not in text]:
-        raise TrainingError(f"the base model's chat template leaves out what the role {lost[0]} says", hint=hint)
-    return text
 
 
 def _cut(prompt: list[int], answer: list[int], length: int) -> tuple[list[int], list[int]]:

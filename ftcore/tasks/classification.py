@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
-from ftcore.tasks import _rows, _sequence
+from ftcore.tasks import _labels, _rows, _sequence
+from ftcore.tasks._labels import Label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults, Rows
     from ftcore.outputs import Text
     from ftcore.statistics import Better
     from ftcore.training.features import Features
@@ -33,19 +35,43 @@ class Config(Base):
     """Single-label classification with two or more labels."""
 
     kind: Literal["classification"] = "classification"
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     """Label names in the order of the model's outputs; with two, the second is the positive one for F1, precision
-    and recall."""
+    and recall; with more, these are means over the labels that occur in the rows or in the predictions."""
+    other_labels: Literal["reject", "ignore"] = "reject"
+    """What happens to rows with another label: ``reject`` counts them as faults of the data, ``ignore`` leaves them
+    out as the recipe's own filter."""
 
     @field_validator("labels")
     @classmethod
     def _are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("each label may stand here once")
-        return value
+        return _labels.distinct(value)
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_chosen, _rows.check_rows
+clean_rows = _rows.clean_chosen
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Write each label as the recipe does; one that is none of the recipe's stays as it came."""
+    rows.label = _labels.normalized(config.labels, rows.label)
+    return {}
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without a text, without a label, or with a label that the recipe does not list."""
+    return _labels.unusable(config, rows.label) | _rows.missing(rows, text="text")
+
+
+def labels_in(config: Config, label: str | None) -> tuple[str, ...]:
+    """The label of a row, for counts."""
+    del config
+    return () if label is None else (label,)
+
+
+def nothing_to_learn(config: Config, labels: Collection[str | None]) -> str:
+    """Why a train split with these labels teaches nothing; empty where it teaches something."""
+    del config
+    return _labels.several(labels)
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -54,14 +80,15 @@ def load(config: Config, base: Path) -> PreTrainedModel:
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
-    """Whether there is something to learn and something to judge it by: every label occurs in every split.
+    """Whether there is something to learn: rows in each split, all with labels of the recipe.
 
     Raises:
-        NotEnoughDataError: a label has no row in a split.
+        NotEnoughDataError: a split has no row, or the train split a single label.
         DataRejectedError: rows have labels that the recipe does not know.
     """
     found = {split: set(table["label"].to_pylist()) for split, table in rows.items()}
-    _sequence.covered(config.labels, found, rows)
+    _labels.covered(config.labels, found, rows)
+    _labels.learnable(nothing_to_learn(config, found.get("train", config.labels)))
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
@@ -123,27 +150,24 @@ def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Accuracy, F1, precision and recall.
+    """Accuracy, F1, precision and recall, as in scikit-learn.
 
     Args:
-        config: two labels give the scores of the second one, more labels the macro average.
+        config: two labels give the scores of the second one, more labels the mean over the labels present.
         sums: of tallies, ``[…, 3 × labels + 1]``.
 
     Returns:
-        Each metric, ``[…]``. A ratio of nothing counts as 0, as in scikit-learn; without any row nothing is defined.
+        Each metric, ``[…]``. A label is present where a row has it or a prediction names it; of a present label a ratio
+        of nothing is 0. Without a present label, or without any row, a metric is NaN.
     """
     import numpy as np
 
     (hit, said, there), rows = np.split(sums[..., :-1], 3, axis=-1), sums[..., -1]
     scored = slice(1, 2) if len(config.labels) == 2 else slice(None)
-
-    def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        score = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)[..., scored].mean(-1)
-        return np.where(rows > 0, score, np.nan)
-
+    present = (said + there)[..., scored] > 0
     return {
         "accuracy": hit.sum(-1) / np.where(rows > 0, rows, np.nan),
-        "f1": ratio(2 * hit, said + there),
-        "precision": ratio(hit, said),
-        "recall": ratio(hit, there),
+        "f1": _sequence.mean_of_labels((2 * hit)[..., scored], (said + there)[..., scored], present),
+        "precision": _sequence.mean_of_labels(hit[..., scored], said[..., scored], present),
+        "recall": _sequence.mean_of_labels(hit[..., scored], there[..., scored], present),
     }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults, Rows
     from ftcore.outputs import Example, Text
     from ftcore.statistics import Better
 
@@ -40,7 +41,13 @@ class Config(Base):
     taken on them twice. Each token but a text's first is learnt exactly once, whatever the window."""
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_read, _rows.check_rows
+parse_rows, clean_rows = _rows.parse_rows, _rows.clean_read
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without a text."""
+    del config
+    return _rows.missing(rows, text="text")
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
-from ftcore.tasks import _language, _rows, _sequence
+from ftcore.cleaning import label_names
+from ftcore.tasks import _labels, _language, _rows, _sequence
+from ftcore.tasks._labels import Label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults, Rows
     from ftcore.outputs import Text
     from ftcore.statistics import Better
     from ftcore.training.features import Features
@@ -27,6 +30,8 @@ TARGET = "labels"
 GENERATIVE = False
 STANDS_ON = "encoder"
 CHOOSES = False
+STRUCTURES = ("label",)
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"f1_micro": "higher", "f1_macro": "higher", "subset_accuracy": "higher"}
 
 
@@ -34,23 +39,54 @@ class Config(Base):
     """A row's ``label`` holds the labels that apply, parted by ``separator``; nothing where none does."""
 
     kind: Literal["multilabel"] = "multilabel"
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     """Label names in the order of the model's outputs."""
     separator: Annotated[str, Field(min_length=1)] = ","
     """Stands between two labels of a row; spaces around labels count for nothing."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Probability from which a label applies."""
+    other_labels: Literal["reject", "ignore"] = "reject"
+    """What happens to a label that is none of these: ``reject`` counts its row as a fault of the data, ``ignore`` drops
+    the label and keeps the row with the others."""
 
     @model_validator(mode="after")
     def _can_be_told_apart(self) -> Config:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError("each label may stand here once")
+        _labels.distinct(self.labels)
         if bad := [label for label in self.labels if self.separator in label or label != label.strip() or not label]:
             raise ValueError(f"labels must be whole between two separators, which {bad[0]!r} is not")
         return self
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_chosen, _rows.check_rows
+clean_rows = _rows.clean_chosen
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Write the labels of each row in the recipe's order, parted by its separator; a label twice is one.
+
+    A cell may hold a list, as JSON or as Python writes it. A row with another label stays as it came.
+    """
+    names = label_names.Names(config.labels)
+    read = {cell: _read(config, names, cell) for cell in set(rows.label)}
+    faults = {place: why for place, cell in enumerate(rows.label) if (why := read[cell][1])}
+    rows.label = [read[cell][0] for cell in rows.label]
+    return faults
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without a text; rows without a label are none of any label."""
+    del config
+    return _rows.missing(rows, text="text")
+
+
+def labels_in(config: Config, label: str | None) -> list[str]:
+    """The labels of a row, for counts."""
+    return split_labels(config, label)
+
+
+def nothing_to_learn(config: Config, labels: Collection[str]) -> str:
+    """Why a train split with these labels teaches nothing; empty where it teaches something."""
+    del config
+    return "" if labels else "no row of the train split has a label"
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -59,10 +95,10 @@ def load(config: Config, base: Path) -> PreTrainedModel:
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
-    """Whether every label occurs in every split, and no other does.
+    """Whether each split has rows, with no label but those of the recipe.
 
     Raises:
-        NotEnoughDataError: a split has no row, or none with some label.
+        NotEnoughDataError: a split has no row, or the train split no label at all.
         DataRejectedError: rows have labels that the recipe does not know.
     """
     _language.wanted(rows, ["text"])
@@ -70,7 +106,8 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
         split: {label for row in table["label"].to_pylist() for label in split_labels(config, row)}
         for split, table in rows.items()
     }
-    _sequence.covered(config.labels, found, rows, f", parted by {config.separator!r}")
+    _labels.covered(config.labels, found, rows, f", parted by {config.separator!r}")
+    _labels.learnable(nothing_to_learn(config, found.get("train", config.labels)))
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
@@ -133,9 +170,9 @@ def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """F1 over all decisions, mean F1 of the labels, and the share of rows in which every label is right.
+    """F1 over all decisions, mean F1 of the labels present, and the share of rows in which every label is right.
 
-    A ratio of nothing counts as 0, as in scikit-learn.
+    A label is present where a row has it or a prediction names it; without any, both F1 are NaN.
     """
     import numpy as np
 
@@ -144,11 +181,11 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
     rows = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
 
     def f1(hit: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.asarray(np.divide(2 * hit, whole, out=np.zeros_like(hit), where=whole > 0))
+        return _sequence.mean_of_labels(2 * hit, whole, whole > 0)
 
     return {
-        "f1_micro": np.where(np.isnan(rows), np.nan, f1(hit.sum(-1), (said + there).sum(-1))),
-        "f1_macro": np.where(np.isnan(rows), np.nan, f1(hit, said + there).mean(-1)),
+        "f1_micro": f1(hit.sum(-1, keepdims=True), (said + there).sum(-1, keepdims=True)),
+        "f1_macro": f1(hit, said + there),
         "subset_accuracy": sums[..., -2] / rows,
     }
 
@@ -156,6 +193,17 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
 def split_labels(config: Config, label: str | None) -> list[str]:
     """The labels in a cell."""
     return [one for part in (label or "").split(config.separator) if (one := part.strip())]
+
+
+def _read(config: Config, names: label_names.Names, cell: str | None) -> tuple[str, str]:
+    """A cell as the recipe writes it, and what is wrong with it, if anything."""
+    given = _rows.chosen(cell or "", config.separator)
+    found = {one: names.find(one) for one in given if label_names.visible(one)}
+    other = [one for one, name in found.items() if name is None]
+    if other and config.other_labels == "reject":
+        return cell or "", "; ".join(label_names.none_of(one, config.labels) for one in sorted(other))
+    there = set(found.values())
+    return config.separator.join(label for label in config.labels if label in there), ""
 
 
 def _truth(config: Config, rows: pa.Table) -> np.ndarray:

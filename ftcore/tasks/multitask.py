@@ -13,6 +13,7 @@ from ftcore._find import find
 from ftcore.cleaning.rows import Editor
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.tasks._parts import Config, task_of
+from ftcore.training import loading
 from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
@@ -88,15 +89,30 @@ def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
 
 def check_rows(config: Config, rows: Rows) -> Faults:
     """Ask each row's part whether it can use it."""
+    return _each(config, rows, lambda part, mine, _: task_of(part).check_rows(part, mine))
+
+
+def check_requests(config: Config, rows: Rows) -> Faults:
+    """Ask each row's part whether its model can be asked."""
 
     def check(part: Any, mine: Rows, _: list[int]) -> Faults:
-        valid: Any = task_of(part).valid
-        found: Faults = task_of(part).check_rows(part, mine)
-        unknown = {n: f"the label is none of its part: {label!r}" for n, label in enumerate(mine.label)}
-        bad: Faults = {n: why for n, why in unknown.items() if not valid(part, mine.label[n])}
-        return bad | found
+        ask: Any = getattr(task_of(part), "check_requests", lambda part, rows: {})
+        found: Faults = ask(part, mine)
+        return found
 
     return _each(config, rows, check)
+
+
+def unreadable(config: Config, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Text]) -> Faults:
+    """Rows that the base model's template refuses, by their part's task."""
+    every = form.examples(rows)
+    found: Faults = {}
+    for name, part in config.parts.items():
+        places = [place for place, one in enumerate(every) if config.part(one.source) == name]
+        if places and hasattr(task_of(part), "unreadable"):
+            faults = task_of(part).unreadable(part, tokenizer, [every[place] for place in places])
+            found |= {places[place]: why for place, why in faults.items()}
+    return found
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -106,7 +122,7 @@ def load(config: Config, base: Path) -> PreTrainedModel:
         return task_of(first).load(first, base)  # type: ignore[no-any-return]
     from ftcore.tasks import _heads
 
-    with _heads.quietly():
+    with loading.quietly():
         members = {name: task_of(part).load(part, base) for name, part in config.parts.items()}
     return _heads.joined(members, base)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ftcore._find import Config as Base
+from ftcore.cleaning import label_names
 from ftcore.errors import DataRejectedError
 from ftcore.tasks import _language, _rows, _sequence
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults, Rows
     from ftcore.outputs import Text
     from ftcore.statistics import Better
     from ftcore.training.features import Features
@@ -28,6 +30,8 @@ GENERATIVE = False
 STANDS_ON = "encoder"
 CHOOSES = False
 METRICS: dict[str, Better] = {"pearson": "higher", "mae": "lower", "rmse": "lower"}
+ROUNDING = 1e-13
+"""Variance below this share of the mean square is rounding."""
 
 
 class Config(Base):
@@ -36,7 +40,22 @@ class Config(Base):
     kind: Literal["pair"] = "pair"
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_chosen, _rows.check_rows
+clean_rows = _rows.clean_chosen
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Write each number in its shortest form, so that 1, 1.0 and 1e0 are one; what is none stays as it came."""
+    del config
+    short = {label: _number(label) for label in set(rows.label)}
+    rows.label = [short[label] for label in rows.label]
+    return {}
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without a text, and labels that are no finite numbers."""
+    wrong = {label: _wrong(label) for label in set(rows.label) if not valid(config, label)}
+    bad = {place: wrong[label] for place, label in enumerate(rows.label) if label in wrong} if wrong else {}
+    return bad | _rows.missing(rows, text="text")
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -50,13 +69,12 @@ def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
 
     Raises:
         NotEnoughDataError: a split has no row.
-        DataRejectedError: a label is no number.
+        DataRejectedError: a label is no number, as in snapshots of earlier versions.
     """
     _language.wanted(rows, ["text", "label"])
     for split, table in rows.items():
-        columns = zip(table["row_id"].to_pylist(), table["label"].to_pylist(), strict=True)
-        if bad := [f"row {row}: {label!r}" for row, label in columns if not valid(config, label)]:
-            raise DataRejectedError(f"{len(bad):,} labels of the {split} split are no numbers", bad)
+        if bad := [label for label in table["label"].unique().to_pylist() if not valid(config, label)]:
+            raise DataRejectedError(f"labels of the {split} split are no numbers", [_wrong(label) for label in bad])
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
@@ -98,30 +116,54 @@ def valid(config: Config, label: str | None) -> bool:
     """Whether a label is a finite number."""
     del config
     try:
-        return math.isfinite(float(label or ""))
+        return "_" not in (label or "") and math.isfinite(float(label or ""))
     except ValueError:
         return False
 
 
 def tallies(config: Config, rows: pa.Table, outputs: np.ndarray) -> np.ndarray:
-    """A one, x, y, x², y², xy and |x − y| of each row, with x predicted and y right, ``[rows, 7]``."""
+    """A one, x, y, x², y², xy, |x − y| and (x − y)² of each row, with x predicted and y right, ``[rows, 8]``."""
     import numpy as np
 
     del config
     y, x = np.array([float(label) for label in rows["label"].to_pylist()]), np.asarray(outputs, np.float64)
-    return np.column_stack([np.ones(len(y)), x, y, x * x, y * y, x * y, np.abs(x - y)])
+    return np.column_stack([np.ones(len(y)), x, y, x * x, y * y, x * y, np.abs(x - y), (x - y) ** 2])
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Pearson's correlation, mean absolute error, root of the mean squared error."""
+    """Pearson's correlation, mean absolute error, root of the mean squared error.
+
+    Without variance on either side there is no correlation: it is NaN.
+    """
     import numpy as np
 
     del config
     rows = np.where(sums[..., 0] > 0, sums[..., 0], np.nan)
-    x, y, xx, yy, xy, off = (sums[..., place] / rows for place in range(1, 7))
-    spread = np.sqrt(np.maximum(xx - x * x, 0) * np.maximum(yy - y * y, 0))
+    x, y, xx, yy, xy, off, squared = (sums[..., place] / rows for place in range(1, 8))
+
+    def variance(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+        # The difference of two nearly equal sums: what is left of equal numbers is rounding, no variance.
+        found = square - mean * mean
+        return np.where(found > ROUNDING * square, found, 0)
+
+    spread = np.sqrt(variance(x, xx) * variance(y, yy))
     return {
         "pearson": np.where(spread > 0, (xy - x * y) / np.where(spread > 0, spread, 1), np.nan),
         "mae": off,
-        "rmse": np.sqrt(np.maximum(xx + yy - 2 * xy, 0)),
+        "rmse": np.sqrt(squared),
     }
+
+
+def _number(label: str | None) -> str | None:
+    plain = label_names.visible(label or "")
+    if not valid(Config(), plain):
+        return label if plain else None
+    value = float(plain)
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def _wrong(label: str | None) -> str:
+    if label is None:
+        return "label is missing"
+    comma = ": write decimals with a point" if valid(Config(), label.replace(",", ".")) else ""
+    return f"label {label_names.shown(label)} is no finite number{comma}"

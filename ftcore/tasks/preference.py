@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftcore._find import Config as Base
+from ftcore.conversations import templates
 from ftcore.outputs import examples
-from ftcore.tasks import _language, _rows, chat
+from ftcore.tasks import _conversations, _language, chat
 from ftcore.training import loading
 from ftcore.training.features import Collator, Features
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults
+    from ftcore.conversations.turns import Turn
     from ftcore.outputs import Example, Text
     from ftcore.statistics import Better
 
@@ -26,6 +29,8 @@ TARGET = "text"
 GENERATIVE = False
 PREDICTION_COLUMNS = {"text": "text", "score": "num"}
 CHOOSES = False
+STRUCTURES = ("text", "context", "label", "rejected")
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"preferred": "higher", "margin": "higher"}
 
 
@@ -40,7 +45,8 @@ class Config(Base):
     """System prompt of rows without a context."""
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
+parse_rows, clean_rows = _conversations.parse_scored, _conversations.clean_rows
+check_rows, check_requests = _conversations.check_pairs, _conversations.check_requests
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -152,16 +158,22 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
     return {"preferred": sums[..., 0] / pairs, "margin": sums[..., 1] / pairs}
 
 
-def prompt(config: Config, one: Example) -> list[dict[str, str]]:
+def prompt(config: Config, one: Example) -> list[Turn]:
     """A row as a conversation, without its answer."""
-    return chat.messages(chat.Config(system=config.system), one)
+    return chat.prompt(chat.Config(system=config.system), one)
+
+
+def unreadable(config: Config, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Text]) -> Faults:
+    """Rows that the base model's template refuses with one of their answers, and why."""
+    own, every = chat.Config(system=config.system), examples(rows)
+    worse = {place: one._replace(answer=one.rejected) for place, one in enumerate(every) if one.rejected}
+    found = chat.unreadable(own, tokenizer, list(worse.values()))
+    return {list(worse)[place]: why for place, why in found.items()} | chat.unreadable(own, tokenizer, every)
 
 
 def _ids(config: Config, tokenizer: PreTrainedTokenizerBase, one: Example) -> list[int]:
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = chat.CHATML
-    said = prompt(config, one)
+    asked = chat.turns(chat.Config(system=config.system), one)
     if one.answer is not None:
-        said = [*said, {"role": "assistant", "content": one.answer}]
-    text = tokenizer.apply_chat_template(said, tokenize=False)
+        asked = [*asked, {"role": "assistant", "content": one.answer}]
+    text = templates.render(templates.templated(tokenizer), asked, ask=False)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults, Rows
     from ftcore.outputs import Example, Outputs, Text
     from ftcore.statistics import Better
 
@@ -43,7 +44,13 @@ class Config(Base):
     """Longest text that is written, in tokens; longer targets are cut."""
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
+parse_rows, clean_rows = _rows.parse_rows, _rows.clean_written
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without a text or a target."""
+    del config
+    return _rows.missing(rows, text="text", label="target")
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:

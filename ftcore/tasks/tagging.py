@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from ftcore._find import Config as Base
+from ftcore.cleaning import label_names
+from ftcore.cleaning.aligned import split_words
 from ftcore.context import log
-from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import examples
-from ftcore.tasks import _rows, _sequence
+from ftcore.tasks import _labels, _rows, _sequence
+from ftcore.tasks._labels import Label
 from ftcore.training import loading
 from ftcore.training.features import IGNORED, Collator, Features
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
+    from ftcore.cleaning.rows import Faults, Rows
     from ftcore.outputs import Outputs, Text
     from ftcore.statistics import Better
 
@@ -31,30 +34,98 @@ TARGET = "text"
 ARCHITECTURE = "AutoModelForTokenClassification"
 GENERATIVE = False
 STANDS_ON = "encoder"
+STRUCTURES = ("text", "label")
+"""Fields that may be a list or an object in the source; they reach ``parse_rows`` as JSON."""
 METRICS: dict[str, Better] = {"f1": "higher", "precision": "higher", "recall": "higher", "accuracy": "higher"}
-MISMATCHED = 0.05
-"""Largest share of rows whose words and tags may differ in number: masking personal data can join words."""
 
 
 class Config(Base):
-    """A row's ``label`` holds one tag for each word of its ``text``, words and tags parted by white space."""
+    """A row's ``label`` holds one tag for each word of its ``text``.
+
+    Both are lists, or texts in which blanks part words and tags; a no-break space is part of its word.
+    """
 
     kind: Literal["tagging"] = "tagging"
-    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     """Tags in the order of the model's outputs; ``O`` for words that are part of nothing, ``B-`` and ``I-`` before the
     names of what begins and goes on."""
+    other_labels: Literal["reject", "ignore"] = "reject"
+    """What happens to rows with another tag: ``reject`` counts them as faults of the data, ``ignore`` leaves them out
+    as the recipe's own filter."""
 
     @field_validator("labels")
     @classmethod
     def _are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("each tag may stand here once")
-        if wrong := [tag for tag in value if tag != "O" and tag[:2] not in {"B-", "I-"}]:
+        _labels.distinct(value)
+        if wrong := [tag for tag in value if tag != "O" and (tag[:2] not in {"B-", "I-"} or tag.split() != [tag])]:
             raise ValueError(f"expected O, B-NAME and I-NAME, got {', '.join(wrong)}")
         return value
 
 
-parse_rows, clean_rows, check_rows = _rows.parse_rows, _rows.clean_written, _rows.check_rows
+clean_rows = _rows.clean_words
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Words parted by one space, a blank inside a word being a no-break space; tags as the recipe writes them.
+
+    Text and label may hold lists, as JSON or as Python writes them.
+    """
+    names, known = label_names.Names(config.labels), set(config.labels)
+    found: Faults = {}
+    for place, (text, label) in enumerate(zip(rows.text, rows.label, strict=True)):
+        tokens = _rows.listed((text or "").strip())
+        if tokens and all(isinstance(token, str) for token in tokens):
+            blank = next((number for number, token in enumerate(tokens) if not _inside(token)), None)
+            if blank is not None:
+                found[place] = f"word {blank + 1} of the text is blank: {tokens[blank]!r}"
+                continue
+            rows.text[place] = join_words(tokens)
+        elif text is not None:
+            rows.text[place] = " ".join(split_words(text))
+        if label is not None:
+            tags = label.split()
+            if not known.issuperset(tags):
+                tags = [names.find(tag) or tag for tag in _rows.chosen(label, None)]
+            rows.label[place] = " ".join(tags) or None
+    return found
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without words or tags, with another tag than the recipe lists, or another number of tags than words."""
+    found, known = _rows.missing(rows, text="text", label="label"), set(config.labels)
+    for place, (text, label) in enumerate(zip(rows.text, rows.label, strict=True)):
+        if place in found:
+            continue
+        words, tags = split_words(text), (label or "").split()
+        if not known.issuperset(tags):
+            strange = next(tag for tag in tags if tag not in known)
+            why = label_names.none_of(strange, config.labels, what="tag")
+            number = " (a number is no tag: take its name)" if strange.isdigit() else ""
+            found[place] = _labels.refused(config, why + number)
+        elif len(words) != len(tags):
+            found[place] = f"the text has {len(words):,} words and the label {len(tags):,} tags"
+    return found
+
+
+def labels_in(config: Config, label: str | None) -> set[str]:
+    """The tags of a row, for counts of rows."""
+    del config
+    return set((label or "").split())
+
+
+def join_words(words: Iterable[str]) -> str:
+    """A text whose words are these: a blank inside a word becomes a no-break space."""
+    return " ".join(_inside(word) for word in words)
+
+
+def _inside(word: str) -> str:
+    return "\xa0".join(word.split())
+
+
+def nothing_to_learn(config: Config, labels: Collection[str]) -> str:
+    """Why a train split with these tags teaches nothing; empty where it teaches something."""
+    del config
+    return "" if set(labels) - {"O"} else "no word of the train split has a tag"
 
 
 def load(config: Config, base: Path) -> PreTrainedModel:
@@ -65,30 +136,18 @@ def load(config: Config, base: Path) -> PreTrainedModel:
 
 
 def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
-    """Whether the tags are known, belong to their words, and something but ``O`` is there to learn.
+    """Whether each split has rows, and something but ``O`` is there to learn.
 
     Raises:
-        NotEnoughDataError: a split has no tag but ``O``.
-        DataRejectedError: unknown tags, or more than a few rows have another number of tags than of words.
+        NotEnoughDataError: a split has no row, or the train split no tag but ``O``.
+        DataRejectedError: rows have tags that the recipe does not list.
     """
-    for split, table in rows.items():
-        tags = [(label or "").split() for label in table["label"].to_pylist()]
-        found = {tag for row in tags for tag in row}
-        if not found - {"O"}:
-            raise NotEnoughDataError(f"no word of the {split} split has a tag", hint="add rows with tags")
-        if unknown := sorted(found - set(config.labels)):
-            raise DataRejectedError(
-                f"the {split} split has tags that task.labels does not name",
-                unknown,
-                hint=f"the tags are {', '.join(config.labels)}",
-            )
-        bad = [row for row, good in zip(table["row_id"].to_pylist(), _aligned(table), strict=True) if not good]
-        if len(bad) > MISMATCHED * table.num_rows:
-            raise DataRejectedError(
-                f"{len(bad):,} of {table.num_rows:,} rows of the {split} split have not one tag for each word",
-                [f"row {row}" for row in bad],
-                hint="words and tags are parted by white space",
-            )
+    found = {
+        split: {tag for label in table["label"].unique().to_pylist() for tag in (label or "").split()}
+        for split, table in rows.items()
+    }
+    _labels.covered(config.labels, found, rows)
+    _labels.learnable(nothing_to_learn(config, found.get("train", config.labels)))
 
 
 def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
@@ -100,7 +159,7 @@ def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, m
         log.warning("%d rows are left out: they have not one tag for each word", good.count(False))
         rows = rows.filter(pa.array(good, pa.bool_()))
     number = {label: place for place, label in enumerate(config.labels)}
-    words = [text.split() for text in rows["text"].to_pylist()]
+    words = [split_words(text) for text in rows["text"].to_pylist()]
     encoded = _encoded(tokenizer, words, max_length_tokens)
     labels = []
     for place, tags in enumerate(label.split() for label in rows["label"].to_pylist()):
@@ -137,9 +196,10 @@ def reader(
     import torch
 
     def predict(texts: Sequence[Text]) -> list[list[str]]:
-        split = [one.text.split() for one in examples(texts)]
+        split = [split_words(one.text) for one in examples(texts)]
         encoded = _encoded(tokenizer, split, max_length_tokens)
-        batch = tokenizer.pad({"input_ids": encoded["input_ids"]}, return_tensors="pt")
+        # On the right whatever side is the tokenizer's own, so that tokens keep the positions that words are found by.
+        batch = tokenizer.pad({"input_ids": encoded["input_ids"]}, padding_side="right", return_tensors="pt")
         with torch.inference_mode():
             best = model(**batch).logits.argmax(-1).tolist()
         return [_of_words(config, encoded.word_ids(place), best[place], len(row)) for place, row in enumerate(split)]
@@ -182,14 +242,17 @@ def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
 
 
 def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """F1, precision and recall of whole entities over all kinds, and accuracy of the words."""
+    """F1, precision and recall of whole entities over all kinds, and accuracy of the words.
+
+    Where neither the rows nor the predictions have an entity, the first three are NaN.
+    """
     import numpy as np
 
     hit, said, there = (sums[..., column:-2:3].sum(-1) for column in range(3))
     words = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
 
     def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        return np.where(np.isnan(words), np.nan, part / np.maximum(whole, 1))
+        return np.where(said + there > 0, part / np.maximum(whole, 1), np.nan)
 
     return {
         "f1": ratio(2 * hit, said + there),
@@ -201,12 +264,12 @@ def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
 
 def _names(config: Config) -> list[str]:
     """Kinds of entity, in the order in which the tags name them."""
-    return list(dict.fromkeys(tag[2:] for tag in config.labels if tag != "O"))
+    return list(dict.fromkeys(tag[2:] or "_" for tag in config.labels if tag != "O"))  # seqeval calls no name _
 
 
 def _aligned(rows: pa.Table) -> list[bool]:
     texts, labels = rows["text"].to_pylist(), rows["label"].to_pylist()
-    return [len(text.split()) == len((label or "").split()) for text, label in zip(texts, labels, strict=True)]
+    return [len(split_words(text)) == len((label or "").split()) for text, label in zip(texts, labels, strict=True)]
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, words: list[list[str]], length: int) -> BatchEncoding:

@@ -11,7 +11,8 @@ from ftcore.outputs import Text, pairs
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from torch import nn
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 Collator: TypeAlias = "Callable[[list[dict[str, Any]]], Mapping[str, torch.Tensor]]"
 """Makes a batch of rows: pads them and adds the attention mask."""
@@ -36,6 +37,8 @@ class Features:
     """Which part of a task of several parts each row belongs to: a batch holds rows of one. Empty where it has none."""
     shares: Mapping[str, float] = field(default_factory=dict)
     """Share of the batches that each part gets."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Rows that were left out since the model cannot be given them: row id and reason."""
 
     def __len__(self) -> int:
         """Number of encoded rows."""
@@ -82,3 +85,43 @@ def tokenize(
         return_token_type_ids=False,
     )
     return encoded["input_ids"], sum(bool(one.overflowing) for one in encoded.encodings or ())
+
+
+def padding_side(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> str:
+    """On which side a classifier's rows are padded, ``left`` or ``right``.
+
+    On the right, a token's position does not depend on what else is in the batch; a decoder's head looks up the last
+    token that is no padding. Only models that read the last position, such as XLNet, go by their tokenizer's own side.
+    """
+    last = getattr(model.config, "summary_type", None) == "last"
+    return str(tokenizer.padding_side) if last else "right"
+
+
+def pad_as(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let the model know the tokenizer's token for padding: a decoder's head reads the last token that is another."""
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = tokenizer.pad_token_id
+
+
+def tokens(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_length_tokens: int
+) -> BatchEncoding:
+    """A padded batch of texts for a classifier, ``[texts, tokens]`` each.
+
+    A text without any token, which no model reads, becomes one token of padding that is attended to.
+    """
+    batch = tokenizer(
+        pairs(texts),
+        truncation=True,
+        max_length=max_length_tokens,
+        padding=True,
+        padding_side=padding_side(model, tokenizer),
+    )
+    rows = range(len(batch["input_ids"]))
+    if empty := [row for row in rows if not any(batch["attention_mask"][row])]:
+        if not batch["input_ids"][0]:  # all rows are empty
+            for name in batch:
+                batch[name] = [[tokenizer.pad_token_id if name == "input_ids" else 0] for _ in rows]
+        for row in empty:
+            batch["attention_mask"][row][0] = 1
+    return batch.convert_to_tensors("pt")

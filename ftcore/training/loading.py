@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DataRejectedError, TrainingError
@@ -40,6 +41,19 @@ def tokenizer(base: Path) -> PreTrainedTokenizerBase:
     return found
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' table of weights that are missing: a fresh head is what was wanted, the rest is checked."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def pretrained(kind: Any, base: Any, *, headless: bool = True, **settings: Any) -> PreTrainedModel:
     """A base model with its weights in float32; safetensors only, no remote code.
 
@@ -52,15 +66,16 @@ def pretrained(kind: Any, base: Any, *, headless: bool = True, **settings: Any) 
     Raises:
         TrainingError: weights are missing or of another shape, which transformers would draw at random.
     """
-    made, told = kind.from_pretrained(
-        base,
-        **settings,
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype="float32",
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
+    with quietly():
+        made, told = kind.from_pretrained(
+            base,
+            **settings,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="float32",
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     lacking = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
     body = f"{made.base_model_prefix}."
     # What pools the tokens is part of some heads, whatever its name says.

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ftcore import parts, snapshot
+from ftcore import parts, snapshot, split
 from ftcore.cleaning import near
 from ftcore.context import Context, Outcome
 from ftcore.records import Record, now
@@ -65,14 +65,14 @@ def make(count: int, root: str) -> dict[str, Any]:
 
     draw, words = random.Random(17), pieces()
     folder = UPath(root) / "bench" / "runs" / "bench" / "ingest" / "rows"
-    writer = parts.Writer(folder, snapshot.schema())
+    writer, keys = parts.Writer(folder, snapshot.schema()), split.load(_shelf(root))
     truth: dict[str, Any] = {"near": [], "exact": [], "personal": {}}
     for batch in _batched(_texts(count, draw, words, truth), parts.ROWS):
         ids = [snapshot.row_id("bench", str(number)) for number, _, _ in batch]
         nothing = [None] * len(batch)
         given = {"row_id": ids, "text": [text for _, text, _ in batch], "label": [label for *_, label in batch]}
         columns = dict.fromkeys(snapshot.COLUMNS, nothing) | given | {"source": ["bench"] * len(batch)}
-        writer.add(pa.table(columns, schema=snapshot.schema()))
+        writer.add(keys.fill(pa.table(columns, schema=snapshot.schema())))
     writer.close()
     (Path(root) / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
     return truth
@@ -163,16 +163,20 @@ def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 def context(root: str, prepare: Prepare, step: str = "prepare") -> Context:
     """A context over the rows that ``make`` wrote, with ingest's record in place."""
-    from upath import UPath
-
     recipe, conf, _ = load()
-    shelf = Shelf(UPath(root) / "bench", "bench", Path(root) / "locks")
+    shelf = _shelf(root)
     record = Record(step="ingest", recipe="bench", run_id="bench", fingerprint="", started_at=now(),
                     paths={"rows": "runs/bench/ingest/rows"})  # fmt: skip
     shelf.write_record(record)
     changed = recipe.model_copy(update={"name": "bench", "prepare": prepare})
     settings = conf.model_copy(update={"home": Path(root) / "home"})
     return Context(changed, Path(root), "bench", step, {}, shelf, settings)
+
+
+def _shelf(root: str) -> Shelf:
+    from upath import UPath
+
+    return Shelf(UPath(root) / "bench", "bench", Path(root) / "locks")
 
 
 def keep(given: Context, outcome: Outcome) -> None:

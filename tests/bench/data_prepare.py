@@ -75,6 +75,7 @@ def _pandas(root: str) -> tuple[float, int]:
     import pandas as pd
 
     from ftcore.snapshot import side, text_key
+    from ftcore.split import SplitKeys
 
     clock = time.perf_counter()
     frame = pd.concat(
@@ -85,7 +86,8 @@ def _pandas(root: str) -> tuple[float, int]:
     frame = frame.sort_values(["observed_at", "row_id"])
     groups = frame.groupby("key")
     frame = frame[groups["label"].transform("nunique") == 1].drop_duplicates("key").copy()
-    frame["split"] = [side(None, text, EXACT_ONLY) for text in frame["text"]]
+    keys = SplitKeys(b"bench").of([None] * len(frame), frame["text"])
+    frame["split"] = [side(key, EXACT_ONLY) for key in keys]
     for split, rows in frame.sort_values("row_id").groupby("split"):
         rows.drop(columns="key").to_parquet(Path(root) / f"{split}.parquet")
     return time.perf_counter() - clock, len(frame)

@@ -90,7 +90,10 @@ def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path
 )
 def test_what_is_no_plain_adapter_goes_through_the_whole_ring(home: Path, method: dict[str, Any]) -> None:
     train = {"epochs": 1, "max_length_tokens": 48, "batch_size": 16, "learning_rate": 3e-2, "max_truncated": 1}
-    gates = [{"kind": "threshold", "minimum": 0.3, "min_rows": 50}, {"kind": "parity", "max_difference": 0.1}]
+    gates = [
+        {"kind": "threshold", "minimum": 0.3, "min_rows": 50},
+        {"kind": "parity", "max_difference": 0.1, "max_disagreement": 0.3},
+    ]
     path = write_recipe(home, method=method, train=train, gates=gates)
     records = pipeline.run(path, "r1")
     assert [record.step for record in records][-1] == "promote"

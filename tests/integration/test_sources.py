@@ -171,6 +171,15 @@ def test_postgres_is_read_as_a_stream_and_from_its_watermark(
 
     source = here.recipe.sources[0]
     assert [t["text"].to_pylist() for t in sql.read_since(source, here, reached)] == [["ticket 30000"]]
+    late = source.model_copy(update={"overlap": 5.0})
+    assert sum(t.num_rows for t in sql.read_since(late, here, reached)) == 6, "five seconds behind the last one"
+    gone = source.model_copy(
+        update={"query": source.query.replace("seen\\:\\:", "id > 5 AS gone, seen\\:\\:"), "deleted": "gone"}
+    )
+    cursor = watermarks.Cursor()
+    assert sum(t.num_rows for t in sql.read_since(gone, here, cursor)) == 5
+    assert len(cursor.deleted) == 29_995
+    assert len({one for some in sql.present(source, here) for one in some}) == 30_000
     with pytest.raises(DataRejectedError, match="read-only transaction"):
         ingest.run(context(SQL | {"query": "SELECT nextval('keys') AS id, 'x' AS text, '' AS label"}))
 
@@ -196,7 +205,7 @@ def test_a_server_that_goes_away_half_way_leaves_nothing_half_written(
     assert 0 < sum(added) < 30_000
     assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert here.shelf.record("r1", "ingest") is None
-    assert not (here.shelf.root / "state").exists()
+    assert not (here.shelf.root / "state" / "watermarks.json").exists()
     monkeypatch.setattr(parts.Writer, "add", add)
     assert ingest.run(here).figures["rows"] == 30_000
     assert sorted(texts(here)) == sorted(f"ticket {n}" for n in range(1, 30_001))

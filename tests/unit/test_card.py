@@ -182,3 +182,31 @@ def test_the_request_leads_to_the_pages_where_somebody_says_where_they_are(judge
     assert f"- [Validation report]({model}/runs/data-1/reports/validation)\n" in text
     assert "`qwen\\|3` as judge of 200 answers: win rate 0.61 (0.55 to 0.67)" in text
     assert "ftcore models show" not in text
+
+
+def test_rows_that_do_not_judge_and_labels_that_are_never_predicted_are_told(judged: Product) -> None:
+    path = judged.shelf.folder("r1", "gate") / "verdict.json"
+    more: dict[str, Any] = {
+        "excluded": {"test": {"row": 101, "group": 4}},
+        "not_known": ["models:/old/2"],
+        "never_predicted": {"rare|": 3},
+    }
+    write_json(path, read_json(path) | more)
+    for text in (written(judged), card.request(judged.context("approve"), judged.tracking.version(1))):
+        assert (
+            "- Left out of the evaluation: 105 rows of test: a compared model was trained or validated on the row "
+            "(101); a compared model was trained or validated on rows of the same group (4).\n"
+        ) in text
+        assert "- The training rows of models:/old/2 are not known any more" in text
+        assert "- Labels that the candidate never predicts: rare\\| (3 rows)." in text
+
+
+def test_an_interval_that_is_undefined_is_called_so(judged: Product) -> None:
+    place = judged.shelf.folder("r1", "evaluate") / "evaluation.json"
+    figures = read_json(place) | {
+        "slices": {
+            "language=de": {"rows": 1, "candidate": {"accuracy": {"value": 1.0, "low": None, "high": None, "rows": 1}}}
+        }
+    }
+    write_json(place, figures)
+    assert "| slice language=de | accuracy | 1 | undefined | – | 1 |" in written(judged)

@@ -117,7 +117,7 @@ def test_rows_that_carry_over_are_told_by_their_group(product: Product, crm: sql
     crm.execute("DELETE FROM t WHERE who <> 'c3'")  # so that what comes now is carried over from the snapshot
     rows = raw(product, "r2")
     assert len(rows) == 60 - len(expected)
-    assert all(row["group"] != "sql:crm:c3" for row in rows)
+    assert all(row["group"] != "c3" for row in rows)
     second = data(product, "r2")
     assert forgets(product, "c3")["snapshots"] == [told | {"current": False}]
     assert snapshot.current(product.shelf) == second
@@ -169,7 +169,7 @@ def test_killed_before_the_ledger_it_is_told_the_second_time(product: Product, m
             forgets(product, "c3", reason="case 7")
     assert product.shelf.ledger() == []
     product.change(sources=[FILES])
-    assert not any(row["group"] == "files:rows:c3" for row in raw(product, "r1")), "it is in force already"
+    assert not any(row["group"] == "c3" for row in raw(product, "r1")), "it is in force already"
     first, again = forgets(product, "c3"), forgets(product, "c3")
     assert first["known"]
     assert first == again
@@ -198,7 +198,7 @@ def test_a_run_that_had_read_already_publishes_nothing_of_it(product: Product) -
     assert f"ftcore run {product.name} --only data --run r1" in told.value.hint
     assert snapshot.current(product.shelf) is None
     identity = data(product, "r1")  # the run goes on: ingest sees that somebody was forgotten
-    assert "files:rows:c3" not in snapshot.read(product.shelf, identity)["group"].to_pylist()
+    assert "c3" not in snapshot.read(product.shelf, identity)["group"].to_pylist()
 
 
 def test_a_key_that_is_none_and_a_reason_that_names_it_are_refused(product: Product) -> None:

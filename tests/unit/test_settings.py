@@ -42,3 +42,15 @@ def test_a_suite_is_ones_own_else_a_shipped_one(home: Path, tmp_path: Path, monk
     (tmp_path / "chat.json").write_text("{}", encoding="utf-8")
     assert settings.load().suite("chat") == tmp_path / "chat.json"
     assert settings.load().suite("nowhere") == tmp_path / "nowhere.json"
+
+
+@pytest.mark.parametrize("folder", ["plain", "Zoë [R&D] #1 100%", "a?b", "per%20cent", "a%3Fb", "plus+x;y&z=1"])
+def test_the_url_of_a_sqlite_file_leads_to_that_file(tmp_path: Path, folder: str) -> None:
+    import sqlalchemy
+
+    (tmp_path / folder).mkdir()
+    engine = sqlalchemy.create_engine(settings.sqlite_url(tmp_path / folder / "x.db"))
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE t (a INTEGER)"))
+    engine.dispose()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.db")] == [f"{folder}/x.db"]

@@ -39,6 +39,18 @@ def test_what_is_logged_is_there(product: Product) -> None:
     assert tracking.client.get_run(run).info.status == "FINISHED"
 
 
+def test_names_that_people_choose_are_names_for_mlflow_too(product: Product) -> None:
+    run = product.tracking.open_run("r1", {})
+    names = ["plain.name", "Räume?", "a=b", "a:b", "../up", "/root", "a//b", "", "x" * 400, "x" * 399 + "y", "[0]", "."]
+    for kind in ("params", "metrics", "tags"):
+        product.tracking.log(run, **{kind: {f"{name}": 1.0 for name in names}})
+    product.tracking.log(run, params={f"p{number}": number for number in range(230)})
+    data = product.tracking.client.get_run(run).data
+    assert len(data.metrics) == len(names)
+    assert len(data.params) == len(names) + 230
+    assert {"plain.name", "a:b"} <= set(data.metrics)
+
+
 def test_logging_the_same_again_is_no_error(product: Product) -> None:
     run = product.tracking.open_run("r1", {})
     for _ in range(2):

@@ -11,6 +11,7 @@ from ftcore import registry
 from ftcore.errors import FtcoreError
 from ftcore.tracking import Tracking
 from ftcore.tracking_curves import curves
+from ftcore.verdict import notes
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart, domain, strip
 from ftcore_airflow.pages.comparison import Chart, Comparison, compare
@@ -54,6 +55,8 @@ class Page:
     comparison: Comparison | None = None
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     rules: Sequence[Rule] = ()
+    notes: Sequence[str] = ()
+    """What the verdict tells of the rows behind it."""
     curves: Sequence[Chart] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the training record."""
@@ -96,7 +99,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
         page.evaluation = evaluation
         page.comparison = _compare(page, shelf, form)
         page.trouble += page.comparison.faults
-    page.rules = rules(verdict or {}, page.trouble)
+    page.rules, page.notes = rules(verdict or {}, page.trouble), notes(verdict or {})
     page.training = (_read(page, lambda: reading.record(shelf, facts["run_id"], "train")) or {}).get("figures", {})
     page.curves = _curves(settings, page)
     page.reports = snapshot_reports(shelf, facts["snapshot"])

@@ -66,3 +66,30 @@ def test_a_text_stays_when_the_one_like_it_goes() -> None:
     pairs = np.array([[0, 1], [1, 2]])
     gone, because = near.leave_out(pairs, np.arange(3), lambda one, other: True, 3)
     assert (gone.tolist(), because.tolist()) == ([1], [0])
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.8])
+@pytest.mark.parametrize("size", [7, 10_000])
+def test_texts_find_their_like_in_a_reference(threshold: float, size: int) -> None:
+    every = texts(400)
+    ours, reference = every[300:], every[:300]
+    sets = [[near.shingles(text) for text in some] for some in (ours, reference)]
+    best = np.array([max((near._jaccard(one, other) for other in sets[1]), default=0) for one in sets[0]])
+    got = near.matches(ours, (reference[start : start + size] for start in range(0, 300, size)), threshold)
+    assert ((got == 0) | (got >= threshold)).all()
+    assert not (got > 0)[best < threshold].any()
+    assert (got > 0)[best >= threshold].mean() > 0.97
+    assert (best >= threshold).sum() > 50
+
+
+def test_a_like_text_among_many_that_are_nearly_alike_is_found() -> None:
+    invoice = "Dear team, the invoice number {} for our {} order was charged twice, please refund it as soon as you can"
+    reference = [invoice.format(n, "spring").encode() for n in range(3000)]
+    got = near.matches([invoice.format(n, "summer").encode() for n in range(0, 3000, 10)], [reference], 0.8)
+    assert (got >= 0.8).mean() > 0.97
+
+
+def test_nothing_is_like_nothing() -> None:
+    assert near.matches([], [[b"some text"]], 0.8).tolist() == []
+    assert near.matches([b"some text", b"", b"abc"], [], 0.8).tolist() == [0, 0, 0]
+    assert near.matches([b"", b"abc"], [[b"", b"abc"]], 0.8).tolist() == [0, 0], "too short to have a shingle"

@@ -26,7 +26,22 @@ def test_text_is_mended(text: str | None, expected: str) -> None:
 
 def test_lines_and_indentation_stay_where_they_mean_something() -> None:
     code = "\n\ndef f():  \r\n    return &quot;caf\u00c3\u00a9&quot;\t\n"
-    assert clean(code, lines=True) == 'def f():\n    return "café"'
+    assert clean(code, lines=True) == "def f():\n    return &quot;café&quot;"
+
+
+@pytest.mark.parametrize(
+    "text", ["print(“x”)", "if (a &lt; b &amp;&amp; c) { s = ‘it’; }", "「全角」，ＡＢＣ！", "ﬁne", "e\u0301"]
+)
+def test_what_was_written_stays_where_it_is_no_mojibake(text: str) -> None:
+    assert clean(text, lines=True) == text
+
+
+@given(
+    st.text(max_size=40) | st.text(alphabet="Ã©â€œ™Â&amp;lt;<>“”\n \t\xa0ab", max_size=30), st.booleans(), st.booleans()
+)
+def test_what_is_clean_stays(text: str, lines: bool, entities: bool) -> None:
+    once = clean(text, lines=lines, entities=entities)
+    assert clean(once, lines=lines, entities=entities) == once
 
 
 @given(st.text(alphabet=st.characters(codec="ascii"), max_size=60))

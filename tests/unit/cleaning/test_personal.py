@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ftcore.cleaning import personal
+from ftcore.cleaning import _recognisers, personal
 from ftcore.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
 from ftcore.errors import MissingExtraError
 from ftcore.sections import PersonalData
@@ -91,7 +91,7 @@ def test_the_quick_look_misses_nothing_that_a_recogniser_finds() -> None:
     draw = random.Random(1)
     config = PersonalData()
     finder = Finder(tuple(config.actions), config.phone_regions, config.model)
-    recognisers = {one: personal._recognisers(one, finder.phone_regions) for one in finder.entities}
+    recognisers = {one: _recognisers.of(one, finder.phone_regions) for one in finder.entities}
     odd = ["RSSMRA8RTMLARSNS", "1234567-Z", "0043 1 58858-0", "(0)30 9018-20", "fe80::1%eth0", "1:2:3:4:5:6:7:8"]
     odd += ["::ffff:1.2.3.4", "NL91ABNA0417164300", "+33 1 42 68 53 00", "07700 900123", "::1"]
     found = 0

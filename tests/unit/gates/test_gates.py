@@ -35,7 +35,7 @@ def test_rows_that_a_metric_is_not_about_count_for_nothing() -> None:
     given = evidence(400, right=0.5, champion=0.6)
     first = np.arange(400) < 100  # where candidate and champion are always right
     some = replace(given, about={"accuracy": first})
-    for gate, settings in ((threshold, {"minimum": 0.9}), (beats_champion, {"non_inferior": 0.01, "min_rows": 50})):
+    for gate, settings in ((threshold, {"minimum": 0.9}), (beats_champion, {"non_inferior": 0.05, "min_rows": 50})):
         config = gate.Config.model_validate({"kind": gate.__name__.rpartition(".")[2], **settings})
         assert gate.judge(config, given).passed is False
         rule = gate.judge(config, some)
@@ -75,22 +75,27 @@ def evidence(
 
 
 def test_threshold_reached_and_missed() -> None:
-    good = threshold.judge(threshold.Config(minimum=0.8), evidence(right=0.8))
-    bad = threshold.judge(threshold.Config(minimum=0.81), evidence(right=0.8))
-    assert (good.passed, bad.passed) == (True, False)
-    assert (good.measured, good.bound, good.rows) == (pytest.approx(0.8), 0.8, 400)
+    good = threshold.judge(threshold.Config(minimum=0.75), evidence(right=0.8))
+    bad = threshold.judge(threshold.Config(minimum=0.85), evidence(right=0.8))
+    near = threshold.judge(threshold.Config(minimum=0.8), evidence(right=0.8))
+    assert (good.passed, bad.passed, near.passed) == (True, False, None)
+    assert (good.measured, good.bound, good.rows, good.groups) == (pytest.approx(0.8), 0.75, 400, 400)
     assert good.low is not None
     assert good.high is not None
     assert good.low < 0.8 < good.high
     assert "accuracy 0.800 [" in good.reason
-    assert "reaches 0.8" in good.reason
-    assert "does not reach 0.81" in bad.reason
+    assert "reaches 0.75" in good.reason
+    assert "does not reach 0.85" in bad.reason
+    assert near.reason.startswith("undecided: accuracy 0.800 [")
+    assert threshold.judge(threshold.Config(minimum=0.8, tolerance=0.05), evidence(right=0.8)).passed is True
 
 
-def test_a_certain_threshold_asks_for_the_lower_end() -> None:
-    for rows, expected in [(100, False), (4000, True)]:
-        rule = threshold.judge(threshold.Config(minimum=0.77, certain=True), evidence(rows=rows, right=0.8))
-        assert rule.passed is expected
+def test_a_threshold_asks_for_the_lower_end_as_certain_once_did() -> None:
+    for rows, expected in [(100, None), (4000, True)]:
+        config = threshold.Config.model_validate({"minimum": 0.77, "certain": True})
+        assert threshold.judge(config, evidence(rows=rows, right=0.8)).passed is expected
+    with pytest.raises(ValidationError, match="the interval decides: leave it out, and set `tolerance`"):
+        threshold.Config.model_validate({"minimum": 0.77, "certain": False})
 
 
 def test_a_threshold_looks_at_what_serves_and_at_its_datasets_only() -> None:
@@ -114,7 +119,7 @@ def test_a_dataset_that_was_not_evaluated_is_named() -> None:
     [
         (threshold, threshold.Config(minimum=0.1)),
         (parity, parity.Config(max_difference=1)),
-        (beats_champion, beats_champion.Config(non_inferior=1.5)),
+        (beats_champion, beats_champion.Config(minimum_gain=0.5)),
     ],
 )
 def test_too_few_rows_are_undecided_which_is_not_passed(kind: Any, config: Any) -> None:
@@ -148,7 +153,7 @@ def test_the_gain_must_not_be_chance(right: float, champion: float, minimum_gain
     assert rule.low is not None
     assert (rule.low > minimum_gain) is passed
     assert ("does not surely beat" in rule.reason) is not passed
-    assert "400 paired rows of test" in rule.reason
+    assert "on 400 rows, paired, of test" in rule.reason
 
 
 @pytest.mark.parametrize(("right", "margin", "passed"), [(0.79, 0.05, True), (0.79, 0.01, False), (0.7, 0.05, False)])
@@ -177,7 +182,7 @@ def test_a_metric_that_is_better_when_lower() -> None:
         beats_champion.judge(beats_champion.Config(metric="error"), falls(evidence(right=0.8, champion=0.9))).passed
         is False
     )
-    for maximum, passed in [(0.11, True), (0.09, False)]:
+    for maximum, passed in [(0.15, True), (0.11, None), (0.06, False)]:
         found = threshold.judge(threshold.Config(metric="error", maximum=maximum), seen)
         assert (found.passed, found.bound) == (passed, maximum)
 
@@ -223,6 +228,58 @@ def test_of_scores_that_are_no_counts_no_agreement_is_told() -> None:
     seen = evidence(right=0.5, export=0.5)
     found = parity.judge(parity.Config(), replace(seen, candidate={name: t / 3 for name, t in seen.candidate.items()}))
     assert found.reason.endswith(" in accuracy on 400 rows; 0.01 is allowed")
+
+
+@pytest.mark.parametrize(
+    ("disagreeing", "allowed", "passed"),
+    [(0, 0.03, True), (4, 0.03, True), (4, 0.02, None), (11, 0.03, None), (40, 0.03, False), (40, 0.2, True)],
+)
+def test_the_bounds_of_the_share_of_rows_with_another_answer_decide(
+    disagreeing: int, allowed: float, passed: bool | None
+) -> None:
+    """Half of them gain and half lose, so that no mean differs."""
+    seen = evidence(right=0.5)
+    served = seen.candidate["onnx-int8"].copy()
+    torch, half = seen.candidate[TORCH], disagreeing // 2
+    wrong = torch[400 - 2 : 400]  # the tallies of a wrong row of each label
+    served[:half] = wrong[np.arange(half) % 2]
+    served[200 : 200 + disagreeing - half] = torch[np.arange(disagreeing - half) % 2]
+    config = parity.Config(max_difference=0.01, max_disagreement=allowed)
+    found = parity.judge(config, replace(seen, candidate={"onnx-int8": served, TORCH: torch}))
+    assert found.passed is passed
+    assert f"onnx-int8 gives {disagreeing / 400:.1%} of the rows another answer" in found.reason
+    if passed is not True:
+        assert (found.measured, found.bound) == (disagreeing / 400, allowed)
+        assert found.low < found.measured < found.high
+        assert ("undecided" in found.reason) is (passed is None)
+
+
+def test_without_any_disagreement_a_hundred_rows_are_enough() -> None:
+    assert parity.judge(parity.Config(), evidence(100)).passed
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        (
+            {"off": 57, "max_difference": 0.27},
+            "computes in torch's precision, and differs from it on 57 of 59 rows, by",
+        ),
+        ({"alone": {"rows": 59, "off": 11, "max_difference": 0.29}}, "gives 11 of 59 rows other outputs alone than in"),
+    ],
+)
+def test_rows_that_differ_in_float32_or_depend_on_their_batch_fail_whatever_the_means_say(
+    figures: dict[str, Any], reason: str
+) -> None:
+    fine = {"exact": True, "rows": 59, "disagree": 0, "off": 0, "max_difference": 0.0, "alone": {"rows": 59, "off": 0}}
+    seen = evidence(right=1.0)
+    assert parity.judge(parity.Config(), replace(seen, figures={"agreement": {"onnx-fp32": fine}})).passed
+    inexact = fine | figures | {"exact": False}
+    found = parity.judge(parity.Config(), replace(seen, figures={"agreement": {"onnx-int8": inexact}}))
+    assert found.passed is ("alone" not in figures), "int8 may differ from torch, but not from itself"
+    found = parity.judge(parity.Config(), replace(seen, figures={"agreement": {"onnx-fp32": fine | figures}}))
+    assert found.passed is False
+    assert reason in found.reason
 
 
 def test_exports_are_compared_on_the_rows_that_the_metric_is_about() -> None:
@@ -294,7 +351,8 @@ def test_slices_without_a_champion_or_by_what_nobody_sliced() -> None:
 def test_groups_of_a_few_rows_decide_nothing() -> None:
     rule = slice_gate.judge(slice_gate.Config(), sliced({"source=a": (29, -0.5), "source=b": (1, 0.0)}))
     left_out = "Left out: source=a (29 rows), source=b (1 rows)"
-    assert (rule.passed, rule.reason) == (None, f"undecided: accuracy is known on no group of 30 rows. {left_out}")
+    why = "undecided: accuracy is defined on no part of 30 rows and 10 groups"
+    assert (rule.passed, rule.reason) == (None, f"{why}. {left_out}")
 
 
 def test_labels_are_looked_at_only_where_that_is_asked() -> None:
@@ -306,7 +364,7 @@ def test_labels_are_looked_at_only_where_that_is_asked() -> None:
 def test_a_verdict_names_what_was_judged_and_what_was_not() -> None:
     seen = sliced({"source=a": (400, 0.0), "length=1-50": (300, 0.0), "source=b": (9, 0.0), "label=no": (400, -0.2)})
     by_default = slice_gate.judge(slice_gate.Config(), seen).reason
-    assert "none of 2 groups loses more" in by_default
+    assert "none of 2 parts loses more" in by_default
     assert by_default.endswith(
         "Judged: length=1-50, source=a. Left out: source=b (9 rows). "
         "Not looked at: label=no (labels only where `by` names them)"
@@ -335,7 +393,6 @@ def test_general_text_must_not_be_forgotten(rise: float, rows: int, passed: bool
     if passed is not None:
         assert "general_text" in rule.reason
         assert (rule.measured, rule.rows) == (-rise, rows)
-        assert rule.low == pytest.approx(-rise - 0.01)
     assert forgetting.judge(forgetting.Config(), seen).passed is None, "accuracy is not measured on general text"
     assert forgetting.judge(forgetting.Config(), replace(seen, champion=None)).passed, "a first model"
 
@@ -350,37 +407,102 @@ def test_a_linear_model_must_be_beaten(linear: float, passed: bool) -> None:
     assert "the linear baseline in accuracy" in rule.reason
 
 
+def with_holdout(candidate: float, majority: float, rows: int = 500, test: float = 0.9) -> Evidence:
+    """A test split of 1,000 rows on which the candidate is better, and a holdout; shares of rows that are right."""
+
+    def joined(share: float, of_test: float) -> np.ndarray:
+        served = [evidence(count, right=one).candidate["onnx-int8"] for count, one in ((1000, of_test), (rows, share))]
+        return np.concatenate(served)
+
+    dataset = np.array(["test"] * 1000 + ["tweets"] * rows)
+    baselines = {"majority": joined(majority, 0.5), "linear": joined(min(majority, 0.5), 0.7)}
+    return replace(evidence(), dataset=dataset, candidate={"onnx-int8": joined(candidate, test)}, baselines=baselines)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "majority", "rows", "passed", "said"),
+    [
+        (
+            0.672,
+            0.759,
+            500,
+            False,
+            "is worse than the majority baseline in accuracy on 500 rows of tweets: 0.672 against",
+        ),
+        (
+            0.74,
+            0.75,
+            200,
+            True,
+            "may be worse than the majority baseline in accuracy on 200 rows of tweets: 0.740 again",
+        ),
+        (0.9, 0.75, 500, True, "is no worse than the majority baseline in accuracy on 500 rows of tweets: +0.150"),
+        (0.2, 0.9, 60, True, "60 rows are too few to compare with a baseline on tweets"),
+    ],
+)
+def test_every_dataset_is_judged_and_a_holdout_below_a_baseline_is_told(
+    candidate: float, majority: float, rows: int, passed: bool, said: str
+) -> None:
+    seen = with_holdout(candidate, majority, rows)
+    rule = beats_baseline.judge(beats_baseline.Config(), seen)
+    assert said in rule.reason
+    assert "rows of test" in rule.reason
+    assert rule.passed is passed
+    if not passed:
+        assert rule.reason.startswith(said), "what decided comes first"
+        assert (rule.rows, rule.bound) == (rows, 0)
+        assert rule.high is not None
+        assert rule.high < 0
+    assert beats_baseline.judge(beats_baseline.Config(datasets=("test",)), seen).passed is True, "the recipe's choice"
+
+
+def test_no_more_holdouts_fail_by_chance_than_the_confidence_allows() -> None:
+    """Eight holdouts on which candidate and majority are equally good: one of them fails in at most 5 %."""
+    draw, failed = np.random.default_rng(7), 0
+    hit = evidence(2).candidate["onnx-int8"][:1], evidence(2, right=0).candidate["onnx-int8"][:1]
+    dataset = np.repeat(["test", *(f"h{n}" for n in range(8))], 200)
+    for _ in range(100):
+        mine, theirs = (draw.random(len(dataset)) < 0.7 for _ in range(2))
+        mine[:200], theirs[:200] = True, False
+        tallies = [np.where(right[:, None], hit[0], hit[1]) for right in (mine, theirs)]
+        seen = replace(
+            evidence(), dataset=dataset, candidate={"x": tallies[0]}, baselines={"majority": tallies[1]}, resamples=1000
+        )
+        failed += beats_baseline.judge(beats_baseline.Config(), seen).passed is False
+    assert failed <= 10
+
+
+def test_each_dataset_that_must_be_beaten_is_beaten_by_itself() -> None:
+    """Together the rows of both would pass: the loss on one is hidden by the gain on the other."""
+    seen, both = with_holdout(0.70, 0.71, 300), beats_baseline.Config(datasets=("test", "tweets"))
+    rule = beats_baseline.judge(both, seen)
+    assert rule.passed is False
+    assert (rule.rows, rule.bound) == (300, 0)
+    few = beats_baseline.judge(both, with_holdout(0.9, 0.5, 60))
+    assert few.passed is None
+    assert "60 rows are too few to compare with a baseline on tweets" in few.reason
+
+
 def test_a_task_without_baselines_is_undecided() -> None:
     assert beats_baseline.judge(beats_baseline.Config(), evidence()).passed is None
 
 
 def estimated(value: float, rows: int = 500) -> dict[str, Any]:
-    return {"value": value, "low": value - 0.01, "high": value + 0.01, "rows": rows}
+    return {"value": value, "low": value - 0.01, "high": value + 0.01, "rows": rows, "groups": rows}
 
 
 FIGURES: dict[str, Any] = {
     "calibration": {"candidate": {"onnx-int8": {"ece": estimated(0.08), "ece_adaptive": estimated(0.12)}}},
-    "fairness": {
-        "source": {
-            "metrics": {
-                "accuracy": {"difference": estimated(0.2), "ratio": 0.75, "by_group": {"a": 0.6, "b": 0.8, "c": None}}
-            }
-        }
-    },
     "latency": {"onnx-int8": {"p50_ms": 3, "p95_ms": 12.5, "rows_per_s": 300, "timed": 100}},
     "size_bytes": {"onnx-int8": 23_000_000},
     "cost_per_1000": {"onnx-int8": 0.002},
 }
 MEASURED = [
     (calibration.Config(max_ece=0.08), True),
-    (calibration.Config(max_ece=0.07), False),
+    (calibration.Config(max_ece=0.06), False),
+    (calibration.Config(max_ece=0.08, margin=0.005), None),
     (calibration.Config(max_ece=0.08, adaptive=True), False),
     (calibration.Config(min_rows=501), None),
-    (fairness.Config(max_difference=0.2), True),
-    (fairness.Config(max_difference=0.19), False),
-    (fairness.Config(max_difference=0.2, min_ratio=0.8), False),
-    (fairness.Config(by="length"), None),
-    (fairness.Config(min_rows=501), None),
     (latency.Config(max_p95_ms=12.5), True),
     (latency.Config(max_p95_ms=12), False),
     (latency.Config(max_p95_ms=20, min_rows_per_s=301), False),
@@ -395,7 +517,6 @@ MEASURED = [
 def test_what_the_evaluation_measured_is_compared_with_a_bound(config: Any, passed: bool | None) -> None:
     rule = find("gates", config.kind).judge(config, replace(evidence(), figures=FIGURES))
     assert rule.passed is passed, rule.reason
-    assert (rule.measured is None) is (passed is None)
     assert rule.reason.startswith("undecided: ") is (passed is None)
 
 
@@ -431,3 +552,117 @@ def test_a_verdict_gives_the_rules_that_did_not_pass() -> None:
     good = Verdict(passed=True, rules=rules[:1], candidate=2, champion=1)
     assert good.reason == "reason 0"
     assert Verdict.model_validate(good.to_json()) == good
+
+
+def by_group(rights: dict[str, tuple[int, float]], size: int = 1) -> Evidence:
+    """A candidate that gets some share of the rows of each source right; ``size`` rows are a group."""
+    rows = [count for count, _ in rights.values()]
+    right = np.concatenate([np.arange(count) < round(share * count) for count, share in rights.values()])
+    seen, edges = evidence(rows=sum(rows)), np.cumsum([0, *rows])
+    truth = np.arange(sum(rows)) % 2
+    labels = pa.table({"label": [CONFIG.labels[number] for number in truth]})
+    tallies = classification.tallies(CONFIG, labels, np.eye(2)[np.where(right, truth, 1 - truth)])
+    places = np.arange(sum(rows))
+    slices = {
+        f"source={name}": (places >= start) & (places < stop)
+        for name, start, stop in zip(rights, edges, edges[1:], strict=False)
+    }
+    return replace(seen, candidate={"onnx-int8": tallies}, slices=slices, group=places // size)
+
+
+@pytest.mark.parametrize(
+    ("rights", "settings", "passed"),
+    [
+        ({"a": (600, 0.9), "b": (600, 0.9)}, {}, True),
+        ({"a": (600, 0.9), "b": (600, 0.6)}, {}, False),
+        ({"a": (600, 0.9), "b": (600, 0.77)}, {"margin": 0.05}, None),
+        ({"a": (600, 0.9), "b": (600, 0.72)}, {"max_difference": 0.5, "min_ratio": 0.9}, False),
+        ({"a": (600, 0.9), "b": (600, 0.9), "c": (40, 0.75)}, {}, True),
+        ({"a": (600, 0.9), "b": (600, 0.9), "c": (40, 0.3)}, {}, False),
+        ({"a": (40, 0.9), "b": (40, 0.8)}, {}, None),
+        ({"a": (600, 0.9), "b": (29, 0.1)}, {}, None),
+    ],
+)
+def test_groups_differ_by_too_much_surely_or_not(
+    rights: dict[str, tuple[int, float]], settings: dict[str, Any], passed: bool | None
+) -> None:
+    rule = fairness.judge(fairness.Config(**settings), by_group(rights))
+    assert rule.passed is passed, rule.reason
+    assert rule.reason.startswith("undecided: ") is (passed is None)
+    if "c" in rights and passed:
+        assert rule.reason.endswith("Too few rows to tell: c (40 rows)")
+
+
+def test_the_four_fifths_rule_is_told_with_its_numbers() -> None:
+    rule = fairness.judge(fairness.Config(max_difference=0.5), by_group({"a": (600, 0.9), "b": (600, 0.6)}))
+    assert rule.passed is True
+    assert "accuracy is 0.600 for b and 0.900 for a: 0.300 [" in rule.reason
+    assert "in a ratio of 0.67" in rule.reason
+    assert (rule.measured, rule.rows) == (pytest.approx(0.3), 1200)
+
+
+@pytest.mark.parametrize(("size", "passed"), [(1, False), (100, None)])
+def test_few_groups_of_rows_decide_nothing(size: int, passed: bool | None) -> None:
+    """Six hundred rows of six customers are six observations."""
+    rule = fairness.judge(fairness.Config(), by_group({"a": (600, 0.9), "b": (600, 0.6)}, size))
+    assert rule.passed is passed
+    seen = evidence(right=0.9, champion=0.5)
+    grouped = replace(seen, group=np.arange(400) // size)
+    rule = beats_champion.judge(beats_champion.Config(), grouped)
+    assert rule.passed is (True if size == 1 else None)
+    assert rule.groups == 400 // size
+    if size > 1:
+        assert "400 rows in 4 groups are too few to compare" in rule.reason
+        found = threshold.judge(threshold.Config(minimum=0.1), grouped)
+        assert (found.passed, found.groups) == (None, 4)
+
+
+def test_each_look_at_the_same_rows_asks_for_more() -> None:
+    seen = evidence(right=0.84, champion=0.8)
+    rules = [
+        beats_champion.judge(beats_champion.Config(), replace(seen, looks=np.full(400, count))) for count in range(50)
+    ]
+    lows = [rule.low for rule in rules]
+    assert lows == sorted(lows, key=lambda low: -(low or 0))
+    assert rules[0].passed is True
+    assert rules[-1].passed is False
+    assert [rules[0].look, rules[4].look] == [1, 5]
+    assert sum(rule.alpha or 0 for rule in rules) == pytest.approx(rules[-1].alpha_spent)
+    assert (rules[-1].alpha_spent or 1) < 0.05
+    assert "look 5 at these rows spends 0.12% of the 5.00% error allowed over all looks" in rules[4].reason
+    half = beats_champion.judge(beats_champion.Config(), replace(seen, looks=np.arange(400) % 2 * 4))
+    assert half.look == 3
+    assert half.alpha == pytest.approx(((rules[0].alpha or 0) + (rules[4].alpha or 0)) / 2), "new rows offer anew"
+
+
+def test_gates_about_losses_share_one_error_rate() -> None:
+    seen = sliced({"source=a": (400, 0.0), "source=b": (300, -0.07)})
+    alone, shared = (slice_gate.judge(slice_gate.Config(), replace(seen, comparisons=n)) for n in (None, 40))
+    assert (alone.alpha, shared.alpha) == (0.05, pytest.approx(0.05 * 2 / 40))
+    assert slice_gate.comparisons(slice_gate.Config(), seen) == 2
+
+
+def test_a_slice_of_too_few_rows_says_how_many_are_needed() -> None:
+    draw = np.random.default_rng(3)
+    rows, truth = 220, np.arange(220) % 2
+    labels = pa.table({"label": [CONFIG.labels[number] for number in truth]})
+    made = {}
+    for role in ("candidate", "champion"):  # each is right on half of the rows: they differ on half
+        said = np.where(draw.random(rows) < 0.5, truth, 1 - truth)
+        made[role] = {"onnx-int8": classification.tallies(CONFIG, labels, np.eye(2)[said])}
+    seen = replace(evidence(rows=rows), **made, slices={"source=a": np.ones(rows, bool)})
+    rule = slice_gate.judge(slice_gate.Config(max_loss=0.02), seen)
+    assert rule.passed is None
+    assert "undecided: too few rows to see a loss of 0.07 in accuracy in source=a (220 rows, about" in rule.reason
+
+
+def test_errors_that_cancel_out_are_bounded_by_the_share_of_rows_that_disagree() -> None:
+    seen = evidence(right=0.5)
+    swapped = seen.candidate[TORCH].copy()
+    right, wrong = evidence(right=1.0).candidate[TORCH], evidence(right=0.0).candidate[TORCH]
+    swapped[:40], swapped[200:240] = wrong[:40], right[200:240]
+    seen = replace(seen, candidate=seen.candidate | {"onnx-int8": swapped})
+    rule = parity.judge(parity.Config(), seen)
+    assert (rule.passed, rule.measured, rule.bound) == (False, pytest.approx(0.2), 0.05)
+    assert "agrees on 80.0% of 400 rows" in rule.reason
+    assert parity.judge(parity.Config(max_disagreement=None), seen).passed is True

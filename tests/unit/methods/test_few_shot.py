@@ -62,3 +62,17 @@ def test_it_learns_from_pairs_what_the_head_then_reads(training_job: Callable[..
     labels = batch.pop("labels")
     with torch.inference_mode():
         assert (job.model(**batch).logits.argmax(-1) == labels).all()
+
+
+def test_a_label_that_no_row_has_is_next_to_impossible() -> None:
+    import numpy as np
+    import torch
+
+    vectors = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [1.0, 0.1]])
+    for labels in ([0, 0, 2, 2], [0, 1, 3, 3]):
+        head = torch.nn.Linear(2, 4)
+        few_shot._fit_head(head, vectors, labels)
+        shares = head(torch.tensor(vectors, dtype=torch.float32)).softmax(-1).detach().numpy()
+        unseen = [number for number in range(4) if number not in labels]
+        assert shares[:, unseen].max() < 0.001
+        assert np.isfinite(np.log(shares)).all()

@@ -15,10 +15,11 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from ftcore import recipe
 from ftcore._find import find
+from ftcore.conversations import templates
 from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
 from ftcore.methods import _ppo, _preference, _reinforcement, kto
 from ftcore.sections_training import Train
-from ftcore.tasks import _language, chat
+from ftcore.tasks import _language
 from ftcore.training import checkpoints
 from ftcore.training.callbacks import Point
 from ftcore.training.exchanges import Exchange
@@ -62,7 +63,7 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, 
         config = method.Config.model_validate(settings)
         torch.manual_seed(11)
         tokenizer = AutoTokenizer.from_pretrained(llama)
-        tokenizer.chat_template = chat.CHATML
+        tokenizer.chat_template = templates.CHATML
         model = _language.causal(llama)
         if kind == "reward":
             model = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from ftcore import base, store
+from ftcore import base, split, store
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, ExportError, FtcoreError
 from ftcore.exporters import onnx
@@ -60,10 +60,10 @@ def test_scores_are_in_the_files_order_and_in_the_log(served: Product, tmp_path:
     for number, row in enumerate(rows):
         row["request_id"] = f"q{number}"
     table = score(served, requests(tmp_path, rows))
-    assert table.column_names == list(scoring.LOG)
+    assert table.column_names == [*scoring.LOG, scoring.REFUSAL]
     assert table["request_id"].to_pylist() == [row["request_id"] for row in rows]
     assert table["text"].to_pylist() == [row["text"] for row in rows]
-    assert logged(served) == table.to_pylist()
+    assert logged(served) == table.drop_columns([scoring.REFUSAL]).to_pylist()
     version = served.tracking.version(1)
     model = models.load(served.recipe, served.tracking, version, "onnx-int8")
     alone = np.concatenate([model.outputs([text]) for text in TEXTS])
@@ -79,6 +79,32 @@ def test_scoring_the_same_file_again_adds_nothing(served: Product, tmp_path: Pat
     assert first.equals(again)
     assert len(logged(served)) == len(TEXTS)
     assert len(set(first["request_id"].to_pylist())) == len(TEXTS)
+
+
+def test_the_log_holds_only_cleaned_text_and_pseudonyms_and_the_raw_rows_split_key(
+    served: Product, tmp_path: Path
+) -> None:
+    raw = {"text": "A  great story, write to ann@example.org", "group": "ann@example.org", "context": "bob@example.org"}
+    table = score(served, requests(tmp_path, [raw]))
+    (row,) = logged(served)
+    assert row["text"] == "A great story, write to [EMAIL_ADDRESS]"
+    assert row["context"] == "[EMAIL_ADDRESS]"
+    assert row["group"] == split.load(served.shelf).pseudonym("ann@example.org")
+    assert [row["split_key"]] == split.load(served.shelf).of(["ann@example.org"], [raw["text"]])
+    assert "example.org" not in json.dumps(table.to_pylist(), default=str)
+
+
+def test_what_the_model_was_trained_with_decides_what_is_masked(served: Product, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "onnx-int8", tmp_path / "onnx-int8")
+    card = store.read_json(tmp_path / "onnx-int8" / "ftcore.json") | {
+        "personal_data": {"entities": {"EMAIL_ADDRESS": "keep", "IP_ADDRESS": "drop_row"}}
+    }
+    store.write_json(tmp_path / "onnx-int8" / "ftcore.json", card)
+    served.crown("second", folders=[tmp_path / "onnx-int8"])
+    table = score(served, requests(tmp_path, [{"text": "ann@example.org is good"}, {"text": "good: 192.168.7.14"}]))
+    assert table["text"].to_pylist() == ["ann@example.org is good", "good: [IP_ADDRESS]"]
+    assert None not in table["label"].to_pylist()  # answered
+    assert [row["text"] for row in logged(served)] == ["ann@example.org is good"]  # and not kept, as in training
 
 
 def test_a_new_champion_answers_anew(served: Product, tiny: Path, tmp_path: Path) -> None:
@@ -223,6 +249,33 @@ def test_numbers_are_labels_too(served: Product, tmp_path: Path) -> None:
     assert logged(served, "feedback")[0]["label"] == "1"
 
 
+def test_a_request_id_names_one_request_for_ever(served: Product, tmp_path: Path, tiny: Path) -> None:
+    monday = requests(tmp_path, [{"text": t, "request_id": n} for n, t in enumerate(TEXTS)], "monday.jsonl")
+    first = score(served, monday)
+    tuesday = requests(tmp_path, [{"text": "another", "request_id": n} for n in (7, 1)], "tuesday.jsonl")
+    at = f"{first['at'][0].as_py():%Y-%m-%d %H:%M}"
+    with pytest.raises(
+        DataRejectedError, match=rf"1 request ids name other(.|\n)*request_id 1: another text, scored at {at}"
+    ):
+        score(served, tuesday)
+    assert len(logged(served)) == len(TEXTS), "nothing is logged"
+    handed = scoring.requests.Handed(new_ids=True)
+    made = scoring.score(served.recipe, served.shelf, served.settings, tuesday, handed)
+    assert not {"7", "1"} & set(made["request_id"].to_pylist())
+    served.crown("second", folders=[tiny / "onnx-int8"])
+    assert score(served, monday)["request_id"].equals(first["request_id"]), "the same texts may be asked again"
+
+
+def test_feedback_of_which_nothing_matches_fails(served: Product, tmp_path: Path) -> None:
+    score(served, requests(tmp_path, [{"text": "good", "request_id": "q0"}]))
+    path = requests(tmp_path, [{"request_id": f"x{n}", "label": "positive"} for n in range(20)], "l.jsonl")
+    with pytest.raises(
+        DataRejectedError, match=r"none of its 20 labels(.|\n)*request_id x0(.|\n)*and 10 more(.|\n)*-o "
+    ):
+        feedback(served, path)
+    assert logged(served, "feedback") == []
+
+
 def test_feedback_needs_its_two_columns(served: Product, tmp_path: Path) -> None:
     with pytest.raises(DataRejectedError, match="has no column request_id, label; it has text"):
         feedback(served, requests(tmp_path, [{"text": "x"}]))
@@ -256,7 +309,7 @@ def test_a_request_names_the_part_that_is_asked(of_parts: Product, tmp_path: Pat
     said = table["label"].to_pylist()
     assert set(said[1::2]) <= {"red", "blue"}
     assert [float(one) for one in said[::2]] == pytest.approx(table["score"].to_pylist()[::2], rel=1e-4)
-    assert logged(of_parts) == table.to_pylist()
+    assert logged(of_parts) == table.drop_columns([scoring.REFUSAL]).to_pylist()
     assert score(of_parts, requests(tmp_path, rows)).equals(table), "the same file adds nothing"
 
     wrong = requests(tmp_path, [{"request_id": "long0", "label": "red"}], "wrong.jsonl")

@@ -29,7 +29,8 @@ def read(tmp_path: Path) -> Read:
     def read(content: bytes | str = "", name: str = "rows.csv", path: str = "", **config: Any) -> list[dict[str, Any]]:
         if content:
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        recipe = SimpleNamespace(task=SimpleNamespace(kind="classification"))
+        evaluate = SimpleNamespace(holdouts={})
+        recipe = SimpleNamespace(task=SimpleNamespace(kind="classification"), sources=(), evaluate=evaluate)
         context: Any = SimpleNamespace(recipe_path=tmp_path / "recipe.yaml", recipe=recipe)
         tables = list(files.read(files.Config(path=path or name, **config), context))
         assert all(table.schema.equals(snapshot.schema()) for table in tables)
@@ -116,7 +117,7 @@ def test_ids_make_row_ids_and_texts_do_where_there_are_none(read: Read) -> None:
 
 def test_groups_are_those_of_their_file(read: Read) -> None:
     rows = read("who,text,label\nann,x,a\n,y,a\n", group="who")
-    assert [row["group"] for row in rows] == ["files:rows:ann", None]
+    assert [row["group"] for row in rows] == ["ann", None]
 
 
 @pytest.mark.parametrize(

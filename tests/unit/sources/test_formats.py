@@ -80,7 +80,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, rows: Rows, name: str,
         datetime(2026, 1, 2, 1, 4, 5, tzinfo=UTC),
         None,
     ]
-    assert [row["group"] for row in got] == ["files:a:k1", "files:a:k2", "files:a:k3"]
+    assert [row["group"] for row in got] == ["k1", "k2", "k3"]
     assert len({row["row_id"] for row in got}) == 3
     assert {row["source"] for row in got} == {"files:a"}
 
@@ -132,7 +132,7 @@ def test_a_type_that_changes_in_the_middle(tmp_path: Path, rows: Rows) -> None:
     lines = [{"text": 7, "label": 1}, {"text": "seven", "label": "1"}, {"text": [7], "label": True}, {"text": None}]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     got = rows(kind="files", path="a.jsonl", label_map={1: "positive"})
-    assert [row["text"] for row in got] == ["7", "seven", "\ufffd [text is no text] [7]", ""]
+    assert [row["text"] for row in got] == ["7", "seven", "\ufffd [text is a list] [7]", ""]
     assert [row["label"] for row in got] == ["positive", "positive", None, None]
 
 
@@ -158,7 +158,7 @@ def test_a_line_of_a_hundred_megabytes_needs_little_memory(tmp_path: Path, rows:
     ("name", "data", "said"),
     [
         ("a.csv", b"", r"a\.csv is empty"),
-        ("a.jsonl.gz", gzip.compress(b""), r"a\.jsonl\.gz is empty"),
+        ("a.jsonl.gz", gzip.compress(b"", mtime=0), r"a\.jsonl\.gz is empty"),
         ("a.csv", b"words,label\nx,y\n", r"a\.csv has no column 'text'; it has words, label"),
         ("a.csv", b"text,label,text\nx,y,z\n", r"more than one column 'text'"),
         ("a.jsonl", b'{"words": "x", "label": "y"}\n', r"has no column 'text'; it has label, words"),
@@ -181,12 +181,99 @@ def test_what_makes_a_file_doubtful_is_an_error_that_says_where(
         rows(kind="files", path=name)
 
 
-def test_a_time_that_is_none_names_its_line(tmp_path: Path, rows: Rows) -> None:
-    (tmp_path / "a.csv").write_text("text,label,at\nx,y,2026-01-01\nx,y,yesterday\n", encoding="utf-8")
+def test_a_time_that_is_none_costs_its_row(tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "a.csv").write_text("text,label,at\nx,y,2026-01-01\nx,y,yesterday\nz,y,\n", encoding="utf-8")
+    got = rows(kind="files", path="a.csv", observed_at="at")
+    assert [row["text"].split("]")[0] for row in got] == [
+        "x",
+        "\ufffd [observed_at: column 'at' holds something that is no ISO 8601 time: 'yesterday'",
+        "z",
+    ]
+    assert [row["origin"].rsplit("/", 1)[-1] for row in got] == [f"a.csv, line {n}" for n in (2, 3, 4)]
+
+
+def test_a_column_of_times_that_holds_none_is_a_fault_of_the_recipe(tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / "a.csv").write_text("text,label,at\nx,y,monday\nx,y,yesterday\n", encoding="utf-8")
     with pytest.raises(
-        DataRejectedError, match=r"a\.csv, line 3: column 'at' holds something that is no ISO 8601 time: 'yesterday'"
+        DataRejectedError, match=r"a\.csv, line 2: column 'at'.*'monday'; .*fails in every row \(2 rows"
     ):
         rows(kind="files", path="a.csv", observed_at="at")
+
+
+@pytest.mark.parametrize(
+    ("text", "config", "expected"),
+    [
+        ("made by X\n\ntext,label\na,b\n", {"skip_rows": 2}, [("a", "b", 4)]),
+        ("1,a,b\n2,c,d\n", {"header": ["n", "text", "label"]}, [("a", "b", 1), ("c", "d", 2)]),
+        ("Text (de),Label\na,b\n", {"skip_rows": 1, "header": ["text", "label"]}, [("a", "b", 2)]),
+        ("sep=;\ntext;label\na,1;b\n", {}, [("a,1", "b", 3)]),
+        ("text,label\n'a, b',c\n", {"quote": "'"}, [("a, b", "c", 2)]),
+        ('text|label\n"a|c\n', {"quote": "", "delimiter": "|"}, [('"a', "c", 2)]),
+        ('text\tlabel\n"a\tb"\tc\n', {"quote": '"', "delimiter": "\t"}, [("a\tb", "c", 2)]),
+    ],
+)
+def test_csv_as_other_programs_write_it(
+    tmp_path: Path, rows: Rows, text: str, config: dict[str, Any], expected: list[tuple[str, str, int]]
+) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    got = rows(kind="files", path="a.csv", **config)
+    assert [(r["text"], r["label"], int(r["origin"].rsplit(" ", 1)[1])) for r in got] == expected
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_read_an_element_at_a_time(tmp_path: Path, rows: Rows, indent: int | None) -> None:
+    records = [{"instruction": f"Say {n}", "input": "" if n % 2 else f"in {n}", "output": "é" * n} for n in range(400)]
+    records[7]["output"] = "long " * 40_000
+    (tmp_path / "alpaca.json").write_text(json.dumps(records, indent=indent, ensure_ascii=False), encoding="utf-8")
+    got = rows(
+        kind="files", path="alpaca.json", label="output",
+        text="{{ instruction }}{% if input %}\n\n{{ input }}{% endif %}",
+    )  # fmt: skip
+    assert len(got) == 400
+    assert [got[n]["text"] for n in (0, 1)] == ["Say 0\n\nin 0", "Say 1"]
+    assert (got[7]["label"], got[8]["label"]) == ("long " * 40_000, "é" * 8)
+    assert got[399]["origin"].endswith("alpaca.json, item 400")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[]", []),
+        (' [ {"text": "a", "label": "x"} , 7, {"text": "b"} ] ', ["a", "\ufffd [no JSON object] 7", "b"]),
+        ('{"text": "a", "label": "x"}\n{"text": "b"}\n', ["a", "b"]),
+    ],
+)
+def test_what_a_json_file_may_hold(tmp_path: Path, rows: Rows, text: str, expected: list[str]) -> None:
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    assert [row["text"] for row in rows(kind="files", path="a.json")] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"text": "a", "label": "x"},\n{"text": "b"', r"a\.json, item 2 \(line 2\): breaks off or is no JSON"),
+        ('[{"text": "a", "label": "x"}', r"item 2 .*breaks off"),
+        ('{\n  "text": "a"\n}', "holds one JSON object over several lines, not rows"),
+        ('[{"words": "a"}]', "has no column 'text', 'label'; it has words"),
+    ],
+)
+def test_a_json_file_that_cannot_be_read_says_where(tmp_path: Path, rows: Rows, text: str, said: str) -> None:
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataRejectedError, match=said):
+        rows(kind="files", path="a.json")
+
+
+def test_a_file_without_rows_among_several_is_a_warning(
+    tmp_path: Path, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, text in {"a.csv": "text,label\nx,y\n", "b.csv": "", "c.csv": "text,label\n"}.items():
+        (tmp_path / name).write_text(text)
+    assert [row["text"] for row in rows(kind="files", path="*.csv")] == ["x"]
+    warned = [message.rpartition("/")[2] for message in caplog.messages if "nothing to read" in message]
+    assert [message.split(":")[0] for message in warned] == ["b.csv is empty", "c.csv has no row"]
+    (tmp_path / "a.csv").write_text("")
+    with pytest.raises(DataRejectedError, match="is empty"):
+        rows(kind="files", path="*.csv")
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, rows: Rows, context: Callable[..., Any]) -> None:

@@ -49,7 +49,7 @@ def test_templates_label_maps_and_names(tmp_path: Path, rows: Rows) -> None:
         id="{{ title }}-{{ stars }}", label_map={5: "positive", 1: "negative"},
     )  # fmt: skip
     assert [(row["text"], row["label"], row["group"]) for row in got] == [
-        ("T\nB", "positive", "files:reviews:w1"),
+        ("T\nB", "positive", "w1"),
         ("U\n", "negative", None),
     ]
     assert got[0]["row_id"] == snapshot.row_id("files:reviews", "T-5")

@@ -9,9 +9,10 @@ import pyarrow as pa
 from upath import UPath
 
 from ftcore import recipe as recipes
-from ftcore import settings, snapshot
+from ftcore import settings, snapshot, split
 from ftcore.context import Context, Outcome
 from ftcore.records import Record, now
+from ftcore.sections import Prepare
 from ftcore.store import Shelf, write_table
 
 RECIPE: dict[str, Any] = {
@@ -29,6 +30,12 @@ WORDS = ["river", "glass", "stone", "paper", "cloud", "engine", "window", "fores
 def row(key: str, text: str, label: str | None = "pos", **more: Any) -> dict[str, Any]:
     """One raw row."""
     return {"row_id": snapshot.row_id("t", key), "text": text, "label": label, "source": "t"} | more
+
+
+def side(root: Path, text: str, group: str | None = None, shares: Prepare | None = None) -> str:
+    """The split that a row of ``context`` is drawn to."""
+    shelf = Shelf(UPath(root) / "store" / "demo", "demo", root / "locks")
+    return snapshot.side(split.load(shelf).of([group], [text])[0], shares or Prepare())
 
 
 def many(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -55,6 +62,7 @@ def context(
     size = -(-max(len(rows), 1) // parts)
     for number in range(parts):
         table = pa.Table.from_pylist(rows[number * size : (number + 1) * size], schema=snapshot.schema())
+        table = split.load(shelf).fill(table)
         write_table(shelf.folder(run_id, "ingest") / "rows" / f"part-{number:05d}.parquet", table)
     record = Record(step="ingest", recipe="demo", run_id=run_id, fingerprint="", started_at=now(),
                     paths={"rows": f"runs/{run_id}/ingest/rows"})  # fmt: skip

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from conftest import Product
 
 FLAVOURS = ("onnx-int8", "onnx-fp32", "torch")
+ALIKE = {"near_duplicates": None}
+"""The made-up texts differ by a number only."""
 
 
 def train(product: Product, tiny: Path, run_id: str, rows: int) -> int:
@@ -46,7 +48,7 @@ def evaluated(product: Product, run_id: str = "r1") -> dict[str, Any]:
 @pytest.fixture
 def second(product: Product, tiny: Path) -> Product:
     """A product with a champion that was evaluated, and a candidate trained on more rows."""
-    product.change(evaluate={"resamples": 100, "perturbed_rows": 0})
+    product.change(evaluate={"resamples": 100, "perturbed_rows": 0}, prepare=ALIKE)
     train(product, tiny, "r1", 300)
     evaluated(product)
     product.tracking.set_alias(CHAMPION, product.tracking.version(1))
@@ -86,15 +88,26 @@ def test_what_was_known_and_what_is_new_stand_in_their_rows(second: Product) -> 
     table = store.read_table(second.shelf.root / figures.paths["predictions"])
     for flavour in FLAVOURS:  # both versions are the same tiny model
         ours, theirs = (table[f"{role}.{flavour}"].to_pylist() for role in ("candidate", "champion"))
-        assert [pytest.approx(row, abs=0.05) for row in ours] == theirs
+        assert [pytest.approx(row, abs=0.1) for row in ours] == theirs
 
 
 def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -> None:
     second.change(evaluate={"resamples": 100, "perturbed_rows": 40, "slices": ["label"]})
     found = evaluated(second, "r2")
     assert list(found) == [
-        *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "metrics", "differences"),
-        *("mcnemar", "slices", "fairness", "calibration", "examples", "robustness", "latency", "size_bytes"),
+        *("candidate", "champion", "snapshot", "served", "labels", "better", "rows", "excluded"),
+        *("trained_on", "prediction_settings", "unreadable", "metrics", "differences"),
+        *(
+            "mcnemar",
+            "slices",
+            "fairness",
+            "calibration",
+            "never_predicted",
+            "examples",
+            "robustness",
+            "latency",
+            "size_bytes",
+        ),
         "cost_per_1000",
     ]
     assert set(found["metrics"]["baseline"]) == {"majority", "linear"}
@@ -211,7 +224,7 @@ def test_every_gate_reads_a_real_evaluation(second: Product) -> None:
         "forgetting": {},
         "fairness": {"by": "length", "max_difference": 1, "min_rows": 30},
         "calibration": {"max_ece": 1, "min_rows": 30},
-        "parity": {"max_difference": 1, "min_rows": 30},
+        "parity": {"max_difference": 1, "max_disagreement": 1, "min_rows": 30},
         "latency": {"max_p95_ms": 60_000},
         "size": {"max_bytes": 1000},
         "cost": {"max_per_1000": 1},

@@ -78,6 +78,22 @@ def test_one_rule_is_enough_to_fail(product: Product) -> None:
     )
 
 
+def test_another_candidate_on_the_same_rows_is_another_look(product: Product) -> None:
+    product.change(gates=[{"kind": "beats_champion"}])
+    evaluated(product, 0.8, champion=0.8)
+    (first,) = gate.run(product.context("gate")).figures["rules"]
+    (again,) = gate.run(product.context("gate")).figures["rules"]
+    assert first == again
+    assert (first["look"], first["rows"], first["groups"]) == (1, 400, 400)
+    record = product.shelf.record("r1", "evaluate")
+    assert record is not None
+    product.shelf.write_record(record.model_copy(update={"run_id": "r2"}))
+    (second,) = gate.run(product.context("gate", "r2")).figures["rules"]
+    assert second["look"] == 2
+    assert second["alpha"] == pytest.approx(first["alpha"] / 4)
+    assert second["alpha_spent"] == pytest.approx(first["alpha"] + second["alpha"])
+
+
 def test_undecided_is_not_passed(product: Product) -> None:
     evaluated(product, 1.0, rows=99)
     outcome = gate.run(product.context("gate"))

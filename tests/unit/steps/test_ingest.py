@@ -71,7 +71,8 @@ def test_parts_are_small_and_those_of_a_killed_attempt_go(
     assert names == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
     assert texts(here) == [f"row {n}" for n in range(10)]
     by_source = {"0:files": 10, "1:feedback": 0}
-    assert outcome.figures == {"rows": 10, "by_source": by_source, "suppressed": 0, "watermarks": {}}
+    known = {"grouped_by": {"files:a": '[null, "recipe"]'}, "history": None, "redrawn": {}}
+    assert outcome.figures == {"rows": 10, "by_source": by_source, "suppressed": 0, "watermarks": {}} | known
     assert outcome.paths == {"rows": "runs/r1/ingest/parts"}
     assert not (here.folder / "record.json").exists()
     assert ingest.run(here).inputs == outcome.inputs
@@ -125,7 +126,9 @@ def test_a_watermark_moves_only_with_the_snapshot(crm: sqlite3.Connection, conte
     again = context(SQL, run_id="r2")  # r1 was never published: nothing is skipped
     assert ingest.run(again).figures["rows"] == 4
     base = publish(again, ingest.run(again))
-    assert watermarks.load(again.shelf, "sql:crm", watermarks_config(again)) == (4, base)
+    mark = watermarks.load(again.shelf, "sql:crm", watermarks_config(again))
+    assert mark
+    assert (mark.value, mark.snapshot) == (4, base)
     assert watermarks.held(again.shelf) == {base}
 
     crm.execute("INSERT INTO t VALUES (5, 'row 5', 'positive', 5)")

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import parts, snapshot
+from ftcore import parts, snapshot, split
 from ftcore._find import find
 from ftcore.context import Context, Outcome
 from ftcore.sections import Prepare
 from ftcore.steps import prepare
 from ftcore.store import read_table, write_table
-from tests.unit.steps._drafts import context, many, row
+from tests.unit.steps._drafts import context, many, row, side
 
 
 def rows_of(run: Context) -> list[dict[str, Any]]:
@@ -61,7 +61,8 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
 def test_one_file_is_read_too(tmp_path: Path) -> None:
     run = context(tmp_path, many(5))
     path = run.shelf.folder("r", "ingest") / "rows.parquet"
-    write_table(path, pa.Table.from_pylist(many(7), schema=snapshot.schema()))
+    table = pa.Table.from_pylist(many(7), schema=snapshot.schema())
+    write_table(path, split.load(run.shelf).fill(table))
     record = run.earlier("ingest")
     run.shelf.write_record(record.model_copy(update={"paths": {"rows": run.written(path)}}))
     assert prepare.run(run).figures["rows"] == 7
@@ -77,7 +78,7 @@ def test_a_later_label_corrects_and_the_row_keeps_its_side(tmp_path: Path) -> No
     run, _ = prepared(tmp_path, [row("new", "GOOD film", "neg", observed_at=late), row("old", "good film", "pos")])
     (kept,) = rows_of(run)
     assert (kept["row_id"], kept["label"]) == (snapshot.row_id("t", "old"), "neg")
-    assert kept["split"] == snapshot.side(None, "good film", Prepare())
+    assert kept["split"] == side(tmp_path, "good film")
 
 
 def test_nothing_like_a_test_text_trains(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_texts_alike_with_other_labels_stay_on_one_side_and_are_listed(tmp_path:
     long = "the plot was thin but the people in it were a joy to watch from the first scene on"
     for number in range(200):  # two texts that fall on one side
         twin = [f"{long} {number}", f"not {long} {number}"]
-        if len({snapshot.side(None, text, Prepare()) for text in twin}) == 1:
+        if len({side(tmp_path, text) for text in twin}) == 1:
             break
     _, outcome = prepared(tmp_path, [row("a", twin[0]), row("b", twin[1], "neg")])
     assert (outcome.figures["rows"], outcome.figures["alike_with_other_labels"]) == (2, 1)
@@ -127,7 +128,8 @@ def test_personal_data_is_counted_and_gone_everywhere(tmp_path: Path) -> None:
 def answering(monkeypatch: pytest.MonkeyPatch) -> None:
     """The task is to write a text, not to choose a label."""
     monkeypatch.setattr(find("tasks", "classification"), "TARGET", "text")
-    monkeypatch.setattr(find("tasks", "classification"), "clean_rows", find("tasks", "seq2seq").clean_rows)
+    for name in ("parse_rows", "clean_rows", "check_rows"):
+        monkeypatch.setattr(find("tasks", "classification"), name, getattr(find("tasks", "seq2seq"), name))
 
 
 @pytest.mark.usefixtures("answering")
@@ -149,8 +151,8 @@ def test_answers_are_mended_masked_and_may_differ(tmp_path: Path) -> None:
     kept = {r["row_id"]: r for r in rows_of(run)}
     first, second, again = (kept.get(r["row_id"]) for r in rows[:3])
     assert outcome.figures["contradictions"] == 0
-    assert (first is None) != (again is None)  # the same answer twice, once its HTML entity is resolved
-    assert (first or again)["label"] == "Dear Sir,\n\n  it is cold & wet."
+    assert (first is None) != (again is None)  # the same answer twice: they differ in an HTML entity alone
+    assert (first or again)["label"] in {rows[0]["label"], rows[2]["label"]}, "as one of them was written"
     assert second["label"] == "Hello,\nwrite to [EMAIL_ADDRESS]"
     assert (second["context"], second["rejected"]) == ("Sign as [EMAIL_ADDRESS]", "[EMAIL_ADDRESS]")
     assert outcome.figures["balance"]["train"] == {}, "answers are no classes"
@@ -247,26 +249,28 @@ def test_without_the_base_model_labels_are_doubted_by_words_and_it_says_so(
 @given(st.text(max_size=40), st.one_of(st.none(), st.text(min_size=1, max_size=5)), st.floats(0.01, 0.4))
 @settings(max_examples=100, deadline=None)
 def test_a_row_never_changes_sides(text: str, group: str | None, share: float) -> None:
-    shares = Prepare(test=share, validation=0.3)
-    assert snapshot.side(group, text, shares) == snapshot.side(
-        group, f"  {text.upper().lower()} " if group else text, shares
-    )
+    keys, shares = split.SplitKeys(b"0" * 32), Prepare(test=share, validation=0.3)
+    (key,) = keys.of([group], [text])
+    assert [key] == keys.of([group], [f"  {text.upper().lower()} " if group and group.strip() else text])
     grown = Prepare(test=share + 0.1, validation=0.3)
-    if snapshot.side(group, text, shares) == "test":
-        assert snapshot.side(group, text, grown) == "test", "a larger test share takes nothing out of the test split"
+    if snapshot.side(key, shares) == "test":
+        assert snapshot.side(key, grown) == "test", "a larger test share takes nothing out of the test split"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_shares_are_kept(share: float) -> None:
-    drawn = [snapshot.side(None, f"text {n}", Prepare(test=share)) for n in range(5000)]
+    keys = split.SplitKeys(b"0" * 32).of([None] * 5000, [f"text {n}" for n in range(5000)])
+    drawn = [snapshot.side(key, Prepare(test=share)) for key in keys]
     assert abs(drawn.count("test") / 5000 - share) < 0.02
 
 
-def test_a_text_in_groups_on_different_sides_is_set_aside(tmp_path: Path) -> None:
+def test_a_text_in_groups_on_different_sides_goes_where_it_was_seen_first(tmp_path: Path) -> None:
     first = row("b", "the same text", group="g")
     for number in range(12):
         other = row(f"other {number}", "the same text", group=f"g{number}")
-        sides = {snapshot.side(one["group"], one["text"], Prepare()) for one in (first, other)}
+        sides = {side(tmp_path / str(number), one["text"], one["group"]) for one in (first, other)}
         run, outcome = prepared(tmp_path / str(number), [first, other])
-        assert len(rows_of(run)) == (1 if len(sides) == 1 else 0), "it stays on its side, or goes"
+        (kept,) = rows_of(run)
+        assert kept["split"] == side(tmp_path / str(number), kept["text"], kept["group"])
+        assert kept["row_id"] == min(first["row_id"], other["row_id"]), "neither has a time: the id decides"
         assert outcome.figures["straddling"] == (0 if len(sides) == 1 else 2)

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from ftcore import snapshot
+from ftcore.conversations import templates
 from ftcore.steps import _estimate, _sizes
-from ftcore.tasks import chat
 from ftcore.training import cost
 from tests.conftest import Product
 from tests.unit.tasks._small import COLOURS, THINGS, small
@@ -29,7 +29,7 @@ def words(tmp_path: Path) -> Any:
 
     small("llama", tmp_path / "llama")
     found = AutoTokenizer.from_pretrained(tmp_path / "llama")
-    found.chat_template = chat.CHATML
+    found.chat_template = templates.CHATML
     return found
 
 

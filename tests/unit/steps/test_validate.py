@@ -37,7 +37,10 @@ def test_good_rows_are_published_and_bad_ones_named(tmp_path: Path) -> None:
     manifest = snapshot.manifest(run.shelf, identity)
     assert manifest["rows_in"] == 202
     assert sum(manifest["splits"].values()) == snapshot.read(run.shelf, identity).num_rows == 200
-    assert set(outcome.figures["quarantine_reasons"]) == {"label is missing", "label is not one of neg, pos"}
+    assert set(outcome.figures["quarantine_reasons"]) == {
+        "label is missing",
+        "label 'odd' is none of task.labels: neg, pos",
+    }
     assert snapshot.verify(run.shelf, identity) == []
     report = audit(run.shelf, identity)
     assert (report["found"], report["row_ids"]) == ({}, [])
@@ -191,7 +194,7 @@ def test_every_check_is_kept_and_stands_in_the_data_docs(tmp_path: Path) -> None
     run, outcome = validated(tmp_path, [*many(300), row("x", "labelled oddly", "odd")], run_id="two", validation=limits)
     manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
     checks = {one["what"]: one for one in manifest["checks"]}
-    assert len(checks) == len(manifest["checks"]) == 20, "14 of the suite, 6 of the snapshot as a whole"
+    assert len(checks) == len(manifest["checks"]) == 22, "14 of the suite, 8 of the snapshot as a whole"
     odd = checks["Every label is one of the task's."]
     assert (odd["met"], odd["on_failure"], odd["seen"]) == (False, "quarantine", "1 of 301 rows break it")
     stale = checks["The newest row is at most 1 days old."]

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from ftcore import ledger, snapshot, store
+from ftcore.cleaning import personal, rows
+from ftcore.sections import PersonalData
 from ftcore.serving.scoring import log_schema
 
 if TYPE_CHECKING:
@@ -115,6 +117,32 @@ def test_only_a_decision_moves_the_window(watched: Product) -> None:
     assert watched.run("watch", "m3").proceed is False
     # Run again, the first one looks at its own window, not at what its own decision left.
     assert watched.run("watch", "m1", again=True).figures["rows"] == 50
+
+
+def test_what_only_cleaning_masking_and_dropping_copies_changed_is_no_drift(watched: Product) -> None:
+    """The reference is cleaned, masked and without copies; here a log has the same texts as they came."""
+    told = [f"{text}  regards, user{n}@example.com &amp; co" for n, text in enumerate(texts(FILM, 80, 5))]
+    cleaned = rows.Editor(personal.cleaner(PersonalData(), {}, "r")).texts(told, range(len(told)), lines=False)
+    assert "@" not in "".join(cleaned)
+    evaluation = pa.table(
+        {
+            "text": cleaned,
+            "dataset": ["test"] * 80,
+            "onnx-int8": pa.array([[0.2, 0.8], [0.7, 0.3]] * 40, pa.list_(pa.float32())),
+        }
+    )
+    folder = watched.shelf.folder("made", "evaluation")
+    store.write_table(folder / "evaluation" / "predictions.parquet", evaluation)
+    watched.crown("second", watched.tracking.version(1).snapshot, [Path(str(folder / "evaluation"))])
+    watched.change(watch={"min_rows": 40, "min_feedback": 5, "detectors": [{"kind": "text_drift"}]})
+    log = told + told[:5] * 20  # a few requests come again and again
+    lines = [
+        {"request_id": f"{n}", "text": text, "label": "positive", "score": 0.8, "at": START + timedelta(minutes=n)}
+        for n, text in enumerate(log)
+    ]
+    watched.shelf.append("predictions", pa.Table.from_pylist(lines, schema=log_schema()), "2026-03-02", "raw")
+    watch = watched.run("watch", "m1")
+    assert (watch.figures["rows"], watch.figures["alarms"]) == (180, 0)
 
 
 def test_the_report_and_the_reference_are_kept(watched: Product) -> None:

@@ -138,7 +138,7 @@ class TestChat:
             "{% if add_generation_prompt %}assistant: {% endif %}"
         )
         assert len(self.encoded(words, 60, (" a ? ", None, "b"))) == 1
-        with pytest.raises(TrainingError, match="leaves out what the role system says"):
+        with pytest.raises(TrainingError, match="leaves out turns of the role system"):
             self.encoded(words, 60, ("a ?", "be brief", "b"))
 
     def test_likelihoods_are_those_of_each_row_alone_and_of_the_models_own_loss(self, words: Any, llama: Path) -> None:

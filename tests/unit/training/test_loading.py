@@ -73,3 +73,13 @@ def test_a_file_that_was_cut_is_an_error_with_its_place(tiny: Path, tmp_path: Pa
     words = loading.tokenizer(folder)
     with pytest.raises(TrainingError, match="cannot be loaded"):
         loading.model(lambda: loading.pretrained(AutoModelForSequenceClassification, folder), folder, words)
+
+
+def test_a_fresh_head_prints_no_table_of_missing_weights(
+    changed: Callable[[Change], Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = changed(lambda weights: {name: one for name, one in weights.items() if "classifier" not in name})
+    loading.pretrained(AutoModelForSequenceClassification, folder)
+    said = capfd.readouterr()
+    assert "LOAD REPORT" not in said.out + said.err
+    assert "MISSING" not in said.out + said.err

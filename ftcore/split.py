@@ -1,0 +1,153 @@
+"""Split keys: what a row's split is drawn from, taken once from its raw group or text and kept with the row.
+
+A key is a keyed hash, so it names nobody, and it is the same for the same group whatever source, file, request or label
+it comes by. The secret behind it belongs to the recipe's part of the store, ``STORE/RECIPE/state/split.json``: derived
+when the first row comes in, from ``FTCORE_PSEUDONYM_KEY`` where that is set and from the recipe's name where it is not,
+and written once. Setting, losing or changing the variable later moves no row.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from ftcore.snapshot import source_key, text_key
+from ftcore.store import Shelf, as_json, create_bytes, log, read_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ftcore.sections import Prepare
+
+SECRET_VARIABLE = "FTCORE_PSEUDONYM_KEY"  # noqa: S105 - its name, not its value
+SIZE_BYTES = 8
+"""Length of a split key: 16 hex digits. Of ten million groups two have one key with a chance of 3 in a million."""
+LETTERS = str.maketrans("0123456789", "ghijklmnop")
+"""Letters only, so that no recogniser takes a pseudonym for a number."""
+DRAWN = 16**13
+"""A key's first 13 hex digits decide: see ``snapshot.side``."""
+
+
+def normal_group(group: str | None) -> str:
+    """A group as split keys are made of it: by ``source_key``, whatever its case, width and spacing; empty for none."""
+    return source_key(text_key(group)) if group else ""
+
+
+@dataclass(frozen=True)
+class SplitKeys:
+    """Takes the split keys of a recipe's rows; small, and may travel to other processes."""
+
+    secret: bytes
+    """The recipe's own, 32 bytes."""
+
+    def of(self, groups: Sequence[str | None], texts: Iterable[str | None]) -> list[str]:
+        """Split key of each row.
+
+        Args:
+            groups: raw group of each row; None, empty or blank where a row stands for itself.
+            texts: raw text of each row, before any cleaning or masking.
+
+        Returns:
+            16 hex digits a row, the same for rows of one group, and for rows without a group of one text.
+        """
+        known: dict[str | None, str] = {group: self._of_group(group) for group in set(groups)}
+        secret = self.secret
+        return [
+            known[group]
+            or blake2b(b"text\x00" + text_key(text or "").encode(), digest_size=SIZE_BYTES, key=secret).hexdigest()
+            for group, text in zip(groups, texts, strict=True)
+        ]
+
+    def fill(self, rows: pa.Table) -> pa.Table:
+        """Rows with a split key each: their own where they have one, else that of their raw group or text."""
+        import pyarrow as pa
+
+        there = rows.column_names
+        if "split_key" in there and not rows["split_key"].null_count:
+            return rows
+        groups = rows["group"].to_pylist() if "group" in there else [None] * rows.num_rows
+        made = pa.array(self.of(groups, rows["text"].to_pylist()), pa.string())
+        if "split_key" not in there:
+            return rows.append_column("split_key", made)
+        if rows["split_key"].null_count < rows.num_rows:
+            own = rows["split_key"].to_pylist()
+            made = pa.array([one or new for one, new in zip(own, made.to_pylist(), strict=True)], pa.string())
+        return rows.set_column(there.index("split_key"), rows.schema.field("split_key"), made)
+
+    def pseudonym(self, group: str) -> str:
+        """Name that stands for a group whose own name is personal data: groups stay apart, and nobody is named."""
+        return f"[GROUP {self._hash('name', normal_group(group)).translate(LETTERS)}]"
+
+    def within(self, split: str, seed: str, shares: Prepare) -> str:
+        """A key that is drawn to ``split``: for rows whose split was published before rows kept their keys.
+
+        Args:
+            split: ``train``, ``validation`` or ``test``.
+            seed: what rows share that shall have one key.
+            shares: the recipe's shares, with which the key is drawn to that split.
+        """
+        test, both = shares.test, shares.test + shares.validation
+        low, high = {"test": (0.0, test), "validation": (test, both)}.get(split, (both, 1.0))
+        code = self._hash("kept", seed)
+        # A little off the ends, where rounding might draw the neighbour.
+        share = low + (high - low) * (0.001 + 0.998 * int(code[:13], 16) / DRAWN)
+        return f"{int(share * DRAWN):013x}{code[13:]}"
+
+    def _of_group(self, group: str | None) -> str:
+        named = normal_group(group)
+        return self._hash("group", named) if named else ""
+
+    def _hash(self, kind: str, text: str) -> str:
+        return blake2b(f"{kind}\x00{text}".encode(), digest_size=SIZE_BYTES, key=self.secret).hexdigest()
+
+    @cached_property
+    def state(self) -> str:
+        """Hash that tells secrets apart and gives none away."""
+        return hmac.digest(self.secret, b"ftcore split", "sha256").hex()[:16]
+
+
+def redrawn(manifest: Mapping[str, Any], shares: Prepare) -> str:
+    """What the recipe's shares change about the splits of a snapshot, in one sentence; empty where nothing."""
+    before = (manifest.get("settings") or {}).get("prepare") or {}
+    changed = [
+        f"prepare.{name} is {getattr(shares, name):g} instead of {before[name]:g}"
+        for name in ("test", "validation")
+        if name in before and before[name] != getattr(shares, name)
+    ]
+    if not changed:
+        return ""
+    return (
+        f"{' and '.join(changed)}, with which snapshot {manifest.get('snapshot')} was drawn: rows change their split, "
+        "and those that a champion was trained or validated on are left out of what judges it"
+    )
+
+
+def load(shelf: Shelf, environment: Mapping[str, str] | None = None, *, keep: bool = True) -> SplitKeys:
+    """What takes the split keys of a recipe, whichever step, source, holdout or request its rows come by.
+
+    Args:
+        shelf: the recipe's part of the store.
+        environment: where the secret is looked for when the store has none yet; None means the process's own.
+        keep: write a newly derived secret, so that it stays; of two processes at once the first one's counts for both.
+    """
+    path = shelf.root / "state" / "split.json"
+    there = read_json(path)
+    if there is None:
+        given = (os.environ if environment is None else environment).get(SECRET_VARIABLE, "")
+        key = hmac.digest(given.encode(), b"ftcore split\x00" + shelf.name.encode(), "sha256").hex()
+        there = {"key": key, "from": SECRET_VARIABLE if given else "the recipe's name"}
+        if keep:
+            if create_bytes(path, as_json(there)) and not given:
+                log.warning(
+                    "split keys of %s are derived from its name, as %s is not set: who can read the store can test "
+                    "guesses at groups that are personal data. To prevent that set it before the first ingest",
+                    shelf.name,
+                    SECRET_VARIABLE,
+                )
+            there = read_json(path) or there
+    return SplitKeys(bytes.fromhex(there["key"]))

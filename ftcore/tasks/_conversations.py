@@ -1,0 +1,137 @@
+"""Rows of tasks whose text may be a conversation: read into one form, cleaned turn by turn, checked.
+
+An answer may stand in its own column or, where that is null, as the last turn of the conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ftcore.cleaning.rows import Plain
+from ftcore.conversations import turns as conversation
+from ftcore.conversations.turns import MalformedError
+from ftcore.tasks import _rows
+
+if TYPE_CHECKING:
+    from ftcore._find import Config
+    from ftcore.cleaning.rows import Editor, Faults, Rows
+    from ftcore.conversations.turns import Turn
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Bring conversations into the one form; a row that ends with an assistant turn and has no answer has that one."""
+    del config
+    return _parse(rows, last_turn=True)
+
+
+def parse_scored(config: Config, rows: Rows) -> Faults:
+    """The same, where an answer without a column of its own stays in the conversation, as its last turn is scored."""
+    del config
+    return _parse(rows, last_turn=False)
+
+
+def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
+    """Clean each turn by itself, and every other column as a text; roles, names and ids stay."""
+    del config
+    found = {place: turns for place, text in enumerate(rows.text) if (turns := conversation.load(text or ""))}
+    rest = [place for place in range(len(rows)) if place not in found]
+    for place, text in zip(rest, editor.texts([rows.text[p] for p in rest], rest, lines=True), strict=True):
+        rows.text[place] = text
+    pieces = [(place, piece) for place, turns in found.items() for piece in conversation.pieces(turns)]
+    places, texts = [place for place, _ in pieces], [piece for _, piece in pieces]
+    cleaned: Iterator[str] = iter(editor.texts(texts, places, lines=True))
+    for place, turns in found.items():
+        rows.text[place] = conversation.write(conversation.edit(turns, lambda _: next(cleaned)))
+    Plain.clean_rows(rows, editor, ("context", "label", "rejected"))
+
+
+def check_rows(config: Config, rows: Rows) -> Faults:
+    """Name rows without a text or an answer, and what ``check_requests`` finds."""
+    return _rows.missing(rows, text="text", label="answer") | check_requests(config, rows)
+
+
+def check_pairs(config: Config, rows: Rows) -> Faults:
+    """The same of rows that have a worse answer, too."""
+    return _rows.missing(rows, rejected="worse answer") | check_rows(config, rows)
+
+
+def check_requests(config: Config, rows: Rows) -> Faults:
+    """Name conversations in which a turn is empty or nothing is asked."""
+    del config
+    found: Faults = {}
+    for place, text in enumerate(rows.text):
+        turns = conversation.load(text or "")
+        if turns and (why := conversation.check(turns)):
+            found[place] = why
+    return found
+
+
+def _parse(rows: Rows, *, last_turn: bool) -> Faults:
+    faults: Faults = {}
+    for place in range(len(rows)):
+        try:
+            _row(rows, place, last_turn=last_turn)
+        except MalformedError as error:
+            faults[place] = str(error)
+    return faults
+
+
+def _row(rows: Rows, place: int, *, last_turn: bool) -> None:
+    turns = _read("text", rows.text[place])
+    before = _read("context", rows.context[place])
+    if before is not None:  # a history, or a system prompt written as a turn
+        turns = [*before, *(turns or [{"role": "user", "content": rows.text[place] or ""}])]
+        rows.context[place] = None
+    asked = turns or [{"role": "user", "content": rows.text[place] or ""}]
+    for name in ("label", "rejected"):
+        column = getattr(rows, name)
+        if (said := _read(name, column[place])) is not None:
+            column[place] = _answer(name, said, asked)
+    if turns is None:
+        return
+    if turns[-1]["role"] == "assistant":
+        turns = _answered(rows, place, turns, last_turn=last_turn)
+    context = rows.context[place]
+    if context and turns[0]["role"] == "system" and context.strip() != turns[0]["content"].strip():
+        raise MalformedError("the row has a system prompt as context and another one in its conversation")
+    rows.text[place] = conversation.write(turns)
+
+
+def _read(name: str, value: str | None) -> list[Turn] | None:
+    try:
+        return conversation.read(value)
+    except MalformedError as error:
+        raise error if name == "text" else MalformedError(f"{name}: {error}") from None
+
+
+def _answered(rows: Rows, place: int, turns: list[Turn], *, last_turn: bool) -> list[Turn]:
+    """The turns before the answer, where the conversation ends with it."""
+    last, label = turns[-1], rows.label[place]
+    if label is None and not last_turn:
+        return turns
+    if last.get("tool_calls"):
+        raise MalformedError("the conversation ends with tool calls, which cannot be learned as an answer")
+    if len(turns) == 1:
+        raise MalformedError("the conversation has only an assistant turn: nothing is asked")
+    if label is None:
+        rows.label[place] = last["content"]
+    elif label.strip() != last["content"].strip():
+        raise MalformedError("the conversation ends with an assistant turn, and the row has another answer")
+    return turns[:-1]
+
+
+def _answer(name: str, said: list[Turn], asked: list[Turn]) -> str:
+    """The text of an answer that is written as turns, with or without those that it answers."""
+    if said[: len(asked)] == asked:
+        said = said[len(asked) :]
+    elif len(said) > 1 and said[0]["role"] == "system" and said[1 : 1 + len(asked)] == asked:
+        said = said[1 + len(asked) :]
+    if len(said) != 1 or said[0]["role"] != "assistant":
+        roles = ", ".join(turn["role"] for turn in said) or "no turn"
+        raise MalformedError(
+            f"{name} is a conversation, and behind what is asked it holds {roles}, not one assistant turn"
+        )
+    if said[0].get("tool_calls"):
+        raise MalformedError(f"{name} is a tool call, which cannot be learned as an answer")
+    return str(said[0]["content"])

@@ -1,0 +1,135 @@
+"""Every task's rows through the one function: twice is once, and what the task counts stays the same in number."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftcore import snapshot
+from ftcore._find import find, kinds
+from ftcore.cleaning import personal, rows
+from ftcore.conversations import turns
+from ftcore.sections import PersonalData
+
+CLEANER = personal.cleaner(PersonalData(code="keep"), {}, "r")
+PIECES = [
+    "anna@example.org",
+    "&amp;",
+    "&lt;b&gt;",
+    "<p>",
+    "“x”",
+    "cafÃ©",
+    "\n",
+    "```\n",
+    "+49 30 901820",
+    "４",
+    "\x07",
+    " \t",
+]
+TEXT = st.lists(st.sampled_from([*PIECES, "a", "word", "[", "Ã", "©"]), max_size=8).map("".join) | st.text(max_size=20)
+TURNS = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "human", "gpt", "tool"]), "content": TEXT}), min_size=1
+)
+CONVERSATION = TURNS.map(lambda value: json.dumps(value, ensure_ascii=False))
+
+
+def cleaned(task: Any, table: pa.Table) -> rows.Cleaned:
+    return rows.clean(table, task, CLEANER)
+
+
+def table_of(source: str, **columns: str | None) -> pa.Table:
+    return pa.Table.from_pylist([{"row_id": "a", "source": source, **columns}], schema=snapshot.schema())
+
+
+@pytest.mark.parametrize("kind", kinds("tasks"))
+@settings(deadline=None, max_examples=40)
+@given(
+    text=TEXT | CONVERSATION,
+    context=st.none() | TEXT,
+    label=st.none() | TEXT | st.sampled_from(["a", "O", "1"]),
+    rejected=st.none() | TEXT,
+)
+def test_cleaning_twice_changes_nothing(kind: str, text: str, context: Any, label: Any, rejected: Any) -> None:
+    module = find("tasks", kind)
+    task = module.Config.model_validate(module.EXAMPLE)
+    source = "files:topics" if kind == "multitask" else "files:x"
+    once = cleaned(task, table_of(source, text=text, context=context, label=label, rejected=rejected))
+    if once.faults:
+        return  # quarantined: no model sees it
+    twice = cleaned(task, once.table)
+    assert twice.table.to_pylist() == once.table.to_pylist()
+    assert twice.faults == {}
+
+
+@settings(deadline=None, max_examples=60)
+@given(TURNS)
+def test_a_conversation_has_as_many_turns_after_as_before(value: list[dict[str, str]]) -> None:
+    task = find("tasks", "chat").Config()
+    found = cleaned(task, table_of("s", text=json.dumps(value), label="yes"))
+    if not found.faults:
+        kept = turns.load(found.table["text"][0].as_py())
+        assert kept is not None
+        # An answer that stands in the conversation, too, is its label and no turn before it.
+        assert len(kept) == len(value) - (value[-1]["role"] == "gpt")
+
+
+def test_what_cannot_be_read_is_named_without_personal_data() -> None:
+    task = find("tasks", "chat").Config()
+    found = cleaned(task, table_of("s", text='[{"role": "user", "content": "write to anna@example.org"', label="x"))
+    assert list(found.faults) == [0]
+    assert "starts like a conversation and is no JSON" in found.faults[0]
+    assert "example.org" not in found.faults[0] + found.table["text"][0].as_py()
+
+
+@pytest.mark.parametrize(
+    ("columns", "text", "label"),
+    [
+        ({"text": [["user", "a"], ["assistant", "b"]], "label": None}, [["user", "a"]], "b"),
+        ({"text": [["user", "a"], ["assistant", "b"]], "label": "b"}, [["user", "a"]], "b"),
+        ({"text": "a", "label": [["assistant", "b"]]}, "a", "b"),
+        ({"text": [["user", "a"]], "label": [["user", "a"], ["assistant", "b"]]}, [["user", "a"]], "b"),
+        ({"text": [["user", "c"]], "context": [["user", "a"], ["assistant", "b"]], "label": "d"},
+         [["user", "a"], ["assistant", "b"], ["user", "c"]], "d"),
+    ],
+)  # fmt: skip
+def test_an_answer_stands_in_its_column_or_ends_the_conversation(columns: Any, text: Any, label: str) -> None:
+    def written(value: Any) -> Any:
+        return turns.write([{"role": r, "content": c} for r, c in value]) if isinstance(value, list) else value
+
+    found = cleaned(find("tasks", "chat").Config(), table_of("s", **{k: written(v) for k, v in columns.items()}))
+    assert found.faults == {}
+    assert found.table["text"][0].as_py() == written(text)
+    assert found.table["label"][0].as_py() == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "why"),
+    [
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "c", "has another answer"),
+        ([{"role": "assistant", "content": "b"}], None, "only an assistant turn"),
+        ([{"role": "user", "content": "a"}], None, "answer is missing"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"name": "f"}]}], None, "tool calls"),
+    ],
+)
+def test_a_conversation_without_one_answer_is_named(text: Any, label: str | None, why: str) -> None:
+    found = cleaned(find("tasks", "chat").Config(), table_of("s", text=json.dumps(text), label=label))
+    assert why in found.faults[0]
+
+
+def test_pairs_keep_the_last_turn_that_is_scored() -> None:
+    text = turns.write([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+    found = rows.clean(table_of("s", text=text), find("tasks", "preference").Config(), CLEANER, requests=True)
+    assert (found.faults, found.table["text"][0].as_py()) == ({}, text)
+
+
+def test_code_is_left_alone_where_the_recipe_says_so() -> None:
+    text = "Ask anna@example.org.\n```\nmail = 'bob@example.org'\n```\nor 192.168.7.14"
+    assert CLEANER.clean([text])[0] == [
+        text.replace("anna@example.org", "[EMAIL_ADDRESS]").replace("192.168.7.14", "[IP_ADDRESS]")
+    ]
+    assert "bob" not in personal.cleaner(PersonalData(), {}, "r").clean([text])[0][0]

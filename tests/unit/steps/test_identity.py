@@ -1,0 +1,459 @@
+"""A row never changes its split: ingest and prepare over real files and a real database, again and again.
+
+``Ring`` publishes as ``validate`` does, without the suite. What holds is tried with personal data in texts and groups,
+with rows that come, change and go in any order, and with rules that change in between.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+
+from ftcore import parts, snapshot, split, store, watermarks
+from ftcore import recipe as recipes
+from ftcore import settings as settings_of
+from ftcore.cli import recipes as check
+from ftcore.context import Context
+from ftcore.pipeline import run_step
+from ftcore.records import Record
+from ftcore.serving.scoring import log_schema
+from ftcore.steps import _carry
+from ftcore.store import read_table
+
+SQL = {"kind": "sql", "connection": "crm", "query": "SELECT * FROM t", "id": "id", "watermark": "seen"}
+KEPT = dict.fromkeys(["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS"], "keep")
+
+
+@dataclass
+class Ring:
+    """A recipe and its store."""
+
+    folder: Path
+    runs: int = 0
+    published: list[str] = field(default_factory=list)
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "demo.yaml"
+
+    @property
+    def shelf(self) -> store.Shelf:
+        return store.shelf(settings_of.load(), "demo")
+
+    def write(self, *sources: dict[str, Any], **keys: Any) -> None:
+        document = {
+            "name": "demo",
+            "task": {"kind": "classification", "labels": ["ham", "spam"]},
+            "base": "package://x/y",
+            "sources": list(sources) or [SQL],
+            "prepare": {"near_duplicates": None},
+            "method": {"kind": "full"},
+            "gates": [{"kind": "threshold", "minimum": 0.5}],
+        }
+        self.recipe.write_text(yaml.safe_dump(document | keys, sort_keys=False), encoding="utf-8")
+
+    def prepare(self, **params: str) -> tuple[Record, Record]:
+        """Read and prepare, without publishing."""
+        self.runs += 1
+        return tuple(run_step(step, self.recipe, f"r{self.runs}", params) for step in ("ingest", "prepare"))  # type: ignore[return-value]
+
+    def publish(self, **params: str) -> dict[str, Any]:
+        """Read, prepare and publish; returns what changed since the snapshot before."""
+        ingest, prepared = self.prepare(**params)
+        rows = self.shelf.root / prepared.paths["rows"]
+        quarantine = read_table(self.shelf.root / prepared.paths["quarantine"])
+        settings = {"prepare": recipes.read(self.recipe).prepare.model_dump(mode="json")}
+        manifest = {"labels": {}, "settings": settings, "grouped_by": ingest.figures["grouped_by"]}
+        identity = snapshot.publish(self.shelf, lambda: parts.read(rows), quarantine, manifest)
+        left_out = _keep(self.shelf, self.recipe, f"r{self.runs}", quarantine)
+        watermarks.commit(self.shelf, ingest, identity, left_out)
+        before, self.published = self.published[-1:], [*self.published, identity]
+        change = snapshot.diff(self.shelf, before[0], identity) if before else {"moved": 0}
+        return change | {"figures": prepared.figures}
+
+    def rows(self, identity: str | None = None) -> list[dict[str, Any]]:
+        return snapshot.read(self.shelf, identity or self.published[-1]).to_pylist()
+
+    def prepared(self) -> list[dict[str, Any]]:
+        folder = self.shelf.folder(f"r{self.runs}", "prepare") / "rows"
+        return [row for table in parts.read(folder) for row in table.to_pylist()]
+
+
+def _keep(shelf: store.Shelf, recipe: Path, run_id: str, quarantine: pa.Table) -> str:
+    context = Context(recipes.read(recipe), recipe, run_id, "validate", {}, shelf, settings_of.load())
+    return _carry.keep(context, quarantine, shelf.folder(run_id, "prepare") / _carry.REPEATED)
+
+
+@pytest.fixture
+def ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ring:
+    monkeypatch.setenv("FTCORE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("FTCORE_PSEUDONYM_KEY", raising=False)
+    return Ring(tmp_path)
+
+
+@pytest.fixture
+def crm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    monkeypatch.setenv("FTCORE_CONNECTION_CRM", f"sqlite:///{tmp_path / 'crm.db'}")
+    made = sqlite3.connect(tmp_path / "crm.db", isolation_level=None)
+    made.execute("CREATE TABLE t (id INTEGER, text TEXT, label TEXT, customer TEXT, seen INTEGER, gone TEXT)")
+    yield made
+    made.close()
+
+
+def essence(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    return {(row["row_id"], row["text"], row["label"], row["split"]) for row in rows}
+
+
+def sides(rows: list[dict[str, Any]], by: str) -> dict[str, set[str]]:
+    found = defaultdict(set)
+    for row in rows:
+        if row[by] is not None:
+            found[row[by]].add(row["split"])
+    return found
+
+
+class Table:
+    """A table at work: rows with personal data come, change and go."""
+
+    def __init__(self, database: sqlite3.Connection, seed: int) -> None:
+        self.database, self.draw = database, random.Random(seed)
+        self.next = self.clock = 0
+
+    def step(self) -> None:
+        """One batch of changes."""
+        ids = [row[0] for row in self.database.execute("SELECT id FROM t WHERE gone IS NULL ORDER BY id")]
+        for _ in range(self.draw.randint(1, 25)):
+            self.insert()
+        for one in self.draw.sample(ids, min(len(ids), self.draw.randint(0, 5))):
+            self.clock += 1
+            change = self.draw.choice(["text", "label", "customer", "gone"])
+            value = {"text": self.text(), "label": self.label(), "customer": self.customer(), "gone": "2026"}[change]
+            self.database.execute(f"UPDATE t SET {change} = ?, seen = ? WHERE id = ?", (value, self.clock, one))  # noqa: S608
+
+    def insert(self) -> None:
+        self.next += 1
+        self.clock += self.draw.randint(0, 1)
+        row = (self.next, self.text(), self.label(), self.customer(), self.clock)
+        self.database.execute("INSERT INTO t VALUES (?, ?, ?, ?, ?, NULL)", row)
+
+    def text(self) -> str:
+        # Some texts come again, some differ in personal data alone, so that they are one once that is masked.
+        return f"order {self.draw.randint(1, 60)} is late, write to user{self.draw.randint(1, 3)}@example.com please"
+
+    def label(self) -> str:
+        return self.draw.choice(["ham", "ham", "ham", "spam"])
+
+    def customer(self) -> str | None:
+        return self.draw.choice([None, *(f"customer{n}@example.com" for n in range(6)), "12", "12.0"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("grouped", [True, False])
+def test_incremental_reads_lose_nothing_and_move_nothing(
+    ring: Ring, crm: sqlite3.Connection, seed: int, grouped: bool
+) -> None:
+    source = SQL | {"deleted": "gone"} | ({"group": "customer"} if grouped else {})
+    table, draw = Table(crm, seed), random.Random(seed)
+    for _ in range(5):
+        table.step()
+        actions = draw.choice([{}, {"EMAIL_ADDRESS": "keep"}, {}])
+        prepare = {"near_duplicates": draw.choice([None, 0.9]), "personal_data": {"entities": actions}}
+        ring.write(source, prepare=prepare)
+        assert ring.publish()["moved"] == 0
+        rows = ring.rows()
+        assert all(len(one) == 1 for one in sides(rows, "text").values()), "no text is on two sides"
+        ring.prepare(reread="always")
+        assert essence(ring.prepared()) == essence(rows), "as if all were read from the beginning"
+        assert all(row["split"] == snapshot.side(row["split_key"], ring_shares()) for row in rows)
+
+
+def ring_shares() -> Any:
+    from ftcore.sections import Prepare
+
+    return Prepare()
+
+
+def test_a_second_read_moves_no_row_whatever_is_masked(ring: Ring, crm: sqlite3.Connection) -> None:
+    text = "my order {0} number {1} has not come, write to user{0}@example.com please"
+    crm.executemany(
+        "INSERT INTO t VALUES (?, ?, ?, NULL, ?, NULL)",
+        [(n, text.format(n, n * 7919 % 100003), ["ham", "spam"][n % 2], n) for n in range(1, 301)],
+    )
+    ring.write()
+    ring.publish()
+    crm.execute("INSERT INTO t VALUES (301, 'one new row', 'ham', NULL, 301, NULL)")
+    change = ring.publish()
+    assert {name: change[name] for name in ("added", "removed", "changed", "moved", "kept")} == {
+        "added": 1, "removed": 0, "changed": 0, "moved": 0, "kept": 300,
+    }  # fmt: skip
+
+
+def feedback(ring: Ring, *given: tuple[str, str, str | None, str], day: int = 1) -> None:
+    """Requests that were scored, each with the label that came back: id, text, group, label."""
+    at = datetime(2026, 1, day, tzinfo=UTC)
+    empty = dict.fromkeys(log_schema().names)
+    rows = [
+        empty | {"request_id": one, "at": at, "text": text, "label": "ham", "score": 0.9, "group": group}
+        for one, text, group, _ in given
+    ]
+    for row in rows:
+        row |= {"model_version": 1, "latency_ms": 1.0}
+    ring.shelf.append("predictions", pa.Table.from_pylist(rows, schema=log_schema()), f"{at:%Y-%m-%d}", f"p{day}")
+    labels = {
+        "request_id": [one for one, *_ in given],
+        "label": [label for *_, label in given],
+        "at": pa.array([at + timedelta(hours=1)] * len(given), pa.timestamp("ms", "UTC")),
+    }
+    ring.shelf.append("feedback", pa.table(labels), f"{at:%Y-%m-%d}", f"f{day}")
+
+
+def tickets(ring: Ring, count: int = 200, name: str = "t.csv") -> list[str]:
+    texts = [f"ticket number {n} names thing {n * 7919 % 10007}" for n in range(count)]
+    lines = [f"{text},{['ham', 'spam'][n % 2]},C-{n}" for n, text in enumerate(texts)]
+    (ring.folder / name).write_text("\n".join(["text,label,customer", *lines]))
+    return texts
+
+
+@pytest.mark.parametrize("group", ["C-{}", "c-{} ", None, "somebody {}"])
+@pytest.mark.parametrize("first", ["together", "file"])
+def test_confirmed_feedback_keeps_its_training_row(ring: Ring, group: str | None, first: str) -> None:
+    texts = tickets(ring)
+    ring.write({"kind": "files", "path": "t.csv", "group": "customer"}, {"kind": "feedback"})
+    if first == "file":
+        ring.publish()
+    given = [
+        (f"q{n}", texts[n], group and group.format(n), ["ham", "spam"][(n + (n >= 30)) % 2]) for n in range(60)
+    ]  # the last thirty are corrected
+    feedback(ring, *given)
+    change = ring.publish()
+    assert change["moved"] == 0
+    figures = change["figures"]
+    assert (figures["rows"], figures["duplicates"], figures["contradictions"]) == (200, 60, 0)
+    if group and group.lower().startswith("c"):
+        assert figures["straddling"] == 0, "a group in feedback is the group of the file"
+    rows = {row["text"]: row for row in ring.rows()}
+    assert {row["source"] for row in rows.values()} == {"files:t"}
+    assert [rows[texts[n]]["label"] for n in range(60)] == [label for *_, label in given]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_texts_in_several_groups_stay_where_they_are_whoever_comes_and_goes(ring: Ring, seed: int) -> None:
+    draw, known, where = random.Random(seed), {}, {}
+    ring.write({"kind": "files", "path": "a.csv", "group": "customer", "id": "id"})
+    for step in range(6):
+        for number in range(40):
+            known[f"{step}-{number}"] = (f"text {draw.randint(1, 30)}", f"C-{draw.randint(1, 12)}")
+        for gone in draw.sample(sorted(known), len(known) // 4):
+            del known[gone]
+        lines = [f"{text},ham,{one},{group}" for one, (text, group) in known.items()]
+        draw.shuffle(lines)
+        (ring.folder / "a.csv").write_text("\n".join(["text,label,id,customer", *lines]))
+        assert ring.publish()["moved"] == 0
+        rows = ring.rows()
+        assert {row["text"] for row in rows} == {text for text, _ in known.values()}, "none is set aside"
+        now = {text: next(iter(one)) for text, one in sides(rows, "text").items()}
+        assert {text: where.get(text, side) for text, side in now.items()} == now, "a text that stays, stays there"
+        where = now
+
+
+def test_one_customer_is_one_group_whatever_brings_it(ring: Ring) -> None:
+    tickets(ring, 60, "jan.csv")
+    lines = [f"another ticket {n} of theirs {n * 7919 % 10007},ham,c-{n}" for n in range(60)]
+    (ring.folder / "feb.csv").write_text("\n".join(["text,label,customer", *lines]))
+    ring.write(
+        *({"kind": "files", "path": path, "group": "customer"} for path in ("jan.csv", "feb.csv")),
+        {"kind": "feedback"},
+    )
+    feedback(ring, *((f"q{n}", f"a request {n} names {n * 7919 % 10007}", f" C-{n}", "spam") for n in range(60)))
+    ring.publish()
+    groups = defaultdict(set)
+    for row in ring.rows():
+        groups[row["group"].strip().casefold()].add((row["split"], row["split_key"]))
+    assert len(groups) == 60
+    assert all(len(one) == 1 for one in groups.values())
+
+
+def test_groups_that_name_people_stay_apart(ring: Ring, crm: sqlite3.Connection) -> None:
+    def insert(start: int) -> None:
+        crm.executemany(
+            "INSERT INTO t VALUES (?, ?, 'ham', ?, ?, NULL)",
+            [
+                (n, f"order {n} names {n * 7919 % 10007}", f"user{n // 4}@example.com", n)
+                for n in range(start, start + 80)
+            ],
+        )
+
+    ring.write(SQL | {"group": "customer"})
+    for start in (0, 80, 84):
+        crm.execute("DELETE FROM t WHERE id >= ?", (start,))
+        insert(start)
+        assert ring.publish()["moved"] == 0
+        rows = ring.rows()
+        assert not any("@" in row["group"] for row in rows)
+        assert len({row["group"] for row in rows}) == len(rows) / 4
+        assert {len(one) for one in sides(rows, "group").values()} == {1}
+
+
+def test_the_secret_moves_no_row_when_it_is_set_or_lost(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    tickets(ring, 50)
+    ring.write({"kind": "files", "path": "t.csv", "group": "customer"})
+    ring.publish()
+    for secret in ("x" * 40, "another" * 6):
+        monkeypatch.setenv("FTCORE_PSEUDONYM_KEY", secret)
+        tickets(ring, 50 + len(secret))
+        assert ring.publish()["moved"] == 0
+
+
+def test_a_changed_group_column_draws_anew_and_is_counted(ring: Ring, caplog: pytest.LogCaptureFixture) -> None:
+    tickets(ring)
+    ring.write({"kind": "files", "path": "t.csv"})
+    ring.publish()
+    ring.write({"kind": "files", "path": "t.csv", "group": "customer"})
+    ingest, _ = ring.prepare()
+    assert ingest.figures["redrawn"] == {"files:t": 200}
+    assert "200 rows of files:t are drawn anew" in caplog.text
+    ring.publish()
+    assert {len(one) for one in sides(ring.rows(), "group").values()} == {1}
+
+
+def test_a_changed_share_is_a_warning(ring: Ring, caplog: pytest.LogCaptureFixture) -> None:
+    tickets(ring)
+    ring.write({"kind": "files", "path": "t.csv"})
+    ring.publish()
+    ring.write({"kind": "files", "path": "t.csv"}, prepare={"near_duplicates": None, "test": 0.4})
+    notes = check._of_snapshot(recipes.read(ring.recipe), settings_of.load())
+    assert ["prepare.test is 0.4 instead of 0.2" in note for note in notes] == [True]
+    ring.prepare()
+    assert "prepare.test is 0.4 instead of 0.2" in caplog.text
+
+
+def test_rows_of_a_snapshot_without_split_keys_stay_on_its_sides(ring: Ring, crm: sqlite3.Connection) -> None:
+    crm.executemany(
+        "INSERT INTO t VALUES (?, ?, 'ham', ?, ?, NULL)",
+        [(n, f"order {n} names {n * 7919 % 10007}", f"C-{n // 3}", n) for n in range(120)],
+    )
+    ring.write(SQL | {"group": "customer"})
+    ring.publish()
+    rows = ring.rows()
+    draw = random.Random(1)
+    for row in rows:  # as an earlier version drew them
+        row |= {"split_key": None, "group": f"sql:crm:{row['group']}"}
+    by_group = {row["group"]: draw.choice(snapshot.SPLITS) for row in rows}
+    old = [row | {"split": by_group[row["group"]]} for row in rows]
+    table = pa.Table.from_pylist(old, schema=snapshot.schema(split=True))
+    quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
+    identity = snapshot.publish(ring.shelf, lambda: [table], quarantine, {"labels": {}})
+    ring.published.append(identity)
+    marks = ring.shelf.root / "state" / "watermarks.json"
+    marks.write_text(marks.read_text().replace(ring.published[0], identity))
+    crm.execute("INSERT INTO t VALUES (500, 'one new row', 'ham', 'C-9999', 500, NULL)")
+    change = ring.publish()
+    assert (change["moved"], change["added"]) == (0, 1)
+
+
+def test_a_row_that_was_left_out_comes_back_when_its_reason_is_gone(ring: Ring, crm: sqlite3.Connection) -> None:
+    made = [
+        (1, "the same text", "ham", None, 1), (2, "The same  text", "spam", None, 2),
+        (3, "a repeated text", "ham", None, 3),
+        (4, "A repeated text", "ham", None, 4), (5, "das ist ein ganz gewöhnlicher deutscher Satz", "ham", None, 5),
+        (6, "a row like any other", "ham", None, 6),
+    ]  # fmt: skip
+    crm.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, NULL)", made)
+    ring.write()
+    assert ring.publish()["figures"]["contradictions"] == 2
+    assert {row["text"] for row in ring.rows()} == {
+        ring.rows()[0]["text"],
+        "a row like any other",
+        "das ist ein ganz gewöhnlicher deutscher Satz",
+    } | {row["text"] for row in ring.rows() if "repeated" in row["text"]}
+    kept = next(int(row["source_id"]) for row in ring.rows() if "repeated" in row["text"].casefold())
+    crm.execute("UPDATE t SET label = 'ham', seen = 7 WHERE id = 2")  # no contradiction any more
+    crm.execute("UPDATE t SET text = 'quite another text', seen = 8 WHERE id = ?", (kept,))  # what was repeated is gone
+    ring.publish()
+    texts = {row["text"].casefold() for row in ring.rows()}
+    assert texts >= {"quite another text", "a repeated text"}
+    assert any("same" in text for text in texts)
+    ring.write(prepare={"near_duplicates": None, "languages": ["en"], "language_confidence": 0.5})
+    ring.publish()
+    assert not any("deutscher" in row["text"] for row in ring.rows())
+    ring.write()
+    change = ring.publish()
+    assert any("deutscher" in row["text"] for row in ring.rows())
+    assert change["moved"] == 0
+
+
+def test_a_row_that_only_goes_to_quarantine_is_not_lost(ring: Ring, crm: sqlite3.Connection) -> None:
+    """The rows that are kept are the same, so the snapshot is: what was left out still has to be kept somewhere."""
+    ring.write(task={"kind": "classification", "labels": ["ham", "spam"]})
+    crm.execute("INSERT INTO t VALUES (1, 'a good row', 'ham', NULL, 1, NULL)")
+    ring.publish()
+    crm.execute("INSERT INTO t VALUES (2, 'another row', 'ham', NULL, 2, NULL)")
+    crm.execute("INSERT INTO t VALUES (3, 'Another row', 'spam', NULL, 3, NULL)")
+    assert ring.publish()["figures"]["rows"] == 1
+    assert ring.published[0] == ring.published[1]
+    crm.execute("UPDATE t SET label = 'ham', seen = 4 WHERE id = 3")
+    assert ring.publish()["figures"]["rows"] == 2
+
+
+def test_a_mask_that_is_taken_off_shows_the_raw_text_and_moves_nothing(ring: Ring, crm: sqlite3.Connection) -> None:
+    crm.executemany(
+        "INSERT INTO t VALUES (?, ?, 'ham', NULL, ?, NULL)",
+        [(n, f"order {n} of user{n}@example.com names {n * 7919 % 10007}", n) for n in range(100)],
+    )
+    ring.write()
+    ring.publish()
+    assert all("[EMAIL_ADDRESS]" in row["text"] for row in ring.rows())
+    crm.execute("DELETE FROM t WHERE id = 7")  # what the source no longer has comes from the snapshot
+    ring.write(prepare={"near_duplicates": None, "personal_data": {"entities": KEPT}})
+    change = ring.publish()
+    assert (change["moved"], change["removed"], change["changed"]) == (0, 0, 99)
+    assert sum("[EMAIL_ADDRESS]" in row["text"] for row in ring.rows()) == 1
+
+
+@pytest.mark.parametrize(("overlap", "found"), [(0, False), (2, True)])
+def test_rows_that_are_committed_late_are_read(
+    ring: Ring, crm: sqlite3.Connection, overlap: float, found: bool
+) -> None:
+    crm.executemany("INSERT INTO t VALUES (?, ?, 'ham', NULL, ?, NULL)", [(n, f"row {n}", n) for n in (1, 2, 3, 6)])
+    ring.write(SQL | {"overlap": overlap})
+    ring.publish()
+    crm.execute("INSERT INTO t VALUES (5, 'a late row', 'ham', NULL, 5, NULL)")
+    assert ring.publish()["removed"] == 0
+    assert ("a late row" in {row["text"] for row in ring.rows()}) is found
+
+
+@pytest.mark.parametrize(
+    "option", [{}, {"deletions": "compare"}, {"deleted": "gone"}], ids=["keep", "compare", "tombstone"]
+)
+def test_rows_that_are_deleted_at_the_source_go(ring: Ring, crm: sqlite3.Connection, option: dict[str, str]) -> None:
+    crm.executemany("INSERT INTO t VALUES (?, ?, 'ham', NULL, ?, NULL)", [(n, f"row {n}", n) for n in range(1, 7)])
+    crm.execute("INSERT INTO t VALUES (7, 'Row 5', 'ham', NULL, 7, NULL)")  # repeats one that will go
+    ring.write(SQL | option)
+    ring.publish()
+    if "deleted" in option:
+        crm.execute("UPDATE t SET gone = '2026-01-01', seen = 9 WHERE id IN (2, 5)")
+    else:
+        crm.execute("DELETE FROM t WHERE id IN (2, 5)")
+    change = ring.publish()
+    texts = {row["text"].casefold() for row in ring.rows()}
+    assert texts == ({f"row {n}" for n in range(1, 7)} - ({"row 2"} if option else set()))
+    assert change["moved"] == 0
+
+
+def test_keys_are_taken_from_what_is_raw(ring: Ring, crm: sqlite3.Connection) -> None:
+    crm.execute("INSERT INTO t VALUES (1, 'write to Ann@example.com', 'ham', NULL, 1, NULL)")
+    ring.write()
+    ring.publish()
+    (row,) = ring.rows()
+    assert row["text"] == "write to [EMAIL_ADDRESS]"
+    assert [row["split_key"]] == split.load(ring.shelf).of([None], ["write  to ann@example.com"])

