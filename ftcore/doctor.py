@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from ftcore.tracking import Version
     from ftcore.tracking_models import Model
 
+STEPS = ("ingest", "prepare", "validate", "plan", "tune", "train", "export", "evaluate", "gate", "approve", "promote",
+         "watch", "decide", "shard")  # fmt: skip
+"""Locks that a step holds while it runs; ``pipeline`` lists them, too, and stands above this module."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -39,10 +45,12 @@ class Finding:
     """What mending does, or what a person has to do."""
     mend: Callable[[], object] | None = None
     """Mends it; None where only a person can."""
+    fault: bool = True
+    """False for what is only in progress, such as a step that is running."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"what": self.what, "hint": self.hint, "mendable": self.mend is not None}
+        return {"what": self.what, "hint": self.hint, "mendable": self.mend is not None, "fault": self.fault}
 
 
 def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
@@ -211,7 +219,38 @@ def _locks(shelf: Shelf) -> Iterator[Finding]:
             lock.acquire(timeout=0)
             lock.release()
         except Timeout:
-            yield Finding(f"{path.name} is held by process {_holder(path)}", "wait for it, or end it if it hangs")
+            yield _held(shelf, path)
+
+
+def _held(shelf: Shelf, path: Path) -> Finding:
+    """A lock that is held, with the step that is running, and since when."""
+    process, what = _holder(path), path.name.removeprefix(f"{shelf.name}.").removesuffix(".lock")
+    run_id = _run_of(process)
+    since = f", since {now() - timedelta(seconds=age):%Y-%m-%d %H:%M} UTC" if (age := _age_s(process)) else ""
+    if what in STEPS:
+        said = f"the step {what} is running{f' for run {run_id}' if run_id else ''} in process {process}{since}"
+        return Finding(said, "wait until it ends, or end the process if it hangs", fault=False)
+    if what in ("run", "monitor"):
+        said = f"ftcore run is at work{f' on run {run_id}' if run_id else ''} in process {process}{since}"
+        return Finding(said, "wait until it ends, or end the process if it hangs", fault=False)
+    return Finding(f"{path.name} is held by process {process}{since}", "wait for it, or end it if it hangs")
+
+
+def _run_of(process: str) -> str:
+    """The run that a process of ``ftcore`` works on, by its command line; empty where it does not tell."""
+    with suppress(OSError):
+        words = Path(f"/proc/{process}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        return words[words.index("--run") + 1] if "--run" in words[:-1] else ""
+    return ""
+
+
+def _age_s(process: str) -> float:
+    """Seconds since a process was started; 0 where nobody knows."""
+    with suppress(OSError, ValueError, IndexError):
+        ticks = float(Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
+        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        return max(0.0, uptime - ticks / os.sysconf("SC_CLK_TCK"))
+    return 0.0
 
 
 def _holder(path: Path) -> str:

@@ -98,7 +98,9 @@ def run(
     conf = settings.load()
     recipe = recipes.read(recipe_path)
     done = []
-    with store.shelf(conf, recipe.name).lock("run", conf.lock_timeout_s):
+    # A monitor reads logs and adds to the ledger: it need not wait for a training, only for another monitor.
+    what = "monitor" if set(chains) == {"monitor"} else "run"
+    with store.shelf(conf, recipe.name).lock(what, conf.lock_timeout_s):
         for step in (step for chain in chains for step in RING[chain]):
             notify(step, None)
             record = launch(step, recipe_path, run_id, params or {})

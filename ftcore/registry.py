@@ -156,6 +156,8 @@ def state(found: Mapping[str, Any]) -> str:
     for decided in (REJECTED, ROLLED_BACK):
         if found[decided]:
             return decided.replace("_", " ")
+    if found["verdict"] == "failed":
+        return "refused"
     if "candidate" in found["aliases"]:
         return "candidate"
     return str(found["verdict"] or "not judged")

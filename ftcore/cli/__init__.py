@@ -26,7 +26,7 @@ from ftcore.cli import (
     search,
     snapshots,
 )
-from ftcore.cli._shared import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence
+from ftcore.cli._shared import AsJson, Params, RecipeName, console, open_recipe, params_of, path_of, sentence
 
 if TYPE_CHECKING:
     from ftcore.records import Record
@@ -119,7 +119,6 @@ def run(
     if as_json:
         print(json.dumps([record.model_dump(mode="json") for record in records], indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("step", "", "result", "seconds", box=None, pad_edge=False)
@@ -127,7 +126,7 @@ def run(
         table.add_row(
             record.step, "✔" if record.proceed else "■", record.reason, f"{record.work_s + record.import_s:.1f}"
         )
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

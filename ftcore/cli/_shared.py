@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ftcore.recipe import Recipe
     from ftcore.settings import Settings
     from ftcore.store import Shelf
@@ -19,6 +22,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for 
 Params = Annotated[
     list[str], typer.Option("--param", "-p", metavar="KEY=VALUE", help="What is asked of this run, e.g. train=always.")
 ]
+
+
+WIDE = 10_000
+"""Columns where nobody looks on: what goes into a pipe or a file is cut or broken nowhere."""
+
+
+def console(**settings: Any) -> Console:
+    """Rich's console on stdout, as wide as the terminal; without one nothing is cut."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDE, **settings)
 
 
 def say(text: str) -> None:

@@ -54,7 +54,7 @@ def doctor(
         print(json.dumps(report, indent=2))
     else:
         _tell(report)
-    raise typer.Exit(any(one["found"] for one in report.values()))
+    raise typer.Exit(any(found["fault"] for one in report.values() for found in one["found"]))
 
 
 def _tell(report: dict[str, dict[str, list[Any]]]) -> None:
@@ -64,7 +64,8 @@ def _tell(report: dict[str, dict[str, list[Any]]]) -> None:
         for done in one["mended"]:
             print(f"✔ {name}: mended: {done}")
         for found in one["found"]:
-            print(f"✘ {name}: {found['what']}\n  {'--mend would' if found['mendable'] else 'to do'}: {found['hint']}")
+            to_do = "--mend would" if found["mendable"] else "to do"
+            print(f"{'✘' if found['fault'] else '…'} {name}: {found['what']}\n  {to_do}: {found['hint']}")
 
 
 def evidence(

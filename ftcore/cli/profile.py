@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore.cli._shared import AsJson, RecipeName, open_recipe, path_of
+from ftcore.cli._shared import AsJson, RecipeName, console, open_recipe, path_of
 
 if TYPE_CHECKING:
     from ftcore.context import Context
@@ -45,6 +46,7 @@ def profile(
     from ftcore.context import Context
     from ftcore.errors import FtcoreError
     from ftcore.reports import profile as profiles
+    from ftcore.reports import token_lengths
     from ftcore.store import read_json, write_json
 
     read, shelf, conf = open_recipe(recipe)
@@ -53,7 +55,8 @@ def profile(
     if output and output.exists() and not force:
         raise FtcoreError(f"{output} is there already", hint="give another name, or --force to write over it")
     context = Context(read, path_of(recipe), "profile", "ingest", {}, shelf, conf)
-    found = profiles.look(read, _current(context) if of_snapshot else profiles.of_sources(context), rows)
+    tables = _current(context) if of_snapshot else profiles.of_sources(context)
+    found = profiles.look(read, tables, rows, tokens=partial(token_lengths.of, context))
     if output:
         suite = read_json(conf.suite(read.task.kind))
         write_json(output, profiles.propose(found, suite, output.stem))
@@ -75,8 +78,9 @@ def _current(context: Context) -> Any:
 
 
 def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from ftcore.training import window
 
     def shares(values: dict[str, float]) -> str:
         return ", ".join(f"{name} {share:.1%}" for name, share in values.items() if share >= SHOWN_SHARE) or "none"
@@ -94,7 +98,9 @@ def _show(found: dict[str, Any]) -> None:
         ("near duplicates", f"{found['near_duplicates']:,} of the sample"),
         ("empty", shares(empty)),
         ("length of texts", f"{', '.join(lengths)} characters" if lengths else "no texts"),
+        ("tokens", window.words(found["tokens"]) if found["tokens"] else "unknown: the base model is not here"),
         ("labels", _by_split(found["labels_by_split"])),
+        *([("skewed labels", found["imbalance"]["proposal"])] if found["imbalance"] else []),
         ("cannot be used", "\n".join(f"{rows:,} × {why}" for why, rows in found["faults"].items()) or "no row"),
         ("languages", shares(found["languages"])),
         ("personal data", counts(found["personal_data"])),
@@ -103,7 +109,7 @@ def _show(found: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in lines:
         table.add_row(name, value)
-    Console(markup=False).print(table)
+    console(markup=False).print(table)
     if found["rare_labels"]:
         print(f"\n! {found['rare_labels']}")
 

@@ -12,6 +12,8 @@ import typer
 from ftcore.cli._shared import AsJson, path_of
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from ftcore.recipe import Recipe
     from ftcore.settings import Settings
 
@@ -83,7 +85,22 @@ def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("
     if "finetune" in chains:
         _can_be_trained(recipe, conf)
         if not recipe.base.startswith("models:/"):
-            base.locate(recipe.base, conf, path.parent)
+            _fits_the_window(recipe, base.locate(recipe.base, conf, path.parent))
+
+
+def _fits_the_window(recipe: Recipe, folder: Path) -> None:
+    """Whether the base model reads as many tokens as the longest rows may have."""
+    from ftcore.errors import RecipeError
+    from ftcore.store import read_json
+    from ftcore.training import window
+
+    if not folder.is_dir():  # a packed file is unpacked by the first training
+        return
+    config, tokenizer = (read_json(folder / name) or {} for name in ("config.json", "tokenizer_config.json"))
+    most, limit = window.of(config, tokenizer), recipe.train.max_length_tokens
+    if most and limit > most:
+        fault = f"{limit} tokens, and the base model {recipe.base} reads {most} at most"
+        raise RecipeError(recipe.name, [("train.max_length_tokens", fault)], f"set it to {most} or less")
 
 
 def _can_be_trained(recipe: Recipe, conf: Settings) -> None:
@@ -103,7 +120,13 @@ def _can_be_trained(recipe: Recipe, conf: Settings) -> None:
 
 
 def ls(
-    room: Annotated[str, typer.Argument(help="sources, tasks, methods, exporters, gates, detectors or recipes.")] = "",
+    room: Annotated[
+        str,
+        typer.Argument(
+            metavar="[ROOM|KIND]",
+            help="sources, tasks, methods, exporters, gates, detectors or recipes; or one kind of these, such as lora.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """List the recipes and the kinds that a recipe can use, with an example of each.
@@ -111,12 +134,20 @@ def ls(
     Example:
 
         ftcore ls gates
+
+        ftcore ls beats_champion      # its keys, with their meaning and their defaults
     """
     from ftcore import _find, recipe, settings
     from ftcore.errors import FtcoreError
 
+    if places := [name for name in _find.ROOMS if room in _find.kinds(name)]:
+        _show_kinds(room, places, as_json=as_json)
+        return
     if room and room not in (*_find.ROOMS, "recipes"):
-        raise FtcoreError(f"no such room: {room}", hint=f"known: {', '.join(_find.ROOMS)}, recipes")
+        raise FtcoreError(
+            f"there is no room and no kind {room!r}",
+            hint=f"known rooms: {', '.join(_find.ROOMS)}, recipes; ftcore ls ROOM lists its kinds",
+        )
     listed: dict[str, Any] = {}
     if room in ("", "recipes"):
         listed["recipes"] = {path.stem: str(path) for path in recipe.files(settings.load().recipes)}
@@ -134,6 +165,55 @@ def ls(
             print(f"  {kind:<16} {entry['what'] if isinstance(entry, dict) else entry}")
             if isinstance(entry, dict) and room:
                 print(f"  {'':<16} {json.dumps(entry['example'])}")
+
+
+def _show_kinds(kind: str, rooms: Sequence[str], *, as_json: bool) -> None:
+    """Print the keys of a kind, with their meaning and their defaults, in each room that has one of this name."""
+    from ftcore import _find
+
+    found = {room: _keys(_find.find(room, kind)) for room in rooms}
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for room, one in found.items():
+        print(f"{room}: {kind}: {one['what']}")
+        print(f"  example: {json.dumps(one['example'])}")
+        for key, said in one["keys"].items():
+            value = "required" if said["required"] else f"default {json.dumps(said['default'])}"
+            print(f"  {key}: {said['type']}, {value}")
+            print(*(f"      {line}" for line in said["meaning"].splitlines()), sep="\n")
+
+
+def _keys(module: ModuleType) -> dict[str, Any]:
+    """First sentence, example and keys of a kind."""
+    fields = module.Config.model_fields
+    schema = module.Config.model_json_schema()["properties"]
+    return {
+        "what": (module.__doc__ or "").splitlines()[0],
+        "example": module.EXAMPLE,
+        "keys": {
+            name: {
+                "type": _type(schema[name]),
+                "required": field.is_required(),
+                "default": schema[name].get("default"),
+                "meaning": field.description or "",
+            }
+            for name, field in fields.items()
+            if name != "kind"
+        },
+    }
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """A key's type in a word or two."""
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(one) for one in schema["anyOf"]))
+    if "$ref" in schema:
+        return "mapping"
+    names = {"array": "list", "object": "mapping", "integer": "whole number"}
+    return names.get(schema.get("type", ""), str(schema.get("const", schema.get("type", "any"))))
 
 
 def new(

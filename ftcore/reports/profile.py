@@ -10,7 +10,7 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 LANGUAGE_ROWS = 2_000
 """Texts of the sample whose language is guessed."""
 MOST_LABELS = 50
+SKEWED = 10.0
+"""Ratio of the most frequent label to the rarest from which balancing is proposed."""
 NEAR = 0.8
 """Jaccard similarity from which two texts count as near duplicates."""
 MOST_FAULTS = 100
@@ -56,13 +58,19 @@ def of_sources(context: Context) -> Iterable[pa.Table]:
         log.info("read %s rows of %s", f"{before:,}", source.kind)
 
 
-def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any]:
+def look(
+    recipe: Recipe,
+    tables: Iterable[pa.Table],
+    rows: int,
+    tokens: Callable[[pa.Table], dict[str, Any] | None] = lambda sample: None,
+) -> dict[str, Any]:
     """What the data are like.
 
     Args:
         recipe: says what labels are and which personal data are looked for.
         tables: all rows; only the sample and eight bytes a row are held.
         rows: size of the sample.
+        tokens: what the training's limit of tokens cuts of the sample, see ``token_lengths``.
 
     Returns:
         ``rows``, all; ``sampled``; ``by_source``; ``exact_duplicates``, over all rows; and of the sample: ``nulls``,
@@ -70,7 +78,8 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
         that the task does not have; ``languages``, shares; ``near_duplicates``; ``personal_data``, counts per entity;
         ``phone_regions``, countries proposed for ``prepare.personal_data``. Over all rows, before any cleaning:
         ``faults``, rows that the task cannot use by reason; ``labels_by_split``, rows of each label in each split;
-        ``rare_labels``, what to know of those that a split lacks.
+        ``rare_labels``, what to know of those that a split lacks; ``imbalance`` of labels.
+        ``tokens`` is what the limit of tokens cuts of the sample (None where nothing is known).
 
     Raises:
         MissingExtraError: what looks at texts is not installed.
@@ -96,6 +105,8 @@ def look(recipe: Recipe, tables: Iterable[pa.Table], rows: int) -> dict[str, Any
         "labels_by_split": by_label,
         "rare_labels": labels.warning(by_label),
         "faults": dict(asked.faults.most_common(MOST_FAULTS)),
+        "imbalance": imbalance({label: sum(rows.values()) for label, rows in by_label.items()}),
+        "tokens": tokens(sample),
         "languages": languages(texts[:LANGUAGE_ROWS]),
         "personal_data": _personal(recipe, texts),
         "phone_regions": regions.seen(texts, languages(texts[:LANGUAGE_ROWS])),
@@ -153,6 +164,22 @@ def _labels(recipe: Recipe, sample: pa.Table) -> dict[str, float]:
         return {}
     counts = Counter(label for label in sample["label"].to_pylist() if label is not None)
     return snapshot.label_shares(dict(counts.most_common(MOST_LABELS)))
+
+
+def imbalance(shares: Mapping[str, float]) -> dict[str, Any] | None:
+    """The ratio of the most frequent label to the rarest, and what to do; None where labels are about as frequent."""
+    shares = {label: share for label, share in shares.items() if share > 0}
+    if len(shares) < 2:
+        return None
+    often, seldom = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+    ratio = shares[often] / shares[seldom]
+    if ratio < SKEWED:
+        return None
+    proposal = (
+        f"{often!r} is {ratio:,.0f} times as frequent as {seldom!r}: try train.class_weights: balanced, or "
+        "train.sampling: square_root, and judge by a metric over labels such as f1"
+    )
+    return {"most_frequent": often, "rarest": seldom, "ratio": round(ratio, 2), "proposal": proposal}
 
 
 def _near(texts: list[str]) -> int:

@@ -16,6 +16,7 @@ from ftcore.progress import progress
 from ftcore.records import now, sha256
 from ftcore.serving import cleaned, request_ids, requests
 from ftcore.serving import model as models
+from ftcore.serving.no_champion import why_no_champion
 from ftcore.store import read_table, write_bytes
 from ftcore.tracking import CHAMPION, Tracking
 
@@ -94,7 +95,7 @@ def score(
     tracking = Tracking(settings, recipe.name)
     champion = tracking.alias(CHAMPION)
     if champion is None:
-        raise FtcoreError(f"{recipe.name} has no champion yet", hint=f"ftcore run {recipe.name}")
+        raise FtcoreError(*why_no_champion(shelf, tracking))
     rows = requests.read(file, recipe, handed)
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)

@@ -10,6 +10,7 @@ from ftcore.errors import MissingExtraError
 from ftcore.sections_training import Budget
 from ftcore.steps import _estimate, _sizes
 from ftcore.steps._estimate import MEASURED
+from ftcore.training import window
 
 APPROVED = "approved"
 MINUTE_H = 1 / 60
@@ -41,7 +42,9 @@ def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[st
         why = why if roomiest.device in wanted.devices else ""
         return "refused", why + _estimate.remedy(context, wanted, roomiest), {"workers": found}
     chosen = able[0]
-    figures = {"estimate": chosen, "workers": found}
+    figures = {"estimate": chosen, "workers": found, "lengths": wanted.cuts}
+    if wanted.cuts and wanted.cuts["cut"]:
+        log.info("%s", window.words(wanted.cuts))
     log.info("estimate on %s: %s", chosen["worker"], words(chosen))
     over = list(_over(budget, chosen))
     if over and not approved:

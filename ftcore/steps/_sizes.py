@@ -46,6 +46,8 @@ class Need:
     work: cost.Work
     devices: tuple[str, ...]
     """Kinds of device that can do it."""
+    cuts: dict[str, Any] | None = None
+    """What ``train.max_length_tokens`` cuts of the training rows, see ``window.cuts``."""
 
 
 def need(context: Context, identity: str, rows: int, devices: Collection[str] = DEVICES) -> Need:
@@ -68,7 +70,22 @@ def need(context: Context, identity: str, rows: int, devices: Collection[str] = 
     train, validation = (_lengths(context, split, table, tokenizer) for split, table in tables.items())
     work = _work(context, effort, (train, rows), (validation, tables["validation"].num_rows))
     able = [device for device in DEVICES if all(device in one.devices for one in choosy(recipe))]
-    return Need(shapes, work, tuple(able))
+    return Need(shapes, work, tuple(able), _cuts(context, tables["train"], tokenizer, folder))
+
+
+def _cuts(context: Context, table: pa.Table, tokenizer: Any, folder: Path) -> dict[str, Any]:
+    """What the limit cuts of a sample of the training rows, as the task lays them out."""
+    from ftcore.training import window
+
+    recipe = context.recipe
+    rows = find("tasks", recipe.task.kind).encode(recipe.task, tokenizer, _sampled(table), window.UNSET)
+    config, settings = (read_json(folder / name) or {} for name in ("config.json", "tokenizer_config.json"))
+    return window.cuts(rows.lengths, recipe.train.max_length_tokens, window.of(config, settings))
+
+
+def _sampled(table: pa.Table) -> pa.Table:
+    """Rows evenly drawn."""
+    return table.take(list(range(0, table.num_rows, max(1, table.num_rows // SAMPLE))))
 
 
 class Choosy(NamedTuple):
@@ -252,7 +269,7 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     from ftcore.training import batches, exchanges
 
     recipe, method = context.recipe, method_of(context.recipe)
-    chosen = table.take(list(range(0, table.num_rows, max(1, table.num_rows // SAMPLE))))
+    chosen = _sampled(table)
     task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
     chosen, _ = readable(recipe.task, tokenizer, chosen, f"a sample of the {split} split")
     rows = task.encode(recipe.task, tokenizer, chosen, limit)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DataRejectedError, TrainingError
+from ftcore.training.window import of as window_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,11 +115,11 @@ def window(made: PreTrainedModel, max_length_tokens: int) -> None:
     Raises:
         TrainingError: they do not.
     """
-    positions = getattr(made.config, "max_position_embeddings", None)
-    if positions and max_length_tokens > positions:
+    most = window_of(made.config.to_dict())
+    if most and max_length_tokens > most:
         raise TrainingError(
-            f"train.max_length_tokens is {max_length_tokens}, the base model reads {positions} at most",
-            hint=f"set it to {positions} or less",
+            f"train.max_length_tokens is {max_length_tokens}, the base model reads {most} tokens at most",
+            hint=f"set it to {most} or less",
         )
 
 

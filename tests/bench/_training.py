@@ -50,17 +50,22 @@ def ours(numbers: str = "auto") -> Trained:
     return Trained(figures["rows_per_s"], figures["tokens_per_s"], accuracy, precision.chosen(config.precision))
 
 
-def stock(*, grouped: bool) -> Trained:
-    """The stock Trainer: grouped by length and padded to the longest of the batch, or all padded to the maximum."""
+def stock(*, grouped: bool, numbers: str = "fp32") -> Trained:
+    """The stock Trainer: grouped by length and padded to the longest of the batch, or all padded to the maximum.
+
+    Args:
+        grouped: which of both.
+        numbers: ``fp32``, or ``bf16``, which is its own autocast.
+    """
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     recipe, tokenizer, model, (train, test, _) = _parts()
     padding = False if grouped else "max_length"
     encoded = tokenizer(train["text"].to_pylist(), padding=padding, truncation=True, max_length=MAX_LENGTH)
-    numbers = [recipe.task.labels.index(label) for label in train["label"].to_pylist()]
+    truth = [recipe.task.labels.index(label) for label in train["label"].to_pylist()]
     data = [
         {"input_ids": ids, "attention_mask": mask, "labels": number}
-        for ids, mask, number in zip(encoded["input_ids"], encoded["attention_mask"], numbers, strict=True)
+        for ids, mask, number in zip(encoded["input_ids"], encoded["attention_mask"], truth, strict=True)
     ]
     config = recipe.train
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +82,7 @@ def stock(*, grouped: bool) -> Trained:
             save_strategy="no",
             disable_tqdm=True,
             dataloader_pin_memory=False,
+            bf16=numbers == "bf16",
         )
         trainer = Trainer(
             model=model, args=arguments, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer)
@@ -86,7 +92,7 @@ def stock(*, grouped: bool) -> Trained:
         seconds = time.perf_counter() - clock
     tokens = sum(sum(row["attention_mask"]) for row in data)
     accuracy = _accuracy(model, tokenizer, test, recipe.task.labels)
-    return Trained(EPOCHS * ROWS / seconds, EPOCHS * tokens / seconds, accuracy, "fp32")
+    return Trained(EPOCHS * ROWS / seconds, EPOCHS * tokens / seconds, accuracy, numbers)
 
 
 def _parts() -> tuple[Any, Any, Any, Any]:

@@ -126,7 +126,8 @@ def test_a_lock_that_is_held_is_told_with_its_holder(registrar: Registrar, produ
     import os
 
     with product.shelf.lock("train", 0):
-        assert found(registrar) == [f"{product.name}.train.lock is held by process {os.getpid()}"]
+        (said,) = found(registrar)
+        assert said.startswith(f"the step train is running in process {os.getpid()}, since 2")
     assert found(registrar) == []
 
 
@@ -147,3 +148,9 @@ def test_a_promotion_whose_step_did_not_end_is_told(product: Product) -> None:
     assert one.what == "version 1 was promoted, and the step of run r1 did not end"
     product.run("promote")
     assert found(registrar) == []
+
+
+def test_it_knows_every_step() -> None:
+    from ftcore import pipeline
+
+    assert set(doctor.STEPS) == set(pipeline.STEPS)

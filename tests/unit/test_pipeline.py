@@ -195,6 +195,14 @@ def test_an_interrupted_run_goes_on_where_it_stopped(product: Product, counted: 
     }
 
 
+def test_a_monitor_does_not_wait_for_a_training(product: Product, counted: dict[str, Counted]) -> None:
+    with product.shelf.lock("run", 1):
+        pipeline.run(product.path, "m1", ("monitor",))
+    assert counted["watch"].runs == 1
+    with product.shelf.lock("monitor", 1), pytest.raises(BusyError):
+        pipeline.run(product.path, "m2", ("monitor",))
+
+
 def test_one_run_of_a_recipe_at_a_time(product: Product, counted: dict[str, Counted]) -> None:
     with product.shelf.lock("run", 1), pytest.raises(BusyError):
         pipeline.run(product.path, "r1")

@@ -143,7 +143,7 @@ def test_a_step_prints_its_record_as_the_last_line(product: Product) -> None:
         (("run", "x", "--only", "data,dance"), "no such part of the ring: dance"),
         (("run", "nobody"), "no such recipe"),
         (("run", "PRODUCT", "-p", "train"), "--param takes KEY=VALUE, not 'train'"),
-        (("ls", "kitchen"), "no such room: kitchen"),
+        (("ls", "kitchen"), "there is no room and no kind 'kitchen'"),
         (("new", "step", "mine"), "no template for 'step'"),
     ],
 )
@@ -155,6 +155,18 @@ def test_wrong_words_are_explained(
         cli.main()
     assert ended.value.code
     assert message in in_process.readouterr().err
+
+
+def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults() -> None:
+    for room in _find.ROOMS:
+        kind = _find.kinds(room)[0]
+        found = json.loads(ftcore("ls", kind, "--json").stdout)[room]["keys"]
+        fields = _find.find(room, kind).Config.model_fields
+        assert set(found) == set(fields) - {"kind"}
+        assert all(found[name]["meaning"] == fields[name].description for name in found)
+    shown = ftcore("ls", "value_drift").stdout
+    assert 'column: string, default "score"\n      Column of the prediction log' in shown
+    assert "method: wasserstein or jensenshannon or psi or hellinger or null, default null" in shown
 
 
 def test_lists_are_json_for_scripts(product: Product) -> None:

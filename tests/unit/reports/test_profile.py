@@ -116,3 +116,12 @@ def test_the_command_writes_a_suite_once(tmp_path: Path, monkeypatch: pytest.Mon
     shown = ftcore(*command, "--force", "--json")
     assert json.loads(shown.stdout)["rows"] == 120
     assert not (tmp_path / "home" / "store").exists(), "looking leaves nothing behind"
+
+
+def test_balance_is_proposed_where_labels_are_skewed() -> None:
+    assert profile.imbalance({"a": 0.6, "b": 0.4}) is None
+    assert profile.imbalance({"a": 1.0}) is None
+    found = profile.imbalance({"a": 0.96, "b": 0.04})
+    assert found is not None
+    assert (found["ratio"], found["rarest"]) == (24, "b")
+    assert "'a' is 24 times as frequent as 'b': try train.class_weights: balanced" in found["proposal"]

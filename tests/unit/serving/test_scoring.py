@@ -147,6 +147,27 @@ def test_without_a_champion_nothing_is_scored(product: Product, tmp_path: Path) 
     assert error.value.hint == f"ftcore run {product.name}"
 
 
+def test_where_the_gate_refused_the_gate_and_its_reason_are_named(product: Product, tmp_path: Path) -> None:
+    version = product.register("r1")
+    asked = requests(tmp_path, [{"text": "x"}])
+    with pytest.raises(FtcoreError, match="version 1 was not judged yet") as error:
+        score(product, asked)
+    assert error.value.hint == f"ftcore run {product.name} --run r1 --only finetune"
+    rules = [
+        {"gate": "slice", "passed": True, "reason": "no slice is worse"},
+        {"gate": "threshold", "passed": False, "reason": "accuracy 0.61 is below 0.8"},
+    ]
+    store.write_json(product.shelf.folder("r1", "gate") / "verdict.json", {"rules": rules})
+    product.tracking.tag(version, {"verdict": "failed", "verdict.reason": "accuracy 0.61 is below 0.8"})
+    with pytest.raises(FtcoreError, match=r"gates refused version 1: threshold: accuracy 0\.61 is below") as error:
+        score(product, asked)
+    assert f"ftcore models promote {product.name} 1" in error.value.hint
+    from ftcore import registry
+
+    book = registry.book(product.tracking).to_json()
+    assert [one["state"] for one in book["versions"]] == ["refused"]
+
+
 def test_a_summary_counts_labels(served: Product, tmp_path: Path) -> None:
     table = score(served, requests(tmp_path, [{"text": text} for text in TEXTS]))
     found = scoring.summary(table)

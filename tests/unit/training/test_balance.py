@@ -36,7 +36,7 @@ def skewed(tiny: Path, *, several: bool = False) -> Features:
 
 def made(job: Make, tiny: Path, config: dict[str, Any], *, several: bool = False) -> Job:
     rows = skewed(tiny, several=several)
-    settings = {"epochs": 10, "learning_rate": 1e-2, **config}
+    settings = {"epochs": 10, "learning_rate": 3e-2 if several else 1e-2, **config}
     wanted = settings.get("class_weights", "none")
     weights = balance.class_weights(rows, wanted, LABELS)
     judging = balance.judging_weights(rows, settings.get("sampling", "natural"), LABELS) if weights is None else weights
