@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from ftcore.snapshot import source_key, text_key
-from ftcore.store import Shelf, as_json, create_bytes, log, read_json
+from ftcore.store import Shelf, as_json, create_bytes, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +44,8 @@ class SplitKeys:
 
     secret: bytes
     """The recipe's own, 32 bytes."""
+    guessable: bool = False
+    """Whether the secret follows from the recipe's name, so that guesses at groups can be tested by anybody."""
 
     def of(self, groups: Sequence[str | None], texts: Iterable[str | None]) -> list[str]:
         """Split key of each row.
@@ -142,12 +144,6 @@ def load(shelf: Shelf, environment: Mapping[str, str] | None = None, *, keep: bo
         key = hmac.digest(given.encode(), b"ftcore split\x00" + shelf.name.encode(), "sha256").hex()
         there = {"key": key, "from": SECRET_VARIABLE if given else "the recipe's name"}
         if keep:
-            if create_bytes(path, as_json(there)) and not given:
-                log.warning(
-                    "split keys of %s are derived from its name, as %s is not set: who can read the store can test "
-                    "guesses at groups that are personal data. To prevent that set it before the first ingest",
-                    shelf.name,
-                    SECRET_VARIABLE,
-                )
+            create_bytes(path, as_json(there))
             there = read_json(path) or there
-    return SplitKeys(bytes.fromhex(there["key"]))
+    return SplitKeys(bytes.fromhex(there["key"]), guessable=there["from"] != SECRET_VARIABLE)

@@ -87,6 +87,13 @@ class _Identified:
 
     def __init__(self, context: Context) -> None:
         self.keys, current = split.load(context.shelf), _history.current(context.shelf)
+        grouped = any(getattr(one, "group", None) for one in context.recipe.sources)
+        if self.keys.guessable and current is None and grouped:
+            log.warning(
+                "groups are hashed with a key that anybody can derive: set %s before the first ingest where they are "
+                "personal data",
+                split.SECRET_VARIABLE,
+            )
         self.past = _history.published(context.shelf, self.keys, current)
         self.history = current if self.past else None
         if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
