@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,7 +76,7 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
         or None,
     )
     named = [name for name in NAMED if name in known["manifest"].get("removed_entities", ())]
-    body = _environment().get_template("card.md.jinja").render(**known, named=named, name_recall=NAME_RECALL)
+    body = _rendered("card.md.jinja", **known, named=named, name_recall=NAME_RECALL)
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 
@@ -84,7 +85,7 @@ def request(context: Context, version: Version) -> str:
     known = facts(context.recipe, context.shelf, version)
     missing = approvals.lacking(known["answers"], context.recipe.approval)
     links = _links(context, version, known)
-    return _environment().get_template("request.md.jinja").render(**known, waits=missing, links=links)
+    return _rendered("request.md.jinja", **known, waits=missing, links=links)
 
 
 def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict[str, str]:
@@ -289,10 +290,17 @@ def _interval(estimate: Mapping[str, Any]) -> str:
     return UNDEFINED if len(known) < 2 else f"{_number(ends[0])} to {_number(ends[1])}"  # one row tells no interval
 
 
+def _rendered(template: str, **values: Any) -> str:
+    """A template as Markdown: one empty line between blocks, whatever parts were left out, and none at the end."""
+    text = _environment().get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
+
+
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader
 
-    # Markdown, not HTML: `finalize` takes from every value what could start a tag, a cell or a line.
+    # Markdown, not HTML: `finalize` takes from every value what could start a tag, a cell or a line. It takes the outer
+    # blanks of strings inside `{{ }}`, too: a separator stands in the template as text.
     loader = FileSystemLoader(TEMPLATES)
     return Environment(loader=loader, autoescape=False, finalize=_plain, keep_trailing_newline=True)  # noqa: S701
 

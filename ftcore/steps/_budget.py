@@ -40,7 +40,8 @@ def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[st
         needed = found[roomiest.name]["memory_bytes"]["total"] / workers.GIB
         why = f"it takes {needed:.1f} GiB on {roomiest.name}, which has {roomiest.memory_gib:.1f}; "
         why = why if roomiest.device in wanted.devices else ""
-        return "refused", why + _estimate.remedy(context, wanted, roomiest), {"workers": found}
+        factor = found[roomiest.name]["memory_factor"]
+        return "refused", why + _estimate.remedy(context, wanted, roomiest, factor), {"workers": found}
     chosen = able[0]
     figures = {"estimate": chosen, "workers": found, "lengths": wanted.cuts}
     if wanted.cuts and wanted.cuts["cut"]:
@@ -97,8 +98,9 @@ def _duration(estimate: dict[str, Any]) -> str:
     least, most = estimate["hours_interval"]
     if estimate["hours_from"] != MEASURED and estimate["hours"] < MINUTE_H:
         return "about a minute or less (no training was measured on this worker yet)"
-    return f"{_time(estimate['hours'])} ({_time(least)} to {_time(most)}, from {estimate['hours_from']})"
+    return f"{duration(estimate['hours'])} ({duration(least)} to {duration(most)}, from {estimate['hours_from']})"
 
 
-def _time(hours: float) -> str:
+def duration(hours: float) -> str:
+    """Hours in words, with a unit that suits."""
     return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.1f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"

@@ -59,12 +59,12 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
         }
         if worker is not None:
             used |= {"worker": worker.name, "cost": round(worked_s / 3600 * worker.price_per_h, 6)}
-        used["peak_memory_bytes"] = _peak_bytes()
+        used["peak_memory_bytes"] = peak_bytes()
 
 
 def planned(context: Context) -> Train:
     """The recipe's ``train``, with the plan's strategy, in parts as small as the plan found that memory asks for."""
-    train, estimate = context.recipe.train, _estimate_of(context)
+    train, estimate = context.recipe.train, estimate_of(context)
     if train.distributed.strategy == AUTO:
         strategy = (estimate or {}).get("strategy") or "ddp"
         distributed = train.distributed.model_copy(update={"strategy": strategy})
@@ -80,7 +80,7 @@ def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> di
 
     A training that was interrupted tells of its last attempt only; it is not compared.
     """
-    recipe, estimate = context.recipe, _estimate_of(context)
+    recipe, estimate = context.recipe, estimate_of(context)
     machines = recipe.train.distributed.machines  # one is measured, the others do the same
     used = {**used, **{name: used[name] * machines for name in ("energy_kwh", "co2e_g", "cost") if name in used}}
     found = {**used, "method": recipe.method.kind}
@@ -114,14 +114,14 @@ def _speed(worked_s: float, loop_s: float | None, estimate: dict[str, Any], done
     return {"start_s": worked_s - loop_s, "operations_per_s": total * done / max(loop_s - compiling, loop_s / 5)}
 
 
-def _estimate_of(context: Context) -> dict[str, Any] | None:
+def estimate_of(context: Context) -> dict[str, Any] | None:
     """The plan's estimate for the worker that this is, or for the one that the plan chose."""
     figures, worker = context.earlier("plan").figures, workers.own(context.settings)
     known = figures.get("workers") or {}
     return known.get(worker.name) if worker and worker.name in known else figures.get("estimate")
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Most memory held: of the GPU where there is one, else by this process since it was started."""
     import resource
 

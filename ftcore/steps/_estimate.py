@@ -43,7 +43,7 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     shape, work, machines = wanted.shapes[worker.device], wanted.work, context.recipe.train.distributed.machines
     strategy, reason, held = _strategy(context, wanted, worker)
     factor = _memory_factor(context, worker)
-    rows = cost.rows_at_once(shape, work, worker.device, _memory_gib(context, worker) / factor, held)
+    rows = cost.rows_at_once(shape, work, worker.device, memory_gib(context, worker) / factor, held)
     memory = cost.memory_bytes(shape, work, max(rows, 1), worker.device, held)
     memory = {name: size * factor for name, size in memory.items()}
     total, waited = cost.operations(shape, work), cost.waiting(shape, work, max(rows, 1), worker.device)
@@ -88,7 +88,7 @@ def _strategy(context: Context, wanted: Need, worker: Worker) -> tuple[str, str,
         return "ddp", "one process trains", None
     if asked.strategy != AUTO:
         return asked.strategy, "the recipe names it", find("strategies", asked.strategy).held(shape, asked.total)
-    has = _memory_gib(context, worker)
+    has = memory_gib(context, worker)
     whole = find("strategies", "ddp").held(shape, asked.total)
     one = cost.memory_bytes(shape, wanted.work, 1, worker.device, whole)["total"] / workers.GIB
     said = f"a whole model takes {one:.1f} GiB in each process on {worker.name}, which has {has:.1f}"
@@ -98,7 +98,7 @@ def _strategy(context: Context, wanted: Need, worker: Worker) -> tuple[str, str,
     return "fsdp2", said, find("strategies", "fsdp2").held(shape, asked.total)
 
 
-def _memory_gib(context: Context, worker: Worker) -> float:
+def memory_gib(context: Context, worker: Worker) -> float:
     """What one process has: a GPU of its own, or its share of the machine's memory."""
     return worker.memory_gib / (context.recipe.train.distributed.processes if worker.device == "cpu" else 1)
 
@@ -130,12 +130,12 @@ def _tried(context: Context, search: Search) -> float:
     return 1 - judged * (1 - 1 / looks) / 2
 
 
-def remedy(context: Context, wanted: Need, worker: Worker) -> str:
-    """The change that makes it fit on a worker, in a recipe's words."""
+def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) -> str:
+    """The change that makes it fit on a worker, in a recipe's words; memory is ``factor`` times the formula's."""
     for choice in _sizes.choosy(context.recipe):
         if worker.device not in choice.devices:
             return f"{choice.kind} needs {' or '.join(choice.devices)}: add such a worker, or take {choice.instead}"
-    asked, has = context.recipe.train.distributed, _memory_gib(context, worker)
+    asked, has = context.recipe.train.distributed, memory_gib(context, worker) / factor
     strategy = _strategy(context, wanted, worker)[0]
 
     def held(shape: cost.Shape, how: str = strategy) -> cost.Held | None:

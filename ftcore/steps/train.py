@@ -6,13 +6,14 @@ import math
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _ancestry, _distributed, _energy, _job, _method, _tuned
+from ftcore.steps import _ancestry, _distributed, _energy, _first_steps, _job, _method, _tuned
 from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
@@ -84,8 +85,12 @@ def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
 
 def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
-    with _energy.measured(workers.own(context.settings)) as used:
-        job = _job.prepared(context, rows, context.scratch / "checkpoints", track)  # a teacher reads every row in it
+    from ftcore.training.callbacks import FirstSteps
+
+    found: dict[str, Any] = {}
+    watching = [FirstSteps(partial(_first_steps.corrected, context, found))]
+    with _energy.measured(workers.own(context.settings)) as used:  # a teacher reads every row in it
+        job = _job.prepared(context, rows, context.scratch / "checkpoints", track, watching)
         encoded = job.rows
         what = f"{len(encoded['train']):,} rows, {encoded['train'].tokens:,} tokens an epoch"
         log.info("training on %s", what)
@@ -111,6 +116,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         "trainable_weights": trainable,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
+        **found,
         **_energy.spent(context, used, {"rows": len(encoded["train"]), **figures}),
     }
 

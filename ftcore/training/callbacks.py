@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 FLUSH_S = 5.0
 """Seconds between two writes of the curve: a tracking server is not asked after each step."""
+FIRST_STEPS, FIRST_S = 2, 5.0
+"""Steps, and seconds, that a training is measured for at its start, behind one step that warms up. Batches differ in
+length: where a step is short, more of them are measured."""
 
 
 class Point(NamedTuple):
@@ -98,6 +101,34 @@ class Reporter(TrainerCallback):  # type: ignore[misc] # transformers is skipped
         """Write what is waiting and take the bar away, however the training ended."""
         self.flush()
         self.shown.close()
+
+
+class FirstSteps(TrainerCallback):  # type: ignore[misc]
+    """Measures the first steps, before hours are spent; what ``report`` raises ends the training."""
+
+    def __init__(self, report: Callable[[int, float], None]) -> None:
+        """Call ``report`` once with the steps that were done and the seconds that all steps are expected to take."""
+        self.report = report
+        self.first_step = 0
+        self.started: float | None = None
+        self.reported = False
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
+        """A resumed run starts at its checkpoint's step."""
+        self.first_step = state.global_step
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """One step is done: start the clock, or stop it."""
+        if self.reported:
+            return
+        now, steps = time.monotonic(), state.global_step - self.first_step
+        if self.started is None:
+            self.started = now
+        elif steps > FIRST_STEPS and now - self.started >= FIRST_S:
+            self.reported = True
+            self.report(steps, (now - self.started) / (steps - 1) * state.max_steps)
 
 
 class Watched(TrainerCallback):  # type: ignore[misc]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -210,6 +212,45 @@ def test_an_interval_that_is_undefined_is_called_so(judged: Product) -> None:
     }
     write_json(place, figures)
     assert "| slice language=de | accuracy | 1 | undefined | – | 1 |" in written(judged)
+
+
+def test_markdown_has_one_empty_line_between_blocks_and_one_blank_between_words(
+    judged: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = {
+        "snapshot": "ab12",
+        "created_at": "2026-01-02T03:04:05",
+        "rows": 1300,
+        "splits": {"train": 1200, "test": 100},
+        "quarantined": 7,
+        "labels": {"negative": 700, "positive": 600},
+        "removed_entities": ["email", "person"],
+    }
+    opine(judged)
+    searched = {"settings": {"train.epochs": 3, "method.rank": 8}, "trials": {"all": 12}}
+    leave(judged, "train", rows=20, weights=100, trainable_weights=10, **searched)
+    place = judged.shelf.folder("r1", "gate") / "verdict.json"
+    groups = {"gate": "beats_champion", "passed": True, "reason": "0.02 better", "measured": 0.02, "bound": 0.0}
+    rules = [*RULES, groups | {"value": 0.02, "low": 0.01, "high": 0.03, "rows": 1120, "groups": 97}]
+    left_out = {"excluded": {"test": {"row": 101, "group": 4}}, "never_predicted": {"rare": 3}}
+    empty: dict[str, Any] = {}
+    for known, verdict in ((empty, empty), (manifest, {"rules": rules, **left_out})):
+        write_json(place, read_json(place) | verdict)
+        monkeypatch.setattr(card, "_manifest", lambda *_, known=known: known)
+        for text in (written(judged), card.request(judged.context("approve"), judged.tracking.version(1))):
+            assert "\n\n\n" not in text
+            assert text.endswith("\n")
+            assert not text.endswith("\n\n")
+            lines = text.split("\n---\n")[-1].splitlines()
+            for before, line in itertools.pairwise(lines):
+                assert line == line.rstrip()
+                assert not re.search(r"\S  \S|\s[.,;:](?:\s|$)|[.;][A-Z(]|[a-z],\d|[a-z]\(", line), line
+                starts = line.startswith(("- ", "|", "#")) and line[0] != before[:1]
+                assert not starts or not before, f"an empty line is missing before: {line}"
+    text = written(judged)
+    assert "1,300 rows (1,200 train, 100 test); 7 rows were quarantined.\n\n- negative: 700 rows\n- positive" in text
+    assert "settled `train.epochs: 3`, `method.rank: 8`." in text
+    assert "- positive: 600 rows\n\nPersonal data was removed: email, person." in text
 
 
 def test_rows_are_shown_with_their_groups_where_they_differ() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ftcore import card, workers
-from ftcore.steps import _energy
+from ftcore.errors import TrainingError
+from ftcore.steps import _energy, _first_steps
+from ftcore.training import callbacks
 
 if TYPE_CHECKING:
     from tests.conftest import Product
@@ -77,3 +79,27 @@ def test_a_plan_for_a_tight_memory_makes_the_parts_that_train_works_in(product: 
     changed = record.model_copy(update={"figures": {**record.figures, "estimate": tight, "workers": {"local": tight}}})
     product.shelf.write_record(changed)
     assert _energy.planned(product.context("train")).micro_batch_tokens == 24
+
+
+def test_the_first_steps_correct_the_plan_and_stop_where_memory_is_not_enough(
+    product: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(callbacks, "FIRST_S", 0.0)
+    product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
+    product.publish(range(160))
+    planned = product.run("plan").figures["estimate"]
+    with caplog.at_level("INFO"):
+        figures = product.run("train").figures
+    assert "expected after 3 steps: " in caplog.text
+    expected = figures["expected"]
+    assert expected["after_steps"] == 3
+    assert expected["seconds"] > 0
+    assert expected["memory_bytes"] >= planned["memory_bytes"]["total"]
+
+    small = workers.Worker(name="local", memory_gib=0.05)
+    monkeypatch.setattr(workers, "own", lambda _: small)
+    found: dict[str, Any] = {}
+    with pytest.raises(TrainingError, match=r"first 7 steps took .* GiB of memory on local, which has 0\.1") as raised:
+        _first_steps.corrected(product.context("train"), found, 7, 60.0)
+    assert "it takes a worker with" in raised.value.hint
+    assert found["expected"]["seconds"] == 60.0
