@@ -11,6 +11,7 @@ from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import FtcoreError, NotEnoughDataError
 from ftcore.sections_training import AUTO
+from ftcore.steps import _shape_cache
 from ftcore.steps._readable import readable
 from ftcore.store import read_json
 from ftcore.training import cost
@@ -181,16 +182,28 @@ def method_of(recipe: Recipe) -> ModuleType:
 
 
 def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain: bool) -> cost.Shape:
-    """Count on a model that has shapes and no numbers."""
+    """Sizes of the model with what is to be trained in it, counted now or by an earlier plan."""
+    from ftcore.training import precision
+
+    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    architecture = getattr(recipe.task, "architecture", getattr(task, "ARCHITECTURE", _CLASSIFIER))
+    half = not plain and precision.expected(recipe.train.precision, device) == "bf16"
+    resolved = recipe.model_dump(mode="json")
+    settings = {name: resolved[name] for name in ("task", "method", "train")}
+    settings |= {"architecture": architecture, "device": device, "half": half, "plain": plain}
+    count = partial(_skeleton, context, folder, tokenizer, (architecture, device, half, plain))
+    return _shape_cache.counted(context.settings.cache / "shapes", folder, settings, count)
+
+
+def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, str, bool, bool]) -> cost.Shape:
+    """Count on a model that has shapes and no numbers, by architecture, device, and whether in 16 bits and plain."""
     import torch
     import transformers
 
-    from ftcore.training import activations, dropout, loading, precision
+    from ftcore.training import activations, dropout, loading
 
     recipe, method = context.recipe, method_of(context.recipe)
-    task = find("tasks", recipe.task.kind)
-    architecture = getattr(recipe.task, "architecture", getattr(task, "ARCHITECTURE", _CLASSIFIER))
-    half = not plain and precision.expected(recipe.train.precision, device) == "bf16"
+    architecture, device, half, plain = how
 
     def without_weights() -> Any:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)

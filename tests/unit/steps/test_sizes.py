@@ -11,7 +11,7 @@ import yaml
 
 from ftcore import snapshot
 from ftcore.conversations import templates
-from ftcore.steps import _estimate, _sizes
+from ftcore.steps import _estimate, _shape_cache, _sizes
 from ftcore.training import cost
 from tests.conftest import Product
 from tests.unit.tasks._small import COLOURS, THINGS, small
@@ -256,3 +256,28 @@ def test_trials_that_end_early_and_folds_without_their_rows_cost_less(product: P
     short = yaml.safe_load(product.path.read_text(encoding="utf-8"))["search"] | {"minutes": 30}
     product.change(search=short, train={**TRAIN, "max_length_tokens": 32})
     assert _estimate.trainings(product.context("plan", "r2"), worker, 0.25) == pytest.approx(1 + 2)
+
+
+def test_a_second_plan_takes_the_sizes_that_the_first_one_counted(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}", encoding="utf-8")
+    calls: list[int] = []
+
+    def count() -> cost.Shape:
+        calls.append(1)
+        return cost.Shape(7, 3, 2, 1, 4, kept=cost.Kept(5.0, 0.5, 1.0) if len(calls) < 4 else None)
+
+    first = _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
+    assert _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count) == first
+    assert len(calls) == 1
+    _shape_cache.counted(tmp_path / "cache", base, {"device": "cuda"}, count)
+    (base / "config.json").write_text('{"layers": 2}', encoding="utf-8")
+    _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
+    assert len(calls) == 3, "another device and another base model are counted"
+    for path in (tmp_path / "cache").iterdir():
+        path.write_text('{"weights": 1}', encoding="utf-8")
+    again = _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
+    assert again.kept is None, "a damaged file is counted again"
+    assert _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count) == again
+    assert len(calls) == 4
