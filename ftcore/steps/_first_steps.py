@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ftcore import workers
@@ -28,7 +29,8 @@ def corrected(context: Context, found: dict[str, Any], steps: int, seconds: floa
     used = f"{peak / workers.GIB:.2f} GiB so far"
     if planned and planned["hours"] is not None:
         used += f"; planned: {_budget.duration(planned['hours'])}, {total / workers.GIB:.2f} GiB"
-    log.info("expected after %d steps: %s of training steps, %s", steps, _budget.duration(seconds / 3600), used)
+    if os.environ.get("RANK", "0") == "0":  # of several processes all take about the same
+        log.info("expected after %d steps: %s of training steps, %s", steps, _budget.duration(seconds / 3600), used)
     worker = workers.own(context.settings)
     has = _estimate.memory_gib(context, worker) if worker else 0.0
     if worker is None or peak <= has * workers.GIB:
