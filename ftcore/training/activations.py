@@ -15,8 +15,8 @@ from ftcore.training import attention, low_rank
 from ftcore.training.cost import Kept
 
 LENGTHS = (16, 32)
-"""Tokens of a row in two passes, from which what grows with its length is told from what grows with its square. The
-shorter is done with one row and with two, to tell what does not grow with the rows."""
+"""Tokens of a row in two passes, from which what grows with its length is told from what grows with its square. Each is
+done with one row and with two, to tell what does not grow with the rows."""
 
 
 class _Fused(torch.autograd.Function):  # type: ignore[misc] # torch is skipped by mypy
@@ -58,14 +58,15 @@ def kept(model: Any, device: str, *, half: bool) -> Kept | None:
     model.train().to(torch.bfloat16 if half else torch.float32)
     short, long = LENGTHS
     try:
-        first, rows, longer = (_bytes(model, *size, device) for size in ((1, short), (2, short), (1, long)))
+        counts = [[_bytes(model, rows, tokens, device) for rows in (1, 2)] for tokens in LENGTHS]
     except Exception as error:  # any model may ask for numbers; then a formula must do
         log.info("activations are estimated by a formula, since %s cannot be counted: %s", type(model).__name__, error)
         return None
-    one = rows - first
-    once = max(0.0, first - one)
-    two = longer - once
-    by_pair = max(0.0, (two - one * long / short) / (long**2 - short * long))
+    one, longer = (two - first for first, two in counts)
+    by_pair = max(0.0, (longer - one * long / short) / (long**2 - short * long))
+    # What all rows share and grows with their length, such as sines of positions, is too little to count.
+    shared, shared_longer = (2 * first - two for first, two in counts)
+    once = max(0.0, shared - (shared_longer - shared) * short / (long - short))
     return Kept((one - by_pair * short**2) / short, by_pair, once)
 
 
