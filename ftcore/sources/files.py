@@ -281,7 +281,7 @@ def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterato
             # Lines have no label: the default must not ask for one.
             here = config.model_copy(update={"label": None}) if unlabelled else config
             own, fields = answered(context, name), structures(context, name)
-            mappers[unlabelled] = Mapper(here, name, answered=own, structures=fields)
+            mappers[unlabelled] = Mapper(here, name, answered=own, structures=fields, filtered=context.filtered)
         mapper = mappers[unlabelled].of(name)
         said = f"a file of {name} has no row"
         try:
