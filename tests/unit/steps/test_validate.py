@@ -47,6 +47,17 @@ def test_good_rows_are_published_and_bad_ones_named(tmp_path: Path) -> None:
     assert report["rows"] >= 202
 
 
+def test_rows_that_where_left_out_are_in_the_manifest_and_no_fault(tmp_path: Path) -> None:
+    given = context(tmp_path, many(200))
+    run = keep(given, prepare.run(given))
+    record = run.shelf.record("r", "ingest")
+    assert record is not None
+    run.shelf.write_record(record.model_copy(update={"figures": {"filtered": {"0:files": 5000}}}))
+    outcome = validate.run(run)
+    manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
+    assert (manifest["filtered_by_where"], manifest["rows_in"], manifest["quarantined"]) == ({"0:files": 5000}, 200, 0)
+
+
 def test_the_same_rows_again_are_the_same_snapshot(tmp_path: Path) -> None:
     run, first = validated(tmp_path, many(200))
     created = snapshot.manifest(run.shelf, first.figures["snapshot"])["created_at"]
