@@ -112,6 +112,7 @@ def test_check_looks_for_a_worker_that_can(
     file = home.parent / "workers.yml"
     file.write_text("- {name: small, memory_gib: 8}\n", encoding="utf-8")
     monkeypatch.setenv("FTCORE_WORKERS", str(file))
+    product.change(train={"max_length_tokens": 64})
     product.change(base=str(tiny / "model"), method={"kind": "qlora"})
     refused = ftcore("check", product.name)
     assert refused.returncode == 2
@@ -167,6 +168,14 @@ def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults() -> No
     shown = ftcore("ls", "value_drift").stdout
     assert 'column: string, default "score"\n      Column of the prediction log' in shown
     assert "method: wasserstein or jensenshannon or psi or hellinger or null, default null" in shown
+
+
+def test_more_tokens_than_the_base_model_reads_are_a_fault(product: Product, tiny: Path) -> None:
+    product.change(base=str(tiny / "model"), train={"max_length_tokens": 65})
+    done = ftcore("check", product.name)
+    assert done.returncode == 2
+    assert "train.max_length_tokens: 65 tokens" in done.stdout
+    assert "reads 64 at most\n  hint: set it to 64 or less" in done.stdout
 
 
 def test_lists_are_json_for_scripts(product: Product) -> None:
