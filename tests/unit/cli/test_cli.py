@@ -211,8 +211,8 @@ def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "recipes"
     assert made.stdout.splitlines() == [
         f"wrote {folder / 'tickets.yaml'}",
-        f"  ! sources[0].path: no file matches 'data/tickets/*.csv' in {folder}: put files with the columns text, label "
-        "there",
+        f"  ! sources[0].path: no file matches 'data/tickets/*.csv' in {folder}: put files with the columns text, "
+        "label there",
         "next: ftcore check tickets",
     ]
     assert (folder / "data" / "tickets" / "README.txt").is_file()
