@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_weights(ready: Callable[..., Product]) -> 
     ("changes", "error", "words"),
     [
         ({"base": "package://nowhere/model"}, MissingExtraError, "is not installed"),
-        ({"train": {**TRAIN, "max_length_tokens": 65}}, TrainingError, "the base model reads 64 at most"),
+        ({"train": {**TRAIN, "max_length_tokens": 65}}, TrainingError, "the base model reads 64 tokens at most"),
         ({"train": {**TRAIN, "max_length_tokens": 8}}, DataRejectedError, "are longer than 8 tokens, 20% may be"),
         ({"task": {"kind": "classification", "labels": ["negative", "mixed"]}}, DataRejectedError, "'positive'"),
     ],
