@@ -126,7 +126,7 @@ class Drawn:
             return False
         if not math.isfinite(self.limits[1]):
             return self.value == 0
-        known = self.alone[self.alone == self.alone]  # noqa: PLR0124 - a group alone may leave a metric undefined
+        known = self.alone[self.alone == self.alone]  # a group alone may leave a metric undefined
         return len(known) > 0 and bool((known == self.values[0]).all())
 
     @property
