@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +46,8 @@ class Context:
     params: Mapping[str, str]
     shelf: Shelf
     settings: Settings
+    filtered: Counter[str] = field(default_factory=Counter, compare=False)
+    """Rows that the ``where`` of a source left out, by the source's name: counted while sources are read."""
 
     @property
     def shard(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore import _source_names, _yaml, space
+from ftcore import _source_names, _yaml, sealed, space
 from ftcore._find import ROOMS, Config, find, kinds
 from ftcore.errors import RecipeError
 from ftcore.sections import (
@@ -184,6 +184,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _unsmoothed(recipe)
     yield from _unbalanced(recipe)
     yield from space.faults(recipe, _faults)
+    yield from sealed.faults(recipe)
     yield from _unanswerable(recipe)
     yield from _unwatchable(recipe)
     metrics = recipe.metrics

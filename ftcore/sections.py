@@ -217,6 +217,9 @@ class Evaluate(Config):
 
     holdouts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Source] = Field(default_factory=dict)
     """Further sources by name. Only rows that hash to the test side are used, so none of them was ever trained on."""
+    sealed: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the test rows, whole groups, that is kept for the final comparison with the champion: no metric, slice,
+    example or other gate uses them, and ``beats_champion`` compares on them alone, once every other rule has passed."""
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
     """Bootstrap resamples behind each interval."""
     slices: tuple[Literal["source", "label", "language", "length"], ...] = ("source", "label", "length")

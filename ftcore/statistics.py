@@ -124,7 +124,10 @@ class Drawn:
         """Whether it varies with no group: each shows the same value, or two models are the same."""
         if not (self.values == self.values[0]).all():
             return False
-        return self.value == 0 if not math.isfinite(self.limits[1]) else bool((self.alone == self.values[0]).all())
+        if not math.isfinite(self.limits[1]):
+            return self.value == 0
+        known = self.alone[self.alone == self.alone]  # a group alone may leave a metric undefined
+        return len(known) > 0 and bool((known == self.values[0]).all())
 
     @property
     def error(self) -> float:

@@ -45,6 +45,8 @@ class Evidence:
     """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
     looks: np.ndarray | None = None
     """Earlier verdicts against this champion that judged on each row or its group, ``[rows]``; None: none."""
+    sealed: bool = False
+    """Whether the rows are the sealed part of the test split."""
     comparisons: int | None = None
     """Comparisons that the recipe's gates about losses make together; None where a gate is judged by itself."""
     figures: Mapping[str, Any] = field(default_factory=dict)

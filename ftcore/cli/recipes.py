@@ -38,12 +38,24 @@ def check(
             read = recipe.read(path)
             ready(read, conf, path)
             print(f"✔ {read.name}: {path}")
-            for note in _of_snapshot(read, conf):
+            for note in [*_without_files(read, path), *_of_snapshot(read, conf)]:
                 print(f"  ! {note}")
         except FtcoreError as error:
             print(f"✘ {error}")
             worst = max(worst, error.exit_code)
     raise typer.Exit(worst)
+
+
+def _without_files(recipe: Recipe, path: Path) -> list[str]:
+    """Sources whose files are not there, each with what to put there."""
+    from ftcore._find import find
+
+    notes = []
+    for number, source in enumerate(recipe.sources):
+        if source.kind == "files" and (why := find("sources", "files").missing(source, path.parent)):
+            wanted = ", ".join(source.needs(("text", "context", "label", "rejected", "id", "group", "observed_at")))  # type: ignore[attr-defined]
+            notes.append(f"sources[{number}].path: {why}: put files with the columns {wanted} there")
+    return notes
 
 
 def _of_snapshot(recipe: Recipe, conf: Settings) -> list[str]:
@@ -219,6 +231,9 @@ def _type(schema: dict[str, Any]) -> str:
 def new(
     what: Annotated[str, typer.Argument(help="recipe, or a kind: source, task, method, exporter, gate, detector.")],
     name: Annotated[str, typer.Argument(help="Lower case, digits and underscores.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A file of labelled texts: its columns and labels are filled in.")
+    ] = None,
 ) -> None:
     """Start a new recipe or a new kind from its template.
 
@@ -226,11 +241,23 @@ def new(
 
         ftcore new recipe support_tickets
 
+        ftcore new recipe support_tickets --data tickets.csv
+
         ftcore new gate fairness
     """
-    from ftcore import scaffold, settings
+    from contextlib import suppress
 
-    print(f"wrote {scaffold.create(what, name, settings.load())}")
+    from ftcore import recipe, scaffold, settings
+    from ftcore.errors import RecipeError
+
+    path = scaffold.create(what, name, settings.load(), data)
+    print(f"wrote {path}")
+    if what != "recipe":
+        return
+    with suppress(RecipeError):  # a template of one's own may have gaps, which `check` names
+        for note in _without_files(recipe.read(path), path):
+            print(f"  ! {note}")
+    print(f"next: ftcore check {name}")
 
 
 def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None) -> None:

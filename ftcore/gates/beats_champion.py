@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ftcore import sealed
 from ftcore._find import Config as Base
 from ftcore.gates._undecided import too_few, undecided
 from ftcore.statistics import difference
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from ftcore.verdict import Evidence
 
+FINAL = True
+"""Whether the gate is judged on the sealed rows of the test split, where the recipe seals some."""
 EXAMPLE = {"kind": "beats_champion", "metric": "accuracy", "datasets": ["test"]}
 
 
@@ -73,7 +76,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     count, groups = int(rows.sum()), evidence.groups(rows)
     if evidence.champion is None:
         return Rule(gate=config.kind, passed=True, reason="there is no champion to beat yet", rows=count, groups=groups)
-    if because := too_few(config, evidence, rows, "compare with the champion"):
+    if because := wanting(config, evidence):
         return undecided(config.kind, because, config.bound, count, groups)
 
     both = [evidence.champion[evidence.served][rows], evidence.candidate[evidence.served][rows]]
@@ -83,7 +86,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     alpha = look["alpha"]
     drawing = (evidence.resamples, evidence.seed, 1 - alpha, evidence.of(rows))
     gain = difference(evidence.metrics, config.metric, low, high, *drawing)
-    where = f"on {gain.size}, paired, of {', '.join(config.datasets)}"
+    where = f"on {gain.size}, paired, of {sealed.PART if evidence.sealed else ', '.join(config.datasets)}"
     if not gain.defined:
         because = f"{config.metric} is not defined {where}"
         return undecided(config.kind, because, config.bound, count, groups)
@@ -111,6 +114,16 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         groups=groups,
         **look,
     )
+
+
+def wanting(config: Config, evidence: Evidence) -> str:
+    """Why the rows are too few for a comparison, and how many are needed; empty where they are enough."""
+    rows = evidence.on(config.datasets, config.metric)
+    purpose = "compare with the champion"
+    if not evidence.sealed:
+        return too_few(config, evidence, rows, purpose)
+    because = too_few(config, evidence, rows, purpose, sealed.PART)
+    return f"{because}: raise evaluate.sealed, or add rows" if because else ""
 
 
 def spend(confidence: float, earlier: np.ndarray | None) -> dict[str, float]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ftcore.recipe import Recipe
     from ftcore.tracking import Tracking, Version
 
+JUDGING = ("judge_by", "answer_tokens", "sources")
+"""Settings of a task that are the recipe's: how its models are judged, and which rows a part gets. All others say what
+a model is given, and travel with it in its card."""
 BATCH = 32
 """Rows a batch: more is no faster on a CPU and pads more."""
 
@@ -78,6 +81,36 @@ def serving(recipe: Recipe) -> list[str]:
     return [artefact(flavours(recipe)[0])]
 
 
+def judging(task: Any) -> dict[str, Any]:
+    """The settings of a task, and of its parts, that say how its models are judged."""
+    own: dict[str, Any] = {name: getattr(task, name) for name in JUDGING if hasattr(task, name)}
+    parts = {name: judging(part) for name, part in getattr(task, "parts", {}).items()}
+    return own | ({"parts": parts} if parts else {})
+
+
+def asked_by(task: Any, made_for: Any) -> Any:
+    """The task by whose settings a model is asked: those that it was made for, judged as the recipe says.
+
+    Args:
+        task: the recipe's.
+        made_for: the task of the model's card, of the same kind and parts.
+    """
+    own = {name: value for name, value in judging(task).items() if name != "parts"}
+    if parts := getattr(task, "parts", {}):
+        own["parts"] = {name: asked_by(part, made_for.parts[name]) for name, part in parts.items()}
+    return made_for.model_copy(update=own)
+
+
+def card_task(recipe: Recipe, folder: Path) -> Any:
+    """The task by whose settings the model in a folder is asked; the recipe's where its card names another kind."""
+    card = read_json(folder / "ftcore.json") or {}
+    if card.get("task", {}).get("kind") != recipe.task.kind:
+        return recipe.task
+    made_for = find("tasks", recipe.task.kind).Config.model_validate(card["task"])
+    alike = set(getattr(made_for, "parts", ())) == set(recipe.parts)
+    return asked_by(recipe.task, made_for) if alike else recipe.task
+
+
 def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> Model:
     """Load one form of a version.
 
@@ -98,22 +131,23 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
             f"{', '.join(asked)}",
             hint="restore task.labels, or give the changed recipe a name of its own",
         )
-    predict = _predictor(recipe, folder, card, flavour, threads)
-    return Model(version.number, flavour, labels, predict, card, _unreadable(recipe, folder))
+    config = card_task(recipe, folder)
+    predict = _predictor(recipe, config, folder, card, flavour, threads)
+    return Model(version.number, flavour, labels, predict, card, _unreadable(config, folder))
 
 
-def _unreadable(recipe: Recipe, folder: Path) -> Callable[[Sequence[Text]], Faults]:
-    task = find("tasks", recipe.task.kind)
+def _unreadable(config: Any, folder: Path) -> Callable[[Sequence[Text]], Faults]:
+    task = find("tasks", config.kind)
     if not hasattr(task, "unreadable"):
         return lambda texts: {}
     from ftcore.training.loading import tokenizer
 
     words = tokenizer(folder)
-    return lambda texts: task.unreadable(recipe.task, words, texts)
+    return lambda texts: task.unreadable(config, words, texts)
 
 
 def _predictor(
-    recipe: Recipe, folder: Path, card: dict[str, object], flavour: str, threads: int
+    recipe: Recipe, config: Any, folder: Path, card: dict[str, object], flavour: str, threads: int
 ) -> Callable[[Sequence[Text]], Outputs]:
     task = find("tasks", recipe.task.kind)
     limit = card["max_length_tokens"]
@@ -122,7 +156,7 @@ def _predictor(
 
         torch.set_num_threads(threads)
         try:
-            return task.predictor(recipe.task, folder, limit)  # type: ignore[no-any-return]
+            return task.predictor(config, folder, limit)  # type: ignore[no-any-return]
         except OSError as error:  # of transformers, for a file that is not there or is no such file
             raise ExportError(
                 f"the model in {folder} cannot be loaded: {error}", hint="restore its artefact"
@@ -130,5 +164,5 @@ def _predictor(
     kind = next(c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c))
     run = find("exporters", kind).load(folder, limit, threads)
     if recipe.parts:
-        return task.exported(recipe.task, run)  # type: ignore[no-any-return]
-    return lambda texts: task.outputs(recipe.task, run(texts)["logits"])
+        return task.exported(config, run)  # type: ignore[no-any-return]
+    return lambda texts: task.outputs(config, run(texts)["logits"])

@@ -19,6 +19,7 @@ from ftcore.sources._values import BROKEN, STRUCTURES, moment, plain, storable, 
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections import Counter
 
     import pyarrow as pa
 
@@ -81,7 +82,13 @@ class Mapper:
     """Turns batches into tables of ``snapshot.schema()``."""
 
     def __init__(
-        self, config: Mapped, source: str, *, answered: bool = False, structures: Collection[str] | None = None
+        self,
+        config: Mapped,
+        source: str,
+        *,
+        answered: bool = False,
+        structures: Collection[str] | None = None,
+        filtered: Counter[str] | None = None,
     ) -> None:
         """Compile the templates.
 
@@ -90,6 +97,7 @@ class Mapper:
             source: the name that the rows carry.
             answered: whether labels are texts that somebody wrote, so that rows may differ in them alone.
             structures: fields that may be a list or an object, see ``structures``; None for every field of a text.
+            filtered: where rows that ``where`` leaves out are counted, by source.
         """
         self.config, self.source, self.answered = config, source, answered
         self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
@@ -98,7 +106,7 @@ class Mapper:
         self.columns = config.needs((*_FIELDS, "observed_at", "where"))
         """Columns that the source must have."""
         self._fared: dict[str, _Template] = {}
-        self._filtered = [0, 0]
+        self._filtered, self._left_out = [0, 0], filtered
 
     def table(self, batch: Batch) -> pa.Table:
         """Rows of a batch. A row that cannot be read has a text that starts with ``BROKEN`` and says why."""
@@ -182,12 +190,16 @@ class Mapper:
     def finish(self) -> None:
         """Check what only the whole source tells: a template that failed in every row is a fault of the recipe.
 
+        Rows that ``where`` left out are counted here.
+
         Raises:
             DataRejectedError: naming the template and the first row.
         """
         left_out, rows = self._filtered
         if left_out:
             log.info("%s: `where` filtered %s of %s rows", self.source, f"{left_out:,}", f"{rows:,}")
+            if self._left_out is not None:
+                self._left_out[self.source] += left_out
         for name, fared in self._fared.items():
             if fared.failed and fared.failed == fared.rows:
                 where, why = fared.first

@@ -170,6 +170,22 @@ def columns(path: Path, config: Config) -> list[str]:
         return list(next(iter(batches(path, config, None))).columns)
 
 
+def missing(config: Config, folder: Path) -> str:
+    """Why a source on this machine has no file to read; empty where it has one, or is on a server.
+
+    Args:
+        config: of the source.
+        folder: the recipe's.
+    """
+    if "://" in config.path:
+        return ""
+    try:
+        _places.find(_any_day(config.path), folder)
+    except MissingExtraError as error:
+        return str(error.args[0])
+    return ""
+
+
 def has_delimiter(path: Path) -> bool:
     """Whether the format of a file, by its ending, has a delimiter that one may choose."""
     return _places.known_format(path.name) == "csv"
@@ -247,7 +263,7 @@ def _found(config: Config, context: Context) -> list[UPath]:
     folder = context.recipe_path.parent
     asked = period.asked(context.params) if _DAY.search(config.path) else None
     if asked is None:
-        return _places.find(_DAY.sub(lambda spec: re.sub("%[A-Za-z]", "*", spec[1]), config.path), folder)
+        return _places.find(_any_day(config.path), folder)
     found: dict[str, UPath] = {}
     missing = None
     for pattern in dict.fromkeys(_on(day, config.path) for day in asked.days()):
@@ -258,6 +274,10 @@ def _found(config: Config, context: Context) -> list[UPath]:
     if missing and not found:
         raise missing
     return [found[name] for name in sorted(found)]
+
+
+def _any_day(path: str) -> str:
+    return _DAY.sub(lambda spec: re.sub("%[A-Za-z]", "*", spec[1]), path)
 
 
 def _on(day: date, path: str) -> str:
@@ -281,7 +301,7 @@ def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterato
             # Lines have no label: the default must not ask for one.
             here = config.model_copy(update={"label": None}) if unlabelled else config
             own, fields = answered(context, name), structures(context, name)
-            mappers[unlabelled] = Mapper(here, name, answered=own, structures=fields)
+            mappers[unlabelled] = Mapper(here, name, answered=own, structures=fields, filtered=context.filtered)
         mapper = mappers[unlabelled].of(name)
         said = f"a file of {name} has no row"
         try:

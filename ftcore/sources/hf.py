@@ -72,6 +72,7 @@ def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
         source_name(config),
         answered=answered(context, source_name(config)),
         structures=structures(context, source_name(config)),
+        filtered=context.filtered,
     )
     try:
         found = _chosen(_open(config, context), where, mapper.columns)

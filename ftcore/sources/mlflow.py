@@ -69,6 +69,7 @@ def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
         source_name(config),
         answered=answered(context, source_name(config)),
         structures=structures(context, source_name(config)),
+        filtered=context.filtered,
     )
     batches = _traces(config, context, mapper) if config.experiment else _logged(config, context, mapper)
     for batch in batches:

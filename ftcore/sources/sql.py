@@ -115,7 +115,13 @@ def source_name(config: Config) -> str:
 
 def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
     where = source_name(config)
-    mapper = Mapper(config, where, answered=answered(context, where), structures=structures(context, where))
+    mapper = Mapper(
+        config,
+        where,
+        answered=answered(context, where),
+        structures=structures(context, where),
+        filtered=context.filtered,
+    )
     values = _bound(config, cursor, period.asked(context.params))
     with (
         _connected(config, where) as database,

@@ -76,7 +76,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
 
 
 def _lines(file: io.BytesIO) -> Iterator[tuple[str, float, str]]:
-    """Key, mean rating and text of each sentence."""
+    """Key, mean rating and text of each sentence, in the order of the file's lines."""
     for line in file:
         # The files are UTF-8 with a few broken bytes; those become U+FFFD, which the suite quarantines.
         key, rating, text = line.decode("utf-8", errors="replace").rstrip("\r\n").split("\t", 2)
@@ -85,7 +85,7 @@ def _lines(file: io.BytesIO) -> Iterator[tuple[str, float, str]]:
 
 def _rated(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
     source = source_name(config)
-    for key, rating, text in lines:
+    for number, (key, rating, text) in enumerate(lines, 1):
         if abs(rating) < config.min_rating:
             continue
         yield {
@@ -94,24 +94,31 @@ def _rated(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[
             "label": "positive" if rating > 0 else "negative",
             "source": source,
             "group": f"{source}:{key.split('_')[0]}" if config.domain in GROUPED else None,
+            **_origin(config, key, number),
         }
 
 
 def _continued(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
     """A sentence and the one after it; a gap in an item's numbers joins nothing."""
     source = source_name(config)
-    texts = {tuple(map(int, key.split("_"))): text for key, _, text in lines}
-    for (item, number), text in texts.items():
+    texts = {tuple(map(int, key.split("_"))): (line, text) for line, (key, _, text) in enumerate(lines, 1)}
+    for (item, number), (line, text) in texts.items():
         if (item, number + 1) not in texts:
             continue
         yield {
             "row_id": snapshot.row_id(source, f"{item}_{number}"),
             "text": text,
             "context": config.instruction,
-            "label": texts[item, number + 1],
+            "label": texts[item, number + 1][1],
             "source": source,
             "group": f"vader:{config.domain}:{item}",
+            **_origin(config, f"{item}_{number}", line),
         }
+
+
+def _origin(config: Config, key: str, line: int) -> dict[str, str]:
+    """The collection's own id of a sentence, and where it stands."""
+    return {"source_id": key, "origin": f"{FILES[config.domain]}, line {line}"}
 
 
 def _ground_truth(domain: str, context: Context) -> io.BytesIO:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, suppression, verdict
+from ftcore import sealed, snapshot, suppression, verdict
 from ftcore.context import Context
 from ftcore.errors import NotEnoughDataError
 from ftcore.steps import _ancestry, _excluded, _holdouts
@@ -22,7 +22,10 @@ JUDGED = ("row_id", *snapshot.TEXTS, "source", "group", "split_key")
 
 
 def read(context: Context, candidate: Version, champion: Version | None) -> tuple[pa.Table, dict[str, Any]]:
-    """The rows that judge, with their ``dataset``, and what ``evaluation.json`` tells of those that do not."""
+    """The rows that judge, and what ``evaluation.json`` tells of those that do not.
+
+    The column ``dataset`` is ``test``, ``sealed`` for the sealed part of the test split, or a holdout's name.
+    """
     import pyarrow as pa
 
     recipe, identity = context.recipe, candidate.snapshot
@@ -39,7 +42,8 @@ def read(context: Context, candidate: Version, champion: Version | None) -> tupl
     behind = _ancestry.ancestors(context.settings, recipe.name, [one for one in (candidate, champion) if one])
     judging = _excluded.Judging(pa.concat_tables(tables).combine_chunks())
     _excluded.exclude(judging, behind, identity, recipe.prepare.near_duplicates)
-    return judging.kept(), {"excluded": judging.counts(), "trained_on": _ancestry.described(behind)}
+    rows = sealed.seal(judging.kept(), recipe.evaluate.sealed)
+    return rows, {"excluded": judging.counts(), "trained_on": _ancestry.described(behind)}
 
 
 def texts(context: Context, name: str, config: Any, task: Any, seen: Iterable[str]) -> list[str]:
@@ -72,6 +76,12 @@ def check(context: Context, identity: str, rows: pa.Table, excluded: dict[str, d
             raise NotEnoughDataError(
                 f"no row of snapshot {identity} can judge; left out are {verdict.excluded(TEST, excluded[TEST])}",
                 hint="add new rows, or set prepare.test and prepare.validation back to what they were",
+            )
+        if sealed.SEALED in there:
+            raise NotEnoughDataError(
+                f"all {there[sealed.SEALED]:,} test rows of snapshot {identity} are sealed, so that none is left to "
+                "measure on",
+                hint="add rows, or lower evaluate.sealed",
             )
         hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
         raise NotEnoughDataError(f"snapshot {identity} has no test row to judge by", hint=hint)

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from transformers import TrainerCallback
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
 
     from ftcore.context import Context
     from ftcore.recipe import Recipe
+    from ftcore.sections import Part
     from ftcore.tracking import Tracking
     from ftcore.training.callbacks import Point, Track
-    from ftcore.training.features import Features
+    from ftcore.training.features import Collator, Features
     from ftcore.training.loop import Job
 
 
@@ -85,7 +87,7 @@ def prepared(
     _every_token_is_known(model, encoded, base_folder)
     for split, features in encoded.items():
         loading.whole_enough(features, split, limit, recipe.train.max_truncated)
-    collate, config = task.collator(recipe.task, tokenizer), _energy.planned(context)
+    collate, config = collator(recipe.task, model, tokenizer), _energy.planned(context)
     digest = store.digest(recipe.resolved())[:16]
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
     words, ask = _method.exchanges(context, tables), _method.ask(context)
@@ -93,6 +95,14 @@ def prepared(
     return loop.Job(
         model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole, *weights
     )
+
+
+def collator(task: Part, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Collator:
+    """The task's collator, which pads on the side on which predictors and exports pad, whatever the tokenizer's own."""
+    from ftcore.training.features import padding_as
+
+    collate: Collator = find("tasks", task.kind).collator(task, padding_as(model, tokenizer))
+    return collate
 
 
 def _weights(recipe: Recipe, train: Features, validation: Features) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from ftcore import outputs
 from ftcore._find import find
 from ftcore.context import log
 from ftcore.errors import TrainingError
+from ftcore.serving import model as models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,8 @@ def by_all(
     if not hasattr(find("tasks", recipe.task.kind), "unreadable"):
         return rows, reasons
     for version in filter(None, versions):
-        words = tokenizer(tracking.fetch(version, "model"))
-        rows, some = readable(recipe.task, words, rows, f"the evaluation of version {version.number}")
+        folder = tracking.fetch(version, "model")
+        task, words = models.card_task(recipe, folder), tokenizer(folder)
+        rows, some = readable(task, words, rows, f"the evaluation of version {version.number}")
         reasons |= some
     return rows, reasons

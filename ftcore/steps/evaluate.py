@@ -5,7 +5,8 @@
 ::
 
     candidate, champion, snapshot, served, labels, better    versions, the form that serves, which way metrics improve
-    rows.DATASET                                             ``test`` and each holdout
+    rows.DATASET                                             ``test`` and each holdout; ``sealed`` where the recipe
+                                                             seals test rows, of which nothing else is told
     excluded.DATASET.REASON                                  rows left out, such as those that a compared model was
                                                              trained or validated on
     prediction_settings.FLAVOUR                              digest of what decides the candidate's outputs beside a row
@@ -45,6 +46,7 @@ from ftcore import base, outputs, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
+from ftcore.sealed import SEALED
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
 from ftcore.steps import (
@@ -109,7 +111,9 @@ def run(context: Context) -> Outcome:
     log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _datasets.counts(rows))
 
     rows = rows.append_column(INPUT, [digests(given(context.recipe, rows))])
-    columns, latency = _columns(context, tracking, candidate, champion, rows)
+    every, columns, latency = rows, *_columns(context, tracking, candidate, champion, rows)
+    predictions = _table(every, {f"{role}.{flavour}": made for (role, flavour), made in columns.items()})
+    rows, columns = _opened(every, columns)
     served = models.flavours(context.recipe)[0]
     figures: dict[str, Any] = {
         "candidate": candidate.number,
@@ -118,7 +122,7 @@ def run(context: Context) -> Outcome:
         "served": served,
         "labels": list(getattr(context.recipe.task, "labels", ())),
         "better": dict(context.recipe.metrics),
-        "rows": _datasets.counts(rows),
+        "rows": _datasets.counts(every),
         **kept_out,
         SETTINGS: settings(tracking, candidate, context.recipe),
         "unreadable": unreadable,
@@ -133,8 +137,10 @@ def run(context: Context) -> Outcome:
         figures["general_text"] = _general(context, tracking, candidate, champion)
     if context.recipe.evaluate.judge and champion:  # last: what it says is paid for
         figures["judge"] = _judged(context, tracking, {"candidate": candidate, "champion": champion}, rows, columns)
-    path = _write(context, rows, columns, figures)
-    _log(context, tracking, candidate, rows, columns, figures)
+    path = context.folder / "predictions.parquet"
+    write_table(path, predictions)
+    write_json(context.folder / "evaluation.json", figures)
+    _log(context, tracking, candidate, predictions, figures)
     metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
     return Outcome(
         reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} of the test split",
@@ -169,6 +175,16 @@ def _columns(
     simple = _baselines.of(context.recipe, read, rows)
     columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
     return columns, latency
+
+
+def _opened(rows: pa.Table, columns: Columns) -> tuple[pa.Table, Columns]:
+    """Rows and outputs without those of the sealed part of the test split."""
+    import pyarrow.compute as pc
+
+    kept = pc.not_equal(rows["dataset"].combine_chunks(), SEALED)
+    if pc.all(kept).as_py():
+        return rows, columns
+    return rows.filter(kept), {name: outputs.filter(kept) for name, outputs in columns.items()}
 
 
 def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any]:
@@ -282,26 +298,16 @@ def _cost(context: Context, latency: dict[str, Any]) -> dict[str, float]:
     return {name: rate / 3600 * 1000 / speed["rows_per_s"] for name, speed in latency.items() if rate}
 
 
-def _write(context: Context, rows: pa.Table, columns: Columns, figures: dict[str, Any]) -> Any:
-    path = context.folder / "predictions.parquet"
-    write_table(path, _table(rows, {f"{role}.{flavour}": p for (role, flavour), p in columns.items()}))
-    write_json(context.folder / "evaluation.json", figures)
-    return path
-
-
 def _log(
-    context: Context,
-    tracking: Tracking,
-    candidate: Version,
-    rows: pa.Table,
-    columns: Columns,
-    figures: dict[str, Any],
+    context: Context, tracking: Tracking, candidate: Version, predictions: pa.Table, figures: dict[str, Any]
 ) -> None:
     """Log the candidate's own predictions and figures to its run."""
     folder = context.scratch / "evaluation"
-    own = {flavour: p for (role, flavour), p in columns.items() if role == "candidate"}
+    others = [name for name in predictions.column_names if name.startswith(("champion.", "baseline."))]
+    own = predictions.drop_columns(others)
+    own = own.rename_columns([name.removeprefix("candidate.") for name in own.column_names])
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / "predictions.parquet", _table(rows, own))
+    write_table(folder / "predictions.parquet", own)
     write_json(folder / "evaluation.json", figures)
     tracking.log_folder(candidate.run, folder, "evaluation")
     shutil.rmtree(folder)

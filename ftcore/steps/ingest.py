@@ -43,7 +43,8 @@ def run(context: Context) -> Outcome:
     A source with a watermark gives the rows that its last published snapshot holds and those that came since. The
     watermark itself only goes into the record: ``validate`` commits it with the snapshot. With the parameters ``since``
     and ``until`` only rows observed in that period are taken, and no watermark is read or left. Rows of subjects that
-    were forgotten are left out, wherever they come from, and counted as ``suppressed``.
+    were forgotten are left out, wherever they come from, and counted as ``suppressed``. Rows that the ``where`` of a
+    source leaves out are no fault: they are counted as ``filtered``, by source.
 
     Raises:
         DataRejectedError: the sources have no row at all, or one cannot be read.
@@ -61,7 +62,7 @@ def run(context: Context) -> Outcome:
     known = None if context.shard else _Identified(context)
     forgotten = suppression.load(context.shelf, os.environ)
     try:
-        counts = _write(context, shards, writer, marks, forgotten, known)
+        counts, filtered = _write(context, shards, writer, marks, forgotten, known)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -69,14 +70,20 @@ def run(context: Context) -> Outcome:
         raise TransientError(said, hint="make room, then run again") from error
     if not writer.rows and not context.shard:
         when = f" observed from {asked.since} to before {asked.until}" if asked else ""
-        zeros = [f"{name}: 0 rows" for name in counts]
+        zeros = [
+            f"{name}: 0 rows" + (f", `where` filtered {filtered[name]:,}" if name in filtered else "")
+            for name in counts
+        ]
         raise DataRejectedError(f"the sources of {context.recipe.name} hold no row{when}", zeros)
     figures = {"rows": writer.rows, "by_source": counts, "suppressed": forgotten.suppressed, "watermarks": marks}
     inputs = {"rows": digest(writer.hashes), "forgotten": forgotten.state}
     what = f"shard {context.shard}" if context.shard else f"{len(counts)} sources"
     return Outcome(
         reason=f"read {writer.rows:,} rows from {what}",
-        figures=figures | (known.figures() if known else {}) | ({"period": asked.figures()} if asked else {}),
+        figures=figures
+        | ({"filtered": filtered} if filtered else {})
+        | (known.figures() if known else {})
+        | ({"period": asked.figures()} if asked else {}),
         inputs=inputs | ({"shard": _shards.identity(context, shards[0])} if context.shard else {}),
         paths={"rows": context.written(writer.folder)},
     )
@@ -124,20 +131,23 @@ def _write(
     marks: dict[str, Any],
     forgotten: Suppression,
     known: _Identified | None,
-) -> dict[str, int]:
-    """Write the shards' rows; returns how many each source gave."""
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Write the shards' rows; returns how many each source gave, and how many its ``where`` left out."""
     counts: dict[str, int] = {}
+    filtered: dict[str, int] = {}
     for number, mine in groupby(shards, lambda shard: shard.source):
-        source, before = context.recipe.sources[number], writer.rows
+        source, before, left_out = context.recipe.sources[number], writer.rows, context.filtered.total()
         # Every row of every source passes here, on its way into a shard's parts and once more into the run's. Only the
         # second time the forgotten are left out: after the cap, so that it takes the same rows however work is shared.
         # Only then it gets its split key, too, from what is still raw: nothing behind this may take it anew.
         for table in _source(source, list(mine), context, marks, forgotten):
             writer.add(known.fill(forgotten.keep(table), source) if known else table)
         counts[name := f"{number}:{source.kind}"] = writer.rows - before
+        if more := context.filtered.total() - left_out:
+            filtered[name] = more
         log.info("read %s rows from %s", f"{counts[name]:,}", context.shard or name)
     writer.close()
-    return counts
+    return counts, filtered
 
 
 def _source(
@@ -162,6 +172,7 @@ def _shard(
     if done and _vouches(done, context, shard, forgotten):
         log.info("took over %s rows of shard %s", f"{done.figures['rows']:,}", shard.key)
         marks |= done.figures["watermarks"]
+        context.filtered.update(done.figures.get("filtered", {}))
         yield from parts.read(context.shelf.root / done.paths["rows"])
     elif shard.pieces:
         yield from find("sources", source.kind).read_shard(source, context, shard.pieces)

@@ -326,6 +326,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "target": find("tasks", context.recipe.task.kind).TARGET,
         "rows_in": prepared["rows_in"],
         "suppressed": context.earlier("ingest").figures.get("suppressed", 0),
+        "filtered_by_where": context.earlier("ingest").figures.get("filtered", {}),
         "rows": tally.rows,
         "quarantined": sum(reasons.values()),
         "quarantine_reasons": _most(reasons, prepared.get("filtered", {})),

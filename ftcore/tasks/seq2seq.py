@@ -11,7 +11,7 @@ from ftcore._find import Config as Base
 from ftcore.outputs import examples
 from ftcore.tasks import _language, _rows
 from ftcore.training import loading
-from ftcore.training.features import Collator, Features, tokenize
+from ftcore.training.features import Collator, Features, padding_as, tokenize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,7 @@ def reader(
     """The same of a model that is loaded already."""
     import torch
 
-    words = tokenizer
+    words = padding_as(model, tokenizer)
     collate = collator(config, words)
 
     def batch(rows: list[Example]) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -88,13 +89,20 @@ def tokenize(
 
 
 def padding_side(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> str:
-    """On which side a classifier's rows are padded, ``left`` or ``right``.
+    """On which side rows are padded in training and prediction, ``left`` or ``right``.
 
     On the right, a token's position does not depend on what else is in the batch; a decoder's head looks up the last
     token that is no padding. Only models that read the last position, such as XLNet, go by their tokenizer's own side.
     """
     last = getattr(model.config, "summary_type", None) == "last"
     return str(tokenizer.padding_side) if last else "right"
+
+
+def padding_as(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A copy of a tokenizer that pads as models are trained and predict, see ``padding_side``."""
+    words = copy.deepcopy(tokenizer)
+    words.padding_side = padding_side(model, tokenizer)
+    return words
 
 
 def pad_as(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ftcore import errors
 from ftcore.errors import BusyError, DataRejectedError, FtcoreError, RecipeError, TransientError
 
-LINE = re.compile(r"^\s*([├└─ ]*)((?:\w+Error)(?:\((\w+)\))?(?: · \w+Error)*)\s+(\d+)\s", re.MULTILINE)
+LINE = re.compile(r"^\s*([├└│─ ]*)((?:\w+Error)(?:\((\w+)\))?(?: · \w+Error)*)\s+(\d+)\s", re.MULTILINE)
 DRAWN = {
     name: (int(code), parent)
     for _, names, parent, code in LINE.findall(errors.__doc__ or "")

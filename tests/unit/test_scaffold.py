@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import _find, scaffold, settings
-from ftcore.errors import FtcoreError
+from ftcore import _find, recipe, scaffold, settings
+from ftcore.cli.recipes import _without_files
+from ftcore.errors import DataRejectedError, FtcoreError
+from ftcore.sources import files
 
 
 @pytest.fixture
@@ -56,3 +58,71 @@ def test_a_folder_of_recipes_may_have_a_template_of_its_own(home: Path, tmp_path
     (tmp_path / "recipes" / "_template.yaml").write_text("name: NAME\nowner: us\n", encoding="utf-8")
     path = scaffold.create("recipe", "tickets", settings.load())
     assert path.read_text(encoding="utf-8") == "name: tickets\nowner: us\n"
+
+
+TEMPLATE = scaffold.REPOSITORY / "dags" / "recipes" / "_template.yaml"
+
+
+@pytest.fixture(params=["dags/recipes", "own"])
+def conf(
+    request: pytest.FixtureRequest, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> settings.Settings:
+    """Settings with an empty folder of recipes, where the repository keeps them and elsewhere."""
+    (tmp_path / request.param).mkdir(parents=True)
+    monkeypatch.setenv("FTCORE_RECIPES", str(tmp_path / request.param))
+    return settings.load()
+
+
+def test_a_recipe_starts_with_a_folder_that_says_what_belongs_there(conf: settings.Settings, tmp_path: Path) -> None:
+    path = scaffold.create("recipe", "tickets", conf)
+    (note,) = tmp_path.rglob("README.txt")
+    assert note.parent.name == "tickets"
+    assert "the columns that sources[0] of tickets.yaml names" in note.read_text(encoding="utf-8")
+    (why,) = _without_files(recipe.read(path), path)
+    assert why.startswith("sources[0].path: no file matches")
+    assert why.endswith("put files with the columns text, label there")
+    (note.parent / "a.csv").write_text("text,label\nx,yes\n", encoding="utf-8")
+    assert _without_files(recipe.read(path), path) == [], "the note is no data"
+
+
+FILES = {
+    "tickets [new].csv": (
+        "id,Message,Category\n1,a door,b\n2,a car,a\n3,it,b\n4,no,a\n", ("Message", "Category"), ("a", "b"),
+    ),
+    "a.csv": (
+        "was;wohin;nr\nein langer Satz;x;1\nnoch einer;y: z;2\nund: noch;x;3\nder, letzte;y: z;4\n",
+        ("was", "wohin"), ("x", "y: z"),
+    ),
+    "a.jsonl": ('{"text": "one two", "labels": 1}\n{"text": "three", "labels": 0}\n', ("text", "labels"), ("0", "1")),
+    "a.tsv": ('text\tlabel\n"quoted\tup\nother\tdown\n', ("text", "label"), ("down", "up")),
+}  # fmt: skip
+"""Content, the columns of text and label, and the labels."""
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_files_columns_and_labels_are_filled_in(conf: settings.Settings, tmp_path: Path, name: str) -> None:
+    content, columns, labels = FILES[name]
+    data = tmp_path / "elsewhere" / name
+    data.parent.mkdir()
+    data.write_text(content, encoding="utf-8")
+    path = scaffold.create("recipe", "tickets", conf, data)
+    made = recipe.read(path)
+    source = made.sources[0]
+    assert isinstance(source, files.Config)
+    assert (source.text, source.label) == columns
+    assert getattr(made.task, "labels", ()) == labels
+    assert _without_files(made, path) == []
+    assert (path.parent / source.path).samefile(data)
+    assert not list(tmp_path.rglob("README.txt")), "the data are elsewhere"
+    template = TEMPLATE.read_text(encoding="utf-8").replace("NAME", "tickets").split("\n")
+    changed = [line for line in template if line not in path.read_text(encoding="utf-8").split("\n")]
+    assert [line.split("{")[1].split(",")[0] for line in changed] == ["kind: classification", "kind: files"]
+
+
+def test_data_without_a_label_are_refused_and_nothing_is_written(conf: settings.Settings, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(9)), encoding="utf-8")
+    with pytest.raises(DataRejectedError, match=r"no column of .*a\.csv is a label"):
+        scaffold.create("recipe", "tickets", conf, tmp_path / "a.csv")
+    with pytest.raises(FtcoreError, match="no such file"):
+        scaffold.create("recipe", "tickets", conf, tmp_path / "b.csv")
+    assert not list(conf.recipes.iterdir())

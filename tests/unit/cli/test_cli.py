@@ -101,7 +101,13 @@ def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path) -> Non
     (product.path.parent / "model" / "model.safetensors").touch()
     product.change(base="./model")
     good = ftcore("check", str(product.path))
-    assert (good.returncode, good.stdout) == (0, f"✔ {product.name}: {product.path}\n")
+    folder = product.path.parent
+    note = (
+        f"  ! sources[0].path: no file matches 'rows.csv' in {folder}: put files with the columns text, label there\n"
+    )
+    assert (good.returncode, good.stdout) == (0, f"✔ {product.name}: {product.path}\n{note}")
+    (folder / "rows.csv").write_text("text,label\n", encoding="utf-8")
+    assert ftcore("check", str(product.path)).stdout == f"✔ {product.name}: {product.path}\n"
     product.change(validation={"suite": "mine"})
     assert "validation.suite: there is no mine.json" in ftcore("check", product.name).stdout
 
@@ -202,7 +208,14 @@ def test_the_ledger_is_printed(product: Product) -> None:
 
 def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path) -> None:
     made = ftcore("new", "recipe", "tickets")
-    assert made.stdout == f"wrote {tmp_path / 'recipes' / 'tickets.yaml'}\n"
+    folder = tmp_path / "recipes"
+    assert made.stdout.splitlines() == [
+        f"wrote {folder / 'tickets.yaml'}",
+        f"  ! sources[0].path: no file matches 'data/tickets/*.csv' in {folder}: put files with the columns text, "
+        "label there",
+        "next: ftcore check tickets",
+    ]
+    assert (folder / "data" / "tickets" / "README.txt").is_file()
     assert json.loads(ftcore("ls", "recipes", "--json").stdout)["recipes"].keys() == {"tickets"}
 
 

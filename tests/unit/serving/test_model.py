@@ -10,12 +10,17 @@ import pytest
 
 from ftcore import store
 from ftcore.errors import ExportError, FtcoreError
+from ftcore.outputs import Example
 from ftcore.serving import model as models
+from ftcore.tasks import multitask, qa
+from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Product
+
+    from ftcore.tracking import Version
 
 TEXTS = [f"{'good' if number % 3 else 'bad'} film {'story ' * (number % 7)}" for number in range(70)]
 
@@ -63,3 +68,47 @@ def test_a_form_that_was_not_made_is_named(product: Product, tiny: Path) -> None
     version = product.crown("first", folders=[tiny / "onnx-int8"])
     with pytest.raises(FtcoreError, match="has no artefact 'onnx-fp32'"):
         models.load(product.recipe, product.tracking, version, "onnx-fp32")
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("decoder") / "model"
+    small("llama", folder)
+    return folder
+
+
+CHAT = {"exports": [], "gates": [{"kind": "threshold", "metric": "perplexity", "maximum": 9}]}
+
+
+def likelihood(product: Product, version: Version, context: str | None = None) -> list[float]:
+    model = models.load(product.recipe, product.tracking, version, "torch")
+    return model.outputs([Example("what is the car ?", context, "red")])[0].tolist()  # type: ignore[no-any-return]
+
+
+def test_a_champion_is_asked_with_the_settings_that_it_was_trained_with(product: Product, decoder: Path) -> None:
+    product.change(task={"kind": "chat", "system": "the lamp is green"}, **CHAT)
+    card = {"task": product.recipe.task.model_dump(mode="json"), "max_length_tokens": 48, "recipe": product.name}
+    store.write_json(decoder / "ftcore.json", card)
+    version = product.crown("first", folders=[decoder])
+    own = likelihood(product, version)
+    product.change(task={"kind": "chat", "system": "a boat and a house"}, **CHAT)
+    assert likelihood(product, version) == pytest.approx(own)
+    assert own == pytest.approx(likelihood(product, version, "the lamp is green"))
+    assert own != pytest.approx(likelihood(product, version, "a boat and a house"))
+    product.change(task={"kind": "chat", "judge_by": "answers", "answer_tokens": 3}, **CHAT)
+    model = models.load(product.recipe, product.tracking, version, "torch")
+    (answer,) = model.outputs([Example("what is the car ?", None, "red")])
+    assert isinstance(answer, str), "how it is judged is the recipe's"
+    assert len(answer.split()) <= 3
+
+
+def test_only_how_models_are_judged_is_the_recipes() -> None:
+    pair = {"kind": "seq2seq", "sources": ["a"], "prefix": "old: ", "answer_tokens": 8}
+    other = pair | {"sources": ["b"]}
+    made_for = multitask.Config.model_validate({"kind": "multitask", "parts": {"one": pair, "two": other}})
+    changed = pair | {"prefix": "new: ", "answer_tokens": 9, "sources": ["c"]}
+    task = multitask.Config.model_validate({"kind": "multitask", "parts": {"one": changed, "two": other}})
+    found = models.asked_by(task, made_for).parts["one"]
+    assert (found.prefix, found.answer_tokens, found.sources) == ("old: ", 9, ("c",))
+    one, two = qa.Config(stride_tokens=8, answer_tokens=4), qa.Config(stride_tokens=16, answer_tokens=5)
+    assert models.asked_by(one, two) == qa.Config(stride_tokens=16, answer_tokens=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,16 @@ class TestCollections:
         config = vader.Config(domain="nyt", max_rows=5, instruction=instruction)
         (table,) = vader.read(config, product.context("ingest"))
         assert set(table["source"].to_pylist()) == {vader.source_name(config)}
+
+    @pytest.mark.parametrize("instruction", ["", "Go on."])
+    def test_a_row_can_be_found_where_it_came_from(self, product: Product, instruction: str) -> None:
+        found = read(product, domain="nyt", min_rating=0, instruction=instruction)
+        lines = vader._ground_truth("nyt", product.context("ingest")).read().decode(errors="replace").split("\n")
+        for row in found[:20]:
+            file, line = row["origin"].split(", line ")
+            key, _, text = lines[int(line) - 1].split("\t", 2)
+            assert (file, row["source_id"]) == ("nytEditorialSnippets_GroundTruth.txt", key)
+            assert row["text"] == html.unescape(text.rstrip("\r"))
 
     def test_fewer_rows_are_always_the_same_ones(self, product: Product) -> None:
         everything = read(product, domain="amazon")

@@ -239,3 +239,30 @@ def test_every_gate_reads_a_real_evaluation(second: Product) -> None:
     assert {kind for kind, said in passed.items() if said is None} == undecided
     assert [kind for kind, said in passed.items() if said is False] == ["beats_baseline"]
     assert not outcome.proceed
+
+
+def test_sealed_rows_are_in_no_figure_and_only_predicted(second: Product) -> None:
+    gates = [{"kind": "beats_champion"}]
+    second.change(evaluate={"resamples": 100, "perturbed_rows": 40, "examples": 1000}, prepare=ALIKE, gates=gates)
+    every = evaluated(second, "r2")["rows"]["test"]
+    second.change(evaluate={"resamples": 100, "perturbed_rows": 40, "examples": 1000, "sealed": 0.5}, gates=gates)
+    found = evaluated(second, "r2")
+    rows = store.read_table(second.shelf.folder("r2", "evaluate") / "predictions.parquet")
+    sealed = {row["row_id"] for row in rows.to_pylist() if row["dataset"] == "sealed"}
+    assert found["rows"] == {"test": every - len(sealed), "sealed": len(sealed)}
+    assert 0 < len(sealed) < every
+    assert not any(rows[f"{role}.torch"].null_count for role in ("candidate", "champion"))
+    for roles in found["metrics"].values():
+        for parts in roles.values():
+            assert list(parts) == ["test"]
+            assert {one["rows"] for one in parts["test"].values()} == {every - len(sealed)}
+    assert sum(one["rows"] for name, one in found["slices"].items() if name.startswith("label=")) == every - len(sealed)
+    assert {one["rows"] for one in found["agreement"].values()} == {every - len(sealed)}
+    assert not sealed & {one["row_id"] for several in found["examples"].values() for one in several}
+    assert all(row_id not in str({**found, "unreadable": {}}) for row_id in sealed)
+
+
+def test_where_all_test_rows_are_sealed_nothing_is_measured(second: Product) -> None:
+    second.change(evaluate={"resamples": 100, "sealed": 0.9999}, gates=[{"kind": "beats_champion"}])
+    with pytest.raises(NotEnoughDataError, match="are sealed, so that none is left to measure on"):
+        evaluated(second, "r2")

@@ -216,7 +216,7 @@ def test_a_champion_from_before_there_were_groups_rules_out_whole_groups(product
 def test_a_group_that_was_dropped_from_the_recipe_changes_nothing(product: Product) -> None:
     old = table(product, range(100), group=lambda n: f"C-{n // 5}")
     champion = version(product.publish_table(old), 1)
-    ours = table(product, range(150))
+    ours = table(product, range(300))
     found, _ = read(product, product.publish_table(ours), champion)
     trained = {text for text, side in sides(old).items() if side != "test"}
     assert not trained & set(found["text"].to_pylist())

@@ -222,3 +222,20 @@ def test_raw_rows_of_which_a_part_is_gone_are_read_again(product: Product, monke
         product.run("prepare")
     product.run("ingest", again=True)
     assert product.run("prepare").figures["rows_in"] == 10
+
+
+def test_rows_that_where_leaves_out_are_counted_and_no_fault(tmp_path: Path, context: Callable[..., Context]) -> None:
+    lines = "".join(f"row {n},positive,{('en', 'de', 'fr')[n % 3]}\n" for n in range(9))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(f"text,label,lang\n{lines.replace('row', name)}")
+    chosen = FILES | {"where": "lang == 'en'"}
+    here = context(chosen, FILES | {"path": "a.csv", "name": "all"}, {"kind": "feedback"})
+    for _ in range(2):  # a second attempt counts anew
+        figures = ingest.run(here).figures
+        assert (figures["by_source"], figures["filtered"]) == (
+            {"0:files": 6, "1:files": 9, "2:feedback": 0},
+            {"0:files": 12},
+        )
+    with pytest.raises(DataRejectedError, match="hold no row") as caught:
+        ingest.run(context(FILES | {"where": "lang == 'es'"}, run_id="r2"))
+    assert "0:files: 0 rows, `where` filtered 18" in str(caught.value)

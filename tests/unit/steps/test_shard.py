@@ -188,3 +188,17 @@ def test_a_record_vouches_for_no_shard_whose_rows_are_gone(shared: Product) -> N
     shared.run("ingest", "r1")
     parts.remove(shared.shelf.folder("r1", "ingest"))  # as validate does
     assert bytes_of(shared, shared.run("ingest", "r1", again=True)) == before
+
+
+def test_rows_that_where_leaves_out_are_counted_however_the_work_was_shared(shared: Product) -> None:
+    sources = shared.document()["sources"]
+    sources[0]["where"] = "label == 'positive'"
+    shared.change(sources=sources)
+    alone = shared.run("ingest", "alone")
+    share(shared, "shared")
+    joined = shared.run("ingest", "shared")
+    assert (
+        alone.figures["filtered"]
+        == joined.figures["filtered"]
+        == {"0:files": 90 - alone.figures["by_source"]["0:files"]}
+    )

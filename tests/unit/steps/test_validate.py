@@ -47,6 +47,17 @@ def test_good_rows_are_published_and_bad_ones_named(tmp_path: Path) -> None:
     assert report["rows"] >= 202
 
 
+def test_rows_that_where_left_out_are_in_the_manifest_and_no_fault(tmp_path: Path) -> None:
+    given = context(tmp_path, many(200))
+    run = keep(given, prepare.run(given))
+    record = run.shelf.record("r", "ingest")
+    assert record is not None
+    run.shelf.write_record(record.model_copy(update={"figures": {"filtered": {"0:files": 5000}}}))
+    outcome = validate.run(run)
+    manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
+    assert (manifest["filtered_by_where"], manifest["rows_in"], manifest["quarantined"]) == ({"0:files": 5000}, 200, 0)
+
+
 def test_the_same_rows_again_are_the_same_snapshot(tmp_path: Path) -> None:
     run, first = validated(tmp_path, many(200))
     created = snapshot.manifest(run.shelf, first.figures["snapshot"])["created_at"]
@@ -190,12 +201,12 @@ def test_no_row_at_all_is_rejected_with_a_report(tmp_path: Path) -> None:
 
 def test_every_check_is_kept_and_stands_in_the_data_docs(tmp_path: Path) -> None:
     validated(tmp_path, many(400))
-    limits = {"max_age_days": 1, "change": {"label_share": 0.05}}
-    run, outcome = validated(tmp_path, [*many(300), row("x", "labelled oddly", "odd")], run_id="two", validation=limits)
+    limits = {"max_age_days": 1, "change": {"label_share": 0.05}, "text_length": (3, 20_000)}
+    run, outcome = validated(tmp_path, [*many(300), row("x", "no", "neg")], run_id="two", validation=limits)
     manifest = snapshot.manifest(run.shelf, outcome.figures["snapshot"])
     checks = {one["what"]: one for one in manifest["checks"]}
     assert len(checks) == len(manifest["checks"]) == 22, "14 of the suite, 8 of the snapshot as a whole"
-    odd = checks["Every label is one of the task's."]
+    odd = checks["No text is shorter or longer than the recipe allows."]
     assert (odd["met"], odd["on_failure"], odd["seen"]) == (False, "quarantine", "1 of 301 rows break it")
     stale = checks["The newest row is at most 1 days old."]
     assert (stale["met"], stale["on_failure"]) == (False, "warn")
