@@ -108,6 +108,14 @@ def key_numbers(keys: list[str]) -> NDArray[np.uint64]:
     return np.fromiter((int(key, 16) for key in keys), np.uint64, len(keys))
 
 
+def group_numbers(groups: Sequence[str | None], keys: SplitKeys) -> NDArray[np.uint64]:
+    """64 bits of each row's group; 0 where it has none."""
+    import numpy as np
+
+    known = {group: int(keys.of_group(group) or "0", 16) for group in set(groups)}
+    return np.fromiter((known[group] for group in groups), np.uint64, len(groups))
+
+
 def grouped_by(source: Part, names: list[str]) -> dict[str, str]:
     """What ties together the rows of a source, by the names that they carry."""
     spec = [getattr(source, name, None) for name in ("group", "group_scope")]

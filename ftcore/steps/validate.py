@@ -42,6 +42,8 @@ REMOVED = (
     "duplicates",
     "near_duplicates",
     "contaminated",
+    "texts_on_two_sides",
+    "groups_on_two_splits",
     "alike_with_other_labels",
     "contradictions",
     "straddling",
