@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import snapshot, split
 from ftcore.context import log
 from ftcore.errors import DataRejectedError
-from ftcore.steps import _history, _spool
+from ftcore.steps import _history, _keys, _spool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,8 @@ class Sides:
     prompt: NDArray[np.uint64]
     past: Texts | None
     shares: Prepare
+    known: NDArray[np.bool_]
+    """Rows that were published at any time: they keep their key."""
 
     def settle(self, kept: NDArray[np.int64], seen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Give each kept row that is free the split key of its text or prompt, and find rows that would leak.
@@ -60,7 +62,7 @@ class Sides:
         """
         import numpy as np
 
-        free = (self.rank[kept] == NEW) & (self.group[kept] == 0)
+        free = ~self.known[kept] & (self.rank[kept] == NEW) & (self.group[kept] == 0)
         place_of = self.rank[kept].astype(np.int64) + 2 * free  # published ones, grouped ones, remembered ones, others
         if self.past is not None and free.any():
             loose = np.flatnonzero(free)
@@ -98,24 +100,25 @@ def of(context: Context, spool: Spool, index: Index) -> Sides:
     """Sides as the rows were drawn, beside what the snapshot before holds."""
     import numpy as np
 
-    identity = _identity(context)
+    identity, keys = _identity(context), split.load(context.shelf)
     past = None
     if identity is not None:
         said = partial(_spool.said, task=context.recipe.task)
         try:
-            past = _history.texts(context.shelf, split.load(context.shelf), identity, said)
+            past = _history.texts(context.shelf, keys, identity, said)
         except (DataRejectedError, OSError) as error:
             log.warning(_history.UNREADABLE, error)
     text = np.ascontiguousarray(index.key[:, 0])
     written = any(one.prompt is not None for one in spool.cleaned)
     prompt = spool.column("prompt") if written else text
     rank = np.full(len(text), NEW, np.int8)
+    ids = _history.row_numbers(index.row_id.tolist())
+    known, _ = _keys.load(context.shelf, keys).among(ids)
     if past is not None and len(text):
-        ids = _history.row_numbers(index.row_id.tolist())
         found, place = _lookup(ids, past.row)
         rank[found] = np.where(past.text[place[found]] == text[found], SAME, SAME_ROW)
     key, side, group = (spool.column(name) for name in ("key", "side", "group"))
-    return Sides(key, side, rank, group, text, prompt, past, context.recipe.prepare)
+    return Sides(key, side, rank, group, text, prompt, past, context.recipe.prepare, known)
 
 
 def _identity(context: Context) -> str | None:

@@ -27,7 +27,7 @@ from ftcore.context import Context
 from ftcore.pipeline import run_step
 from ftcore.records import Record
 from ftcore.serving.scoring import log_schema
-from ftcore.steps import _carry
+from ftcore.steps import _carry, _keys
 from ftcore.store import read_table
 
 SQL = {"kind": "sql", "connection": "crm", "query": "SELECT * FROM t", "id": "id", "watermark": "seen"}
@@ -75,6 +75,8 @@ class Ring:
         settings = {"prepare": recipes.read(self.recipe).prepare.model_dump(mode="json")}
         manifest = {"labels": {}, "settings": settings, "grouped_by": ingest.figures["grouped_by"]}
         identity = snapshot.publish(self.shelf, lambda: parts.read(rows), quarantine, manifest)
+        raw = self.shelf.folder(f"r{self.runs}", "ingest")
+        _keys.commit(self.shelf, split.load(self.shelf), raw, parts.read(rows))
         left_out = _keep(self.shelf, self.recipe, f"r{self.runs}", quarantine)
         watermarks.commit(self.shelf, ingest, identity, left_out)
         before, self.published = self.published[-1:], [*self.published, identity]
@@ -474,14 +476,15 @@ def test_no_group_and_no_prompt_is_in_two_splits_whatever_comes_and_goes(ring: R
             known[number] = (f"question {draw.randrange(150)} is what?", f"answer {number}", group)
         for changed in draw.sample(sorted(known), 20):  # a row's group stays what it was
             known[changed] = (f"question {draw.randrange(150)} is what?", f"answer {changed}", known[changed][2])
+        for again in draw.sample(sorted(known), 20):  # an id that is given again
+            known[again] = (f"new question {step} {again}?", f"answer {again}", f"h{step}-{draw.randrange(9)}")
         for gone in draw.sample(sorted(known), len(known) // 5):
             del known[gone]
-        lines = [f"{one},{','.join(row)}" for one, row in known.items()]
-        draw.shuffle(lines)
-        (ring.folder / "c.csv").write_text("\n".join(["id,text,label,customer", *lines]))
-        change = ring.publish()
+        change = listed(ring, dict(draw.sample(sorted(known.items()), len(known))))
         rows, figures = ring.rows(), change["figures"]
-        assert change["moved"] == 0
+        ingest = ring.shelf.record(f"r{ring.runs}", "ingest")
+        assert ingest
+        assert change["moved"] <= sum(ingest.figures["reused_ids"].values()) <= 20
         assert {len(one) for by in ("text", "group") for one in sides(rows, by).values()} == {1}
         assert figures["rows_in"] == len(known) == len(rows) + figures["contaminated"] + figures["duplicates"]
         assert figures["contaminated"] == figures["texts_on_two_sides"] > 0
@@ -514,6 +517,62 @@ def test_a_group_that_is_filled_in_later_is_counted(ring: Ring, caplog: pytest.L
         assert change["figures"]["groups_on_two_splits"] == torn
     assert torn > 3
     assert f"groups_on_two_splits: {torn}" in caplog.text
+
+
+def listed(ring: Ring, rows: dict[int, tuple[str, str, str]]) -> dict[str, Any]:
+    """Publish a file with rows of text, label and customer by their ids."""
+    lines = [f"{one},{','.join(row)}" for one, row in rows.items()]
+    (ring.folder / "c.csv").write_text("\n".join(["id,text,label,customer", *lines]))
+    return ring.publish()
+
+
+def test_an_id_that_is_given_again_is_another_row(ring: Ring, caplog: pytest.LogCaptureFixture) -> None:
+    """Weekly exports count their rows from 0 on."""
+    ring.write({"kind": "files", "path": "c.csv", "group": "customer", "id": "id"})
+    for week in range(3):
+        listed(
+            ring, {n: (f"week {week} ticket {n} {n * 7919 % 10007}", "ham", f"C-{week}-{n // 3}") for n in range(90)}
+        )
+        assert {len(one) for one in sides(ring.rows(), "group").values()} == {1}
+    ingest = ring.shelf.record("r3", "ingest")
+    assert ingest
+    assert ingest.figures["reused_ids"]["files:c"] > 80
+    assert "reused_ids" in caplog.text
+
+
+@pytest.mark.parametrize("group", ["C-{}", ""])
+def test_an_edited_text_keeps_its_split(ring: Ring, group: str) -> None:
+    ring.write({"kind": "files", "path": "c.csv", "group": "customer", "id": "id"})
+    for version in range(3):
+        texts = {n: f"version {version} of ticket {n} {n * 7919 % 10007}" for n in range(90)}
+        change = listed(ring, {n: (text, "ham", group.format(n // 3)) for n, text in texts.items()})
+        assert change["moved"] == 0
+        ingest = ring.shelf.record(f"r{ring.runs}", "ingest")
+        assert ingest
+        assert ingest.figures["reused_ids"] == {}
+
+
+@pytest.mark.parametrize("state", ["kept", "damaged", "gone"])
+@pytest.mark.parametrize("missing", ["absent", "faulty"])
+def test_a_row_that_misses_a_snapshot_comes_back_where_it_was(
+    ring: Ring, missing: str, state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring.write({"kind": "files", "path": "c.csv", "group": "customer", "id": "id"})
+    first = {n: (f"ticket number {n} names thing {n * 7919 % 10007}", "ham", "") for n in range(60)}
+    edited = {n: (f"edited ticket number {n} names thing {n * 7919 % 10007}", "ham", "") for n in range(60)}
+    more = {99: ("a row that is always there", "ham", "")}
+    faulty = {n: (text, "no such label", "") for n, (text, *_) in edited.items()} if missing == "faulty" else {}
+    for version in (first, edited, faulty, edited):
+        listed(ring, version | more)
+        file = ring.shelf.root / "state" / "split_keys.parquet"
+        if version is faulty and state == "damaged":
+            file.write_bytes(file.read_bytes()[:100] + b"x" * 50 + file.read_bytes()[150:])
+        elif version is faulty and state == "gone":
+            file.unlink()
+    assert len(ring.rows(ring.published[2])) == 1
+    assert snapshot.diff(ring.shelf, ring.published[0], ring.published[3])["moved"] == 0
+    assert len(ring.rows()) == 61
+    assert ("is damaged" in caplog.text) is (state == "damaged")
 
 
 @pytest.mark.parametrize("first", ["together", "file"])
