@@ -57,7 +57,7 @@ class SplitKeys:
         Returns:
             16 hex digits a row, the same for rows of one group, and for rows without a group of one text.
         """
-        known: dict[str | None, str] = {group: self._of_group(group) for group in set(groups)}
+        known: dict[str | None, str] = {group: self.of_group(group) for group in set(groups)}
         secret = self.secret
         return [
             known[group]
@@ -100,7 +100,8 @@ class SplitKeys:
         share = low + (high - low) * (0.001 + 0.998 * int(code[:13], 16) / DRAWN)
         return f"{int(share * DRAWN):013x}{code[13:]}"
 
-    def _of_group(self, group: str | None) -> str:
+    def of_group(self, group: str | None) -> str:
+        """Split key of the rows of a group; empty for none."""
         named = normal_group(group)
         return self._hash("group", named) if named else ""
 

@@ -12,6 +12,7 @@
     STORE/RECIPE/intents/KIND--RUN_ID.json       a change of the registry that has begun and has no ledger line yet
     STORE/RECIPE/state/left_out/RUN_ID.parquet   rows of incremental sources that were read and are in no snapshot
     STORE/RECIPE/state/split.json                the secret behind the split keys of its rows, written once
+    STORE/RECIPE/state/split_keys.parquet        split keys of all rows that were ever published, as hashes
     STORE/RECIPE/erasures/NAME.json              what a file was before and after a forgotten subject's rows left it
     STORE/RECIPE/cache/NAME.parquet              rows that can be made again; emptied when somebody is forgotten
 

@@ -1,8 +1,8 @@
 """What the snapshot before says of rows and texts that come again: where they have been, there they stay.
 
-A row keeps the split key with which it was published, whatever became of its text or group since; a text keeps the one
-of the row that it was published with, although another row, of another group, brings it now. Only where the recipe
-ties a source's rows together by something else than before are they drawn anew.
+A row keeps the split key with which it was published, whatever became of its text or its group since. Where both are
+others, its id was given to another row; and where the recipe ties a source's rows together by something else than
+before, they are drawn anew.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ftcore.sections import Part
     from ftcore.split import SplitKeys
+    from ftcore.steps._keys import Keys
     from ftcore.store import Shelf
 
 UNREADABLE = "rows are drawn without looking at where they have been: %s"
@@ -35,41 +36,45 @@ GROUPED = "grouped_by"
 
 @dataclass
 class Published:
-    """Rows of a snapshot, 16 bytes each, in the order of their ids."""
+    """Keys of all rows that were published, and what tied the rows of the current snapshot together."""
 
-    row: NDArray[np.uint64]
-    """First 64 bits of each row id."""
-    key: NDArray[np.uint64]
-    """Split key."""
+    keys: Keys
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    """Of the current snapshot; empty where it cannot be read."""
     redrawn: Counter[str] = field(default_factory=Counter)
     """By source, how many rows have another key than they were published with, as they are grouped otherwise."""
+    reused: Counter[str] = field(default_factory=Counter)
+    """By source, how many rows are others than those that were published under their ids."""
 
-    def keep(self, rows: pa.Table, grouped_by: Mapping[str, str]) -> pa.Table:
+    def keep(self, rows: pa.Table, said: NDArray[np.uint64], grouped_by: Mapping[str, str]) -> pa.Table:
         """Rows with the split keys that they were published with; all others keep the key that they have.
 
         Args:
             rows: with a split key each.
+            said: see ``_keys.said``; a row whose text and group are both others is another row.
             grouped_by: what ties the rows of each source together now.
         """
         import numpy as np
         import pyarrow as pa
 
-        if not rows.num_rows or not len(self.row):
+        from ftcore.steps._keys import other_row
+
+        if not rows.num_rows:
             return rows
-        ids = row_numbers(rows["row_id"].to_pylist())
-        place = np.minimum(np.searchsorted(self.row, ids), len(self.row) - 1)
-        there = self.row[place] == ids
+        there, place = self.keys.among(row_numbers(rows["row_id"].to_pylist()))
         keys = rows["split_key"].to_pylist()
-        differs = np.flatnonzero(there & (self.key[place] != key_numbers(keys)))
+        differs = np.flatnonzero(there)
+        differs = differs[self.keys.key[place[differs]] != key_numbers(keys)[differs]]
         if not len(differs):
             return rows
         sources = rows["source"].to_pylist()
         for number in differs.tolist():
             if self._grouped_otherwise(sources[number], grouped_by):
                 self.redrawn[sources[number]] += 1
+            elif other_row(int(self.keys.said[place[number]]), int(said[number])):
+                self.reused[sources[number]] += 1
             else:
-                keys[number] = f"{int(self.key[place[number]]):016x}"
+                keys[number] = f"{int(self.keys.key[place[number]]):016x}"
         column = rows.column_names.index("split_key")
         return rows.set_column(column, rows.schema.field("split_key"), pa.array(keys, pa.string()))
 
@@ -108,6 +113,14 @@ def key_numbers(keys: list[str]) -> NDArray[np.uint64]:
     return np.fromiter((int(key, 16) for key in keys), np.uint64, len(keys))
 
 
+def group_numbers(groups: Sequence[str | None], keys: SplitKeys) -> NDArray[np.uint64]:
+    """64 bits of each row's group; 0 where it has none."""
+    import numpy as np
+
+    known = {group: int(keys.of_group(group) or "0", 16) for group in set(groups)}
+    return np.fromiter((known[group] for group in groups), np.uint64, len(groups))
+
+
 def grouped_by(source: Part, names: list[str]) -> dict[str, str]:
     """What ties together the rows of a source, by the names that they carry."""
     spec = [getattr(source, name, None) for name in ("group", "group_scope")]
@@ -115,30 +128,37 @@ def grouped_by(source: Part, names: list[str]) -> dict[str, str]:
 
 
 def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published | None:
-    """Split keys of a snapshot's rows; rows of an earlier version get keys that fit them.
+    """Split keys of all rows that were published; rows of an earlier version get keys that fit them.
 
     Returns:
-        None where there is no snapshot, or it was damaged: a new one is published all the same. Only rows whose text or
-        group changed since may be drawn elsewhere then; all others have the same keys anew.
+        None where no row was ever published. Where the current snapshot is damaged, a new one is published all the
+        same, with what is known beside it.
     """
-    try:
-        return None if identity is None else _published(shelf, keys, identity)
-    except (DataRejectedError, OSError) as error:
-        log.warning(UNREADABLE, error)
-        return None
+    from ftcore.steps import _keys
+
+    known, manifest = _keys.load(shelf, keys), dict[str, Any]()
+    if identity is not None:
+        try:
+            known, manifest = (
+                known.with_(keys_of_snapshot(shelf, keys, identity)),
+                snapshot.manifest(shelf, identity),
+            )
+        except (DataRejectedError, OSError) as error:
+            log.warning(UNREADABLE, error)
+    return Published(known, manifest) if len(known.row) or manifest else None
 
 
-def _published(shelf: Shelf, keys: SplitKeys, identity: str) -> Published:
-    import numpy as np
+def keys_of_snapshot(shelf: Shelf, keys: SplitKeys, identity: str) -> Keys:
+    """Split keys of a snapshot's rows."""
+    import pyarrow as pa
+
+    from ftcore.steps import _keys
 
     manifest = snapshot.manifest(shelf, identity)
-    rows, made = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
-    for table in snapshot.batches(shelf, identity, columns=["row_id", "group", "split_key", "split"]):
-        rows.append(row_numbers(table["row_id"].to_pylist()))
-        made.append(_keys_of(table, keys, manifest))
-    row = np.concatenate(rows)
-    order = np.argsort(row, kind="stable")
-    return Published(row[order], np.concatenate(made)[order], manifest)
+    return _keys.of(
+        pa.table({"row_id": table["row_id"], "split_key": [f"{one:016x}" for one in _keys_of(table, keys, manifest)]})
+        for table in snapshot.batches(shelf, identity, columns=["row_id", "group", "split_key", "split"])
+    )
 
 
 def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table], tuple[Any, Any]]) -> Texts:

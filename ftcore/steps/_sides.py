@@ -1,4 +1,4 @@
-"""Where the texts of a draft belong: on the side on which they have been, else where their first row was drawn to."""
+"""Where the rows of a draft belong: with their group, else where their text has been, else where it is drawn to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import snapshot, split
 from ftcore.context import log
 from ftcore.errors import DataRejectedError
-from ftcore.steps import _history, _spool
+from ftcore.steps import _history, _keys, _spool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SAME, SAME_ROW, NEW = range(3)
 """Ranks of rows: published with this very text, published with another text, and not published."""
+IMPORTANCE = (2, 1, 0)
+"""By split as in ``snapshot.SPLITS``: of two texts alike, the test split keeps its own."""
 
 
 @dataclass
@@ -34,35 +36,60 @@ class Sides:
     """Positions in ``snapshot.SPLITS``."""
     rank: NDArray[np.int8]
     """``SAME``, ``SAME_ROW`` or ``NEW``: of rows that say the same the lowest stays."""
+    group: NDArray[np.uint64]
+    """0 where a row has none."""
     text: NDArray[np.uint64]
     prompt: NDArray[np.uint64]
     past: Texts | None
     shares: Prepare
+    known: NDArray[np.bool_]
+    """Rows that were published at any time: they keep their key."""
 
-    def settle(self, kept: NDArray[np.int64], seen: NDArray[np.int64]) -> None:
-        """Give each kept row that is new the split key of its text or prompt, where that has one already.
+    def settle(self, kept: NDArray[np.int64], seen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give each kept row that is free the split key of its text or prompt, and find rows that would leak.
 
-        Rows that were published keep theirs. Of new rows with one prompt the first seen decides for all.
+        A row that was published keeps its key, and a new row with a group has its group's: a group is in one split,
+        whatever its texts. All others go where the rows with their prompt are, else where their text or prompt was
+        before, else where the first seen of them was drawn to. Where rows that cannot follow leave a prompt on two
+        sides, those that were published stay, then those of the test split, then of the validation split.
 
         Args:
             kept: positions, in the order of their row ids.
             seen: when each of all rows was observed.
+
+        Returns:
+            Positions of the kept rows whose prompt stays on another side, and for each a row of that side.
         """
         import numpy as np
 
-        new = kept[self.rank[kept] == NEW]
-        if self.past is not None and len(new):
+        free = ~self.known[kept] & (self.rank[kept] == NEW) & (self.group[kept] == 0)
+        place_of = self.rank[kept].astype(np.int64) + 2 * free  # published ones, grouped ones, remembered ones, others
+        if self.past is not None and free.any():
+            loose = np.flatnonzero(free)
             for mine, theirs in ((self.prompt, self.past.prompt), (self.text, self.past.text)):
-                found, place = _lookup(mine[new], theirs)
-                self._put(new[found], self.past.key[place[found]])
-            new = new[~found & ~_lookup(self.prompt[new], self.past.prompt)[0]]
-        if self.prompt is self.text or not len(new):
-            return  # one row a prompt is kept, and nothing more to settle
-        order = kept[np.lexsort((np.arange(len(kept)), seen[kept], self.rank[kept], self.prompt[kept]))]
+                found, place = _lookup(mine[kept[loose]], theirs)
+                self._put(kept[loose[found]], self.past.key[place[found]])
+                place_of[loose[found]] = NEW + 1
+        weight = np.where(free, 0, np.array(IMPORTANCE)[self.side[kept]])
+        ranked = np.lexsort((np.arange(len(kept)), seen[kept], weight, place_of, self.prompt[kept]))
+        order, free = kept[ranked], free[ranked]
+        if not len(order):
+            return order, order
         first = np.flatnonzero(np.r_[True, self.prompt[order][1:] != self.prompt[order][:-1]])
         leader = np.repeat(order[first], np.diff(np.r_[first, len(order)]))
-        follows = np.isin(order, new) & (self.key[order] != self.key[leader])
+        follows = free & (self.key[order] != self.key[leader])
         self._put(order[follows], self.key[leader[follows]])
+        leaks = self.side[order] != self.side[leader]
+        return order[leaks], leader[leaks]
+
+    def straddling_groups(self, kept: NDArray[np.int64]) -> int:
+        """How many groups have kept rows in more than one split."""
+        import numpy as np
+
+        there = kept[self.group[kept] != 0]
+        both = np.unique(np.stack([self.group[there], self.side[there].astype(np.uint64)]), axis=1)
+        _, splits = np.unique(both[0], return_counts=True)
+        return int((splits > 1).sum())
 
     def _put(self, places: NDArray[np.int64], keys: NDArray[np.uint64]) -> None:
         self.key[places] = keys
@@ -73,23 +100,25 @@ def of(context: Context, spool: Spool, index: Index) -> Sides:
     """Sides as the rows were drawn, beside what the snapshot before holds."""
     import numpy as np
 
-    identity = _identity(context)
+    identity, keys = _identity(context), split.load(context.shelf)
     past = None
     if identity is not None:
         said = partial(_spool.said, task=context.recipe.task)
         try:
-            past = _history.texts(context.shelf, split.load(context.shelf), identity, said)
+            past = _history.texts(context.shelf, keys, identity, said)
         except (DataRejectedError, OSError) as error:
             log.warning(_history.UNREADABLE, error)
     text = np.ascontiguousarray(index.key[:, 0])
     written = any(one.prompt is not None for one in spool.cleaned)
     prompt = spool.column("prompt") if written else text
     rank = np.full(len(text), NEW, np.int8)
+    ids = _history.row_numbers(index.row_id.tolist())
+    known, _ = _keys.load(context.shelf, keys).among(ids)
     if past is not None and len(text):
-        ids = _history.row_numbers(index.row_id.tolist())
         found, place = _lookup(ids, past.row)
         rank[found] = np.where(past.text[place[found]] == text[found], SAME, SAME_ROW)
-    return Sides(spool.column("key"), spool.column("side"), rank, text, prompt, past, context.recipe.prepare)
+    key, side, group = (spool.column(name) for name in ("key", "side", "group"))
+    return Sides(key, side, rank, group, text, prompt, past, context.recipe.prepare, known)
 
 
 def _identity(context: Context) -> str | None:

@@ -58,6 +58,8 @@ class Cleaned:
     """Position in ``snapshot.SPLITS`` of each row's split."""
     key: NDArray[np.uint64]
     """Split key of each row, as the number that it is."""
+    group: NDArray[np.uint64]
+    """64 bits of each row's group; 0 where it has none."""
     prompt: NDArray[np.uint64] | None
     """64 bits of what a model is given of each row; None where nobody writes an answer, as the index says it then."""
     length: NDArray[np.int32]
@@ -95,7 +97,7 @@ def clean(work: Work) -> Cleaned:
         faults |= {start + place: why for place, why in one.faults.items()}
         foreign |= {start + place: name for place, name in one.foreign.items()}
         start += len(one.side)
-    names = ["side", "key", "length", "part", *(["prompt"] if results[0].prompt is not None else [])]
+    names = ["side", "key", "group", "length", "part", *(["prompt"] if results[0].prompt is not None else [])]
     columns: dict[str, Any] = {"prompt": None}
     columns |= {name: np.concatenate([getattr(one, name) for one in results]) for name in names}
     index = exact.join([one.index for one in results])
@@ -151,6 +153,7 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
         index,
         np.array(sides, np.int8),
         _history.key_numbers(table["split_key"].to_pylist()),
+        _history.group_numbers(table["group"].to_pylist(), work.keys),
         _prompts(table, work.task),
         lengths,
         dropped,
@@ -287,7 +290,7 @@ class Spool:
         return np.cumsum([0, *(len(one.side) for one in self.cleaned)])
 
     def column(self, name: str) -> NDArray[Any]:
-        """``side``, ``key``, ``prompt``, ``length`` or ``part`` of all rows."""
+        """``side``, ``key``, ``group``, ``prompt``, ``length`` or ``part`` of all rows."""
         import numpy as np
 
         return np.concatenate([getattr(one, name) for one in self.cleaned])

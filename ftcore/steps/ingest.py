@@ -13,7 +13,7 @@ from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
 from ftcore.sources._mapping import sampled
-from ftcore.steps import _carry, _history, _shards
+from ftcore.steps import _carry, _history, _keys, _shards
 from ftcore.store import digest, hash_file
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def run(context: Context) -> Outcome:
         ]
         raise DataRejectedError(f"the sources of {context.recipe.name} hold no row{when}", zeros)
     figures = {"rows": writer.rows, "by_source": counts, "suppressed": forgotten.suppressed, "watermarks": marks}
+    if known:
+        _keys.write_read(context.folder, known.rows, known.said)
     inputs = {"rows": digest(writer.hashes), "forgotten": forgotten.state}
     what = f"shard {context.shard}" if context.shard else f"{len(counts)} sources"
     return Outcome(
@@ -102,7 +104,8 @@ class _Identified:
                 split.SECRET_VARIABLE,
             )
         self.past = _history.published(context.shelf, self.keys, current)
-        self.history = current if self.past else None
+        self.history = current if self.past and self.past.manifest else None
+        self.rows, self.said = list[Any](), list[Any]()
         if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
             log.warning("%s", said)
         self.grouped_by: dict[str, str] = {}
@@ -110,8 +113,11 @@ class _Identified:
     def fill(self, rows: pa.Table, source: Part) -> pa.Table:
         """Rows with their split keys."""
         self.grouped_by |= _history.grouped_by(source, rows["source"].unique().to_pylist())
+        said = _keys.said(rows, self.keys)
+        self.rows.append(_history.row_numbers(rows["row_id"].to_pylist()))
+        self.said.append(said)
         rows = self.keys.fill(rows)
-        return self.past.keep(rows, self.grouped_by) if self.past else rows
+        return self.past.keep(rows, said, self.grouped_by) if self.past else rows
 
     def figures(self) -> dict[str, Any]:
         """What the record says of it."""
@@ -121,7 +127,19 @@ class _Identified:
                 "%s rows of %s are drawn anew: the recipe groups them otherwise than snapshot %s did",
                 f"{rows:,}", source, self.history,
             )  # fmt: skip
-        return {_history.GROUPED: self.grouped_by, "history": self.history, "redrawn": redrawn}
+        reused = dict(self.past.reused) if self.past else {}
+        for source, rows in reused.items():
+            log.warning(
+                "reused_ids: %s rows of %s have the id of a published row, but another text and another group: they "
+                "are taken for other rows. Name a column of ids that are never given twice as `id` of the source",
+                f"{rows:,}", source,
+            )  # fmt: skip
+        return {
+            _history.GROUPED: self.grouped_by,
+            "history": self.history,
+            "redrawn": redrawn,
+            "reused_ids": reused,
+        }
 
 
 def _write(

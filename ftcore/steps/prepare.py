@@ -19,7 +19,7 @@ from ftcore.conversations import turns as conversation
 from ftcore.embedding import embedder
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.steps import _carry, _sides
-from ftcore.steps._sides import NEW, Sides
+from ftcore.steps._sides import IMPORTANCE, NEW, Sides
 from ftcore.steps._spool import Spool, clean_all
 from ftcore.store import write_json, write_table
 
@@ -40,8 +40,6 @@ LISTED = 10_000
 """Most rows of one kind in the review; their counts are complete."""
 DOUBTED = 50_000
 """Most rows among which label errors are looked for: those with the lowest row ids."""
-IMPORTANCE = (2, 1, 0)
-"""By split as in ``snapshot.SPLITS``: of two texts alike, the test split keeps its own."""
 
 
 @dataclass
@@ -128,16 +126,24 @@ def settle(context: Context, spool: Spool) -> Draft:
         alive[spool.flagged(kind)] = False
     sides = _sides.of(context, spool, index)
     found = exact.decide(index, alive, sides.side, sides.rank)
-    sides.settle(found.kept, index.seen)
+    leaking = sides.settle(found.kept, index.seen)
     personal = sum((one.personal for one in spool.cleaned), Counter[str]())
     draft = _draft(found, spool, sides, int(alive.sum()), dict(sorted(personal.items())))
+    _drop_leaking(draft, *leaking)
     _outliers(draft, spool, prepare.length_outliers)
     log.info("%s of %s rows are left without exact duplicates", f"{len(draft.kept):,}", f"{len(alive):,}")
-    draft.counts |= {"near_duplicates": 0, "contaminated": 0, "alike_with_other_labels": 0}
+    draft.counts |= {"near_duplicates": 0, "alike_with_other_labels": 0}
     if prepare.near_duplicates:
         _drop_near(draft, spool, index, prepare.near_duplicates)
     if prepare.label_errors:
         _doubt(draft, spool, *_embedder(context))
+    draft.counts["groups_on_two_splits"] = torn = sides.straddling_groups(draft.kept)
+    if torn:
+        log.warning(
+            "groups_on_two_splits: %s; rows that were published before their group was known, or under another, keep "
+            "their split: what judges leaves such groups out",
+            f"{torn:,}",
+        )
     return draft
 
 
@@ -167,6 +173,18 @@ def _draft(found: Decision, spool: Spool, sides: Sides, alive: int, personal: di
     filters = {f"the text is in another language: {name}" for name in foreign.values()} | {OUTLIER}
     filters |= {why for why in faults if why.startswith(LEFT_OUT)}
     return Draft(found.kept, found.label_of, quarantined, [], counts, filters, sides)
+
+
+def _drop_leaking(draft: Draft, gone: NDArray[np.int64], because: NDArray[np.int64]) -> None:
+    """Leave out rows whose text or prompt stays on another side, as the rows' groups or history keep them apart."""
+    import numpy as np
+
+    draft.counts |= {"contaminated": len(gone), "texts_on_two_sides": len(gone)}
+    draft.review += [
+        {"kind": "contaminated", "place": int(one), "like": int(other), "score": 1.0}
+        for one, other in zip(gone[:LISTED], because[:LISTED], strict=True)
+    ]
+    draft.without(np.isin(draft.kept, gone))
 
 
 def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
@@ -210,7 +228,7 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
     conflicts = pairs[~(out[pairs[:, 0]] | out[pairs[:, 1]]) & (part[pairs[:, 0]] == part[pairs[:, 1]])]
     draft.counts |= {
         "near_duplicates": int((~leaks).sum()),
-        "contaminated": int(leaks.sum()),
+        "contaminated": draft.counts["contaminated"] + int(leaks.sum()),
         "alike_with_other_labels": len(conflicts),
     }
     listed = [

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ftcore import labels, parts, snapshot, suppression, watermarks
+from ftcore import labels, parts, snapshot, split, suppression, watermarks
 from ftcore._find import find
 from ftcore.cleaning import label_names
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.records import now
 from ftcore.reports import snapshot as reports
-from ftcore.steps import _carry, _comparison, _history
+from ftcore.steps import _carry, _comparison, _history, _keys
 from ftcore.steps._comparison import Whole
 from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
 from ftcore.tally import Tally
@@ -42,6 +42,8 @@ REMOVED = (
     "duplicates",
     "near_duplicates",
     "contaminated",
+    "texts_on_two_sides",
+    "groups_on_two_splits",
     "alike_with_other_labels",
     "contradictions",
     "straddling",
@@ -123,6 +125,8 @@ def _publish(
     left_out = (
         _carry.keep(context, quarantine, _draft(context) / _carry.REPEATED) if ingest.figures.get("watermarks") else ""
     )
+    if period is None:
+        _keys.commit(context.shelf, split.load(context.shelf), _raw(context), kept.tables())
     watermarks.commit(context.shelf, ingest, identity, left_out)
     parts.remove(_raw(context))
     place = snapshot.folder(context.shelf, identity)

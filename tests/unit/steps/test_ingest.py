@@ -71,7 +71,7 @@ def test_parts_are_small_and_those_of_a_killed_attempt_go(
     assert names == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
     assert texts(here) == [f"row {n}" for n in range(10)]
     by_source = {"0:files": 10, "1:feedback": 0}
-    known = {"grouped_by": {"files:a": '[null, "recipe"]'}, "history": None, "redrawn": {}}
+    known = {"grouped_by": {"files:a": '[null, "recipe"]'}, "history": None, "redrawn": {}, "reused_ids": {}}
     assert outcome.figures == {"rows": 10, "by_source": by_source, "suppressed": 0, "watermarks": {}} | known
     assert outcome.paths == {"rows": "runs/r1/ingest/parts"}
     assert not (here.folder / "record.json").exists()
