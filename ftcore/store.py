@@ -5,7 +5,8 @@
     STORE/RECIPE/runs/RUN_ID/STEP/record.json    what a step found, beside what it wrote
     STORE/RECIPE/runs/RUN_ID/STEP/shards/KEY/    the same of each worker that did a shard of the step
     STORE/RECIPE/snapshots/ID/manifest.json      an immutable dataset version
-    STORE/RECIPE/snapshots/current.json          which one is current
+    STORE/RECIPE/snapshots/ID/publications/NAME/ what a later run left out and counted that published the same rows
+    STORE/RECIPE/snapshots/current.json          which one is current, and by which publication
     STORE/RECIPE/predictions/date=…/NAME.parquet the prediction log
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed

@@ -125,7 +125,7 @@ def _publish(
     )
     watermarks.commit(context.shelf, ingest, identity, left_out)
     parts.remove(_raw(context))
-    place = snapshot.folder(context.shelf, identity)
+    page = snapshot.path(context.shelf, identity, reports.FILE)
     found = f"snapshot {identity}: {manifest['rows']:,} rows, {quarantine.num_rows:,} quarantined"
     return Outcome(
         reason=f"{found}; of {period['since']} to {period['until']}, so not current" if period else found,
@@ -138,8 +138,8 @@ def _publish(
         },
         inputs={"rows": parts.digest(kept.source)},
         paths={
-            "snapshot": context.written(place),
-            "report": context.written(place / reports.FILE),
+            "snapshot": context.written(snapshot.folder(context.shelf, identity)),
+            "report": context.written(page),
             "data_docs": manifest["data_docs"],
         },
     )

@@ -55,6 +55,26 @@ def test_the_same_rows_again_are_the_same_snapshot(tmp_path: Path) -> None:
     assert snapshot.manifest(run.shelf, first.figures["snapshot"])["created_at"] == created
 
 
+def test_the_same_rows_again_keep_what_was_left_out_this_time(tmp_path: Path) -> None:
+    validated(tmp_path, many(200))
+    odd = [row(f"x{n}", f"an unknown label, number {n} of several", "odd") for n in range(4)]
+    run, second = validated(tmp_path, [*many(200), *odd], run_id="again")
+    identity = second.figures["snapshot"]
+    manifest = snapshot.manifest(run.shelf, identity)
+    assert (manifest["quarantined"], second.figures["quarantined"], manifest["rows_in"]) == (4, 4, 204)
+    assert snapshot.read(run.shelf, identity, ["quarantine"]).num_rows == 4
+    report = (run.shelf.root / second.paths["report"]).read_text(encoding="utf-8")
+    assert report.encode() == snapshot.file(run.shelf, identity, "report.html")
+    assert "none of task.labels" in report
+    up = (run.shelf.root / second.paths["report"]).parent / "../../../.."
+    assert (run.shelf.root / manifest["data_docs"]).exists()
+    assert f'href="../../../../{manifest["data_docs"]}"' in report
+    assert Path(str(up)).resolve() == Path(str(run.shelf.root)).resolve()
+    assert snapshot.verify(run.shelf, identity) == []
+    assert validate.run(run).figures == second.figures
+    assert len(list((snapshot.folder(run.shelf, identity) / "publications").iterdir())) == 1
+
+
 def test_rejected_data_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     run, first = validated(tmp_path, many(200))
     with pytest.raises(DataRejectedError, match="would be quarantined"):
