@@ -23,7 +23,7 @@ from ftcore import parts, publications
 from ftcore.errors import DataRejectedError
 from ftcore.publications import SEAL
 from ftcore.records import now, sha256
-from ftcore.store import Shelf, as_parquet, read_json, write_bytes, write_json
+from ftcore.store import Shelf, as_parquet, damaged, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -209,8 +209,18 @@ def _write_splits(folder: UPath, rows: Iterable[pa.Table]) -> dict[str, str]:
 
 def current(shelf: Shelf) -> str | None:
     """Id of the current snapshot; None before the first."""
-    pointer = read_json(shelf.root / "snapshots" / "current.json")
-    return str(pointer["snapshot"]) if pointer else None
+    return str(pointer["snapshot"]) if (pointer := _pointer(shelf)) else None
+
+
+def _pointer(shelf: Shelf) -> dict[str, Any]:
+    """What ``current.json`` says; empty before the first snapshot."""
+    path = shelf.root / "snapshots" / "current.json"
+    pointer = read_json(path)
+    if pointer is None:
+        return {}
+    if not isinstance(pointer, dict) or not isinstance(pointer.get("snapshot"), str):
+        raise damaged(path, "names no snapshot")
+    return pointer
 
 
 def manifest(shelf: Shelf, identity: str) -> dict[str, Any]:
@@ -222,7 +232,7 @@ def manifest(shelf: Shelf, identity: str) -> dict[str, Any]:
     place = folder(shelf, identity)
     if not (place / "manifest.json").exists():
         raise DataRejectedError(f"{shelf.name} has no snapshot {identity!r}", hint=f"ftcore run {shelf.name} makes one")
-    pointer = read_json(shelf.root / "snapshots" / "current.json") or {}
+    pointer = _pointer(shelf)
     name = pointer.get("publication") if pointer.get("snapshot") == identity else None
     name = publications.complete(place)[-1] if name is None else str(name)
     found = read_json(publications.folder(place, name) / "manifest.json")

@@ -35,7 +35,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.errors import BusyError, FtcoreError
+from ftcore.errors import BusyError, DamagedFileError, FtcoreError
 from ftcore.records import Record, canonical, now, sha256
 
 if TYPE_CHECKING:
@@ -118,11 +118,24 @@ def as_json(value: object) -> bytes:
 
 
 def read_json(path: UPath | Path) -> Any:
-    """The value in a JSON file, or None where there is no such file."""
+    """The value in a JSON file, or None where there is no such file.
+
+    Raises:
+        DamagedFileError: there is one, and it holds no JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise damaged(path, f"is no JSON: {error}") from error
+
+
+def damaged(path: UPath | Path, what: str) -> DamagedFileError:
+    """The error of a file that is not what was written there."""
+    return DamagedFileError(
+        f"{path} {what}", hint="restore it from a backup; it was truncated or changed by something else than ftcore"
+    )
 
 
 def write_table(path: UPath | Path, table: pa.Table) -> None:

@@ -95,7 +95,7 @@ class _Identified:
                 split.SECRET_VARIABLE,
             )
         self.past = _history.published(context.shelf, self.keys, current)
-        self.history = current if self.past else None
+        self.current, self.history = current, current if self.past else None
         if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
             log.warning("%s", said)
         self.grouped_by: dict[str, str] = {}
@@ -114,7 +114,13 @@ class _Identified:
                 "%s rows of %s are drawn anew: the recipe groups them otherwise than snapshot %s did",
                 f"{rows:,}", source, self.history,
             )  # fmt: skip
-        return {_history.GROUPED: self.grouped_by, "history": self.history, "redrawn": redrawn}
+        return {
+            _history.GROUPED: self.grouped_by,
+            "history": self.history,
+            "current": self.current,
+            "redrawn": redrawn,
+            "split_keys": self.keys.state,
+        }
 
 
 def _write(

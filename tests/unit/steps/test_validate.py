@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 from upath import UPath
 
@@ -73,6 +74,28 @@ def test_the_same_rows_again_keep_what_was_left_out_this_time(tmp_path: Path) ->
     assert snapshot.verify(run.shelf, identity) == []
     assert validate.run(run).figures == second.figures
     assert len(list((snapshot.folder(run.shelf, identity) / "publications").iterdir())) == 1
+
+
+def test_nothing_is_published_over_a_snapshot_that_the_run_has_not_seen(tmp_path: Path) -> None:
+    def read(run_id: str) -> Context:
+        given = context(tmp_path, [], run_id=run_id)
+        record = given.earlier("ingest")
+        figures = {"current": snapshot.current(given.shelf)}
+        given.shelf.write_record(record.model_copy(update={"figures": figures}))
+        return given
+
+    def publish(given: Context, count: int) -> None:
+        validate._none_published_since(given)
+        rows = pa.Table.from_pylist([one | {"split": "train"} for one in many(count)], snapshot.schema(split=True))
+        snapshot.publish(given.shelf, lambda: [rows], rows.slice(0, 0), {"labels": {}, "run_id": given.run_id})
+
+    one, two = read("one"), read("two")
+    publish(one, 3)
+    publish(one, 3)  # killed and run again
+    with pytest.raises(FtcoreError, match="run one published snapshot") as caught:
+        publish(two, 4)
+    assert "--only data" in caught.value.hint
+    publish(read("three"), 5)
 
 
 def test_rejected_data_leaves_the_store_as_it_was(tmp_path: Path) -> None:
