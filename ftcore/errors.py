@@ -8,6 +8,7 @@
     ├ DataRejectedError                 3   at most 10 failures shown, the full report by path
     │ └ EmptyFileError                  3   a file without a row; a warning where it is one of several
     ├ NotEnoughDataError                3   says how many rows there are and how many it takes
+    ├ DamagedFileError(ValueError)      1   a file of the store that is not what was written there; with its path
     ├ TrainingError · ExportError       1   what a framework could not do, in our words
     │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
     └ TransientError                   75   network, database, hub: Airflow retries
@@ -85,6 +86,10 @@ class NotEnoughDataError(FtcoreError):
     """Too few rows to do what was asked honestly."""
 
     exit_code = 3
+
+
+class DamagedFileError(FtcoreError, ValueError):
+    """A file that ftcore wrote, or needs, and cannot make sense of: truncated, empty or changed."""
 
 
 class TrainingError(FtcoreError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, artefacts, attestation, card, erasures, registry, snapshot, tracking_models
+from ftcore import approvals, artefacts, attestation, card, erasures, publications, registry, snapshot, tracking_models
 from ftcore.errors import FtcoreError
 from ftcore.records import now
 from ftcore.store import read_json, write_bytes
@@ -81,7 +81,7 @@ def _gather(registrar: Registrar, version: Version) -> Iterator[tuple[str, bytes
     """Every file of the bundle with its bytes, in the order of the chain; None for what is not there."""
     shelf, run_id = registrar.shelf, version.tags.get("ftcore.run", "")
     place = snapshot.folder(shelf, version.snapshot) if version.snapshot else None
-    for name in ("manifest.json", snapshot.SEAL, "suite/result.json"):
+    for name in ("manifest.json", publications.SEAL, "suite/result.json"):
         yield f"snapshot/{name}", _bytes(place / name) if place else None
     recipe = registrar.recipe
     asked = {"approve": recipe.approval.required, "tune": recipe.search or recipe.train.folds}

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import erasures, snapshot, split, suppression
+from ftcore import erasures, publications, snapshot, split, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.eraser import Eraser, requests_as_rows
@@ -187,9 +187,17 @@ def _look(shelf: Shelf, subject: Suppression) -> Found:
 
 
 def _tables(shelf: Shelf, identity: str) -> Iterator[tuple[str, pa.Table]]:
+    import pyarrow as pa
+
     for name in snapshot.SPLITS:
         yield from ((name, rows) for rows in snapshot.batches(shelf, identity, [name]))
-    yield QUARANTINE, read_table(snapshot.folder(shelf, identity) / "quarantine.parquet")
+    seen: set[str] = set()
+    place = snapshot.folder(shelf, identity)
+    for name in publications.complete(place):  # a row that several left out counts once
+        rows = read_table(publications.folder(place, name) / "quarantine.parquet")
+        ids = rows["row_id"].to_pylist()
+        yield QUARANTINE, rows.filter(pa.array([one not in seen for one in ids], pa.bool_()))
+        seen |= set(ids)
 
 
 def _hits(subject: Suppression, rows: pa.Table) -> pa.Table:

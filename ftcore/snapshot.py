@@ -2,7 +2,8 @@
 
 A snapshot is a folder with the Parquet parts of each split (``train/part-00000.parquet``), the quarantine, and
 ``manifest.json`` with the hash of each file, which is written last, beside its own hash. The id is a hash over the
-rows' hashes, sorted, so the same rows give the same id on any machine and in any order.
+rows' hashes, sorted, so the same rows give the same id on any machine and in any order. Published again, they keep a
+quarantine and a manifest of each publication: see ``ftcore.publications``.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts
+from ftcore import parts, publications
 from ftcore.errors import DataRejectedError
+from ftcore.publications import SEAL
 from ftcore.records import now, sha256
-from ftcore.store import Shelf, hash_file, read_json, write_bytes, write_json, write_table
+from ftcore.store import Shelf, as_parquet, damaged, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +49,6 @@ COLUMNS = (
 )
 TEXTS = ("text", "context", "label", "rejected")
 """What of a row people wrote; ``label`` is one of a fixed set of names where the task is to choose one."""
-SEAL = "manifest.sha256"
 WHOLE_FLOAT = re.compile(r"([+-]?\d+)\.0*")
 LARGE_FLOAT = re.compile(r"[+-]?\d(\.\d+)?e\+\d{2,3}")
 HASHED = ("row_id", *TEXTS, "source", "group", "split")
@@ -147,7 +148,9 @@ def publish(
     *,
     becomes_current: bool = True,
 ) -> str:
-    """Write a snapshot, unless these very rows are one already, and make it the current one.
+    """Write a snapshot and make it the current one; where these very rows are one already, add a publication to it.
+
+    A run that publishes the same once more changes nothing.
 
     Args:
         shelf: the recipe's part of the store.
@@ -162,22 +165,33 @@ def publish(
         The snapshot's id.
     """
     identity = content_id(rows())
-    folder = shelf.root / "snapshots" / identity
-    if not (folder / "manifest.json").exists():
-        files = _write_splits(folder, rows())
-        write_table(folder / "quarantine.parquet", quarantine)
-        files["quarantine.parquet"] = hash_file(folder / "quarantine.parquet")
-        document = {"snapshot": identity, "created_at": now().isoformat(), **manifest, "files": files}
-        for name, given in (extras or {}).items():
-            content = given(document) if callable(given) else given
-            write_bytes(folder / name, content)
-            files[name] = sha256(content)
-        data = (json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n").encode()
-        write_bytes(folder / SEAL, sha256(data).encode())
-        write_bytes(folder / "manifest.json", data)
+    place, left_out = shelf.root / "snapshots" / identity, as_parquet(quarantine)
+    first = read_json(place / "manifest.json")
+    name = publications.named(place, first, manifest, sha256(left_out)) if first else ""
+    if first is None or not (publications.folder(place, name) / "manifest.json").exists():
+        files = {one: value for one, value in first["files"].items() if publications.rows(one)} if first else {}
+        files |= {} if first else _write_splits(place, rows())
+        at = now().isoformat()
+        document = {"snapshot": identity, "created_at": first["created_at"] if first else at}
+        document |= {**({"publication": name, "published_at": at} if first else {}), **manifest, "files": files}
+        _write_beside(publications.folder(place, name), document, {"quarantine.parquet": left_out, **(extras or {})})
     if becomes_current:
-        write_json(shelf.root / "snapshots" / "current.json", {"snapshot": identity, "at": now().isoformat()})
+        pointer = {"snapshot": identity, "publication": name, "at": now().isoformat()}
+        write_json(shelf.root / "snapshots" / "current.json", pointer)
     return identity
+
+
+def _write_beside(
+    folder: UPath, document: dict[str, Any], extras: Mapping[str, bytes | Callable[[dict[str, Any]], bytes]]
+) -> None:
+    """Write the files of a publication, then its seal, then its manifest."""
+    for name, given in extras.items():
+        content = given(document) if callable(given) else given
+        write_bytes(folder / name, content)
+        document["files"][name] = sha256(content)
+    data = (json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n").encode()
+    write_bytes(folder / SEAL, sha256(data).encode())
+    write_bytes(folder / "manifest.json", data)
 
 
 def _write_splits(folder: UPath, rows: Iterable[pa.Table]) -> dict[str, str]:
@@ -195,19 +209,38 @@ def _write_splits(folder: UPath, rows: Iterable[pa.Table]) -> dict[str, str]:
 
 def current(shelf: Shelf) -> str | None:
     """Id of the current snapshot; None before the first."""
-    pointer = read_json(shelf.root / "snapshots" / "current.json")
-    return str(pointer["snapshot"]) if pointer else None
+    return str(pointer["snapshot"]) if (pointer := _pointer(shelf)) else None
+
+
+def _pointer(shelf: Shelf) -> dict[str, Any]:
+    """What ``current.json`` says; empty before the first snapshot."""
+    path = shelf.root / "snapshots" / "current.json"
+    pointer = read_json(path)
+    if pointer is None:
+        return {}
+    if not isinstance(pointer, dict) or not isinstance(pointer.get("snapshot"), str):
+        raise damaged(path, "names no snapshot")
+    return pointer
 
 
 def manifest(shelf: Shelf, identity: str) -> dict[str, Any]:
-    """Manifest of a snapshot.
+    """Manifest of a snapshot: of its current publication, or of its newest where it is not the current snapshot.
 
     Raises:
-        DataRejectedError: there is no such snapshot.
+        DataRejectedError: there is no such snapshot, or its current publication is gone.
     """
-    found = read_json(folder(shelf, identity) / "manifest.json")
-    if found is None:
+    place = folder(shelf, identity)
+    if not (place / "manifest.json").exists():
         raise DataRejectedError(f"{shelf.name} has no snapshot {identity!r}", hint=f"ftcore run {shelf.name} makes one")
+    pointer = _pointer(shelf)
+    name = pointer.get("publication") if pointer.get("snapshot") == identity else None
+    name = publications.complete(place)[-1] if name is None else str(name)
+    found = read_json(publications.folder(place, name) / "manifest.json")
+    if found is None:
+        raise DataRejectedError(
+            f"publication {name} of snapshot {identity} of {shelf.name} is gone",
+            hint=f"restore it from a backup, or ftcore run {shelf.name} --only data publishes anew",
+        )
     return dict(found)
 
 
@@ -216,6 +249,14 @@ def folder(shelf: Shelf, identity: str) -> UPath:
     if not identity.isalnum():
         raise DataRejectedError(f"{identity!r} is not a snapshot id")
     return shelf.root / "snapshots" / identity
+
+
+def path(shelf: Shelf, identity: str, name: str) -> UPath:
+    """Where a file of a snapshot lies: its rows, or what belongs to the publication that ``manifest`` is of."""
+    place = folder(shelf, identity)
+    if publications.rows(name):
+        return place / name
+    return publications.folder(place, manifest(shelf, identity).get("publication", "")) / name
 
 
 def read(shelf: Shelf, identity: str, splits: Iterable[str] = SPLITS, columns: Sequence[str] | None = None) -> pa.Table:
@@ -239,7 +280,7 @@ def batches(
     files = manifest(shelf, identity)["files"]
     for split in splits:
         for name in sorted(name for name in files if name == f"{split}.parquet" or name.startswith(f"{split}/part-")):
-            data = (folder(shelf, identity) / name).read_bytes()
+            data = path(shelf, identity, name).read_bytes()
             if sha256(data) != files[name]:
                 raise DataRejectedError(
                     f"snapshot {identity} of {shelf.name} was changed: {name} does not match its hash",
@@ -267,7 +308,7 @@ def file(shelf: Shelf, identity: str, name: str) -> bytes:
     Raises:
         DataRejectedError: no such snapshot or file, or it was changed since it was published.
     """
-    known, place = manifest(shelf, identity)["files"], folder(shelf, identity) / name
+    known, place = manifest(shelf, identity)["files"], path(shelf, identity, name)
     if name not in known or not place.exists() or sha256(data := place.read_bytes()) != known[name]:
         raise DataRejectedError(
             f"snapshot {identity} of {shelf.name} was changed: {name} is gone or does not match its hash",
@@ -277,7 +318,7 @@ def file(shelf: Shelf, identity: str, name: str) -> bytes:
 
 
 def verify(shelf: Shelf, identity: str) -> list[str]:
-    """Hash every file of a snapshot again, and its rows.
+    """Hash every file of a snapshot again, those of all its publications, and its rows.
 
     Returns:
         What is wrong, a sentence each; nothing where every byte is as it was published.
@@ -288,18 +329,7 @@ def verify(shelf: Shelf, identity: str) -> list[str]:
     place = folder(shelf, identity)
     if not (place / "manifest.json").exists():
         manifest(shelf, identity)
-    faults = []
-    seal = sha256((place / "manifest.json").read_bytes()).encode()
-    if not (place / SEAL).exists() or (place / SEAL).read_bytes() != seal:
-        return ["manifest.json does not match its seal"]
-    known = manifest(shelf, identity)
-    for name, expected in known["files"].items():
-        if not (place / name).exists():
-            faults.append(f"{name} is gone")
-        elif hash_file(place / name) != expected:
-            faults.append(f"{name} does not match its hash")
-    there = {path.as_posix().removeprefix(place.as_posix()).lstrip("/") for path in place.rglob("*") if path.is_file()}
-    faults += [f"{name} does not belong here" for name in sorted(there - {*known["files"], "manifest.json", SEAL})]
+    faults = list(publications.faults(place))
     if not faults and content_id(batches(shelf, identity)) != identity:
         faults.append("the rows do not give the snapshot's id")
     return faults
@@ -351,8 +381,8 @@ def ls(shelf: Shelf) -> list[dict[str, Any]]:
     place, now_current = shelf.root / "snapshots", current(shelf)
     if not place.exists():
         return []
-    found = [read_json(path / "manifest.json") for path in place.iterdir() if path.is_dir()]
-    manifests = [{**one, "current": one["snapshot"] == now_current} for one in found if one]
+    there = [one.name for one in place.iterdir() if one.is_dir() and (one / "manifest.json").exists()]
+    manifests = [{**manifest(shelf, one), "current": one == now_current} for one in there]
     return sorted(manifests, key=lambda one: (one["created_at"], one["snapshot"]), reverse=True)
 
 

@@ -16,15 +16,21 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from ftcore import snapshot
+from ftcore.errors import FtcoreError
 from ftcore.snapshot import source_key, text_key
-from ftcore.store import Shelf, as_json, create_bytes, read_json
+from ftcore.store import Shelf, as_json, create_bytes, damaged, read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from upath import UPath
 
     from ftcore.sections import Prepare
 
 SECRET_VARIABLE = "FTCORE_PSEUDONYM_KEY"  # noqa: S105 - its name, not its value
+ANEW_VARIABLE = "FTCORE_NEW_SPLIT_KEYS"
+"""Names the recipe whose lost secret may be derived anew, although rows are published that were split by another."""
+SECRET_BYTES = 32
 SIZE_BYTES = 8
 """Length of a split key: 16 hex digits. Of ten million groups two have one key with a chance of 3 in a million."""
 LETTERS = str.maketrans("0123456789", "ghijklmnop")
@@ -137,6 +143,10 @@ def load(shelf: Shelf, environment: Mapping[str, str] | None = None, *, keep: bo
         shelf: the recipe's part of the store.
         environment: where the secret is looked for when the store has none yet; None means the process's own.
         keep: write a newly derived secret, so that it stays; of two processes at once the first one's counts for both.
+
+    Raises:
+        DamagedFileError: the file with the secret holds none.
+        FtcoreError: the secret is not the one that the current snapshot's rows were split by; it was lost, say.
     """
     path = shelf.root / "state" / "split.json"
     there = read_json(path)
@@ -144,7 +154,47 @@ def load(shelf: Shelf, environment: Mapping[str, str] | None = None, *, keep: bo
         given = (os.environ if environment is None else environment).get(SECRET_VARIABLE, "")
         key = hmac.digest(given.encode(), b"ftcore split\x00" + shelf.name.encode(), "sha256").hex()
         there = {"key": key, "from": SECRET_VARIABLE if given else "the recipe's name"}
+        if os.environ.get(ANEW_VARIABLE) == shelf.name:
+            there["in_place_of"] = _published(shelf)
+        _same_as_published(shelf, path, there)
         if keep:
             create_bytes(path, as_json(there))
             there = read_json(path) or there
-    return SplitKeys(bytes.fromhex(there["key"]), guessable=there["from"] != SECRET_VARIABLE)
+    keys = _keys(path, there)
+    _same_as_published(shelf, path, there)
+    return keys
+
+
+def _keys(path: UPath, there: Any) -> SplitKeys:
+    try:
+        secret = bytes.fromhex(there["key"])
+        guessable = there["from"] != SECRET_VARIABLE
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged(path, f"holds no secret of split keys: {error!r}") from error
+    if len(secret) != SECRET_BYTES:
+        raise damaged(path, f"holds a secret of {len(secret)} bytes instead of {SECRET_BYTES}")
+    return SplitKeys(secret, guessable=guessable)
+
+
+def _published(shelf: Shelf) -> str:
+    """``SplitKeys.state`` of the keys of the current snapshot's rows; empty where none is known."""
+    identity = snapshot.current(shelf)
+    if not identity or not (snapshot.folder(shelf, identity) / "manifest.json").exists():
+        return ""
+    try:
+        return str(snapshot.manifest(shelf, identity).get("split_keys") or "")
+    except (FtcoreError, OSError):  # what happened to an old snapshot stops no new one
+        return ""
+
+
+def _same_as_published(shelf: Shelf, path: UPath, there: dict[str, Any]) -> None:
+    """Draw no row by other keys than those that the snapshots' rows have: rows of one group would come apart."""
+    published = _published(shelf)
+    if published and published not in {_keys(path, there).state, there.get("in_place_of")}:
+        was = "is not the one" if path.exists() else "is gone, and what would be derived now is not the one"
+        raise FtcoreError(
+            f"{path} {was} by which the rows of the current snapshot were split: new rows of their groups would be "
+            "drawn to other splits",
+            hint=f"restore it from a backup, or set {SECRET_VARIABLE} as it was; to accept new keys, delete the file "
+            f"and set {ANEW_VARIABLE}={shelf.name} for the next run",
+        )

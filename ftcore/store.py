@@ -5,7 +5,8 @@
     STORE/RECIPE/runs/RUN_ID/STEP/record.json    what a step found, beside what it wrote
     STORE/RECIPE/runs/RUN_ID/STEP/shards/KEY/    the same of each worker that did a shard of the step
     STORE/RECIPE/snapshots/ID/manifest.json      an immutable dataset version
-    STORE/RECIPE/snapshots/current.json          which one is current
+    STORE/RECIPE/snapshots/ID/publications/NAME/ what a later run left out and counted that published the same rows
+    STORE/RECIPE/snapshots/current.json          which one is current, and by which publication
     STORE/RECIPE/predictions/date=…/NAME.parquet the prediction log
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
@@ -35,7 +36,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.errors import BusyError, FtcoreError
+from ftcore.errors import BusyError, DamagedFileError, FtcoreError
 from ftcore.records import Record, canonical, now, sha256
 
 if TYPE_CHECKING:
@@ -118,11 +119,24 @@ def as_json(value: object) -> bytes:
 
 
 def read_json(path: UPath | Path) -> Any:
-    """The value in a JSON file, or None where there is no such file."""
+    """The value in a JSON file, or None where there is no such file.
+
+    Raises:
+        DamagedFileError: there is one, and it holds no JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise damaged(path, f"is no JSON: {error}") from error
+
+
+def damaged(path: UPath | Path, what: str) -> DamagedFileError:
+    """The error of a file that is not what was written there."""
+    return DamagedFileError(
+        f"{path} {what}", hint="restore it from a backup; it was truncated or changed by something else than ftcore"
+    )
 
 
 def write_table(path: UPath | Path, table: pa.Table) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ftcore.errors import DataRejectedError
-from ftcore.store import Shelf, read_json, write_json
+from ftcore.store import Shelf, damaged, read_json, write_json
 
 if TYPE_CHECKING:
     from ftcore.records import Record
@@ -70,7 +70,7 @@ def load(shelf: Shelf, source: str, config: str) -> Mark | None:
     Returns:
         None where the source has not been published yet, or was published under another configuration.
     """
-    mark = (read_json(_file(shelf)) or {}).get(source)
+    mark = _marks(shelf).get(source)
     if mark is None or mark["config"] != config:
         return None
     return Mark(
@@ -162,7 +162,7 @@ def commit(shelf: Shelf, ingest: Record, snapshot: str, left_out: str = "") -> N
     """
     reached = ingest.figures.get("watermarks") or {}
     if reached:
-        marks = read_json(_file(shelf)) or {}
+        marks = _marks(shelf)
         before = {mark.get("left_out") for mark in marks.values()}
         more = {"snapshot": snapshot, "left_out": left_out, "run_id": ingest.run_id}
         marks |= {source: {**mark, **more} for source, mark in reached.items()}
@@ -174,7 +174,21 @@ def commit(shelf: Shelf, ingest: Record, snapshot: str, left_out: str = "") -> N
 
 def held(shelf: Shelf) -> set[str]:
     """Snapshots from which rows will be carried over: retention must keep them."""
-    return {str(mark["snapshot"]) for mark in (read_json(_file(shelf)) or {}).values()}
+    return {str(mark["snapshot"]) for mark in _marks(shelf).values()}
+
+
+def _marks(shelf: Shelf) -> dict[str, Any]:
+    """The marks by source; none before the first publication."""
+    marks = read_json(_file(shelf))
+    if marks is None:
+        return {}
+    whole = isinstance(marks, dict) and all(
+        isinstance(mark, dict) and {"value", "type", "config", "snapshot"} <= mark.keys() and mark["type"] in _READERS
+        for mark in marks.values()
+    )
+    if not whole:
+        raise damaged(_file(shelf), "holds no watermarks")
+    return dict(marks)
 
 
 def _file(shelf: Shelf) -> Any:

@@ -63,4 +63,4 @@ def _tables(shelf: Shelf, identity: str, manifest: dict[str, Any]) -> Iterator[p
     yield from snapshot.batches(shelf, identity)
     for name in ("quarantine.parquet", "review.parquet"):
         if name in manifest["files"]:
-            yield pq.read_table(io.BytesIO((snapshot.folder(shelf, identity) / name).read_bytes()))
+            yield pq.read_table(io.BytesIO(snapshot.path(shelf, identity, name).read_bytes()))

@@ -159,7 +159,7 @@ def report(
     read, shelf, conf = open_recipe(recipe)
     identity = identity or snapshot.current(shelf) or "none"
     page = reports.published(shelf, read, identity)
-    sealed = Path(str(snapshot.folder(shelf, identity) / reports.FILE))
+    sealed = Path(str(snapshot.path(shelf, identity, reports.FILE)))
     path = output or (sealed if sealed.is_file() else conf.home / "reports" / read.name / f"{identity}.html")
     if path != sealed:
         write_bytes(path, page)

@@ -104,7 +104,7 @@ class _Identified:
                 split.SECRET_VARIABLE,
             )
         self.past = _history.published(context.shelf, self.keys, current)
-        self.history = current if self.past and self.past.manifest else None
+        self.current, self.history = current, current if self.past and self.past.manifest else None
         self.rows, self.said = list[Any](), list[Any]()
         if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
             log.warning("%s", said)
@@ -137,6 +137,8 @@ class _Identified:
         return {
             _history.GROUPED: self.grouped_by,
             "history": self.history,
+            "current": self.current,
+            "split_keys": self.keys.state,
             "redrawn": redrawn,
             "reused_ids": reused,
         }

@@ -118,6 +118,8 @@ def _publish(
     """Publish, then move the watermarks, then let go of the raw rows: killed anywhere, it can be run again."""
     _none_forgotten_since(context)
     period = manifest.get("period")
+    if period is None:
+        _none_published_since(context)
     identity = snapshot.publish(
         context.shelf, kept.tables, quarantine, manifest, extras, becomes_current=period is None
     )
@@ -129,7 +131,7 @@ def _publish(
         _keys.commit(context.shelf, split.load(context.shelf), _raw(context), kept.tables())
     watermarks.commit(context.shelf, ingest, identity, left_out)
     parts.remove(_raw(context))
-    place = snapshot.folder(context.shelf, identity)
+    page = snapshot.path(context.shelf, identity, reports.FILE)
     found = f"snapshot {identity}: {manifest['rows']:,} rows, {quarantine.num_rows:,} quarantined"
     return Outcome(
         reason=f"{found}; of {period['since']} to {period['until']}, so not current" if period else found,
@@ -142,8 +144,8 @@ def _publish(
         },
         inputs={"rows": parts.digest(kept.source)},
         paths={
-            "snapshot": context.written(place),
-            "report": context.written(place / reports.FILE),
+            "snapshot": context.written(snapshot.folder(context.shelf, identity)),
+            "report": context.written(page),
             "data_docs": manifest["data_docs"],
         },
     )
@@ -162,6 +164,23 @@ def _none_forgotten_since(context: Context) -> None:
         raise FtcoreError(
             "a subject was forgotten after this run read its sources",
             hint=f"read them again: clear ingest in Airflow, or {command}",
+        )
+
+
+def _none_published_since(context: Context) -> None:
+    """Publish nothing over a snapshot that this run has not seen: its rows would lose their splits, and newer ones go.
+
+    What this very run has published, before it was killed or cleared, does not count.
+    """
+    figures, now_current = context.earlier("ingest").figures, snapshot.current(context.shelf)
+    if "current" not in figures or figures["current"] == now_current:  # a record of an earlier version does not say
+        return
+    current = snapshot.manifest(context.shelf, now_current) if now_current else {}
+    if current.get("run_id") != context.run_id:
+        raise FtcoreError(
+            f"run {current.get('run_id')} published snapshot {now_current} after this run, {context.run_id}, "
+            f"read its sources beside snapshot {figures['current']}",
+            hint=f"read them again in a new run: trigger the data DAG, or ftcore run {context.recipe.name} --only data",
         )
 
 
@@ -343,6 +362,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "read": context.earlier("ingest").figures.get("by_source", {}),
         "identity": IDENTITY,
         _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
+        "split_keys": context.earlier("ingest").figures.get("split_keys"),
         **{name: prepared[name] for name in REMOVED if name in prepared},
         "removed_entities": [
             name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from ftcore import parts, snapshot
+from ftcore import parts, publications, snapshot
 from ftcore.errors import DataRejectedError
 from ftcore.store import Shelf
 
@@ -82,6 +82,69 @@ def test_a_changed_file_is_not_read(shelf: Shelf) -> None:
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(DataRejectedError, match="does not match its hash"):
         snapshot.read(shelf, identity)
+
+
+def again(shelf: Shelf, run_id: str, left_out: int, **more: Any) -> str:
+    quarantine = table(left_out).drop_columns(["split"])
+    quarantine = quarantine.append_column("reason", pa.array(["odd"] * left_out, pa.string()))
+    manifest = {"labels": {}, "run_id": run_id, "quarantined": left_out, "removed_entities": [run_id], **more}
+    page = {"report.html": lambda document: f"{document['quarantined']} left out".encode()}
+    return snapshot.publish(shelf, lambda: [table(30)], quarantine, manifest, page)
+
+
+def test_every_publication_keeps_what_was_left_out_beside_the_same_rows(shelf: Shelf) -> None:
+    identity = again(shelf, "one", 0)
+    created = snapshot.manifest(shelf, identity)["created_at"]
+    first = (snapshot.folder(shelf, identity) / "manifest.json").read_bytes()
+    for run_id, left_out in (("two", 20), ("three", 0), ("four", 4)):
+        assert again(shelf, run_id, left_out) == identity
+        found = snapshot.manifest(shelf, identity)
+        assert (found["run_id"], found["quarantined"], found["removed_entities"]) == (run_id, left_out, [run_id])
+        assert found["created_at"] == created, "the rows are as old as they were"
+        assert snapshot.file(shelf, identity, "report.html") == f"{left_out} left out".encode()
+        assert snapshot.read(shelf, identity, ["quarantine"]).num_rows == left_out
+        assert snapshot.read(shelf, identity).num_rows == 30
+        assert snapshot.verify(shelf, identity) == []
+    assert len(snapshot.ls(shelf)) == 1
+    assert (snapshot.folder(shelf, identity) / "manifest.json").read_bytes() == first
+    publish(shelf, table(9))
+    assert snapshot.manifest(shelf, identity)["run_id"] == "four", "also where it is not current any more"
+    again(shelf, "one", 0)
+    assert snapshot.manifest(shelf, identity)["run_id"] == "one"
+
+
+def test_a_run_that_publishes_again_changes_nothing(shelf: Shelf) -> None:
+    identity = again(shelf, "one", 0)
+    pointer = shelf.root / "snapshots" / "current.json"
+    first = pointer.read_bytes()
+    again(shelf, "two", 20, previous=None)
+    place = snapshot.folder(shelf, identity)
+    [name] = [path.name for path in (place / "publications").iterdir()]
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    again(shelf, "two", 20, previous=identity)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    for file in ("manifest.json", publications.SEAL):  # killed before these were written
+        (place / "publications" / name / file).unlink()
+    pointer.write_bytes(first)
+    assert snapshot.verify(shelf, identity) == [], "what was not published is nobody's"
+    again(shelf, "two", 20)
+    assert [path.name for path in (place / "publications").iterdir()] == [name]
+    assert snapshot.manifest(shelf, identity)["quarantined"] == 20
+    assert snapshot.verify(shelf, identity) == []
+
+
+def test_a_changed_publication_is_found(shelf: Shelf) -> None:
+    identity = again(shelf, "one", 0)
+    again(shelf, "two", 20)
+    again(shelf, "three", 3)
+    for path in [p for p in (snapshot.folder(shelf, identity) / "publications").rglob("*") if p.is_file()]:
+        data = path.read_bytes()
+        path.write_bytes(data[:-3] + b"x" + data[-2:])
+        assert snapshot.verify(shelf, identity), path
+        path.unlink()
+        assert snapshot.verify(shelf, identity), path
+        path.write_bytes(data)
+    assert snapshot.verify(shelf, identity) == []
 
 
 def test_differences_are_counted(shelf: Shelf) -> None:

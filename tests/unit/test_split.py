@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from ftcore import snapshot, split
+from ftcore import snapshot, split, watermarks
+from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.sections import Prepare
 from ftcore.snapshot import source_key
 from ftcore.split import SECRET_VARIABLE, SplitKeys
@@ -105,6 +106,59 @@ def test_of_many_at_once_the_first_one_counts(tmp_path: Path, where: str) -> Non
     assert len({one.secret for one in found}) == 1
     assert not create_bytes(shelf.root / "state" / "split.json", b"another")
     assert [file.name for file in (shelf.root / "state").iterdir()] == ["split.json"]
+
+
+def published(shelf: Shelf, keys: SplitKeys) -> None:
+    rows = snapshot.schema(split=True).empty_table()
+    snapshot.publish(shelf, lambda: [rows], rows.slice(0, 0), {"labels": {}, "split_keys": keys.state})
+
+
+def test_a_lost_secret_is_not_derived_anew_where_rows_were_split_by_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shelf.root / "state" / "split.json"
+    keys = split.load(shelf, {SECRET_VARIABLE: "one"})
+    published(shelf, keys)
+    path.unlink()
+    with pytest.raises(FtcoreError, match=r"split\.json is gone, and what would be derived") as caught:
+        split.load(shelf, {})
+    assert not path.exists()
+    assert "restore it from a backup" in caught.value.hint
+    assert split.load(shelf, {SECRET_VARIABLE: "one"}) == keys, "the same one, derived again"
+    path.write_text(f'{{"key": "{"ab" * 32}", "from": "?"}}')
+    with pytest.raises(FtcoreError, match=r"split\.json is not the one"):
+        split.load(shelf, {})
+    path.unlink()
+    monkeypatch.setenv(split.ANEW_VARIABLE, shelf.name)
+    new = split.load(shelf, {})
+    monkeypatch.delenv(split.ANEW_VARIABLE)
+    assert new != keys
+    assert split.load(shelf, {}) == new, "accepted once"
+    published(shelf, new)
+    assert split.load(shelf, {}) == new
+
+
+@pytest.mark.parametrize("held", ["", "{", "{}", "[]", '{"key": "abcd", "from": "?"}', '{"key": 1, "from": "?"}'])
+def test_a_damaged_secret_is_named(shelf: Shelf, held: str) -> None:
+    split.load(shelf, {})
+    path = shelf.root / "state" / "split.json"
+    path.write_text(held)
+    with pytest.raises(DamagedFileError, match=r"split\.json") as caught:
+        split.load(shelf, {})
+    assert "backup" in caught.value.hint
+    assert path.read_text() == held
+
+
+@pytest.mark.parametrize("held", ["", "{", "[]", '{"sql:crm": {}}', '{"sql:crm": 1}', "\xff"])
+def test_other_damaged_state_is_named(shelf: Shelf, held: str) -> None:
+    for path, read in (
+        (shelf.root / "state" / "watermarks.json", lambda: watermarks.load(shelf, "sql:crm", "x")),
+        (shelf.root / "snapshots" / "current.json", lambda: snapshot.current(shelf)),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(held.encode("latin-1"))
+        with pytest.raises(DamagedFileError, match=path.name):
+            read()
 
 
 def test_changed_shares_are_told() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 from upath import UPath
 
@@ -64,6 +65,48 @@ def test_the_same_rows_again_are_the_same_snapshot(tmp_path: Path) -> None:
     _, second = validated(tmp_path, many(200)[::-1], run_id="again", parts=2)
     assert first.figures["snapshot"] == second.figures["snapshot"]
     assert snapshot.manifest(run.shelf, first.figures["snapshot"])["created_at"] == created
+
+
+def test_the_same_rows_again_keep_what_was_left_out_this_time(tmp_path: Path) -> None:
+    validated(tmp_path, many(200))
+    odd = [row(f"x{n}", f"an unknown label, number {n} of several", "odd") for n in range(4)]
+    run, second = validated(tmp_path, [*many(200), *odd], run_id="again")
+    identity = second.figures["snapshot"]
+    manifest = snapshot.manifest(run.shelf, identity)
+    assert (manifest["quarantined"], second.figures["quarantined"], manifest["rows_in"]) == (4, 4, 204)
+    assert snapshot.read(run.shelf, identity, ["quarantine"]).num_rows == 4
+    report = (run.shelf.root / second.paths["report"]).read_text(encoding="utf-8")
+    assert report.encode() == snapshot.file(run.shelf, identity, "report.html")
+    assert "none of task.labels" in report
+    up = (run.shelf.root / second.paths["report"]).parent / "../../../.."
+    assert (run.shelf.root / manifest["data_docs"]).exists()
+    assert f'href="../../../../{manifest["data_docs"]}"' in report
+    assert Path(str(up)).resolve() == Path(str(run.shelf.root)).resolve()
+    assert snapshot.verify(run.shelf, identity) == []
+    assert validate.run(run).figures == second.figures
+    assert len(list((snapshot.folder(run.shelf, identity) / "publications").iterdir())) == 1
+
+
+def test_nothing_is_published_over_a_snapshot_that_the_run_has_not_seen(tmp_path: Path) -> None:
+    def read(run_id: str) -> Context:
+        given = context(tmp_path, [], run_id=run_id)
+        record = given.earlier("ingest")
+        figures = {"current": snapshot.current(given.shelf)}
+        given.shelf.write_record(record.model_copy(update={"figures": figures}))
+        return given
+
+    def publish(given: Context, count: int) -> None:
+        validate._none_published_since(given)
+        rows = pa.Table.from_pylist([one | {"split": "train"} for one in many(count)], snapshot.schema(split=True))
+        snapshot.publish(given.shelf, lambda: [rows], rows.slice(0, 0), {"labels": {}, "run_id": given.run_id})
+
+    one, two = read("one"), read("two")
+    publish(one, 3)
+    publish(one, 3)  # killed and run again
+    with pytest.raises(FtcoreError, match="run one published snapshot") as caught:
+        publish(two, 4)
+    assert "--only data" in caught.value.hint
+    publish(read("three"), 5)
 
 
 def test_rejected_data_leaves_the_store_as_it_was(tmp_path: Path) -> None:
