@@ -163,7 +163,7 @@ def _emails(recognisers: Any) -> list[Any]:
 
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
     public = recognisers.EmailRecognizer()
-    public.validate_result = lambda text: extract(text).fqdn != ""
+    public.validate_result = lambda text: extract(text.rpartition("@")[2]).fqdn != ""
     domains = "|".join(INTERNAL)
     internal = rf"(?<![\w.+-])[\w.!#$%&'*+/=?^`{{|}}~-]+@(?:[\w-]+\.)*(?:{domains})\b(?![\w-]|\.\w)"
     obfuscated = r"\b[\w.+-]+ ?[(\[] ?at ?[)\]] ?[\w-]+(?:(?: ?[(\[] ?dot ?[)\]] ?|\.)[\w-]+)+\b"

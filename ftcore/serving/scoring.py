@@ -42,7 +42,8 @@ LOG = (
 )
 """Columns of the prediction log. ``text`` and ``context`` are cleaned and masked as what the model was trained on;
 ``group`` keeps what belongs together on one side of the split, under a pseudonym where it is personal data;
-``split_key`` is taken from what came in. ``context`` and ``group`` may be null, ``score`` is where the model gives no
+``split_key`` is taken from what came in. ``request_id`` is the caller's own key and stays as it is, or labels could not
+come back by it. ``context`` and ``group`` may be null, ``score`` is where the model gives no
 probability, and ``part`` where the task has no parts."""
 REFUSAL = "refusal"
 """Column behind those of the log: why a row has no prediction."""
@@ -100,6 +101,7 @@ def score(
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)
     request_ids.check(file, shelf, made.rows)
+    request_ids.warn(file, made.rows, cleaned.settings(model.card, recipe.prepare.personal_data))
     asked = made.asked
     made.refused.update({asked[place]: why for place, why in model.unreadable(made.examples(asked)).items()})
     at, answers = now(), _predicted(recipe, model, made)
