@@ -87,9 +87,9 @@ class SplitKeys:
             made = pa.array([one or new for one, new in zip(own, made.to_pylist(), strict=True)], pa.string())
         return rows.set_column(there.index("split_key"), rows.schema.field("split_key"), made)
 
-    def pseudonym(self, group: str) -> str:
+    def pseudonym(self, group: str, word: str = "GROUP") -> str:
         """Name that stands for a group whose own name is personal data: groups stay apart, and nobody is named."""
-        return f"[GROUP {self._hash('name', normal_group(group)).translate(LETTERS)}]"
+        return f"[{word} {self._hash('name', normal_group(group)).translate(LETTERS)}]"
 
     def within(self, split: str, seed: str, shares: Prepare) -> str:
         """A key that is drawn to ``split``: for rows whose split was published before rows kept their keys.

@@ -29,12 +29,13 @@ INTERNAL = (
 )
 """Domains that no public list has and that people write: RFC 2606, RFC 6762, RFC 8375, ICANN's name collisions."""
 UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-SEPARATOR = r"(?:[-. \u00a0]|[ \t]*\r?\n[ \t]*)?"
-CARD = rf"\b(?!1\d{{12}}(?!\d))(?:4\d{{3}}|5[0-5]\d{{2}}|6\d{{3}}|1\d{{3}}|3\d{{3}}|2\d{{3}}){SEPARATOR}" + (
-    rf"\d{{3,4}}{SEPARATOR}\d{{3,4}}{SEPARATOR}\d{{3,5}}\b"
+SEPARATOR = r"(?:[-./_ \u00a0\u2009\u202f]| {2}|[ \t]*\r?\n[ \t]*)?"
+CARD = rf"(?<![^\W_])(?!1\d{{12}}(?!\d))(?:4\d{{3}}|5[0-5]\d{{2}}|6\d{{3}}|1\d{{3}}|3\d{{3}}|2\d{{3}}){SEPARATOR}" + (
+    rf"\d{{3,4}}{SEPARATOR}\d{{3,4}}{SEPARATOR}\d{{3,5}}(?![^\W_])"
 )
 NO_PHONE = re.compile(
-    r"""(?: (?:(?:1[5-9]|20)\d\d \s*[-–/]\s* (?:(?:1[5-9]|20)\d\d|\d\d) [\s,;/]*)+     # spans of years
+    r"""(?: \d{2}-\d{7}                                                                # numbers of firms and parts
+    |   (?:(?:1[5-9]|20)\d\d \s*[-–/]\s* (?:(?:1[5-9]|20)\d\d|\d\d) [\s,;/]*)+     # spans of years
     |   (?:(?:1[5-9]|20)\d\d [\s,;/.-]*)+                                             # years
     |   (?:\(?\d{1,2} [-–:] \d{1,2} (?:\s*\(\d{1,2}\))? \)? [\s,;]*){2,}              # scores of sets and games
     |   \d{4}[-/.]\d{1,2}[-/.]\d{1,2} .* | \d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d\d .*   # dates
@@ -124,6 +125,20 @@ class _InContext:
         return [one for one in found if near(self.context, text, one.start, one.end)]
 
 
+NARROW = {ord("０") + digit: ord("0") + digit for digit in range(10)}
+"""Full-width digits, each to its plain one."""
+
+
+class _Narrow:
+    """A recogniser that is given the text with plain digits; each is one character, so that places stay."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.context = inner, inner.context
+
+    def analyze(self, text: str, entities: Sequence[str], artifacts: Any) -> list[Any]:
+        return list(self.inner.analyze(text if text.isascii() else text.translate(NARROW), entities, artifacts))
+
+
 class _Uppercase:
     """A recogniser that is given the text in upper case; only letters of ASCII change, so that places stay."""
 
@@ -132,6 +147,17 @@ class _Uppercase:
 
     def analyze(self, text: str, entities: Sequence[str], artifacts: Any) -> list[Any]:
         return list(self.inner.analyze(text.translate(UPPER), entities, artifacts))
+
+
+class _Spaced(_Uppercase):
+    """The same where groups of four are parted by other marks than a blank."""
+
+    MARKS = re.compile("(?<=[A-Z0-9])[.\u00a0\u2009\u202f](?=[A-Z0-9])")
+
+    def analyze(self, text: str, entities: Sequence[str], artifacts: Any) -> list[Any]:
+        upper = text.translate(UPPER)
+        blank = self.MARKS.sub(" ", upper)
+        return list(self.inner.analyze(blank, entities, artifacts)) if blank != upper else []
 
 
 def _patterns(*patterns: tuple[str, float]) -> list[Any]:
@@ -157,23 +183,15 @@ def _nir(text: str) -> bool:
 
 
 def _emails(recognisers: Any) -> list[Any]:
-    """Presidio's, with the list of public suffixes that ships with tldextract, so that it stays offline; and ours."""
-    import tldextract
-    from presidio_analyzer import PatternRecognizer
+    from ftcore.cleaning._addresses import Addresses
 
-    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-    public = recognisers.EmailRecognizer()
-    public.validate_result = lambda text: extract(text).fqdn != ""
-    domains = "|".join(INTERNAL)
-    internal = rf"(?<![\w.+-])[\w.!#$%&'*+/=?^`{{|}}~-]+@(?:[\w-]+\.)*(?:{domains})\b(?![\w-]|\.\w)"
-    obfuscated = r"\b[\w.+-]+ ?[(\[] ?at ?[)\]] ?[\w-]+(?:(?: ?[(\[] ?dot ?[)\]] ?|\.)[\w-]+)+\b"
-    both = _patterns((internal, 0.6), (obfuscated, 0.6))
-    return [public, PatternRecognizer("EMAIL_ADDRESS", patterns=both)]
+    del recognisers
+    return [Addresses(INTERNAL)]
 
 
 def _cards(recognisers: Any) -> list[Any]:
-    pairs = [(mark, "") for mark in ("-", " ", ".", "\u00a0", "\n", "\r", "\t")]
-    return [recognisers.CreditCardRecognizer(patterns=_patterns((CARD, 0.3)), replacement_pairs=pairs)]
+    pairs = [(mark, "") for mark in "-./_ \n\r\t\u00a0\u2009\u202f"]
+    return [_Narrow(recognisers.CreditCardRecognizer(patterns=_patterns((CARD, 0.3)), replacement_pairs=pairs))]
 
 
 def _social_security(recognisers: Any) -> list[Any]:
@@ -193,5 +211,5 @@ _MADE: dict[str, Callable[[Any], list[Any]]] = {
     "DE_TAX_ID": lambda recognisers: [
         _InContext(recognisers.DeTaxIdRecognizer(), ("steuer", "idnr", "id-nr", "tin", "tax", "identifikationsnummer"))
     ],
-    "IBAN_CODE": lambda recognisers: [_Uppercase(recognisers.IbanRecognizer())],
+    "IBAN_CODE": lambda recognisers: [_Uppercase(recognisers.IbanRecognizer()), _Spaced(recognisers.IbanRecognizer())],
 }

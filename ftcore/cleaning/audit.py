@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
+from ftcore.cleaning import groups
 from ftcore.cleaning.personal import finder
 from ftcore.conversations import turns as conversation
 from ftcore.sections import PersonalData
@@ -15,13 +16,14 @@ from ftcore.sections import PersonalData
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ftcore.cleaning.personal import Finder, Finding
     from ftcore.store import Shelf
 
 SHOWN = 20
 
 
 def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
-    """Scan every text of a snapshot: its splits, its quarantine and its review.
+    """Scan every text, group, id and origin of a snapshot: its splits, its quarantine and its review.
 
     Returns:
         ``snapshot``; ``entities``, what was looked for; ``rows``, texts scanned; ``found``, counts per entity, empty in
@@ -36,8 +38,9 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
     found: Counter[str] = Counter()
     row_ids: list[str] = []
     scanned = 0
-    answers = ("label", "rejected") if manifest.get("target") == "text" else ()
-    columns = ("text", "context", *answers, "group", "like_text")
+    # A label of a fixed set, or a number, is none that people wrote.
+    answers = () if manifest.get("target") in ("label", "labels", "number") else ("label",)
+    columns = ("text", "context", *answers, "rejected", "group", "like_text")
     for table in _tables(shelf, identity, manifest):
         ids = table["row_id"].to_pylist()
         for column in columns:
@@ -48,6 +51,9 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
                 for place, findings in look.find(pieces).items():
                     found.update(one.entity for one in findings)
                     row_ids.append(ids[rows[place]])
+        for place, findings in _traces(table, look):
+            found.update(one.entity for one in findings)
+            row_ids.append(ids[place])
     return {
         "snapshot": identity,
         "entities": list(manifest["removed_entities"]),
@@ -55,6 +61,17 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
         "found": dict(sorted(found.items())),
         "row_ids": row_ids[:SHOWN],
     }
+
+
+def _traces(table: pa.Table, look: Finder) -> Iterator[tuple[int, list[Finding]]]:
+    """What the rows' own ids and origins hold, by position, as ``prepare`` looks for it."""
+    if not {"source_id", "origin"} <= set(table.column_names):
+        return
+    own, origins = table["source_id"].to_pylist(), table["origin"].to_pylist()
+    telling = groups.telling(own, look)
+    found = {telling[place]: findings for place, findings in look.find(telling).items()}
+    yield from ((place, found[one]) for place, one in enumerate(own) if one in found)
+    yield from groups.in_origins(origins, own, look)
 
 
 def _tables(shelf: Shelf, identity: str, manifest: dict[str, Any]) -> Iterator[pa.Table]:

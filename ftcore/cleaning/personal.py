@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ftcore.cleaning import _recognisers, names
+from ftcore.cleaning import _addresses, _recognisers, names
 from ftcore.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ CONTEXT_GAIN = 0.35
 KEY_VARIABLE = "FTCORE_PSEUDONYM_KEY"
 NAMES = {"PERSON": ("PERSON",), "LOCATION": ("GPE", "LOC", "FAC"), "ORGANIZATION": ("ORG",)}
 """Entities that take a language model, and spaCy's labels for them."""
-DIGITS = r"\d(?:[^\w\n]{0,4}\d){5}"
+DIGITS = r"\d(?:(?:_|[^\w\n]{0,4})\d){5}"
 COULD_HOLD = {
-    "EMAIL_ADDRESS": r"[^\s@]@\w|[(\[] ?at ?[)\]]",
+    "EMAIL_ADDRESS": _addresses.COULD_HOLD,
     "URL": r"\w[.][A-Za-z]{2}",
     "IP_ADDRESS": r"\d[.]\d{1,3}[.]\d|::|[0-9A-Fa-f]:[0-9A-Fa-f]{1,4}:",
     "IBAN_CODE": r"[A-Za-z]{2}\d\d",
@@ -52,6 +52,8 @@ NUMBERS = (
     "AU_TFN",
 )
 COULD_HOLD |= dict.fromkeys((*NUMBERS, "AU_MEDICARE", "CA_SIN", "IN_AADHAAR", "TR_NATIONAL_ID", "TH_TNIN"), DIGITS)
+SPELT = ("at)", "at]", "AT)", "AT]", "(a)", "[a]", " dot ", " DOT ", "&commat;")
+"""Some of these is in each address that has neither a sign nor a digit."""
 NAMED_SCORE = 0.85
 """How sure a name is, which spaCy does not say: what Presidio's engine takes it for."""
 FENCED = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1|\Z)", re.MULTILINE | re.DOTALL)
@@ -90,7 +92,7 @@ class Finder:
             may = self._prefilter.search
             for place, text in enumerate(texts):
                 # The second is for "name (at) domain": a look for a string costs nothing beside an expression.
-                if (may(text) or "at)" in text or "at]" in text) and (there := self._in(text)):
+                if (may(text) or any(mark in text for mark in SPELT)) and (there := self._in(text)):
                     found[place] = there
         if self._labels:
             for place, named in enumerate(self._named(texts)):
@@ -117,7 +119,7 @@ class Finder:
         if not self._patterns:
             return None
         without = {name: COULD_HOLD[name] for name in ("IT_FISCAL_CODE", "URL")} | {"IP_ADDRESS": r":[0-9A-Fa-f]*:"}
-        return re.compile("|".join([r"[\d@]", *(without[e] for e in self._patterns if e in without)]))
+        return re.compile("|".join([r"[\d@＠﹫]", *(without[e] for e in self._patterns if e in without)]))
 
     @cached_property
     def _expressions(self) -> list[tuple[re.Pattern[str], list[str]]]:

@@ -231,9 +231,11 @@ def feedback(
         ftcore feedback sentiment labels.csv
     """
     from ftcore.serving import requests, scoring
+    from ftcore.tracking import Tracking
 
-    read, shelf, _ = open_recipe(recipe)
-    counts = scoring.feedback(read, shelf, file, requests.Handed(source, delimiter, encoding))
+    read, shelf, conf = open_recipe(recipe)
+    handed = requests.Handed(source, delimiter, encoding)
+    counts = scoring.feedback(read, shelf, file, handed, Tracking(conf, read.name))
     print(json.dumps(counts) if as_json else sentence(counts))
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from ftcore.conversations._malformed import MalformedError
 
+Change: TypeAlias = Callable[[str], str]
 KEYS = ("tool_calls", "function_call")
 PARTS = ("tool_use", "tool_result")
 """Types of content parts that are a call or a result."""
+LARGE = 1e21
+"""Floats from here on are no numbers that name anybody."""
 
 
 def of_turn(where: str, turn: Mapping[str, Any], content: Any) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
@@ -46,11 +49,35 @@ def of_content(where: str, content: Any) -> list[dict[str, Any]]:
     return [_call(where, one) for one in (value if isinstance(value, list) else [value])]
 
 
-def edit(turn: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """A turn with the texts in its calls' arguments changed."""
+def edit(turn: dict[str, Any], change: Change, name: Change) -> dict[str, Any]:
+    """A turn with what its calls say changed.
+
+    Args:
+        turn: in the one form.
+        change: of texts and whole numbers in arguments, at any depth.
+        name: of names of functions and arguments.
+    """
+    if isinstance(turn.get("name"), str):
+        turn = {**turn, "name": name(turn["name"])}
     if not turn.get("tool_calls"):
         return turn
-    return {**turn, "tool_calls": [_edited(call, change) for call in turn["tool_calls"]]}
+    return {**turn, "tool_calls": [_edited(call, change, name) for call in turn["tool_calls"]]}
+
+
+def identities(turn: Mapping[str, Any]) -> list[str]:
+    """Ids of a turn's calls, and of the call that it answers."""
+    given = [call.get("id") for call in turn.get("tool_calls") or ()]
+    return [one for one in (*given, turn.get("tool_call_id")) if isinstance(one, str) and one]
+
+
+def renamed(turn: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A turn with some of those ids replaced, in calls and in what answers them alike."""
+    if "tool_call_id" in turn:
+        turn = {**turn, "tool_call_id": names.get(turn["tool_call_id"], turn["tool_call_id"])}
+    if not turn.get("tool_calls"):
+        return turn
+    calls = [{**call, "id": names.get(call["id"], call["id"])} if "id" in call else call for call in turn["tool_calls"]]
+    return {**turn, "tool_calls": calls}
 
 
 def shown(turn: Mapping[str, Any], tool_role: str) -> dict[str, Any]:
@@ -75,7 +102,7 @@ def texts(turn: Mapping[str, Any]) -> list[str]:
 
     for call in turn.get("tool_calls") or ():
         keep(call["function"]["name"])
-        _walk(call["function"]["arguments"], keep)
+        _walk(call["function"]["arguments"], keep, str)
     return found
 
 
@@ -116,17 +143,27 @@ def _decoded(value: Any) -> Any:
         return value
 
 
-def _edited(call: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+def _edited(call: Mapping[str, Any], change: Change, name: Change) -> dict[str, Any]:
     function = call["function"]
-    return {**call, "function": {**function, "arguments": _walk(function["arguments"], change)}}
+    arguments = _walk(function["arguments"], change, name)
+    return {**call, "function": {**function, "name": name(function["name"]), "arguments": arguments}}
 
 
-def _walk(value: Any, change: Callable[[str], str]) -> Any:
+def _walk(value: Any, change: Change, name: Change) -> Any:
     if isinstance(value, str):
         return change(value)
-    if isinstance(value, int) and not isinstance(value, bool):  # a phone number, for example
-        changed = change(str(value))
-        return value if changed == str(value) else changed
+    if isinstance(value, int | float) and not isinstance(value, bool):  # a phone number, for example
+        if isinstance(value, float) and not (value.is_integer() and abs(value) < LARGE):
+            return value
+        text = str(int(value))
+        changed = change(text)
+        return value if changed == text else changed
     if isinstance(value, Mapping):
-        return {key: _walk(one, change) for key, one in value.items()}
-    return [_walk(one, change) for one in value] if isinstance(value, list) else value
+        found: dict[str, Any] = {}
+        for key, one in value.items():
+            told = name(key)
+            while told in found:  # two keys that are masked alike stay two
+                told += "_"
+            found[told] = _walk(one, change, name)
+        return found
+    return [_walk(one, change, name) for one in value] if isinstance(value, list) else value

@@ -19,7 +19,21 @@ from typing import Any, TypeAlias
 from ftcore.conversations import _tool_calls
 from ftcore.conversations._malformed import MalformedError
 
-__all__ = ["MalformedError", "Turn", "check", "edit", "flat", "load", "pieces", "plain", "read", "shown", "write"]
+__all__ = [
+    "MalformedError",
+    "Turn",
+    "check",
+    "edit",
+    "flat",
+    "identities",
+    "load",
+    "pieces",
+    "plain",
+    "read",
+    "renamed",
+    "shown",
+    "write",
+]
 
 Turn: TypeAlias = "dict[str, Any]"
 START = '[{"role": "'
@@ -98,30 +112,52 @@ def check(turns: list[Turn]) -> str | None:
     return None
 
 
-def edit(turns: list[Turn], change: Callable[[str], str]) -> list[Turn]:
-    """The conversation with every text that people or tools wrote changed; names, ids and roles stay."""
-    return [_tool_calls.edit({**turn, "content": change(turn["content"])}, change) for turn in turns]
+def edit(turns: list[Turn], change: Callable[[str], str], name: Callable[[str], str] | None = None) -> list[Turn]:
+    """The conversation with every text that people or tools wrote changed; ids and roles stay.
+
+    Args:
+        turns: in the one form.
+        change: of contents, and of texts and whole numbers in the arguments of calls, at any depth.
+        name: of names of functions and arguments; the same where None.
+    """
+    named = name or change
+    return [_tool_calls.edit({**turn, "content": change(turn["content"])}, change, named) for turn in turns]
 
 
-def pieces(turns: list[Turn]) -> Iterator[str]:
-    """Every text that people or tools wrote, in the order in which ``edit`` changes them."""
+def identities(turns: list[Turn]) -> list[str]:
+    """Ids of calls, each once."""
+    return list(dict.fromkeys(one for turn in turns for one in _tool_calls.identities(turn)))
+
+
+def renamed(turns: list[Turn], names: Mapping[str, str]) -> list[Turn]:
+    """The conversation with some ids of calls replaced, in calls and in what answers them alike."""
+    return [_tool_calls.renamed(turn, names) for turn in turns] if names else turns
+
+
+def pieces(turns: list[Turn], *, names: bool = True) -> Iterator[str]:
+    """Every text that people or tools wrote, in the order in which ``edit`` changes them.
+
+    Args:
+        turns: in the one form.
+        names: with those of functions and arguments.
+    """
     found: list[str] = []
 
     def keep(text: str) -> str:
         found.append(text)
         return text
 
-    edit(turns, keep)
+    edit(turns, keep, None if names else str)
     yield from found
 
 
 def flat(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Pieces that people or tools wrote, texts and turns of conversations, each with the position of its text."""
+    """Pieces that people or tools wrote, in texts and conversations with all their calls hold, and each one's text."""
     found: list[str] = []
     owners: list[int] = []
     for number, text in enumerate(texts):
         turns = load(text)
-        some = [text] if turns is None else list(pieces(turns))
+        some = [text] if turns is None else [*pieces(turns), *identities(turns)]
         found += some
         owners += [number] * len(some)
     return found, owners
@@ -130,7 +166,7 @@ def flat(texts: Sequence[str]) -> tuple[list[str], list[int]]:
 def plain(text: str) -> str:
     """What people wrote, for comparing texts with each other and telling their language: a turn a line."""
     turns = load(text)
-    return text if turns is None else "\n".join(pieces(turns))
+    return text if turns is None else "\n".join(pieces(turns, names=False))
 
 
 def shown(turns: list[Turn], *, tool_role: str = "tool") -> list[Turn]:

@@ -88,6 +88,28 @@ def examples(card: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tupl
     return [Example(text, more, source=row.get("part")) for (text, more), row in zip(found, rows, strict=True)], refused
 
 
+def labels(
+    card: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], recipe: str, default: PersonalData | None = None
+) -> tuple[list[str | None], list[int]]:
+    """Labels that came back, cleaned beside what was asked, as a row that is trained on.
+
+    Args:
+        card: of the model that predicted.
+        rows: ``text``, ``context`` and ``part`` as they were logged, ``label`` in the task's own form.
+        recipe: its name, where the card does not say it.
+        default: what happens to personal data where the card does not say.
+
+    Returns:
+        The labels, and the positions of those with personal data for which a row is left out.
+    """
+    task = find("tasks", card["task"]["kind"]).Config.model_validate(card["task"])
+    editor = texts.Editor(personal.cleaner(settings(card, default), os.environ, card.get("recipe", recipe)))
+    text, context, label, part = ([row.get(name) for row in rows] for name in ("text", "context", "label", "part"))
+    made = texts.Rows(text, context, label, [None] * len(rows), part)
+    find("tasks", task.kind).clean_rows(task, made, editor)
+    return made.label, sorted(editor.dropped)
+
+
 def _cleaned(
     card: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], cleaner: personal.Cleaner
 ) -> tuple[list[tuple[str, str | None]], Faults, list[int]]:

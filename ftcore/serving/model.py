@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
-from ftcore.errors import ExportError
+from ftcore.errors import ExportError, FtcoreError, TransientError
 from ftcore.outputs import examples, join
 from ftcore.store import read_json
 from ftcore.verdict import TORCH
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ftcore.cleaning.rows import Faults
     from ftcore.outputs import Outputs, Text
     from ftcore.recipe import Recipe
@@ -134,6 +134,31 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
     config = card_task(recipe, folder)
     predict = _predictor(recipe, config, folder, card, flavour, threads)
     return Model(version.number, flavour, labels, predict, card, _unreadable(config, folder))
+
+
+def card(recipe: Recipe, tracking: Tracking, number: int) -> Mapping[str, Any] | None:
+    """What travels with a version, without its weights; None where the version or its card is gone.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    version = next((one for one in tracking.versions() if one.number == number), None)
+    if version is None:
+        return None
+    for name in map(artefact, flavours(recipe)):
+        found: Mapping[str, Any] | None = read_json(tracking.cached(version.run, name) / "ftcore.json")
+        if found:
+            return found
+        try:
+            with TemporaryDirectory() as folder:
+                found = read_json(tracking.artifact(version.run, f"{name}/ftcore.json", Path(folder)))
+        except TransientError:
+            raise
+        except FtcoreError:
+            continue
+        if found:
+            return found
+    return None
 
 
 def _unreadable(config: Any, folder: Path) -> Callable[[Sequence[Text]], Faults]:

@@ -1,4 +1,4 @@
-"""Request ids: each names one request, for ever."""
+"""Request ids: each names one request, for ever; they are the caller's, and logged as they are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore.cleaning import groups, personal
+from ftcore.context import log
 from ftcore.errors import DataRejectedError
 from ftcore.store import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ftcore.sections import PersonalData
     from ftcore.store import Shelf
+
+LOOKED_AT = 1000
+"""Request ids of a file that are looked at for personal data."""
 
 
 def logged(shelf: Shelf, identities: Collection[str], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -64,6 +70,23 @@ def check(file: Path, shelf: Shelf, rows: Sequence[dict[str, Any]]) -> None:
             hint="a request id names one request for ever, or labels would come back to the wrong text; "
             "--new-ids makes ids instead of those of the file",
         )
+
+
+def warn(file: Path, rows: Sequence[dict[str, Any]], config: PersonalData) -> None:
+    """Say once where request ids look like personal data: they stay as they are, since labels come back by them.
+
+    Args:
+        file: what was handed in, for the message.
+        rows: requests; the first thousand are looked at.
+        config: what is personal data.
+    """
+    finder = personal.finder(config, [entity for entity, action in config.actions.items() if action != "keep"])
+    if found := len(groups.telling([row["request_id"] for row in rows[:LOOKED_AT]], finder)):
+        log.warning(
+            "%s: %s of the first %s request ids look like personal data; the prediction log keeps the caller's ids as "
+            "they are: --new-ids makes others",
+            file, f"{found:,}", f"{min(len(rows), LOOKED_AT):,}",
+        )  # fmt: skip
 
 
 def _asked(row: dict[str, Any]) -> tuple[str | None, ...]:

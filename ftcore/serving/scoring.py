@@ -42,7 +42,8 @@ LOG = (
 )
 """Columns of the prediction log. ``text`` and ``context`` are cleaned and masked as what the model was trained on;
 ``group`` keeps what belongs together on one side of the split, under a pseudonym where it is personal data;
-``split_key`` is taken from what came in. ``context`` and ``group`` may be null, ``score`` is where the model gives no
+``split_key`` is taken from what came in. ``request_id`` is the caller's own key and stays as it is, or labels could not
+come back by it. ``context`` and ``group`` may be null, ``score`` is where the model gives no
 probability, and ``part`` where the task has no parts."""
 REFUSAL = "refusal"
 """Column behind those of the log: why a row has no prediction."""
@@ -100,6 +101,7 @@ def score(
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)
     request_ids.check(file, shelf, made.rows)
+    request_ids.warn(file, made.rows, cleaned.settings(model.card, recipe.prepare.personal_data))
     asked = made.asked
     made.refused.update({asked[place]: why for place, why in model.unreadable(made.examples(asked)).items()})
     at, answers = now(), _predicted(recipe, model, made)
@@ -147,8 +149,10 @@ def _logged(shelf: Shelf, table: pa.Table, made: cleaned.Requests, at: datetime)
     return table.append_column(REFUSAL, refusals)
 
 
-def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None = None) -> dict[str, int]:
-    """Append true labels by request id to the feedback log.
+def feedback(
+    recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None = None, tracking: Tracking | None = None
+) -> dict[str, int]:
+    """Append true labels by request id to the feedback log, those that people wrote cleaned and masked as the request.
 
     Args:
         recipe: its task's labels are the ones allowed.
@@ -156,9 +160,12 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
         file: in any format of the source ``files``, with the columns ``request_id`` and ``label``, or the label as a
             source of the recipe maps it.
         handed: what the person says about the file.
+        tracking: has the cards of the versions that predicted, which say what is masked; without it, and for a version
+            that is gone, the recipe says it.
 
     Returns:
-        Counts: ``added``, ``known_already`` (with this very label), ``unknown_request`` (never scored here, left out).
+        Counts: ``added``, ``known_already`` (with this very label), ``unknown_request`` (never scored here, left out);
+        ``personal_data``, where labels hold some for which a row is left out.
 
     Raises:
         DataRejectedError: a label that the recipe does not have, or none of the requests was ever scored here; nothing
@@ -169,7 +176,9 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
     rows = requests.labels(file, recipe, handed)
     named = {str(row["request_id"]) for row in rows}
     plain = {name: snapshot.source_key(name) for name in named}  # 12.0 where a table made numbers of the ids
-    asked = {row["request_id"]: row["part"] for row in request_ids.logged(shelf, {*named, *plain.values()}, ["part"])}
+    columns = ["part", "model_version", "text", "context"]
+    predicted = {row["request_id"]: row for row in request_ids.logged(shelf, {*named, *plain.values()}, columns)}
+    asked = {name: row["part"] for name, row in predicted.items()}
     rows = [row | {"request_id": name if (name := str(row["request_id"])) in asked else plain[name]} for row in rows]
     _read_labels(recipe, rows, asked)
     told = [(row["label"], asked.get(row["request_id"] or "")) for row in rows]
@@ -185,7 +194,8 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
             hint="`ftcore score RECIPE FILE -o scored.csv` writes the ids that were logged",
         )
     known_rows = [row for row in rows if row["request_id"] in asked]
-    last = {row["request_id"]: row for row in known_rows}
+    last = {str(row["request_id"]): row for row in known_rows}
+    private = _clean_labels(recipe, shelf, tracking, [predicted[name] | row for name, row in last.items()], last)
     earlier = shelf.read_log("feedback")
     said = {row["request_id"]: row["label"] for row in earlier.sort_by("at").to_pylist()} if earlier is not None else {}
     new = [row for identity, row in last.items() if said.get(identity) != row["label"]]
@@ -199,8 +209,9 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
         )
     return {
         "added": len(new),
-        "known_already": len(known_rows) - len(new),
+        "known_already": len(known_rows) - len(new) - len(private),
         "unknown_request": len(rows) - len(known_rows),
+        **({"personal_data": len(private)} if private else {}),
     }
 
 
@@ -247,6 +258,32 @@ def _read_labels(recipe: Recipe, rows: list[dict[str, str | None]], parts: dict[
     find("tasks", recipe.task.kind).parse_rows(recipe.task, read)
     for row, label in zip(rows, read.label, strict=True):
         row["label"] = label
+
+
+def _clean_labels(
+    recipe: Recipe,
+    shelf: Shelf,
+    tracking: Tracking | None,
+    rows: list[dict[str, Any]],
+    last: dict[str, dict[str, str | None]],
+) -> list[str]:
+    """Clean labels that people wrote, in place, and take those out that the settings leave out; gives their ids."""
+    if find("tasks", recipe.task.kind).TARGET in ("label", "labels", "number"):
+        return []  # of a fixed set, or a number: checked already, and the registry need not answer
+    private: list[str] = []
+    for version in sorted({row["model_version"] for row in rows}):
+        mine = [row for row in rows if row["model_version"] == version]
+        card = (models.card(recipe, tracking, version) if tracking else None) or {
+            "recipe": recipe.name,
+            "task": recipe.task.model_dump(mode="json"),
+        }
+        labels, dropped = cleaned.labels(card, mine, shelf.name, recipe.prepare.personal_data)
+        for row, label in zip(mine, labels, strict=True):
+            last[row["request_id"]]["label"] = label
+        private += [mine[place]["request_id"] for place in dropped]
+    for name in private:
+        del last[name]
+    return private
 
 
 def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:

@@ -132,6 +132,9 @@ def tidy(
     if table["group"].null_count < table.num_rows:
         named = groups.pseudonymous(table["group"].to_pylist(), cleaner, keys)
         tidied = replace(tidied, table=_with(tidied.table, "group", named))
+    if {"source_id", "origin"} <= set(table.column_names):
+        own, origins = groups.traced(table["source_id"].to_pylist(), table["origin"].to_pylist(), cleaner, keys)
+        tidied = replace(tidied, table=_with(_with(tidied.table, "source_id", own), "origin", origins))
     return tidied, sides
 
 

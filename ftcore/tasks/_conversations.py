@@ -6,6 +6,7 @@ An answer may stand in its own column or, where that is null, as the last turn o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING
 
 from ftcore.cleaning.rows import Plain
@@ -32,7 +33,7 @@ def parse_scored(config: Config, rows: Rows) -> Faults:
 
 
 def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
-    """Clean each turn by itself, and every other column as a text; roles, names and ids stay."""
+    """Clean each turn by itself, and every other column as a text; roles stay, and ids of calls match their results."""
     del config
     found = {place: turns for place, text in enumerate(rows.text) if (turns := conversation.load(text or ""))}
     rest = [place for place in range(len(rows)) if place not in found]
@@ -41,9 +42,25 @@ def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
     pieces = [(place, piece) for place, turns in found.items() for piece in conversation.pieces(turns)]
     places, texts = [place for place, _ in pieces], [piece for _, piece in pieces]
     cleaned: Iterator[str] = iter(editor.texts(texts, places, lines=True))
+    named = _named(found, editor)
     for place, turns in found.items():
-        rows.text[place] = conversation.write(conversation.edit(turns, lambda _: next(cleaned)))
+        edited = conversation.edit(turns, lambda _: next(cleaned))
+        rows.text[place] = conversation.write(conversation.renamed(edited, named.get(place, {})))
     Plain.clean_rows(rows, editor, ("context", "label", "rejected"))
+
+
+def _named(found: dict[int, list[Turn]], editor: Editor) -> dict[int, dict[str, str]]:
+    """By row other ids for those of calls that hold personal data, which are as good within one conversation."""
+    every = [(place, one) for place, turns in found.items() for one in conversation.identities(turns)]
+    cleaned = editor.masked([one for _, one in every], [place for place, _ in every])
+    named: dict[int, dict[str, str]] = {}
+    taken = set(every)
+    for (place, old), new in zip(every, cleaned, strict=True):
+        if old != new:
+            other = next(name for n in count(1) if (place, name := f"call_{n}") not in taken)
+            taken.add((place, other))
+            named.setdefault(place, {})[old] = other
+    return named
 
 
 def check_rows(config: Config, rows: Rows) -> Faults:

@@ -58,9 +58,9 @@ def clean_words(config: Config, rows: Rows, editor: Editor) -> None:
 
 
 def clean_read(config: Config, rows: Rows, editor: Editor) -> None:
-    """Clean text and context, with lines and indentation as they are."""
+    """Clean text and context, with lines and indentation as they are, and what else came along."""
     del config
-    Plain.clean_rows(rows, editor, ("text", "context"))
+    Plain.clean_rows(rows, editor)
 
 
 def check_rows(config: Config, rows: Rows) -> Faults:

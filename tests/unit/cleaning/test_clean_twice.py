@@ -133,3 +133,32 @@ def test_code_is_left_alone_where_the_recipe_says_so() -> None:
         text.replace("anna@example.org", "[EMAIL_ADDRESS]").replace("192.168.7.14", "[IP_ADDRESS]")
     ]
     assert "bob" not in personal.cleaner(PersonalData(), {}, "r").clean([text])[0][0]
+
+
+def test_calls_hold_no_personal_data_in_names_keys_numbers_and_ids() -> None:
+    mail, card = "anna@example.org", 4111111111111111
+    arguments = {"to": [mail, {mail: 1, "bob@example.org": [float(card), card, 5, 2.5, True, None]}]}
+    calls = [
+        {"id": mail, "function": {"name": f"mail_{mail}", "arguments": arguments}},
+        {"id": "call_1", "function": {"name": "clock", "arguments": "{}"}},
+    ]
+    asked = [
+        {"role": "user", "content": "write"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": mail, "name": f"to {mail}", "content": f"sent to {mail}"},
+    ]
+    task = find("tasks", "chat").Config()
+    made = cleaned(task, table_of("files:x", text=json.dumps(asked), label="done"))
+    assert made.faults == {}
+    (text,) = made.table["text"].to_pylist()
+    assert "example.org" not in text
+    assert "4111" not in text
+    _, called, told = json.loads(text)
+    assert [one["id"] for one in called["tool_calls"]] == ["call_2", "call_1"]
+    assert told["tool_call_id"] == "call_2"
+    told = called["tool_calls"][0]["function"]["arguments"]["to"][1]
+    assert told["[EMAIL_ADDRESS]"] == 1
+    assert told["[EMAIL_ADDRESS]_"] == ["[CREDIT_CARD]", "[CREDIT_CARD]", 5, 2.5, True, None]
+    assert cleaned(task, made.table).table.equals(made.table), "twice is once"
+    raw = turns.write(turns.read(json.dumps(asked)) or [])
+    assert sum(len(found) for found in CLEANER.finder.find(turns.flat([raw])[0]).values()) == 9

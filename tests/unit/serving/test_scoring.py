@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -230,6 +231,40 @@ def test_a_label_may_be_corrected_and_corrected_back(served: Product, tmp_path: 
         assert feedback(served, requests(tmp_path, [{"request_id": "q", "label": given}], "l.jsonl"))["added"] == 1
         (table,) = source.read(source.Config(), served.context("ingest"))
         assert table["label"].to_pylist() == [given]
+
+
+CARD = {"recipe": "x", "personal_data": {"entities": {"EMAIL_ADDRESS": "mask", "IP_ADDRESS": "drop_row"}}}
+CHAT = json.dumps([{"role": "user", "content": "Who?"}])
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "context", "label", "kept"),
+    [
+        ("seq2seq", "Who?", None, "ask  ann@example.org", "ask  [EMAIL_ADDRESS]"),
+        ("chat", CHAT, None, '[{"role": "assistant", "content": "ann@example.org"}]', "[EMAIL_ADDRESS]"),
+        ("qa", "Who?", "ask [EMAIL_ADDRESS] now", "ann@example.org", "[EMAIL_ADDRESS]"),
+    ],
+)
+def test_labels_that_people_wrote_are_masked_as_the_request_was(
+    product: Product, tmp_path: Path, task: str, asked: str, context: str | None, label: str, kept: str
+) -> None:
+    metric = {"seq2seq": "rouge_l", "chat": "token_accuracy", "qa": "f1"}[task]
+    gates = [{"kind": "threshold", "metric": metric, "minimum": 0.1}]
+    kept_there = {"personal_data": {"entities": {"EMAIL_ADDRESS": "keep"}}}
+    product.change(task={"kind": task}, gates=gates, prepare=kept_there, exports=[])
+    store.write_json(tmp_path / "model" / "ftcore.json", CARD | {"task": {"kind": task}})
+    version = product.register("first", folders=[tmp_path / "model"]).number
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    empty = dict.fromkeys(scoring.log_schema().names)
+    row = empty | {"at": at, "text": asked, "context": context, "model_version": version}
+    rows = [row | {"request_id": name} for name in ("q0", "q1")]
+    product.shelf.append("predictions", pa.Table.from_pylist(rows, schema=scoring.log_schema()), "2026-01-01", "p")
+    given = [{"request_id": "q0", "label": label}, {"request_id": "q1", "label": "ask 192.168.7.14"}]
+    path = requests(tmp_path, given, "labels.jsonl")
+    for added in (1, 0):
+        counts = scoring.feedback(product.recipe, product.shelf, path, tracking=product.tracking)
+        assert counts == {"added": added, "known_already": 1 - added, "unknown_request": 0, "personal_data": 1}
+    assert [(one["request_id"], one["label"]) for one in logged(product, "feedback")] == [("q0", kept)]
 
 
 @pytest.mark.parametrize("label", ["neutral", None, "Positive", 1])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ftcore import parts, snapshot, split
 from ftcore._find import find
+from ftcore.cleaning import groups, personal
 from ftcore.context import Context, Outcome
 from ftcore.sections import Prepare
 from ftcore.steps import prepare
@@ -122,6 +123,26 @@ def test_personal_data_is_counted_and_gone_everywhere(tmp_path: Path) -> None:
         content = str(read_table(file).to_pylist()) if file.suffix == ".parquet" else file.read_text()
         for secret in ("anna@", "ANNA@", "bob@", address):
             assert secret not in content
+
+
+def test_ids_and_files_that_name_people_stand_under_pseudonyms(tmp_path: Path) -> None:
+    mails = ["ann@example.org", "ann@example.org", "bob@example.org", "7", "2025550123", None, "cat@example.org"]
+    rows = [{**one, "source_id": mail} for one, mail in zip(many(7), mails, strict=True)]
+    for number, one in enumerate(rows):
+        one["origin"] = f"dan@example.org/notes.md, line {number}"
+    rows[0]["origin"] = "feedback on the request ann@example.org"
+    run, outcome = prepared(tmp_path, rows)
+    found = {one["row_id"]: one for one in rows_of(run)}
+    own = [found[one["row_id"]]["source_id"] for one in rows]
+    assert own[0] == own[1] != own[2]
+    assert own[3:6] == ["7", "2025550123", None]
+    assert all(str(one).startswith("[ID ") for one in [*own[:3], own[6]])
+    origins = [found[one["row_id"]]["origin"] for one in rows]
+    assert origins[0] == f"feedback on the request {own[0]}"
+    assert origins[1:] == [f"[EMAIL_ADDRESS]/notes.md, line {number}" for number in range(1, 7)]
+    assert outcome.figures["personal_data"] == {}
+    cleaner = personal.cleaner(run.recipe.prepare.personal_data, {}, run.recipe.name)
+    assert groups.traced(own, origins, cleaner, split.load(run.shelf)) == (own, origins), "twice is once"
 
 
 @pytest.fixture
