@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from datetime import datetime
@@ -47,6 +48,9 @@ probability, and ``part`` where the task has no parts."""
 REFUSAL = "refusal"
 """Column behind those of the log: why a row has no prediction."""
 
+log = logging.getLogger("ftcore")
+SHOWN_REQUESTS = 3
+"""Requests that a warning names."""
 MOST_LABELS = 20
 """More than these are not counted one by one: they are texts that the model wrote."""
 
@@ -158,7 +162,9 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
         handed: what the person says about the file.
 
     Returns:
-        Counts: ``added``, ``known_already`` (with this very label), ``unknown_request`` (never scored here, left out).
+        Counts: ``added``, ``known_already`` (with this very label), ``repeated`` (the same line again in this file),
+        ``superseded`` (by a later line of this file with another label), ``unknown_request`` (never scored here, left
+        out).
 
     Raises:
         DataRejectedError: a label that the recipe does not have, or none of the requests was ever scored here; nothing
@@ -186,6 +192,7 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
         )
     known_rows = [row for row in rows if row["request_id"] in asked]
     last = {row["request_id"]: row for row in known_rows}
+    superseded = _superseded(file, known_rows, last)
     earlier = shelf.read_log("feedback")
     said = {row["request_id"]: row["label"] for row in earlier.sort_by("at").to_pylist()} if earlier is not None else {}
     new = [row for identity, row in last.items() if said.get(identity) != row["label"]]
@@ -199,7 +206,9 @@ def feedback(recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed |
         )
     return {
         "added": len(new),
-        "known_already": len(known_rows) - len(new),
+        "known_already": len(last) - len(new),
+        "repeated": len(known_rows) - len(last) - superseded,
+        "superseded": superseded,
         "unknown_request": len(rows) - len(known_rows),
     }
 
@@ -247,6 +256,22 @@ def _read_labels(recipe: Recipe, rows: list[dict[str, str | None]], parts: dict[
     find("tasks", recipe.task.kind).parse_rows(recipe.task, read)
     for row, label in zip(rows, read.label, strict=True):
         row["label"] = label
+
+
+def _superseded(file: Path, rows: list[dict[str, str | None]], last: dict[str | None, dict[str, str | None]]) -> int:
+    """How many rows have another label than a later one of the same request in the file, which is said."""
+    other = [row["request_id"] or "" for row in rows if row["label"] != last[row["request_id"]]["label"]]
+    if other:
+        names = list(dict.fromkeys(other))
+        more = f" and {len(names) - SHOWN_REQUESTS:,} more" if len(names) > SHOWN_REQUESTS else ""
+        log.warning(
+            "%s: labels of %s requests contradict each other, and the last one holds: request_id %s%s",
+            file,
+            f"{len(names):,}",
+            ", ".join(names[:SHOWN_REQUESTS]),
+            more,
+        )
+    return len(other)
 
 
 def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
