@@ -85,6 +85,7 @@ def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
 def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str, Any]:
     """Train and save ``model/`` and ``adapter/`` into the scratch folder; returns the figures."""
     with _energy.measured(workers.own(context.settings)) as used:
+        log.info("loading %s and making tokens of the rows", context.recipe.base)
         job = _job.prepared(context, rows, context.scratch / "checkpoints", track)  # a teacher reads every row in it
         encoded = job.rows
         what = f"{len(encoded['train']):,} rows, {encoded['train'].tokens:,} tokens an epoch"
