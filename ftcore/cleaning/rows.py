@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LEFT_OUT = "left out by the recipe: "
 """Begins the reason of a fault that is none of the data: the recipe asks for such rows to be left out."""
+BLANK = "text is empty or blank"
+"""Why a row without a text is not asked: a model would answer all the same."""
 _UNREAD = re.compile(r"\ufffd \[(.+?)\](?= |$)")
 Faults: TypeAlias = dict[int, str]
 """By position of a row why it cannot be used, with the value that is wrong as ``repr``."""
@@ -184,8 +186,9 @@ def _masked(texts: Iterable[str | None], cleaner: Cleaner) -> dict[str | None, s
 
 
 def _check_requests(module: Any, task: Part, rows: Rows) -> Faults:
-    """Faults of rows to predict: of a conversation whose answer is there already, and what the task finds."""
-    found: Faults = dict(module.check_requests(task, rows)) if hasattr(module, "check_requests") else {}
+    """Faults of rows to predict: nothing to read, a conversation whose answer is there, and what the task finds."""
+    found: Faults = {place: BLANK for place, text in enumerate(rows.text) if not (text and text.strip())}
+    found |= module.check_requests(task, rows) if hasattr(module, "check_requests") else {}
     there = [place for place, label in enumerate(rows.label) if label is not None]
     return dict.fromkeys(there, "the conversation ends with an answer: nothing is asked") | found
 

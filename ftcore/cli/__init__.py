@@ -192,7 +192,9 @@ def score(
 ) -> None:
     """Score a file with the champion and append the predictions to the prediction log.
 
-    A request id names one request for ever: used again with another text it is refused.
+    The predictions that -o writes come in the file's order, a line for each row, with its request_id and what the model
+    was given; other columns of the file are not repeated: join them by request_id, or by position. A request id names
+    one request for ever: used again with another text it is refused.
 
     Examples:
 

@@ -50,11 +50,15 @@ def _without_files(recipe: Recipe, path: Path) -> list[str]:
     """Sources whose files are not there, each with what to put there."""
     from ftcore._find import find
 
+    every: dict[str, Any] = {f"sources[{number}]": source for number, source in enumerate(recipe.sources)}
+    every |= {f"evaluate.holdouts.{name}": source for name, source in recipe.evaluate.holdouts.items()}
     notes = []
-    for number, source in enumerate(recipe.sources):
+    for where, source in every.items():
         if source.kind == "files" and (why := find("sources", "files").missing(source, path.parent)):
-            wanted = ", ".join(source.needs(("text", "context", "label", "rejected", "id", "group", "observed_at")))  # type: ignore[attr-defined]
-            notes.append(f"sources[{number}].path: {why}: put files with the columns {wanted} there")
+            whole = source.format in {"txt", "document"}
+            names = source.needs(("text", "context", "label", "rejected", "id", "group", "observed_at"))
+            wanted = "text files" if whole else f"files with the columns {', '.join(names)}"
+            notes.append(f"{where}.path: {why}: put {wanted} there")
     return notes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -231,23 +231,49 @@ class _Opened:
                 yield module.source_name(source) or f"sources[{number}]", source
 
     def _fitting(self) -> list[_Mapping]:
-        """Mappings all of whose columns the file has."""
-        there = {*self.names, *self.files.given(self.file, None)}
-        found = []
+        """Mappings all of whose columns the file has: those that its own columns fit, before all others.
+
+        Where a file lies says nothing of the rows in it that are handed in: ``label: folder`` holds only where the file
+        has no column for labels, neither that of another mapping nor one of the field's own name.
+        """
+        found: dict[str, list[_Mapping]] = {"own": [], "plain": [], "given": []}
         for name, source in self._mappings():
-            fields = {field: source.column_of(field) for field in self.fields if source.column_of(field)}
+            specs = {field: self._spec(source, field) for field in self.fields}
+            fields = {field: spec for field, spec in specs.items() if spec}
             one_hot = self.main == "label" and source.label_columns
-            if (self.main in fields or one_hot) and set(source.needs(self.fields)) <= there:
-                found.append(_Mapping(name, fields, source))
-        return found
+            if not (self.main in fields or one_hot) or not self._fits(source, fields):
+                continue
+            own = one_hot or fields[self.main] == source.column_of(self.main)
+            rank = ("given" if self._of_the_place(source, self.main) else "own") if own else "plain"
+            found[rank].append(_Mapping(name, fields, source))
+        return found["own"] or found["plain"] or found["given"]
+
+    def _fits(self, source: Any, fields: Mapping[str, str]) -> bool:
+        """Whether the file has what the fields need that the source maps itself."""
+        there = {*self.names, *self.files.given(self.file, None)}
+        mapped = [name for name in self.fields if name not in fields or fields[name] == source.column_of(name)]
+        return set(source.needs(mapped)) <= there
+
+    def _spec(self, source: Any, field: str) -> str | None:
+        """Column or template of a field by a source.
+
+        It is the field's own name where the file has that column, and the source would take the file's place instead.
+        """
+        spec: str | None = source.column_of(field)
+        return field if spec and field in self.names and self._of_the_place(source, field) else spec
+
+    def _of_the_place(self, source: Any, field: str) -> bool:
+        """Whether a source takes a field from where the file lies alone."""
+        needed = set(source.needs((field,)))
+        return bool(needed) and needed <= {*self.files.given(self.file, None)} - {*self.names}
 
     def _mapper(self, fields: Sequence[str]) -> Any:
         """What gives the fields' values: by the source's mapping, and by the log's own names for what it leaves out."""
         specs: dict[str, Any] = {}
         source, there = self.mapping.config, {*self.names, *self.files.given(self.file, None)}
         for name in fields:
-            spec = source.column_of(name) if source else None
-            fits = spec and set(source.needs((name,))) <= there
+            spec = self._spec(source, name) if source else None
+            fits = spec and (spec in self.names or set(source.needs((name,))) <= there)
             specs[name] = spec if fits else name if name in self.names else None
         one_hot = source.label_columns if source and "label" in fields else None
         specs = {"label": None, **specs, "label_columns": one_hot}

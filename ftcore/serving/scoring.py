@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from datetime import datetime
@@ -48,6 +49,9 @@ probability, and ``part`` where the task has no parts."""
 REFUSAL = "refusal"
 """Column behind those of the log: why a row has no prediction."""
 
+log = logging.getLogger("ftcore")
+SHOWN_REQUESTS = 3
+"""Requests that a warning names."""
 MOST_LABELS = 20
 """More than these are not counted one by one: they are texts that the model wrote."""
 
@@ -164,8 +168,9 @@ def feedback(
             that is gone, the recipe says it.
 
     Returns:
-        Counts: ``added``, ``known_already`` (with this very label), ``unknown_request`` (never scored here, left out);
-        ``personal_data``, where labels hold some for which a row is left out.
+        Counts: ``added``, ``known_already`` (with this very label), ``repeated`` (the same line again in this file),
+        ``superseded`` (by a later line of this file with another label), ``unknown_request`` (never scored here, left
+        out); ``personal_data``, where labels hold some for which a row is left out.
 
     Raises:
         DataRejectedError: a label that the recipe does not have, or none of the requests was ever scored here; nothing
@@ -195,6 +200,7 @@ def feedback(
         )
     known_rows = [row for row in rows if row["request_id"] in asked]
     last = {str(row["request_id"]): row for row in known_rows}
+    requests_told, superseded = len(last), _superseded(file, known_rows, last)
     private = _clean_labels(recipe, shelf, tracking, [predicted[name] | row for name, row in last.items()], last)
     earlier = shelf.read_log("feedback")
     said = {row["request_id"]: row["label"] for row in earlier.sort_by("at").to_pylist()} if earlier is not None else {}
@@ -209,7 +215,9 @@ def feedback(
         )
     return {
         "added": len(new),
-        "known_already": len(known_rows) - len(new) - len(private),
+        "known_already": len(last) - len(new),
+        "repeated": len(known_rows) - requests_told - superseded,
+        "superseded": superseded,
         "unknown_request": len(rows) - len(known_rows),
         **({"personal_data": len(private)} if private else {}),
     }
@@ -284,6 +292,22 @@ def _clean_labels(
     for name in private:
         del last[name]
     return private
+
+
+def _superseded(file: Path, rows: list[dict[str, str | None]], last: dict[str, dict[str, str | None]]) -> int:
+    """How many rows have another label than a later one of the same request in the file, which is said."""
+    other = [row["request_id"] or "" for row in rows if row["label"] != last[str(row["request_id"])]["label"]]
+    if other:
+        names = list(dict.fromkeys(other))
+        more = f" and {len(names) - SHOWN_REQUESTS:,} more" if len(names) > SHOWN_REQUESTS else ""
+        log.warning(
+            "%s: labels of %s requests contradict each other, and the last one holds: request_id %s%s",
+            file,
+            f"{len(names):,}",
+            ", ".join(names[:SHOWN_REQUESTS]),
+            more,
+        )
+    return len(other)
 
 
 def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:

@@ -28,6 +28,9 @@ EXCERPT = 200
 ROWS, CHARACTERS = 10_000, 8_000_000
 """A batch ends after so many rows, or lines of so many characters."""
 
+DELIMITERS = (",", ";", "\t", "|")
+"""Delimiters that messages propose."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -47,9 +50,10 @@ class Reading:
     header: Sequence[str] | None = None
     """Names of the columns where the file has no header."""
 
-    def require(self, there: Sequence[str]) -> None:
+    def require(self, there: Sequence[str], hint: str = "") -> None:
         """Check that the wanted columns are there, each once."""
-        require(self.where, [name for name in self.wanted or () if name not in self.given or name in there], there)
+        wanted = [name for name in self.wanted or () if name not in self.given or name in there]
+        require(self.where, wanted, there, hint)
 
     def batch(self, columns: dict[str, Any], gather: Gather, unit: str = "line") -> Batch:
         """A batch of what was gathered, with the columns that are given."""
@@ -134,7 +138,7 @@ def read_csv(lines: Lines, reading: Reading) -> Iterator[Batch]:
     where = reading.where
     reader, delimiter, skipped = _reader(iter(lines), reading)
     names = _header(reader, lines, reading, skipped)
-    reading.require(names)
+    reading.require(names, _other_delimiter(names, delimiter, reading))
     gather, width, empty = Gather(lines), len(names), [""] * len(names)
     while True:
         before = reader.line_num + skipped
@@ -173,6 +177,17 @@ def _reader(rest: Iterator[str], reading: Reading) -> tuple[Any, str, int]:
         delimiter,
         skipped,
     )
+
+
+def _other_delimiter(names: Sequence[str], delimiter: str, reading: Reading) -> str:
+    """What to do where another delimiter would give the header columns that are wanted and missing; else empty."""
+    missing = {name for name in reading.wanted or () if name not in names}
+    line = delimiter.join(names)
+    for other in DELIMITERS:
+        if other != delimiter and missing & {name.strip().strip('"') for name in line.split(other)}:
+            shown = "\\t" if other == "\t" else other
+            return f'say `delimiter: "{shown}"`: with it the header has more of the columns'
+    return ""
 
 
 def read_txt(lines: Lines, reading: Reading) -> Iterator[Batch]:

@@ -341,8 +341,14 @@ def structures(context: Context, source: str) -> tuple[str, ...]:
     return tuple(getattr(find("tasks", own.kind), "STRUCTURES", ()))
 
 
-def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
+def require(where: str, wanted: Iterable[str], there: Sequence[str], hint: str = "") -> None:
     """Check that columns are there, each once.
+
+    Args:
+        where: what was read.
+        wanted: columns that it must have.
+        there: columns that it has.
+        hint: what to do, where more is known than that the recipe and the columns do not agree.
 
     Raises:
         DataRejectedError: naming those that are not.
@@ -351,7 +357,7 @@ def require(where: str, wanted: Iterable[str], there: Sequence[str]) -> None:
     if missing := [name for name in wanted if name not in there]:
         raise DataRejectedError(
             f"{where} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(str, there))}",
-            hint="name the columns in the recipe: text, label (null for none), id, group, observed_at",
+            hint=hint or "name the columns in the recipe: text, label (null for none), id, group, observed_at",
         )
     if twice := [name for name in wanted if there.count(name) > 1]:
         raise DataRejectedError(f"{where} has more than one column {', '.join(map(repr, twice))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -19,6 +19,7 @@ from ftcore.cleaning.exact import Index
 from ftcore.cleaning.rows import Cleaned as Tidied
 from ftcore.conversations import turns as conversation
 from ftcore.errors import DataRejectedError
+from ftcore.progress import progress
 from ftcore.steps import _history
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ftcore.sections import Part, Prepare
     from ftcore.split import SplitKeys
 
+AT_ONCE = 2_000
+"""Rows that are cleaned between two steps of the progress bar: a second or two where personal data is looked for."""
 FEW = 4
 """Parts up to which one process is faster than starting two."""
 
@@ -75,7 +78,7 @@ class Cleaned:
     personal: Counter[str] = field(default_factory=Counter)
 
 
-def clean(work: Work) -> Cleaned:
+def clean(work: Work, advance: Callable[[int], object] = lambda rows: None) -> Cleaned:
     """Clean the rows of one part: normalise, draw the side, replace personal data, and index what is left."""
     import numpy as np
     import pyarrow as pa
@@ -84,9 +87,12 @@ def clean(work: Work) -> Cleaned:
     results, schema = [], snapshot.schema()
     with pa.OSFile(str(work.file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in parts.read(work.source):
-            result, cleaned = _clean(table.select(schema.names).cast(schema), work, cleaner)
-            writer.write_table(cleaned)
-            results.append(result)
+            for begin in range(0, max(table.num_rows, 1), AT_ONCE):
+                some = table.slice(begin, AT_ONCE)
+                result, cleaned = _clean(some.select(schema.names).cast(schema), work, cleaner)
+                writer.write_table(cleaned)
+                results.append(result)
+                advance(some.num_rows)
         if not results:
             result, _ = _clean(schema.empty_table(), work, cleaner)
             results.append(result)
@@ -273,10 +279,17 @@ def clean_all(source: UPath, scratch: Path, recipe: Recipe, keys: SplitKeys) -> 
         for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)
-    if len(work) <= FEW or workers == 1:
-        return [clean(one) for one in work]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(clean, work))
+    looked_for = any(action != "keep" for action in prepare.personal_data.actions.values())
+    what = "looking for personal data" if looked_for else "cleaning"
+    with progress(what, parts.count(source)) as advance:
+        if len(work) <= FEW or workers == 1:
+            return [clean(one, advance) for one in work]
+        cleaned = []
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for one in pool.map(clean, work):
+                advance(len(one.side))
+                cleaned.append(one)
+    return cleaned
 
 
 @dataclass

@@ -90,6 +90,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
     found: dict[str, Any] = {}
     watching = [FirstSteps(partial(_first_steps.corrected, context, found))]
     with _energy.measured(workers.own(context.settings)) as used:  # a teacher reads every row in it
+        log.info("loading %s and making tokens of the rows", context.recipe.base)
         job = _job.prepared(context, rows, context.scratch / "checkpoints", track, watching)
         encoded = job.rows
         what = f"{len(encoded['train']):,} rows, {encoded['train'].tokens:,} tokens an epoch"

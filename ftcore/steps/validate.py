@@ -19,7 +19,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.records import now
 from ftcore.reports import snapshot as reports
-from ftcore.steps import _carry, _comparison, _history, _keys
+from ftcore.steps import _carry, _comparison, _history, _keys, _renamed
 from ftcore.steps._comparison import Whole
 from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
 from ftcore.tally import Tally
@@ -95,6 +95,7 @@ def run(context: Context) -> Outcome:
     upload(_docs(context), context.shelf.root / "data_docs")
     manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
     manifest |= _beside(context, before, kept) | ({"period": period} if period else {})
+    manifest["warnings"] += _renamed.warnings(context.shelf, before, tally.sources, kept.tables())
     review = context.shelf.root / draft.paths["review"] if "review" in draft.paths else None
     page = reports.writer(context.recipe, quarantine, read_table(review) if review else None, before)
     if manifest["rejections"]:

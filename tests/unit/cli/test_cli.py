@@ -108,6 +108,10 @@ def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path) -> Non
     assert (good.returncode, good.stdout) == (0, f"✔ {product.name}: {product.path}\n{note}")
     (folder / "rows.csv").write_text("text,label\n", encoding="utf-8")
     assert ftcore("check", str(product.path)).stdout == f"✔ {product.name}: {product.path}\n"
+    gold = {"kind": "files", "path": "gold/*/*.txt", "format": "document", "label": "folder"}
+    product.change(evaluate={"holdouts": {"gold": gold}})
+    said = f"  ! evaluate.holdouts.gold.path: no file matches 'gold/*/*.txt' in {folder}: put text files there\n"
+    assert ftcore("check", str(product.path)).stdout.endswith(said)
     product.change(validation={"suite": "mine"})
     assert "validation.suite: there is no mine.json" in ftcore("check", product.name).stdout
 

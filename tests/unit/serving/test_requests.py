@@ -154,3 +154,26 @@ def test_labels_are_read_by_the_same_rules(tmp_path: Path) -> None:
     assert read("h.csv", "request_id,positive,negative\nq0,1,0\nq1,0,1\n", hot) == expected
     with pytest.raises(DataRejectedError, match=r"has no column request_id, label; it has text"):
         read("l.csv", "text\nx\n")
+
+
+def test_a_column_of_the_file_wins_over_the_place_where_the_file_lies(tmp_path: Path) -> None:
+    """``label: folder`` says how documents were sorted; a file of labels lies anywhere."""
+    documents = {"kind": "files", "path": "docs/*/*.txt", "format": "document", "label": "folder"}
+    klasse = {"kind": "files", "path": "k.csv", "label": "klasse", "context": "folder"}
+    expected = [("q0", "positive"), ("q1", "negative")]
+
+    def read(header: str, *sources: dict[str, Any], handed: Handed | None = None) -> list[Any]:
+        path = write(tmp_path / "l.csv", f"{header}\nq0,positive\nq1,negative\n")
+        return [(row["request_id"], row["label"]) for row in requests.labels(path, recipe(*sources), handed)]
+
+    assert read("request_id,label", documents) == expected
+    assert read("request_id,label", documents, handed=Handed(source="files:docs")) == expected
+    assert read("request_id,label", documents, klasse) == expected
+    assert read("request_id,klasse", documents, klasse) == expected
+    assert read("request_id,folder", documents) == expected, "a column of that name is one"
+    assert read("request_id,note", documents) == [(f"q{n}", tmp_path.name) for n in range(2)], "there is no other"
+    path = write(tmp_path / "r.csv", "text,context\nT,C\n")
+    (row,) = requests.read(path, recipe(klasse))
+    assert (row["text"], row["context"]) == ("T", "C")
+    (row,) = requests.read(write(path, "text\nT\n"), recipe(klasse))
+    assert row["context"] == tmp_path.name

@@ -217,10 +217,29 @@ def test_labels_come_back_by_request_id(served: Product, tmp_path: Path) -> None
     given = [{"request_id": 0, "label": "positive"}, {"request_id": 1, "label": "negative"}]
     path = requests(tmp_path, [*given, {"request_id": "never-scored", "label": "positive"}], "labels.jsonl")
     # One column with numbers and words in it: both are read as text.
-    assert feedback(served, path) == {"added": 2, "known_already": 0, "unknown_request": 1}
-    assert feedback(served, path) == {"added": 0, "known_already": 2, "unknown_request": 1}
+    counts = {"added": 2, "known_already": 0, "repeated": 0, "superseded": 0, "unknown_request": 1}
+    assert feedback(served, path) == counts
+    assert feedback(served, path) == counts | {"added": 0, "known_already": 2}
     labels = {row["request_id"]: row["label"] for row in logged(served, "feedback")}
     assert labels == {"0": "positive", "1": "negative"}
+
+
+def test_labels_that_contradict_each_other_in_one_file_are_named(
+    served: Product, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    score(served, requests(tmp_path, [{"text": f"{t} {n}", "request_id": n} for n, t in enumerate(TEXTS)]))
+    lines = (
+        [(n, "positive") for n in range(5)] + [(n, "negative") for n in range(4)] + [(3, "negative"), (4, "positive")]
+    )
+    path = requests(tmp_path, [{"request_id": n, "label": label} for n, label in lines], "labels.jsonl")
+    caplog.set_level("WARNING", "ftcore")
+    counts = {"added": 5, "known_already": 0, "repeated": 2, "superseded": 4, "unknown_request": 0}
+    assert feedback(served, path) == counts
+    assert "labels of 4 requests contradict each other, and the last one holds: request_id 0, 1, 2 and 1 more" in (
+        caplog.text
+    )
+    labels = [row["label"] for row in sorted(logged(served, "feedback"), key=lambda row: row["request_id"])]
+    assert labels == ["negative"] * 4 + ["positive"]
 
 
 def test_a_label_may_be_corrected_and_corrected_back(served: Product, tmp_path: Path) -> None:
@@ -310,6 +329,15 @@ def test_a_line_that_cannot_be_read_is_refused_by_name_and_costs_no_other(served
     assert [row["request_id"] for row in logged(served)] == ["q0", "q2"]
 
 
+def test_a_request_without_a_text_is_refused_by_name(served: Product, tmp_path: Path) -> None:
+    blank = ["", "   ", None, "\u00a0\n"]
+    given = [{"request_id": n, "text": text} for n, text in enumerate(["good", *blank, "bad"])]
+    table = score(served, requests(tmp_path, given))
+    assert table["refusal"].to_pylist() == [None, *["text is empty or blank"] * 4, None]
+    assert [bool(label) for label in table["label"].to_pylist()] == [True, *[False] * 4, True]
+    assert [row["request_id"] for row in logged(served)] == ["0", "5"]
+
+
 def test_feedback_of_which_nothing_matches_fails(served: Product, tmp_path: Path) -> None:
     score(served, requests(tmp_path, [{"text": "good", "request_id": "q0"}]))
     path = requests(tmp_path, [{"request_id": f"x{n}", "label": "positive"} for n in range(20)], "l.jsonl")
@@ -355,6 +383,11 @@ def test_a_request_names_the_part_that_is_asked(of_parts: Product, tmp_path: Pat
     assert [float(one) for one in said[::2]] == pytest.approx(table["score"].to_pylist()[::2], rel=1e-4)
     assert logged(of_parts) == table.drop_columns([scoring.REFUSAL]).to_pylist()
     assert score(of_parts, requests(tmp_path, rows)).equals(table), "the same file adds nothing"
+
+    empty = [{"request_id": f"empty{part}", "text": " ", "part": part} for part in ("long", "colour")]
+    table = score(of_parts, requests(tmp_path, empty, "empty.jsonl"))
+    assert table["refusal"].to_pylist() == ["text is empty or blank"] * 2
+    assert len(logged(of_parts)) == len(rows)
 
     wrong = requests(tmp_path, [{"request_id": "long0", "label": "red"}], "wrong.jsonl")
     with pytest.raises(DataRejectedError, match=r"labels that .* does not know"):

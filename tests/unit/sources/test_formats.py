@@ -315,3 +315,24 @@ def test_read_any_reads_all_columns_as_text_and_refuses_a_broken_line(tmp_path: 
     (tmp_path / "c.csv").write_text("a,b\n1,2\n1\n")
     with pytest.raises(DataRejectedError, match=r"c\.csv, line 3 cannot be read"):
         files.read_any(tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "config", "said"),
+    [
+        (";", {}, 'delimiter: ";"'),
+        ("\t", {}, r'delimiter: "\t"'),
+        ("|", {}, 'delimiter: "|"'),
+        (",", {"delimiter": ";"}, 'delimiter: ","'),
+        (",", {}, "name the columns in the recipe"),
+    ],
+)
+def test_a_delimiter_that_would_make_the_header_fit_is_named(
+    tmp_path: Path, delimiter: str, config: dict[str, Any], said: str
+) -> None:
+    wanted = ["Text", "Klasse"] if said.startswith("delimiter") else ["Text", "label"]
+    path = tmp_path / "a.csv"
+    path.write_text(delimiter.join(["Nr", '"Bewertung, in Sternen"', '"Text"', "Klasse"]) + "\n", encoding="utf-8")
+    with pytest.raises(DataRejectedError, match="has no column") as caught:
+        list(files.batches(path, files.Config(path=str(path), **config), wanted))
+    assert said in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import parts, snapshot, split
+from ftcore import parts, progress, snapshot, split
 from ftcore._find import find
 from ftcore.cleaning import groups, personal
 from ftcore.context import Context, Outcome
 from ftcore.sections import Prepare
-from ftcore.steps import prepare
+from ftcore.steps import _spool, prepare
 from ftcore.store import read_table, write_table
 from tests.unit.steps._drafts import context, many, row, side
 
@@ -57,6 +58,22 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     (two, second) = prepared(tmp_path / "2", rows, parts=6, prepare={"workers": 2})
     assert first.figures == second.figures
     assert rows_of(one) == rows_of(two)
+
+
+def test_it_says_how_far_it_is_and_pieces_decide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, first = prepared(tmp_path / "1", many(90), parts=2)
+    monkeypatch.setenv("FTCORE_PROGRESS", "json")
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    monkeypatch.setattr(_spool, "AT_ONCE", 20)
+    pieces, second = prepared(tmp_path / "2", many(90), parts=2)
+    lines = [json.loads(line.removeprefix(progress.MARK)) for line in capsys.readouterr().err.splitlines()
+             if line.startswith(progress.MARK)]  # fmt: skip
+    told = [(line["done"], line["total"]) for line in lines if line["what"] == "looking for personal data"]
+    assert told == [(done, 90) for done in (20, 40, 45, 65, 85, 90)]
+    assert first.figures == second.figures
+    assert parts.digest(whole.folder / "rows") == parts.digest(pieces.folder / "rows")
 
 
 def test_one_file_is_read_too(tmp_path: Path) -> None:

@@ -267,6 +267,29 @@ def test_the_rows_that_came_and_went_are_counted(tmp_path: Path) -> None:
     assert manifest["change"] == {"added": 100, "removed": 100, "kept": 200}
 
 
+def named(rows: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    return [one | {"source": source, "row_id": snapshot.row_id(source, str(n))} for n, one in enumerate(rows)]
+
+
+def test_a_source_that_was_renamed_is_named(tmp_path: Path) -> None:
+    rows = many(300)
+    _, first = validated(tmp_path, [*named(rows[:200], "files:jan"), *named(rows[200:], "files:rest")])
+    run, second = validated(
+        tmp_path, [*named(many(300)[:200], "files:tickets/jan-v2"), *named(rows[200:], "files:rest")], run_id="two"
+    )
+    (said,) = second.figures["warnings"]
+    assert said.startswith(
+        f"no row of files:jan in snapshot {first.figures['snapshot']} came again, but 200 of its 200 texts are new "
+        "rows of files:tickets/jan-v2: "
+    )
+    assert "give the source a `name`" in said
+    assert snapshot.manifest(run.shelf, second.figures["snapshot"])["warnings"] == [said]
+    _, third = validated(
+        tmp_path, [*named(many(200, start=300), "files:feb"), *named(rows[200:], "files:rest")], run_id="three"
+    )
+    assert not [one for one in third.figures["warnings"] if "came again" in one], "other texts in another file"
+
+
 def test_a_damaged_old_snapshot_stops_no_new_one(tmp_path: Path) -> None:
     run, outcome = validated(tmp_path, many(200))
     (snapshot.folder(run.shelf, outcome.figures["snapshot"]) / "train" / "part-00000.parquet").write_bytes(b"")
