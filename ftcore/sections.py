@@ -149,8 +149,8 @@ class Validation(Config):
     min_rows: Annotated[int, Field(ge=1)] = 100
     """Fewest rows a snapshot may have."""
     max_quarantined: Share = 0.05
-    """Largest share of the rows that may be quarantined before the whole snapshot is rejected. Rows that the recipe's
-    own filters leave out, such as the language filter, are not counted."""
+    """Largest share of the rows that came in, duplicates among them, that may be quarantined before the whole snapshot
+    is rejected. Rows that the recipe's own filters leave out, such as the language filter, are not counted."""
     text_length: tuple[int, int] = (1, 20_000)
     """Shortest and longest text accepted, in characters."""
     personal_data: bool = True

@@ -94,6 +94,7 @@ def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("
     """
     from ftcore import base
     from ftcore.errors import RecipeError
+    from ftcore.training import stands
 
     if "data" in chains and not conf.suite(recipe.suite).is_file():
         fault = f"there is no {recipe.suite}.json in {conf.expectations}"
@@ -101,7 +102,10 @@ def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("
     if "finetune" in chains:
         _can_be_trained(recipe, conf)
         if not recipe.base.startswith("models:/"):
-            _fits_the_window(recipe, base.locate(recipe.base, conf, path.parent))
+            folder = base.locate(recipe.base, conf, path.parent)
+            if said := stands.fault(recipe.task, folder):
+                raise RecipeError(recipe.name, [("base", said[0])], said[1])
+            _fits_the_window(recipe, folder)
 
 
 def _fits_the_window(recipe: Recipe, folder: Path) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from ftcore.gates._undecided import undecided
+from ftcore.gates._undecided import LEAST_GROUPS, LEAST_ROWS, undecided
 from ftcore.simultaneous import Bounds, Effect, bounds, clusters, effect
 from ftcore.statistics import Estimate, quantile, size
 from ftcore.verdict import Rule
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 """Chance that gates about losses, all together, refuse a candidate that is as good as the champion everywhere."""
-LEAST_ROWS = 30
-LEAST_GROUPS = 10
-"""Of fewer rows or groups than these not even a sure loss can be told."""
 MARGIN = 0.05
 NAMED = 12
 """Groups that a reason names; a verdict is read by people."""

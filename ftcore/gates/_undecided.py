@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from ftcore.statistics import size
@@ -10,7 +11,12 @@ from ftcore.verdict import Rule
 if TYPE_CHECKING:
     import numpy as np
 
+    from ftcore.statistics import Estimate
     from ftcore.verdict import Evidence
+
+LEAST_ROWS = 30
+LEAST_GROUPS = 10
+"""Of fewer rows or groups than these not even a sure loss can be told."""
 
 
 class Least(Protocol):
@@ -27,9 +33,34 @@ class Least(Protocol):
         ...
 
 
-def undecided(gate: str, because: str, bound: float | None = None, rows: int = 0, groups: int | None = None) -> Rule:
-    """A rule that neither passed nor failed; the recipe says whether that fails or asks a person."""
-    return Rule(gate=gate, passed=None, reason=f"undecided: {because}", bound=bound, rows=rows, groups=groups)
+def undecided(
+    gate: str,
+    because: str,
+    bound: float | None = None,
+    rows: int = 0,
+    groups: int | None = None,
+    found: Estimate | None = None,
+) -> Rule:
+    """A rule that neither passed nor failed; the recipe says whether that fails or asks a person.
+
+    Args:
+        gate: its kind.
+        because: why it cannot tell, for people.
+        bound: what the measured number is compared with.
+        rows: that it was measured on.
+        groups: of these rows.
+        found: what was measured all the same, so that a person who is asked has numbers.
+    """
+    ends = {}
+    if found is not None:
+        numbers = {"measured": found.value, "low": found.low, "high": found.high}
+        ends = {name: value for name, value in numbers.items() if math.isfinite(value)}
+    return Rule(gate=gate, passed=None, reason=f"undecided: {because}", bound=bound, rows=rows, groups=groups, **ends)
+
+
+def sure(rows: int, groups: int) -> bool:
+    """Whether so few rows can show a sure failure: one whose whole interval is beyond the bound needs no more rows."""
+    return rows >= LEAST_ROWS and groups >= LEAST_GROUPS
 
 
 def too_few(least: Least, evidence: Evidence, rows: np.ndarray, purpose: str, dataset: str = "") -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ftcore._find import Config as Base
-from ftcore.gates._undecided import too_few, undecided
+from ftcore.gates._undecided import sure, too_few, undecided
 from ftcore.statistics import difference
 from ftcore.verdict import Rule
 
@@ -42,7 +42,8 @@ class Config(Base):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """That the true gain lies above the lower bound."""
     min_rows: Annotated[int, Field(ge=1)] = 100
-    """With fewer rows of a dataset that must be beaten the gate is undecided; a holdout with fewer decides nothing."""
+    """With fewer rows of a dataset that must be beaten the gate is undecided, unless the candidate is surely not better
+    by ``minimum_gain``; a holdout with fewer decides nothing."""
     min_groups: Annotated[int, Field(ge=1)] = 30
     """The same in groups of rows, where rows have groups."""
 
@@ -76,7 +77,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     )
     first = next(iter([*failed, *open_, *found]))
     if open_ and not failed:
-        return undecided(config.kind, told, config.minimum_gain, first.rows, first.groups)
+        return undecided(config.kind, told, config.minimum_gain, first.rows, first.groups, first.gain)
     return Rule(
         gate=config.kind,
         passed=not failed,
@@ -95,16 +96,19 @@ def _judge(config: Config, evidence: Evidence, dataset: str, looks: int | None) 
     must_beat = looks is None
     rows = evidence.on([dataset], config.metric)
     size = int(rows.sum()), evidence.groups(rows)
-    if because := too_few(config, evidence, rows, f"compare with a baseline on {dataset}"):
-        return Finding(dataset, must_beat, None, because, *size)
+    few = too_few(config, evidence, rows, f"compare with a baseline on {dataset}")
+    if not size[0]:
+        return Finding(dataset, must_beat, None, few, *size)
     confidence = config.confidence if looks is None else 1 - (1 - config.confidence) / looks
     gains = {name: _gain(config, evidence, name, rows, confidence) for name in evidence.baselines}
     if not gains or not all(gain.defined for gain in gains.values()):
-        because = f"no baseline has {config.metric} on {size[0]:,} rows of {dataset}"
+        because = few or f"no baseline has {config.metric} on {size[0]:,} rows of {dataset}"
         return Finding(dataset, must_beat, None, because, *size)
     name, gain = min(gains.items(), key=lambda item: item[1].low if must_beat else item[1].high)
     outcome = gain.low > config.minimum_gain if must_beat else gain.high >= 0
     sentence = _sentence(config, evidence, (name, gain), rows, (dataset, must_beat, confidence))
+    if few and not (must_beat and gain.high < config.minimum_gain and sure(*size)):
+        return Finding(dataset, must_beat, None, f"{few}; {sentence}", *size, gain)
     return Finding(dataset, must_beat, outcome, sentence, *size, gain)
 
 

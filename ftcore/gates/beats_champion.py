@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from ftcore import sealed
 from ftcore._find import Config as Base
-from ftcore.gates._undecided import too_few, undecided
+from ftcore.gates._undecided import sure, too_few, undecided
 from ftcore.statistics import difference
 from ftcore.verdict import Rule
 
@@ -54,7 +54,7 @@ class Config(Base):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """That no candidate without a true gain is promoted, over all looks at the same rows against one champion."""
     min_rows: Annotated[int, Field(ge=1)] = 200
-    """With fewer rows the gate is undecided."""
+    """With fewer rows the gate is undecided, unless it surely fails; on sealed rows even then."""
     min_groups: Annotated[int, Field(ge=1)] = 30
     """With fewer groups of rows the gate is undecided, where rows have groups."""
 
@@ -76,8 +76,9 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     count, groups = int(rows.sum()), evidence.groups(rows)
     if evidence.champion is None:
         return Rule(gate=config.kind, passed=True, reason="there is no champion to beat yet", rows=count, groups=groups)
-    if because := wanting(config, evidence):
-        return undecided(config.kind, because, config.bound, count, groups)
+    few = wanting(config, evidence)
+    if few and (evidence.sealed or not count):  # sealed rows are not looked at in vain
+        return undecided(config.kind, few, config.bound, count, groups)
 
     both = [evidence.champion[evidence.served][rows], evidence.candidate[evidence.served][rows]]
     # Turned round, a fall of a metric that is better when lower is a gain.
@@ -88,8 +89,12 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     gain = difference(evidence.metrics, config.metric, low, high, *drawing)
     where = f"on {gain.size}, paired, of {sealed.PART if evidence.sealed else ', '.join(config.datasets)}"
     if not gain.defined:
-        because = f"{config.metric} is not defined {where}"
+        because = few or f"{config.metric} is not defined {where}"
         return undecided(config.kind, because, config.bound, count, groups)
+    if few and (gain.high >= config.bound or not sure(count, groups)):
+        numbers = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+        because = f"{few}; {numbers} in {config.metric} {where}, more than {config.bound:+g} is asked"
+        return undecided(config.kind, because, config.bound, count, groups, gain)
     passed = gain.low > config.bound
     word = (
         ("beats" if passed else "does not surely beat")

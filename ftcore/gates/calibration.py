@@ -42,8 +42,9 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     ece = Estimate.model_validate(measured)
     groups = ece.rows if ece.groups is None else ece.groups
     if ece.rows < config.min_rows or groups < min(config.min_groups, ece.rows) or not ece.defined:
-        because = f"{ece.size} are too few to judge calibration, at least {config.min_rows} rows are needed"
-        return undecided(config.kind, because, config.max_ece, ece.rows, ece.groups)
+        because = f"{ece.size} are too few to judge calibration, at least {config.min_rows} rows are needed (min_rows)"
+        because += f"; calibration error {ece}, {config.max_ece:g} is allowed" if ece.defined else ""
+        return undecided(config.kind, because, config.max_ece, ece.rows, ece.groups, ece)
     passed = False if ece.low > config.max_ece else True if ece.high < config.max_ece + config.margin else None
     word = "undecided: " if passed is None else ""
     more = f"; too few rows to exclude {config.max_ece + config.margin:g}" if passed is None else ""

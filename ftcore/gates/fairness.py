@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ftcore._find import Config as Base
-from ftcore.gates._losses import ALPHA, LEAST_GROUPS, LEAST_ROWS, MARGIN, named
-from ftcore.gates._undecided import undecided
+from ftcore.gates._losses import ALPHA, MARGIN, named
+from ftcore.gates._undecided import LEAST_GROUPS, LEAST_ROWS, undecided
 from ftcore.simultaneous import Bounds, Effect, bounds, clusters, effect
 from ftcore.statistics import size
 from ftcore.verdict import Rule

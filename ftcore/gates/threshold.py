@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ftcore._find import Config as Base
-from ftcore.gates._undecided import too_few, undecided
+from ftcore.gates._undecided import sure, too_few, undecided
 from ftcore.statistics import estimate
 from ftcore.verdict import Rule
 
@@ -34,9 +34,9 @@ class Config(Base):
     """How far beyond the bound the true value may lie in a gate that passes, in the metric's unit; more than 0 lets a
     value near the bound pass with fewer rows."""
     min_rows: Annotated[int, Field(ge=1)] = 100
-    """With fewer rows the gate is undecided."""
+    """With fewer rows the gate is undecided, unless it surely fails."""
     min_groups: Annotated[int, Field(ge=1)] = 30
-    """With fewer groups of rows the gate is undecided, where rows have groups."""
+    """With fewer groups of rows the gate is undecided, where rows have groups, unless it surely fails."""
 
     @model_validator(mode="before")
     @classmethod
@@ -65,18 +65,22 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the served model reaches the bound, by the 95 % interval: surely, surely not, or undecided.
 
     It passes where even the worse end of the interval reaches the bound, ``tolerance`` aside, and fails where even the
-    better end does not.
+    better end does not; for a sure failure fewer than ``min_rows`` and ``min_groups`` are enough.
     """
     rows = evidence.on(config.datasets, config.metric)
     count, groups = int(rows.sum()), evidence.groups(rows)
-    if because := too_few(config, evidence, rows, f"judge {config.metric}"):
-        return undecided(config.kind, because, config.bound, count, groups)
+    few = too_few(config, evidence, rows, f"judge {config.metric}")
+    if not count:
+        return undecided(config.kind, few, config.bound, count, groups)
     served = evidence.candidate[evidence.served][rows]
     found = estimate(evidence.metrics, served, evidence.resamples, evidence.seed, evidence.of(rows))[config.metric]
     if not found.defined:
-        because = f"{config.metric} is not defined on {found.size}"
+        because = few or f"{config.metric} is not defined on {found.size}"
         return undecided(config.kind, because, config.bound, count, groups)
     passed = _passes(config, found)
+    if few and (passed is not False or not sure(count, groups)):
+        because = f"{few}; {config.metric} {found}, {config.bound:g} is asked"
+        return undecided(config.kind, because, config.bound, count, groups, found)
     if passed is None:
         word = (
             f"undecided: {config.metric} {found} may lie on either side of {config.bound:g}; add rows, or set tolerance"

@@ -33,6 +33,8 @@ class Whole:
     """Rows set aside by reason, those apart that the recipe's own filters left out."""
     at: datetime
     """The time now."""
+    came_in: int = 0
+    """Rows before duplicates were removed, those apart that the recipe's own filters left out."""
     trained: bool = True
     """Whether the snapshot is to be trained on; that of a period is not."""
 
@@ -68,9 +70,14 @@ def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
     wanted = [
         _expectation(
             "table_quarantine_to_be_small",
-            {"quarantined": whole.faults.total(), "max_share": limits.max_quarantined, "words": words},
+            {
+                "quarantined": whole.faults.total(),
+                "came_in": whole.came_in,
+                "max_share": limits.max_quarantined,
+                "words": words,
+            },
             "reject",
-            f"At most {limits.max_quarantined:.1%} of the rows are set aside for faults of the data.",
+            f"At most {limits.max_quarantined:.1%} of the rows that came in are set aside for faults of the data.",
             "{said}",
         ),
         _expectation(

@@ -136,16 +136,18 @@ class ExpectTableSplitsToBeLearnable(BatchExpectation):  # type: ignore[misc]
 
 
 class ExpectTableQuarantineToBeSmall(BatchExpectation):  # type: ignore[misc]
-    """At most ``max_share`` of the rows were set aside; those that the recipe's own filters left out do not count."""
+    """At most ``max_share`` of the rows that came in were set aside; those that the recipe left out do not count."""
 
     quarantined: int
+    came_in: int
+    """Rows before duplicates were removed, which would otherwise raise the share of few faulty rows."""
     max_share: float
     words: str = ""
     """Counts of the reasons, for people."""
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.row_count",)  # type: ignore[misc]
-    success_keys: ClassVar[tuple[str, ...]] = ("quarantined", "max_share", "words")  # type: ignore[misc]
-    args_keys: ClassVar[tuple[str, ...]] = ("quarantined", "max_share")
+    success_keys: ClassVar[tuple[str, ...]] = ("quarantined", "came_in", "max_share", "words")  # type: ignore[misc]
+    args_keys: ClassVar[tuple[str, ...]] = ("quarantined", "came_in", "max_share")
 
     def _validate(
         self,
@@ -153,10 +155,11 @@ class ExpectTableQuarantineToBeSmall(BatchExpectation):  # type: ignore[misc]
         runtime_configuration: dict[str, Any] | None = None,
         execution_engine: ExecutionEngine | None = None,
     ) -> dict[str, Any]:
-        total = metrics["table.row_count"] + self.quarantined
+        total = max(self.came_in, metrics["table.row_count"] + self.quarantined)
         share = self.quarantined / total if total else 1.0
         said = (
-            f"{share:.1%} of {total:,} rows would be quarantined, {self.max_share:.1%} are allowed: {self.words}"
+            f"{share:.1%} of {total:,} rows that came in would be quarantined, {self.max_share:.1%} are allowed: "
+            f"{self.words}"
             if share > self.max_share
             else ""
         )

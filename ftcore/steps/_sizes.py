@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ftcore import base, snapshot
 from ftcore._find import find
 from ftcore.context import Context, log
-from ftcore.errors import FtcoreError, NotEnoughDataError
+from ftcore.errors import FtcoreError, NotEnoughDataError, RecipeError
 from ftcore.sections_training import AUTO
 from ftcore.steps import _shape_cache
 from ftcore.steps._readable import readable
@@ -56,13 +56,16 @@ def need(context: Context, identity: str, rows: int, devices: Collection[str] = 
 
     Raises:
         MissingExtraError: the base model is not here.
+        RecipeError: it is of another kind than the task stands on.
         NotEnoughDataError: the rows do not suffice for the task.
         DataRejectedError: it cannot learn from them.
     """
-    from ftcore.training import loading
+    from ftcore.training import loading, stands
 
     recipe = context.recipe
     folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent, weights=False)
+    if said := stands.fault(recipe.task, folder):
+        raise RecipeError(recipe.name, [("base", said[0])], said[1])
     tokenizer = loading.tokenizer(folder)
     tables = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
     _can_be_learnt(context, tables)

@@ -75,13 +75,28 @@ def run(context: Context) -> Outcome:
         shutil.rmtree(context.scratch, ignore_errors=True)
     paths = {"rows": "rows", "quarantine": "quarantine.parquet", "review": "review.parquet"}
     write_json(context.folder / "manifest.json", figures)
-    gone = figures["duplicates"] + figures["near_duplicates"] + figures["contaminated"]
     return Outcome(
-        reason=f"{figures['rows']:,} of {figures['rows_in']:,} rows kept, {gone:,} duplicates dropped",
+        reason=_sums(figures),
         figures=figures,
         inputs={"rows": found},
         paths={name: context.written(context.folder / file) for name, file in paths.items()},
     )
+
+
+def _sums(figures: dict[str, Any]) -> str:
+    """How many rows are kept and why each of the others is not; the numbers add up to the rows that came in."""
+    filtered = sum(figures["filtered"].values())
+    gone = {
+        "exact duplicate{s}": figures["duplicates"],
+        "near duplicate{s}": figures["near_duplicates"],
+        "like a row of another split": figures["contaminated"],
+        "quarantined for faults": figures["quarantined"] - filtered,
+        "left out by the recipe's filters": filtered,
+        "dropped for personal data": figures["dropped_for_personal_data"],
+    }
+    told = [f"{count:,} {what.format(s='s' * (count != 1))}" for what, count in gone.items() if count]
+    kept = f"{figures['rows']:,} of {figures['rows_in']:,} rows kept"
+    return f"{kept}; {', '.join(told)}" if told else kept
 
 
 def _raw(context: Context) -> tuple[UPath, str]:
@@ -131,7 +146,8 @@ def settle(context: Context, spool: Spool) -> Draft:
     draft = _draft(found, spool, sides, int(alive.sum()), dict(sorted(personal.items())))
     _drop_leaking(draft, *leaking)
     _outliers(draft, spool, prepare.length_outliers)
-    log.info("%s of %s rows are left without exact duplicates", f"{len(draft.kept):,}", f"{len(alive):,}")
+    left, usable, every = (f"{count:,}" for count in (len(draft.kept), int(alive.sum()), len(alive)))
+    log.info("%s of %s rows can be used, %s are left without exact duplicates", usable, every, left)
     draft.counts |= {"near_duplicates": 0, "alike_with_other_labels": 0}
     if prepare.near_duplicates:
         _drop_near(draft, spool, index, prepare.near_duplicates)
@@ -309,6 +325,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
     return {
         **draft.counts,
         "rows": len(draft.kept),
+        "quarantined": sum(map(len, draft.quarantined.values())),
         "content": snapshot.content_of(digests),
         "balance": {split: dict(sorted(_of(balance, split).items())) for split in snapshot.SPLITS},
         "length_quantiles": {

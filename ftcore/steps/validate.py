@@ -88,9 +88,8 @@ def run(context: Context) -> Outcome:
     before = None if period else _before(context)
     faults = _faults(quarantine, draft.figures)
     frame = frame.drop(index=list(rows.failures)) if rows.failures else frame
-    whole = _run_suite(
-        context, frame, _comparison.suite(context.recipe, Whole(tally, before, faults, now(), trained=not period)), {}
-    )
+    found = Whole(tally, before, faults, now(), _came_in(draft.figures), trained=not period)
+    whole = _run_suite(context, frame, _comparison.suite(context.recipe, found), {})
     del frame
     upload(_docs(context), context.shelf.root / "data_docs")
     manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
@@ -317,6 +316,13 @@ def _before(context: Context) -> dict[str, Any] | None:
 def _faults(quarantine: pa.Table, prepared: dict[str, Any]) -> Counter[str]:
     """Rows set aside by reason, those apart that the recipe's own filters left out."""
     return Counter(_count(quarantine)) - Counter(prepared.get("filtered", {}))
+
+
+def _came_in(prepared: dict[str, Any]) -> int:
+    """Rows before duplicates were removed, without those that the recipe leaves out: a share of faults is of these."""
+    left_out: int = sum(prepared.get("filtered", {}).values()) + prepared.get("dropped_for_personal_data", 0)
+    came_in: int = prepared["rows_in"] - left_out
+    return came_in
 
 
 def _beside(context: Context, before: dict[str, Any] | None, kept: _Kept) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
 from ftcore.tasks import _words
-from ftcore.training import loading
+from ftcore.training import loading, stands
 from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def causal(base: Any) -> PreTrainedModel:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    if getattr(AutoConfig.from_pretrained(base, trust_remote_code=False), "is_decoder", True) is False:
+    if stands.is_encoder(AutoConfig.from_pretrained(base, trust_remote_code=False)):
         raise TrainingError(
             f"the base model in {base} is an encoder: it reads what comes behind a token, and cannot write",
-            hint="take a language model as base, such as Llama, Qwen or SmolLM",
+            hint=stands.INSTEAD[stands.CAUSAL],
         )
     return loading.pretrained(AutoModelForCausalLM, base, headless=False)
 

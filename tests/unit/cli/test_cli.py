@@ -188,6 +188,17 @@ def test_more_tokens_than_the_base_model_reads_are_a_fault(product: Product, tin
     assert "reads 64 at most\n  hint: set it to 64 or less" in done.stdout
 
 
+def test_a_base_model_of_another_kind_than_the_task_stands_on_is_a_fault(product: Product, tiny: Path) -> None:
+    """An encoder cannot write; a training found that out after minutes."""
+    gates = [{"kind": "threshold", "metric": "perplexity", "maximum": 9}]
+    product.change(base=str(tiny / "model"), task={"kind": "chat"}, gates=gates, exports=[])
+    done = ftcore("check", product.name)
+    assert done.returncode == 2
+    assert "base: chat cannot learn on" in done.stdout
+    assert "is an encoder" in done.stdout
+    assert "take a language model as base" in done.stdout
+
+
 def test_lists_are_json_for_scripts(product: Product) -> None:
     done = ftcore("ls", "--json")
     found = json.loads(done.stdout)

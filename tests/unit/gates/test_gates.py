@@ -654,3 +654,37 @@ def test_a_slice_of_too_few_rows_says_how_many_are_needed() -> None:
     rule = slice_gate.judge(slice_gate.Config(max_loss=0.02), seen)
     assert rule.passed is None
     assert "undecided: too few rows to see a loss of 0.07 in accuracy in source=a (220 rows, about" in rule.reason
+
+
+def test_a_sure_failure_needs_no_more_rows_and_an_undecided_rule_has_numbers() -> None:
+    """Eighty-seven rows of which 68 % are right surely miss 95 %, may reach 75 %, and are too few to pass 50 %."""
+    seen = evidence(rows=87, right=0.678)
+    missed = threshold.judge(threshold.Config(minimum=0.95), seen)
+    assert missed.passed is False
+    assert "does not reach 0.95" in missed.reason
+    for bound in (0.75, 0.5):
+        rule = threshold.judge(threshold.Config(minimum=bound), seen)
+        assert rule.passed is None
+        assert rule.reason.startswith("undecided: 87 rows are too few to judge accuracy, at least 100 are needed")
+        assert f"; accuracy 0.678 [{rule.low:.3f}, {rule.high:.3f}] on 87 rows, {bound:g} is asked" in rule.reason
+        assert (rule.measured, rule.bound, rule.rows, rule.groups) == (pytest.approx(0.678, abs=1e-3), bound, 87, 87)
+    assert threshold.judge(threshold.Config(minimum=0.95), evidence(rows=29, right=0.5)).passed is None, "too few"
+    few_groups = replace(evidence(rows=90, right=0.5), group=np.arange(90) // 10)
+    assert threshold.judge(threshold.Config(minimum=0.99), few_groups).passed is None, "nine groups"
+
+
+def test_a_candidate_that_is_surely_no_better_fails_on_few_rows() -> None:
+    seen = evidence(rows=60, right=0.5, champion=0.9)
+    worse = replace(seen, baselines={"majority": evidence(60, right=0.9).candidate["onnx-int8"]})
+    for gate, config in ((beats_baseline, beats_baseline.Config()), (beats_champion, beats_champion.Config())):
+        assert gate.judge(config, worse).passed is False  # type: ignore[attr-defined]
+    near = evidence(rows=60, right=0.85, champion=0.8)
+    near = replace(near, baselines={"majority": evidence(60, right=0.8).candidate["onnx-int8"]})
+    for gate, config in ((beats_baseline, beats_baseline.Config()), (beats_champion, beats_champion.Config())):
+        rule = gate.judge(config, near)  # type: ignore[attr-defined]
+        assert rule.passed is None
+        assert "60 rows are too few" in rule.reason
+        assert rule.measured == pytest.approx(0.05)
+        assert rule.low < 0.05 < rule.high
+    sealed = beats_champion.judge(beats_champion.Config(), replace(seen, sealed=True))
+    assert (sealed.passed, sealed.measured) == (None, None), "sealed rows are not looked at in vain"

@@ -149,7 +149,7 @@ def test_rejected_data_has_a_page_in_the_folder_of_its_run(tmp_path: Path) -> No
     assert report == Path(str(run.folder)) / "report.html"
     words = text_of(report.read_bytes())
     assert "✗ Rejected" in words
-    assert "29.4% of 170 rows would be quarantined, 5.0% are allowed" in words
+    assert "29.4% of 170 rows that came in would be quarantined, 5.0% are allowed" in words
     (link, _) = re.findall(r'href="([^"]+)"', report.read_text(encoding="utf-8"))
     assert (report.parent / link).resolve().is_file()
 

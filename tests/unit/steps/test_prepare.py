@@ -52,6 +52,27 @@ def test_order_and_parts_decide_nothing(tmp_path: Path) -> None:
     assert not list(one.scratch.parent.glob("prepare/*")), "nothing is left on the local disk"
 
 
+def test_what_is_kept_and_what_is_not_add_up(tmp_path: Path) -> None:
+    rows = [
+        *many(60),
+        *(row(f"o{n}", f"odd {n}", "odd") for n in range(6)),
+        row("a", "twice told"),
+        row("b", "twice told"),
+    ]
+    rows += [row("c", "so so"), row("d", "so so", "neg"), row("e", many(1)[0]["text"] + "s", "neg")]
+    rows.append(row("de", "Dieser Film war von Anfang bis Ende eine wunderbare Überraschung für uns alle."))
+    rows += [row("p", "write to reader@example.org")]
+    personal = {"entities": {"EMAIL_ADDRESS": "drop_row"}}
+    _, outcome = prepared(tmp_path, rows, prepare={"languages": ["en"], "personal_data": personal})
+    kept, _, gone = outcome.reason.partition("; ")
+    counts = [int(one.split()[0]) for one in gone.split(", ")]
+    assert kept == f"{outcome.figures['rows']} of {len(rows)} rows kept"
+    assert outcome.figures["rows"] + sum(counts) == len(rows)
+    for said in ("1 exact duplicate,", "quarantined for faults", "left out by the recipe's filters"):
+        assert said in outcome.reason
+    assert outcome.reason.endswith("1 dropped for personal data")
+
+
 def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     rows = many(120)
     (one, first) = prepared(tmp_path / "1", rows, parts=6, prepare={"workers": 1})

@@ -117,6 +117,17 @@ def test_rejected_data_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     assert len(snapshot.ls(run.shelf)) == 1
 
 
+def test_faults_are_a_share_of_the_rows_that_came_in_not_of_those_left_without_duplicates(tmp_path: Path) -> None:
+    """Six faulty rows of 306 are few, though 60 are left of the others."""
+    rows = [one | {"row_id": f"{copy}-{one['row_id']}"} for copy in range(5) for one in many(60)]
+    rows += [row(f"x{number}", f"an odd label, number {number}", "odd") for number in range(6)]
+    settings = {"validation": {"max_quarantined": 0.02, "min_rows": 20}}
+    _, outcome = validated(tmp_path, rows, **settings)
+    assert (outcome.figures["rows"], outcome.figures["quarantined"]) == (60, 6)
+    with pytest.raises(DataRejectedError, match=r"2\.3% of 307 rows that came in would be"):
+        validated(tmp_path / "more", [*rows, row("x9", "one more", "odd")], **settings)
+
+
 def test_what_the_recipe_filters_does_not_reject(tmp_path: Path) -> None:
     foreign = [
         row(f"d{n}", f"Dieser Film war von Anfang bis Ende eine Überraschung, Teil {n} von vielen.") for n in range(60)
