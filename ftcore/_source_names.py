@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from ftcore._find import find
+from ftcore.records import canonical, sha256
+
+log = logging.getLogger("ftcore")
 
 
-def apart(sources: Sequence[Any]) -> list[Any]:
+def apart(sources: Sequence[Any], published: Mapping[str, str] | None = None) -> list[Any]:
     """The sources, with a name for each that would be called as an earlier one that reads something else.
 
     ``jan/tickets.csv`` and ``feb/tickets.csv`` are both called ``files:tickets``, so that their rows of one key would
     be one row: the second becomes ``files:feb/tickets``. The first one keeps its name, so that a source that is added
     changes no row's identity. Names that the recipe gives stay as they are, and so do incremental sources.
+
+    A source keeps the name that its rows were published with, wherever it stands among the others, and a file gets no
+    name that another file was published with, although that one is not read any more.
+
+    Args:
+        sources: in the recipe's order.
+        published: what was read, by the name that its rows were published with: see ``known``.
     """
+    published = published or {}
+    here = {_what(one, find("sources", one.kind)) for one in sources if hasattr(one, "name")} if published else set()
     taken: dict[str, dict[str, Any]] = {}
     named = []
     for source in sources:
@@ -24,7 +37,17 @@ def apart(sources: Sequence[Any]) -> list[Any]:
         if name is not None and hasattr(source, "name"):
             place = _place(source, module)
             if not source.name and not getattr(source, "watermark", None):
-                for own in _candidates(source, name.split(":", 1)[-1]):
+                mine = _what(source, module)
+                own_ones = [one.split(":", 1)[-1] for one, what in published.items() if what == mine]
+                for own in (*own_ones, *_candidates(source, name.split(":", 1)[-1])):
+                    owner = published.get(f"{source.kind}:{own}", mine)
+                    if owner != mine and (owner in here or getattr(source, "path", None)):
+                        log.warning(
+                            "%s:%s is the name of other rows, from %s: those of %s get another; name: %s in the recipe "
+                            "says that they are the same",
+                            source.kind, own, owner, mine, own,
+                        )  # fmt: skip
+                        continue
                     if taken.get(f"{source.kind}:{own}", place) == place:
                         name = f"{source.kind}:{own}"
                         one = source if name == module.source_name(source) else source.model_copy(update={"name": own})
@@ -32,6 +55,28 @@ def apart(sources: Sequence[Any]) -> list[Any]:
             taken.setdefault(name, place)
         named.append(one)
     return named
+
+
+def known(sources: Sequence[Any], published: Mapping[str, str]) -> dict[str, str]:
+    """What each source reads, by its name; what was published under other names stays known.
+
+    Args:
+        sources: as ``apart`` named them.
+        published: what was known before.
+    """
+    found = {}
+    for source in sources:
+        module = find("sources", source.kind)
+        name = module.source_name(source) if hasattr(module, "source_name") else None
+        if name is not None and hasattr(source, "name") and not getattr(source, "watermark", None):
+            found[name] = _what(source, module)
+    return {**published, **found}
+
+
+def _what(source: Any, module: Any) -> str:
+    """What a source reads, in short: its path, however it is read, else a hash of its query or dataset."""
+    path = getattr(source, "path", None)
+    return f"{source.kind} {path}" if path else f"{source.kind} {sha256(canonical(_place(source, module)))[:16]}"
 
 
 def _place(source: Any, module: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ftcore import recipe as recipes
-from ftcore import records, settings, store
+from ftcore import records, settings, snapshot, store
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.records import Record
@@ -59,6 +59,8 @@ def run_step(
     conf = settings.load()
     recipe = recipes.read(recipe_path)
     shelf = store.shelf(conf, recipe.name)
+    if published := snapshot.source_names(shelf):
+        recipe = recipes.read(recipe_path, published)
     context = Context(recipe, recipe_path, run_id, step, dict(params or {}), shelf, conf)
     if context.shard and step not in SHARED:
         raise FtcoreError(f"{step} is done as a whole", hint=f"leave the parameter shard to {' and '.join(SHARED)}")

@@ -126,8 +126,12 @@ class Recipe(Config):
         return self.model_dump(mode="json")
 
 
-def read(path: str | Path) -> Recipe:
+def read(path: str | Path, published: Mapping[str, str] | None = None) -> Recipe:
     """Read and check a recipe file.
+
+    Args:
+        path: the file.
+        published: what sources were read by which name when they were published: see ``_source_names``.
 
     Raises:
         RecipeError: the file cannot be read, is not YAML, or has faults; all faults are listed at once.
@@ -143,10 +147,10 @@ def read(path: str | Path) -> Recipe:
         raise RecipeError(str(path), [_yaml_fault(error)]) from error
     if not isinstance(document, dict):
         raise RecipeError(str(path), [("", "is empty or not a mapping of keys to values")])
-    return parse(document, str(path))
+    return parse(document, str(path), published)
 
 
-def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
+def parse(document: dict[str, Any], origin: str = "recipe", published: Mapping[str, str] | None = None) -> Recipe:
     """Check a recipe that is already a mapping.
 
     Raises:
@@ -157,16 +161,16 @@ def parse(document: dict[str, Any], origin: str = "recipe") -> Recipe:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
         raise RecipeError(origin, list(_faults(error)), hint) from error
-    recipe = _named_apart(recipe)
+    recipe = _named_apart(recipe, published)
     if faults := [*_contradictions(recipe), *_unexportable(recipe)]:
         raise RecipeError(origin, faults, hint)
     return recipe
 
 
-def _named_apart(recipe: Recipe) -> Recipe:
+def _named_apart(recipe: Recipe, published: Mapping[str, str] | None) -> Recipe:
     """The recipe with a name of its own for each source, holdouts included: see ``_source_names``."""
     holdouts = recipe.evaluate.holdouts
-    every = _source_names.apart([*recipe.sources, *holdouts.values()])
+    every = _source_names.apart([*recipe.sources, *holdouts.values()], published)
     sources, others = (
         tuple(every[: len(recipe.sources)]),
         dict(zip(holdouts, every[len(recipe.sources) :], strict=True)),

@@ -251,6 +251,14 @@ def folder(shelf: Shelf, identity: str) -> UPath:
     return shelf.root / "snapshots" / identity
 
 
+def source_names(shelf: Shelf) -> dict[str, str]:
+    """What the current snapshot's sources and those before them read, by name; empty where that is not known."""
+    identity = current(shelf)
+    if not identity or not (folder(shelf, identity) / "manifest.json").exists():
+        return {}
+    return dict(manifest(shelf, identity).get("source_names") or {})
+
+
 def path(shelf: Shelf, identity: str, name: str) -> UPath:
     """Where a file of a snapshot lies: its rows, or what belongs to the publication that ``manifest`` is of."""
     place = folder(shelf, identity)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ftcore import labels, parts, snapshot, split, suppression, watermarks
+from ftcore import _source_names, labels, parts, snapshot, split, suppression, watermarks
 from ftcore._find import find
 from ftcore.cleaning import label_names
 from ftcore.context import Context, Outcome, log
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
+    from ftcore.recipe import Recipe
     from ftcore.steps._great_expectations import SuiteResult
 
 NEEDS = ("pyarrow.parquet", "pandas", "great_expectations")
@@ -369,6 +370,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "read": context.earlier("ingest").figures.get("by_source", {}),
         "identity": IDENTITY,
         _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
+        "source_names": _source_names.known(_every_source(context.recipe), snapshot.source_names(context.shelf)),
         "split_keys": context.earlier("ingest").figures.get("split_keys"),
         **{name: prepared[name] for name in REMOVED if name in prepared},
         "removed_entities": [
@@ -383,6 +385,10 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "versions": context.earlier("prepare").versions,
         "git_commit": context.earlier("prepare").git_commit,
     }
+
+
+def _every_source(recipe: Recipe) -> list[Any]:
+    return [*recipe.sources, *recipe.evaluate.holdouts.values()]
 
 
 def _most(reasons: dict[str, int], filtered: Collection[str]) -> dict[str, int]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from ftcore import snapshot
+from ftcore import _source_names, snapshot
+from ftcore import recipe as recipes
 from ftcore._find import find
 from ftcore.context import Context
+from tests.unit.steps._drafts import RECIPE
 
 Make = Callable[..., Context]
 
@@ -73,6 +75,41 @@ def test_a_name_that_the_recipe_gives_stays(context: Make, tmp_path: Path) -> No
     lay(tmp_path, "jan/tickets.csv", "feb/tickets.csv")
     named = [{"kind": "files", "path": f"{month}/tickets.csv", "name": "tickets"} for month in ("jan", "feb")]
     assert {row["source"] for row in read(context(*named))} == {"files:tickets"}
+
+
+def names_of(document: dict[str, Any], published: dict[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
+    sources = recipes.parse(document, published=published).sources
+    names = [find("sources", one.kind).source_name(one) for one in sources]
+    return names, _source_names.known(sources, published or {})
+
+
+def test_a_name_never_passes_to_another_file(caplog: pytest.LogCaptureFixture) -> None:
+    def recipe(*paths: str) -> dict[str, Any]:
+        return RECIPE | {"sources": [{"kind": "files", "path": path} for path in paths]}
+
+    names, published = names_of(recipe("y1/t.csv", "y2/t.csv"))
+    assert names == ["files:t", "files:y2/t"]
+    assert names_of(recipe("y2/t.csv", "y1/t.csv"), published)[0] == ["files:y2/t", "files:t"], "the order is nothing"
+    names, later = names_of(recipe("y2/t.csv"), published)
+    assert (names, later) == (["files:y2/t"], published), "one that is taken out is not forgotten"
+    assert not caplog.records
+    assert names_of(recipe("y3/t.csv", "y2/t.csv"), later)[0] == ["files:y3/t", "files:y2/t"]
+    assert "files:t is the name of other rows, from files y1/t.csv" in caplog.text
+    assert names_of(recipe("y3/t.csv", "y2/t.csv", "y1/t.csv"), later)[0] == ["files:y3/t", "files:y2/t", "files:t"]
+    moved = RECIPE | {"sources": [{"kind": "files", "path": "new/t.csv", "name": "t"}]}
+    assert names_of(moved, later)[0] == ["files:t"], "a file that was moved, as the recipe says"
+
+
+def test_a_query_keeps_its_name_and_may_be_changed() -> None:
+    def recipe(*queries: str) -> dict[str, Any]:
+        sql = {"kind": "sql", "connection": "warehouse", "id": "id"}
+        return RECIPE | {"sources": [sql | {"query": query} for query in queries]}
+
+    names, published = names_of(recipe("SELECT * FROM a", "SELECT * FROM b"))
+    assert names == ["sql:warehouse", "sql:warehouse-2"]
+    assert names_of(recipe("SELECT * FROM b"), published)[0] == ["sql:warehouse-2"]
+    assert names_of(recipe("SELECT * FROM b", "SELECT * FROM a"), published)[0] == names[::-1]
+    assert names_of(recipe("SELECT *, 1 FROM a", "SELECT * FROM b"), published)[0] == names
 
 
 def test_queries_and_datasets_of_one_name_are_two(context: Make) -> None:

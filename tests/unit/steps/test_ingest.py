@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import parts, pipeline, snapshot, store, watermarks
+from ftcore import parts, pipeline, snapshot, split, store, watermarks
 from ftcore.context import Context
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, RecipeError, TransientError
 from ftcore.records import Record, now
@@ -72,6 +72,7 @@ def test_parts_are_small_and_those_of_a_killed_attempt_go(
     assert texts(here) == [f"row {n}" for n in range(10)]
     by_source = {"0:files": 10, "1:feedback": 0}
     known = {"grouped_by": {"files:a": '[null, "recipe"]'}, "history": None, "redrawn": {}, "reused_ids": {}}
+    known |= {"current": None, "split_keys": split.load(here.shelf).state}
     assert outcome.figures == {"rows": 10, "by_source": by_source, "suppressed": 0, "watermarks": {}} | known
     assert outcome.paths == {"rows": "runs/r1/ingest/parts"}
     assert not (here.folder / "record.json").exists()
