@@ -124,6 +124,16 @@ def test_request_ids_are_made_where_none_are_given(served: Product, tmp_path: Pa
     assert "None" not in ids
 
 
+def test_request_ids_that_are_personal_data_stay_and_are_warned_of_once(
+    served: Product, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["ann@example.org", "bob@example.org", "7", "2025550123"]
+    rows = [{"text": text, "request_id": name} for text, name in zip(TEXTS, names, strict=False)]
+    assert score(served, requests(tmp_path, rows))["request_id"].to_pylist() == names
+    (said,) = [one.message for one in caplog.records if "request ids look like" in one.message]
+    assert "2 of the first 4 request ids" in said
+
+
 def test_a_request_id_may_stand_once(served: Product, tmp_path: Path) -> None:
     rows = [{"text": "x", "request_id": name} for name in ("a", "b", "a", "a")]
     with pytest.raises(DataRejectedError, match=r"uses a request_id twice\n  - request_id a"):
