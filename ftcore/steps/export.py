@@ -47,6 +47,7 @@ def _export(context: Context, tracking: Tracking, version: Version, source: Path
     from ftcore.training.loading import tokenizer as load_tokenizer
 
     task = find("tasks", context.recipe.task.kind)
+    log.info("loading the model to export it")
     load = getattr(task, "exportable", task.load)
     model = base.with_prefix(load(context.recipe.task, source), source).eval()
     tokenizer = load_tokenizer(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +32,7 @@ def read(tmp_path: Path) -> Read:
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         evaluate = SimpleNamespace(holdouts={})
         recipe = SimpleNamespace(task=SimpleNamespace(kind="classification"), sources=(), evaluate=evaluate)
-        context: Any = SimpleNamespace(recipe_path=tmp_path / "recipe.yaml", recipe=recipe)
+        context: Any = SimpleNamespace(recipe_path=tmp_path / "recipe.yaml", recipe=recipe, filtered=Counter())
         tables = list(files.read(files.Config(path=path or name, **config), context))
         assert all(table.schema.equals(snapshot.schema()) for table in tables)
         return [row for table in tables for row in table.to_pylist()]
