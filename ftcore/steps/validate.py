@@ -342,6 +342,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "read": context.earlier("ingest").figures.get("by_source", {}),
         "identity": IDENTITY,
         _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
+        "reused_ids": context.earlier("ingest").figures.get("reused_ids") or {},
         **{name: prepared[name] for name in REMOVED if name in prepared},
         "removed_entities": [
             name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"
