@@ -372,6 +372,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
         "source_names": _source_names.known(_every_source(context.recipe), snapshot.source_names(context.shelf)),
         "split_keys": context.earlier("ingest").figures.get("split_keys"),
+        "reused_ids": context.earlier("ingest").figures.get("reused_ids") or {},
         **{name: prepared[name] for name in REMOVED if name in prepared},
         "removed_entities": [
             name for name, act in context.recipe.prepare.personal_data.actions.items() if act != "keep"
