@@ -114,7 +114,7 @@ def _call(where: str, value: Any) -> dict[str, Any]:
         raise MalformedError(f"{where} has a tool call without the name of a function: {str(value)[:80]!r}")
     assert isinstance(function, Mapping)
     given: Any = next(
-        (function[key] for key in ("arguments", "parameters", "input") if function.get(key) is not None), {}
+        (function[key] for key in ("arguments", "parameters", "input", "args") if function.get(key) is not None), {}
     )
     decoded = _decoded(given)
     arguments = decoded if isinstance(decoded, Mapping | list) else given  # a text stays one, however often it is read
@@ -126,7 +126,12 @@ def _call(where: str, value: Any) -> dict[str, Any]:
 def _result(where: str, part: Mapping[str, Any]) -> dict[str, Any]:
     content = part.get("content")
     if isinstance(content, list):
-        content = "\n".join(str(one.get("text")) for one in content if isinstance(one, Mapping) and one.get("text"))
+        if strange := [one for one in content if not (isinstance(one, Mapping) and isinstance(one.get("text"), str))]:
+            kind = strange[0].get("type") if isinstance(strange[0], Mapping) else str(strange[0])[:60]
+            raise MalformedError(
+                f"{where} has a tool result with a part of the type {kind!r}; only text can be learned"
+            )
+        content = "\n".join(one["text"] for one in content)
     if content is not None and not isinstance(content, str):
         raise MalformedError(f"{where} has a tool result that is no text: {str(content)[:60]!r}")
     found = {"role": "tool", "content": content or ""}

@@ -1,22 +1,24 @@
 """Conversations as sources write them, read into one form.
 
-Accepted: a list of messages, an object with one under ``messages`` or ``conversations``, or either as JSON (also twice
-encoded, HTML-escaped as a whole, or as Python prints it); OpenAI's ``role`` and ``content``, ShareGPT's ``from`` and
-``value``, content parts, tool calls. The one form is a JSON list of ``{"role", "content"}`` with the roles ``system``,
-``user``, ``assistant`` and ``tool``; an assistant turn may have ``tool_calls``, a tool turn ``tool_call_id`` and
-``name``. What is meant as a conversation and is none is a fault, never a text.
+Accepted: a list of messages, an object with one under ``messages``, ``conversations`` or a like key, an object of
+columns, pairs of role and content, or any of them as JSON (encoded more than once, HTML-escaped as a whole, JSON Lines,
+or as Python prints it); OpenAI's ``role`` and ``content``, ShareGPT's ``from`` and ``value``, LangChain's messages,
+content parts, tool calls. The one form is a JSON list of ``{"role", "content"}`` with the roles ``system``, ``user``,
+``assistant`` and ``tool``; an assistant turn may have ``tool_calls``, a tool turn ``tool_call_id`` and ``name``. What
+is meant as a conversation and is none is a fault, never a text. The last turn alone is learned, as the answer:
+``weight: 0`` on an earlier assistant turn changes nothing, and on the last one it is a fault.
 """
 
 from __future__ import annotations
 
-import ast
 import html
 import json
-import re
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ftcore.conversations import _tool_calls
+from ftcore.conversations import _forms, _tool_calls, printed
+from ftcore.conversations._forms import CONTENT_KEYS, LISTS, ROLES, role_of
 from ftcore.conversations._malformed import MalformedError
 
 __all__ = [
@@ -26,7 +28,10 @@ __all__ = [
     "edit",
     "flat",
     "identities",
+    "is_blank",
+    "is_nothing",
     "load",
+    "parts",
     "pieces",
     "plain",
     "read",
@@ -38,30 +43,12 @@ __all__ = [
 Turn: TypeAlias = "dict[str, Any]"
 START = '[{"role": "'
 """What every conversation in the one form starts with."""
-LISTS = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog")
-"""Keys of an object under which a conversation stands."""
-ROLE_KEYS = ("role", "from", "speaker", "sender", "author")
-CONTENT_KEYS = ("content", "value", "text", "message", "parts", "content_parts")
-ROLES = {
-    **dict.fromkeys(("user", "human", "prompter"), "user"),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "chatbot", "model", "ai", "bing", "bard"), "assistant"),
-    **dict.fromkeys(("system", "developer"), "system"),
-    **dict.fromkeys(("tool", "function", "observation", "tool_response", "function_response", "ipython"), "tool"),
-    **dict.fromkeys(("function_call", "tool_call"), "call"),
-}
-"""Roles by the names that others use for them; ``call`` is an assistant turn whose content is a tool call."""
-_QUOTE = r"""\\*(?:["'“”]|&quot;|&\#34;)"""
-_LOOKS = re.compile(
-    rf"""\s*(?:{_QUOTE})?\s*(?:
-    \{{\s*{_QUOTE}(?:messages|conversations){_QUOTE}\s*:\s*(?:{_QUOTE})?\[
-    |\[\s*(?:{_QUOTE})?\s*\{{\s*{_QUOTE}(?:role|from){_QUOTE}\s*:
-    |(?=.{{0,2000}}?{_QUOTE}(?:role|from){_QUOTE}\s*:)(?=.{{0,2000}}?{_QUOTE}(?:content|value){_QUOTE}\s*:)\[\s*(?:{_QUOTE})?\s*\{{
-    )""",
-    re.VERBOSE | re.DOTALL,
-)
-"""Starts like a list of messages, whether it can be parsed or not."""
+_SYSTEMS = ("system", "system_prompt", "system_instruction", "systemInstruction")
+"""Keys of an object under which the system prompt stands, next to its messages."""
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _LONGEST_NUMBER = 60
+_LONGEST_NOTHING = 1000
+"""Characters up to which a text is looked at as a list of nulls."""
 
 
 def read(text: str | None) -> list[Turn] | None:
@@ -70,20 +57,44 @@ def read(text: str | None) -> list[Turn] | None:
     Raises:
         MalformedError: it is meant as a conversation and cannot be read as one; says which turn and why.
     """
-    if not text or text.lstrip()[:1] not in ("[", "{", '"', "'", "&"):
+    bare = (text or "").strip(_forms.AROUND)
+    if not _forms.STARTS.match(bare):
         return None
-    value = _parsed(text)
-    for key in LISTS if isinstance(value, dict) else ():
-        if isinstance(value.get(key), list | str):
-            return _of_object(value, key)
-    if isinstance(value, dict):
-        value = [value] if _role_of(value) in ROLES and _is_message(value) else None
-    if not isinstance(value, list):
+    try:
+        return _found(_parsed(bare))
+    except RecursionError:
+        raise MalformedError(f"starts like a conversation and is nested too deeply: {bare[:80]!r}") from None
+
+
+def parts(text: str | None) -> str | None:
+    """The text of content parts that stand without a turn, ``[{"type": "text", "text": …}]``; None for any other text.
+
+    Raises:
+        MalformedError: one of them is no text, such as an image.
+    """
+    bare = (text or "").strip(_forms.AROUND)
+    if bare[:1] not in ("[", "{") or "type" not in bare:
         return None
-    turns = [_unwrapped(turn) for turn in value]
-    if not any(isinstance(turn, dict) and _is_message(turn) for turn in turns):
+    value = _forms.value(bare)
+    value = [value] if isinstance(value, dict) else value
+    if not isinstance(value, list) or not value or not all(map(_forms.is_part, value)):
         return None
-    return [_turn(number, turn) for number, turn in enumerate(turns, 1)]
+    found = _content("the text", value)
+    if found is None:
+        raise MalformedError("the text has only content parts that hold none")
+    return found
+
+
+def is_nothing(text: str | None) -> bool:
+    """Whether a text is a list of nulls, as JSON or as Python prints it."""
+    bare = (text or "").strip(_forms.AROUND)
+    value = _forms.value(bare) if bare[:1] == "[" and bare[-1:] == "]" and len(bare) < _LONGEST_NOTHING else None
+    return bool(value) and isinstance(value, list) and all(one is None for one in value)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nobody sees anything of a text."""
+    return not text.strip(_forms.AROUND)
 
 
 def write(turns: list[Turn]) -> str:
@@ -105,7 +116,7 @@ def load(text: str) -> list[Turn] | None:
 def check(turns: list[Turn]) -> str | None:
     """What is wrong with the turns taken together, or None."""
     for number, turn in enumerate(turns, 1):
-        if turn["role"] in ("user", "assistant") and not turn["content"].strip() and not turn.get("tool_calls"):
+        if turn["role"] in ("user", "assistant") and is_blank(turn["content"]) and not turn.get("tool_calls"):
             return f"turn {number} ({turn['role']}) is empty"
     if all(turn["role"] == "system" for turn in turns):
         return "the conversation has only system turns: nothing is asked"
@@ -179,84 +190,127 @@ def shown(turns: list[Turn], *, tool_role: str = "tool") -> list[Turn]:
     return [_tool_calls.shown(turn, tool_role) for turn in turns]
 
 
+def _found(value: Any) -> list[Turn] | None:
+    """Turns of a value that was parsed; None where it holds no messages.
+
+    Raises:
+        MalformedError: it holds some and cannot be read.
+    """
+    value = _forms.unwrapped(value)
+    if isinstance(value, Mapping):
+        return _of_mapping(_forms.lower(value))
+    if not isinstance(value, list) or not value:
+        return None
+    turns = [_forms.as_message(_forms.unwrapped(turn)) for turn in value]
+    turns = _forms.pairs(turns) or turns
+    if any(isinstance(turn, dict) and _is_message(turn) for turn in turns):
+        return _of_messages(turns)
+    if len(turns) == 1 and (inner := _found(turns[0])) is not None:
+        return inner
+    _none_in(value)
+    return None
+
+
+def _of_messages(turns: Sequence[Any]) -> list[Turn]:
+    found = [_turn(number, turn) for number, turn in enumerate(turns, 1)]
+    last = turns[-1]
+    if found[-1]["role"] == "assistant" and last.get("weight") in (0, "0") and last.get("weight") is not False:
+        raise MalformedError(
+            f"turn {len(turns)} (assistant) has the weight 0: it must not be learned, and is the answer"
+        )
+    return found
+
+
+def _of_mapping(value: Mapping[str, Any]) -> list[Turn] | None:
+    for key in LISTS:
+        if isinstance(value.get(key), list if key in LISTS[3:] else list | str):
+            return _of_object(value, key)
+    if columns := _forms.columns(value):
+        return _of_messages(columns)
+    if _forms.is_written(value):
+        return _of_messages([_forms.as_message(value)])
+    holding = [key for key, one in value.items() if _forms.hidden(one) is not None]
+    if len(holding) == 1 and holding[0].lower() in _forms.WRAPS:
+        return _of_object(value, holding[0])
+    _none_in(value)
+    return None
+
+
+def _none_in(value: Any) -> None:
+    """Check that nothing in a value is a message."""
+    if (where := _forms.hidden(value)) is not None:
+        at = f"messages stand at {where!r}" if where else "its messages are in no form that is known"
+        raise MalformedError(f"the text looks like a conversation and cannot be read: {at}")
+
+
 def _of_object(value: Mapping[str, Any], key: str) -> list[Turn]:
     if tools := value.get("tools") or value.get("functions"):
         raise MalformedError(f"tool definitions next to the {key} are not supported: {str(tools)[:80]!r}")
     inner = value[key]
-    turns = read(inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False))
+    turns = read(inner) if isinstance(inner, str) else _found(inner)
     if turns is None:
-        raise MalformedError(f"{key} holds no messages: {str(inner)[:80]!r}")
-    system = value.get("system") or value.get("system_prompt")
-    if isinstance(system, str) and system.strip() and turns[0]["role"] != "system":
+        shown = inner if isinstance(inner, str) else json.dumps(inner, ensure_ascii=False)
+        raise MalformedError(f"{key} holds no messages: {shown[:80]!r}")
+    given = next((value[name] for name in _SYSTEMS if value.get(name)), None)
+    system = None if given is None else _content("the system prompt", given)
+    if not system or not system.strip():
+        return turns
+    if turns[0]["role"] != "system":
         return [{"role": "system", "content": system}, *turns]
+    if turns[0]["content"].strip() != system.strip():
+        raise MalformedError(f"a system prompt stands next to the {key} and another one in them")
     return turns
 
 
 def _parsed(text: str) -> Any:
-    """The JSON or Python value that a text is; None for a text that is neither and does not look like messages."""
-    looks = _LOOKS.match(text)
-    if looks and "&" in looks.group():
-        text = html.unescape(text)  # escaped as a whole: quotes of the JSON itself are entities
-    try:
-        return _unwrapped(json.loads(text, strict=False))  # a real line end within a string is no harm
-    except (json.JSONDecodeError, RecursionError) as error:
-        return _printed(text, error) if looks else None
-
-
-def _printed(text: str, error: Exception) -> Any:
-    """A list as Python or NumPy prints it; None where a JSON value is the beginning of a longer text.
+    """The JSON or Python value that a text is; None for a text that is neither and does not look like messages.
 
     Raises:
-        MalformedError: neither.
+        MalformedError: it looks like messages and is neither.
     """
+    mentioned = _forms.MENTIONS.search(text)
+    if not mentioned:
+        return None
+    if "&" in mentioned.group():
+        text = html.unescape(text)  # escaped as a whole: quotes of the JSON itself are entities
     try:
-        _, end = json.JSONDecoder(strict=False).raw_decode(text.lstrip())
-    except (json.JSONDecodeError, RecursionError):
-        pass
-    else:
-        rest = text.lstrip()[end:].lstrip()
-        if rest[:1] not in tuple("[]{},\"'"):
-            return None  # a question about messages: "[{"role": ...}] what is wrong here?"
-        raise MalformedError(f"more stands behind the conversation: {rest[:60]!r}")
-    try:
-        # NumPy parts objects by line ends; within a string Python prints none.
-        return json.loads(json.dumps(ast.literal_eval(re.sub(r"\}\s*\n\s*\{", "}, {", text.strip()))))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise MalformedError(f"starts like a conversation and is no JSON{where}: {text[:80]!r}") from None
-
-
-def _unwrapped(value: Any) -> Any:
-    """A value that was encoded twice."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and _mentions_role(value):
+        value = _forms.unwrapped(json.loads(text, strict=False))  # a real line end within a string is no harm
+    except (ValueError, RecursionError) as error:
         try:
-            return json.loads(value, strict=False)
-        except json.JSONDecodeError:
-            return value
+            value = _forms.unwrapped(printed.value(text))
+        except ValueError:
+            value = _forms.several(text)
+            if value is None:
+                _unread(text, error)
+    if isinstance(value, str):
+        _unread(value.strip(_forms.AROUND), None)
+        return None
     return value
 
 
-def _mentions_role(text: str) -> bool:
-    return any(f'"{key}"' in text for key in ("role", "from", "messages"))
-
-
-def _role_of(turn: Mapping[str, Any]) -> str:
-    value = next((turn[key] for key in ROLE_KEYS if turn.get(key) is not None), "")
-    if isinstance(value, Mapping):  # {"author": {"role": "user"}}
-        value = value.get("role", "")
-    return str(value).strip().lower()
+def _unread(text: str, error: Exception | None) -> None:
+    """Check that a text that is no value was not meant as messages, but is a question about some."""
+    if not _forms.looks(text):
+        return
+    rest = _forms.behind(text)
+    if rest and rest[0] not in "[]{},\"'":
+        return  # "[{"role": ...}] what is wrong here?"
+    if rest:
+        raise MalformedError(f"more stands behind the conversation: {rest[:60]!r}")
+    where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+    raise MalformedError(f"starts like a conversation and is no JSON{where}: {text[:80]!r}")
 
 
 def _is_message(turn: Mapping[str, Any]) -> bool:
-    """Whether an object is meant as a turn: it has a known role, or any role and a content."""
+    """Whether an object in a list is meant as a turn: it has a known role, or any role and a content."""
     named, written = ("role" in turn or "from" in turn), ("content" in turn or "value" in turn)
-    return _role_of(turn) in ROLES or (named and written)
+    return role_of(turn) in ROLES or (named and written)
 
 
 def _turn(number: int, turn: Any) -> Turn:
     if not isinstance(turn, Mapping):
         raise MalformedError(f"turn {number} is no message: {str(turn)[:60]!r}")
-    given = _role_of(turn)
+    given = role_of(turn)
     role = ROLES.get(given)
     if role is None:
         known = ", ".join(dict.fromkeys(one for one in ROLES.values() if one != "call"))
@@ -285,7 +339,7 @@ def _content(where: str, content: Any) -> str | None:
     """The text of a content: a string, a number, or parts of text."""
     if content is None or isinstance(content, str):
         return content
-    if isinstance(content, int | float) and not isinstance(content, bool):
+    if isinstance(content, int | float) and not isinstance(content, bool) and math.isfinite(content):
         return str(content)[:_LONGEST_NUMBER]
     if isinstance(content, Mapping):
         content = content["parts"] if isinstance(content.get("parts"), list) else [content]

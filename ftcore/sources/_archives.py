@@ -6,6 +6,7 @@ import io
 import logging
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from fnmatch import fnmatch
@@ -47,7 +48,10 @@ def members(path: UPath | Path, pattern: str | None, *, any_format: bool) -> Ite
         except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
             raise DataRejectedError(f"{where} is no archive that can be read: {error}") from error
         with closing(archive):
-            names = list(dict.fromkeys(archive.names()))
+            try:
+                names = archive.names()
+            except (tarfile.TarError, EOFError) as error:
+                raise DataRejectedError(f"{where} is no archive that can be read: {error}") from error
             chosen = [name for name in names if _is_wanted(name, where, pattern, any_format=any_format)]
             if len(names) > MOST_MEMBERS:
                 raise DataRejectedError(f"{where} has more than {MOST_MEMBERS:,} members")
@@ -59,6 +63,10 @@ def members(path: UPath | Path, pattern: str | None, *, any_format: bool) -> Ite
                 )
             if len(chosen) < len(names):
                 log.info("%s: %s of its %s members are read", where, f"{len(chosen):,}", f"{len(names):,}")
+            if twice := [name for name, count in Counter(chosen).items() if count > 1]:
+                raise DataRejectedError(
+                    f"{where} has more than one member {twice[0]!r}", hint="pack it anew, each file under its own name"
+                )
             budget = _Budget(where, max(SMALL_BYTES, MOST_TIMES * _places.size_bytes(path)))
             for name in chosen:
                 try:
@@ -97,7 +105,14 @@ class _Tar:
         self.close = self.file.close
 
     def names(self) -> list[str]:
-        return [info.name for info in self.file if info.isfile()]
+        names = [info.name for info in self.file if info.isfile()]
+        # tarfile takes a header that is cut or broken for the end of the archive, which is a block of zeros.
+        assert self.file.fileobj is not None
+        self.file.fileobj.seek(self.file.offset)
+        block = self.file.fileobj.read(tarfile.BLOCKSIZE)
+        if block and block != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"it breaks off within the header of the member behind {names[-1:] or 'none'}")
+        return names
 
     def open(self, name: str) -> IO[bytes]:
         member = self.file.extractfile(name)

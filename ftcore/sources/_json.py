@@ -86,6 +86,7 @@ def _elements(lines: Lines, where: str) -> Iterator[Any]:
     while True:
         at = _gap(text, at)
         if text[at : at + 1] == "]":
+            _only_blanks(lines, where, text, at + 1)
             return
         try:
             value, end = decode(text, at)
@@ -108,6 +109,21 @@ def _elements(lines: Lines, where: str) -> Iterator[Any]:
         number += 1
         lines.characters += end - at
         at = end
+
+
+def _only_blanks(lines: Lines, where: str, text: str, at: int) -> None:
+    """Check that nothing stands behind the array: rows there would be lost."""
+    rest = text[at:]
+    lines.number += text.count("\n", 0, at)
+    while not rest.strip():
+        lines.number += rest.count("\n")
+        if not (rest := lines.text.read(CHUNK)):
+            return
+    line = lines.number + rest[: len(rest) - len(rest.lstrip())].count("\n")
+    raise DataRejectedError(
+        f"{where}, line {line:,}: more stands behind the array: {rest.strip()[:60]!r}",
+        hint="write one array a file, or one object a line (JSON Lines)",
+    )
 
 
 def _after_bracket(lines: Lines) -> str:

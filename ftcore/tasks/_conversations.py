@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ftcore.cleaning.rows import Editor, Faults, Rows
     from ftcore.conversations.turns import Turn
 
+_NOTHING = ("[]", "{}")
+"""Empty values, which are answers but no questions."""
+
 
 def parse_rows(config: Config, rows: Rows) -> Faults:
     """Bring conversations into the one form; a row that ends with an assistant turn and has no answer has that one."""
@@ -95,6 +98,10 @@ def _parse(rows: Rows, *, last_turn: bool) -> Faults:
 
 
 def _row(rows: Rows, place: int, *, last_turn: bool) -> None:
+    if (rows.text[place] or "").strip() in _NOTHING or conversation.is_nothing(rows.text[place]):
+        raise MalformedError(f"the text looks like a conversation and cannot be read: {rows.text[place]} holds nothing")
+    for name in ("text", "context", "label", "rejected"):
+        _plain(name, getattr(rows, name), place)
     turns = _read("text", rows.text[place])
     before = _read("context", rows.context[place])
     if before is not None:  # a history, or a system prompt written as a turn
@@ -113,6 +120,18 @@ def _row(rows: Rows, place: int, *, last_turn: bool) -> None:
     if context and turns[0]["role"] == "system" and context.strip() != turns[0]["content"].strip():
         raise MalformedError("the row has a system prompt as context and another one in its conversation")
     rows.text[place] = conversation.write(turns)
+
+
+def _plain(name: str, column: list[str | None], place: int) -> None:
+    """Make content parts that stand without a turn their text."""
+    try:
+        found = conversation.parts(column[place])
+    except MalformedError as error:
+        raise MalformedError(f"{name}: {error}") from None
+    if found is not None:
+        column[place] = found
+    elif conversation.is_nothing(column[place]):
+        raise MalformedError(f"{name} is a list of nulls: {column[place]}")
 
 
 def _read(name: str, value: str | None) -> list[Turn] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.cleaning import aligned
 from ftcore.cleaning.rows import Plain
+from ftcore.conversations import turns as conversation
 
 if TYPE_CHECKING:
     from ftcore._find import Config
@@ -81,7 +82,7 @@ def missing(rows: Rows, **words: str) -> Faults:
         for place, value in enumerate(getattr(rows, name)):
             if value is None:
                 found.setdefault(place, f"{word} is missing")
-            elif not value or value.isspace():
+            elif conversation.is_blank(value):
                 found.setdefault(place, f"{word} is empty or blank")
     return found
 

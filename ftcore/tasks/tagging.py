@@ -74,6 +74,9 @@ def parse_rows(config: Config, rows: Rows) -> Faults:
     found: Faults = {}
     for place, (text, label) in enumerate(zip(rows.text, rows.label, strict=True)):
         tokens = _rows.listed((text or "").strip())
+        if tokens and None in tokens:
+            found[place] = f"word {tokens.index(None) + 1} of the text is null"
+            continue
         if tokens and all(isinstance(token, str) for token in tokens):
             blank = next((number for number, token in enumerate(tokens) if not _inside(token)), None)
             if blank is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -39,6 +41,37 @@ def read(value: Any) -> Any:
         "[{'role': 'user', 'content': 'hi'}, {'content': 'yo', 'role': 'assistant', 'tool_calls': None}]",
         "[{'role': 'user', 'content': 'hi'}\n {'role': 'assistant', 'content': 'yo'}]",
         json.dumps([USER, BOT]).replace('"', "&quot;"),
+        json.dumps(json.dumps(json.dumps([USER, BOT]))),
+        json.dumps(json.dumps(json.dumps(json.dumps([USER, BOT])))),
+        json.dumps(str([USER, BOT])),
+        "\ufeff" + json.dumps([USER, BOT]),
+        "\xa0" + json.dumps([USER, BOT]) + "\u200b",
+        "\u200b" + json.dumps([USER, BOT]),
+        [[USER, BOT]],
+        [{"messages": [USER, BOT]}],
+        {"id": 3, "Messages": [USER, BOT]},
+        {"custom_id": "1", "body": {"model": "m", "messages": [USER, BOT]}},
+        {"data": {"messages": [USER, BOT]}},
+        {"items": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]},
+        {"contents": [{"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": [{"text": "yo"}]}]},
+        {"uuid": "x", "chat_messages": [{"sender": "human", "text": "hi"}, {"sender": "assistant", "text": "yo"}]},
+        [["user", "hi"], ["assistant", "yo"]],
+        "[('user', 'hi'), ('assistant', 'yo')]",
+        {"role": ["user", "assistant"], "content": ["hi", "yo"]},
+        {"from": ["human", "gpt"], "value": ["hi", "yo"]},
+        [{"Role": "User", "Content": "hi"}, {"Role": "Assistant", "Content": "yo"}],
+        [{"type": "human", "data": {"content": "hi"}}, {"type": "ai", "data": {"content": "yo"}}],
+        "[{'type': 'human', 'content': 'hi'}, {'type': 'ai', 'content': 'yo'}]",
+        [
+            {"lc": 1, "type": "constructor", "id": ["langchain", "HumanMessage"], "kwargs": {"content": "hi"}},
+            {"lc": 1, "type": "constructor", "id": ["langchain", "AIMessageChunk"], "kwargs": {"content": "yo"}},
+        ],
+        "[HumanMessage(content='hi', additional_kwargs={}), AIMessage(content='yo', response_metadata={'t': 1})]",
+        "{'id': 'c', 'messages': [{'role': 'user', 'content': 'hi'}, {'role': 'assistant', 'content': 'yo'}]}",
+        '{"id": "c", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"},]}',
+        '{"role": "user", "content": "hi"}\n{"role": "assistant", "content": "yo"}\n',
+        "array([{'content': 'hi', 'role': 'user'},\n       {'content': 'yo', 'role': 'assistant'}], dtype=object)",
+        "{'messages': array([{'role': 'user', 'content': 'hi'}, {'from': 'gpt', 'value': 'yo'}], dtype=object)}",
     ],
 )
 def test_every_form_is_read_into_one(value: Any) -> None:
@@ -81,6 +114,27 @@ def test_a_tool_call_keeps_its_function_and_arguments(turn: Any) -> None:
         ('[{"role": "user", "content": "hi"', "starts like a conversation and is no JSON"),
         ("[{“role”: “user”, “content”: “hi”}]", "starts like a conversation and is no JSON"),
         (json.dumps([USER]) + json.dumps([BOT]), "more stands behind the conversation"),
+        ('{"id": 3, "messages": [{"role": "user", "content": "hi"}', "starts like a conversation and is no JSON"),
+        ("{'id': 3, 'messages': [{'role': 'user', 'content': nan}]}", "starts like a conversation and is no JSON"),
+        ("[{'role': 'user', 'content': 'hi'}, {'role': 'assis", "starts like a conversation and is no JSON"),
+        ('{"role": "assistant", "content": "hel', "starts like a conversation and is no JSON"),
+        ("[HumanMessage(content='hi'), AIMess", "starts like a conversation and is no JSON"),
+        ('[["user", "hi"], ["assist', "starts like a conversation and is no JSON"),
+        ("{'role': 'assistant', 'content': None}", "turn 1 \\(assistant\\) has no content"),
+        ('[{"role": "user", "content": NaN}]', "a content that is no text: nan"),
+        ('[{"role": "user", "content": -Infinity}]', "a content that is no text: -inf"),
+        ({"messages": {"0": USER, "1": BOT}}, "looks like a conversation and cannot be read: .* 'messages.0'"),
+        ({"prompt": "p", "chosen": [USER, BOT], "rejected": [USER, BOT]}, "cannot be read: .* 'chosen'"),
+        (
+            {"mapping": {"a": {"message": {**BOT, "author": {"role": "user"}}}}},
+            "cannot be read: .* 'mapping.a.message'",
+        ),
+        ({"choices": [{"message": BOT}]}, "cannot be read: .* 'choices.message'"),
+        ([[USER], [BOT]], "looks like a conversation and cannot be read"),
+        ({"role": ["user", "assistant"], "content": ["hi"]}, "looks like a conversation and cannot be read"),
+        ([USER, {**BOT, "weight": 0}], "turn 2 \\(assistant\\) has the weight 0"),
+        ({"system": "s", "messages": [{"role": "system", "content": "t"}, USER]}, "a system prompt stands next to"),
+        ({"system": [{"type": "image", "source": {}}], "messages": [USER]}, "the system prompt has a content part"),
     ],
 )
 def test_what_is_meant_as_a_conversation_and_is_none_says_why(value: Any, why: str) -> None:
@@ -98,6 +152,24 @@ def test_what_is_meant_as_a_conversation_and_is_none_says_why(value: Any, why: s
         '{"a": 1}',
         '"quoted"',
         "[ok] then",
+        "[urgent] help, my messages are gone",
+        '[HELP] the "role": "user" and "content": "x" keys are refused',
+        "Why does `{'role': 'user', 'content': 'hi'}` raise?",
+        "{'role': 'user', 'content': x} raises NameError, why?",
+        "[{'role': 'user', 'content': 'hi'}] is refused by the API, why?",
+        '{\n "messages": [{"role": "user", "content": prompt}]\n}\nWhy do I get an error?',
+        "{'a': 1} why doesn't this have messages?",
+        "HumanMessage(content='hi') is deprecated?",
+        "array([1, 2]) what is its dtype?",
+        '{"name": "x", "role": "admin", "content": "all"}',
+        '{"author": "bot", "version": 3}',
+        '{"users": [{"role": "user", "name": "Bob"}], "turns": 5}',
+        '{"dialog": "open", "type": "system"}',
+        '{"data": [1, 2], "messages": 3}',
+        '[["q", "a"], ["q2", "a2"]]',
+        '[{"question": "q", "answer": "a"}]',
+        '{"text": "x"}',
+        '"user" and "assistant": which roles are there?',
         "[]",
         "",
         None,
@@ -116,6 +188,56 @@ def test_a_text_that_only_looks_so_stays_a_text(text: str | None) -> None:
 )
 def test_turns_that_ask_nothing_are_named(value: Any, why: str) -> None:
     assert re.search(why, turns.check(read(value)) or "")
+
+
+def test_a_system_prompt_of_content_parts_and_one_next_to_any_list_is_kept() -> None:
+    system = {"role": "system", "content": "s"}
+    assert read({"system": [{"type": "text", "text": "s"}], "messages": [USER]}) == [system, USER]
+    assert read({"systemInstruction": {"parts": [{"text": "s"}]}, "contents": [USER]}) == [system, USER]
+    assert read({"system": "s", "messages": [system, USER]}) == [system, USER]
+
+
+@pytest.mark.parametrize("depth", [50, 400, 2_000, 100_000])
+def test_deep_values_break_nothing(depth: int) -> None:
+    with contextlib.suppress(MalformedError):
+        assert read("[" * depth + '{"role": "user", "content": "hi"}' + "]" * depth) in ([USER], None)
+
+
+def test_weight_0_on_an_earlier_turn_changes_nothing() -> None:
+    assert read([USER, {**BOT, "weight": 0}, USER, BOT]) == [USER, BOT, USER, BOT]
+
+
+@pytest.mark.parametrize(
+    "content", [[{"type": "image", "source": {}}], [{"type": "text", "text": "x"}, {"type": "image"}]]
+)
+def test_an_image_in_the_result_of_a_tool_is_named(content: Any) -> None:
+    result = {"type": "tool_result", "tool_use_id": "1", "content": content}
+    with pytest.raises(MalformedError, match=r"turn 1 .* a tool result with a part of the type 'image'"):
+        read([{"role": "user", "content": [result]}])
+
+
+def test_a_langchain_message_keeps_its_tool_calls() -> None:
+    call = "AIMessage(content='', tool_calls=[{'name': 'clock', 'args': {'place': 'Rome'}, 'type': 'tool_call'}])"
+    assert read(f"[HumanMessage(content='hi'), {call}]") == [USER, CALLING]
+
+
+@pytest.mark.parametrize("text", ['[{"type": "text", "text": "x"}]', "{'type': 'text', 'text': 'x'}"])
+def test_content_parts_without_a_turn_are_their_text(text: str) -> None:
+    assert turns.parts(text) == "x"
+
+
+@pytest.mark.parametrize("text", ["x", None, "[1]", '{"type": "string", "text": "x"}', '[{"type": "text"}, 1]'])
+def test_other_values_are_no_content_parts(text: str | None) -> None:
+    assert turns.parts(text) is None
+
+
+@pytest.mark.parametrize("start", ["[", '"', "{", '["role", ', "'"])
+@pytest.mark.parametrize("middle", ["\\", "a", '\\"', "{", "'", "x.", " ", "} \n "])
+def test_long_texts_are_read_in_little_time(start: str, middle: str) -> None:
+    began = time.monotonic()
+    with contextlib.suppress(MalformedError):
+        turns.read(start + middle * 5_000 + '"role": "content": ')
+    assert time.monotonic() - began < 5
 
 
 TURN = st.fixed_dictionaries(

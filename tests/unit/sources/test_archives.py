@@ -147,3 +147,20 @@ def test_shards_of_archives_and_documents_give_what_the_whole_gives(
     assert len(groups) > 1
     parts = [row for _, pieces in groups for t in files.read_shard(source, here, pieces) for row in t.to_pylist()]
     assert parts == [row for table in files.read(source, here) for row in table.to_pylist()]
+
+
+def test_a_tar_that_is_cut_within_a_header_is_an_error(tmp_path: Path) -> None:
+    pack(tmp_path / "a.tar", {"a.csv": b"text,label\na,x\n", "b.csv": b"text,label\nb,x\n"})
+    (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[: 1024 + 200])
+    with pytest.raises(DataRejectedError, match="breaks off within the header"):
+        list(_archives.members(tmp_path / "a.tar", None, any_format=False))
+
+
+def test_two_members_of_one_name_are_an_error(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for data in (b"text,label\na,x\n", b"text,label\nb,y\n"):
+            info = tarfile.TarInfo("a.csv")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    with pytest.raises(DataRejectedError, match=r"more than one member 'a\.csv'"):
+        list(_archives.members(tmp_path / "a.tar", None, any_format=False))

@@ -251,6 +251,8 @@ def test_what_a_json_file_may_hold(tmp_path: Path, rows: Rows, text: str, expect
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ('[{"text": "a", "label": "x"}]\n[{"text": "b", "label": "x"}]', r"a\.json, line 2: more stands behind"),
+        ('[{"text": "a", "label": "x"}]\n\n{"text": "b"}', r"a\.json, line 3: more stands behind"),
         ('[{"text": "a", "label": "x"},\n{"text": "b"', r"a\.json, item 2 \(line 2\): breaks off or is no JSON"),
         ('[{"text": "a", "label": "x"}', r"item 2 .*breaks off"),
         ('{\n  "text": "a"\n}', "holds one JSON object over several lines, not rows"),
