@@ -65,7 +65,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     pairs = len({frozenset(pair[:2]) for pair in short})
     untold = short if pairs == math.comb(len(effects), 2) else large
     pair, worst = max((failed or untold or held).items(), key=lambda item: item[1].value)
-    reason = f"{_found(config, effects, (pair, worst))}. Judged: {named(effects)}{left_out}"
+    count, groups = _union(config, evidence, pair[:2])
+    reason = f"{_found(config, effects, (pair, worst), size(count, groups))}. Judged: {named(effects)}{left_out}"
     if untold and not failed:
         needed = max(one.needed(_margin(config)) for one in untold.values())
         more = f"{_margin(config):g} more than is allowed, about {needed:,} in both groups are needed"
@@ -82,9 +83,16 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         bound=bound,
         low=worst.low + bound,
         high=worst.high + bound,
-        rows=worst.effect.rows,
-        groups=worst.effect.groups,
+        rows=count,
+        groups=groups,
     )
+
+
+def _union(config: Config, evidence: Evidence, names: tuple[str, ...]) -> tuple[int, int]:
+    """Rows and groups of a pair together; a group with rows on both sides is one."""
+    rows = sum(evidence.slices[f"{config.by}={name}"] for name in names) > 0
+    rows &= evidence.on(sorted(set(evidence.dataset)), config.metric)
+    return int(rows.sum()), evidence.groups(rows)
 
 
 def _share(evidence: Evidence) -> float:
@@ -144,7 +152,7 @@ def _large(config: Config, group: Effect) -> bool:
     return group.rows >= config.min_rows and group.groups >= config.min_groups
 
 
-def _found(config: Config, effects: dict[str, Effect], worst: tuple[tuple[str, str, str], Bounds]) -> str:
+def _found(config: Config, effects: dict[str, Effect], worst: tuple[tuple[str, str, str], Bounds], of: str) -> str:
     """The pair that differs most, with the interval of its difference."""
     (high, low, _), excess = worst
     apart = effects[high].minus(effects[low])
@@ -152,6 +160,6 @@ def _found(config: Config, effects: dict[str, Effect], worst: tuple[tuple[str, s
     ratio = effects[low].value / effects[high].value if effects[high].value else 1.0
     return (
         f"{config.metric} is {effects[low].value:.3f} for {low} and {effects[high].value:.3f} for {high}: "
-        f"{apart.value:.3f} [{apart.value - error:.3f}, {apart.value + error:.3f}] apart on {apart.size}, "
+        f"{apart.value:.3f} [{apart.value - error:.3f}, {apart.value + error:.3f}] apart on {of}, "
         f"{config.max_difference:g} is allowed, in a ratio of {ratio:.2f}"
     ) + (f", {config.min_ratio:g} is required" if config.min_ratio else "")

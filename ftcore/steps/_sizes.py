@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ftcore import base, snapshot
 from ftcore._find import find
 from ftcore.context import Context, log
-from ftcore.errors import FtcoreError, NotEnoughDataError, RecipeError
+from ftcore.errors import DataRejectedError, FtcoreError, NotEnoughDataError, RecipeError
 from ftcore.sections_training import AUTO
 from ftcore.steps import _shape_cache
 from ftcore.steps._readable import readable
@@ -18,7 +18,7 @@ from ftcore.training import cost
 from ftcore.training.effort import ONE_PASS, Effort
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe import Recipe
     from ftcore.training.batches import ByLength
+    from ftcore.training.features import Features
 
 SAMPLE = 2000
 """Rows whose length is measured."""
@@ -289,6 +290,7 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
     chosen, _ = readable(recipe.task, tokenizer, chosen, f"a sample of the {split} split")
     rows = task.encode(recipe.task, tokenizer, chosen, limit)
+    _whole_enough(context, split, rows, table.num_rows, partial(task.encode, recipe.task, tokenizer, chosen))
     if hasattr(method, "lengths"):
         words = list(exchanges.of(chosen, partial(task.prompt, recipe.task)))
         found = method.lengths(recipe.method, recipe, tokenizer, words)
@@ -306,6 +308,25 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     epoch = batches.ordered(read, size, recipe.train.seed)
     passes = recipe.train.epochs * table.num_rows / chosen.num_rows
     return _Lengths(epoch.tokens / chosen.num_rows, longest, batches=_batch_lengths(epoch, passes))
+
+
+def _whole_enough(context: Context, split: str, rows: Features, every: int, encode: Callable[[int], Features]) -> None:
+    """Refuse here what ``train`` would refuse for too many rows that are cut, and say which length cuts few enough.
+
+    Of a sample that is not all rows, only a share that is surely too large is refused.
+    """
+    from ftcore.training import loading, window
+
+    train, count = context.recipe.train, max(1, len(rows))
+    most = train.max_truncated
+    sampled = 3 * (most * (1 - most) / count) ** 0.5 if count < every else 0.0
+    try:
+        loading.whole_enough(rows, split, train.max_length_tokens, min(1.0, most + sampled))
+    except DataRejectedError as error:
+        ordered = sorted(encode(window.UNSET).lengths)
+        wanted = ordered[min(count - 1, int(count * (1 - most)))]
+        hint = f"set train.max_length_tokens to {wanted}, which cuts {most:.0%} of them or fewer; {error.hint}"
+        raise DataRejectedError(str(error), hint=hint) from error
 
 
 def _batch_lengths(order: ByLength, passes: float) -> int:

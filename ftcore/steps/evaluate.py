@@ -108,7 +108,8 @@ def run(context: Context) -> Outcome:
     rows, kept_out = _datasets.read(context, candidate, champion)
     rows, unreadable = by_all(context.recipe, tracking, [candidate, champion], rows)
     _datasets.check(context, candidate.snapshot, rows, kept_out["excluded"])
-    log.info("evaluating on %s rows: %s", f"{rows.num_rows:,}", _datasets.counts(rows))
+    sizes = [f"{count:,} {name} rows" for name, count in _datasets.counts(rows).items()]
+    log.info("evaluating on %s", ", ".join(sizes))
 
     rows = rows.append_column(INPUT, [digests(given(context.recipe, rows))])
     every, columns, latency = rows, *_columns(context, tracking, candidate, champion, rows)

@@ -688,3 +688,10 @@ def test_a_candidate_that_is_surely_no_better_fails_on_few_rows() -> None:
         assert rule.low < 0.05 < rule.high
     sealed = beats_champion.judge(beats_champion.Config(), replace(seen, sealed=True))
     assert (sealed.passed, sealed.measured) == (None, None), "sealed rows are not looked at in vain"
+
+
+def test_a_group_of_rows_on_both_sides_of_a_pair_is_counted_once() -> None:
+    seen = replace(by_group({"a": (300, 0.9), "b": (300, 0.8)}, 1), group=np.arange(600) % 100)
+    rule = fairness.judge(fairness.Config(), seen)
+    assert (rule.rows, rule.groups) == (600, 100)
+    assert "apart on 600 rows in 100 groups" in rule.reason

@@ -11,7 +11,12 @@ import yaml
 
 from ftcore import snapshot
 from ftcore.conversations import templates
+<<<<<<< HEAD
 from ftcore.steps import _estimate, _shape_cache, _sizes
+=======
+from ftcore.errors import DataRejectedError
+from ftcore.steps import _estimate, _sizes
+>>>>>>> gates
 from ftcore.training import cost
 from tests.conftest import Product
 from tests.unit.tasks._small import COLOURS, THINGS, small
@@ -120,6 +125,17 @@ def test_every_answer_of_a_group_is_drawn_read_and_learnt_from(
     assert work.read_tokens == pytest.approx(whole * read + 3 * 4 * sum(asked) + 2 * sum(tested))
     assert work.judged_tokens == 0, "there is no validation loss"
     assert work.longest == max(asked) + 6
+
+
+def test_more_cut_rows_than_allowed_are_refused_with_the_length_to_set(
+    needed: Callable[..., _sizes.Need], words: Any
+) -> None:
+    longest = max(spoken(words, thing, f"the {thing} is {colour}") for colour, thing in PAIRS)
+    limit = longest - 2
+    with pytest.raises(DataRejectedError, match=rf"rows of the train split are longer than {limit} tokens") as caught:
+        needed("lora", train={"max_length_tokens": limit, "max_truncated": 0.0})
+    assert f"set train.max_length_tokens to {longest}" in caught.value.hint
+    assert needed("lora", train={"max_length_tokens": limit, "max_truncated": 1.0}).cuts is not None
 
 
 def test_prompts_without_room_are_not_counted(needed: Callable[..., _sizes.Need]) -> None:
