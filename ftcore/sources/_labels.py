@@ -58,15 +58,13 @@ def _texts(files: list[Any], places: list[_Place]) -> dict[_Place, str]:
 
 def _newest(files: list[Any], given: dict[str, list[tuple[Any, str]]]) -> dict[str, list[_Place | None]]:
     """For each label of a request the newest prediction that is not younger; only ids and times are read."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    import numpy as np
 
     newest: dict[str, list[_Place | None]] = {name: [None] * len(labels) for name, labels in given.items()}
-    wanted = pa.array(list(given), pa.string())
     for number, file in enumerate(files):
         table = read_table(file, ["request_id", "at"])
-        places = pc.indices_nonzero(pc.is_in(table["request_id"], value_set=wanted))
-        for row, place in zip(table.take(places).to_pylist(), places.to_pylist(), strict=True):
+        places = [place for place, name in enumerate(table["request_id"].to_pylist()) if name in given]
+        for row, place in zip(table.take(np.array(places, int)).to_pylist(), places, strict=True):
             found = newest[row["request_id"]]
             start = bisect_left(given[row["request_id"]], row["at"], key=lambda one: one[0])
             for label in range(start, len(found)):

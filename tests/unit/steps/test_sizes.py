@@ -11,12 +11,8 @@ import yaml
 
 from ftcore import snapshot
 from ftcore.conversations import templates
-<<<<<<< HEAD
-from ftcore.steps import _estimate, _shape_cache, _sizes
-=======
 from ftcore.errors import DataRejectedError
-from ftcore.steps import _estimate, _sizes
->>>>>>> gates
+from ftcore.steps import _estimate, _shape_cache, _sizes
 from ftcore.training import cost
 from tests.conftest import Product
 from tests.unit.tasks._small import COLOURS, THINGS, small
