@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -51,7 +52,6 @@ WORDS = [
     "end",
     "number",
 ]
-NUMBERS = count()
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def new_product(home: Path, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Product]:
-    """Makes products whose recipes read ``rows.csv`` beside them."""
+def new_product(
+    home: Path, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[], Product]:
+    """Makes products whose recipes read ``rows.csv`` beside them.
+
+    Splits are drawn by a recipe's name, so it depends on the test alone, not on what ran before it.
+    """
+    test, numbers = zlib.crc32(request.node.nodeid.encode()), count()
     monkeypatch.setenv("FTCORE_TRACKING_URI", f"sqlite:///{mlflow_home / 'mlflow.db'}")
     monkeypatch.setenv("FTCORE_ARTIFACTS", (mlflow_home / "artifacts").as_uri())
 
     def make() -> Product:
-        name = f"product_{next(NUMBERS)}"
+        name = f"product_{test:08x}_{next(numbers)}"
         product = Product(name, home.parent / "recipes" / f"{name}.yaml")
         product.path.write_text(yaml.safe_dump(document(name), sort_keys=False), encoding="utf-8")
         return product

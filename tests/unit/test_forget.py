@@ -78,7 +78,9 @@ def raw(product: Product, run_id: str) -> list[dict[str, Any]]:
 
 
 def test_it_comes_back_from_no_source(product: Product, crm: sqlite3.Connection) -> None:
-    product.change(sources=[FILES, SQL, {"kind": "feedback"}], prepare={"near_duplicates": None})
+    product.change(
+        sources=[FILES, SQL, {"kind": "feedback"}], prepare={"near_duplicates": None, "validation": 0.3, "test": 0.3}
+    )
     write(product, people(80, 1000))
     log_request(product, "q1", "is it good then", ANNA)
     log_request(product, "q2", "is it bad then", "c1")
@@ -102,7 +104,9 @@ def test_it_comes_back_from_no_source(product: Product, crm: sqlite3.Connection)
 
 
 def test_rows_that_carry_over_are_told_by_their_group(product: Product, crm: sqlite3.Connection) -> None:
-    product.change(sources=[SQL], prepare={"near_duplicates": None}, validation={"min_rows": 10})
+    product.change(
+        sources=[SQL], prepare={"near_duplicates": None, "validation": 0.3, "test": 0.3}, validation={"min_rows": 10}
+    )
     first = data(product, "r1")
     version = product.crown("r1", first)
     report = forgets(product, "c3")
@@ -124,7 +128,9 @@ def test_rows_that_carry_over_are_told_by_their_group(product: Product, crm: sql
 
 
 def test_a_rows_own_key_and_a_row_id_are_subjects_too(product: Product, crm: sqlite3.Connection) -> None:
-    product.change(sources=[SQL], prepare={"near_duplicates": None}, validation={"min_rows": 10})
+    product.change(
+        sources=[SQL], prepare={"near_duplicates": None, "validation": 0.3, "test": 0.3}, validation={"min_rows": 10}
+    )
     data(product, "r1")
     assert sum(forgets(product, "17")["snapshots"][0]["rows"].values()) == 1
     assert sum(forgets(product, snapshot.row_id("sql:crm", "18"))["snapshots"][0]["rows"].values()) == 1
@@ -148,7 +154,9 @@ def test_a_pseudonym_tells_whose_a_row_is(product: Product, monkeypatch: pytest.
 
 
 def test_to_look_changes_nothing(product: Product) -> None:
-    product.change(sources=[FILES], prepare={"near_duplicates": None}, validation={"min_rows": 10})
+    product.change(
+        sources=[FILES], prepare={"near_duplicates": None, "validation": 0.3, "test": 0.3}, validation={"min_rows": 10}
+    )
     write(product, people(40))
     data(product, "r1")
     before = {file: file.read_bytes() for file in product.shelf.root.rglob("*") if file.is_file()}
@@ -188,7 +196,9 @@ def test_mlflow_away_does_not_hold_it_up(product: Product, monkeypatch: pytest.M
 
 
 def test_a_run_that_had_read_already_publishes_nothing_of_it(product: Product) -> None:
-    product.change(sources=[FILES], prepare={"near_duplicates": None}, validation={"min_rows": 10})
+    product.change(
+        sources=[FILES], prepare={"near_duplicates": None, "validation": 0.3, "test": 0.3}, validation={"min_rows": 10}
+    )
     write(product, people(40))
     product.run("ingest")
     product.run("prepare")
