@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.local import airflow_config, processes
-from ftcore.settings import sqlite_url
 
 if TYPE_CHECKING:
     from ftcore.local.airflow_api import AirflowApi
@@ -123,6 +122,8 @@ def environment(settings: Settings, state: Running) -> dict[str, str]:
 
 def commands(settings: Settings, state: Running) -> dict[str, list[str]]:
     """The services' commands by name, in the order of their start."""
+    from ftcore.settings import sqlite_url  # here, since the settings import pydantic
+
     mlflow = settings.home.resolve() / "mlflow"
     airflow = [sys.executable, "-m", "airflow"]
     server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", _port(state.mlflow_url)]
