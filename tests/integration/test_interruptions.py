@@ -100,7 +100,7 @@ def test_rejected_data_leave_the_store_as_it_was(small: Path) -> None:
     bad.write_text(
         "text,label\n" + "".join(f"sentence number {i},{'maybe' if i % 2 else 'positive'}\n" for i in range(400))
     )
-    small.write_text(small.read_text().replace("max_rows: 420", "max_rows: 420\n- kind: files\n  path: bad.csv"))
+    small.write_text(small.read_text().replace("max_rows: 560", "max_rows: 560\n- kind: files\n  path: bad.csv"))
     refused = _start("run", str(small), "--run", "bad")
     _, log = refused.communicate(timeout=120)
     assert refused.returncode == 3, log
