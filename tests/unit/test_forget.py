@@ -142,7 +142,7 @@ def test_a_rows_own_key_and_a_row_id_are_subjects_too(product: Product, crm: sql
 def test_a_pseudonym_tells_whose_a_row_is(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_VARIABLE, "0123456789abcdef-secret")
     personal = {"entities": {"EMAIL_ADDRESS": "pseudonym"}}
-    prepare = {"near_duplicates": None, "personal_data": personal}
+    prepare = {"near_duplicates": None, "personal_data": personal, "validation": 0.3, "test": 0.3}
     product.change(sources=[FILES], prepare=prepare, validation={"min_rows": 10})
     write(product, people(40))
     identity = data(product, "r1")

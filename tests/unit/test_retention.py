@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import retention, snapshot
+from ftcore import retention, snapshot, watermarks
 from ftcore.errors import BusyError, TransientError
 from ftcore.records import now
 from ftcore.store import write_json, write_table
@@ -23,7 +23,8 @@ def made(product: Product) -> list[str]:
     """Five snapshots: a version was trained on the first, a watermark holds the second, the fifth is current."""
     identities = [product.publish(range(20 + n)) for n in range(5)]
     product.crown("r1", identities[0])
-    write_json(product.shelf.root / "state" / "watermarks.json", {"sql:crm": {"snapshot": identities[1]}})
+    mark = {**watermarks.figure(1, "config"), "snapshot": identities[1]}
+    write_json(product.shelf.root / "state" / "watermarks.json", {"sql:crm": mark})
     return identities
 
 
