@@ -98,9 +98,11 @@ def _cleaned(texts: list[str]) -> list[tuple[str, str, str]]:
     import ftfy
 
     from ftcore.snapshot import side, text_key
+    from ftcore.split import SplitKeys
 
     found = [" ".join(ftfy.fix_text(text).split()) for text in texts]
-    return [(text, text_key(text), side(None, text, EXACT_ONLY)) for text in found]
+    keys = SplitKeys(b"bench").of([None] * len(found), found)
+    return [(text, text_key(text), side(key, EXACT_ONLY)) for text, key in zip(found, keys, strict=True)]
 
 
 def _polars(root: str) -> float:
