@@ -89,7 +89,8 @@ class Train(Config):
     max_length_tokens: Annotated[int, Field(ge=8)] = 128
     """Longer texts are cut; the record counts them."""
     max_truncated: Share = 0.2
-    """Largest share of the rows that may be cut before training is refused."""
+    """Largest share of the rows that may be cut before training is refused; of a small split, or a sample, only a share
+    that is surely larger counts, by three standard errors."""
     warmup: Share = 0.06
     """Share of the steps over which the learning rate rises."""
     learning_rate_schedule: Literal["linear", "cosine", "constant", "inverse_sqrt"] = "linear"

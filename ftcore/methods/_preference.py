@@ -102,8 +102,10 @@ def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) 
 
     Raises:
         NotEnoughDataError: a split has none.
-        DataRejectedError: a larger share than ``train.max_truncated`` leaves no room.
+        DataRejectedError: surely a larger share than ``train.max_truncated`` leaves no room.
     """
+    from ftcore.training import loading
+
     room, most = job.config.max_length_tokens - answer_tokens, job.config.max_truncated
     found = {}
     for split, every in rows.items():
@@ -114,7 +116,7 @@ def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) 
             raise NotEnoughDataError(
                 f"no prompt of the {split} split is of {room} tokens or less", hint="raise train.max_length_tokens"
             )
-        if out > most * len(every):
+        if loading.surely_more(out, len(every), most):
             raise DataRejectedError(
                 f"{said}, which leaves no room for an answer; {most:.0%} may be",
                 hint="raise train.max_length_tokens, or train.max_truncated where these rows do not matter",

@@ -290,7 +290,7 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
     chosen, _ = readable(recipe.task, tokenizer, chosen, f"a sample of the {split} split")
     rows = task.encode(recipe.task, tokenizer, chosen, limit)
-    _whole_enough(context, split, rows, table.num_rows, partial(task.encode, recipe.task, tokenizer, chosen))
+    _whole_enough(context, split, rows, partial(task.encode, recipe.task, tokenizer, chosen))
     if hasattr(method, "lengths"):
         words = list(exchanges.of(chosen, partial(task.prompt, recipe.task)))
         found = method.lengths(recipe.method, recipe, tokenizer, words)
@@ -310,18 +310,14 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     return _Lengths(epoch.tokens / chosen.num_rows, longest, batches=_batch_lengths(epoch, passes))
 
 
-def _whole_enough(context: Context, split: str, rows: Features, every: int, encode: Callable[[int], Features]) -> None:
-    """Refuse here what ``train`` would refuse for too many rows that are cut, and say which length cuts few enough.
-
-    Of a sample that is not all rows, only a share that is surely too large is refused.
-    """
+def _whole_enough(context: Context, split: str, rows: Features, encode: Callable[[int], Features]) -> None:
+    """Refuse here what ``train`` would refuse for too many rows that are cut, and say which length cuts few enough."""
     from ftcore.training import loading, window
 
     train, count = context.recipe.train, max(1, len(rows))
     most = train.max_truncated
-    sampled = 3 * (most * (1 - most) / count) ** 0.5 if count < every else 0.0
     try:
-        loading.whole_enough(rows, split, train.max_length_tokens, min(1.0, most + sampled))
+        loading.whole_enough(rows, split, train.max_length_tokens, most)
     except DataRejectedError as error:
         ordered = sorted(encode(window.UNSET).lengths)
         wanted = ordered[min(count - 1, int(count * (1 - most)))]

@@ -127,11 +127,19 @@ def whole_enough(rows: Features, split: str, limit: int, most: float) -> None:
     """Check that not too many rows were cut.
 
     Raises:
-        DataRejectedError: a larger share than ``most`` was cut to ``limit`` tokens.
+        DataRejectedError: surely a larger share than ``most`` was cut to ``limit`` tokens.
     """
-    if rows.truncated > most * max(len(rows), 1):
+    if surely_more(rows.truncated, len(rows), most):
         raise DataRejectedError(
             f"{rows.truncated:,} of {len(rows):,} rows of the {split} split are longer than {limit} tokens, "
             f"{most:.0%} may be",
             hint="raise train.max_length_tokens, or train.max_truncated where the rest does not matter",
         )
+
+
+def surely_more(out: int, rows: int, most: float) -> bool:
+    """Whether more than a share of rows is out, by three standard errors of that share.
+
+    A few rows, or a sample, tell a share only roughly: no small split stops a training by the luck of the draw.
+    """
+    return out > most * rows + 3 * (most * (1 - most) * rows) ** 0.5

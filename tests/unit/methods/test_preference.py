@@ -234,8 +234,8 @@ def test_prompts_that_leave_no_room_are_left_out_and_said(
 
 
 def test_too_many_prompts_that_leave_no_room_are_refused(made: Any) -> None:
-    job, _, config = made("grpo", exchanges={"train": [*exchanged(2), LONG]})
-    with pytest.raises(DataRejectedError, match=r"1 of 3 prompts of the train split .* 20% may be"):
+    job, _, config = made("grpo", exchanges={"train": [*exchanged(1), *[LONG] * 4]})
+    with pytest.raises(DataRejectedError, match=r"4 of 5 prompts of the train split .* 20% may be"):
         _reinforcement.prompts(config, job)
     job, _, _ = made("dpo", exchanges={"train": [LONG]})
     with pytest.raises(NotEnoughDataError, match="no prompt"):

@@ -83,3 +83,13 @@ def test_a_fresh_head_prints_no_table_of_missing_weights(
     said = capfd.readouterr()
     assert "LOAD REPORT" not in said.out + said.err
     assert "MISSING" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("out", "rows", "more"),
+    [(0, 0, False), (4, 16, False), (8, 16, False), (9, 16, True), (1, 1, False), (200, 1000, False), (239, 1000, True)],
+)
+def test_a_share_is_too_large_only_where_the_rows_can_tell(out: int, rows: int, more: bool) -> None:
+    assert loading.surely_more(out, rows, 0.2) is more
+    assert loading.surely_more(rows, rows, 1.0) is False
+    assert loading.surely_more(out, rows, 0.0) is (out > 0)
