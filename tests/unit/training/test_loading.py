@@ -87,7 +87,15 @@ def test_a_fresh_head_prints_no_table_of_missing_weights(
 
 @pytest.mark.parametrize(
     ("out", "rows", "more"),
-    [(0, 0, False), (4, 16, False), (8, 16, False), (9, 16, True), (1, 1, False), (200, 1000, False), (239, 1000, True)],
+    [
+        (0, 0, False),
+        (4, 16, False),
+        (8, 16, False),
+        (9, 16, True),
+        (1, 1, False),
+        (200, 1000, False),
+        (239, 1000, True),
+    ],
 )
 def test_a_share_is_too_large_only_where_the_rows_can_tell(out: int, rows: int, more: bool) -> None:
     assert loading.surely_more(out, rows, 0.2) is more
