@@ -75,7 +75,7 @@ def parts(text: str | None) -> str | None:
     bare = (text or "").strip(_forms.AROUND)
     if bare[:1] not in ("[", "{") or "type" not in bare:
         return None
-    value = _forms.value(bare)
+    value = printed.loaded(bare)
     value = [value] if isinstance(value, dict) else value
     if not isinstance(value, list) or not value or not all(map(_forms.is_part, value)):
         return None
@@ -88,7 +88,7 @@ def parts(text: str | None) -> str | None:
 def is_nothing(text: str | None) -> bool:
     """Whether a text is a list of nulls, as JSON or as Python prints it."""
     bare = (text or "").strip(_forms.AROUND)
-    value = _forms.value(bare) if bare[:1] == "[" and bare[-1:] == "]" and len(bare) < _LONGEST_NOTHING else None
+    value = printed.loaded(bare) if bare[:1] == "[" and bare[-1:] == "]" and len(bare) < _LONGEST_NOTHING else None
     return bool(value) and isinstance(value, list) and all(one is None for one in value)
 
 
