@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,7 +28,7 @@ def apart(sources: Sequence[Any], published: Mapping[str, str] | None = None) ->
         sources: in the recipe's order.
         published: what was read, by the name that its rows were published with: see ``known``.
     """
-    published = published or {}
+    published = {name: normal(what) for name, what in (published or {}).items()}
     here = {_what(one, find("sources", one.kind)) for one in sources if hasattr(one, "name")} if published else set()
     taken: dict[str, dict[str, Any]] = {}
     named = []
@@ -57,12 +58,15 @@ def apart(sources: Sequence[Any], published: Mapping[str, str] | None = None) ->
     return named
 
 
-def known(sources: Sequence[Any], published: Mapping[str, str]) -> dict[str, str]:
+def known(
+    sources: Sequence[Any], published: Mapping[str, str], files: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """What each source reads, by its name; what was published under other names stays known.
 
     Args:
         sources: as ``apart`` named them.
         published: what was known before.
+        files: what patterns found, and archives, by name: see ``sources._names``; an archive's ends with a slash.
     """
     found = {}
     for source in sources:
@@ -70,13 +74,21 @@ def known(sources: Sequence[Any], published: Mapping[str, str]) -> dict[str, str
         name = module.source_name(source) if hasattr(module, "source_name") else None
         if name is not None and hasattr(source, "name") and not getattr(source, "watermark", None):
             found[name] = _what(source, module)
-    return {**published, **found}
+    return {**published, **found, **(files or {})}
+
+
+def normal(what: str) -> str:
+    """What a source reads, however its path is written: ``./data//a.csv`` is ``data/a.csv``."""
+    kind, _, path = what.partition(" ")
+    return what if not path or "://" in path else f"{kind} {posixpath.normpath(path)}"
 
 
 def _what(source: Any, module: Any) -> str:
     """What a source reads, in short: its path, however it is read, else a hash of its query or dataset."""
     path = getattr(source, "path", None)
-    return f"{source.kind} {path}" if path else f"{source.kind} {sha256(canonical(_place(source, module)))[:16]}"
+    return (
+        normal(f"{source.kind} {path}") if path else f"{source.kind} {sha256(canonical(_place(source, module)))[:16]}"
+    )
 
 
 def _place(source: Any, module: Any) -> dict[str, Any]:

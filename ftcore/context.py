@@ -48,6 +48,8 @@ class Context:
     settings: Settings
     filtered: Counter[str] = field(default_factory=Counter, compare=False)
     """Rows that the ``where`` of a source left out, by the source's name: counted while sources are read."""
+    named: dict[str, str] = field(default_factory=dict, compare=False)
+    """Files that patterns found, and archives, by the name that their rows carry: noted while sources are read."""
 
     @property
     def shard(self) -> str:

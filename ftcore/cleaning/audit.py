@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
-from ftcore.cleaning import groups
-from ftcore.cleaning.personal import finder
+from ftcore.cleaning import groups, phones
+from ftcore.cleaning.personal import Finding, finder
 from ftcore.conversations import turns as conversation
 from ftcore.sections import PersonalData
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.cleaning.personal import Finder, Finding
+    from ftcore.cleaning.personal import Finder
     from ftcore.store import Shelf
 
 SHOWN = 20
@@ -41,6 +41,7 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
     # A label of a fixed set, or a number, is none that people wrote.
     answers = () if manifest.get("target") in ("label", "labels", "number") else ("label",)
     columns = ("text", "context", *answers, "rejected", "group", "like_text")
+    among = phones.sources(_named(_tables(shelf, identity, manifest)), look)
     for table in _tables(shelf, identity, manifest):
         ids = table["row_id"].to_pylist()
         for column in columns:
@@ -51,7 +52,7 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
                 for place, findings in look.find(pieces).items():
                     found.update(one.entity for one in findings)
                     row_ids.append(ids[rows[place]])
-        for place, findings in _traces(table, look):
+        for place, findings in _traces(table, look, among):
             found.update(one.entity for one in findings)
             row_ids.append(ids[place])
     return {
@@ -63,15 +64,31 @@ def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
     }
 
 
-def _traces(table: pa.Table, look: Finder) -> Iterator[tuple[int, list[Finding]]]:
-    """What the rows' own ids and origins hold, by position, as ``prepare`` looks for it."""
+def _traces(table: pa.Table, look: Finder, among: frozenset[str]) -> Iterator[tuple[int, list[Finding]]]:
+    """What the rows' own ids and origins hold, by position, as ``prepare`` looks for it.
+
+    Args:
+        table: the rows.
+        look: finds it.
+        among: sources whose ids are phone numbers.
+    """
     if not {"source_id", "origin"} <= set(table.column_names):
         return
     own, origins = table["source_id"].to_pylist(), table["origin"].to_pylist()
     telling = groups.telling(own, look)
     found = {telling[place]: findings for place, findings in look.find(telling).items()}
     yield from ((place, found[one]) for place, one in enumerate(own) if one in found)
+    for place, (one, source) in enumerate(zip(own, table["source"].to_pylist(), strict=True)):
+        if phones.is_one(one, source, among):
+            yield place, [Finding("PHONE_NUMBER", 0, len(one), 1.0)]
     yield from groups.in_origins(origins, own, look)
+
+
+def _named(tables: Iterator[pa.Table]) -> Iterator[tuple[str | None, str | None]]:
+    """Source and own id of each row."""
+    for table in tables:
+        if "source_id" in table.column_names:
+            yield from zip(table["source"].to_pylist(), table["source_id"].to_pylist(), strict=True)
 
 
 def _tables(shelf: Shelf, identity: str, manifest: dict[str, Any]) -> Iterator[pa.Table]:

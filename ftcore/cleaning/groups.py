@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ftcore.cleaning import phones
+
 if TYPE_CHECKING:
     from ftcore.cleaning.personal import Cleaner, Finder, Finding
     from ftcore.split import SplitKeys
@@ -16,7 +18,8 @@ PSEUDONYM = re.compile(r"\[(?:GROUP|ID) [a-p]{16}\]")
 PLAIN = re.compile(
     r"\d{1,12}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?=[0-9]*[A-Fa-f])[0-9A-Fa-f]{16,64}"
 )
-"""Ids as machines make them: a number, a UUID, a hash. Most numbers of ten digits are phone numbers somewhere."""
+"""Ids as machines make them: a number, a UUID, a hash. Most numbers of ten digits are phone numbers somewhere: whether
+those of a source are, all of them tell together (``cleaning.phones``)."""
 PATHS = ("URL", "PERSON", "LOCATION", "ORGANIZATION")
 """Entities that are not looked for in where a row came from: a file may be called ``notes.md`` or lie in ``London``."""
 
@@ -51,14 +54,19 @@ def in_origins(
 
 
 def traced(
-    ids: Sequence[str | None], origins: Sequence[str | None], cleaner: Cleaner, keys: SplitKeys
+    ids: Sequence[str | None],
+    origins: Sequence[str | None],
+    sources: Sequence[str | None],
+    cleaner: Cleaner,
+    keys: SplitKeys,
 ) -> tuple[list[str | None], list[str | None]]:
     """Rows' own ids and origins without personal data: ids under a pseudonym, origins with the entity in its place.
 
     Args:
         ids: of the rows at their source; None where they have none.
         origins: where each stands, such as ``data/a.csv, line 3``; it may end with the id.
-        cleaner: finds what the recipe calls personal data.
+        sources: names of the rows' sources.
+        cleaner: finds what the recipe calls personal data, and knows which sources call their rows by phone numbers.
         keys: the recipe's split keys: an id and a group of one name have one pseudonym.
     """
     instead = {one: keys.pseudonym(one, "ID") for one in telling(ids, cleaner.finder)}
@@ -69,8 +77,14 @@ def traced(
         for one in reversed(found):
             text = f"{text[: one.start]}[{one.entity}]{text[one.end :]}"
         masked[head] = text
-    named = [one if one is None else instead.get(one, one) for one in ids]
-    told = [f"{masked.get(head, head)}{instead.get(tail, tail)}" for head, tail in split]
+    named = [
+        keys.pseudonym(own, "ID") if phones.is_one(own, source, cleaner.phones) else own and instead.get(own, own)
+        for own, source in zip(ids, sources, strict=True)
+    ]
+    told = [
+        f"{masked.get(head, head)}{new if own and tail == own else tail}"
+        for (head, tail), own, new in zip(split, ids, named, strict=True)
+    ]
     return named, [origin and new for origin, new in zip(origins, told, strict=True)]
 
 

@@ -173,6 +173,8 @@ class Cleaner:
     config: PersonalData
     key: bytes
     """Secret behind the pseudonyms."""
+    phones: frozenset[str] = frozenset()
+    """Sources whose rows' own ids are phone numbers, as bare numbers."""
 
     def __post_init__(self) -> None:
         """Find only what is not kept."""

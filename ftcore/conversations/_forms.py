@@ -92,16 +92,6 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
-def value(text: str) -> Any:
-    """The value that a text is as JSON or as Python prints it; None where it is none."""
-    for parse in (json.loads, printed.value):
-        try:
-            return parse(text)
-        except (ValueError, RecursionError):
-            continue
-    return None
-
-
 def is_part(value: Any) -> bool:
     """Whether it is a content part, such as a text or an image."""
     kind = value.get("type") if isinstance(value, Mapping) else None

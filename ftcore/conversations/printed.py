@@ -12,6 +12,16 @@ _KEPT = ("content", "role", "name", "tool_calls", "tool_call_id", "additional_kw
 """Arguments of a printed LangChain message that a conversation can use."""
 
 
+def loaded(text: str) -> Any:
+    """The value that a text is as JSON or as Python prints it; None where it is none."""
+    for parse in (json.loads, value):
+        try:
+            return parse(text)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
 def value(text: str) -> Any:
     """The value, as JSON would hold it: lists and objects, no tuples; a LangChain message is an object of its type.
 

@@ -2,7 +2,8 @@
 
 Accepted: a list of messages, an object with one under ``messages``, ``conversations`` or a like key, an object of
 columns, pairs of role and content, or any of them as JSON (encoded more than once, HTML-escaped as a whole, JSON Lines,
-or as Python prints it); OpenAI's ``role`` and ``content``, ShareGPT's ``from`` and ``value``, LangChain's messages,
+as Python prints it, or alone in a fenced block of code); a text of turns in the marks of a chat template, such as
+ChatML; OpenAI's ``role`` and ``content``, ShareGPT's ``from`` and ``value``, LangChain's messages,
 content parts, tool calls. The one form is a JSON list of ``{"role", "content"}`` with the roles ``system``, ``user``,
 ``assistant`` and ``tool``; an assistant turn may have ``tool_calls``, a tool turn ``tool_call_id`` and ``name``. What
 is meant as a conversation and is none is a fault, never a text. The last turn alone is learned, as the answer:
@@ -17,18 +18,20 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ftcore.conversations import _forms, _tool_calls, printed
+from ftcore.conversations import _forms, _marked, _tool_calls, printed
 from ftcore.conversations._forms import CONTENT_KEYS, LISTS, ROLES, role_of
 from ftcore.conversations._malformed import MalformedError
 
 __all__ = [
     "MalformedError",
     "Turn",
+    "answer",
     "check",
     "edit",
     "flat",
     "identities",
     "is_blank",
+    "is_fenced",
     "is_nothing",
     "load",
     "parts",
@@ -57,13 +60,31 @@ def read(text: str | None) -> list[Turn] | None:
     Raises:
         MalformedError: it is meant as a conversation and cannot be read as one; says which turn and why.
     """
+    marked = _marked.read(text or "")
+    if marked is not None:
+        return _of_messages(marked)
     bare = (text or "").strip(_forms.AROUND)
     if not _forms.STARTS.match(bare):
-        return None
+        inner = _marked.fenced(bare)
+        return None if inner is None else read(inner)
     try:
         return _found(_parsed(bare))
     except RecursionError:
         raise MalformedError(f"starts like a conversation and is nested too deeply: {bare[:80]!r}") from None
+
+
+def is_fenced(text: str | None) -> bool:
+    """Whether a text starts with a fenced block of code."""
+    return (text or "").strip(_forms.AROUND).startswith(_marked.FENCE)
+
+
+def answer(text: str | None, written: str) -> str:
+    """An answer without the mark that ends it, where the text that it answers has a chat template's marks.
+
+    Raises:
+        MalformedError: marks stand within the answer.
+    """
+    return _marked.answer(text or "", written)
 
 
 def parts(text: str | None) -> str | None:
@@ -75,7 +96,7 @@ def parts(text: str | None) -> str | None:
     bare = (text or "").strip(_forms.AROUND)
     if bare[:1] not in ("[", "{") or "type" not in bare:
         return None
-    value = _forms.value(bare)
+    value = printed.loaded(bare)
     value = [value] if isinstance(value, dict) else value
     if not isinstance(value, list) or not value or not all(map(_forms.is_part, value)):
         return None
@@ -88,7 +109,7 @@ def parts(text: str | None) -> str | None:
 def is_nothing(text: str | None) -> bool:
     """Whether a text is a list of nulls, as JSON or as Python prints it."""
     bare = (text or "").strip(_forms.AROUND)
-    value = _forms.value(bare) if bare[:1] == "[" and bare[-1:] == "]" and len(bare) < _LONGEST_NOTHING else None
+    value = printed.loaded(bare) if bare[:1] == "[" and bare[-1:] == "]" and len(bare) < _LONGEST_NOTHING else None
     return bool(value) and isinstance(value, list) and all(one is None for one in value)
 
 

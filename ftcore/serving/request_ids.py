@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.cleaning import groups, personal
+from ftcore.cleaning import groups, personal, phones
 from ftcore.context import log
 from ftcore.errors import DataRejectedError
 from ftcore.store import read_table
@@ -81,7 +81,9 @@ def warn(file: Path, rows: Sequence[dict[str, Any]], config: PersonalData) -> No
         config: what is personal data.
     """
     finder = personal.finder(config, [entity for entity, action in config.actions.items() if action != "keep"])
-    if found := len(groups.telling([row["request_id"] for row in rows[:LOOKED_AT]], finder)):
+    some = [row["request_id"] for row in rows[:LOOKED_AT]]
+    among = phones.sources((("", one) for one in some), finder)
+    if found := len(groups.telling(some, finder)) + sum(phones.is_one(one, "", among) for one in {*some}):
         log.warning(
             "%s: %s of the first %s request ids look like personal data; the prediction log keeps the caller's ids as "
             "they are: --new-ids makes others",

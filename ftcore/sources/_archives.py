@@ -27,6 +27,8 @@ MOST_TIMES = 300
 SMALL_BYTES = 200_000_000
 """Bytes up to which nobody counts how many times."""
 MOST_MEMBERS = 1_000_000
+LONGEST_END = 1 << 20
+"""Bytes behind the end of a TAR that are looked at: zeros up to a whole record, mostly 10,240 bytes."""
 
 
 def members(path: UPath | Path, pattern: str | None, *, any_format: bool) -> Iterator[tuple[str, IO[bytes]]]:
@@ -106,12 +108,20 @@ class _Tar:
 
     def names(self) -> list[str]:
         names = [info.name for info in self.file if info.isfile()]
-        # tarfile takes a header that is cut or broken for the end of the archive, which is a block of zeros.
+        # tarfile takes the end of the file, or a header that is cut or broken, for the end of the archive, which is a
+        # block of zeros.
         assert self.file.fileobj is not None
         self.file.fileobj.seek(self.file.offset)
         block = self.file.fileobj.read(tarfile.BLOCKSIZE)
-        if block and block != bytes(tarfile.BLOCKSIZE):
+        if not block:
+            raise tarfile.ReadError(
+                f"it breaks off behind {names[-1] if names else 'its beginning'}, without the blocks of zeros that end "
+                "an archive: it was cut, and members may be missing"
+            )
+        if block != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError(f"it breaks off within the header of the member behind {names[-1:] or 'none'}")
+        if self.file.fileobj.read(LONGEST_END).strip(b"\0"):
+            raise tarfile.ReadError("more stands behind its end, as where two archives were joined into one file")
         return names
 
     def open(self, name: str) -> IO[bytes]:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftcore.errors import DataRejectedError
-from ftcore.sources._formats import EXCERPT, LONGEST_ROW, Gather, Lines, Reading
+from ftcore.sources._formats import EXCERPT, Gather, Lines, Reading
+from ftcore.sources._json_array import Unread, elements
 from ftcore.sources._mapping import Batch
-
-CHUNK = 1 << 16
-"""Characters of a JSON array that are read at a time."""
 
 
 def read_jsonl(lines: Lines, reading: Reading) -> Iterator[Batch]:
@@ -48,7 +46,7 @@ def read_json(lines: Lines, reading: Reading) -> Iterator[Batch]:
     """Objects of a file that holds one JSON array, an element at a time; of JSON Lines in any other case.
 
     Raises:
-        DataRejectedError: the array breaks off, or no element has a wanted key.
+        DataRejectedError: the array breaks off, an element's end is not clear, or no element has a wanted key.
     """
     buffer: Any = lines.text.buffer
     start = buffer.peek(4096)[:4096].decode(lines.text.encoding, "ignore").lstrip("\ufeff \t\r\n")
@@ -63,10 +61,12 @@ def read_json(lines: Lines, reading: Reading) -> Iterator[Batch]:
         return
     seen: set[str] = set()
     gather = Gather(lines)
-    for number, row in enumerate(_elements(lines, reading.where), 1):
+    for number, row in enumerate(elements(lines, reading.where), 1):
         if type(row) is dict:
             gather.rows.append(row)
             gather.places.append(number)
+        elif isinstance(row, Unread):
+            gather.spoil({}, number, row.reason)
         else:
             gather.spoil({}, number, f"[no JSON object] {str(row)[:EXCERPT]}")
         if gather.full:
@@ -77,68 +77,6 @@ def read_json(lines: Lines, reading: Reading) -> Iterator[Batch]:
     if seen:
         reading.require(sorted(seen))
     yield _objects(gather, reading, "item")
-
-
-def _elements(lines: Lines, where: str) -> Iterator[Any]:
-    """Elements of a JSON array, each decoded as soon as it is there: little more than one of them is in memory."""
-    decode = json.JSONDecoder().raw_decode
-    text, at, number = _after_bracket(lines), 0, 0
-    while True:
-        at = _gap(text, at)
-        if text[at : at + 1] == "]":
-            _only_blanks(lines, where, text, at + 1)
-            return
-        try:
-            value, end = decode(text, at)
-            if end == len(text) and (read := lines.text.read(CHUNK)):  # a number may go on
-                text += read
-                continue
-        except (ValueError, RecursionError) as error:
-            long = len(text) - at > LONGEST_ROW
-            read = "" if long else lines.text.read(max(CHUNK, len(text) - at))
-            if not read:
-                what = "is too long" if long else f"breaks off or is no JSON: {error}"
-                raise DataRejectedError(
-                    f"{where}, item {number + 1:,} (line {lines.number + text.count(chr(10), 0, at):,}): {what}",
-                    hint="write one object a line (JSON Lines), so that a broken one harms no other",
-                ) from None
-            lines.number += text.count("\n", 0, at)
-            text, at = text[at:] + read, 0
-            continue
-        yield value
-        number += 1
-        lines.characters += end - at
-        at = end
-
-
-def _only_blanks(lines: Lines, where: str, text: str, at: int) -> None:
-    """Check that nothing stands behind the array: rows there would be lost."""
-    rest = text[at:]
-    lines.number += text.count("\n", 0, at)
-    while not rest.strip():
-        lines.number += rest.count("\n")
-        if not (rest := lines.text.read(CHUNK)):
-            return
-    line = lines.number + rest[: len(rest) - len(rest.lstrip())].count("\n")
-    raise DataRejectedError(
-        f"{where}, line {line:,}: more stands behind the array: {rest.strip()[:60]!r}",
-        hint="write one array a file, or one object a line (JSON Lines)",
-    )
-
-
-def _after_bracket(lines: Lines) -> str:
-    """The first piece of a file behind the bracket of its array."""
-    text = lines.text.read(CHUNK)
-    start = text.index("[") + 1
-    lines.number = 1 + text.count("\n", 0, start)
-    return text[start:]
-
-
-def _gap(text: str, at: int) -> int:
-    """Where the next element starts."""
-    while at < len(text) and text[at] in ", \t\r\n":
-        at += 1
-    return at
 
 
 def _parses(line: str) -> bool:

@@ -19,7 +19,6 @@ from ftcore._find import find
 from ftcore.errors import DataRejectedError, EmptyFileError, MissingExtraError
 from ftcore.sources import _archives, _formats, _json, _names, _places
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, sampled, structures
-from ftcore.sources._secrets import scrub
 from ftcore.sources._values import plain
 
 if TYPE_CHECKING:
@@ -325,30 +324,31 @@ def _each(
     config: Config, context: Context, paths: Sequence[UPath]
 ) -> Iterator[tuple[str, str, Callable[[Sequence[str]], Iterator[Batch]]]]:
     """Name of the source, format and reader of each file, and of each member of an archive."""
-    folder = str(context.recipe_path.parent.absolute())
+    names = _names.Names(context)
     for path in paths:
         if not _places.is_archive(path):
             form = config.format or _places.format_of(path)
-            whole = str(path) if path.protocol else str(path.absolute())
-            given = _given(scrub(whole.removeprefix(f"{folder}/")))
-            yield _named_by(config, path, context), form, partial(_of_file, path, config, given)
+            given = _given(_names.where(path, context))
+            yield _named_by(config, path, names), form, partial(_of_file, path, config, given)
             continue
         for name, file in _archives.members(path, config.members, any_format=config.format is not None):
             form = config.format or str(_places.known_format(name))
             given = _given(name)
             where = f"{_places.shown(path)}: {name}"
-            named = _named_by(config, path, context, PurePosixPath(name))
+            named = _named_by(config, path, names, PurePosixPath(name))
             yield named, form, partial(_of_member, file, form, config, where, given)
 
 
-def _named_by(config: Config, path: UPath, context: Context, member: PurePosixPath | None = None) -> str:
+def _named_by(config: Config, path: UPath, names: _names.Names, member: PurePosixPath | None = None) -> str:
     """Name that the rows of a file, or of a member of an archive, carry."""
     if config.format == "document":
         return str(source_name(config))
     if config.name:
         return f"files:{config.name}"
+    if member is None and not _names.SIGNS.search(config.path):
+        return f"files:{_places.stem(path)}"
     inner = "" if member is None else f"/{member.with_name(_places.stem(member))}"
-    return f"files:{_names.of(config.path, path, context)}{inner}"
+    return f"files:{names.of(config.path, path)}{inner}"
 
 
 def _given(path: str) -> dict[str, str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ftcore import parts, snapshot, split, suppression
 from ftcore._find import find
-from ftcore.cleaning import personal
+from ftcore.cleaning import personal, phones
 from ftcore.context import Context, log
 from ftcore.progress import progress
 from ftcore.records import canonical, git_commit, sha256, versions
@@ -83,6 +83,8 @@ def _cleaned(context: Context, source: Source, raw: pa.Table) -> pa.Table:
 
     recipe = context.recipe
     cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
+    ids = zip(raw["source"].to_pylist(), raw["source_id"].to_pylist(), strict=True)
+    cleaner = replace(cleaner, phones=phones.sources(ids, cleaner.finder))
     keys = split.load(context.shelf)
     tables, unusable = [raw.slice(0, 0)], Counter[str]()
     with progress(f"cleaning {source.name}", raw.num_rows) as advance:

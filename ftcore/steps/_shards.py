@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ftcore import _source_names, snapshot
 from ftcore._find import find
 from ftcore.context import Context
 from ftcore.errors import FtcoreError
 from ftcore.store import digest, read_json
 
+if TYPE_CHECKING:
+    from upath import UPath
+
+NAMES = "names.json"
+"""In the folder of ``ingest``, or of a shard: files that patterns found, and archives, by their name."""
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -84,3 +90,15 @@ def asked(context: Context) -> str:
 def identity(context: Context, shard: Shard) -> str:
     """Hash of what one shard reads; a record of it vouches for nothing else."""
     return digest({"asked": asked(context), "shard": asdict(shard)})
+
+
+def names(folder: UPath) -> dict[str, str]:
+    """What an ingest noted in its folder; nothing where an earlier version did not."""
+    return dict(read_json(folder / NAMES) or {})
+
+
+def source_names(context: Context) -> dict[str, str]:
+    """What every source that was ever published reads, by name: see ``ftcore._source_names``."""
+    every = [*context.recipe.sources, *context.recipe.evaluate.holdouts.values()]
+    found = names(context.shelf.folder(context.run_id, "ingest"))
+    return _source_names.known(every, snapshot.source_names(context.shelf), found)

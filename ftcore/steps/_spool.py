@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import parts, snapshot
 from ftcore._find import find
-from ftcore.cleaning import exact, groups, language, normalise, personal, rows
+from ftcore.cleaning import exact, groups, language, normalise, personal, phones, rows
 from ftcore.cleaning.exact import Index
 from ftcore.cleaning.rows import Cleaned as Tidied
 from ftcore.conversations import turns as conversation
@@ -49,6 +49,8 @@ class Work:
     task: Any
     """The recipe's task."""
     keys: SplitKeys
+    phones: frozenset[str]
+    """Sources whose rows' own ids are phone numbers."""
 
 
 @dataclass
@@ -83,7 +85,7 @@ def clean(work: Work, advance: Callable[[int], object] = lambda rows: None) -> C
     import numpy as np
     import pyarrow as pa
 
-    cleaner = personal.cleaner(work.prepare.personal_data, os.environ, work.recipe)
+    cleaner = replace(personal.cleaner(work.prepare.personal_data, os.environ, work.recipe), phones=work.phones)
     results, schema = [], snapshot.schema()
     with pa.OSFile(str(work.file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in parts.read(work.source):
@@ -139,7 +141,8 @@ def tidy(
         named = groups.pseudonymous(table["group"].to_pylist(), cleaner, keys)
         tidied = replace(tidied, table=_with(tidied.table, "group", named))
     if {"source_id", "origin"} <= set(table.column_names):
-        own, origins = groups.traced(table["source_id"].to_pylist(), table["origin"].to_pylist(), cleaner, keys)
+        own, origins, sources = (table[name].to_pylist() for name in ("source_id", "origin", "source"))
+        own, origins = groups.traced(own, origins, sources, cleaner, keys)
         tidied = replace(tidied, table=_with(_with(tidied.table, "source_id", own), "origin", origins))
     return tidied, sides
 
@@ -274,8 +277,11 @@ def clean_all(source: UPath, scratch: Path, recipe: Recipe, keys: SplitKeys) -> 
     from multiprocessing import get_context
 
     prepare = recipe.prepare
+    finder = personal.cleaner(prepare.personal_data, os.environ, recipe.name).finder
+    named = (table.to_pydict() for table in parts.read(source, ["source", "source_id"]))
+    called = phones.sources((row for one in named for row in zip(one["source"], one["source_id"], strict=True)), finder)
     work = [
-        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task, keys)
+        Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task, keys, called)
         for number, file in enumerate(parts.files(source))
     ]
     workers = min(prepare.workers, os.cpu_count() or 1)

@@ -14,7 +14,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
 from ftcore.sources._mapping import sampled
 from ftcore.steps import _carry, _history, _keys, _shards
-from ftcore.store import digest, hash_file
+from ftcore.store import digest, hash_file, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,6 +78,7 @@ def run(context: Context) -> Outcome:
     figures = {"rows": writer.rows, "by_source": counts, "suppressed": forgotten.suppressed, "watermarks": marks}
     if known:
         _keys.write_read(context.folder, known.rows, known.said)
+    write_json(context.folder / _shards.NAMES, context.named)
     inputs = {"rows": digest(writer.hashes), "forgotten": forgotten.state}
     what = f"shard {context.shard}" if context.shard else f"{len(counts)} sources"
     return Outcome(
@@ -193,6 +194,7 @@ def _shard(
         log.info("took over %s rows of shard %s", f"{done.figures['rows']:,}", shard.key)
         marks |= done.figures["watermarks"]
         context.filtered.update(done.figures.get("filtered", {}))
+        context.named.update(_shards.names(context.shelf.folder(context.run_id, context.step, shard.key)))
         yield from parts.read(context.shelf.root / done.paths["rows"])
     elif shard.pieces:
         yield from find("sources", source.kind).read_shard(source, context, shard.pieces)

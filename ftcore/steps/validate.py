@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ftcore import _source_names, labels, parts, snapshot, split, suppression, watermarks
+from ftcore import labels, parts, snapshot, split, suppression, watermarks
 from ftcore._find import find
 from ftcore.cleaning import label_names
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.records import now
 from ftcore.reports import snapshot as reports
-from ftcore.steps import _carry, _comparison, _history, _keys, _renamed
+from ftcore.steps import _carry, _comparison, _history, _keys, _renamed, _shards
 from ftcore.steps._comparison import Whole
 from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
 from ftcore.tally import Tally
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
-    from ftcore.recipe import Recipe
     from ftcore.steps._great_expectations import SuiteResult
 
 NEEDS = ("pyarrow.parquet", "pandas", "great_expectations")
@@ -370,7 +369,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "read": context.earlier("ingest").figures.get("by_source", {}),
         "identity": IDENTITY,
         _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
-        "source_names": _source_names.known(_every_source(context.recipe), snapshot.source_names(context.shelf)),
+        "source_names": _shards.source_names(context),
         "split_keys": context.earlier("ingest").figures.get("split_keys"),
         "reused_ids": context.earlier("ingest").figures.get("reused_ids") or {},
         **{name: prepared[name] for name in REMOVED if name in prepared},
@@ -386,10 +385,6 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "versions": context.earlier("prepare").versions,
         "git_commit": context.earlier("prepare").git_commit,
     }
-
-
-def _every_source(recipe: Recipe) -> list[Any]:
-    return [*recipe.sources, *recipe.evaluate.holdouts.values()]
 
 
 def _most(reasons: dict[str, int], filtered: Collection[str]) -> dict[str, int]:

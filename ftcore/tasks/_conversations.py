@@ -102,16 +102,19 @@ def _row(rows: Rows, place: int, *, last_turn: bool) -> None:
         raise MalformedError(f"the text looks like a conversation and cannot be read: {rows.text[place]} holds nothing")
     for name in ("text", "context", "label", "rejected"):
         _plain(name, getattr(rows, name), place)
+    for column in (rows.label, rows.rejected):
+        column[place] = column[place] and conversation.answer(rows.text[place], column[place] or "")
     turns = _read("text", rows.text[place])
     before = _read("context", rows.context[place])
     if before is not None:  # a history, or a system prompt written as a turn
         turns = [*before, *(turns or [{"role": "user", "content": rows.text[place] or ""}])]
         rows.context[place] = None
     asked = turns or [{"role": "user", "content": rows.text[place] or ""}]
+    if len(asked) > 1 and asked[-1]["role"] == "assistant":
+        asked = asked[:-1]  # the answer is there already, and the same prompt may stand before the label
     for name in ("label", "rejected"):
         column = getattr(rows, name)
-        if (said := _read(name, column[place])) is not None:
-            column[place] = _answer(name, said, asked)
+        column[place] = _said(name, column[place], asked)
     if turns is None:
         return
     if turns[-1]["role"] == "assistant":
@@ -155,6 +158,19 @@ def _answered(rows: Rows, place: int, turns: list[Turn], *, last_turn: bool) -> 
     elif label.strip() != last["content"].strip():
         raise MalformedError("the conversation ends with an assistant turn, and the row has another answer")
     return turns[:-1]
+
+
+def _said(name: str, written: str | None, asked: list[Turn]) -> str | None:
+    """An answer's text. A block of code is read as a conversation only where it repeats what is asked."""
+    try:
+        said = _read(name, written)
+        if said is None or (conversation.is_fenced(written) and said[: len(asked)] != asked):
+            return written
+        return _answer(name, said, asked)
+    except MalformedError:
+        if conversation.is_fenced(written):
+            return written
+        raise
 
 
 def _answer(name: str, said: list[Turn], asked: list[Turn]) -> str:

@@ -41,8 +41,9 @@ class Config(Base):
     """A row's ``text`` is what was asked, its ``context`` a system prompt, its ``label`` the answer.
 
     A text may also be a whole conversation so far: a list of messages or its JSON, with ``role`` and ``content`` or
-    ShareGPT's ``from`` and ``value``, tool calls included. Where the label is null and the conversation ends with an
-    assistant turn, that turn is the answer.
+    ShareGPT's ``from`` and ``value``, tool calls included; or a text of turns in the marks of a chat template (ChatML,
+    ``[INST]``, ``Human:`` and ``Assistant:``). Where the label is null and the conversation ends with an assistant
+    turn, that turn is the answer. A label, or a worse answer, may repeat the conversation before it.
     """
 
     kind: Literal["chat"] = "chat"

@@ -11,7 +11,7 @@ from pydantic import Field
 from ftcore._find import Config as Base
 from ftcore.errors import NotEnoughDataError
 from ftcore.outputs import examples
-from ftcore.tasks import _language, _rows, _sequence, _words
+from ftcore.tasks import _answers, _language, _rows, _sequence, _words
 from ftcore.training import loading
 from ftcore.training.features import Features
 
@@ -39,7 +39,12 @@ METRICS: dict[str, Better] = {"f1": "higher", "exact_match": "higher"}
 
 
 class Config(Base):
-    """A row's ``text`` is the question, its ``context`` the passage, its ``label`` a piece of the passage."""
+    """A row's ``text`` is the question, its ``context`` the passage, its ``label`` a piece of the passage.
+
+    A label may also be SQuAD's ``{"text": […], "answer_start": […]}`` or a list of texts, as an object or as JSON: the
+    first text is the answer, learned where it first stands in the passage, and the only one that predictions are
+    compared with. Questions without an answer are quarantined: the task knows none.
+    """
 
     kind: Literal["qa"] = "qa"
     stride_tokens: Annotated[int, Field(ge=0)] = 64
@@ -48,7 +53,19 @@ class Config(Base):
     """Longest answer, in tokens."""
 
 
-parse_rows, clean_rows = _rows.parse_rows, _rows.clean_passages
+clean_rows = _rows.clean_passages
+
+
+def parse_rows(config: Config, rows: Rows) -> Faults:
+    """Bring answers into the one form, a text; name rows that hold none."""
+    del config
+    found: Faults = {}
+    for place, (label, passage) in enumerate(zip(rows.label, rows.context, strict=True)):
+        try:
+            rows.label[place] = label and _answers.first(label, passage)
+        except _answers.FormError as error:
+            found[place] = str(error)
+    return found
 
 
 def check_rows(config: Config, rows: Rows) -> Faults:

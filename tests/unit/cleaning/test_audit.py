@@ -30,7 +30,8 @@ def test_every_place_where_a_row_can_name_somebody_is_looked_at(tmp_path: Path) 
         "group": {"group": MAIL},
         "id": {"source_id": MAIL, "origin": f"feedback on the request {MAIL}"},
         "file": {"origin": f"mails/{MAIL}/a.csv, line 1"},
-        "nothing": {"source_id": "2025550123", "origin": "notes.md, line 4111111111111111"},
+        "phone": {"source_id": "2025550123", "source": "calls"},
+        "nothing": {"source_id": "1025550123", "origin": "notes.md, line 4111111111111111"},
     }
     plain = {"text": "hello", "source": "t", "split": "train"}
     rows = pa.Table.from_pylist(
@@ -45,5 +46,5 @@ def test_every_place_where_a_row_can_name_somebody_is_looked_at(tmp_path: Path) 
         "settings": {"prepare": Prepare().model_dump(mode="json")},
     }
     found = audit(shelf, snapshot.publish(shelf, lambda: [rows], quarantine, manifest))
-    assert found["found"] == {"EMAIL_ADDRESS": len(changes) - 1}
+    assert found["found"] == {"EMAIL_ADDRESS": len(changes) - 2, "PHONE_NUMBER": 1}
     assert set(found["row_ids"]) == {*changes} - {"nothing"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import random
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -149,11 +152,53 @@ def test_shards_of_archives_and_documents_give_what_the_whole_gives(
     assert parts == [row for table in files.read(source, here) for row in table.to_pylist()]
 
 
-def test_a_tar_that_is_cut_within_a_header_is_an_error(tmp_path: Path) -> None:
-    pack(tmp_path / "a.tar", {"a.csv": b"text,label\na,x\n", "b.csv": b"text,label\nb,x\n"})
-    (tmp_path / "a.tar").write_bytes((tmp_path / "a.tar").read_bytes()[: 1024 + 200])
-    with pytest.raises(DataRejectedError, match="breaks off within the header"):
-        list(_archives.members(tmp_path / "a.tar", None, any_format=False))
+CUTS = {
+    "within a header": (1024 + 200, "breaks off within the header"),
+    "behind a member": (1024, r"breaks off behind a\.csv, without the blocks of zeros that end an archive"),
+    "behind the last member": (2048, r"breaks off behind b\.csv, without the blocks of zeros that end an archive"),
+    "within a member": (512 + 5, "unexpected end of data"),
+    "within the last member": (1024 + 512 + 5, "unexpected end of data"),
+    "at its beginning": (0, "is no archive that can be read"),
+}
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_tar_that_is_cut_anywhere_is_an_error(tmp_path: Path, name: str, cut: str) -> None:
+    with tarfile.open(tmp_path / "whole.tar", "w") as archive:
+        for member in ("a.csv", "b.csv"):
+            info = tarfile.TarInfo(member)
+            info.size = 10
+            archive.addfile(info, io.BytesIO(b"text\nrow 1"))
+    length, why = CUTS[cut]
+    packers: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    pack_as = packers.get(name.rsplit(".", 1)[1], bytes)
+    whole = (tmp_path / "whole.tar").read_bytes()
+    (tmp_path / name).write_bytes(pack_as(whole[:length]))
+    with pytest.raises(DataRejectedError, match=why):
+        list(_archives.members(tmp_path / name, None, any_format=False))
+    (tmp_path / name).write_bytes(pack_as(whole))
+    assert [member for member, _ in _archives.members(tmp_path / name, None, any_format=False)] == ["a.csv", "b.csv"]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.bz2", "a.tar.xz", "a.zip"])
+def test_a_packed_archive_that_is_cut_is_an_error(tmp_path: Path, name: str, share: float) -> None:
+    noise = random.Random(0).randbytes(20_000).hex().encode()
+    pack(tmp_path / name, {f"{n}.csv": b"text,label\n" + noise[n * 4000 :] for n in range(5)})
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(DataRejectedError, match=r"is no archive that can be read|cannot be read|breaks off"):
+        list(_archives.members(tmp_path / name, None, any_format=False))
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_two_tars_in_one_file_are_an_error(tmp_path: Path, name: str) -> None:
+    for part in ("one", "two"):
+        pack(tmp_path / f"{part}.{name}", {f"{part}.csv": b"text,label\na,x\n"})
+    (tmp_path / name).write_bytes(b"".join((tmp_path / f"{part}.{name}").read_bytes() for part in ("one", "two")))
+    with pytest.raises(DataRejectedError, match="more stands behind its end"):
+        list(_archives.members(tmp_path / name, None, any_format=False))
 
 
 def test_two_members_of_one_name_are_an_error(tmp_path: Path) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ftcore import snapshot
+from ftcore.context import Context
 from ftcore.errors import DataRejectedError, MissingExtraError
 from ftcore.sources import files
 
@@ -24,16 +23,14 @@ Read = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Read:
+def read(tmp_path: Path, context: Callable[..., Context]) -> Read:
     """Write a file and read it back: ``read(content, name="rows.csv", **config)``."""
 
     def read(content: bytes | str = "", name: str = "rows.csv", path: str = "", **config: Any) -> list[dict[str, Any]]:
         if content:
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        evaluate = SimpleNamespace(holdouts={})
-        recipe = SimpleNamespace(task=SimpleNamespace(kind="classification"), sources=(), evaluate=evaluate)
-        context: Any = SimpleNamespace(recipe_path=tmp_path / "recipe.yaml", recipe=recipe, filtered=Counter())
-        tables = list(files.read(files.Config(path=path or name, **config), context))
+        here = context({"kind": "files", "path": path or name, **config})
+        tables = list(files.read(here.recipe.sources[0], here))
         assert all(table.schema.equals(snapshot.schema()) for table in tables)
         return [row for table in tables for row in table.to_pylist()]
 

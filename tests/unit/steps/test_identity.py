@@ -27,7 +27,7 @@ from ftcore.context import Context
 from ftcore.pipeline import run_step
 from ftcore.records import Record
 from ftcore.serving.scoring import log_schema
-from ftcore.steps import _carry, _keys
+from ftcore.steps import _carry, _keys, _shards
 from ftcore.store import read_table
 
 SQL = {"kind": "sql", "connection": "crm", "query": "SELECT * FROM t", "id": "id", "watermark": "seen"}
@@ -74,14 +74,20 @@ class Ring:
         quarantine = read_table(self.shelf.root / prepared.paths["quarantine"])
         settings = {"prepare": recipes.read(self.recipe).prepare.model_dump(mode="json")}
         manifest = {"labels": {}, "settings": settings, "grouped_by": ingest.figures["grouped_by"]}
+        manifest["source_names"] = _shards.source_names(self.context("validate"))
         identity = snapshot.publish(self.shelf, lambda: parts.read(rows), quarantine, manifest)
         raw = self.shelf.folder(f"r{self.runs}", "ingest")
         _keys.commit(self.shelf, split.load(self.shelf), raw, parts.read(rows))
-        left_out = _keep(self.shelf, self.recipe, f"r{self.runs}", quarantine)
+        left_out = _keep(self.context("validate"), quarantine)
         watermarks.commit(self.shelf, ingest, identity, left_out)
         before, self.published = self.published[-1:], [*self.published, identity]
         change = snapshot.diff(self.shelf, before[0], identity) if before else {"moved": 0}
         return change | {"figures": prepared.figures}
+
+    def context(self, step: str) -> Context:
+        """A step of the newest run, with the sources called as ``run_step`` calls them."""
+        recipe = recipes.read(self.recipe, snapshot.source_names(self.shelf))
+        return Context(recipe, self.recipe, f"r{self.runs}", step, {}, self.shelf, settings_of.load())
 
     def rows(self, identity: str | None = None) -> list[dict[str, Any]]:
         return snapshot.read(self.shelf, identity or self.published[-1]).to_pylist()
@@ -91,9 +97,9 @@ class Ring:
         return [row for table in parts.read(folder) for row in table.to_pylist()]
 
 
-def _keep(shelf: store.Shelf, recipe: Path, run_id: str, quarantine: pa.Table) -> str:
-    context = Context(recipes.read(recipe), recipe, run_id, "validate", {}, shelf, settings_of.load())
-    return _carry.keep(context, quarantine, shelf.folder(run_id, "prepare") / _carry.REPEATED)
+def _keep(context: Context, quarantine: pa.Table) -> str:
+    repeated = context.shelf.folder(context.run_id, "prepare") / _carry.REPEATED
+    return _carry.keep(context, quarantine, repeated)
 
 
 @pytest.fixture
@@ -246,6 +252,23 @@ def test_confirmed_feedback_keeps_its_training_row(ring: Ring, group: str | None
     rows = {row["text"]: row for row in ring.rows()}
     assert {row["source"] for row in rows.values()} == {"files:t"}
     assert [rows[texts[n]]["label"] for n in range(60)] == [label for *_, label in given]
+
+
+def test_rows_of_a_pattern_stay_who_they_are_when_another_source_leaves(ring: Ring) -> None:
+    for month in ("jan", "feb"):
+        (ring.folder / month).mkdir()
+        rows = "".join(f"{n},ticket {month} {'abcdefghij'[n % 10]} {'klm'[n // 10]},ham\n" for n in range(30))
+        (ring.folder / month / "t.csv").write_text(f"id,text,label\n{rows}")
+    jan, feb = ({"kind": "files", "path": path, "id": "id"} for path in ("jan/*.csv", "feb/t.csv"))
+    ring.write(jan, feb)
+    ring.publish()
+    ring.write(jan)
+    change = ring.publish()
+    assert (change["added"], change["kept"], change["removed"], change["moved"]) == (0, 30, 30, 0)
+    ring.write(jan, feb)
+    change = ring.publish()
+    assert (change["added"], change["kept"], change["removed"], change["moved"]) == (30, 30, 0, 0)
+    assert {row["source"] for row in ring.rows()} == {"files:jan/t", "files:t"}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -164,7 +164,7 @@ def test_personal_data_is_counted_and_gone_everywhere(tmp_path: Path) -> None:
 
 
 def test_ids_and_files_that_name_people_stand_under_pseudonyms(tmp_path: Path) -> None:
-    mails = ["ann@example.org", "ann@example.org", "bob@example.org", "7", "2025550123", None, "cat@example.org"]
+    mails = ["ann@example.org", "ann@example.org", "bob@example.org", "7", "1025550123", None, "cat@example.org"]
     rows = [{**one, "source_id": mail} for one, mail in zip(many(7), mails, strict=True)]
     for number, one in enumerate(rows):
         one["origin"] = f"dan@example.org/notes.md, line {number}"
@@ -173,14 +173,37 @@ def test_ids_and_files_that_name_people_stand_under_pseudonyms(tmp_path: Path) -
     found = {one["row_id"]: one for one in rows_of(run)}
     own = [found[one["row_id"]]["source_id"] for one in rows]
     assert own[0] == own[1] != own[2]
-    assert own[3:6] == ["7", "2025550123", None]
+    assert own[3:6] == ["7", "1025550123", None]
     assert all(str(one).startswith("[ID ") for one in [*own[:3], own[6]])
     origins = [found[one["row_id"]]["origin"] for one in rows]
     assert origins[0] == f"feedback on the request {own[0]}"
     assert origins[1:] == [f"[EMAIL_ADDRESS]/notes.md, line {number}" for number in range(1, 7)]
     assert outcome.figures["personal_data"] == {}
     cleaner = personal.cleaner(run.recipe.prepare.personal_data, {}, run.recipe.name)
-    assert groups.traced(own, origins, cleaner, split.load(run.shelf)) == (own, origins), "twice is once"
+    again = groups.traced(own, origins, ["t"] * 7, cleaner, split.load(run.shelf))
+    assert again == (own, origins), "twice is once"
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_ids_that_are_bare_phone_numbers_stand_under_pseudonyms(tmp_path: Path, count: int) -> None:
+    numbers = [f"0171{n * 7919 % 10**6:06d}" for n in range(count)]
+    rows = [one | {"source_id": number} for one, number in zip(many(count), numbers, strict=True)]
+    for one in rows:
+        one["origin"] = f"feedback on the request {one['source_id']}"
+    tickets = [
+        one | {"source_id": str(10**9 + n * 7919), "source": "tickets"} for n, one in enumerate(many(count, count))
+    ]
+    run, _ = prepared(tmp_path, [*rows, *tickets])
+    found = {one["row_id"]: one for one in rows_of(run)}
+    own = [found[one["row_id"]]["source_id"] for one in rows]
+    assert all(one.startswith("[ID ") for one in own)
+    assert len(set(own)) == count
+    assert [found[one["row_id"]]["origin"] for one in rows] == [f"feedback on the request {one}" for one in own]
+    assert [found[one["row_id"]]["source_id"] for one in tickets] == [one["source_id"] for one in tickets]
+    (tmp_path / "kept").mkdir()
+    kept = {"personal_data": {"entities": {"PHONE_NUMBER": "keep"}}}
+    run, _ = prepared(tmp_path / "kept", rows, prepare=kept)
+    assert {one["source_id"] for one in rows_of(run)} == set(numbers)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from ftcore import forget, parts, pipeline
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.records import Record
+from ftcore.steps import _shards
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -202,3 +203,11 @@ def test_rows_that_where_leaves_out_are_counted_however_the_work_was_shared(shar
         == joined.figures["filtered"]
         == {"0:files": 90 - alone.figures["by_source"]["0:files"]}
     )
+
+
+def test_names_of_files_are_noted_however_the_work_was_shared(shared: Product) -> None:
+    shared.run("ingest", "alone")
+    share(shared, "shared")
+    shared.run("ingest", "shared")
+    alone, joined = (_shards.names(shared.shelf.folder(run, "ingest")) for run in ("alone", "shared"))
+    assert alone == joined == {f"files:in-{number}": f"files in-{number}.csv" for number in range(5)}

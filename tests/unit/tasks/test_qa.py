@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from torchmetrics.functional.text import squad
 
+from ftcore.cleaning import personal
+from ftcore.cleaning.rows import Rows, clean
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.outputs import Example
-from ftcore.tasks import qa
+from ftcore.sections import PersonalData
+from ftcore.sources import files
+from ftcore.tasks import _answers, qa
 from ftcore.training import loading
 from tests.unit.tasks._small import rows, small
 
@@ -91,3 +99,84 @@ def test_the_likeliest_piece_is_in_order_and_no_longer_than_asked() -> None:
     starts, ends = [9.0, 0, 1, 0, 9], [9.0, 5, 0, 3, 9]
     assert window.best(starts, ends, 30) == (5.0, 0, 3)
     assert window.best([0, 2, 1, 0, 0], [0, 0, 0, 9, 0], 2) == (10, 4, 11)
+
+
+def read(label: str | None, passage: str = PASSAGE) -> str | None:
+    """An answer as the task reads it, twice, or why it cannot."""
+    rows = Rows(["what ?"], [passage], [label], [None], ["s"])
+    faults = qa.parse_rows(CONFIG, rows)
+    answer = rows.label[0]
+    if not faults:
+        faults = qa.parse_rows(CONFIG, rows) | qa.check_rows(CONFIG, rows)
+        assert rows.label == [answer], "reading twice changes nothing"
+    return faults.get(0, answer)
+
+
+@pytest.mark.parametrize(
+    ("label", "answer"),
+    [
+        ('{"text": ["red door"], "answer_start": [4]}', "red door"),
+        ('{"text": ["red door", "the red door"], "answer_start": [4, 0]}', "red door"),
+        ('{"answer_start": [4], "text": ["red door"]}', "red door"),
+        ('{"text": "red door", "answer_start": 4}', "red door"),
+        ('{"text": ["red door"]}', "red door"),
+        ('[{"text": "red door", "answer_start": 4}, {"text": "door", "answer_start": 8}]', "red door"),
+        ('["red door", "door"]', "red door"),
+        ("{'text': ['red door'], 'answer_start': [4]}", "red door"),
+        ("{'text': array(['red door'], dtype=object), 'answer_start': array([4], dtype=int32)}", "red door"),
+        (" red door", " red door"),
+    ],
+)
+def test_answers_of_squads_form_are_their_first_text(label: str, answer: str) -> None:
+    assert read(label) == answer
+
+
+@pytest.mark.parametrize(
+    ("label", "passage"), [('{"text": ["x"]}', 'send {"text": ["x"]} .'), ("[1]", "see [1] ."), ('["a"]', 'is ["a"] .')]
+)
+def test_an_answer_that_is_a_piece_of_its_passage_is_that_piece(label: str, passage: str) -> None:
+    assert read(label, passage) == label
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        ('{"text": [], "answer_start": []}', _answers.UNANSWERABLE),
+        ("{'text': array([], dtype=object), 'answer_start': array([], dtype=int32)}", _answers.UNANSWERABLE),
+        ("[]", _answers.UNANSWERABLE),
+        ('{"text": null, "answer_start": null}', "answer is missing"),
+        ('{"text": [null], "answer_start": [0]}', "answer is missing"),
+        ('{"text": [""], "answer_start": [0]}', "answer is empty or blank"),
+        ('{"text": [["red"]], "answer_start": [0]}', "the answer is no text: \"['red']\""),
+        ('{"text": ["purple"], "answer_start": [0]}', "the answer is no piece of its passage"),
+        ('{"text": ["red"', "the answer is no piece of its passage"),
+        ('{"start": 4}', "the answer is no piece of its passage"),
+    ],
+)
+def test_answers_that_cannot_be_used_are_named(label: str, why: str) -> None:
+    assert read(label) == why
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "json", "csv"])
+def test_squad_is_read_from_every_format(tmp_path: Path, form: str) -> None:
+    given = [
+        {"question": f"what {n} ?", "context": PASSAGE, "answers": answers}
+        for n, answers in enumerate(
+            [{"text": ["red", "red door"], "answer_start": [4, 4]}, {"text": [], "answer_start": []}]
+        )
+    ]
+    file = tmp_path / f"squad.{form}"
+    if form == "parquet":
+        parquet.write_table(pa.Table.from_pylist(given), file)
+    elif form == "csv":
+        with file.open("w", newline="") as out:
+            csv.writer(out).writerows(
+                [list(given[0]), *([json.dumps(v) if k == "answers" else v for k, v in r.items()] for r in given)]
+            )
+    else:
+        file.write_text(json.dumps(given) if form == "json" else "\n".join(map(json.dumps, given)))
+    source = files.Config(path=str(file), text="question", context="context", label="answers")
+    (batch,) = files.batches(file, source, source.needs(("text", "context", "label")))
+    cleaned = clean(files.mapper(source, CONFIG).table(batch), CONFIG, personal.cleaner(PersonalData(), {}, "r"))
+    assert cleaned.table["label"].to_pylist()[0] == "red"
+    assert cleaned.faults == {1: _answers.UNANSWERABLE}
