@@ -41,6 +41,8 @@ class Evidence:
     """Groups of rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
+    confidence: np.ndarray | None = None
+    """Probability of the served candidate's answers, 0 to 1, ``[rows]``; None for answers without one."""
     group: np.ndarray | None = None
     """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
     looks: np.ndarray | None = None
@@ -48,7 +50,7 @@ class Evidence:
     sealed: bool = False
     """Whether the rows are the sealed part of the test split."""
     comparisons: int | None = None
-    """Comparisons that the recipe's gates about losses make together; None where a gate is judged by itself."""
+    """Comparisons that the gates about losses, fairness and calibration make together; None for a gate by itself."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
@@ -56,6 +58,11 @@ class Evidence:
     def served(self) -> str:
         """Flavour that serves."""
         return next(iter(self.candidate))
+
+    @property
+    def right(self) -> np.ndarray | None:
+        """Which rows the served candidate answers right, ``[rows]``; None where the first metric is no yes or no."""
+        return right(values(self.metrics, self.candidate[self.served]))
 
     def value(self, metric: str, tallies: np.ndarray) -> float:
         """A metric of some rows' tallies ``[rows, k]``; NaN where it is not defined."""
@@ -88,6 +95,14 @@ class Evidence:
             raise ValueError(f"no dataset {', '.join(unknown)}; evaluated: {', '.join(sorted(known))}")
         chosen: np.ndarray = np.isin(self.dataset, list(datasets))
         return chosen & self.about[metric] if metric in self.about else chosen
+
+
+def right(by_row: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Which rows are answered right by the metrics of each row by itself; None where the first is no yes or no."""
+    import numpy as np
+
+    score = next(iter(by_row.values()))
+    return score > 0.5 if np.isin(score, (0, 1)).all() else None
 
 
 EXCLUDED = {
@@ -126,7 +141,8 @@ class Rule(BaseModel):
     look: float | None = None
     """Which look at these rows against this champion it was: 1 for rows that no earlier verdict judged on."""
     alpha: float | None = None
-    """Chance of promoting a candidate that is no better which this look spent."""
+    """Chance of a wrong decision that this rule spent: of promoting a candidate that is no better in this look, or of
+    refusing one that did not become worse, as this rule's part of what all such rules may spend together."""
     alpha_spent: float | None = None
     """The same of all looks so far, this one among them; by all looks together it is at most 1 - ``confidence``."""
 

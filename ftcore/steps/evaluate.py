@@ -42,7 +42,7 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, outputs, snapshot
+from ftcore import base, calibration, outputs, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
@@ -209,7 +209,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
     dataset = np.array(rows["dataset"].to_pylist())
     groups = _slices.groups(recipe, rows)
     own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
-    sure = {name: answer[1] for name, answer in own.items() if not np.isnan(answer[1]).any()}
+    sure = {name: sure for name, one in own.items() if (sure := calibration.probabilities(one[1])) is not None}
     return {
         **_measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset.tolist())}),
         "slices": _measures.by_slice(judged, served, _slices.masks(groups)),

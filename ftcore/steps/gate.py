@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import card, outputs, registry
+from ftcore import calibration, card, outputs, registry
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
@@ -192,11 +192,14 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
             if column in table.column_names
         }
 
+    served = f"candidate.{models.flavours(recipe)[0]}"
+    answers = [task.answers(recipe.task, outputs.of(table[name])) for name in table.column_names if name == served]
     return Evidence(
         dataset=np.array(table["dataset"].to_pylist()),
         candidate=role("candidate", models.flavours(recipe)),
         champion=role("champion", models.flavours(recipe)) or None,
         baselines=role("baseline", BASELINES),
+        confidence=calibration.probabilities(answers[0][1]) if answers else None,
         slices=_slices.masks(_slices.groups(recipe, table)),
         figures=figures,
         metrics=partial(task.metrics, recipe.task),
