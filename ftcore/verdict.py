@@ -167,6 +167,8 @@ class Verdict(BaseModel):
     """Models behind the compared ones whose training rows are not known any more, so that none could be left out."""
     never_predicted: dict[str, int] = {}
     """Labels that the candidate predicts for no row, each with the rows that have it."""
+    stand_ins: dict[str, str] = {}
+    """Forms to which the champion was never exported, each with the one whose outputs were compared instead."""
     lost_looks: tuple[str, ...] = ()
     """Earlier looks against the champion whose rows are not known any more: each counted for all rows."""
     undecided: tuple[str, ...] = ()
@@ -264,6 +266,10 @@ def notes(verdict: Mapping[str, Any]) -> list[str]:
             f"The training rows of {', '.join(models)} are not known any more: rows that they were trained on may be "
             "among those that judge."
         )
+    found += [
+        f"The champion was never exported as {flavour}: its outputs as {form} are compared."
+        for flavour, form in verdict.get("stand_ins", {}).items()
+    ]
     labels = [f"{label} ({rows:,} rows)" for label, rows in verdict.get("never_predicted", {}).items()]
     return found + ([f"Labels that the candidate never predicts: {', '.join(labels)}."] if labels else [])
 

@@ -16,6 +16,7 @@ from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.gates._undecided import undecided
+from ftcore.progress import busy
 from ftcore.promotion import record_verdict
 from ftcore.sealed import PART, SEALED, TEST
 from ftcore.serving import model as models
@@ -57,7 +58,8 @@ def run(context: Context) -> Outcome:
         if context.recipe.evaluate.sealed:
             final = partial(_final, context, compared, table.filter(sealed), figures)
         lost = compared.lost
-    rules = judge(context.recipe.gates, evidence, final)
+    with busy("judging by all gates", at_once=False):
+        rules = judge(context.recipe.gates, evidence, final)
     told = _told(figures) | {"lost_looks": tuple(dict.fromkeys(lost))}
     verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **told)
     for rule in rules:
@@ -116,6 +118,7 @@ def _told(figures: dict[str, Any]) -> dict[str, Any]:
         "excluded": figures.get("excluded") or {},
         "not_known": tuple(one["model"] for one in models if one["snapshot"] is None),
         "never_predicted": figures.get("never_predicted") or {},
+        "stand_ins": figures.get("stand_ins") or {},
     }
 
 
