@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 BINS = 15
-DRAWS = 4000
+DRAWS = 20_000
 """Draws of what chance does to the bins."""
+
+
+def probabilities(scores: np.ndarray) -> np.ndarray | None:
+    """Scores of answers, ``[rows]``; None where they are no probabilities: some are missing, or not between 0 and 1."""
+    return scores if bool(((scores >= 0) & (scores <= 1)).all()) else None
 
 
 def edges(confidence: np.ndarray, *, adaptive: bool = False, bins: int = BINS) -> np.ndarray:
@@ -59,18 +64,22 @@ def error(sums: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(sums[..., :-1]).sum(-1) / np.where(rows > 0, rows, np.nan))
 
 
-def estimate(tallies: np.ndarray, seed: int, group: np.ndarray | None = None) -> Estimate:
-    """Expected calibration error with a 95 % interval that allows for its bias.
+def estimate(
+    tallies: np.ndarray, seed: int, group: np.ndarray | None = None, alpha: float = 0.025, beta: float = 0.025
+) -> Estimate:
+    """Expected calibration error with an interval that allows for its bias, by default of 95 %.
 
     By chance alone the measured error of a perfectly calibrated model is above 0. Each bin's gap is its true gap and
     noise, so the measured error exceeds the true one by no more than the sum of the bins' absolute noise: the lower end
-    is the measured error less the 97.5 % quantile of that sum. The bias only raises it, so the upper end is the
-    measured error and how far it falls below its own mean in 2.5 %.
+    is the measured error less the ``1 - alpha`` quantile of that sum. The bias only raises it, so the upper end is the
+    measured error and how far it falls below its own mean with chance ``beta``.
 
     Args:
         tallies: of each row, as the function ``tallies`` gives them, ``[rows, bins + 1]``.
         seed: of the draws of noise, normal with the covariance of the bins' sums by group.
         group: of each row, ``[rows]``; None where each row is a group of its own.
+        alpha: chance that the true error lies below the lower end.
+        beta: chance that it lies above the upper end.
     """
     import numpy as np
 
@@ -82,12 +91,25 @@ def estimate(tallies: np.ndarray, seed: int, group: np.ndarray | None = None) ->
         gaps = tallies[:, :-1].sum(0) / rows
         apart = (summed[:, :-1] - summed[:, -1:] * gaps) / rows
         covariance = groups / (groups - 1) * apart.T @ apart
+        covariance += np.diag(np.maximum(_null_variance(tallies) - covariance.diagonal(), 0))
         draws = np.random.default_rng(seed).multivariate_normal(np.zeros(len(gaps)), covariance, DRAWS, method="eigh")
-        noise = draws * (quantile(0.975, effective_groups(sizes) - 1) / quantile(0.975, np.inf))
-        again = np.abs(gaps + noise).sum(1)
-        low = max(value - float(np.quantile(np.abs(noise).sum(1), 0.975)), 0.0)
-        high = min(value + float(again.mean() - np.quantile(again, 0.025)), 1.0)
+        freedom = effective_groups(sizes) - 1
+        heavy = [quantile(1 - chance, freedom) / quantile(1 - chance, np.inf) for chance in (alpha, beta)]
+        again = np.abs(gaps + draws * heavy[1]).sum(1)
+        low = max(value - heavy[0] * float(np.quantile(np.abs(draws).sum(1), 1 - alpha)), 0.0)
+        high = min(value + float(again.mean() - np.quantile(again, beta)), 1.0)
     return Estimate(value=value, low=low, high=high, rows=rows, groups=groups)
+
+
+def _null_variance(tallies: np.ndarray) -> np.ndarray:
+    """Variance of each bin's gap if the model were calibrated, ``[bins]``.
+
+    In a bin whose rows happen to be all right nothing varies, and its gap would pass for a sure one.
+    """
+    import numpy as np
+
+    off = np.abs(tallies[:, :-1])  # the confidence of a wrong answer, or what a right one lacks
+    return np.asarray((off * (1 - off)).sum(0) / len(tallies) ** 2)
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, edges: np.ndarray) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ from ftcore import approvals, registry, snapshot, tracking_models, tracking_runs
 from ftcore.errors import DataRejectedError
 from ftcore.sections import NAME_RECALL, NAMED
 from ftcore.store import read_json
-from ftcore.verdict import notes
+from ftcore.verdict import notes, outcome
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -134,6 +134,7 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
         "opinion": _opinion(evaluated.get("judge")),
         "general": _general(evaluated.get("general_text")),
         "verdict": verdict,
+        "outcome": outcome(verdict),
         "notes": notes(verdict),
         "rules": [_rule(rule) for rule in verdict.get("rules", ())],
         "limits": _limits(recipe, figures, verdict),

@@ -11,6 +11,7 @@ from ftcore import recipe as recipes
 from ftcore import records, settings, snapshot, store
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.progress import busy
 from ftcore.records import Record
 
 RING: dict[str, tuple[str, ...]] = {
@@ -122,7 +123,8 @@ def _looks_again(done: Record) -> bool:
 def _work(context: Context, fingerprint: str) -> Record:
     module = importlib.import_module(f"ftcore.steps.{context.step}")
     started, clock = records.now(), time.perf_counter()
-    _import(getattr(module, "NEEDS", ()))
+    with busy(f"importing the libraries of {context.step}", at_once=False):
+        _import(getattr(module, "NEEDS", ()))
     imported = time.perf_counter()
     outcome: Outcome = module.run(context)
     return Record(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOCK = "registry"
 NOBODY = "the recipe asks for no approval"
+JUDGED_AGAINST = "ftcore.verdict.champion"
+"""Tag of a version: the champion that its last verdict compared it with; empty for a first model."""
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,7 @@ def record_verdict(tracking: Tracking, verdict: Verdict, digest: str) -> Version
     version = tracking.version(verdict.candidate)
     tags = {
         "verdict.reason": verdict.reason[:5000],
-        "verdict.champion": "" if verdict.champion is None else verdict.champion,
+        JUDGED_AGAINST.removeprefix("ftcore."): "" if verdict.champion is None else verdict.champion,
         "verdict.sha256": digest,
         "artefacts": canonical(tracking_models.hashes(tracking_models.run_tags(tracking, version.run), but=("card",))),
         "verdict": verdict.word,  # last: where MLflow goes away before it, the version is not judged

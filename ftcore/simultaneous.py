@@ -16,7 +16,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ftcore.statistics import DEFINED, by_group, effective_groups, quantile, size, unseen, values
+from ftcore.statistics import DEFINED, by_group, effective_groups, quantile, quiet, size, unseen, values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Name = TypeVar("Name", bound=Hashable)
 DRAWS = 400_000
 """Normal numbers that a quantile is drawn from; its chance is then right to about a twentieth of itself."""
+LARGEST = 1e70
+"""Of standard errors that are numbers: the fourth power of a larger one is more than a float holds."""
 POWER = 0.8
 """Chance of seeing a difference, by which rows are called enough or too few for it."""
 
@@ -47,12 +49,15 @@ class Effect:
     @property
     def error(self) -> float:
         """Standard error."""
-        return math.hypot(float((self.contributions @ self.contributions) ** 0.5), self.extra)
+        largest = float(abs(self.contributions).max(initial=0.0))  # squares of huge numbers are more than a float holds
+        scale = largest if largest > 0 and math.isfinite(largest) else 1.0
+        apart = self.contributions / scale
+        return math.hypot(scale * float((apart @ apart) ** 0.5), self.extra)
 
     @property
     def defined(self) -> bool:
-        """Whether value and standard error are numbers."""
-        return math.isfinite(self.value) and math.isfinite(self.error)
+        """Whether value and standard error are numbers that can be reckoned with."""
+        return math.isfinite(self.value) and self.error < LARGEST
 
     @property
     def size(self) -> str:
@@ -61,13 +66,15 @@ class Effect:
 
     def minus(self, other: Effect, factor: float = 1.0) -> Effect:
         """This less ``factor`` times another."""
-        mine, theirs = self.error**2, (factor * other.error) ** 2
-        parts = mine**2 / self.freedom + theirs**2 / other.freedom
+        mine, theirs = min(self.error, LARGEST) ** 2, min(factor * other.error, LARGEST) ** 2
+        parts = mine * mine / self.freedom + theirs * theirs / other.freedom
+        with quiet():
+            contributions = self.contributions - factor * other.contributions
         return Effect(
             self.value - factor * other.value,
-            self.contributions - factor * other.contributions,
+            contributions,
             math.hypot(self.extra, factor * other.extra),
-            (mine + theirs) ** 2 / parts if parts > 0 else min(self.freedom, other.freedom),
+            (mine + theirs) * (mine + theirs) / parts if parts > 0 else min(self.freedom, other.freedom),
             self.rows + other.rows,
             self.groups + other.groups,
         )
@@ -136,7 +143,8 @@ def effect(metrics: Metrics, metric: str, tallies: Sequence[np.ndarray], rows: n
 
     mine, total = group[rows], int(group.max()) + 1 if len(group) else 0
     found = [_left_out(metrics, metric, table[rows], mine) for table in tallies]
-    whole, without = found[-1] if len(found) == 1 else tuple(b - a for a, b in zip(*found, strict=True))
+    with quiet():
+        whole, without = found[-1] if len(found) == 1 else tuple(b - a for a, b in zip(*found, strict=True))
     sizes = np.bincount(mine, minlength=total)
     there = np.flatnonzero(sizes)
     known, groups = np.isfinite(without), len(there)
@@ -220,4 +228,6 @@ def _left_out(metrics: Metrics, metric: str, tallies: np.ndarray, group: np.ndar
     if len(summed) == len(tallies):
         summed = tallies[group.argsort()]  # one row a group: by number, as sums are
     whole = tallies.sum(0)[None]
-    return values(metrics, whole)[metric][0], values(metrics, whole - summed)[metric]
+    with quiet():
+        rest = whole - summed
+    return values(metrics, whole)[metric][0], values(metrics, rest)[metric]

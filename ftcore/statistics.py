@@ -105,7 +105,7 @@ class Drawn:
     def __sub__(self, other: Drawn) -> Drawn:
         """How much higher this is than another metric in the same resamples of the same groups."""
         limits = self.limits[0] - other.limits[1], self.limits[1] - other.limits[0]
-        with _quiet():
+        with quiet():
             values, alone = self.values - other.values, self.alone - other.alone
         return Drawn(values, self.counts, self.rows, self.effective, limits, alone)
 
@@ -220,7 +220,7 @@ def resample(
     together = np.ascontiguousarray(np.concatenate(tallies, axis=1), np.float64)
     summed, sizes = by_group(together, group)
     kinds, counts = _kinds(summed)
-    with _quiet():
+    with quiet():
         whole = (counts @ kinds)[None]
         sums = np.concatenate([whole, _sums(kinds, counts, resamples, seed), whole - kinds, kinds])
     found = [values(metrics, part) for part in np.split(sums, np.cumsum(width)[:-1], axis=1)]
@@ -252,7 +252,7 @@ def values(metrics: Metrics, sums: np.ndarray) -> dict[str, np.ndarray]:
 
     A row's tallies are sums, too: of one row.
     """
-    with _quiet():
+    with quiet():
         return metrics(sums)
 
 
@@ -344,7 +344,8 @@ def _drawn(measured: np.ndarray, counts: np.ndarray, rows: int, effective: float
     return Drawn(kept, counts, rows, effective, limits, alone)
 
 
-def _quiet() -> np.errstate:
+def quiet() -> np.errstate:
+    """Without warnings where numbers are undefined or too large: they are NaN or infinite then."""
     import numpy as np
 
     return np.errstate(invalid="ignore", divide="ignore", over="ignore")

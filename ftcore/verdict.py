@@ -41,6 +41,8 @@ class Evidence:
     """Groups of rows by name, such as ``source=feedback``, each a mask ``[rows]``."""
     about: Mapping[str, np.ndarray] = field(default_factory=dict)
     """By metric the rows that it is about, a mask ``[rows]``; without an entry all."""
+    confidence: np.ndarray | None = None
+    """Probability of the served candidate's answers, 0 to 1, ``[rows]``; None for answers without one."""
     group: np.ndarray | None = None
     """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
     looks: np.ndarray | None = None
@@ -48,7 +50,7 @@ class Evidence:
     sealed: bool = False
     """Whether the rows are the sealed part of the test split."""
     comparisons: int | None = None
-    """Comparisons that the recipe's gates about losses make together; None where a gate is judged by itself."""
+    """Comparisons that the gates about losses, fairness and calibration make together; None for a gate by itself."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     """``evaluation.json``: what was measured beside the metrics, such as latency."""
 
@@ -56,6 +58,11 @@ class Evidence:
     def served(self) -> str:
         """Flavour that serves."""
         return next(iter(self.candidate))
+
+    @property
+    def right(self) -> np.ndarray | None:
+        """Which rows the served candidate answers right, ``[rows]``; None where the first metric is no yes or no."""
+        return right(values(self.metrics, self.candidate[self.served]))
 
     def value(self, metric: str, tallies: np.ndarray) -> float:
         """A metric of some rows' tallies ``[rows, k]``; NaN where it is not defined."""
@@ -88,6 +95,14 @@ class Evidence:
             raise ValueError(f"no dataset {', '.join(unknown)}; evaluated: {', '.join(sorted(known))}")
         chosen: np.ndarray = np.isin(self.dataset, list(datasets))
         return chosen & self.about[metric] if metric in self.about else chosen
+
+
+def right(by_row: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Which rows are answered right by the metrics of each row by itself; None where the first is no yes or no."""
+    import numpy as np
+
+    score = next(iter(by_row.values()))
+    return score > 0.5 if np.isin(score, (0, 1)).all() else None
 
 
 EXCLUDED = {
@@ -126,7 +141,8 @@ class Rule(BaseModel):
     look: float | None = None
     """Which look at these rows against this champion it was: 1 for rows that no earlier verdict judged on."""
     alpha: float | None = None
-    """Chance of promoting a candidate that is no better which this look spent."""
+    """Chance of a wrong decision that this rule spent: of promoting a candidate that is no better in this look, or of
+    refusing one that did not become worse, as this rule's part of what all such rules may spend together."""
     alpha_spent: float | None = None
     """The same of all looks so far, this one among them; by all looks together it is at most 1 - ``confidence``."""
 
@@ -151,13 +167,34 @@ class Verdict(BaseModel):
     """Models behind the compared ones whose training rows are not known any more, so that none could be left out."""
     never_predicted: dict[str, int] = {}
     """Labels that the candidate predicts for no row, each with the rows that have it."""
+    stand_ins: dict[str, str] = {}
+    """Forms to which the champion was never exported, each with the one whose outputs were compared instead."""
+    lost_looks: tuple[str, ...] = ()
+    """Earlier looks against the champion whose rows are not known any more: each counted for all rows."""
+    undecided: tuple[str, ...] = ()
+    """Gates that could not tell, for want of rows or of a measurement."""
+    decided_by: Literal["gates", "on_undecided"] = "gates"
+    """What made the outcome of the rules: ``gates``, or where none failed and some were undecided the recipe's setting
+    ``on_undecided``."""
+    on_undecided: Literal["fail", "ask"] = "fail"
+    """That setting: ``fail`` makes undecided gates a failure, ``ask`` lets the candidate go on to the people who
+    approve."""
 
     @classmethod
-    def of(cls, rules: Sequence[Rule], on_undecided: Literal["fail", "ask"], **versions: Any) -> Verdict:
+    def of(cls, rules: Sequence[Rule], on_undecided: Literal["fail", "ask"], **facts: Any) -> Verdict:
         """All rules together, with what the recipe makes of undecided ones."""
         said = {rule.passed for rule in rules}
-        asks = on_undecided == "ask" and None in said and False not in said
-        return cls(passed=said <= {True} or asks, asks=asks, rules=tuple(rules), **versions)
+        by_setting = None in said and False not in said
+        asks = on_undecided == "ask" and by_setting
+        return cls(
+            passed=said <= {True} or asks,
+            asks=asks,
+            rules=tuple(rules),
+            undecided=tuple(rule.gate for rule in rules if rule.passed is None),
+            decided_by="on_undecided" if by_setting else "gates",
+            on_undecided=on_undecided,
+            **facts,
+        )
 
     @property
     def word(self) -> str:
@@ -166,35 +203,73 @@ class Verdict(BaseModel):
 
     @property
     def reason(self) -> str:
-        """The rules that did not pass, or all of them where all did."""
+        """The rules that did not pass, or all of them where all did; and the setting, where it decided."""
         shown = [rule for rule in self.rules if not rule.passed] or self.rules
-        return "; ".join(rule.reason for rule in shown)
+        decided = decision(self.to_json())
+        return "; ".join([rule.reason for rule in shown] + ([decided] if decided else []))
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as ``verdict.json`` and the gate's record hold it.
 
         ``passed``, ``asks``, ``candidate``, ``champion`` (null for a first model), and ``rules``: a list of ``gate``,
         ``passed`` (null where undecided), ``reason``, ``measured``, ``bound``, ``low``, ``high`` (each a number or
-        null) and ``rows``; further ``excluded``, ``not_known`` and ``never_predicted``, see ``evaluation.json``.
+        null) and ``rows``; ``undecided``, ``decided_by``, ``on_undecided`` and ``lost_looks``; further ``excluded``,
+        ``not_known`` and ``never_predicted``, see ``evaluation.json``.
         """
         return self.model_dump(mode="json")
 
 
-def notes(verdict: Mapping[str, Any]) -> list[str]:
-    """What a verdict tells of the rows behind it, a sentence each, for people.
+def decision(verdict: Mapping[str, Any]) -> str:
+    """What decided where gates were undecided, in words; empty where the gates decided.
+
+    Args:
+        verdict: as ``verdict.json`` holds it; one of an earlier version does not say.
+    """
+    if verdict.get("decided_by") != "on_undecided":
+        return ""
+    setting = f"the recipe's setting on_undecided: {verdict.get('on_undecided')}"
+    outcome = "passes the candidate on to the people who approve" if verdict.get("asks") else "fails the candidate"
+    return f"no gate failed; undecided: {', '.join(verdict.get('undecided', ()))}; {setting} {outcome}"
+
+
+def outcome(verdict: Mapping[str, Any]) -> str:
+    """The verdict in a few words, and the setting where it decided.
 
     Args:
         verdict: as ``verdict.json`` holds it.
     """
-    found = [
+    if verdict.get("asks"):
+        return "Undecided, up to the people who approve (on_undecided: ask)"
+    if verdict.get("decided_by") == "on_undecided":
+        return "Not passed: undecided (on_undecided: fail)"
+    return "Passed" if verdict.get("passed") else "Not passed"
+
+
+def notes(verdict: Mapping[str, Any]) -> list[str]:
+    """What a verdict tells of how it came about and of the rows behind it, a sentence each, for people.
+
+    Args:
+        verdict: as ``verdict.json`` holds it.
+    """
+    found = [f"{decided[0].upper()}{decided[1:]}."] if (decided := decision(verdict)) else []
+    found += [
         f"Left out of the evaluation: {excluded(name, reasons)}."
         for name, reasons in verdict.get("excluded", {}).items()
     ]
+    if lost := verdict.get("lost_looks"):
+        found.append(
+            f"The rows of earlier looks against this champion are not known any more ({', '.join(lost)}): each counts "
+            "as a look at all rows."
+        )
     if models := verdict.get("not_known"):
         found.append(
             f"The training rows of {', '.join(models)} are not known any more: rows that they were trained on may be "
             "among those that judge."
         )
+    found += [
+        f"The champion was never exported as {flavour}: its outputs as {form} are compared."
+        for flavour, form in verdict.get("stand_ins", {}).items()
+    ]
     labels = [f"{label} ({rows:,} rows)" for label, rows in verdict.get("never_predicted", {}).items()]
     return found + ([f"Labels that the candidate never predicts: {', '.join(labels)}."] if labels else [])
 

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -64,10 +64,23 @@ def main() -> None:
         raise SystemExit(TransientError.exit_code) from None
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to whatever stderr is at the moment: while a bar is shown, above it."""
+
+    @property
+    def stream(self) -> TextIO:
+        """Where it writes."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        del value
+
+
 @app.callback()
 def _quiet() -> None:
     """Our own log goes to stderr; other packages' notes only where they warn of something that we did not expect."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("ftcore")
     logger.handlers, logger.propagate = [handler], False

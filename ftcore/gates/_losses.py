@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from ftcore.gates._undecided import LEAST_GROUPS, LEAST_ROWS, undecided
+from ftcore.gates._undecided import LEAST_GROUPS, LEAST_ROWS, share, undecided
 from ftcore.simultaneous import Bounds, Effect, bounds, clusters, effect
 from ftcore.statistics import Estimate, quantile, size
 from ftcore.verdict import Rule
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ftcore.verdict import Evidence
 
 
-ALPHA = 0.05
-"""Chance that gates about losses, all together, refuse a candidate that is as good as the champion everywhere."""
 MARGIN = 0.05
 NAMED = 12
 """Groups that a reason names; a verdict is read by people."""
@@ -86,8 +84,8 @@ def judge(
     if not gains:
         because = f"{limits.metric} is defined on no part of {LEAST_ROWS} rows and {LEAST_GROUPS} groups"
         return undecided(limits.kind, because + _disclosed({}, skipped), -limits.max_loss)
-    share = ALPHA * len(gains) / max(evidence.comparisons or 0, len(gains))
-    held = bounds(gains, share, evidence.seed, least={name: _least(limits, gain) for name, gain in gains.items()})
+    alpha = share(evidence, len(gains))
+    held = bounds(gains, alpha, evidence.seed, least={name: _least(limits, gain) for name, gain in gains.items()})
     failed = {name: one for name, one in held.items() if one.value < -one.limit}
     short = {name: one for name, one in held.items() if name not in failed and not _told(limits, one)}
     large = {name for name, one in short.items() if _large(limits, one.effect)}
@@ -106,7 +104,7 @@ def judge(
         high=worst.high,
         rows=worst.effect.rows,
         groups=worst.effect.groups,
-        alpha=share,
+        alpha=alpha,
     )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ftcore.statistics import Estimate
     from ftcore.verdict import Evidence
 
+ALPHA = 0.05
+"""Chance that the gates that judge what must not become worse, all together, refuse a candidate that did not."""
 LEAST_ROWS = 30
 LEAST_GROUPS = 10
 """Of fewer rows or groups than these not even a sure loss can be told."""
@@ -56,6 +58,11 @@ def undecided(
         numbers = {"measured": found.value, "low": found.low, "high": found.high}
         ends = {name: value for name, value in numbers.items() if math.isfinite(value)}
     return Rule(gate=gate, passed=None, reason=f"undecided: {because}", bound=bound, rows=rows, groups=groups, **ends)
+
+
+def share(evidence: Evidence, comparisons: int = 1) -> float:
+    """What a gate may spend of ``ALPHA``, by how many of all gates' comparisons are its own."""
+    return ALPHA * comparisons / max(evidence.comparisons or 0, comparisons)
 
 
 def sure(rows: int, groups: int) -> bool:

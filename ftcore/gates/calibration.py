@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from ftcore import calibration
 from ftcore._find import Config as Base
-from ftcore.gates._undecided import undecided
-from ftcore.statistics import Estimate
+from ftcore.gates._undecided import share, too_few, undecided
 from ftcore.verdict import Rule
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ftcore.verdict import Evidence
 
+TEST = "test"
 EXAMPLE = {"kind": "calibration", "max_ece": 0.1}
 
 
 class Config(Base):
-    """The expected calibration error of the served model on the test rows, by an interval that allows for its bias."""
+    """The expected calibration error of the served model on the test rows, by an interval that allows for its bias.
+
+    Its error rate is shared with ``slice``, ``forgetting`` and ``fairness``.
+    """
 
     kind: Literal["calibration"] = "calibration"
     max_ece: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -33,16 +39,21 @@ class Config(Base):
     """With fewer groups of rows the gate is undecided, where rows have groups."""
 
 
+def comparisons(config: Config, evidence: Evidence) -> int:
+    """One comparison of many: how often the gates refuse a candidate without a fault holds for all of them together."""
+    return int(_tallies(config, evidence) is not None)
+
+
 def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether confidence matches accuracy: fails where the error is surely larger than ``max_ece``."""
-    name = "ece_adaptive" if config.adaptive else "ece"
-    measured = evidence.figures.get("calibration", {}).get("candidate", {}).get(evidence.served, {}).get(name)
-    if measured is None:
+    tallies = _tallies(config, evidence)
+    if tallies is None:
         return undecided(config.kind, "this task's answers come without probabilities", config.max_ece)
-    ece = Estimate.model_validate(measured)
-    groups = ece.rows if ece.groups is None else ece.groups
-    if ece.rows < config.min_rows or groups < min(config.min_groups, ece.rows) or not ece.defined:
-        because = f"{ece.size} are too few to judge calibration, at least {config.min_rows} rows are needed (min_rows)"
+    alpha, rows = share(evidence), evidence.on([TEST])
+    ece = calibration.estimate(tallies, evidence.seed, evidence.of(rows), alpha)
+    few = too_few(config, evidence, rows, "judge calibration")
+    if few or not ece.defined:
+        because = few or f"the calibration error is not defined on {ece.size}"
         because += f"; calibration error {ece}, {config.max_ece:g} is allowed" if ece.defined else ""
         return undecided(config.kind, because, config.max_ece, ece.rows, ece.groups, ece)
     passed = False if ece.low > config.max_ece else True if ece.high < config.max_ece + config.margin else None
@@ -58,4 +69,15 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         high=ece.high,
         rows=ece.rows,
         groups=ece.groups,
+        alpha=alpha,
     )
+
+
+def _tallies(config: Config, evidence: Evidence) -> np.ndarray | None:
+    """The served model's tallies of calibration on the test rows; None where answers have no probability."""
+    right = evidence.right
+    if evidence.confidence is None or right is None:
+        return None
+    rows = evidence.on([TEST])
+    sure = evidence.confidence[rows]
+    return calibration.tallies(sure, right[rows], calibration.edges(sure, adaptive=config.adaptive))

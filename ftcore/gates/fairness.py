@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ftcore._find import Config as Base
-from ftcore.gates._losses import ALPHA, MARGIN, named
-from ftcore.gates._undecided import LEAST_GROUPS, LEAST_ROWS, undecided
+from ftcore.gates._losses import MARGIN, named
+from ftcore.gates._undecided import LEAST_GROUPS, LEAST_ROWS, share, undecided
 from ftcore.simultaneous import Bounds, Effect, bounds, clusters, effect
 from ftcore.statistics import size
 from ftcore.verdict import Rule
@@ -58,7 +58,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     if len(effects) < 2:
         because = f"there are no two groups of {LEAST_ROWS} rows by {config.by}{left_out}"
         return undecided(config.kind, because, config.max_difference)
-    held = bounds(_contrasts(config, effects), _share(evidence), evidence.seed)
+    alpha = share(evidence)  # all pairs are one comparison of many
+    held = bounds(_contrasts(config, effects), alpha, evidence.seed)
     failed = {pair: one for pair, one in held.items() if one.low > 0}
     short = {pair: one for pair, one in held.items() if pair not in failed and not _told(config, one)}
     large = {pair: one for pair, one in short.items() if all(_large(config, effects[name]) for name in pair[:2])}
@@ -85,6 +86,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         high=worst.high + bound,
         rows=count,
         groups=groups,
+        alpha=alpha,
     )
 
 
@@ -93,11 +95,6 @@ def _union(config: Config, evidence: Evidence, names: tuple[str, ...]) -> tuple[
     rows = sum(evidence.slices[f"{config.by}={name}"] for name in names) > 0
     rows &= evidence.on(sorted(set(evidence.dataset)), config.metric)
     return int(rows.sum()), evidence.groups(rows)
-
-
-def _share(evidence: Evidence) -> float:
-    """Chance that one of the pairs fails although all are within the bound: all pairs are one comparison of many."""
-    return ALPHA / max(evidence.comparisons or 0, 1)
 
 
 def _effects(config: Config, evidence: Evidence) -> tuple[dict[str, Effect], dict[str, str]]:

@@ -19,7 +19,7 @@ from ftcore._find import Config as Base
 from ftcore.context import log
 from ftcore.errors import TrainingError
 from ftcore.methods import _adapters
-from ftcore.progress import progress
+from ftcore.progress import SELDOM_S, progress
 from ftcore.records import sha256
 from ftcore.training.effort import Effort
 
@@ -167,7 +167,7 @@ def _contrast(
     warm = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     losses: list[float] = []
     job.model.train()
-    with progress("training", steps) as advance:
+    with progress("training", steps, every_s=SELDOM_S) as advance:
         for start in range(0, len(chosen), BATCH):
             one, other = (list(side) for side in zip(*chosen[start : start + BATCH], strict=True))
             left, right = vectors([*one, *other]).chunk(2)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import outputs
 from ftcore._find import find
+from ftcore.progress import progress
 from ftcore.serving import model as models
-from ftcore.steps._predictions import given
+from ftcore.steps._predictions import given, load
 from ftcore.verdict import TORCH
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ def agreement(
     for flavour in models.flavours(recipe):
         if flavour == TORCH:
             continue
-        model = models.load(recipe, tracking, candidate, flavour)
-        alone = outputs.join([model.predict([texts[place]]) for place in places], np.arange(len(places)))
+        model, one_by_one = load(recipe, tracking, candidate, flavour), []
+        with progress(f"{flavour} row by row", len(places)) as advance:
+            for place in places:
+                one_by_one.append(model.predict([texts[place]]))
+                advance()
+        alone = outputs.join(one_by_one, np.arange(len(places)))
         in_batches = columns["candidate", flavour]
         found[flavour] = {
             "exact": flavour in exact,

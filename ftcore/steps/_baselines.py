@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import base
 from ftcore._find import find
 from ftcore.context import log
-from ftcore.progress import progress
+from ftcore.progress import busy, progress
 from ftcore.serving.model import Model
 from ftcore.statistics import values
 
@@ -78,7 +78,8 @@ def predict(
     given = np.array([number[label] for label in sample["label"].to_pylist()], int)
     shares = np.bincount(given, minlength=len(labels)) / max(len(given), 1)
     made = {"majority": np.tile(shares, (len(texts), 1)).astype(np.float32)}
-    vectorizer, seen = _words(sample["text"].to_pylist())
+    with busy("counting words for the linear baseline", at_once=False):
+        vectorizer, seen = _words(sample["text"].to_pylist())
     if seen is not None and len(set(given.tolist())) > 1:
         model = _best(task, (seen, given), (vectorizer, validation.slice(0, MOST_ROWS)), seed)
         made["linear"] = np.zeros((len(texts), len(labels)), np.float32)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import sealed, snapshot, suppression, verdict
 from ftcore.context import Context
 from ftcore.errors import NotEnoughDataError
+from ftcore.progress import busy
 from ftcore.steps import _ancestry, _excluded, _holdouts
 from ftcore.steps._excluded import TEST
 
@@ -31,10 +32,9 @@ def read(context: Context, candidate: Version, champion: Version | None) -> tupl
     recipe, identity = context.recipe, candidate.snapshot
     # A subject that was forgotten since the snapshot was published must not come back in an evaluation.
     forgotten = suppression.load(context.shelf, os.environ)
-    tables, valid = (
-        [_named(TEST, forgotten.keep(snapshot.read(context.shelf, identity, [TEST])))],
-        _holdouts.valid(context),
-    )
+    with busy(f"reading the test split of snapshot {identity}", at_once=False):
+        test = forgotten.keep(snapshot.read(context.shelf, identity, [TEST]))
+    tables, valid = [_named(TEST, test)], _holdouts.valid(context)
     for name, config in recipe.evaluate.holdouts.items():
         found = _holdouts.read(context, _holdouts.Source(name, config, recipe.task))
         usable = [valid(*two) for two in zip(found["source"].to_pylist(), found["label"].to_pylist(), strict=True)]

@@ -16,7 +16,7 @@ from ftcore import parts, snapshot, split, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal, phones
 from ftcore.context import Context, log
-from ftcore.progress import progress
+from ftcore.progress import busy, progress
 from ftcore.records import canonical, git_commit, sha256, versions
 from ftcore.settings import REPOSITORY
 from ftcore.steps._spool import tidy
@@ -48,8 +48,9 @@ class Source:
 def read(context: Context, source: Source) -> pa.Table:
     """Rows of a source as a snapshot would hold them, without those of forgotten subjects or that cannot be used."""
     forgotten = suppression.load(context.shelf, os.environ)
-    raw = _raw(context, source, forgotten)
-    key = _key(context, source, raw, forgotten)
+    with busy(f"reading {source.name}"):
+        raw = _raw(context, source, forgotten)
+        key = _key(context, source, raw, forgotten)
     if (cached := context.shelf.cached(f"holdout-{source.name}", key)) is not None:
         return cached
     cleaned = _cleaned(context, source, raw)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import calibration
 from ftcore.simultaneous import bounds, clusters, effect
 from ftcore.statistics import Estimate, mcnemar, resample, values
+from ftcore.verdict import right
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,10 +77,7 @@ class Judged:
 
     def right(self, role: str, flavour: str) -> np.ndarray | None:
         """Which rows were answered right; None for a task whose first metric is no yes or no."""
-        import numpy as np
-
-        score = next(iter(self.rows(role, flavour).values()))
-        return score > 0.5 if np.isin(score, (0, 1)).all() else None
+        return right(self.rows(role, flavour))
 
 
 def by_part(judged: Judged, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:

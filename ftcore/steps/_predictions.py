@@ -15,11 +15,12 @@ from ftcore import outputs, tracking_models
 from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import ExportError
-from ftcore.progress import progress
+from ftcore.progress import busy, progress
 from ftcore.records import canonical, sha256
 from ftcore.serving import model as models
 from ftcore.store import digest, read_json, read_table
 from ftcore.tracking import HASH_TAG, Tracking, Version
+from ftcore.verdict import TORCH
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,7 @@ def predict(
     version: Version,
     rows: pa.Table,
     known: pa.Table | None = None,
+    flavours: Sequence[str] = (),
 ) -> tuple[dict[str, pa.Array], dict[str, Any]]:
     """Outputs of a version by flavour, a row each; where nothing was known before, also the latency by flavour.
 
@@ -51,6 +53,7 @@ def predict(
         rows: with ``row_id`` and ``text``.
         known: predictions that this version made earlier, of ``known``; what is there is not made again. None for a
             candidate.
+        flavours: which forms of it; by default all that the recipe makes.
 
     Raises:
         ExportError: a candidate's outputs are not all numbers: an argmax would take NaN for the first label.
@@ -58,13 +61,13 @@ def predict(
     made, latency = {}, {}
     texts = given(context.recipe, rows)
     keys = _keys(rows, digests(texts))
-    for flavour in models.flavours(context.recipe):
+    for flavour in flavours or models.flavours(context.recipe):
         there = known is not None and flavour in known.column_names
         have = _places(known) if known is not None and there else {}
         missing = [number for number, key in enumerate(keys) if key not in have]
         fresh = None
         if missing:
-            model = models.load(context.recipe, tracking, version, flavour)
+            model = load(context.recipe, tracking, version, flavour)
             clock = time.perf_counter()
             with progress(f"version {version.number} as {flavour}", len(missing)) as advance:
                 said = model.outputs([texts[number] for number in missing], advance)
@@ -72,12 +75,32 @@ def predict(
                 _check_numbers(version, flavour, said)
             fresh = outputs.column(said)
             rows_per_s = len(missing) / (time.perf_counter() - clock)
-            log.info("version %d as %s: %d rows, %.0f rows/s", version.number, flavour, len(missing), rows_per_s)
+            log.info("version %d as %s: %d rows, %.3g rows/s", version.number, flavour, len(missing), rows_per_s)
             if known is None:
-                latency[flavour] = {**_latency(model, texts), "rows_per_s": round(rows_per_s, 1)}
+                with busy(f"timing single texts with {flavour}", at_once=False):
+                    latency[flavour] = {**_latency(model, texts), "rows_per_s": float(f"{rows_per_s:.3g}")}
         earlier = known[flavour].combine_chunks() if there else None  # type: ignore[index]
         made[flavour] = _joined(keys, earlier, have, fresh)
     return made, latency
+
+
+def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> models.Model:
+    """One form of a version; see ``models.load``."""
+    with busy(f"loading version {version.number} as {flavour}", at_once=False):
+        return models.load(recipe, tracking, version, flavour)
+
+
+def stand_ins(tracking: Tracking, version: Version, recipe: Recipe) -> dict[str, str]:
+    """By flavour the form of a version whose outputs count as its: ``torch`` where it was never exported to a form.
+
+    A recipe may get another export while a champion is in place that was never exported to it.
+    """
+    made = tracking_models.hashes(tracking_models.run_tags(tracking, version.run))
+    others = {one: TORCH for one in models.flavours(recipe) if made and models.artefact(one) not in made}
+    if others:
+        names = ", ".join(others)
+        log.warning("version %d was never exported as %s: torch stands in for it", version.number, names)
+    return {flavour: others.get(flavour, flavour) for flavour in models.flavours(recipe)}
 
 
 def _check_numbers(version: Version, flavour: str, said: outputs.Outputs) -> None:
@@ -121,8 +144,14 @@ def settings(tracking: Tracking, version: Version, recipe: Recipe) -> dict[str, 
     }
 
 
-def known(tracking: Tracking, version: Version, recipe: Recipe) -> pa.Table:
+def known(tracking: Tracking, version: Version, recipe: Recipe, flavours: Sequence[str] = ()) -> pa.Table:
     """Predictions that a version made when it was candidate: a column for each flavour that can be used again.
+
+    Args:
+        tracking: the registry.
+        version: whose predictions.
+        recipe: as it is today.
+        flavours: forms that are wanted; by default all that the recipe makes.
 
     Raises:
         FtcoreError: they are gone.
@@ -140,6 +169,7 @@ def known(tracking: Tracking, version: Version, recipe: Recipe) -> pa.Table:
         )
     table = read_table(folder / "predictions.parquet")
     before, today = figures.get(SETTINGS) or {}, settings(tracking, version, recipe)
+    today = {name: value for name, value in today.items() if name in (flavours or today)}
     same = [name for name, value in today.items() if name in table.column_names and before.get(name) == value]
     if INPUT not in table.column_names:
         same = []

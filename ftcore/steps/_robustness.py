@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
+from ftcore.progress import progress
 from ftcore.serving.model import Model
 from ftcore.steps import _measures, _slices
 from ftcore.steps._predictions import given
@@ -74,7 +75,8 @@ def changes(recipe: Recipe, model: Model, rows: pa.Table, plain: Outputs) -> dic
     for name in PERTURBATIONS:
         texts = pa.array(perturb(name, rows["text"].to_pylist(), seed), pa.string())
         changed = rows.set_column(rows.column_names.index("text"), "text", texts)
-        said = model.outputs(given(recipe, changed))
+        with progress(f"test rows with other {name}", rows.num_rows) as advance:
+            said = model.outputs(given(recipe, changed), advance)
         judged = _measures.Judged(
             {("plain", ""): before, ("perturbed", ""): task.tallies(recipe.task, rows, said)},
             partial(task.metrics, recipe.task),

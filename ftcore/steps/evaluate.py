@@ -26,6 +26,8 @@
                                                              precision); alone: the same of rows predicted alone,
                                                              compared with the same rows in batches
     latency, size_bytes, cost_per_1000                       by flavour
+    stand_ins.FLAVOUR                                        the form whose outputs are compared where the champion was
+                                                             never exported to one
     examples.best|worst|gained|lost                          rows with what each model answered
     judge                                                    where a judge compared answers with the champion's: host,
                                                              model, rows, wins, ties, losses, undecided, win_rate
@@ -42,10 +44,11 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, outputs, snapshot
+from ftcore import base, calibration, outputs, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
+from ftcore.progress import busy
 from ftcore.sealed import SEALED
 from ftcore.serving import model as models
 from ftcore.statistics import Estimate
@@ -61,13 +64,14 @@ from ftcore.steps import (
     _win_rate,
 )
 from ftcore.steps._excluded import TEST
-from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, predict, settings
+from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, load, predict, settings, stand_ins
 from ftcore.steps._readable import by_all
 from ftcore.store import hash_file, write_json, write_table
 from ftcore.tracking import CHAMPION, Tracking, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from upath import UPath
 
     from ftcore.recipe import Recipe
 
@@ -106,65 +110,86 @@ def run(context: Context) -> Outcome:
     champion = tracking.alias(CHAMPION)
     champion = None if champion and champion.number == candidate.number else champion
     rows, kept_out = _datasets.read(context, candidate, champion)
-    rows, unreadable = by_all(context.recipe, tracking, [candidate, champion], rows)
+    with busy("looking for rows that a model cannot be given", at_once=False):
+        rows, unreadable = by_all(context.recipe, tracking, [candidate, champion], rows)
     _datasets.check(context, candidate.snapshot, rows, kept_out["excluded"])
     sizes = [f"{count:,} {name} rows" for name, count in _datasets.counts(rows).items()]
     log.info("evaluating on %s", ", ".join(sizes))
 
     rows = rows.append_column(INPUT, [digests(given(context.recipe, rows))])
-    every, columns, latency = rows, *_columns(context, tracking, candidate, champion, rows)
-    predictions = _table(every, {f"{role}.{flavour}": made for (role, flavour), made in columns.items()})
-    rows, columns = _opened(every, columns)
-    served = models.flavours(context.recipe)[0]
+    columns, measured = _columns(context, tracking, candidate, champion, rows)
     figures: dict[str, Any] = {
         "candidate": candidate.number,
         "champion": champion.number if champion else None,
         "snapshot": candidate.snapshot,
-        "served": served,
+        "served": models.flavours(context.recipe)[0],
         "labels": list(getattr(context.recipe.task, "labels", ())),
         "better": dict(context.recipe.metrics),
-        "rows": _datasets.counts(every),
+        "rows": _datasets.counts(rows),
         **kept_out,
         SETTINGS: settings(tracking, candidate, context.recipe),
         "unreadable": unreadable,
-        **measure(context, rows, columns),
-        "robustness": _robust(context, tracking, candidate, rows, columns),
-        "agreement": _agreement.agreement(context, tracking, candidate, rows, columns),
-        "latency": latency,
+        **_measured(context, tracking, (candidate, champion), *_opened(rows, columns)),
+        **measured,
         "size_bytes": context.earlier("export").figures["size_bytes"],
-        "cost_per_1000": _cost(context, latency),
+        "cost_per_1000": _cost(context, measured["latency"]),
     }
-    if context.recipe.evaluate.general_text:
-        figures["general_text"] = _general(context, tracking, candidate, champion)
-    if context.recipe.evaluate.judge and champion:  # last: what it says is paid for
-        figures["judge"] = _judged(context, tracking, {"candidate": candidate, "champion": champion}, rows, columns)
     path = context.folder / "predictions.parquet"
-    write_table(path, predictions)
-    write_json(context.folder / "evaluation.json", figures)
-    _log(context, tracking, candidate, predictions, figures)
+    with busy("writing predictions and figures to the store and to MLflow"):
+        predictions = _table(rows, {f"{role}.{flavour}": made for (role, flavour), made in columns.items()})
+        write_table(path, predictions)
+        write_json(context.folder / "evaluation.json", figures)
+        _log(context, tracking, candidate, predictions, figures)
+    return _outcome(context, path, figures)
+
+
+def _measured(
+    context: Context, tracking: Tracking, versions: tuple[Version, Version | None], rows: pa.Table, columns: Columns
+) -> dict[str, Any]:
+    """All that is measured on rows that are not sealed: of the outputs, and by predicting some rows once more."""
+    candidate, champion = versions
+    with busy("measuring metrics, slices, fairness and calibration"):
+        found = measure(context, rows, columns)
+    found["robustness"] = _robust(context, tracking, candidate, rows, columns)
+    found["agreement"] = _agreement.agreement(context, tracking, candidate, rows, columns)
+    if context.recipe.evaluate.general_text:
+        found["general_text"] = _general(context, tracking, candidate, champion)
+    if context.recipe.evaluate.judge and champion:  # last: what it says is paid for
+        found["judge"] = _judged(context, tracking, {"candidate": candidate, "champion": champion}, rows, columns)
+    return found
+
+
+def _outcome(context: Context, path: UPath, figures: dict[str, Any]) -> Outcome:
+    served, evaluation = figures["served"], context.folder / "evaluation.json"
     metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
+    value = Estimate.model_validate(first)
     return Outcome(
-        reason=f"version {candidate.number} ({served}): {metric} {Estimate.model_validate(first)} of the test split",
+        reason=f"version {figures['candidate']} ({served}): {metric} {value} of the test split",
         figures={name: figures[name] for name in IN_RECORD},
         inputs={
-            "snapshot": candidate.snapshot,
+            "snapshot": figures["snapshot"],
             "predictions": hash_file(path),
-            "evaluation": hash_file(context.folder / "evaluation.json"),
+            "evaluation": hash_file(evaluation),
         },
-        paths={"predictions": context.written(path), "evaluation": context.written(context.folder / "evaluation.json")},
+        paths={"predictions": context.written(path), "evaluation": context.written(evaluation)},
     )
 
 
 def _columns(
     context: Context, tracking: Tracking, candidate: Version, champion: Version | None, rows: pa.Table
 ) -> tuple[Columns, dict[str, Any]]:
-    """What every model says, by role and flavour, and the candidate's latency."""
+    """What every model says, by role and flavour; the candidate's ``latency``, and what stood in for the champion."""
     made, latency = predict(context, tracking, candidate, rows)
     columns = {("candidate", flavour): column for flavour, column in made.items()}
+    measured: dict[str, Any] = {"latency": latency}
     if champion:
-        earlier = known(tracking, champion, context.recipe)
-        made, _ = predict(context, tracking, champion, rows, earlier)
-        columns |= {("champion", flavour): column for flavour, column in made.items()}
+        forms = stand_ins(tracking, champion, context.recipe)
+        wanted = tuple(dict.fromkeys(forms.values()))
+        earlier = known(tracking, champion, context.recipe, wanted)
+        made, _ = predict(context, tracking, champion, rows, earlier, wanted)
+        columns |= {("champion", flavour): made[form] for flavour, form in forms.items()}
+        if others := {flavour: form for flavour, form in forms.items() if flavour != form}:
+            measured["stand_ins"] = others
     if context.recipe.generative:
         texts, folder = given(context.recipe, rows), context.recipe_path.parent
         said = _baselines.untrained(context.recipe, context.settings, folder, texts)
@@ -175,7 +200,7 @@ def _columns(
 
     simple = _baselines.of(context.recipe, read, rows)
     columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
-    return columns, latency
+    return columns, measured
 
 
 def _opened(rows: pa.Table, columns: Columns) -> tuple[pa.Table, Columns]:
@@ -209,7 +234,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
     dataset = np.array(rows["dataset"].to_pylist())
     groups = _slices.groups(recipe, rows)
     own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
-    sure = {name: answer[1] for name, answer in own.items() if not np.isnan(answer[1]).any()}
+    sure = {name: sure for name, one in own.items() if (sure := calibration.probabilities(one[1])) is not None}
     return {
         **_measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset.tolist())}),
         "slices": _measures.by_slice(judged, served, _slices.masks(groups)),
@@ -247,7 +272,7 @@ def _robust(
     if not len(chosen):
         return {}
     served, some = models.flavours(recipe)[0], rows.take(chosen)
-    model = models.load(recipe, tracking, candidate, served)
+    model = load(recipe, tracking, candidate, served)
     return _robustness.changes(recipe, model, some, outputs.of(columns["candidate", served].take(chosen)))
 
 
@@ -264,8 +289,10 @@ def _general(context: Context, tracking: Tracking, candidate: Version, champion:
     folders |= {"champion": tracking.fetch(champion, "model")} if champion else {}
     folders |= {"candidate": tracking.fetch(candidate, "model")}
     plain, length = find("tasks", recipe.task.kind).plain, recipe.train.max_length_tokens
-    log.info("reading %s general texts with %s", f"{len(texts):,}", ", ".join(folders))
-    likely = {role: plain(recipe.task, folder, length)(texts) for role, folder in folders.items()}
+    likely = {}
+    for role, folder in folders.items():
+        with busy(f"reading {len(texts):,} general texts with the {role}"):
+            likely[role] = plain(recipe.task, folder, length)(texts)
     found = _general_text.compared(texts, likely, recipe.evaluate.resamples, recipe.train.seed)
     return {"rows": len(texts), **found}
 

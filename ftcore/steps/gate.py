@@ -11,15 +11,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import card, looks, outputs, registry
+from ftcore import calibration, card, outputs, registry
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
+from ftcore.errors import FtcoreError
 from ftcore.gates._undecided import undecided
+from ftcore.progress import busy
 from ftcore.promotion import record_verdict
 from ftcore.sealed import PART, SEALED, TEST
 from ftcore.serving import model as models
 from ftcore.steps import _slices
 from ftcore.steps._baselines import BASELINES
+from ftcore.steps._looks import Compared, is_final
+from ftcore.steps._predictions import SETTINGS
 from ftcore.store import hash_file, read_json, read_table, write_json
 from ftcore.tracking import Tracking
 from ftcore.verdict import Evidence, Rule, Verdict, notes
@@ -27,7 +31,6 @@ from ftcore.verdict import Evidence, Rule, Verdict, notes
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    from upath import UPath
 
     from ftcore.sections import Part
 
@@ -46,25 +49,31 @@ def run(context: Context) -> Outcome:
     table, versions = read_table(path), {role: evaluation.figures[role] for role in ("candidate", "champion")}
     sealed = pc.equal(table["dataset"], SEALED)
     kept_open = table.filter(pc.invert(sealed))
-    evidence, final = gather(context, kept_open, figures), None
-    if evidence.champion is not None:
-        looks_before = _looks(context, (context.run_id, context.folder), versions["champion"], kept_open)
-        evidence = replace(evidence, looks=looks_before)
+    evidence, final, lost = gather(context, kept_open, figures), None, list[str]()
+    _complete(context, evidence, versions["champion"])
+    if versions["champion"] is not None:
+        model = (figures.get(SETTINGS) or {}).get(evidence.served, "")
+        compared = Compared(context, model=model, **versions)
+        evidence = compared.seen(evidence, kept_open, TEST)
         if context.recipe.evaluate.sealed:
-            final = partial(_final, context, versions["champion"], table.filter(sealed), figures)
-    rules = judge(context.recipe.gates, evidence, final)
-    verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **_told(figures))
+            final = partial(_final, context, compared, table.filter(sealed), figures)
+        lost = compared.lost
+    with busy("judging by all gates", at_once=False):
+        rules = judge(context.recipe.gates, evidence, final)
+    told = _told(figures) | {"lost_looks": tuple(dict.fromkeys(lost))}
+    verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **told)
     for rule in rules:
         log.info("%s %s: %s", {True: "✔", False: "✘", None: "?"}[rule.passed], rule.gate, rule.reason)
     for note in notes(verdict.to_json()):
         log.info("%s", note)
     write_json(context.folder / "verdict.json", verdict.to_json())
     tracking = Tracking(context.settings, context.recipe.name)
-    judged = record_verdict(tracking, verdict, hash_file(context.folder / "verdict.json"))
+    digest = hash_file(context.folder / "verdict.json")
+    judged = record_verdict(tracking, verdict, digest)
     card.publish(context.recipe, context.shelf, tracking, judged)
     hold = registry.held(tracking) if verdict.passed else None
     held = {"held": str(hold)} if hold else {}
-    context.shelf.add_to_ledger("gate", context.run_id, verdict.word, verdict.reason, **versions, **held)
+    _enter(context, verdict, digest, versions | held)
     return Outcome(
         reason=f"{verdict.word}: {verdict.reason}" + (f"; but {hold}" if hold else ""),
         proceed=verdict.passed,
@@ -77,6 +86,31 @@ def run(context: Context) -> Outcome:
     )
 
 
+def _enter(context: Context, verdict: Verdict, digest: str, facts: dict[str, Any]) -> None:
+    """Write the ledger's line: one for each verdict, also where a run judges again with another outcome."""
+    first = context.shelf.line("gate", context.run_id)
+    same = first is None or first.get("verdict_sha256", digest) == digest
+    key, facts = "" if same else digest[:8], facts | {"verdict_sha256": digest}
+    context.shelf.add_to_ledger("gate", context.run_id, verdict.word, verdict.reason, key=key, **facts)
+
+
+def _complete(context: Context, evidence: Evidence, champion: int | None) -> None:
+    """Whether all that is compared is among the predictions: what is not there must not count as no champion.
+
+    Raises:
+        FtcoreError: a model's outputs in the form that serves are missing.
+    """
+    served = models.flavours(context.recipe)[0]
+    sides = {"the candidate": evidence.candidate} | (
+        {f"champion {champion}": evidence.champion or {}} if champion else {}
+    )
+    if missing := [name for name, outputs in sides.items() if served not in outputs]:
+        raise FtcoreError(
+            f"the evaluation of run {context.run_id} has no outputs of {' and '.join(missing)} as {served}",
+            hint=f"evaluate again: ftcore step evaluate {context.recipe.name} --run {context.run_id} --again",
+        )
+
+
 def _told(figures: dict[str, Any]) -> dict[str, Any]:
     """What a verdict tells of the rows behind it."""
     models = figures.get("trained_on") or ()
@@ -84,6 +118,7 @@ def _told(figures: dict[str, Any]) -> dict[str, Any]:
         "excluded": figures.get("excluded") or {},
         "not_known": tuple(one["model"] for one in models if one["snapshot"] is None),
         "never_predicted": figures.get("never_predicted") or {},
+        "stand_ins": figures.get("stand_ins") or {},
     }
 
 
@@ -98,7 +133,7 @@ def judge(gates: Sequence[Part], evidence: Evidence, final: Final | None = None)
     modules = [(find("gates", config.kind), config) for config in gates]
     counts = [module.comparisons(config, evidence) for module, config in modules if hasattr(module, "comparisons")]
     evidence = replace(evidence, comparisons=sum(counts))
-    last = {place for place, (module, _) in enumerate(modules) if final and getattr(module, "FINAL", False)}
+    last = {place for place, (_, config) in enumerate(modules) if final and is_final(config)}
     rules = {n: module.judge(config, evidence) for n, (module, config) in enumerate(modules) if n not in last}
     wanting = [rule.gate for rule in rules.values() if not rule.passed]
     if final:
@@ -108,7 +143,7 @@ def judge(gates: Sequence[Part], evidence: Evidence, final: Final | None = None)
 
 def _final(
     context: Context,
-    champion: int,
+    compared: Compared,
     table: pa.Table,
     figures: dict[str, Any],
     module: Any,
@@ -119,7 +154,7 @@ def _final(
 
     Args:
         context: of the step.
-        champion: version that the candidate is compared with.
+        compared: the candidate and the champion.
         table: predictions of the sealed rows.
         figures: of the evaluation.
         module: kind of the gate.
@@ -140,18 +175,9 @@ def _final(
     evidence = gather(context, table, figures)
     evidence = replace(evidence, sealed=True, dataset=np.full(table.num_rows, TEST))
     if not module.wanting(config, evidence):
-        run = f"{context.run_id} sealed", context.folder / "sealed"
-        evidence = replace(evidence, looks=_looks(context, run, champion, table))
+        evidence = compared.seen(evidence, table, SEALED)
     rule: Rule = module.judge(config, evidence)
     return rule
-
-
-def _looks(context: Context, run: tuple[str, UPath], champion: int, table: pa.Table) -> np.ndarray:
-    """Earlier verdicts against this champion that judged on each row or its group, ``[rows]``; this one is counted."""
-    there = [table[name].to_pylist() for name in ("split_key", "group", "row_id") if name in table.column_names]
-    keys = [next((key for key in keys if key), "") for keys in zip(*there, strict=True)]
-    keys = keys or [f"row {place}" for place in range(table.num_rows)]
-    return looks.take(context.shelf, champion, run, keys, context.settings.lock_timeout_s)
 
 
 def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Evidence:
@@ -169,11 +195,14 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
             if column in table.column_names
         }
 
+    served = f"candidate.{models.flavours(recipe)[0]}"
+    answers = [task.answers(recipe.task, outputs.of(table[name])) for name in table.column_names if name == served]
     return Evidence(
         dataset=np.array(table["dataset"].to_pylist()),
         candidate=role("candidate", models.flavours(recipe)),
         champion=role("champion", models.flavours(recipe)) or None,
         baselines=role("baseline", BASELINES),
+        confidence=calibration.probabilities(answers[0][1]) if answers else None,
         slices=_slices.masks(_slices.groups(recipe, table)),
         figures=figures,
         metrics=partial(task.metrics, recipe.task),

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from ftcore.context import log
 from ftcore.errors import TransientError
-from ftcore.progress import progress
+from ftcore.progress import SELDOM_S, progress
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -59,7 +59,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc] # transformers is skipped
         self.started = self.flushed = time.monotonic()
         self.first_step = state.global_step
         if state.is_world_process_zero:
-            self.advance = self.shown.enter_context(progress("training", state.max_steps, self.first_step))
+            self.advance = self.shown.enter_context(progress("training", state.max_steps, self.first_step, SELDOM_S))
 
     def on_log(
         self,

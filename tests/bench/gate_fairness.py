@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ftcore.gates import fairness
-from tests.bench._candidates import ACCURACY, evidence
+from tests.bench._candidates import ACCURACY, evidence, seeds
 from tests.bench._measure import Result, machine
 
 CANDIDATES, ALLOWED = 200, 0.06
@@ -19,7 +19,7 @@ def shares(sizes: tuple[int, ...], worst: float = ACCURACY) -> dict[bool | None,
     names = np.repeat(np.arange(len(sizes)), sizes)
     slices = {f"source={place}": names == place for place in range(len(sizes))}
     chance, found = np.where(names == 0, worst, ACCURACY), []
-    for seed in range(CANDIDATES):
+    for seed in seeds(CANDIDATES):
         right = np.random.default_rng(seed).random(len(names)) < chance
         found.append(fairness.judge(CONFIG, replace(evidence({"candidate": right}, seed), slices=slices)).passed)
     return {word: found.count(word) / CANDIDATES for word in (True, False, None)}

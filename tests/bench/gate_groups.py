@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ftcore.gates import beats_champion
-from tests.bench._candidates import grouped
+from tests.bench._candidates import grouped, seeds
 from tests.bench._measure import Result, machine
 
 CANDIDATES, ALLOWED = 300, 0.06
@@ -28,7 +28,7 @@ def run() -> Result:
 def promoted(groups: int, size: int, share: float, *, blind: bool = False) -> float:
     """Share of the candidates that pass, with groups known to the gate or not."""
     found = []
-    for seed in range(CANDIDATES):
+    for seed in seeds(CANDIDATES):
         seen = grouped(groups, size, share, seed, 500)
         found.append(beats_champion.judge(WHOLE, replace(seen, group=None) if blind else seen).passed is True)
     return sum(found) / CANDIDATES

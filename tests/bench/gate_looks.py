@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ftcore.gates import beats_champion
-from tests.bench._candidates import ever_promoted, pair
+from tests.bench._candidates import ever_promoted, pair, seeds
 from tests.bench._measure import Result, machine
 
 LIVES, LOOKS, ROWS, ALLOWED, CANDIDATES = 200, 10, 600, 0.06, 150
@@ -15,14 +15,14 @@ LIVES, LOOKS, ROWS, ALLOWED, CANDIDATES = 200, 10, 600, 0.06, 150
 
 def run() -> Result:
     """Share of champions that one of ten equally good candidates replaces by chance; the aim is at most 6 %."""
-    lives = [ever_promoted(LOOKS, ROWS, seed) for seed in range(LIVES)]
+    lives = [ever_promoted(LOOKS, ROWS, seed) for seed in seeds(LIVES)]
     ever, once = (sum(map(any, (life[:count] for life in lives))) / LIVES for count in (LOOKS, 1))
-    growing = sum(any(ever_promoted(LOOKS, ROWS, seed, fresh=0.05)) for seed in range(LIVES)) / LIVES
+    growing = sum(any(ever_promoted(LOOKS, ROWS, seed, fresh=0.05)) for seed in seeds(LIVES)) / LIVES
     config = beats_champion.Config()
     found = {
         look: sum(
             beats_champion.judge(config, replace(pair(2000, 0.05, seed), looks=np.full(2000, look - 1))).passed is True
-            for seed in range(CANDIDATES)
+            for seed in seeds(CANDIDATES)
         )
         / CANDIDATES
         for look in (1, 5, 10)

@@ -80,6 +80,7 @@ def everything(candidate: int, champion: int) -> dict[str, Any]:
 RULE = {"gate": "threshold", "passed": True, "reason": "accuracy 0.860 reaches 0.8", "measured": 0.86, "bound": 0.8}
 UNDECIDED = {"gate": "parity", "passed": None, "reason": "undecided: 20 rows are too few", "bound": 0.01, "rows": 20}
 VERDICT = {"passed": True, "rules": [RULE | {"low": 0.84, "high": 0.88, "rows": 400}, UNDECIDED]}
+VERDICT |= {"asks": True, "undecided": ["parity"], "decided_by": "on_undecided", "on_undecided": "ask"}
 
 
 def fill(product: Product, judge: Callable[[int, int], dict[str, Any]] | None = None) -> list[str]:

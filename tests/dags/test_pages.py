@@ -112,6 +112,8 @@ def test_a_version_beside_the_champion(admin: TestClient, product: Product) -> N
     text = _text(page)
     assert "threshold ✓ passed 0.8600 [0.8400, 0.8800] 0.8000 400 accuracy 0.860 reaches 0.8" in text
     assert "parity ● undecided" in text
+    decided = "the recipe's setting on_undecided: ask passes the candidate on to the people who approve."
+    assert f"No gate failed; undecided: parity; {decided}" in text
     assert "test 400 0.860 [0.840, 0.880] 0.800 [0.780, 0.820] ▲ +0.060 better" in text
     assert "tweets 400 0.760 [0.740, 0.780] 0.900 [0.880, 0.920] ▼ −0.140 worse" in text
     assert "Training loss" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -15,6 +15,7 @@ from ftcore.records import Record, now
 from ftcore.steps.evaluate import IN_RECORD
 from ftcore.store import read_json, write_json
 from ftcore.tracking_models import model
+from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -201,6 +202,25 @@ def test_rows_that_do_not_judge_and_labels_that_are_never_predicted_are_told(jud
         ) in text
         assert "- The training rows of models:/old/2 are not known any more" in text
         assert "- Labels that the candidate never predicts: rare\\| (3 rows)." in text
+
+
+@pytest.mark.parametrize(
+    ("on_undecided", "head"),
+    [
+        ("ask", "**Undecided, up to the people who approve (on_undecided: ask)**"),
+        ("fail", "**Not passed: undecided (on_undecided: fail)**"),
+    ],
+)
+def test_the_setting_that_decided_is_named(judged: Product, on_undecided: Literal["fail", "ask"], head: str) -> None:
+    path = judged.shelf.folder("r1", "gate") / "verdict.json"
+    rules = [
+        Rule(gate="parity", passed=None, reason="undecided: 20 rows"),
+        Rule(gate="size", passed=True, reason="it is small"),
+    ]
+    write_json(path, Verdict.of(rules, on_undecided, candidate=1, champion=None).to_json())
+    for text in (written(judged), card.request(judged.context("approve"), judged.tracking.version(1))):
+        assert head in text
+        assert f"- No gate failed; undecided: parity; the recipe's setting on_undecided: {on_undecided} " in text
 
 
 def test_an_interval_that_is_undefined_is_called_so(judged: Product) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from ftcore import calibration as calibrations
 from ftcore._find import find
 from ftcore.gates import (
     beats_baseline,
@@ -25,6 +26,7 @@ from ftcore.gates import (
     threshold,
 )
 from ftcore.gates import slice as slice_gate
+from ftcore.steps import gate as gate_step
 from ftcore.tasks import classification
 from ftcore.verdict import TORCH, Evidence, Rule, Verdict
 
@@ -487,22 +489,16 @@ def test_a_task_without_baselines_is_undecided() -> None:
     assert beats_baseline.judge(beats_baseline.Config(), evidence()).passed is None
 
 
-def estimated(value: float, rows: int = 500) -> dict[str, Any]:
+def estimated(value: float, rows: int) -> dict[str, Any]:
     return {"value": value, "low": value - 0.01, "high": value + 0.01, "rows": rows, "groups": rows}
 
 
 FIGURES: dict[str, Any] = {
-    "calibration": {"candidate": {"onnx-int8": {"ece": estimated(0.08), "ece_adaptive": estimated(0.12)}}},
     "latency": {"onnx-int8": {"p50_ms": 3, "p95_ms": 12.5, "rows_per_s": 300, "timed": 100}},
     "size_bytes": {"onnx-int8": 23_000_000},
     "cost_per_1000": {"onnx-int8": 0.002},
 }
 MEASURED = [
-    (calibration.Config(max_ece=0.08), True),
-    (calibration.Config(max_ece=0.06), False),
-    (calibration.Config(max_ece=0.08, margin=0.005), None),
-    (calibration.Config(max_ece=0.08, adaptive=True), False),
-    (calibration.Config(min_rows=501), None),
     (latency.Config(max_p95_ms=12.5), True),
     (latency.Config(max_p95_ms=12), False),
     (latency.Config(max_p95_ms=20, min_rows_per_s=301), False),
@@ -524,6 +520,60 @@ def test_what_the_evaluation_measured_is_compared_with_a_bound(config: Any, pass
 def test_what_nobody_measured_is_undecided(kind: str) -> None:
     config = next(config for config, _ in MEASURED if config.kind == kind)
     assert find("gates", kind).judge(config, evidence()).passed is None
+
+
+def confident(rows: int, off: float, size: int = 1) -> Evidence:
+    """Right on 80 % of its rows and by ``off`` less sure of all; ``size`` rows are a group."""
+    return replace(evidence(rows), confidence=np.full(rows, 0.8 - off), group=np.arange(rows) % (rows // size))
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "off", "settings", "passed"),
+    [
+        (2000, 0.0, {}, True),
+        (2000, 0.3, {}, False),
+        (500, 0.12, {}, None),
+        (500, 0.12, {"margin": 0.1}, True),
+        (2000, 0.3, {"min_rows": 2001}, None),
+        (199, 0.3, {}, None),
+    ],
+)
+def test_confidence_that_is_surely_off_fails(
+    rows: int, off: float, settings: dict[str, Any], passed: bool | None, adaptive: bool
+) -> None:
+    config = calibration.Config(adaptive=adaptive, **settings)
+    rule = calibration.judge(config, confident(rows, off))
+    assert rule.passed is passed, rule.reason
+    assert rule.reason.startswith("undecided: ") is (passed is None)
+    assert (rule.measured, rule.rows, rule.groups) == (pytest.approx(off, abs=0.005), rows, rows)
+    assert calibration.judge(config, replace(confident(rows, off, 100), dataset=np.full(rows, "test"))).passed is None
+
+
+def test_without_probabilities_or_right_answers_there_is_no_calibration() -> None:
+    seen = confident(400, 0.1)
+    for blind in (replace(seen, confidence=None), replace(seen, metrics=lambda sums: {"loss": sums[..., 0] / 3})):
+        rule = calibration.judge(calibration.Config(), blind)
+        assert (rule.passed, calibration.comparisons(calibration.Config(), blind)) == (None, 0)
+    scores = np.array([0.5, 0.9, 1.2])
+    assert calibrations.probabilities(scores) is None, "a score of another kind"
+    assert calibrations.probabilities(np.array([0.5, np.nan])) is None
+    assert calibrations.probabilities(scores[:2]) is not None
+
+
+def test_calibration_shares_its_error_rate_with_the_gates_about_losses() -> None:
+    """It stood outside: together with the others it could refuse more than they promise."""
+    gates = [calibration.Config(), fairness.Config(), slice_gate.Config()]
+    seen = sliced({"source=a": (600, 0.0), "source=b": (600, -0.02)})
+    seen = replace(seen, confidence=np.full(1200, 0.5), dataset=np.full(1200, "test"))
+    rules = {rule.gate: rule for rule in gate_step.judge(gates, seen)}
+    parts = {"calibration": 1, "fairness": 1, "slice": 2}
+    assert {kind: rules[kind].alpha for kind in parts} == {
+        kind: pytest.approx(0.05 * count / 4) for kind, count in parts.items()
+    }
+    alone, shared = (calibration.judge(gates[0], replace(confident(600, 0.15), comparisons=n)) for n in (None, 20))
+    assert (alone.low or 0) > (shared.low or 0)
+    assert alone.high == shared.high
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from ftcore import forget, registry, snapshot, store
+from ftcore import verdict as verdicts
 from ftcore._find import kinds
 from ftcore.errors import ExportError, FtcoreError, NotEnoughDataError
 from ftcore.records import Record, now
 from ftcore.serving import model as models
-from ftcore.steps import evaluate, gate
+from ftcore.steps import _predictions, evaluate, gate
 from ftcore.tracking import CHAMPION
 
 if TYPE_CHECKING:
@@ -30,12 +32,17 @@ def train(product: Product, tiny: Path, run_id: str, rows: int) -> int:
     identity = product.publish(range(rows))
     folders = [tiny / name for name in ("model", "onnx-int8", "onnx-fp32")]
     number = product.register(run_id, identity, folders).number
+    leave(product, run_id, number)
+    return number
+
+
+def leave(product: Product, run_id: str, number: int) -> None:
+    """Leave the records of train and export."""
     sizes = dict.fromkeys(FLAVOURS, 1000)
     for step, figures in {"train": {"version": number}, "export": {"size_bytes": sizes}}.items():
         product.shelf.write_record(
             Record(step=step, recipe=product.name, run_id=run_id, fingerprint="", started_at=now(), figures=figures)
         )
-    return number
 
 
 def evaluated(product: Product, run_id: str = "r1") -> dict[str, Any]:
@@ -164,6 +171,40 @@ def test_a_champion_whose_files_were_deleted_is_named_and_nothing_changes(second
     assert "ftcore doctor" in told.value.hint
     assert registry.book(second.tracking) == before
     assert not (second.shelf.folder("r2", "evaluate") / "evaluation.json").exists()
+
+
+def test_a_champion_that_was_never_exported_is_compared_as_it_was_trained(product: Product, tiny: Path) -> None:
+    """A recipe with a champion that got another export could not be evaluated any more, after it was trained."""
+    product.change(evaluate={"resamples": 100, "perturbed_rows": 0}, prepare=ALIKE, exports=[])
+    first = product.register("r1", product.publish(range(300)), [tiny / "model"])
+    leave(product, "r1", first.number)
+    assert "stand_ins" not in evaluated(product)
+    product.tracking.set_alias(CHAMPION, first)
+    product.change(exports=[{"kind": "onnx"}], gates=[{"kind": "beats_champion", "non_inferior": 0.1, "min_rows": 30}])
+    train(product, tiny, "r2", 400)
+    product.run("evaluate", "r2")
+    found = store.read_json(product.shelf.folder("r2", "evaluate") / "evaluation.json")
+    assert found["stand_ins"] == {"onnx-int8": "torch", "onnx-fp32": "torch"}
+    table = store.read_table(product.shelf.folder("r2", "evaluate") / "predictions.parquet")
+    assert table["champion.onnx-int8"].equals(table["champion.torch"])
+    outcome = gate.run(product.context("gate", "r2"))
+    assert outcome.figures["champion"] == 1
+    assert outcome.figures["rules"][0]["rows"] == found["rows"]["test"]
+    note = "The champion was never exported as onnx-int8: its outputs as torch are compared."
+    assert note in verdicts.notes(outcome.figures)
+
+
+def test_a_model_that_takes_half_a_minute_for_a_row_has_a_speed(
+    product: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounded to one decimal it was 0 rows a second, and the cost of a thousand predictions a division by 0."""
+    monkeypatch.setenv("FTCORE_COST_PER_HOUR", "3.6")
+    train(product, tiny, "r1", 300)
+    clock = itertools.count(step=10_000.0)
+    monkeypatch.setattr(_predictions.time, "perf_counter", lambda: next(clock))
+    found = evaluated(product)
+    assert all(0 < speed["rows_per_s"] < 0.05 for speed in found["latency"].values())
+    assert all(cost > 20 for cost in found["cost_per_1000"].values())
 
 
 def test_a_model_that_has_lost_its_weights_is_told(second: Product) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from ftcore import registry, store
+from ftcore import verdict as verdicts
+from ftcore.errors import FtcoreError
 from ftcore.records import Record, now
 from ftcore.steps import gate
 from ftcore.tracking_models import tag_model
+from ftcore.verdict import notes
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -85,13 +88,77 @@ def test_another_candidate_on_the_same_rows_is_another_look(product: Product) ->
     (again,) = gate.run(product.context("gate")).figures["rules"]
     assert first == again
     assert (first["look"], first["rows"], first["groups"]) == (1, 400, 400)
-    record = product.shelf.record("r1", "evaluate")
-    assert record is not None
-    product.shelf.write_record(record.model_copy(update={"run_id": "r2"}))
-    (second,) = gate.run(product.context("gate", "r2")).figures["rules"]
+    (second,) = judged_as(product, "r2", product.register("r2").number)
     assert second["look"] == 2
     assert second["alpha"] == pytest.approx(first["alpha"] / 4)
     assert second["alpha_spent"] == pytest.approx(first["alpha"] + second["alpha"])
+
+
+def judged_as(product: Product, run: str, candidate: int, **figures: object) -> list[dict[str, Any]]:
+    """Rules of the verdict on the outputs of run r1, as if they were another candidate's."""
+    record = product.shelf.record("r1", "evaluate")
+    assert record is not None
+    made = {"run_id": run, "figures": record.figures | {"candidate": candidate}}
+    product.shelf.write_record(record.model_copy(update=made))
+    store.write_json(product.shelf.root / record.paths["evaluation"], figures)
+    return gate.run(product.context("gate", run)).figures["rules"]  # type: ignore[no-any-return]
+
+
+def test_a_run_that_trained_again_has_no_first_look_again(product: Product) -> None:
+    """A run counted once whatever it trained, so that one run could try seeds until one was promoted by chance."""
+    product.change(gates=[{"kind": "beats_champion"}])
+    evaluated(product, 0.8, champion=0.8)
+    looks = [judged_as(product, "r1", number)[0]["look"] for number in (2, product.register("r2").number, 2)]
+    assert looks == [1, 2, 1]
+    serving = {"prediction_settings": {"onnx-int8": "trained again under the same number"}}
+    assert judged_as(product, "r1", 2, **serving)[0]["look"] == 3
+    product.change(gates=[{"kind": "beats_champion", "metric": "f1"}])
+    assert judged_as(product, "r1", 2, **serving)[0]["look"] == 4, "another metric is another chance"
+    product.change(gates=[{"kind": "beats_champion", "metric": "f1"}, {"kind": "threshold", "minimum": 0.5}])
+    assert judged_as(product, "r1", 2, **serving)[0]["look"] == 4, "no gate that compares has changed"
+    assert len(product.shelf.ledger("look")) == 4
+
+
+@pytest.mark.parametrize("also", ["", "ledger/look--*", "ledger/*"])
+def test_looks_that_are_deleted_count_and_the_verdict_says_so(product: Product, also: str) -> None:
+    product.change(gates=[{"kind": "beats_champion"}])
+    evaluated(product, 0.8, champion=0.8)
+    gate.run(product.context("gate"))
+    for pattern in filter(None, ("looks/*/*", also)):
+        for path in product.shelf.root.glob(pattern):
+            path.unlink()
+    (rule,) = judged_as(product, "r2", product.register("r2").number)
+    assert rule["look"] == 2
+    verdict = store.read_json(product.shelf.folder("r2", "gate") / "verdict.json")
+    assert "version 2" in verdict["lost_looks"][0]
+    (note,) = [one for one in notes(verdict) if "earlier looks" in one]
+    assert "not known any more" in note
+    assert "each counts as a look at all rows" in note
+
+
+@pytest.mark.parametrize("role", ["candidate", "champion"])
+def test_outputs_that_are_missing_are_no_missing_champion(product: Product, role: str) -> None:
+    """Without the champion's columns a candidate had nobody to beat."""
+    product.change(gates=[{"kind": "beats_champion"}])
+    evaluated(product, 0.8, champion=0.8)
+    path = product.shelf.folder("r1", "evaluate") / "predictions.parquet"
+    table = store.read_table(path)
+    store.write_table(path, table.drop_columns([f"{role}.onnx-int8"]))
+    with pytest.raises(FtcoreError, match=f"no outputs of (the )?{role}.* as onnx-int8.*\n.*evaluate again"):
+        gate.run(product.context("gate"))
+    assert product.shelf.ledger() == []
+
+
+def test_each_verdict_of_a_run_has_a_line(product: Product) -> None:
+    """The second verdict of a run, on other gates or another candidate, left the first one's line as the last word."""
+    product.change(gates=[{"kind": "threshold", "minimum": 0.95}])
+    evaluated(product, 0.9)
+    for minimum in (0.95, 0.8, 0.8):
+        product.change(gates=[{"kind": "threshold", "minimum": minimum}])
+        gate.run(product.context("gate"))
+    lines = product.shelf.ledger("gate")
+    assert [line["decision"] for line in lines] == ["failed", "passed"]
+    assert lines[1]["verdict_sha256"] == product.tracking.version(1).tags["ftcore.verdict.sha256"]
 
 
 def test_undecided_is_not_passed(product: Product) -> None:
@@ -99,6 +166,15 @@ def test_undecided_is_not_passed(product: Product) -> None:
     outcome = gate.run(product.context("gate"))
     assert not outcome.proceed
     assert "undecided: 99 rows are too few" in outcome.reason
+    decided = "no gate failed; undecided: threshold; the recipe's setting on_undecided: fail fails the candidate"
+    assert outcome.reason.endswith(decided)
+    assert {key: outcome.figures[key] for key in ("decided_by", "on_undecided", "undecided")} == {
+        "decided_by": "on_undecided",
+        "on_undecided": "fail",
+        "undecided": ["threshold"],
+    }
+    assert notes(outcome.figures)[0] == f"N{decided[1:]}."
+    assert verdicts.outcome(outcome.figures) == "Not passed: undecided (on_undecided: fail)"
 
 
 def test_undecided_may_ask_a_person(product: Product) -> None:
@@ -110,6 +186,21 @@ def test_undecided_may_ask_a_person(product: Product) -> None:
     assert outcome.reason.startswith("asks: undecided: 99 rows are too few")
     assert product.shelf.ledger("gate")[0]["decision"] == "asks"
     assert product.tracking.version(1).tags["ftcore.verdict"] == "asks"
+    assert outcome.figures["decided_by"] == "on_undecided"
+    assert outcome.reason.endswith("on_undecided: ask passes the candidate on to the people who approve")
+    assert verdicts.outcome(outcome.figures) == "Undecided, up to the people who approve (on_undecided: ask)"
+
+
+@pytest.mark.parametrize("on_undecided", ["fail", "ask"])
+def test_where_a_gate_failed_no_setting_decided(product: Product, on_undecided: str) -> None:
+    gates = [{"kind": "threshold", "minimum": 0.99}, {"kind": "latency", "max_p95_ms": 5}]
+    product.change(on_undecided=on_undecided, approval={"required": 1}, gates=gates)
+    evaluated(product, 0.5)
+    outcome = gate.run(product.context("gate"))
+    assert not outcome.proceed
+    assert (outcome.figures["decided_by"], outcome.figures["undecided"]) == ("gates", ["latency"])
+    assert "on_undecided" not in outcome.reason
+    assert verdicts.outcome(outcome.figures) == "Not passed"
 
 
 def test_under_a_hold_it_judges_and_says_that_a_hold_is_on(product: Product) -> None:
