@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import zlib
@@ -104,6 +105,7 @@ class Product:
         import pyarrow as pa
 
         keys = split.load(self.shelf).of([None] * len(numbers), [sentence(number) for number in numbers])
+        shares = self.recipe.prepare
         made = [
             {
                 "row_id": snapshot.row_id("test", str(number)),
@@ -111,7 +113,7 @@ class Product:
                 "label": LABELS[number % 2],
                 "source": "test",
                 "split_key": key,
-                "split": snapshot.side(key, self.recipe.prepare),
+                "split": snapshot.side(key, shares),
             }
             for number, key in zip(numbers, keys, strict=True)
         ]
@@ -159,6 +161,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
+
+
+def pytest_collection_finish() -> None:
+    """See ``_settle``."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settle() -> Iterator[None]:
+    """What the tests of a file have imported stays, so that Python need not look through it in search of garbage.
+
+    Two million objects of torch, MLflow and the like take half a second each time, and a training asks for that twice.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
-import logging
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from ftcore import _find, cli, snapshot
 
 if TYPE_CHECKING:
     from conftest import Product
+
+    from tests.unit.cli.conftest import Done
 
 HEAVY = {
     "torch",
@@ -38,20 +41,9 @@ HEAVY = {
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 
 
-def ftcore(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, with this test's settings."""
+def process(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, where that is what is asked: as a script or a person starts it."""
     return subprocess.run([sys.executable, "-m", "ftcore", *words], capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
-    """Makes it safe to call ``main`` here: what it does to the log and to ``sys.argv`` is undone."""
-    logger = logging.getLogger("ftcore")
-    for name in ("handlers", "propagate", "level"):
-        monkeypatch.setattr(logger, name, getattr(logger, name))
-    monkeypatch.setenv("FTCORE_DEBUG", "1")
-    monkeypatch.setattr(sys, "argv", ["ftcore"])
-    return capsys
 
 
 def test_it_is_light_to_start_and_to_read_recipes() -> None:
@@ -74,7 +66,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 
 def test_help_is_printed() -> None:
-    done = ftcore("--help")
+    done = process("--help")
     assert done.returncode == 0
     for name in COMMANDS:
         assert re.search(rf"^│ {name} ", done.stdout, re.MULTILINE)
@@ -82,17 +74,17 @@ def test_help_is_printed() -> None:
 
 def test_a_faulty_recipe_exits_with_2_and_lists_its_faults(product: Product) -> None:
     product.change(colour="red", name="Bad Name")
-    done = ftcore("check", product.path.stem)
+    done = process("check", product.path.stem)
     assert done.returncode == 2
     assert "2 faults\n  name: " in done.stdout
     assert "  colour: unknown key" in done.stdout
-    ran = ftcore("step", "ingest", product.path.stem, "--run", "r1")
+    ran = process("step", "ingest", product.path.stem, "--run", "r1")
     assert ran.returncode == 2
     assert ran.stderr.startswith("error: ")
     assert "Traceback" not in ran.stderr
 
 
-def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path) -> None:
+def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path, ftcore: Callable[..., Done]) -> None:
     missing = ftcore("check")
     assert (missing.returncode, missing.stdout.count("✘")) == (2, 1)
     assert "base model package://nowhere/model is not installed" in missing.stdout
@@ -117,7 +109,7 @@ def test_check_looks_for_base_and_suite(product: Product, tmp_path: Path) -> Non
 
 
 def test_check_looks_for_a_worker_that_can(
-    product: Product, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    product: Product, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, ftcore: Callable[..., Done]
 ) -> None:
     file = home.parent / "workers.yml"
     file.write_text("- {name: small, memory_gib: 8}\n", encoding="utf-8")
@@ -133,7 +125,7 @@ def test_check_looks_for_a_worker_that_can(
 
 def test_rejected_data_exits_with_3(product: Product) -> None:
     product.write_rows([])
-    done = ftcore("step", "ingest", product.name, "--run", "r1")
+    done = process("step", "ingest", product.name, "--run", "r1")
     assert done.returncode == 3
     assert "hold no row" in done.stderr
     assert "Traceback" not in done.stderr
@@ -141,7 +133,7 @@ def test_rejected_data_exits_with_3(product: Product) -> None:
 
 def test_a_step_prints_its_record_as_the_last_line(product: Product) -> None:
     product.write_rows([("good", "positive")])
-    done = ftcore("step", "ingest", product.name, "--run", "r1", "--json", "-p", "why=a=b")
+    done = process("step", "ingest", product.name, "--run", "r1", "--json", "-p", "why=a=b")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert (record["step"], record["params"], record["figures"]["rows"]) == ("ingest", {"why": "a=b"}, 1)
@@ -159,16 +151,14 @@ def test_a_step_prints_its_record_as_the_last_line(product: Product) -> None:
     ],
 )
 def test_wrong_words_are_explained(
-    product: Product, words: tuple[str, ...], message: str, in_process: pytest.CaptureFixture[str]
+    product: Product, words: tuple[str, ...], message: str, ftcore: Callable[..., Done]
 ) -> None:
-    sys.argv[1:] = [product.name if word == "PRODUCT" else word for word in words]
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code
-    assert message in in_process.readouterr().err
+    done = ftcore(*(product.name if word == "PRODUCT" else word for word in words))
+    assert done.returncode
+    assert message in done.stderr
 
 
-def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults() -> None:
+def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults(ftcore: Callable[..., Done]) -> None:
     for room in _find.ROOMS:
         kind = _find.kinds(room)[0]
         found = json.loads(ftcore("ls", kind, "--json").stdout)[room]["keys"]
@@ -180,7 +170,9 @@ def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults() -> No
     assert "method: wasserstein or jensenshannon or psi or hellinger or null, default null" in shown
 
 
-def test_more_tokens_than_the_base_model_reads_are_a_fault(product: Product, tiny: Path) -> None:
+def test_more_tokens_than_the_base_model_reads_are_a_fault(
+    product: Product, tiny: Path, ftcore: Callable[..., Done]
+) -> None:
     product.change(base=str(tiny / "model"), train={"max_length_tokens": 65})
     done = ftcore("check", product.name)
     assert done.returncode == 2
@@ -188,7 +180,9 @@ def test_more_tokens_than_the_base_model_reads_are_a_fault(product: Product, tin
     assert "reads 64 at most\n  hint: set it to 64 or less" in done.stdout
 
 
-def test_a_base_model_of_another_kind_than_the_task_stands_on_is_a_fault(product: Product, tiny: Path) -> None:
+def test_a_base_model_of_another_kind_than_the_task_stands_on_is_a_fault(
+    product: Product, tiny: Path, ftcore: Callable[..., Done]
+) -> None:
     """An encoder cannot write; a training found that out after minutes."""
     gates = [{"kind": "threshold", "metric": "perplexity", "maximum": 9}]
     product.change(base=str(tiny / "model"), task={"kind": "chat"}, gates=gates, exports=[])
@@ -199,7 +193,7 @@ def test_a_base_model_of_another_kind_than_the_task_stands_on_is_a_fault(product
     assert "take a language model as base" in done.stdout
 
 
-def test_lists_are_json_for_scripts(product: Product) -> None:
+def test_lists_are_json_for_scripts(product: Product, ftcore: Callable[..., Done]) -> None:
     done = ftcore("ls", "--json")
     found = json.loads(done.stdout)
     assert found.pop("recipes") == {product.name: str(product.path)}
@@ -207,21 +201,21 @@ def test_lists_are_json_for_scripts(product: Product) -> None:
     assert all(entry["example"]["kind"] == kind for kinds in found.values() for kind, entry in kinds.items())
 
 
-def test_the_schema_is_printed_or_written(product: Product, tmp_path: Path) -> None:
+def test_the_schema_is_printed_or_written(product: Product, tmp_path: Path, ftcore: Callable[..., Done]) -> None:
     printed = json.loads(ftcore("schema").stdout)
     jsonschema.Draft202012Validator.check_schema(printed)
     assert ftcore("schema", "-o", str(tmp_path / "deep" / "schema.json")).returncode == 0
     assert json.loads((tmp_path / "deep" / "schema.json").read_text(encoding="utf-8")) == printed
 
 
-def test_the_ledger_is_printed(product: Product) -> None:
+def test_the_ledger_is_printed(product: Product, ftcore: Callable[..., Done]) -> None:
     product.shelf.add_to_ledger("plan", "r1", "train", "there is no champion yet", rows=3)
     (line,) = json.loads(ftcore("ledger", product.name, "--json").stdout)
     assert (line["decision"], line["rows"]) == ("train", 3)
     assert "plan     train     there is no champion yet" in ftcore("ledger", product.name).stdout
 
 
-def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path) -> None:
+def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path, ftcore: Callable[..., Done]) -> None:
     made = ftcore("new", "recipe", "tickets")
     folder = tmp_path / "recipes"
     assert made.stdout.splitlines() == [
@@ -234,16 +228,13 @@ def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path) -> None:
     assert json.loads(ftcore("ls", "recipes", "--json").stdout)["recipes"].keys() == {"tickets"}
 
 
-def test_forget_and_prune_speak_to_people_and_to_scripts(product: Product) -> None:
+def test_forget_and_prune_speak_to_people_and_to_scripts(
+    product: Product, ftcore: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
     product.publish(range(20))
     product.publish(range(21))
-    done = subprocess.run(
-        [sys.executable, "-m", "ftcore", "forget", product.name, "--subject", "-", "--json"],
-        input=f"{snapshot.row_id('test', '3')}\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{snapshot.row_id('test', '3')}\n"))
+    done = ftcore("forget", product.name, "--subject", "-", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [sum(one["rows"].values()) for one in report["snapshots"]] == [1, 1]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import cli
 from ftcore.promotion import Registrar
 from ftcore.tracking import CHAMPION
 from ftcore.tracking_models import drop_alias
@@ -21,33 +17,7 @@ if TYPE_CHECKING:
 
     from conftest import Product
 
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def ftcore(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
-    """Run a command in this process: a dozen processes would take half a minute."""
-    logger = logging.getLogger("ftcore")
-    before = (logger.handlers, logger.propagate, logger.level)
-
-    def call(*words: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["ftcore", *words])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        said = capsys.readouterr()
-        return Done(code, said.out, said.err)
-
-    yield call
-    logger.handlers, logger.propagate = before[0], before[1]
-    logger.setLevel(before[2])
+    from tests.unit.cli.conftest import Done
 
 
 @pytest.fixture

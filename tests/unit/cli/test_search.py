@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +13,9 @@ from ftcore import recipe, search
 if TYPE_CHECKING:
     from conftest import Product
 
+    from tests.unit.cli.conftest import Done
+
 SPACE = {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}, "method.rank": {"choices": [4, 8]}}
-
-
-def ftcore(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "ftcore", *words], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def searched(product: Product) -> Product:
     return product
 
 
-def test_a_table_for_people_and_json_for_scripts(searched: Product) -> None:
+def test_a_table_for_people_and_json_for_scripts(searched: Product, ftcore: Callable[..., Done]) -> None:
     shown = ftcore("search", "show", str(searched.path))
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
@@ -55,7 +52,7 @@ def test_a_table_for_people_and_json_for_scripts(searched: Product) -> None:
     assert sum(found["importances"].values()) == pytest.approx(1)
 
 
-def test_where_nothing_was_searched_it_says_what_to_do(product: Product) -> None:
+def test_where_nothing_was_searched_it_says_what_to_do(product: Product, ftcore: Callable[..., Done]) -> None:
     shown = ftcore("search", "show", str(product.path))
     assert shown.returncode == 1
     assert f"{product.name} has no search" in shown.stderr
