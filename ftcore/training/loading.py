@@ -142,4 +142,4 @@ def surely_more(out: int, rows: int, most: float) -> bool:
 
     A few rows, or a sample, tell a share only roughly: no small split stops a training by the luck of the draw.
     """
-    return out > most * rows + 3 * (most * (1 - most) * rows) ** 0.5
+    return bool(out > most * rows + 3 * (most * (1 - most) * rows) ** 0.5)
