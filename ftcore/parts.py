@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ROWS = 50_000
 """Most rows of a part: about 20 MB of sentences in memory."""
+UNIQUE = ("row_id", "text", "split_key", "source_id", "origin")
+"""Columns in which hardly a value comes twice: a dictionary of them would take time and room."""
 SIZE_BYTES = 64_000_000
 """A part is also written once so much text waits: rows may be long."""
 
@@ -90,7 +92,9 @@ class Writer:
 
         rows = pa.concat_tables([self.schema.empty_table(), *self._waiting])
         sink = io.BytesIO()
-        pq.write_table(rows.slice(0, count).combine_chunks(), sink, compression="zstd", compression_level=1)
+        encoded = [one for one in self.schema.names if one not in UNIQUE]
+        part = rows.slice(0, count).combine_chunks()
+        pq.write_table(part, sink, compression="zstd", compression_level=1, use_dictionary=encoded)
         name = f"part-{len(self.hashes):05d}.parquet"
         write_bytes(self.folder / name, sink.getvalue())
         self.hashes[name] = sha256(sink.getvalue())

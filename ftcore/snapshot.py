@@ -9,17 +9,15 @@ quarantine and a manifest of each publication: see ``ftcore.publications``.
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts, publications
+from ftcore import hashes, parts, publications
 from ftcore.errors import DataRejectedError
 from ftcore.publications import SEAL
 from ftcore.records import now, sha256
@@ -94,6 +92,8 @@ def source_key(key: str) -> str:
 def text_key(text: str) -> str:
     """What two texts share that differ only in case, width or spacing."""
     if text.isascii():  # the same, ten times as fast
+        if text.isprintable() and "  " not in text:  # and five times as fast as that
+            return text.strip(" ").lower()
         return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
@@ -109,6 +109,16 @@ def side(split_key: str, shares: Prepare) -> str:
     if drawn < shares.test:
         return "test"
     return "validation" if drawn < shares.test + shares.validation else "train"
+
+
+def sides(split_keys: NDArray[np.uint64], shares: Prepare) -> NDArray[np.int8]:
+    """``side`` of many rows, as positions in ``SPLITS``; keys are given as the numbers that they are."""
+    import numpy as np
+
+    drawn = (split_keys >> np.uint64(12)) / 16**13
+    test, validation = SPLITS.index("test"), SPLITS.index("validation")
+    others = np.where(drawn < shares.test + shares.validation, validation, SPLITS.index("train"))
+    return np.where(drawn < shares.test, test, others).astype(np.int8)
 
 
 def content_id(rows: pa.Table | Iterable[pa.Table]) -> str:
@@ -133,9 +143,7 @@ def row_digests(rows: pa.Table) -> NDArray[np.bytes_]:
     """SHA-256 of each row, 32 bytes; when a row was observed is no part of it."""
     import numpy as np
 
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-    columns = (rows[name].to_pylist() for name in HASHED)
-    digests = b"".join(hashlib.sha256(encode(row).encode()).digest() for row in zip(*columns, strict=True))
+    digests = b"".join([hashlib.sha256(row).digest() for row in hashes.as_json([rows[name] for name in HASHED])])
     return np.frombuffer(digests, dtype="S32")
 
 
@@ -147,6 +155,7 @@ def publish(
     extras: Mapping[str, bytes | Callable[[dict[str, Any]], bytes]] | None = None,
     *,
     becomes_current: bool = True,
+    identity: str | None = None,
 ) -> str:
     """Write a snapshot and make it the current one; where these very rows are one already, add a publication to it.
 
@@ -160,11 +169,12 @@ def publish(
         extras: further files by name, such as the validation's result: their bytes, or what makes them of the manifest
             so far, which has the id and the hashes of the files before.
         becomes_current: False leaves the current one as it is, as for the snapshot of a period.
+        identity: the snapshot's id where it is known, see ``content_id``; None makes it of the rows.
 
     Returns:
         The snapshot's id.
     """
-    identity = content_id(rows())
+    identity = identity or content_id(rows())
     place, left_out = shelf.root / "snapshots" / identity, as_parquet(quarantine)
     first = read_json(place / "manifest.json")
     name = publications.named(place, first, manifest, sha256(left_out)) if first else ""
@@ -343,45 +353,10 @@ def verify(shelf: Shelf, identity: str) -> list[str]:
     return faults
 
 
-def diff(shelf: Shelf, before: str, after: str) -> dict[str, Any]:
-    """What changed from one snapshot to another.
-
-    Returns:
-        Counts ``added``, ``removed``, ``changed`` (same row id, other content), ``moved`` (to another split, which must
-        be 0) and ``kept``; ``labels``: the shares before and after; ``examples``: up to ten row ids of each.
-    """
-    old, new = _contents(shelf, before), _contents(shelf, after)
-    both = old.keys() & new.keys()
-    sets = {
-        "added": new.keys() - old.keys(),
-        "removed": old.keys() - new.keys(),
-        "changed": {row for row in both if old[row][0] != new[row][0]},
-        "moved": {row for row in both if old[row][1] != new[row][1]},
-    }
-    shares = [label_shares(manifest(shelf, identity)["labels"]) for identity in (before, after)]
-    return {
-        "before": before,
-        "after": after,
-        **{name: len(rows) for name, rows in sets.items()},
-        "kept": len(both) - len(sets["changed"]),
-        "labels": {label: [share.get(label, 0.0) for share in shares] for label in sorted({*shares[0], *shares[1]})},
-        "examples": {name: heapq.nsmallest(10, rows) for name, rows in sets.items()},
-    }
-
-
 def label_shares(counts: Mapping[str, int]) -> dict[str, float]:
     """Each label's share of the rows, 0 to 1."""
     total = sum(counts.values())
     return {str(label): count / total for label, count in counts.items()} if total else {}
-
-
-def _contents(shelf: Shelf, identity: str) -> dict[str, tuple[bytes, str]]:
-    """Hash and split by row id."""
-    found: dict[str, tuple[bytes, str]] = {}
-    for table in batches(shelf, identity):
-        rows = zip(table["row_id"].to_pylist(), row_digests(table).tolist(), table["split"].to_pylist(), strict=True)
-        found |= {row: (digest[:12], sys.intern(split or "")) for row, digest, split in rows}
-    return found
 
 
 def ls(shelf: Shelf) -> list[dict[str, Any]]:

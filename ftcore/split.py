@@ -16,13 +16,15 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import hashes, snapshot
 from ftcore.errors import FtcoreError
 from ftcore.snapshot import source_key, text_key
 from ftcore.store import Shelf, as_json, create_bytes, damaged, read_json
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
     from upath import UPath
 
     from ftcore.sections import Prepare
@@ -45,6 +47,15 @@ def normal_group(group: str | None) -> str:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """What raw rows are drawn by, as keyed hashes, shape ``(rows,)`` each."""
+
+    text: NDArray[np.uint64]
+    group: NDArray[np.uint64]
+    """0 where a row has none."""
+
+
+@dataclass(frozen=True)
 class SplitKeys:
     """Takes the split keys of a recipe's rows; small, and may travel to other processes."""
 
@@ -64,28 +75,39 @@ class SplitKeys:
             16 hex digits a row, the same for rows of one group, and for rows without a group of one text.
         """
         known: dict[str | None, str] = {group: self.of_group(group) for group in set(groups)}
-        secret = self.secret
-        return [
-            known[group]
-            or blake2b(b"text\x00" + text_key(text or "").encode(), digest_size=SIZE_BYTES, key=secret).hexdigest()
-            for group, text in zip(groups, texts, strict=True)
-        ]
+        return [known[group] or self._text(text).hex() for group, text in zip(groups, texts, strict=True)]
 
-    def fill(self, rows: pa.Table) -> pa.Table:
-        """Rows with a split key each: their own where they have one, else that of their raw group or text."""
-        import pyarrow as pa
+    def raw(self, rows: pa.Table) -> Raw:
+        """Keyed hashes of rows' raw texts and groups; rows that bring a split key were cleaned before and have none."""
+        import numpy as np
+
+        there, none = rows.column_names, np.zeros(rows.num_rows, np.uint64)
+        if "split_key" in there and not rows["split_key"].null_count:
+            return Raw(none, none)
+        codes = b"".join([self._text(text) for text in rows["text"].to_pylist()])
+        groups = self.group_numbers(rows["group"]) if "group" in there else none
+        return Raw(np.frombuffer(codes, ">u8").astype(np.uint64), groups)
+
+    def fill(self, rows: pa.Table, raw: Raw | None = None) -> pa.Table:
+        """Rows with a split key each: their own where they have one, else that of their raw group or text.
+
+        Args:
+            rows: raw ones.
+            raw: what ``raw`` gave of them, where it was called before.
+        """
+        import numpy as np
+        import pyarrow.compute as pc
 
         there = rows.column_names
         if "split_key" in there and not rows["split_key"].null_count:
             return rows
-        groups = rows["group"].to_pylist() if "group" in there else [None] * rows.num_rows
-        made = pa.array(self.of(groups, rows["text"].to_pylist()), pa.string())
+        raw = raw or self.raw(rows)
+        made = hashes.hexed(np.where(raw.group, raw.group, raw.text))
         if "split_key" not in there:
             return rows.append_column("split_key", made)
-        if rows["split_key"].null_count < rows.num_rows:
-            own = rows["split_key"].to_pylist()
-            made = pa.array([one or new for one, new in zip(own, made.to_pylist(), strict=True)], pa.string())
-        return rows.set_column(there.index("split_key"), rows.schema.field("split_key"), made)
+        own = rows["split_key"].combine_chunks()
+        column = pc.if_else(pc.fill_null(pc.greater(pc.binary_length(own), 0), False), own, made)
+        return rows.set_column(there.index("split_key"), rows.schema.field("split_key"), column)
 
     def pseudonym(self, group: str, word: str = "GROUP") -> str:
         """Name that stands for a group whose own name is personal data: groups stay apart, and nobody is named."""
@@ -110,6 +132,13 @@ class SplitKeys:
         """Split key of the rows of a group; empty for none."""
         named = normal_group(group)
         return self._hash("group", named) if named else ""
+
+    def group_numbers(self, groups: pa.ChunkedArray) -> NDArray[np.uint64]:
+        """Split keys of rows' groups as the numbers that they are; 0 where a row has none."""
+        return hashes.of_each(groups, lambda group: int(self.of_group(group) or "0", 16))
+
+    def _text(self, text: str | None) -> bytes:
+        return blake2b(b"text\x00" + text_key(text or "").encode(), digest_size=SIZE_BYTES, key=self.secret).digest()
 
     def _hash(self, kind: str, text: str) -> str:
         return blake2b(f"{kind}\x00{text}".encode(), digest_size=SIZE_BYTES, key=self.secret).hexdigest()

@@ -54,9 +54,8 @@ class Tally:
         self.sources.update(_counts(rows["source"]))
         if self.labelled:
             self.labels.update(_counts(rows["label"]))
-            pairs = rows.select(["split", "label"]).group_by(["split", "label"]).aggregate([([], "count_all")])
-            for one in pairs.to_pylist():
-                self.balance[one["split"], str(one["label"])] += one["count_all"]
+            for (split, label), count in together(rows, "split", "label").items():
+                self.balance[split, str(label)] += count
         if self.task is not None:
             self.by_label.update(labels.counts(self.task, rows))
             self.by_part.update(labels.rows_of_parts(self.task, rows))
@@ -92,6 +91,12 @@ def tally(tables: Iterable[pa.Table], *, labelled: bool = True) -> Tally:
     for rows in tables:
         total.add(rows)
     return total
+
+
+def together(rows: pa.Table, *names: str) -> Counter[tuple[Any, ...]]:
+    """Rows by their values in some columns."""
+    found = rows.select(names).group_by(list(names)).aggregate([([], "count_all")])
+    return Counter({tuple(one[name] for name in names): one["count_all"] for one in found.to_pylist()})
 
 
 def _counts(column: pa.ChunkedArray) -> dict[Any, int]:

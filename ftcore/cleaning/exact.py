@@ -6,8 +6,11 @@ The rows stay where they are; what is decided here needs about 100 bytes a row, 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from ftcore import hashes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +34,7 @@ class Index:
     label: NDArray[np.uint64]
     """Hash of the label; 0 where there is none."""
     tie: NDArray[np.uint64]
-    """Hash of everything in the row: an order between rows that are alike in all of the above."""
+    """Hash of everything in the row where another one has its id and time, see ``settle_ties``; else 0."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,39 @@ def index(rows: pa.Table, keys: list[str]) -> Index:
     import numpy as np
     import pyarrow as pa
 
-    digests = b"".join(hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys)
-    columns = [rows[name].to_pylist() for name in TIED]
-    whole = ("\x1f".join("\x00" if one is None else one for one in row) for row in zip(*columns, strict=True))
-    ties = b"".join(hashlib.blake2b(row.encode(), digest_size=8).digest() for row in whole)
-    hashed = {label: _hash(label) for label in rows["label"].unique().to_pylist()}
+    digests = b"".join([hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys])
     return Index(
         np.frombuffer(digests, dtype=np.uint64).reshape(-1, 2),
         rows["observed_at"].cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy(),
-        np.array([(identity or "").encode() for identity in columns[0]] or [b""], dtype=np.bytes_)[: rows.num_rows],
-        np.array([hashed[label] for label in columns[TIED.index("label")]], dtype=np.uint64),
-        np.frombuffer(ties, dtype=np.uint64),
+        np.array(rows["row_id"].fill_null("").cast(pa.binary()).to_pylist() or [b""], np.bytes_)[: rows.num_rows],
+        hashes.of_each(rows["label"], _hash),
+        np.zeros(rows.num_rows, np.uint64),
     )
+
+
+def settle_ties(rows: Index, take: Callable[[NDArray[np.int64]], pa.Table]) -> None:
+    """Give rows that have one id and one time an order that does not depend on where they stand.
+
+    Args:
+        rows: the index; its ``tie`` is filled.
+        take: gives the rows at some positions; it is called where ids repeat, which they should not.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    order = _sorted(rows.row_id, rows.seen)
+    same = (rows.row_id[order[1:]] == rows.row_id[order[:-1]]) & (rows.seen[order[1:]] == rows.seen[order[:-1]])
+    places = np.sort(order[np.r_[same, False] | np.r_[False, same]]) if len(order) else order
+    if not len(places):
+        return
+    large = pa.large_string()
+    columns = [column.cast(large) for column in take(places).select(TIED).columns]
+    whole = pc.binary_join_element_wise(
+        *columns, pa.scalar("\x1f", large), null_handling="replace", null_replacement="\x00"
+    )
+    ties = [hashlib.blake2b(row, digest_size=8).digest() for row in whole.cast(pa.large_binary()).to_pylist()]
+    rows.tie[places] = np.frombuffer(b"".join(ties), np.uint64)
 
 
 def join(parts: list[Index]) -> Index:
@@ -101,8 +125,8 @@ def decide(
 
     taking = np.arange(len(rows.seen)) if alive is None else np.flatnonzero(alive)
     # By text, then from the first seen to the last; row id and content settle what time does not.
-    fields = (rows.tie, rows.row_id, rows.seen, rows.key[:, 1], rows.key[:, 0])
-    order = taking[np.lexsort(tuple(field[taking] for field in fields))]
+    fields = (rows.key[:, 0], rows.key[:, 1], rows.seen, rows.row_id, rows.tie)
+    order = taking[_sorted(*(field[taking] for field in fields))]
     if not len(order):
         return Decision(order, order, order, 0)
     key = rows.key[order]
@@ -125,9 +149,21 @@ def decide(
 
 
 def _by_row_id(rows: Index, places: NDArray[np.int64]) -> NDArray[np.int64]:
+
+    return _sorted(*(field[places] for field in (rows.row_id, rows.seen, rows.tie)))
+
+
+def _sorted(first: NDArray[Any], *others: NDArray[Any]) -> NDArray[np.int64]:
+    """Positions in the order of the first field, and of the others where that one repeats, as it does in few rows."""
     import numpy as np
 
-    return np.lexsort((rows.tie[places], rows.seen[places], rows.row_id[places]))
+    order = np.argsort(first, kind="stable")
+    ranked = first[order]
+    same = ranked[1:] == ranked[:-1]
+    again = np.flatnonzero(np.r_[same, False] | np.r_[False, same])[: len(order)]
+    some = order[again]
+    order[again] = some[np.lexsort(tuple(field[some] for field in (*reversed(others), first)))]
+    return order
 
 
 def _hash(label: str | None) -> int:

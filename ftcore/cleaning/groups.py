@@ -20,6 +20,8 @@ PLAIN = re.compile(
 )
 """Ids as machines make them: a number, a UUID, a hash. Most numbers of ten digits are phone numbers somewhere: whether
 those of a source are, all of them tell together (``cleaning.phones``)."""
+NUMBERED = re.compile(r"\w+ \d+")
+"""Where a row stands in what was read: ``line 12``."""
 PATHS = ("URL", "PERSON", "LOCATION", "ORGANIZATION")
 """Entities that are not looked for in where a row came from: a file may be called ``notes.md`` or lie in ``London``."""
 
@@ -77,6 +79,8 @@ def traced(
         for one in reversed(found):
             text = f"{text[: one.start]}[{one.entity}]{text[one.end :]}"
         masked[head] = text
+    if not instead and not masked and not cleaner.phones:
+        return list(ids), list(origins)
     named = [
         keys.pseudonym(own, "ID") if phones.is_one(own, source, cleaner.phones) else own and instead.get(own, own)
         for own, source in zip(ids, sources, strict=True)
@@ -100,4 +104,4 @@ def _parts(origin: str | None, own: str | None) -> tuple[str, str]:
     if own and origin.endswith(own):
         return origin.removesuffix(own), own
     head, comma, tail = origin.rpartition(", ")
-    return (head, comma + tail) if re.fullmatch(r"\w+ \d+", tail) else (origin, "")
+    return (head, comma + tail) if NUMBERED.fullmatch(tail) else (origin, "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ftcore.cleaning.personal import Finder
 
 BARE = re.compile(r"\d{7,15}")
@@ -38,6 +40,14 @@ def sources(rows: Iterable[tuple[str | None, str | None]], finder: Finder) -> fr
             if len(there) > 4 * SAMPLE:
                 some[source or ""] = _lowest(there)
     return frozenset(source for source, ids in some.items() if _dialled(_lowest(ids), finder.phone_regions))
+
+
+def bare(rows: pa.Table) -> Iterator[tuple[str | None, str | None]]:
+    """Source and own id of the rows of a table whose ids are bare numbers: of many rows it tells quickly that none is."""
+    import pyarrow.compute as pc
+
+    some = rows.filter(pc.match_substring_regex(rows["source_id"], r"^\p{Nd}{7,15}$"))
+    yield from zip(some["source"].to_pylist(), some["source_id"].to_pylist(), strict=True)
 
 
 def is_one(own: str | None, source: str | None, among: frozenset[str]) -> TypeGuard[str]:

@@ -64,9 +64,9 @@ def diff(recipe: RecipeName, before: str, after: str) -> None:
 
         ftcore snapshots diff sentiment 526359f56d1e08ae 1e52ae0c3c1fb57d
     """
-    from ftcore import snapshot
+    from ftcore import snapshot_diff
 
-    print(json.dumps(snapshot.diff(open_recipe(recipe)[1], before, after), indent=2))
+    print(json.dumps(snapshot_diff.diff(open_recipe(recipe)[1], before, after), indent=2))
 
 
 @app.command()

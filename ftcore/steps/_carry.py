@@ -52,7 +52,7 @@ def grown(
 
     keys: list[Any] = [np.empty(0, np.uint64)]
     for table in fresh:
-        keys.append(row_numbers(table["row_id"].to_pylist()))
+        keys.append(row_numbers(table["row_id"]))
         yield table
     keys.append(row_numbers(sorted(cursor.deleted)))
     known = np.unique(np.concatenate(keys))
@@ -61,7 +61,7 @@ def grown(
         held = np.unique(np.concatenate([np.empty(0, np.uint64), *map(row_numbers, there)]))
     carried = gone = 0
     for table in _held(shelf, mark, source):
-        ids = row_numbers(table["row_id"].to_pylist())
+        ids = row_numbers(table["row_id"])
         old = ~np.isin(ids, known)
         if held is not None:
             gone += int((old & ~np.isin(ids, held)).sum())

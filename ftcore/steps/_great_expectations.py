@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +40,14 @@ ENDINGS = {
     "warn": " Otherwise this is noted.",
 }
 """What each ``on_failure`` means, said on the page after the description of its expectation."""
+
+
+NAMING = (
+    *("expect_column_", "expect_compound_columns_", "expect_multicolumn_", "expect_select_column_"),
+    *("expect_table_row_count_to_be_", "expect_table_row_count_to_equal", "expect_table_splits_to_be_learnable"),
+    *("expect_table_quarantine_to_be_small", "expect_table_to_hold_no_personal_data"),
+)
+"""Starts of the types of expectations that look at no column that they do not name."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,21 @@ class _Findings:
 class _Words(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "{" + key + "}"
+
+
+def columns(suite: dict[str, Any], parameters: dict[str, Any], there: Sequence[str]) -> list[str]:
+    """Which columns of a table a suite needs: the row id and those that it names; all where one may be about others.
+
+    Args:
+        suite: as for ``run_suite``.
+        parameters: as for ``run_suite``.
+        there: columns that the table has.
+    """
+    wanted = suite["expectations"]
+    if not all(one["type"].startswith(NAMING) or one["kwargs"].get("exact_match") is False for one in wanted):
+        return list(there)
+    named = json.dumps([parameters, *(one["kwargs"] for one in wanted)])
+    return [name for name in there if name == "row_id" or name in named]
 
 
 def run_suite(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import hashes, snapshot
 from ftcore.context import log
 from ftcore.errors import DataRejectedError
 from ftcore.records import sha256
@@ -61,13 +61,12 @@ class Published:
 
         if not rows.num_rows:
             return rows
-        there, place = self.keys.among(row_numbers(rows["row_id"].to_pylist()))
-        keys = rows["split_key"].to_pylist()
+        there, place = self.keys.among(row_numbers(rows["row_id"]))
         differs = np.flatnonzero(there)
-        differs = differs[self.keys.key[place[differs]] != key_numbers(keys)[differs]]
+        differs = differs[self.keys.key[place[differs]] != key_numbers(rows["split_key"])[differs]]
         if not len(differs):
             return rows
-        sources = rows["source"].to_pylist()
+        keys, sources = rows["split_key"].to_pylist(), rows["source"].to_pylist()
         for number in differs.tolist():
             if self._grouped_otherwise(sources[number], grouped_by):
                 self.redrawn[sources[number]] += 1
@@ -95,30 +94,33 @@ class Texts:
     key: NDArray[np.uint64]
 
 
-def row_numbers(row_ids: Sequence[str | bytes]) -> NDArray[np.uint64]:
+def row_numbers(row_ids: Sequence[str] | pa.ChunkedArray | NDArray[np.bytes_]) -> NDArray[np.uint64]:
     """The first 64 bits of each row id."""
     import numpy as np
 
+    found = hashes.numbers(row_ids)
+    if found is not None:
+        return found
+    ids = row_ids.to_pylist() if hasattr(row_ids, "to_pylist") else list(row_ids)
+    return np.fromiter(map(_row_number, ids), np.uint64, len(ids))
+
+
+def _row_number(row_id: str | bytes | None) -> int:
     try:
-        return np.fromiter((int(row[:16], 16) for row in row_ids), np.uint64, len(row_ids))
-    except (TypeError, ValueError):  # a source with ids of its own making, or none
-        hashed = (sha256(row if isinstance(row, str) else (row or b"").decode()) for row in row_ids)
-        return np.fromiter((int(one[:16], 16) for one in hashed), np.uint64, len(row_ids))
+        return int(row_id[:16], 16)  # type: ignore[index]
+    except (TypeError, ValueError):  # an id of the source's own making, or none
+        return int(sha256(row_id or b"")[:16], 16)
 
 
-def key_numbers(keys: list[str]) -> NDArray[np.uint64]:
+def key_numbers(keys: Sequence[str] | pa.ChunkedArray) -> NDArray[np.uint64]:
     """Split keys as numbers, which are their 64 bits."""
     import numpy as np
 
-    return np.fromiter((int(key, 16) for key in keys), np.uint64, len(keys))
-
-
-def group_numbers(groups: Sequence[str | None], keys: SplitKeys) -> NDArray[np.uint64]:
-    """64 bits of each row's group; 0 where it has none."""
-    import numpy as np
-
-    known = {group: int(keys.of_group(group) or "0", 16) for group in set(groups)}
-    return np.fromiter((known[group] for group in groups), np.uint64, len(groups))
+    found = hashes.numbers(keys)
+    if found is not None:
+        return found
+    every = keys.to_pylist() if hasattr(keys, "to_pylist") else keys
+    return np.fromiter((int(key, 16) for key in every), np.uint64, len(every))
 
 
 def grouped_by(source: Part, names: list[str]) -> dict[str, str]:
@@ -150,13 +152,11 @@ def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published 
 
 def keys_of_snapshot(shelf: Shelf, keys: SplitKeys, identity: str) -> Keys:
     """Split keys of a snapshot's rows."""
-    import pyarrow as pa
-
     from ftcore.steps import _keys
 
     manifest = snapshot.manifest(shelf, identity)
     return _keys.of(
-        pa.table({"row_id": table["row_id"], "split_key": [f"{one:016x}" for one in _keys_of(table, keys, manifest)]})
+        (row_numbers(table["row_id"]), _keys_of(table, keys, manifest))
         for table in snapshot.batches(shelf, identity, columns=["row_id", "group", "split_key", "split"])
     )
 
@@ -176,7 +176,7 @@ def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table
     columns: list[tuple[Any, ...]] = [(empty,) * 4]
     wanted = ["row_id", *snapshot.TEXTS, "source", "group", "split_key", "split"]
     columns += (
-        (row_numbers(table["row_id"].to_pylist()), *said(table), _keys_of(table, keys, manifest))
+        (row_numbers(table["row_id"]), *said(table), _keys_of(table, keys, manifest))
         for table in snapshot.batches(shelf, identity, columns=wanted)
     )
     return Texts(*map(np.concatenate, zip(*columns, strict=True)))
@@ -192,15 +192,12 @@ def current(shelf: Shelf) -> str | None:
 
 
 def _keys_of(table: pa.Table, keys: SplitKeys, manifest: Mapping[str, Any]) -> NDArray[np.uint64]:
-    given = table["split_key"].to_pylist()
-    if not all(given):
-        shares = _shares(manifest)
-        more = zip(*(table[name].to_pylist() for name in ("split", "group", "row_id")), strict=True)
-        given = [
-            key or keys.within(name or "train", group or row, shares)
-            for key, (name, group, row) in zip(given, more, strict=True)
-        ]
-    return key_numbers(given)
+    found = hashes.numbers(table["split_key"])
+    if found is not None:
+        return found
+    shares = _shares(manifest)
+    columns = zip(*(table[name].to_pylist() for name in ("split_key", "split", "group", "row_id")), strict=True)
+    return key_numbers([key or keys.within(name or "train", group or row, shares) for key, name, group, row in columns])
 
 
 def _shares(manifest: Mapping[str, Any]) -> Prepare:

@@ -19,6 +19,7 @@ from ftcore.context import Context, log
 from ftcore.progress import busy, progress
 from ftcore.records import canonical, git_commit, sha256, versions
 from ftcore.settings import REPOSITORY
+from ftcore.steps import _history
 from ftcore.steps._spool import tidy
 from ftcore.store import digest
 
@@ -68,9 +69,8 @@ def _raw(context: Context, source: Source, forgotten: suppression.Suppression) -
         rows = keys.fill(forgotten.keep(table.select(schema.names).cast(schema)))
         total += rows.num_rows
         if source.split:
-            drawn = (snapshot.side(key, context.recipe.prepare) for key in rows["split_key"].to_pylist())
-            mine = [side == source.split for side in drawn]
-            rows = rows.filter(pa.array(mine, pa.bool_()))
+            drawn = snapshot.sides(_history.key_numbers(rows["split_key"]), context.recipe.prepare)
+            rows = rows.filter(pa.array(drawn == snapshot.SPLITS.index(source.split), pa.bool_()))
         tables.append(rows)
     found = pa.concat_tables(tables).combine_chunks()
     if source.split:
@@ -84,14 +84,13 @@ def _cleaned(context: Context, source: Source, raw: pa.Table) -> pa.Table:
 
     recipe = context.recipe
     cleaner = personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name)
-    ids = zip(raw["source"].to_pylist(), raw["source_id"].to_pylist(), strict=True)
-    cleaner = replace(cleaner, phones=phones.sources(ids, cleaner.finder))
+    cleaner = replace(cleaner, phones=phones.sources(phones.bare(raw), cleaner.finder))
     keys = split.load(context.shelf)
     tables, unusable = [raw.slice(0, 0)], Counter[str]()
     with progress(f"cleaning {source.name}", raw.num_rows) as advance:
         for start in range(0, raw.num_rows, BATCH):
             batch = raw.slice(start, BATCH)
-            tidied, _ = tidy(batch, recipe.prepare, source.task, cleaner, keys)
+            tidied = tidy(batch, source.task, cleaner, keys)
             why = dict(tidied.faults) | dict.fromkeys(tidied.dropped, "personal data that takes the row out")
             for place, text in enumerate(tidied.table["text"].to_pylist()):
                 if not text:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
-    from ftcore.split import SplitKeys
+    from ftcore.split import Raw, SplitKeys
     from ftcore.store import Shelf
 
 FILE = "split_keys.parquet"
@@ -70,16 +70,12 @@ class Keys:
         return self.row[place] == rows, place
 
 
-def said(rows: pa.Table, keys: SplitKeys) -> NDArray[np.uint64]:
+def said(rows: pa.Table, raw: Raw) -> NDArray[np.uint64]:
     """What raw rows say, as ``Keys`` keep it; unknown of rows that bring a split key, as they were cleaned before."""
     import numpy as np
 
-    if not rows["split_key"].null_count:
-        return np.zeros(rows.num_rows, np.uint64)
-    texts = _history.key_numbers(keys.of([None] * rows.num_rows, rows["text"].to_pylist()))
-    groups = _history.group_numbers(rows["group"].to_pylist(), keys)
     half = np.uint64(HALF)
-    both = ((texts >> half | np.uint64(1)) << half) | (groups >> half) | (groups != 0)
+    both = ((raw.text >> half | np.uint64(1)) << half) | (raw.group >> half) | (raw.group != 0)
     return np.where(rows["split_key"].is_null().to_numpy(), both, np.uint64(0))
 
 
@@ -89,8 +85,14 @@ def other_row(was: int, now: int) -> bool:
     return bool(was and now) and was >> HALF != now >> HALF and was & mask != now & mask
 
 
-def load(shelf: Shelf, keys: SplitKeys) -> Keys:
-    """Keys of all rows that were published; where the file is damaged, of those that snapshots hold."""
+def load(shelf: Shelf, keys: SplitKeys, besides: str | None = None) -> Keys:
+    """Keys of all rows that were published; where the file is damaged, of those that snapshots hold.
+
+    Args:
+        shelf: the recipe's part of the store.
+        keys: the recipe's split keys.
+        besides: a snapshot whose keys are known.
+    """
     import pyarrow.parquet as pq
 
     path = shelf.root / "state" / FILE
@@ -101,21 +103,16 @@ def load(shelf: Shelf, keys: SplitKeys) -> Keys:
             return Keys(*(table[name].to_numpy() for name in ("row", "key", "said")))
         except (OSError, ValueError, KeyError) as error:
             log.warning("%s is damaged: split keys are taken from the snapshots that are there (%s)", path, error)
-    return reduce(Keys.with_, _snapshots(shelf, keys), of([]))
+    return reduce(Keys.with_, _snapshots(shelf, keys, besides), of([]))
 
 
-def of(tables: Iterable[pa.Table]) -> Keys:
-    """Keys of rows with ``row_id`` and ``split_key``."""
+def of(numbers: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint64]]]) -> Keys:
+    """Keys of rows by the numbers of their ids and of their split keys, see ``_history``."""
     import numpy as np
 
     empty = np.empty(0, np.uint64)
-    both = [
-        (_history.row_numbers(one["row_id"].to_pylist()), _history.key_numbers(one["split_key"].to_pylist()))
-        for one in tables
-    ]
-    row, key = (np.concatenate([empty, *column]) for column in (zip(*both, strict=True) if both else ((), ())))
-    none = Keys(empty, empty, empty)
-    return none.with_(Keys(row, key, np.zeros(len(row), np.uint64)))
+    row, key = (np.concatenate([empty, *column]) for column in zip((empty, empty), *numbers, strict=True))
+    return Keys(empty, empty, empty).with_(Keys(row, key, np.zeros(len(row), np.uint64)))
 
 
 def write_read(folder: UPath, rows: list[NDArray[np.uint64]], say: list[NDArray[np.uint64]]) -> None:
@@ -128,7 +125,7 @@ def write_read(folder: UPath, rows: list[NDArray[np.uint64]], say: list[NDArray[
     write_table(folder / READ, pa.table(columns))
 
 
-def commit(shelf: Shelf, keys: SplitKeys, ingest: UPath, published: Iterable[pa.Table]) -> None:
+def commit(shelf: Shelf, keys: SplitKeys, ingest: UPath, published: Iterable[pa.Table], identity: str) -> None:
     """Keep the keys of rows that were published; called again it writes the same.
 
     Args:
@@ -136,31 +133,32 @@ def commit(shelf: Shelf, keys: SplitKeys, ingest: UPath, published: Iterable[pa.
         keys: the recipe's split keys.
         ingest: folder of the step that read the rows.
         published: all rows of the snapshot.
+        identity: of the snapshot.
     """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    new = of(published)
+    new = of((_history.row_numbers(one["row_id"]), _history.key_numbers(one["split_key"])) for one in published)
     if (ingest / READ).exists():
         table = read_table(ingest / READ)
         row, say = (table[name].to_numpy() for name in ("row", "said"))
         read = Keys(np.empty(0, np.uint64), *[np.empty(0, np.uint64)] * 2).with_(Keys(row, say, say))
         there, place = read.among(new.row)
         new = Keys(new.row, new.key, np.where(there, read.said[place] if len(read.row) else 0, 0).astype(np.uint64))
-    whole = load(shelf, keys).with_(new)
+    whole = load(shelf, keys, besides=identity).with_(new)
     sink = io.BytesIO()
     columns = {"row": whole.row, "key": whole.key, "said": whole.said}
     pq.write_table(pa.table(columns), sink, compression="zstd", write_page_checksum=True)
     write_bytes(shelf.root / "state" / FILE, sink.getvalue())
 
 
-def _snapshots(shelf: Shelf, keys: SplitKeys) -> Iterator[Keys]:
+def _snapshots(shelf: Shelf, keys: SplitKeys, besides: str | None) -> Iterator[Keys]:
     """Keys of each snapshot that can be read, the oldest first; those of a period decide about no other."""
     folder = shelf.root / "snapshots"
     names = [one.name for one in folder.iterdir() if (one / "manifest.json").exists()] if folder.exists() else []
     dated = []
-    for name in names:
+    for name in (one for one in names if one != besides):
         try:
             manifest = snapshot.manifest(shelf, name)
             if "period" not in manifest:

@@ -93,7 +93,7 @@ class Sides:
 
     def _put(self, places: NDArray[np.int64], keys: NDArray[np.uint64]) -> None:
         self.key[places] = keys
-        self.side[places] = [snapshot.SPLITS.index(snapshot.side(f"{key:016x}", self.shares)) for key in keys.tolist()]
+        self.side[places] = snapshot.sides(keys, self.shares)
 
 
 def of(context: Context, spool: Spool, index: Index) -> Sides:
@@ -112,7 +112,7 @@ def of(context: Context, spool: Spool, index: Index) -> Sides:
     written = any(one.prompt is not None for one in spool.cleaned)
     prompt = spool.column("prompt") if written else text
     rank = np.full(len(text), NEW, np.int8)
-    ids = _history.row_numbers(index.row_id.tolist())
+    ids = _history.row_numbers(index.row_id)
     known, _ = _keys.load(context.shelf, keys).among(ids)
     if past is not None and len(text):
         found, place = _lookup(ids, past.row)

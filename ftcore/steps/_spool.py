@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ftcore.split import SplitKeys
 
 AT_ONCE = 2_000
-"""Rows that are cleaned between two steps of the progress bar: a second or two where personal data is looked for."""
+"""Rows that are cleaned between two steps of the progress bar where personal data is looked for: a second or two."""
 FEW = 4
 """Parts up to which one process is faster than starting two."""
 
@@ -87,10 +87,11 @@ def clean(work: Work, advance: Callable[[int], object] = lambda rows: None) -> C
 
     cleaner = replace(personal.cleaner(work.prepare.personal_data, os.environ, work.recipe), phones=work.phones)
     results, schema = [], snapshot.schema()
+    at_once = AT_ONCE if cleaner.finder.entities else parts.ROWS
     with pa.OSFile(str(work.file), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for table in parts.read(work.source):
-            for begin in range(0, max(table.num_rows, 1), AT_ONCE):
-                some = table.slice(begin, AT_ONCE)
+            for begin in range(0, max(table.num_rows, 1), at_once):
+                some = table.slice(begin, at_once)
                 result, cleaned = _clean(some.select(schema.names).cast(schema), work, cleaner)
                 writer.write_table(cleaned)
                 results.append(result)
@@ -119,24 +120,18 @@ def written(target: str) -> tuple[str, ...]:
     return ("context", "label", "rejected") if target == "text" else ("context",)
 
 
-def tidy(
-    table: pa.Table, prepare: Prepare, task: Part, cleaner: personal.Cleaner, keys: SplitKeys
-) -> tuple[Tidied, list[str]]:
-    """Draw each row's side, then read, clean and check it by its task; snapshots and holdouts both go through this.
+def tidy(table: pa.Table, task: Part, cleaner: personal.Cleaner, keys: SplitKeys) -> Tidied:
+    """Read, clean and check rows by their task; snapshots and holdouts both go through this.
 
     Args:
-        table: rows with their split keys: see ``split.SplitKeys.fill``.
-        prepare: shares of the splits.
+        table: rows with their split keys, see ``split.SplitKeys.fill``: they stay as they are.
         task: the recipe's task.
         cleaner: replaces personal data as the recipe says.
         keys: give the names that stand for groups which are personal data.
-
-    Returns:
-        The cleaned rows with their faults, and the split of each.
     """
-    # Taken from what was raw, on the way in: it stays the same whatever the recipe cleans and masks.
-    sides = [snapshot.side(key, prepare) for key in table["split_key"].to_pylist()]
     tidied = rows.clean(table, task, cleaner)
+    if not cleaner.finder.entities:
+        return tidied
     if table["group"].null_count < table.num_rows:
         named = groups.pseudonymous(table["group"].to_pylist(), cleaner, keys)
         tidied = replace(tidied, table=_with(tidied.table, "group", named))
@@ -144,30 +139,29 @@ def tidy(
         own, origins, sources = (table[name].to_pylist() for name in ("source_id", "origin", "source"))
         own, origins = groups.traced(own, origins, sources, cleaner, keys)
         tidied = replace(tidied, table=_with(_with(tidied.table, "source_id", own), "origin", origins))
-    return tidied, sides
+    return tidied
 
 
 def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Cleaned, pa.Table]:
     import numpy as np
+    import pyarrow.compute as pc
 
-    tidied, drawn = tidy(table, work.prepare, work.task, cleaner, work.keys)
+    tidied = tidy(table, work.task, cleaner, work.keys)
     table, dropped = tidied.table, tidied.dropped
-    sides, texts = [snapshot.SPLITS.index(side) for side in drawn], table["text"].to_pylist()
     foreign: dict[int, str] = {}
     if work.prepare.languages:
-        plain = [conversation.plain(text) for text in texts]
+        plain = [conversation.plain(text) for text in table["text"].to_pylist()]
         foreign = language.foreign(plain, work.prepare.languages, work.prepare.language_confidence)
-    lengths = np.fromiter(map(len, texts), np.int32, len(texts))
-    keys, part, told = _said(table, work.task)
-    index = exact.index(told, keys)
+    said, part, told = _said(table, work.task)
+    keys = _history.key_numbers(table["split_key"])
     return Cleaned(
         work.file,
-        index,
-        np.array(sides, np.int8),
-        _history.key_numbers(table["split_key"].to_pylist()),
-        _history.group_numbers(table["group"].to_pylist(), work.keys),
+        exact.index(told, said),
+        snapshot.sides(keys, work.prepare),
+        keys,
+        work.keys.group_numbers(table["group"]),
         _prompts(table, work.task),
-        lengths,
+        pc.utf8_length(table["text"]).to_numpy().astype(np.int32),
         dropped,
         foreign,
         part,
@@ -213,13 +207,20 @@ def _prompts(table: pa.Table, task: Any) -> NDArray[np.uint64] | None:
 
 def _keys(table: pa.Table, target: str) -> list[str]:
     """What rows share that say the same. An empty text says nothing: it is kept apart by its row id."""
-    columns = (table[name].to_pylist() for name in ("text", "row_id", *written(target)))
     # What people wrote as an answer is left as it is; other texts have been normalized on their way here.
     fold = normalise.clean if target == "text" else _same
-    return [
-        "\x00".join(snapshot.text_key(fold(one)) for one in (text, *more)) if text else f"\x00{row}"
-        for text, row, *more in zip(*columns, strict=True)
-    ]
+    columns = [_text_keys(table[name], fold) for name in ("text", *written(target))]
+    keys = list(map("\x00".join, zip(*columns, strict=True)))
+    for place in [place for place, text in enumerate(columns[0]) if not text]:
+        if not table["text"][place].as_py():
+            keys[place] = f"\x00{table['row_id'][place].as_py()}"
+    return keys
+
+
+def _text_keys(column: pa.ChunkedArray, fold: Callable[[str | None], str]) -> list[str]:
+    if column.null_count == len(column):
+        return [""] * len(column)
+    return [snapshot.text_key(fold(text)) for text in column.to_pylist()]
 
 
 def _same(text: str | None) -> str:
@@ -278,8 +279,8 @@ def clean_all(source: UPath, scratch: Path, recipe: Recipe, keys: SplitKeys) -> 
 
     prepare = recipe.prepare
     finder = personal.cleaner(prepare.personal_data, os.environ, recipe.name).finder
-    named = (table.to_pydict() for table in parts.read(source, ["source", "source_id"]))
-    called = phones.sources((row for one in named for row in zip(one["source"], one["source_id"], strict=True)), finder)
+    named = (row for table in parts.read(source, ["source", "source_id"]) for row in phones.bare(table))
+    called = phones.sources(named, finder)
     work = [
         Work(file, scratch / f"{number:05d}.arrow", recipe.name, prepare, recipe.task, keys, called)
         for number, file in enumerate(parts.files(source))
@@ -339,18 +340,33 @@ class Spool:
         order = np.argsort(places, kind="stable")
         ranked = places[order]
         cuts = np.searchsorted(ranked, self.starts)
-        schema = snapshot.schema()
-        tables = [schema.empty_table()]
+        names = columns or snapshot.schema().names
+        tables = [snapshot.schema().empty_table().select(names)]
         for number, (low, high) in enumerate(pairwise(cuts)):
             if high > low:
                 with pa.memory_map(str(self.cleaned[number].file)) as mapped:
-                    table = pa.ipc.open_file(mapped).read_all()
+                    table = pa.ipc.open_file(mapped).read_all().select(names)
                     tables.append(table.take(pa.array(ranked[low:high] - self.starts[number])))
-        rows = pa.concat_tables(tables).combine_chunks()
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        rows = rows.take(pa.array(back))
-        return rows.select(columns) if columns else rows
+        return pa.concat_tables(tables).combine_chunks().take(pa.array(back))
+
+    def labelled(self, places: NDArray[np.int64], label_of: NDArray[np.int64]) -> pa.Table:
+        """Rows with the label that counts: the row seen first keeps its identity and so its side, whatever its label.
+
+        Args:
+            places: positions of the rows.
+            label_of: for each the position of the row whose label counts.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        rows, others = self.take(places), places != label_of
+        if not others.any():
+            return rows
+        theirs = self.take(label_of[others], ["label"])["label"].combine_chunks()
+        column = pc.replace_with_mask(rows["label"].combine_chunks(), pa.array(others), theirs)
+        return rows.set_column(rows.column_names.index("label"), rows.schema.field("label"), column)
 
     def batches(self, places: NDArray[np.int64], columns: list[str] | None = None) -> Iterator[pa.Table]:
         """The same for any number of rows, a part at a time."""

@@ -114,10 +114,11 @@ class _Identified:
     def fill(self, rows: pa.Table, source: Part) -> pa.Table:
         """Rows with their split keys."""
         self.grouped_by |= _history.grouped_by(source, rows["source"].unique().to_pylist())
-        said = _keys.said(rows, self.keys)
-        self.rows.append(_history.row_numbers(rows["row_id"].to_pylist()))
+        raw = self.keys.raw(rows)
+        said = _keys.said(rows, raw)
+        self.rows.append(_history.row_numbers(rows["row_id"]))
         self.said.append(said)
-        rows = self.keys.fill(rows)
+        rows = self.keys.fill(rows, raw)
         return self.past.keep(rows, said, self.grouped_by) if self.past else rows
 
     def figures(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, parts, snapshot, split
+from ftcore import base, hashes, parts, snapshot, split, tally
 from ftcore._find import find
 from ftcore.cleaning import exact, labels, near
 from ftcore.cleaning.exact import Decision
@@ -21,11 +21,10 @@ from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.steps import _carry, _sides
 from ftcore.steps._sides import IMPORTANCE, NEW, Sides
 from ftcore.steps._spool import Spool, clean_all
-from ftcore.store import write_json, write_table
+from ftcore.store import digest, write_json, write_table
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
     from upath import UPath
 
@@ -136,6 +135,7 @@ def settle(context: Context, spool: Spool) -> Draft:
 
     prepare = context.recipe.prepare
     index = exact.join([one.index for one in spool.cleaned])
+    exact.settle_ties(index, spool.take)
     alive = np.ones(len(index.seen), dtype=bool)
     for kind in ("dropped", "foreign", "faults"):
         alive[spool.flagged(kind)] = False
@@ -303,17 +303,16 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
     import pyarrow as pa
 
     side, labelled = draft.sides.side, find("tasks", context.recipe.task.kind).TARGET == "label"
-    writer = parts.Writer(context.folder / "rows", snapshot.schema(split=True))
+    writer, names = parts.Writer(context.folder / "rows", snapshot.schema(split=True)), pa.array(snapshot.SPLITS)
     digests, balance = [], Counter[tuple[str, str]]()
     for start in range(0, len(draft.kept), parts.ROWS):
         places = draft.kept[start : start + parts.ROWS]
-        rows = _labelled(spool, places, draft.label_of[start : start + parts.ROWS])
-        keys = pa.array([f"{key:016x}" for key in draft.sides.key[places].tolist()], pa.string())
+        rows = spool.labelled(places, draft.label_of[start : start + parts.ROWS])
+        keys = hashes.hexed(draft.sides.key[places])
         rows = rows.set_column(rows.column_names.index("split_key"), rows.schema.field("split_key"), keys)
-        splits = [snapshot.SPLITS[one] for one in side[places]]
-        rows = rows.append_column("split", pa.array(splits, pa.string()))
+        rows = rows.append_column("split", names.take(pa.array(side[places])))
         if labelled:
-            balance.update(zip(splits, rows["label"].to_pylist(), strict=True))
+            balance.update(tally.together(rows, "split", "label"))
         digests.append(snapshot.row_digests(rows))
         writer.add(rows)
     writer.close()
@@ -327,6 +326,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
         "rows": len(draft.kept),
         "quarantined": sum(map(len, draft.quarantined.values())),
         "content": snapshot.content_of(digests),
+        "parts": digest(writer.hashes),
         "balance": {split: dict(sorted(_of(balance, split).items())) for split in snapshot.SPLITS},
         "length_quantiles": {
             f"{share:g}": float(value) for share, value in zip(shares, np.quantile(lengths, shares), strict=True)
@@ -335,15 +335,6 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
         else {},
         "filtered": {reason: len(p) for reason, p in draft.quarantined.items() if len(p) and reason in draft.filters},
     }
-
-
-def _labelled(spool: Spool, places: NDArray[np.int64], label_of: NDArray[np.int64]) -> pa.Table:
-    """Rows with the label that counts: the row seen first keeps its identity and so its side, whatever its label."""
-    rows = spool.take(places)
-    if (places == label_of).all():
-        return rows
-    column = rows.column_names.index("label")
-    return rows.set_column(column, rows.schema.field("label"), spool.take(label_of, ["label"])["label"])
 
 
 def _of(balance: Counter[tuple[str, str]], split: str) -> dict[str, int]:

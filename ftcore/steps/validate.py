@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,12 +18,12 @@ from ftcore.records import now
 from ftcore.reports import snapshot as reports
 from ftcore.steps import _carry, _comparison, _history, _keys, _renamed, _shards
 from ftcore.steps._comparison import Whole
+from ftcore.steps._kept import Kept, concatenated
 from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
 from ftcore.tally import Tally
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     import pyarrow as pa
     from numpy.typing import NDArray
     from upath import UPath
@@ -78,23 +75,21 @@ def run(context: Context) -> Outcome:
     """
     draft = context.earlier("prepare")
     source = context.shelf.root / draft.paths["rows"]
-    frame = _frame(source)
-    rows = _run_suite(context, frame, *_suite(context))
-    kept = _Kept(source, rows.failures, context.recipe.task)
-    moved, tally = kept.look()
-    quarantine = pa_concat([read_table(context.shelf.root / draft.paths["quarantine"]), moved])
+    suite, parameters = _suite(context)
+    rows = _run_suite(context, Kept(source), suite, parameters)
+    kept = Kept(source, rows.failures)
+    moved, tally = kept.look(context.recipe.task)
+    quarantine = concatenated([read_table(context.shelf.root / draft.paths["quarantine"]), moved])
     write_table(context.folder / "quarantine.parquet", quarantine)
     period = context.earlier("ingest").figures.get("period")
     before = None if period else _before(context)
     faults = _faults(quarantine, draft.figures)
-    frame = frame.drop(index=list(rows.failures)) if rows.failures else frame
     found = Whole(tally, before, faults, now(), _came_in(draft.figures), trained=not period)
-    whole = _run_suite(context, frame, _comparison.suite(context.recipe, found), {})
-    del frame
+    whole = _run_suite(context, kept, _comparison.suite(context.recipe, found), {})
     upload(_docs(context), context.shelf.root / "data_docs")
     manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
     manifest |= _beside(context, before, kept) | ({"period": period} if period else {})
-    manifest["warnings"] += _renamed.warnings(context.shelf, before, tally.sources, kept.tables())
+    manifest["warnings"] += _renamed.warnings(context.shelf, before, tally.sources, kept.tables(["source", "text"]))
     review = context.shelf.root / draft.paths["review"] if "review" in draft.paths else None
     page = reports.writer(context.recipe, quarantine, read_table(review) if review else None, before)
     if manifest["rejections"]:
@@ -113,22 +108,31 @@ def run(context: Context) -> Outcome:
 
 
 def _publish(
-    context: Context, kept: _Kept, quarantine: pa.Table, manifest: dict[str, Any], extras: dict[str, Any]
+    context: Context, kept: Kept, quarantine: pa.Table, manifest: dict[str, Any], extras: dict[str, Any]
 ) -> Outcome:
     """Publish, then move the watermarks, then let go of the raw rows: killed anywhere, it can be run again."""
     _none_forgotten_since(context)
     period = manifest.get("period")
     if period is None:
         _none_published_since(context)
+    written = parts.digest(kept.source)
     identity = snapshot.publish(
-        context.shelf, kept.tables, quarantine, manifest, extras, becomes_current=period is None
+        context.shelf,
+        kept.tables,
+        quarantine,
+        manifest,
+        extras,
+        becomes_current=period is None,
+        identity=kept.content(context.earlier("prepare").figures, written),
     )
     ingest = context.earlier("ingest")
     left_out = (
         _carry.keep(context, quarantine, _draft(context) / _carry.REPEATED) if ingest.figures.get("watermarks") else ""
     )
     if period is None:
-        _keys.commit(context.shelf, split.load(context.shelf), _raw(context), kept.tables())
+        _keys.commit(
+            context.shelf, split.load(context.shelf), _raw(context), kept.tables(["row_id", "split_key"]), identity
+        )
     watermarks.commit(context.shelf, ingest, identity, left_out)
     parts.remove(_raw(context))
     page = snapshot.path(context.shelf, identity, reports.FILE)
@@ -142,7 +146,7 @@ def _publish(
             **{name: manifest[name] for name in ("rows", "quarantined", "quarantine_reasons", "splits", "warnings")},
             "removed": {name: manifest[name] for name in REMOVED if name in manifest},
         },
-        inputs={"rows": parts.digest(kept.source)},
+        inputs={"rows": written},
         paths={
             "snapshot": context.written(snapshot.folder(context.shelf, identity)),
             "report": context.written(page),
@@ -210,10 +214,11 @@ def _suite(context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
     }
 
 
-def _run_suite(context: Context, frame: pd.DataFrame, suite: dict[str, Any], parameters: dict[str, Any]) -> SuiteResult:
+def _run_suite(context: Context, rows: Kept, suite: dict[str, Any], parameters: dict[str, Any]) -> SuiteResult:
     """Run a suite; its Data Docs are local until both suites were run."""
-    from ftcore.steps._great_expectations import run_suite
+    from ftcore.steps._great_expectations import columns, run_suite
 
+    frame = rows.frame(columns(suite, parameters, snapshot.schema(split=True).names))
     return run_suite(frame, suite, parameters, name=context.run_id, docs=_docs(context))
 
 
@@ -247,66 +252,6 @@ def _reject(context: Context, manifest: dict[str, Any], page: Callable[[dict[str
     )
 
 
-def _frame(source: UPath) -> pd.DataFrame:
-    """All rows as Great Expectations takes them; what repeats in a column is one Python object."""
-    import pandas as pd
-
-    frames = [table.to_pandas() for table in parts.read(source)]
-    for name in ("label", "source", "split"):
-        for frame in frames:
-            frame[name] = frame[name].map(sys.intern, na_action="ignore")
-    return pd.concat(frames, ignore_index=True)
-
-
-@dataclass
-class _Kept:
-    """The draft's rows without those that failed, table by table."""
-
-    source: UPath
-    failures: dict[int, list[str]]
-    task: Any
-    """The recipe's task."""
-
-    def tables(self) -> Iterator[pa.Table]:
-        """Rows that stay."""
-        for rows, failed in self._tables():
-            yield rows.filter(_mask([place not in failed for place in range(rows.num_rows)]))
-
-    def look(self) -> tuple[pa.Table, Tally]:
-        """The rows that failed, each with its reasons, and counts of those that stay."""
-        import pyarrow as pa
-
-        labelled = find("tasks", self.task.kind).TARGET == "label"
-        tally, moved = Tally(labelled=labelled, task=self.task), []
-        schema = snapshot.schema().append(pa.field("reason", pa.string()))
-        for rows, failed in self._tables():
-            tally.add(rows.filter(_mask([place not in failed for place in range(rows.num_rows)])))
-            reasons = pa.array(["; ".join(failed[place]) for place in sorted(failed)], pa.string())
-            taken = rows.take(pa.array(sorted(failed), pa.int64())).drop_columns(["split"])
-            moved.append(taken.append_column("reason", reasons).cast(schema))
-        return pa.concat_tables([schema.empty_table(), *moved]), tally
-
-    def _tables(self) -> Iterator[tuple[pa.Table, dict[int, list[str]]]]:
-        start, positions = 0, sorted(self.failures)
-        for rows in parts.read(self.source):
-            here = positions[bisect_left(positions, start) : bisect_left(positions, start + rows.num_rows)]
-            yield rows, {place - start: self.failures[place] for place in here}
-            start += rows.num_rows
-
-
-def _mask(values: list[bool]) -> pa.BooleanArray:
-    import pyarrow as pa
-
-    return pa.array(values, pa.bool_())
-
-
-def pa_concat(tables: list[pa.Table]) -> pa.Table:
-    """One table of several."""
-    import pyarrow as pa
-
-    return pa.concat_tables(tables)
-
-
 def _before(context: Context) -> dict[str, Any] | None:
     """Manifest of the snapshot that is current now."""
     identity = snapshot.current(context.shelf)
@@ -325,7 +270,7 @@ def _came_in(prepared: dict[str, Any]) -> int:
     return came_in
 
 
-def _beside(context: Context, before: dict[str, Any] | None, kept: _Kept) -> dict[str, Any]:
+def _beside(context: Context, before: dict[str, Any] | None, kept: Kept) -> dict[str, Any]:
     """The snapshot before, and how many rows came, went and stayed."""
     import numpy as np
 
@@ -336,7 +281,7 @@ def _beside(context: Context, before: dict[str, Any] | None, kept: _Kept) -> dic
     except (DataRejectedError, OSError) as error:  # what happened to an old snapshot stops no new one
         log.warning("%s", error)
         return {"previous": before["snapshot"]}
-    new = _ids(rows.select(["row_id"]) for rows in kept.tables())
+    new = _ids(kept.tables(["row_id"]))
     stayed = len(np.intersect1d(old, new, assume_unique=True))
     change = {"added": len(new) - stayed, "removed": len(old) - stayed, "kept": stayed}
     return {"previous": before["snapshot"], "change": change}

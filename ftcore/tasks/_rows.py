@@ -28,8 +28,7 @@ def clean_chosen(config: Config, rows: Rows, editor: Editor) -> None:
     Whether entities are resolved is decided once for a row: not where either of the two is HTML.
     """
     del config
-    pairs = zip(rows.text, rows.context, strict=True)
-    html = {place for place, both in enumerate(pairs) if any("<" in (text or "") for text in both)}
+    html = {place for texts in (rows.text, rows.context) for place, text in enumerate(texts) if text and "<" in text}
     Plain.clean_rows(rows, editor, ("text", "context"), lines=False, html=html)
 
 

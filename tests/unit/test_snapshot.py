@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from ftcore import parts, publications, snapshot
+from ftcore import parts, publications, snapshot, snapshot_diff
 from ftcore.errors import DataRejectedError
 from ftcore.store import Shelf
 
@@ -152,7 +152,7 @@ def test_differences_are_counted(shelf: Shelf) -> None:
     rows = table(33).to_pylist()[2:]
     rows[0]["label"] = "neg"
     after = publish(shelf, pa.Table.from_pylist(rows, schema=snapshot.schema(split=True)))
-    found = snapshot.diff(shelf, before, after)
+    found = snapshot_diff.diff(shelf, before, after)
     assert found["removed"] + found["kept"] + found["changed"] == 30
     assert found["added"] - found["removed"] == 1
     assert (found["changed"], found["moved"]) == (1, 0)

@@ -62,6 +62,25 @@ def test_a_row_keeps_the_key_it_has() -> None:
     assert KEYS.fill(filled) is filled
 
 
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "text": st.sampled_from(["a", "A ", "b\tc", "é", "", None]),
+                "group": st.sampled_from([None, "", " ", "g", "G ", "12.0"]),
+                "split_key": st.sampled_from([None, "0" * 16]),
+            }
+        ),
+        max_size=9,
+    ),
+)
+def test_keys_of_a_table_are_those_of_its_rows(rows: list[dict[str, str | None]]) -> None:
+    table = pa.Table.from_pylist(rows, schema=snapshot.schema())
+    expected = [row["split_key"] or KEYS.of([row["group"]], [row["text"]])[0] for row in rows]
+    assert KEYS.fill(table)["split_key"].to_pylist() == expected
+    assert KEYS.fill(table, KEYS.raw(table))["split_key"].to_pylist() == expected
+
+
 def test_groups_that_name_people_stay_apart_and_name_nobody() -> None:
     names = [KEYS.pseudonym(f"user{n}@example.com") for n in range(50)]
     assert len(set(names)) == 50

@@ -30,7 +30,9 @@ ROW = st.fixed_dictionaries(
 def outcome(rows: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
     table = pa.Table.from_pylist(rows, schema=snapshot.schema())
     keys = [snapshot.text_key(row["text"]) or f"\x00{row['row_id']}" for row in rows]
-    found = exact.decide(exact.index(table, keys))
+    index = exact.index(table, keys)
+    exact.settle_ties(index, table.take)
+    found = exact.decide(index)
     kept = [
         (rows[i]["row_id"], rows[i]["text"], rows[j]["label"]) for i, j in zip(found.kept, found.label_of, strict=True)
     ]

@@ -48,3 +48,16 @@ def test_what_is_clean_stays(text: str, lines: bool, entities: bool) -> None:
 def test_the_quick_way_is_ftfys_way(text: str) -> None:
     config = ftfy.TextFixerConfig(unescape_html="auto", explain=False)
     assert clean(text) == " ".join(ftfy.fix_text(text, config).split())
+
+
+@given(st.text(alphabet=st.characters(codec="ascii"), max_size=60) | st.text(" a&;<\t", max_size=12))
+def test_the_quick_way_is_ftfys_way_where_lines_stay(text: str) -> None:
+    config = ftfy.TextFixerConfig(
+        unescape_html=False,
+        fix_latin_ligatures=False,
+        fix_character_width=False,
+        uncurl_quotes=False,
+        normalization=None,
+    )
+    lines = [line.rstrip() for line in ftfy.fix_text(text, config).splitlines()]
+    assert clean(text, lines=True) == "\n".join(lines).strip("\n")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ftcore.steps._data_docs import make_offline
-from ftcore.steps._great_expectations import SuiteResult, run_suite
+from ftcore.steps._great_expectations import SuiteResult, columns, run_suite
 
 SUITE = json.loads((Path(__file__).parents[3] / "expectations" / "classification.json").read_text(encoding="utf-8"))
 PARAMETERS = {"labels": ["negative", "positive"], "min_length": 1, "max_length": 200}
@@ -41,6 +41,29 @@ def test_good_rows_pass(tmp_path: Path) -> None:
     assert result.success
     assert (result.failures, result.row_failures, result.rejections, result.warnings) == ({}, {}, [], [])
     assert result.statistics["evaluated_expectations"] == len(SUITE["expectations"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ([("column_values_to_not_be_null", {"column": "text"})], ["row_id", "text"]),
+        ([("column_max_to_be_between", {"column": "observed_at", "row_condition": "label.notnull()"})],
+         ["row_id", "label", "observed_at"]),
+        ([("table_columns_to_match_set", {"column_set": ["text", "split"], "exact_match": False})],
+         ["row_id", "text", "split"]),
+        ([("column_values_to_not_be_null", {"column": {"$PARAMETER": "named"}})], ["row_id", "group"]),
+        ([("table_columns_to_match_set", {"column_set": ["text"]})], None),
+        ([("table_column_count_to_equal", {"value": 7})], None),
+        ([("column_values_to_not_be_null", {"column": "text"}), ("something_to_hold", {})], None),
+    ],
+)  # fmt: skip
+def test_a_suite_gets_the_columns_that_it_names(
+    wanted: list[tuple[str, dict[str, object]]], expected: list[str] | None
+) -> None:
+    there = list(rows(1).columns)
+    suite = {"expectations": [{"type": f"expect_{kind}", "kwargs": kwargs} for kind, kwargs in wanted]}
+    parameters = {"named": "group"} if "$PARAMETER" in json.dumps(suite) else {}
+    assert columns(suite, parameters, there) == (expected or there)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from ftcore.context import Context, Outcome
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.records import now
 from ftcore.steps import prepare, validate
+from ftcore.store import read_table, write_table
 from tests.unit.steps._drafts import context, keep, many, row
 
 
@@ -85,6 +86,22 @@ def test_the_same_rows_again_keep_what_was_left_out_this_time(tmp_path: Path) ->
     assert snapshot.verify(run.shelf, identity) == []
     assert validate.run(run).figures == second.figures
     assert len(list((snapshot.folder(run.shelf, identity) / "publications").iterdir())) == 1
+
+
+def test_a_snapshot_is_named_by_the_rows_that_it_has(tmp_path: Path) -> None:
+    """What ``prepare`` made its name of counts for those rows alone: not where some fail, or were changed since."""
+    limits = {"validation": {"text_length": [1, 300]}}
+    run, first = validated(tmp_path, many(200), **limits)
+    assert first.figures["snapshot"] == run.earlier("prepare").figures["content"]
+    run, second = validated(tmp_path, [*many(200), row("x", "long " * 99)], run_id="fails", **limits)
+    assert second.figures["snapshot"] == first.figures["snapshot"] != run.earlier("prepare").figures["content"]
+    given = context(tmp_path, many(200), run_id="changed", **limits)
+    run = keep(given, prepare.run(given))
+    (file,) = parts.files(run.shelf.root / run.earlier("prepare").paths["rows"])
+    write_table(file, read_table(file).slice(1))
+    third = validate.run(run)
+    assert third.figures["rows"] == 199
+    assert snapshot.verify(run.shelf, third.figures["snapshot"]) == []
 
 
 def test_nothing_is_published_over_a_snapshot_that_the_run_has_not_seen(tmp_path: Path) -> None:
