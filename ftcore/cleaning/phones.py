@@ -43,7 +43,7 @@ def sources(rows: Iterable[tuple[str | None, str | None]], finder: Finder) -> fr
 
 
 def bare(rows: pa.Table) -> Iterator[tuple[str | None, str | None]]:
-    """Source and own id of the rows of a table whose ids are bare numbers: of many rows it tells quickly that none is."""
+    """Source and own id of the rows of a table whose ids are bare numbers, of which most sources have none."""
     import pyarrow.compute as pc
 
     some = rows.filter(pc.match_substring_regex(rows["source_id"], r"^\p{Nd}{7,15}$"))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 
 import phonenumbers
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ftcore.cleaning import personal, phones
 from ftcore.sections import PersonalData
@@ -70,3 +73,9 @@ def test_it_does_not_depend_on_the_order_and_ends_where_phone_numbers_are_kept()
     assert len(found) == 1
     kept = personal.cleaner(PersonalData(entities={"PHONE_NUMBER": "keep"}), {}, "r").finder
     assert not of(mobiles("US", 50, abroad=False), kept)
+
+
+@given(st.lists(st.none() | st.text("0123456789٣५a \n", max_size=17)))
+def test_bare_numbers_are_told_alike_in_tables(ids: list[str | None]) -> None:
+    table = pa.table({"source": ["s"] * len(ids), "source_id": pa.array(ids, pa.string())})
+    assert list(phones.bare(table)) == [("s", one) for one in ids if one and phones.BARE.fullmatch(one)]
