@@ -13,10 +13,10 @@ from typing import Any
 from ftcore import _yaml
 from ftcore._find import ROOMS, find
 from ftcore.errors import DataRejectedError, FtcoreError
-from ftcore.recipe import NAME
+from ftcore.recipe import NAME, json_schema
 from ftcore.settings import REPOSITORY, Settings
 from ftcore.sources._values import plain
-from ftcore.store import write_bytes
+from ftcore.store import write_bytes, write_json
 
 PACKAGE = Path(__file__).resolve().parent
 TEXTS = ("text", "message", "sentence", "utterance", "review", "comment", "content", "body", "description", "question")
@@ -24,6 +24,8 @@ LABELS = ("label", "category", "class", "intent", "sentiment", "topic", "tag", "
 """Names by which the columns of a classification are recognised, the surest first."""
 MOST_LABELS = 200
 """A column with more distinct values is no label."""
+SCHEMA = "recipe.schema.json"
+"""In the home: what editors complete and check recipes by."""
 README = """Data of the recipe {name}
 
 Put CSV files here: UTF-8, a header, and the columns that sources[{number}] of {recipe} names
@@ -59,17 +61,32 @@ def create(what: str, name: str, settings: Settings, data: Path | None = None) -
         raise FtcoreError(f"no template for {what!r}", hint=f"known: recipe, {', '.join(rooms)}")
     if target.exists():
         raise FtcoreError(f"{target} is there already")
+    if not template.is_file():  # installed without the checkout
+        raise FtcoreError(f"there is no template {template}", hint=f"put one into {settings.recipes}: _template.yaml")
     text = re.sub(r"\bNAME\b", name, template.read_text(encoding="utf-8"))
     if what == "recipe":
         if settings.recipes.parent.name != "dags":  # the template's path is that of a recipe in dags/recipes/
             text = text.replace(f'"../../data/{name}/', f'"data/{name}/')
         text = _filled(text, data, target) if data else text
+        text = _with_schema(text, target, settings)
     elif data:
         raise FtcoreError(f"a {what} has no data", hint="--data is for `ftcore new recipe`")
     write_bytes(target, text.encode())
     if what == "recipe":
         _make_folders(text, name, target)
     return target
+
+
+def _with_schema(text: str, recipe: Path, settings: Settings) -> str:
+    """A recipe's text whose note for editors names a JSON Schema that is there; else it is written into the home."""
+    note = re.search(r"(yaml-language-server: \$schema=)(\S+)", text)
+    if not note or "://" in note[2] or (recipe.parent / note[2]).is_file():
+        return text
+    schema = settings.home.absolute() / SCHEMA
+    if not schema.is_file():
+        write_json(schema, json_schema())
+    path = Path(os.path.relpath(schema, recipe.parent.absolute())).as_posix()
+    return f"{text[: note.start(2)]}{path}{text[note.end(2) :]}"
 
 
 def _make_folders(text: str, name: str, recipe: Path) -> None:

@@ -79,7 +79,7 @@ def _traces(table: pa.Table, look: Finder, among: frozenset[str]) -> Iterator[tu
     found = {telling[place]: findings for place, findings in look.find(telling).items()}
     yield from ((place, found[one]) for place, one in enumerate(own) if one in found)
     for place, (one, source) in enumerate(zip(own, table["source"].to_pylist(), strict=True)):
-        if phones.is_one(one, source, among):
+        if phones.is_one(one, source, among) and one not in found:
             yield place, [Finding("PHONE_NUMBER", 0, len(one), 1.0)]
     yield from groups.in_origins(origins, own, look)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -156,6 +157,8 @@ def ls(
         ftcore ls gates
 
         ftcore ls beats_champion      # its keys, with their meaning and their defaults
+
+        ftcore ls chat                # and the rows that a task takes
     """
     from ftcore import _find, recipe, settings
     from ftcore.errors import FtcoreError
@@ -197,7 +200,10 @@ def _show_kinds(kind: str, rooms: Sequence[str], *, as_json: bool) -> None:
         return
     for room, one in found.items():
         print(f"{room}: {kind}: {one['what']}")
+        print(*(f"  {line}".rstrip() for line in one["about"].splitlines()), sep="\n")
         print(f"  example: {json.dumps(one['example'])}")
+        if "row" in one:
+            print(f"  row: {json.dumps(one['row'])}")
         for key, said in one["keys"].items():
             value = "required" if said["required"] else f"default {json.dumps(said['default'])}"
             print(f"  {key}: {said['type']}, {value}")
@@ -205,12 +211,14 @@ def _show_kinds(kind: str, rooms: Sequence[str], *, as_json: bool) -> None:
 
 
 def _keys(module: ModuleType) -> dict[str, Any]:
-    """First sentence, example and keys of a kind."""
+    """First sentence, example and keys of a kind, and the rows that a task takes."""
     fields = module.Config.model_fields
     schema = module.Config.model_json_schema()["properties"]
     return {
         "what": (module.__doc__ or "").splitlines()[0],
+        "about": inspect.cleandoc(module.Config.__doc__ or ""),
         "example": module.EXAMPLE,
+        **({"row": module.ROW} if hasattr(module, "ROW") else {}),
         "keys": {
             name: {
                 "type": _type(schema[name]),

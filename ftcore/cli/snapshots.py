@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ftcore.cli import _manifests
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 
 HELP = """List, show, compare, verify and prune a recipe's snapshots.
@@ -43,8 +44,8 @@ def ls(recipe: RecipeName, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(recipe: RecipeName, identity: Id = "") -> None:
-    """Print a snapshot's manifest: what came in, what was removed and why, hashes of every file.
+def show(recipe: RecipeName, identity: Id = "", as_json: AsJson = False) -> None:
+    """Show what came into a snapshot, what was left out and why; with --json its manifest, hashes of files included.
 
     Example:
 
@@ -53,12 +54,17 @@ def show(recipe: RecipeName, identity: Id = "") -> None:
     from ftcore import snapshot
 
     shelf = open_recipe(recipe)[1]
-    print(json.dumps(snapshot.manifest(shelf, identity or snapshot.current(shelf) or "none"), indent=2))
+    current = snapshot.current(shelf)
+    manifest = snapshot.manifest(shelf, identity or current or "none")
+    if as_json:
+        print(json.dumps(manifest, indent=2, ensure_ascii=False))
+    else:
+        _manifests.show(manifest, current)
 
 
 @app.command()
-def diff(recipe: RecipeName, before: str, after: str) -> None:
-    """Print what changed from one snapshot to another.
+def diff(recipe: RecipeName, before: str, after: str, as_json: AsJson = False) -> None:
+    """Show what changed from one snapshot to another.
 
     Example:
 
@@ -66,7 +72,11 @@ def diff(recipe: RecipeName, before: str, after: str) -> None:
     """
     from ftcore import snapshot_diff
 
-    print(json.dumps(snapshot_diff.diff(open_recipe(recipe)[1], before, after), indent=2))
+    found = snapshot_diff.diff(open_recipe(recipe)[1], before, after)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _manifests.difference(found)
 
 
 @app.command()

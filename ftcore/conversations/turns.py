@@ -38,6 +38,7 @@ __all__ = [
     "pieces",
     "plain",
     "read",
+    "readable",
     "renamed",
     "shown",
     "write",
@@ -199,6 +200,12 @@ def plain(text: str) -> str:
     """What people wrote, for comparing texts with each other and telling their language: a turn a line."""
     turns = load(text)
     return text if turns is None else "\n".join(pieces(turns, names=False))
+
+
+def readable(text: str) -> str:
+    """A conversation as people and judges read it: each turn behind its role, calls in its content; else the text."""
+    turns = load(text)
+    return text if turns is None else "\n\n".join(f"{one['role']}: {one['content']}" for one in shown(turns))
 
 
 def shown(turns: list[Turn], *, tool_role: str = "tool") -> list[Turn]:

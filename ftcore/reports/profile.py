@@ -22,6 +22,7 @@ from ftcore.cleaning.language import languages
 from ftcore.cleaning.personal import finder
 from ftcore.cleaning.rows import ask
 from ftcore.context import Context, log
+from ftcore.conversations import turns as conversation
 from ftcore.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def look(
         raise MissingExtraError(f"{', '.join(missing)}: not installed", hint="pip install 'ftcore[data]'")
     sample, keys, sources, asked = _sample(recipe, tables, rows)
     texts = [normalise.clean(text) for text in sample["text"].to_pylist()]
+    said = [normalise.clean(conversation.plain(text or "")) for text in sample["text"].to_pylist()]
     shares = _labels(recipe, sample)
     known = getattr(recipe.task, "labels", ())
     by_label = labels.table(recipe.task, asked.by_label)
@@ -97,7 +99,7 @@ def look(
         "sampled": len(texts),
         "by_source": dict(sorted(sources.items())),
         "exact_duplicates": len(keys) - len(set(keys.tolist())),
-        "near_duplicates": _near(texts),
+        "near_duplicates": _near(said),
         "nulls": {name: round(sample[name].null_count / max(sample.num_rows, 1), 4) for name in sample.column_names},
         "lengths": _quantiles([len(text) for text in texts]),
         "labels": shares,
@@ -107,9 +109,9 @@ def look(
         "faults": dict(asked.faults.most_common(MOST_FAULTS)),
         "imbalance": imbalance({label: sum(rows.values()) for label, rows in by_label.items()}),
         "tokens": tokens(sample),
-        "languages": languages(texts[:LANGUAGE_ROWS]),
+        "languages": languages(said[:LANGUAGE_ROWS]),
         "personal_data": _personal(recipe, texts),
-        "phone_regions": regions.seen(texts, languages(texts[:LANGUAGE_ROWS])),
+        "phone_regions": regions.seen(said, languages(said[:LANGUAGE_ROWS])),
     }
 
 
@@ -200,7 +202,8 @@ def _quantiles(lengths: list[int]) -> dict[str, float]:
 def _personal(recipe: Recipe, texts: list[str]) -> dict[str, int]:
     config = recipe.prepare.personal_data
     look = finder(config, (*config.actions,)).patterns_only
-    return dict(Counter(one.entity for found in look.find(texts).values() for one in found).most_common())
+    pieces, _ = conversation.flat(texts)
+    return dict(Counter(one.entity for found in look.find(pieces).values() for one in found).most_common())
 
 
 def propose(profile: dict[str, Any], suite: dict[str, Any] | None, name: str) -> dict[str, Any]:

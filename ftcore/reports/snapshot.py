@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import snapshot
 from ftcore.cleaning.personal import cleaner
+from ftcore.conversations import turns as conversation
 from ftcore.reports._words import ACTIONS, ENTITIES, FAULT, FILTERED, LEFT_OUT, PERIODS, REVIEW, VERDICTS
 from ftcore.sections import PersonalData
 from ftcore.tally import tally
@@ -164,7 +165,7 @@ def _examples(manifest: dict[str, Any], quarantine: pa.Table | None, review: pa.
     mask = cleaner(everything, {}, manifest["recipe"])
     rows = [row for some in found.values() for row in some]
     for name in ("text", "context", "like_text", "label", "detail"):
-        cleaned, _ = mask.clean([str(row.get(name) or "") for row in rows])
+        cleaned, _ = mask.clean([conversation.readable(str(row.get(name) or "")) for row in rows])
         for row, text in zip(rows, cleaned, strict=True):
             row[name] = _short(text)
     return found

@@ -83,7 +83,7 @@ def warn(file: Path, rows: Sequence[dict[str, Any]], config: PersonalData) -> No
     finder = personal.finder(config, [entity for entity, action in config.actions.items() if action != "keep"])
     some = [row["request_id"] for row in rows[:LOOKED_AT]]
     among = phones.sources((("", one) for one in some), finder)
-    if found := len(groups.telling(some, finder)) + sum(phones.is_one(one, "", among) for one in {*some}):
+    if found := len({*groups.telling(some, finder), *(one for one in some if phones.is_one(one, "", among))}):
         log.warning(
             "%s: %s of the first %s request ids look like personal data; the prediction log keeps the caller's ids as "
             "they are: --new-ids makes others",

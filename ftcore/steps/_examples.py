@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ftcore.conversations import turns as conversation
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -39,7 +41,8 @@ def pick(
     table = rows.select(["row_id", "dataset", "source", "text", "label"])
     return {
         name: [
-            {**row, "text": row["text"][:LONGEST]} | {role: _said(answers[role], place) for role in scores}
+            {**row, "text": conversation.readable(row["text"])[:LONGEST]}
+            | {role: _said(answers[role], place) for role in scores}
             for row, place in zip(table.take(order[:count]).to_pylist(), order[:count].tolist(), strict=True)
         ]
         for name, order in orders.items()

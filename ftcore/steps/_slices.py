@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import labels
 from ftcore._find import find
 from ftcore.cleaning import language
+from ftcore.conversations import turns as conversation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +84,7 @@ def _column(rows: pa.Table, name: str) -> list[str]:
 
 
 def _languages(rows: pa.Table, name: str) -> list[str]:
-    return language.guess(rows["text"].to_pylist())
+    return language.guess([conversation.plain(text) for text in rows["text"].to_pylist()])
 
 
 def _lengths(rows: pa.Table, name: str) -> list[str]:
@@ -91,5 +92,5 @@ def _lengths(rows: pa.Table, name: str) -> list[str]:
     ends = [*map(str, LENGTHS), ""]
     return [
         f"{starts[place]}-{ends[place]}" if ends[place] else f"{starts[place]}+"
-        for place in (bisect.bisect_left(LENGTHS, len(text)) for text in rows["text"].to_pylist())
+        for place in (bisect.bisect_left(LENGTHS, len(conversation.plain(text))) for text in rows["text"].to_pylist())
     ]

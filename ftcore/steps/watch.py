@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import ledger, outputs
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
+from ftcore.conversations import turns as conversation
 from ftcore.serving import model as models
 from ftcore.steps._window import comparable
 from ftcore.store import hash_file, read_table, upload, write_table
@@ -102,6 +103,9 @@ def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> lis
     current = window.select(["text", "label", "score"]).to_pandas()
     if context.recipe.parts:
         reference = _mixed_alike(reference, window["part"].to_pylist(), context.recipe.train.seed)
+    # Words of JSON tell nothing, and its escapes look like words of their own.
+    sides = (side.assign(text=[conversation.plain(text) for text in side["text"]]) for side in (reference, current))
+    reference, current = sides
     folder = context.scratch / "report"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

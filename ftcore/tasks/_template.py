@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
+ROW = {"text": "what the model reads", "context": None, "label": "a"}
+"""A row that ``EXAMPLE`` takes, as a line of JSON: ``ftcore ls NAME`` shows it."""
 TARGET = "label"
 """What the label of a row is: ``label`` one of the task's labels, ``labels`` any of them, ``number`` a number, ``text``
 a text that somebody wrote, ``none`` where the text itself is learnt."""

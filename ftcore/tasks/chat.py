@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "chat", "system": "You answer briefly."}
+ROW = {
+    "text": [{"role": "user", "content": "Which door is mine?"}],
+    "context": "You answer briefly.",
+    "label": "The red one.",
+}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "text"
 ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ftcore.training.features import Features
 
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
+ROW = {"text": "You have won a prize.", "context": None, "label": "spam"}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "label"
 GENERATIVE = False
 STANDS_ON = "encoder"
@@ -32,7 +34,7 @@ METRICS: dict[str, Better] = {"accuracy": "higher", "f1": "higher", "precision":
 
 
 class Config(Base):
-    """Single-label classification with two or more labels."""
+    """Single-label classification: a row's ``text``, with its ``context`` where it has one, has one of the labels."""
 
     kind: Literal["classification"] = "classification"
     labels: Annotated[tuple[Label, ...], Field(min_length=2)]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "completion", "stride_tokens": 64}
+ROW = {"text": "The door was red, and nobody knew why."}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "none"
 ARCHITECTURE = "AutoModelForCausalLM"
 GENERATIVE = True
@@ -33,7 +35,10 @@ METRICS: dict[str, Better] = {"perplexity": "lower", "token_accuracy": "higher",
 
 
 class Config(Base):
-    """Causal language modelling. A text longer than the window becomes several windows; nothing is cut off."""
+    """Causal language modelling on a row's ``text`` alone.
+
+    A text longer than the window becomes several windows; nothing is cut off.
+    """
 
     kind: Literal["completion"] = "completion"
     stride_tokens: Annotated[int, Field(ge=1)] = 1

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ftcore.training.features import Features
 
 EXAMPLE = {"kind": "multilabel", "labels": ["billing", "delivery", "quality"], "separator": ";"}
+ROW = {"text": "It came late and broken.", "context": None, "label": ["delivery", "quality"]}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "labels"
 GENERATIVE = False
 STANDS_ON = "encoder"
@@ -36,7 +38,7 @@ METRICS: dict[str, Better] = {"f1_micro": "higher", "f1_macro": "higher", "subse
 
 
 class Config(Base):
-    """A row's ``label`` holds the labels that apply, parted by ``separator``; nothing where none does."""
+    """A row's ``label`` holds the labels that apply, as a list or parted by ``separator``; nothing where none does."""
 
     kind: Literal["multilabel"] = "multilabel"
     labels: Annotated[tuple[Label, ...], Field(min_length=2)]

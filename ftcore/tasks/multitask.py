@@ -36,6 +36,8 @@ EXAMPLE = {
         "urgency": {"kind": "pair", "sources": ["files:urgency"], "weight": 0.5},
     },
 }
+ROW = {"text": "My parcel is late.", "context": None, "label": "delivery"}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "text"
 GENERATIVE = False
 """Where the parts write, ``Config.generative`` says so."""

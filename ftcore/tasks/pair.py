@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ftcore.training.features import Features
 
 EXAMPLE = {"kind": "pair"}
+ROW = {"text": "A man plays a guitar.", "context": "Somebody makes music.", "label": 3.8}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "number"
 GENERATIVE = False
 STANDS_ON = "encoder"

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "preference"}
+ROW = {
+    "text": [{"role": "user", "content": "Which door is mine?"}],
+    "context": "You answer briefly.",
+    "label": "The red one.",
+    "rejected": "Find out yourself.",
+}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "text"
 GENERATIVE = False
 PREDICTION_COLUMNS = {"text": "text", "score": "num"}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "qa", "stride_tokens": 32}
+ROW = {"text": "Which door is red?", "context": "The left door is red.", "label": "left"}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "text"
 ARCHITECTURE = "AutoModelForQuestionAnswering"
 GENERATIVE = False

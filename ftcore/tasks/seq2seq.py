@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "seq2seq", "prefix": "summarize: "}
+ROW = {"text": "The door, which was red, was left open.", "label": "The red door was open."}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "text"
 ARCHITECTURE = "AutoModelForSeq2SeqLM"
 GENERATIVE = True

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better
 
 EXAMPLE = {"kind": "tagging", "labels": ["O", "B-PER", "I-PER"]}
+ROW = {"text": ["Ann", "Lee", "left"], "label": ["B-PER", "I-PER", "O"]}
+"""A row that the task takes, as a line of JSON."""
 TARGET = "text"
 ARCHITECTURE = "AutoModelForTokenClassification"
 GENERATIVE = False

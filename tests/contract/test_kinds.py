@@ -17,6 +17,9 @@ import pytest
 from pydantic import ValidationError
 
 from ftcore import _find, recipe, scaffold, settings
+from ftcore.cleaning.rows import ask
+from ftcore.sources import files
+from ftcore.sources._mapping import Batch, Mapper
 
 KINDS = [(room, kind) for room in _find.ROOMS for kind in _find.kinds(room)]
 HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][
@@ -51,6 +54,20 @@ def keeps_the_contract(module: ModuleType, room: str, kind: str) -> None:
     )
     for name in contract(room):
         assert inspect.getdoc(getattr(module, name)), name
+
+
+@pytest.mark.parametrize("kind", _find.kinds("tasks"))
+def test_the_row_that_a_task_shows_is_one_that_it_takes(kind: str) -> None:
+    module = _find.find("tasks", kind)
+    config = module.Config.model_validate(module.EXAMPLE)
+    sources = [source for part in getattr(config, "parts", {}).values() for source in part.sources]
+    source = files.Config(path="a.jsonl", context="context", rejected="rejected" if "rejected" in module.ROW else None)
+    columns = {"text": None, "context": None, "label": None, **module.ROW}
+    batch = Batch({name: [value] for name, value in columns.items()}, "a.jsonl", [1])
+    mapper = Mapper(source, sources[0] if sources else "s", structures=getattr(module, "STRUCTURES", ()))
+    table, faults = ask(mapper.table(batch), config)
+    assert not faults
+    assert table["text"][0].as_py()
 
 
 def test_rooms_have_kinds_and_templates() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -116,7 +117,26 @@ def test_a_files_columns_and_labels_are_filled_in(conf: settings.Settings, tmp_p
     assert not list(tmp_path.rglob("README.txt")), "the data are elsewhere"
     template = TEMPLATE.read_text(encoding="utf-8").replace("NAME", "tickets").split("\n")
     changed = [line for line in template if line not in path.read_text(encoding="utf-8").split("\n")]
+    schema, *changed = changed
+    assert schema.startswith("# yaml-language-server")
     assert [line.split("{")[1].split(",")[0] for line in changed] == ["kind: classification", "kind: files"]
+
+
+def _schema_of(recipe_path: Path) -> Path:
+    text = recipe_path.read_text(encoding="utf-8")
+    return recipe_path.parent / text.partition("$schema=")[2].partition("\n")[0]
+
+
+def test_the_schema_that_a_recipe_names_is_there(conf: settings.Settings, tmp_path: Path) -> None:
+    path = _schema_of(scaffold.create("recipe", "tickets", conf))
+    assert path.samefile(tmp_path / "home" / "recipe.schema.json")
+    assert json.loads(path.read_text(encoding="utf-8")) == recipe.json_schema()
+    own = conf.recipes / "mine.json"
+    own.write_text("{}", encoding="utf-8")
+    for there in ("mine.json", "https://example.org/recipe.json"):
+        (conf.recipes / "_template.yaml").write_text(f"# yaml-language-server: $schema={there}\nname: NAME\n")
+        made = scaffold.create("recipe", f"r{len(there)}", conf)
+        assert f"$schema={there}\n" in made.read_text(encoding="utf-8"), "what somebody chose stays"
 
 
 def test_data_without_a_label_are_refused_and_nothing_is_written(conf: settings.Settings, tmp_path: Path) -> None:

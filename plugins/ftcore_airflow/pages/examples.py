@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ftcore.conversations import turns as conversation
 from ftcore.store import read_table
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _example(row: Mapping[str, Any], said: Mapping[str, tuple[str, float | None]
     truth = str(row["label"])
     made = {role: Answer(text, sure, text == truth) for role, (text, sure) in said.items()}
     place = (str(row.get("dataset") or ""), str(row.get("source") or ""))
-    return Example(str(row["text"]), truth, *place, made["candidate"], made.get("champion"))
+    return Example(conversation.readable(str(row["text"])), truth, *place, made["candidate"], made.get("champion"))
 
 
 def _answers(table: pa.Table, name: str, labels: tuple[str, ...]) -> list[tuple[str, float | None]]:
