@@ -38,6 +38,7 @@ def test_in_a_terminal_it_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyP
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
     show(table(), markup=False)
     assert max(len(line) for line in screen.getvalue().splitlines()) <= 60
