@@ -6,6 +6,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from ftcore import recipe as recipes
 from ftcore import records, settings, snapshot, store
@@ -14,6 +15,8 @@ from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.progress import busy
 from ftcore.records import Record
 
+Decides: TypeAlias = tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, str]]
+"""Recipe, parameters and earlier steps: what a fingerprint is made of."""
 RING: dict[str, tuple[str, ...]] = {
     "data": ("ingest", "prepare", "validate"),
     "finetune": ("plan", "tune", "train", "export", "evaluate", "gate", "approve", "promote"),
@@ -66,12 +69,15 @@ def run_step(
     if context.shard and step not in SHARED:
         raise FtcoreError(f"{step} is done as a whole", hint=f"leave the parameter shard to {' and '.join(SHARED)}")
     with shelf.lock("-".join(filter(None, (step, context.shard))), conf.lock_timeout_s):
-        fingerprint = _fingerprint(context)
+        decides = _decides(context)
         done = shelf.record(run_id, step, context.shard)
-        if done and done.fingerprint == fingerprint and not again and not _looks_again(done):
+        same = done is not None and done.fingerprint == records.fingerprint(*decides)
+        if done and same and not again and not _looks_again(done):
             log.info("%s was done already: %s", step, done.reason)
             return done
-        record = _work(context, fingerprint)
+        if done and not same:
+            log.info("%s", _why_again(done, records.parts(*decides)))
+        record = _work(context, decides)
         shelf.write_record(record)
     log.info("%s %s: %s (%.1f s)", "✔" if record.proceed else "■", step, record.reason, record.work_s)
     return record
@@ -120,10 +126,17 @@ def _looks_again(done: Record) -> bool:
     return not done.proceed and getattr(module, "LOOKS_AGAIN", False)
 
 
-def _work(context: Context, fingerprint: str) -> Record:
+def _why_again(done: Record, parts: Mapping[str, str]) -> str:
+    """Why a step is done once more in its run."""
+    changed = records.changed(done.decided_by, parts) if done.decided_by else ["what decides it"]
+    hint = "; any change of the recipe does all steps of a run again" if "of the recipe" in changed[0] else ""
+    return f"{done.step} was done in run {done.run_id} and is done again: {', '.join(changed)} changed since{hint}"
+
+
+def _work(context: Context, decides: Decides) -> Record:
     module = importlib.import_module(f"ftcore.steps.{context.step}")
     started, clock = records.now(), time.perf_counter()
-    with busy(f"importing the libraries of {context.step}", at_once=False):
+    with busy(f"{context.step}: importing its libraries"):
         _import(getattr(module, "NEEDS", ()))
     imported = time.perf_counter()
     outcome: Outcome = module.run(context)
@@ -131,7 +144,8 @@ def _work(context: Context, fingerprint: str) -> Record:
         step=context.step,
         recipe=context.recipe.name,
         run_id=context.run_id,
-        fingerprint=fingerprint,
+        fingerprint=records.fingerprint(*decides),
+        decided_by=records.parts(*decides),
         proceed=outcome.proceed,
         reason=outcome.reason,
         params=dict(context.params),
@@ -154,8 +168,8 @@ def _chain(context: Context) -> dict[str, str]:
     return {f"{records.LINK}{name}": store.hash_file(path) for name, path in files.items() if path.exists()}
 
 
-def _fingerprint(context: Context) -> str:
-    """Hash of the recipe, the parameters, this run's earlier steps in the same chain, and the step's own ``state``."""
+def _decides(context: Context) -> Decides:
+    """What decides a step's result: recipe, parameters, this run's earlier steps, and the step's own ``state``."""
     steps = RING[chain_of(context.step)]
     state = getattr(importlib.import_module(f"ftcore.steps.{context.step}"), "state", None)
     earlier = dict(state(context)) if state else {}
@@ -163,7 +177,7 @@ def _fingerprint(context: Context) -> str:
         record = context.shelf.record(context.run_id, name)
         if record is not None:
             earlier[name] = store.digest({"fingerprint": record.fingerprint, "inputs": record.inputs})
-    return records.fingerprint(context.recipe.resolved(), context.params, earlier)
+    return context.recipe.resolved(), context.params, earlier
 
 
 def _import(needs: tuple[str, ...]) -> None:

@@ -27,6 +27,8 @@ PACKAGES = (
 """Packages whose versions every record names."""
 
 
+EARLIER = "the state of "
+"""Start of a fingerprint's part that is an earlier step."""
 LINK = "record:"
 """Start of the name under which a record's ``inputs`` keep the hash of an earlier record's file."""
 
@@ -45,6 +47,9 @@ class Record(BaseModel):
     fingerprint: str
     """Hash of the recipe, the parameters and the earlier records: the same fingerprint means that nothing has to be
     done again."""
+    decided_by: dict[str, str] = Field(default_factory=dict)
+    """What the fingerprint was made of, each with its hash: sections of the recipe, parameters, earlier steps. Empty in
+    records of earlier versions."""
     proceed: bool = True
     """False where the steps after this one must not run: the task shows as skipped."""
     reason: str = ""
@@ -88,6 +93,20 @@ def canonical(value: object) -> str:
 def fingerprint(recipe: Mapping[str, Any], params: Mapping[str, str], earlier: Mapping[str, str]) -> str:
     """Hash of everything that decides a step's result: its recipe, parameters and the records before it."""
     return sha256(canonical({"recipe": recipe, "params": dict(params), "earlier": dict(earlier)}))
+
+
+def parts(recipe: Mapping[str, Any], params: Mapping[str, str], earlier: Mapping[str, str]) -> dict[str, str]:
+    """What a fingerprint is made of, by a name for people, each with the first digits of its hash."""
+    named: dict[str, object] = {f"{name} of the recipe": value for name, value in recipe.items()}
+    named |= {f"the parameter {name}": value for name, value in params.items()}
+    named |= {f"{EARLIER}{name}": value for name, value in earlier.items()}
+    return {name: sha256(canonical(value))[:16] for name, value in named.items()}
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Which parts of a fingerprint differ; earlier steps only where nothing else does, which is why they differ."""
+    differing = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return [name for name in differing if not name.startswith(EARLIER)] or differing
 
 
 @cache

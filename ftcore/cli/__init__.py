@@ -26,7 +26,7 @@ from ftcore.cli import (
     search,
     snapshots,
 )
-from ftcore.cli._shared import AsJson, Params, RecipeName, console, open_recipe, params_of, path_of, sentence
+from ftcore.cli._shared import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence, show
 
 if TYPE_CHECKING:
     from ftcore.records import Record
@@ -134,12 +134,12 @@ def run(
         return
     from rich.table import Table
 
-    table = Table("step", "", "result", "seconds", box=None, pad_edge=False)
+    table = Table("step", "", "seconds", "result", box=None, pad_edge=False)
+    table.columns[2].justify = "right"
     for record in records:
-        table.add_row(
-            record.step, "✔" if record.proceed else "■", record.reason, f"{record.work_s + record.import_s:.1f}"
-        )
-    console().print(table)
+        seconds = f"{record.work_s + record.import_s:.1f}"
+        table.add_row(record.step, "✔" if record.proceed else "■", seconds, record.reason)
+    show(table, markup=False)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from ftcore.recipe import Recipe
     from ftcore.settings import Settings
@@ -33,6 +33,17 @@ def console(**settings: Any) -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else WIDE, **settings)
+
+
+def show(what: RenderableType, **settings: Any) -> None:
+    """Print what rich can show; into a pipe or a file no line ends in blanks."""
+    shown = console(**settings)
+    if sys.stdout.isatty():
+        shown.print(what)
+        return
+    with shown.capture() as captured:
+        shown.print(what)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def say(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore.cli._shared import AsJson, RecipeName, console, open_recipe
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe, show
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -40,7 +40,7 @@ def lineage(recipe: RecipeName, what: What = "", as_json: AsJson = False) -> Non
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    console(soft_wrap=True).print(_tree(found))
+    show(_tree(found), soft_wrap=True)
 
 
 def _tree(found: dict[str, Any]) -> Tree:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore.cli._shared import AsJson, RecipeName, console, open_recipe, path_of
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe, path_of, show
 
 if TYPE_CHECKING:
     from ftcore.context import Context
@@ -109,7 +109,7 @@ def _show(found: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in lines:
         table.add_row(name, value)
-    console(markup=False).print(table)
+    show(table, markup=False)
     if found["rare_labels"]:
         print(f"\n! {found['rare_labels']}")
 

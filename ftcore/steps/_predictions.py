@@ -75,10 +75,12 @@ def predict(
                 _check_numbers(version, flavour, said)
             fresh = outputs.column(said)
             rows_per_s = len(missing) / (time.perf_counter() - clock)
-            log.info("version %d as %s: %d rows, %.3g rows/s", version.number, flavour, len(missing), rows_per_s)
+            rows_per_s = round(rows_per_s, 1) if rows_per_s >= 10 else float(f"{rows_per_s:.3g}")
+            sizes = f"{len(missing):,} rows, {rows_per_s:,g} rows/s"
+            log.info("version %d as %s: %s", version.number, flavour, sizes)
             if known is None:
                 with busy(f"timing single texts with {flavour}", at_once=False):
-                    latency[flavour] = {**_latency(model, texts), "rows_per_s": float(f"{rows_per_s:.3g}")}
+                    latency[flavour] = {**_latency(model, texts), "rows_per_s": rows_per_s}
         earlier = known[flavour].combine_chunks() if there else None  # type: ignore[index]
         made[flavour] = _joined(keys, earlier, have, fresh)
     return made, latency

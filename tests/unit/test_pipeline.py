@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,35 @@ def test_a_changed_recipe_or_parameter_is_done_again(product: Product, counted: 
     )
     product.run("ingest", train="always")
     assert counted["ingest"].runs == 3
+
+
+def test_it_says_why_a_step_is_done_again(
+    product: Product, counted: dict[str, Counted], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that went on after its recipe was edited began anew without a word."""
+
+    def said(change: Callable[[], object] = lambda: None, **params: str) -> list[str]:
+        change()
+        caplog.clear()
+        with caplog.at_level("INFO", "ftcore"):
+            for step in ("ingest", "prepare"):
+                product.run(step, **params)
+        return [line for line in caplog.messages if "done again" in line]
+
+    assert said() == []
+    assert said() == []
+    lines = said(lambda: product.change(train={"epochs": 3}))
+    why = "train of the recipe changed since; any change of the recipe does all steps of a run again"
+    assert lines == [f"{step} was done in run r1 and is done again: {why}" for step in ("ingest", "prepare")]
+    assert said(train="always")[0].endswith("done again: the parameter train changed since")
+    assert said()[0].endswith("done again: the parameter train changed since"), "taken away"
+    counted["ingest"].outcome = Outcome("did it", inputs={"rows": "other rows"})
+    product.run("ingest", again=True)
+    assert said() == ["prepare was done in run r1 and is done again: the state of ingest changed since"]
+    record = product.shelf.record("r1", "ingest")
+    assert record is not None
+    product.shelf.write_record(record.model_copy(update={"decided_by": {}, "fingerprint": "of an earlier version"}))
+    assert said()[0].endswith("done again: what decides it changed since")
 
 
 def test_what_an_earlier_step_found_decides_the_later_one(product: Product, counted: dict[str, Counted]) -> None:
