@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from ftcore import forget, parts, snapshot, split, store, suppression, watermarks
+from ftcore import forget, parts, snapshot, snapshot_diff, split, store, suppression, watermarks
 from ftcore import recipe as recipes
 from ftcore import settings as settings_of
 from ftcore.cli import recipes as check
@@ -77,11 +77,11 @@ class Ring:
         manifest["source_names"] = _shards.source_names(self.context("validate"))
         identity = snapshot.publish(self.shelf, lambda: parts.read(rows), quarantine, manifest)
         raw = self.shelf.folder(f"r{self.runs}", "ingest")
-        _keys.commit(self.shelf, split.load(self.shelf), raw, parts.read(rows))
+        _keys.commit(self.shelf, split.load(self.shelf), raw, parts.read(rows), identity)
         left_out = _keep(self.context("validate"), quarantine)
         watermarks.commit(self.shelf, ingest, identity, left_out)
         before, self.published = self.published[-1:], [*self.published, identity]
-        change = snapshot.diff(self.shelf, before[0], identity) if before else {"moved": 0}
+        change = snapshot_diff.diff(self.shelf, before[0], identity) if before else {"moved": 0}
         return change | {"figures": prepared.figures}
 
     def context(self, step: str) -> Context:
@@ -593,7 +593,7 @@ def test_a_row_that_misses_a_snapshot_comes_back_where_it_was(
         elif version is faulty and state == "gone":
             file.unlink()
     assert len(ring.rows(ring.published[2])) == 1
-    assert snapshot.diff(ring.shelf, ring.published[0], ring.published[3])["moved"] == 0
+    assert snapshot_diff.diff(ring.shelf, ring.published[0], ring.published[3])["moved"] == 0
     assert len(ring.rows()) == 61
     assert ("is damaged" in caplog.text) is (state == "damaged")
 
