@@ -12,10 +12,13 @@ from ftcore.gates._undecided import undecided
 from ftcore.statistics import Estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from ftcore.verdict import Evidence, Rule
 
+ON_FEWER = "on fewer only a large loss is seen"
 EXAMPLE = {"kind": "forgetting", "metric": "accuracy", "max_loss": 0.02}
 
 
@@ -46,6 +49,11 @@ def parts(config: Config, evidence: Evidence) -> dict[str, np.ndarray]:
     """Datasets that are judged, each a mask ``[rows]``."""
     names = config.datasets or tuple(sorted(set(evidence.dataset) - {"test"}))
     return {name: evidence.on([name]) for name in names}
+
+
+def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each holdout by itself."""
+    return [(name,) for name in config.datasets or datasets if name != "test"]
 
 
 def comparisons(config: Config, evidence: Evidence) -> int:
