@@ -65,7 +65,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether every domain keeps what it had, and general text, too, where it was read."""
     chosen = parts(config, evidence)
     if not chosen and "general_text" not in evidence.figures:
-        return undecided(config.kind, "the recipe names no evaluate.holdouts or general_text", -config.max_loss)
+        because = "no evaluate.holdouts has a row that judges, and there is no general_text"
+        return undecided(config.kind, because, -config.max_loss)
     return _losses.judge(config, evidence, chosen, _general(config, evidence))
 
 
