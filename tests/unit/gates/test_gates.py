@@ -382,9 +382,6 @@ def test_forgetting_needs_an_earlier_domain() -> None:
     rule = forgetting.judge(forgetting.Config(), evidence(champion=0.8))
     because = "undecided: no evaluate.holdouts has a row that judges, and there is no general_text"
     assert (rule.passed, rule.reason) == (None, because)
-        None,
-        "undecided: no evaluate.holdouts has a row that judges, and there is no general_text",
-    )
 
 
 @pytest.mark.parametrize(
