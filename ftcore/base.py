@@ -96,7 +96,10 @@ def registered(reference: str, settings: Settings, artefact: str = "model") -> P
     path = reference.removeprefix("models:/")
     name, at, alias = path.partition("@")
     tracking = Tracking(settings, name if at else path.partition("/")[0])
-    version = tracking.alias(alias) if at else tracking.version(int(path.partition("/")[2]))
+    number = path.partition("/")[2]
+    if not at and not number.isdecimal():
+        raise FtcoreError(f"{reference} names no version", hint="write models:/NAME/NUMBER or models:/NAME@ALIAS")
+    version = tracking.alias(alias) if at else tracking.version(int(number))
     if version is None:
         raise FtcoreError(f"{reference}: no version of {name} has the alias {alias!r}")
     return tracking.fetch(version, artefact)

@@ -289,9 +289,15 @@ class Shelf:
 
     def cached(self, name: str, key: str) -> pa.Table | None:
         """Rows that were kept under a name with this very key; None where there are none."""
+        import pyarrow as pa
+
+        path = self.root / "cache" / f"{name}.parquet"
         try:
-            table = read_table(self.root / "cache" / f"{name}.parquet")
+            table = read_table(path)
         except FileNotFoundError:
+            return None
+        except (pa.ArrowException, OSError) as error:
+            log.warning("%s cannot be read, and its rows are made again: %s", path, error)
             return None
         same = (table.schema.metadata or {}).get(b"key") == key.encode()
         return table.replace_schema_metadata() if same else None

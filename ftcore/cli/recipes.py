@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe import Recipe
     from ftcore.settings import Settings
+    from ftcore.store import Shelf
 
 
 def check(
@@ -75,7 +76,7 @@ def _of_snapshot(recipe: Recipe, conf: Settings) -> list[str]:
     except (FtcoreError, OSError):  # a recipe can be checked where its store cannot be reached
         return []
     by_label, moved = manifest.get("labels_by_split", {}), split.redrawn(manifest, recipe.prepare)
-    notes = [moved] if moved else []
+    notes = [*([moved] if moved else []), *_too_few(recipe, shelf, identity)]
     if not by_label:
         return notes
     own = {name: by_label.get(name, dict.fromkeys(snapshot.SPLITS, 0)) for name in labels.listed(recipe.task)}
@@ -84,6 +85,18 @@ def _of_snapshot(recipe: Recipe, conf: Settings) -> list[str]:
         notes.append(f"snapshot {identity} has rows of {', '.join(map(repr, gone))}, which task.labels lacks")
     rare = labels.warning(own)
     return [*notes, *([f"snapshot {identity}: {rare}"] if rare else [])]
+
+
+def _too_few(recipe: Recipe, shelf: Shelf, identity: str | None) -> list[str]:
+    """Gates that ask for more test rows than the current snapshot has."""
+    from ftcore import enough
+    from ftcore.errors import FtcoreError
+
+    try:
+        sizes = enough.of_snapshot(recipe, shelf, identity) if identity else {}
+    except (FtcoreError, OSError):
+        return []
+    return [f"snapshot {identity}: {one}" for one in enough.warnings(recipe, sizes)]
 
 
 def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("data", "finetune")) -> None:

@@ -48,6 +48,11 @@ class Config(Base):
     """The same in groups of rows, where rows have groups."""
 
 
+def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each dataset by itself."""
+    return [(name,) for name in config.datasets or datasets]
+
+
 @dataclass(frozen=True)
 class Finding:
     """The candidate and the baseline that comes closest to it, on one dataset."""

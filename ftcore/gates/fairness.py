@@ -16,8 +16,11 @@ from ftcore.statistics import size
 from ftcore.verdict import Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ftcore.verdict import Evidence
 
+ON_FEWER = "on fewer no slice is large enough, and only a large difference is seen"
 EXAMPLE = {"kind": "fairness", "by": "source", "metric": "accuracy", "max_difference": 0.15}
 
 
@@ -40,6 +43,11 @@ class Config(Base):
     """A pair with a smaller group fails where it surely differs too much, and does not leave the gate undecided."""
     min_groups: Annotated[int, Field(ge=1)] = 30
     """The same in groups of rows that are not independent, such as customers, where rows have them."""
+
+
+def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+    """Slices are of all rows."""
+    return [tuple(datasets)]
 
 
 def comparisons(config: Config, evidence: Evidence) -> int:

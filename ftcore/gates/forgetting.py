@@ -12,10 +12,13 @@ from ftcore.gates._undecided import undecided
 from ftcore.statistics import Estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from ftcore.verdict import Evidence, Rule
 
+ON_FEWER = "on fewer only a large loss is seen"
 EXAMPLE = {"kind": "forgetting", "metric": "accuracy", "max_loss": 0.02}
 
 
@@ -48,6 +51,11 @@ def parts(config: Config, evidence: Evidence) -> dict[str, np.ndarray]:
     return {name: evidence.on([name]) for name in names}
 
 
+def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each holdout by itself."""
+    return [(name,) for name in config.datasets or datasets if name != "test"]
+
+
 def comparisons(config: Config, evidence: Evidence) -> int:
     """How many datasets are judged."""
     return _losses.comparisons(config, evidence, parts(config, evidence), _general(config, evidence))
@@ -57,7 +65,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether every domain keeps what it had, and general text, too, where it was read."""
     chosen = parts(config, evidence)
     if not chosen and "general_text" not in evidence.figures:
-        return undecided(config.kind, "the recipe names no evaluate.holdouts or general_text", -config.max_loss)
+        because = "no evaluate.holdouts has a row that judges, and there is no general_text"
+        return undecided(config.kind, because, -config.max_loss)
     return _losses.judge(config, evidence, chosen, _general(config, evidence))
 
 

@@ -9,10 +9,11 @@ from pydantic import Field
 
 from ftcore._find import Config as Base
 from ftcore.gates._undecided import undecided
+from ftcore.statistics import by_group, quantile
 from ftcore.verdict import TORCH, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -40,6 +41,11 @@ class Config(Base):
     numbers only ``max_difference`` counts."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
+
+
+def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+    """All rows together."""
+    return [tuple(datasets)]
 
 
 def judge(config: Config, evidence: Evidence) -> Rule:
@@ -73,15 +79,18 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         measured=abs(differences[worst]),
         bound=config.max_difference,
         rows=rows,
+        groups=evidence.groups(mine),
     )
     if faults := _by_row(evidence.figures.get("agreement", {})):
         return rule.model_copy(update={"passed": False, "reason": "; ".join([*faults, reason])})
-    return _by_share(config, rule, exports, torch) if rule.passed and counted else rule
+    if not rule.passed or not counted:
+        return rule
+    return _by_share(config, rule, _disagreement(exports, torch, evidence.of(mine)))
 
 
-def _by_share(config: Config, rule: Rule, exports: Mapping[str, np.ndarray], torch: np.ndarray) -> Rule:
+def _by_share(config: Config, rule: Rule, found: tuple[str, float, float, float]) -> Rule:
     """A rule that passed by its metric, judged by the share of rows that get another answer, too."""
-    name, share, low, high = _disagreement(exports, torch)
+    name, share, low, high = found
     bounds = (
         f"{name} gives {share:.1%} of the rows another answer (95% bounds {low:.1%} to {high:.1%}); "
         f"{config.max_disagreement:g} is allowed"
@@ -113,14 +122,44 @@ def _by_row(agreement: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _disagreement(exports: Mapping[str, np.ndarray], torch: np.ndarray) -> tuple[str, float, float, float]:
+def _disagreement(
+    exports: Mapping[str, np.ndarray], torch: np.ndarray, group: np.ndarray | None
+) -> tuple[str, float, float, float]:
     """The export with the most rows that get another answer than torch's: its name, their share, and its bounds.
 
-    Source: C. Clopper and E. Pearson (1934), *The use of confidence or fiducial limits*.
-    """
-    from scipy.stats import binomtest
+    Rows of one group are not independent: the bounds are those of the effective number of rows.
 
-    others = {name: int((tallies != torch).any(-1).sum()) for name, tallies in exports.items()}
-    worst = max(others, key=lambda name: others[name])
-    found = binomtest(others[worst], len(torch)).proportion_ci(2 * CONFIDENCE - 1, method="exact")
-    return worst, others[worst] / len(torch), float(found.low), float(found.high)
+    Sources: C. Clopper and E. Pearson (1934), *The use of confidence or fiducial limits*; E. Korn and B. Graubard
+    (1998), *Confidence intervals for proportions with small expected number of positive counts estimated from survey
+    data*.
+    """
+    from scipy.special import betaincinv
+
+    others = {name: (tallies != torch).any(-1) for name, tallies in exports.items()}
+    worst = max(others, key=lambda name: int(others[name].sum()))
+    apart = others[worst]
+    share, rows = float(apart.mean()), _effective(apart, group)
+    hits, alpha = share * rows, 1 - CONFIDENCE
+    low = float(betaincinv(hits, rows - hits + 1, alpha)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, rows - hits, 1 - alpha)) if hits < rows else 1.0
+    return worst, share, low, high
+
+
+def _effective(apart: np.ndarray, group: np.ndarray | None) -> float:
+    """Independent rows that would tell as much of a share as these rows in their groups; at most as many as there are.
+
+    Args:
+        apart: what the share is of, ``[rows]``.
+        group: of each row, ``[rows]``; None where each row is a group of its own.
+    """
+    import numpy as np
+
+    share, rows = float(apart.mean()), len(apart)
+    hits, sizes = by_group(apart[:, None].astype(float), group)
+    groups = len(sizes)
+    if groups in (1, rows) or not 0 < share < 1:
+        return float(rows if groups > 1 else 1)
+    around = hits[:, 0] - share * sizes
+    variance = groups / (groups - 1) * float(around @ around) / rows**2
+    unsure = quantile(CONFIDENCE, np.inf) / quantile(CONFIDENCE, groups - 1)  # so few groups tell their spread badly
+    return min(share * (1 - share) / variance * unsure**2, float(rows)) if variance > 0 else float(rows)

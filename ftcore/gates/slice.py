@@ -11,11 +11,14 @@ from ftcore.gates import _losses
 from ftcore.gates._undecided import undecided
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from ftcore.verdict import Evidence, Rule
 
 DEFAULT = ("source", "language", "length")
+ON_FEWER = "on fewer no slice is large enough, and only a large loss is seen"
 EXAMPLE = {"kind": "slice", "metric": "accuracy", "max_loss": 0.05}
 
 
@@ -46,6 +49,11 @@ def parts(config: Config, evidence: Evidence) -> dict[str, np.ndarray]:
     """Slices that are judged, each a mask ``[rows]``."""
     columns = config.by or DEFAULT
     return {name: rows for name, rows in evidence.slices.items() if name.partition("=")[0] in columns}
+
+
+def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+    """Slices are of all rows."""
+    return [tuple(datasets)]
 
 
 def comparisons(config: Config, evidence: Evidence) -> int:

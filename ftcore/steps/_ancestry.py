@@ -112,14 +112,27 @@ def _parents_of(shelf: Shelf, version: Version) -> list[str]:
     """By the version's tag; of one that was trained before there was such a tag, what its record says it started from.
 
     Raises:
-        ValueError: the tag is no JSON.
+        FtcoreError: somebody changed the tag: rows that its parents were trained on would judge.
     """
     if PARENTS in version.tags:
-        return [str(one) for one in json.loads(version.tags[PARENTS])]
+        return _listed(version.tags[PARENTS], version.number)
     run_id = version.tags.get("ftcore.run", "")
     record = shelf.record(run_id, "train") if run_id else None
     base = str(record.figures.get("base", "")) if record else ""
     return [base] if base.startswith(SCHEME) else []
+
+
+def _listed(tag: str, number: int) -> list[str]:
+    try:
+        found = json.loads(tag)
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise FtcoreError(
+            f"the tag {PARENTS} of version {number} is no list of models: {tag!r}",
+            hint="restore it in MLflow: without it nobody knows which rows the models behind it were trained on",
+        )
+    return [str(one) for one in found]
 
 
 def _numbered(settings: Settings, reference: str) -> str:
@@ -140,6 +153,8 @@ def _version(settings: Settings, reference: str) -> tuple[str, Version]:
             raise FtcoreError(f"{reference}: no version of {name} has the alias {alias!r}")
         return name, version
     name, _, number = name.partition("/")
+    if not number.isdecimal():
+        raise FtcoreError(f"{reference} names no version", hint="write models:/NAME/NUMBER or models:/NAME@ALIAS")
     return name, Tracking(settings, name).version(int(number))
 
 

@@ -59,6 +59,11 @@ def read(context: Context, source: Source) -> pa.Table:
     return cleaned
 
 
+def raw(context: Context, source: Source) -> pa.Table:
+    """Rows of a source as they came, without those of forgotten subjects: at least as many as can be used."""
+    return _raw(context, source, suppression.load(context.shelf, os.environ))
+
+
 def _raw(context: Context, source: Source, forgotten: suppression.Suppression) -> pa.Table:
     """The source's own rows on the wanted side of the split."""
     import pyarrow as pa

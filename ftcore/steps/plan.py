@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import ledger, registry, snapshot
-from ftcore.context import Context, Outcome
+from ftcore import enough, ledger, registry, snapshot
+from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
-from ftcore.steps import _budget, _sizes
+from ftcore.progress import busy
+from ftcore.steps import _budget, _holdouts, _sizes
 from ftcore.store import hash_file
 from ftcore.tracking import CHAMPION, Tracking, Version
 
@@ -41,6 +42,7 @@ def run(context: Context) -> Outcome:
     cost: dict[str, Any] = {}
     if train:
         verdict, why, cost = _budget.judge(context, identity, _sizes.count(context, identity, "train"))
+        cost = cost | {"too_few_rows": _too_few(context, identity)}
         # What this very run was allowed to do once stays allowed: it may be half done.
         if verdict != "go" and not context.shelf.line("plan", context.run_id):
             return _hold(context, verdict, f"{reason}, but {why}", figures, cost)
@@ -56,6 +58,28 @@ def run(context: Context) -> Outcome:
             "manifest": hash_file(snapshot.folder(context.shelf, identity) / "manifest.json"),
         },
     )
+
+
+def _too_few(context: Context, identity: str) -> list[str]:
+    """Gates that ask for more rows than there are to judge on, in words; holdouts are read to know how many they have.
+
+    Nothing is paid for yet, and the gates would say the same after the training.
+    """
+    recipe = context.recipe
+    sizes = enough.of_snapshot(recipe, context.shelf, identity)
+    for name in enough.holdouts(recipe):
+        source = _holdouts.Source(name, recipe.evaluate.holdouts[name], recipe.task)
+        try:
+            with busy(f"counting rows of {name}", at_once=False):
+                keys = enough.keys_of(_holdouts.raw(context, source))
+        except (FtcoreError, OSError) as error:  # what the evaluation will miss stops no plan
+            log.warning("the rows of evaluate.holdouts.%s cannot be counted: %s", name, error)
+        else:
+            sizes[name] = enough.Size(len(keys), len(set(keys.tolist())))
+    found = enough.warnings(recipe, sizes)
+    for one in found:
+        log.warning("%s", one)
+    return found
 
 
 def _hold(context: Context, verdict: str, why: str, figures: dict[str, Any], cost: dict[str, Any]) -> Outcome:

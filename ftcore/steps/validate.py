@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ftcore import labels, parts, snapshot, split, suppression, watermarks
+from ftcore import enough, labels, parts, snapshot, split, suppression, watermarks
 from ftcore._find import find
 from ftcore.cleaning import label_names
 from ftcore.context import Context, Outcome, log
@@ -89,6 +89,7 @@ def run(context: Context) -> Outcome:
     upload(_docs(context), context.shelf.root / "data_docs")
     manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
     manifest |= _beside(context, before, kept) | ({"period": period} if period else {})
+    manifest["warnings"] += [] if period else _too_few(context, kept)
     manifest["warnings"] += _renamed.warnings(context.shelf, before, tally.sources, kept.tables(["source", "text"]))
     review = context.shelf.root / draft.paths["review"] if "review" in draft.paths else None
     page = reports.writer(context.recipe, quarantine, read_table(review) if review else None, before)
@@ -250,6 +251,12 @@ def _reject(context: Context, manifest: dict[str, Any], page: Callable[[dict[str
         str(context.folder / reports.FILE),
         hint="nothing was published",
     )
+
+
+def _too_few(context: Context, kept: Kept) -> list[str]:
+    """Gates that ask for more test rows than there would be."""
+    keys = enough.test_keys(kept.tables(["split", "split_key"]))
+    return enough.warnings(context.recipe, enough.of_test(keys, context.recipe.evaluate.sealed))
 
 
 def _before(context: Context) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
+from scipy.stats import binomtest
 
 from ftcore import calibration as calibrations
 from ftcore._find import find
@@ -379,7 +380,8 @@ def test_a_verdict_names_what_was_judged_and_what_was_not() -> None:
 
 def test_forgetting_needs_an_earlier_domain() -> None:
     rule = forgetting.judge(forgetting.Config(), evidence(champion=0.8))
-    assert (rule.passed, rule.reason) == (None, "undecided: the recipe names no evaluate.holdouts or general_text")
+    because = "undecided: no evaluate.holdouts has a row that judges, and there is no general_text"
+    assert (rule.passed, rule.reason) == (None, because)
 
 
 @pytest.mark.parametrize(
@@ -704,6 +706,31 @@ def test_a_slice_of_too_few_rows_says_how_many_are_needed() -> None:
     rule = slice_gate.judge(slice_gate.Config(max_loss=0.02), seen)
     assert rule.passed is None
     assert "undecided: too few rows to see a loss of 0.07 in accuracy in source=a (220 rows, about" in rule.reason
+
+
+@pytest.mark.parametrize(
+    ("flipped", "size", "passed"), [(0, 1, True), (5, 1, True), (0, 20, True), (20, 20, None), (0, 400, None)]
+)
+def test_rows_of_one_group_that_an_export_answers_otherwise_are_few_observations(
+    flipped: int, size: int, passed: bool | None
+) -> None:
+    """Twenty rows of one customer were twenty observations, and their share was known to a percent."""
+    seen = evidence(400, right=0.8)
+    torch = seen.candidate[TORCH].copy()
+    served = torch.copy()
+    served[:flipped] = evidence(400, right=0).candidate[TORCH][:flipped]
+    seen = replace(seen, candidate={"onnx-int8": served, TORCH: torch}, group=np.arange(400) // size)
+    rule = parity.judge(parity.Config(max_difference=1, max_disagreement=0.08), seen)
+    assert rule.passed is passed, rule.reason
+    assert rule.groups == 400 // size
+
+
+@pytest.mark.parametrize("hits", [0, 1, 7, 399, 400])
+def test_without_groups_the_bounds_are_those_of_clopper_and_pearson(hits: int) -> None:
+    apart = np.arange(400) < hits
+    _, share, low, high = parity._disagreement({"a": apart[:, None] * 1.0}, np.zeros((400, 1)), None)
+    theirs = binomtest(hits, 400).proportion_ci(0.9, method="exact")
+    assert (share, low, high) == (hits / 400, pytest.approx(theirs.low), pytest.approx(theirs.high))
 
 
 def test_a_sure_failure_needs_no_more_rows_and_an_undecided_rule_has_numbers() -> None:

@@ -22,7 +22,7 @@ RECIPE: dict[str, Any] = {
     "sources": [{"kind": "feedback"}],
     "method": {"kind": "lora"},
     "exports": [{"kind": "onnx"}],
-    "gates": [{"kind": "threshold", "minimum": 0.5}],
+    "gates": [{"kind": "threshold", "minimum": 0.5, "min_rows": 10}],
 }
 WORDS = ["river", "glass", "stone", "paper", "cloud", "engine", "window", "forest", "copper", "letter"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ftcore import forget, snapshot, store
+from ftcore import base, forget, snapshot, store
 from ftcore.cleaning.rows import clean
-from ftcore.errors import NotEnoughDataError
+from ftcore.errors import FtcoreError, NotEnoughDataError
 from ftcore.steps import _ancestry, _datasets
 from ftcore.tracking import Version
 
@@ -267,6 +267,41 @@ def test_a_model_behind_whose_snapshot_is_gone_is_named(product: Product, caplog
     unknown = [one["model"] for one in facts["trained_on"] if one["snapshot"] is None]
     assert sorted(unknown) == [f"models:/{product.name}/1", f"models:/{product.name}/77"]
     assert caplog.text.count("cannot be left out") == 2
+
+
+@pytest.mark.parametrize("tag", ["", "[", "7", "{}", '"models:/a/1"'])
+def test_a_tag_of_parents_that_was_changed_is_named(product: Product, tag: str) -> None:
+    """It came as a bare JSONDecodeError."""
+    ours = product.publish_table(table(product, range(70), side=lambda n: "test"))
+    with pytest.raises(FtcoreError, match=r"the tag ftcore.parents of version 3 is no list of models") as caught:
+        read(product, ours, candidate=version(ours, 3, **{_ancestry.PARENTS: tag}))
+    assert "restore it in MLflow" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "reference", ["models:/teacher", "models:/teacher/", "models:/teacher/newest", "models:/a/1/2"]
+)
+def test_a_reference_without_a_version_is_named(product: Product, reference: str) -> None:
+    product.change(method={"kind": "distill", "teacher": reference})
+    with pytest.raises(FtcoreError, match=rf"{reference} names no version\n  hint: write models:/NAME/NUMBER"):
+        _ancestry.parents(product.context("train"))
+    with pytest.raises(FtcoreError, match=rf"{reference} names no version"):
+        base.resolve(reference, product.settings, product.path.parent)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1 nothing of use PAR1"])
+def test_a_cache_that_is_damaged_is_made_again(
+    product: Product, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_holdout(product)
+    more_csv(product, [f"{text_of(n)},positive" for n in range(100)])
+    identity = product.publish(range(1000, 1030))
+    found = rows_of(product, identity)
+    (file,) = (product.shelf.root / "cache").iterdir()
+    file.write_bytes(damage)
+    assert rows_of(product, identity) == found
+    assert "cannot be read, and its rows are made again" in caplog.text
+    assert store.read_table(file).num_rows == len(found)
 
 
 def test_a_test_split_that_was_trained_on_altogether_is_refused(product: Product) -> None:

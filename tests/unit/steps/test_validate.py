@@ -242,6 +242,24 @@ def test_a_snapshot_published_before_the_raw_rows_went_is_published_once(
     assert (outcome.figures["rows"], len(snapshot.ls(run.shelf)), raw(given)) == (200, 1, [])
 
 
+@pytest.mark.parametrize("groups", [False, True])
+def test_gates_that_ask_for_more_test_rows_are_a_warning(tmp_path: Path, groups: bool) -> None:
+    """They were undecided after the training, and nothing had said so before."""
+    rows = [one | ({"group": f"customer {n % 20}"} if groups else {}) for n, one in enumerate(many(400))]
+    key, least = ("min_groups", 30) if groups else ("min_rows", 500)
+    gates = [
+        {"kind": "threshold", "minimum": 0.5, "min_rows": 10},
+        {"kind": "beats_champion", "min_rows": 10, key: least},
+    ]
+    run, outcome = validated(tmp_path, rows, gates=gates)
+    (warning,) = [one for one in outcome.figures["warnings"] if "beats_champion" in one]
+    test = snapshot.read(run.shelf, outcome.figures["snapshot"], ["test"])
+    there = len(set(test["split_key"].to_pylist())) if groups else test.num_rows
+    assert f"needs {least} {key.removeprefix('min_')} of test (gates[1].{key})" in warning
+    assert f"{there} groups" in warning if groups else f"there are {there} rows" in warning
+    assert outcome.figures["verdict"].startswith("passed, ")
+
+
 def test_stale_data_is_said_or_refused(tmp_path: Path) -> None:
     old = datetime(2026, 1, 1, tzinfo=UTC)
     dated = [one | {"observed_at": old} for one in many(200)]
