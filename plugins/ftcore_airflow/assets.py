@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
@@ -36,7 +37,8 @@ def cron_or_asset(cron: str | None, asset: Asset) -> Asset | AssetOrTimeSchedule
     """
     if cron is None:
         return asset
-    tick = CronTriggerTimetable(cron, timezone="UTC", run_immediately=False)
+    # No time at all: with False, Airflow 3.3 still runs at once within a tenth of the time between two ticks.
+    tick = CronTriggerTimetable(cron, timezone="UTC", run_immediately=timedelta(0))
     return AssetOrTimeSchedule(timetable=tick, assets=asset)
 
 

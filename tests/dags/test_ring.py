@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.sdk import AssetOrTimeSchedule
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables.base import TimeRestriction
 from airflow.utils.types import DagRunType
 
 from ftcore.recipe import files, read
+from ftcore_airflow.assets import Assets, cron_or_asset
 from ftcore_airflow.backfill import period_by
 
 if TYPE_CHECKING:
@@ -58,7 +63,17 @@ def test_schedule_is_the_recipes(bag: DagBag, verb: str, recipe: Path) -> None:
     cron = getattr(read(recipe).schedule, verb, None)
     timetable = getattr(bag.dags[f"{verb}__{recipe.stem}"].timetable, "timetable", None)
     assert (timetable is None) == (cron is None)
-    assert timetable is None or timetable.run_immediately is False
+    assert timetable is None or timetable.run_immediately == timedelta(0)
+
+
+def test_a_new_recipe_waits_for_its_next_tick_also_right_after_one() -> None:
+    moment = datetime.now(UTC)
+    schedule = cron_or_asset(f"{moment.minute} {moment.hour} * * *", Assets.of("r").retrain)
+    assert isinstance(schedule, AssetOrTimeSchedule)
+    tick = decode_timetable(encode_timetable(schedule.timetable))
+    info = tick.next_dagrun_info(last_automated_data_interval=None, restriction=TimeRestriction(None, None, False))
+    assert info is not None
+    assert info.run_after > moment
 
 
 @every_dag
