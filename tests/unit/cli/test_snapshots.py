@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from ftcore import snapshot
+from ftcore import snapshot, snapshot_diff
 from ftcore.store import read_json, write_json
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_snapshots_are_shown_and_compared_for_people_and_for_programs(product: P
     assert "{" not in page, "no JSON"
     assert json.loads(ftcore("snapshots", "show", name, second, "--json")) == manifest
     assert f"snapshot {first}\n" in shown("show", name, first)
-    found, told = snapshot.diff(product.shelf, first, second), shown("diff", name, first, second)
+    found, told = snapshot_diff.diff(product.shelf, first, second), shown("diff", name, first, second)
     assert f"added {found['added']} rows\n" in told
     assert "moved 0 rows\n" in told
     assert "label shares negative 49.2% → " in told
