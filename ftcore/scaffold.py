@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from contextlib import suppress
@@ -12,12 +13,14 @@ from typing import Any
 
 from ftcore import _yaml
 from ftcore._find import ROOMS, find
+from ftcore.cleaning.label_names import visible
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.recipe import NAME, json_schema
 from ftcore.settings import REPOSITORY, Settings
 from ftcore.sources._values import plain
 from ftcore.store import write_bytes, write_json
 
+log = logging.getLogger("ftcore")
 PACKAGE = Path(__file__).resolve().parent
 TEXTS = ("text", "message", "sentence", "utterance", "review", "comment", "content", "body", "description", "question")
 LABELS = ("label", "category", "class", "intent", "sentiment", "topic", "tag", "target")
@@ -136,17 +139,26 @@ def _look(data: Path) -> dict[str, Any]:
     files = find("sources", "files")
     if not data.is_file():
         raise FtcoreError(f"no such file: {data}")
+    if files.is_archive(data):
+        raise DataRejectedError(
+            f"{data} is an archive", hint="give one of its files to --data, then write the archive as the source's path"
+        )
     delimiters = ("", ";", "\t", "|") if files.has_delimiter(data) else ("",)
     opened = [files.Config(path=str(data), **({"delimiter": one} if one else {})) for one in delimiters]
     config = max(opened, key=lambda one: len(files.columns(data, one)))
     lengths: dict[str, int] = {}
     values: dict[str, dict[str, int]] = {}
-    rows = 0
+    rows, broken = 0, False
+    unread: dict[str, int] = {}
     for batch in files.batches(data, config, None):
         rows += len(batch.places)
+        for reason in batch.spoiled.values():
+            why = reason.partition("]")[0].lstrip("[")
+            unread[why] = unread.get(why, 0) + 1
         for name, column in batch.columns.items():
             counts = values.setdefault(name, {})
-            for value in ((plain(one) or "").strip() for one in column if isinstance(one, str | int | float)):
+            for value in (visible(plain(one) or "") for one in column if isinstance(one, str | int | float)):
+                broken = broken or "\ufffd" in value
                 lengths[name] = lengths.get(name, 0) + len(value)
                 if value and (value in counts or len(counts) <= MOST_LABELS):
                     counts[value] = counts.get(value, 0) + 1
@@ -156,9 +168,14 @@ def _look(data: Path) -> dict[str, Any]:
     if not text or not label:
         raise DataRejectedError(
             f"no column of {data} is a label: one has between 2 and {MOST_LABELS} distinct values in all rows",
-            [f"column {name!r}: {len(c):,}{'+' * (len(c) > MOST_LABELS)} values" for name, c in values.items()],
+            [
+                *(f"column {name!r}: {len(c):,}{'+' * (len(c) > MOST_LABELS)} values" for name, c in values.items()),
+                *(f"{count:,} of {rows:,} rows cannot be read: {why}" for why, count in unread.items()),
+            ],
             hint="leave out --data, and fill in path, text, label and task.labels",
         )
+    if broken:
+        log.warning("%s holds bytes that are no UTF-8: add `encoding: …` to its source, such as cp1252", data)
     columns = {"text": text, "label": label} | ({"delimiter": config.delimiter} if config.delimiter else {})
     return {"columns": columns, "labels": sorted(few[label])}
 

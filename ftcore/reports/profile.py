@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from ftcore.recipe import Recipe
 
+UNDECODED = "the text holds U+FFFD: bytes that were not decoded; set `encoding` of the source, such as cp1252"
+"""Why rows are named that the task can use, and the suite takes out."""
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 LANGUAGE_ROWS = 2_000
 """Texts of the sample whose language is guessed."""
@@ -130,6 +132,9 @@ class Asked:
 
         read, faults = ask(rows, recipe.task)
         self.faults.update(faults.values())
+        texts = enumerate(rows["text"].to_pylist())
+        undecoded = sum("\ufffd" in (text or "") and place not in faults for place, text in texts)
+        self.faults += Counter({UNDECODED: undecoded} if undecoded else {})
         if labels.listed(recipe.task):
             if "split" not in read.column_names:
                 keys = [key or "0" for key in read["split_key"].to_pylist()]

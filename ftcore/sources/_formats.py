@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -21,6 +22,7 @@ from ftcore.sources._mapping import Batch, require
 if TYPE_CHECKING:
     from typing import TextIO
 
+log = logging.getLogger("ftcore")
 LONGEST_ROW = 4_000_000
 """Longest line of a text file that is read, in characters. Of a longer one only the start is kept."""
 EXCERPT = 200
@@ -28,6 +30,8 @@ EXCERPT = 200
 ROWS, CHARACTERS = 10_000, 8_000_000
 """A batch ends after so many rows, or lines of so many characters."""
 
+NOTES = 20
+"""Lines behind the first in which a header is looked for, for the message."""
 DELIMITERS = (",", ";", "\t", "|")
 """Delimiters that messages propose."""
 
@@ -138,7 +142,7 @@ def read_csv(lines: Lines, reading: Reading) -> Iterator[Batch]:
     where = reading.where
     reader, delimiter, skipped = _reader(iter(lines), reading)
     names = _header(reader, lines, reading, skipped)
-    reading.require(names, _other_delimiter(names, delimiter, reading))
+    reading.require(names, _other_delimiter(names, delimiter, reading) or _later_header(reader, names, reading))
     gather, width, empty = Gather(lines), len(names), [""] * len(names)
     while True:
         before = reader.line_num + skipped
@@ -190,6 +194,26 @@ def _other_delimiter(names: Sequence[str], delimiter: str, reading: Reading) -> 
     return ""
 
 
+def _later_header(reader: Any, names: Sequence[str], reading: Reading) -> str:
+    """What to do where the header stands some lines further down, behind notes; else empty."""
+    missing = {name for name in reading.wanted or () if name not in names and name not in reading.given}
+    if not missing or reading.header:
+        return ""
+    for _ in range(NOTES):
+        before = reader.line_num
+        try:
+            row = next(reader, None)
+        except csv.Error:
+            continue
+        if row is None:
+            return ""
+        if missing <= {cell.strip() for cell in row}:
+            return (
+                f"say `skip_rows: {reading.skip_rows + before}`: the header is in line {reading.skip_rows + before + 1}"
+            )
+    return ""
+
+
 def read_txt(lines: Lines, reading: Reading) -> Iterator[Batch]:
     """Lines of a text file as the column ``text``; blank lines are none.
 
@@ -199,6 +223,8 @@ def read_txt(lines: Lines, reading: Reading) -> Iterator[Batch]:
     reading.require(["text"])
     gather = Gather(lines)
     for line in lines:
+        if lines.number == 1:
+            _warn_of_a_table(line, reading.where)
         if lines.cut:
             gather.spoil("", lines.number, lines.why())
         elif not line.isspace():
@@ -208,6 +234,16 @@ def read_txt(lines: Lines, reading: Reading) -> Iterator[Batch]:
             yield reading.batch({"text": gather.rows}, gather)
             gather.start()
     yield reading.batch({"text": gather.rows}, gather)
+
+
+def _warn_of_a_table(line: str, where: str) -> None:
+    """Say so where the first line of a text reads like the header of a table."""
+    for delimiter in DELIMITERS:
+        if {"text", "label"} <= {cell.strip().lower() for cell in line.split(delimiter)}:
+            form = "tsv" if delimiter == "\t" else "csv"
+            log.warning(
+                "%s begins like a table, and each line is read as a text: say `format: %s` if it is one", where, form
+            )
 
 
 def read_document(lines: Lines, reading: Reading) -> Iterator[Batch]:

@@ -355,9 +355,13 @@ def require(where: str, wanted: Iterable[str], there: Sequence[str], hint: str =
     """
     wanted = list(wanted)
     if missing := [name for name in wanted if name not in there]:
+        folded = {str(name).strip().casefold(): str(name) for name in there}
+        alike = [folded[name.casefold()] for name in missing if name.casefold() in folded]
+        general = "name the columns in the recipe: text, label (null for none), id, group, observed_at"
+        named = f"{general}; letters count as they are written: {', '.join(map(repr, alike))}"
         raise DataRejectedError(
             f"{where} has no column {', '.join(map(repr, missing))}; it has {', '.join(map(str, there))}",
-            hint=hint or "name the columns in the recipe: text, label (null for none), id, group, observed_at",
+            hint=hint or (named if alike else general),
         )
     if twice := [name for name in wanted if there.count(name) > 1]:
         raise DataRejectedError(f"{where} has more than one column {', '.join(map(repr, twice))}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import glob
 import gzip
 import io
+import lzma
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ FORMATS = {
     ".json": "json",
 }
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-COMPRESSED = (".gz", ".zst", ".zstd")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 _REMOTE = ("aiohttp", "aiobotocore", "botocore", "urllib3", "requests", "gcsfs", "google", "asyncio", "fsspec")
 
 
@@ -46,7 +48,13 @@ def find(pattern: str, folder: Path) -> list[UPath]:
     if "://" not in pattern:
         given = Path(pattern).expanduser()
         start, steps = (Path(given.anchor), given.parts[1:]) if given.anchor else (folder, given.parts)
-        found = [UPath(path) for path in dict.fromkeys(_matches(start, steps)) if path.is_file()]
+        matched = list(dict.fromkeys(_matches(start, steps)))
+        found = [UPath(path) for path in matched if path.is_file()]
+        if not found and any(path.is_dir() for path in matched):
+            raise MissingExtraError(
+                f"{scrub(pattern)!r} in {folder} is a folder, not files",
+                hint=f"name the files in it, such as {scrub(pattern).rstrip('/')}/**/*.csv",
+            )
     else:
         with speaking_plainly(pattern):
             path = UPath(pattern)
@@ -178,7 +186,7 @@ def _suffix(name: str) -> str:
 
 @contextmanager
 def opened(path: UPath | Path) -> Iterator[IO[bytes]]:
-    """A file's bytes, unpacked where they are gzip or zstd, whatever the file is called.
+    """A file's bytes, unpacked where they are gzip, bzip2, xz or zstd, whatever the file is called.
 
     Raises:
         EmptyFileError: the file is empty.
@@ -189,19 +197,25 @@ def opened(path: UPath | Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def unpacked(raw: IO[bytes], where: str) -> Iterator[IO[bytes]]:
-    """The bytes of an open file, unpacked where they are gzip or zstd.
+    """The bytes of an open file, unpacked where they are gzip, bzip2, xz or zstd.
 
     Raises:
         EmptyFileError: the file is empty.
     """
-    start = raw.read(4)
+    start = raw.read(10)
     if not start:
         raise EmptyFileError(f"{where} is empty")
     raw.seek(0)
     if start[:2] == b"\x1f\x8b":
         with gzip.GzipFile(fileobj=raw) as stream:
             yield stream  # type: ignore[misc]
-    elif start == b"\x28\xb5\x2f\xfd":
+    elif start[:3] == b"BZh" and start[4:] == b"1AY&SY":
+        with bz2.BZ2File(raw) as stream:
+            yield stream  # type: ignore[misc]
+    elif start[:6] == b"\xfd7zXZ\0":
+        with lzma.LZMAFile(raw) as stream:
+            yield stream  # type: ignore[misc]
+    elif start[:4] == b"\x28\xb5\x2f\xfd":
         import pyarrow as pa
 
         with pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd") as packed:
@@ -237,7 +251,7 @@ def plainly(where: str, error: Exception) -> Exception:
     unanswered = _remote(error.__cause__) and (status is None or status >= 500 or status == 429)
     packed = "ZSTD" in said or "compressed" in said.lower()
     found = error
-    if packed or isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+    if packed or isinstance(error, EOFError | zlib.error | gzip.BadGzipFile | lzma.LZMAError):
         found = DataRejectedError(f"{where}: the compressed data is broken or breaks off: {said}")
     elif isinstance(error, FileNotFoundError) and not unanswered and status not in {401, 403}:
         found = MissingExtraError(f"{where} is not there", hint="check the path in the recipe, or mount the volume")

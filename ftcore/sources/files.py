@@ -185,6 +185,11 @@ def missing(config: Config, folder: Path) -> str:
     return ""
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is an archive of several, by its ending."""
+    return _places.is_archive(path)
+
+
 def has_delimiter(path: Path) -> bool:
     """Whether the format of a file, by its ending, has a delimiter that one may choose."""
     return _places.known_format(path.name) == "csv"

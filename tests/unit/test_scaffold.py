@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,31 @@ def test_a_files_columns_and_labels_are_filled_in(conf: settings.Settings, tmp_p
     schema, *changed = changed
     assert schema.startswith("# yaml-language-server")
     assert [line.split("{")[1].split(",")[0] for line in changed] == ["kind: classification", "kind: files"]
+
+
+def test_labels_that_look_alike_are_one_and_broken_bytes_are_warned_of(
+    conf: settings.Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [f"für {n},{label}" for n, label in enumerate(["ja", "ja\u200b", " ja", "nein", "nein"])]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    assert getattr(recipe.read(scaffold.create("recipe", "one", conf, tmp_path / "a.csv")).task, "labels", ()) == (
+        "ja",
+        "nein",
+    )
+    assert not caplog.records
+    (tmp_path / "b.csv").write_bytes("\n".join(["text,label", *lines]).replace("\u200b", "").encode("cp1252"))
+    scaffold.create("recipe", "two", conf, tmp_path / "b.csv")
+    assert "b.csv holds bytes that are no UTF-8: add `encoding: …` to its source" in caplog.text
+
+
+def test_what_cannot_be_looked_at_says_why(conf: settings.Settings, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.csv", "text,label\nx,y\n")
+    with pytest.raises(DataRejectedError, match=r"a\.zip is an archive"):
+        scaffold.create("recipe", "tickets", conf, tmp_path / "a.zip")
+    (tmp_path / "a.csv").write_text("text,label\n" + "one, and more,a\n" * 9)
+    with pytest.raises(DataRejectedError, match="9 of 9 rows cannot be read: 3 cells instead of 2"):
+        scaffold.create("recipe", "tickets", conf, tmp_path / "a.csv")
 
 
 def _schema_of(recipe_path: Path) -> Path:

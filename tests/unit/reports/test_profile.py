@@ -61,6 +61,18 @@ def test_what_is_planted_is_counted() -> None:
     assert found["lengths"]["1"] == max(len(one["text"]) for one in rows)
 
 
+def test_texts_that_were_decoded_wrongly_are_counted() -> None:
+    rows = [
+        *many(20),
+        row("a", "f\ufffdr B\ufffdcher"),
+        row("b", "\ufffd [no JSON object] x"),
+        row("c", "B\ufffd", "odd"),
+    ]
+    found = looked(rows)["faults"]
+    assert found[profile.UNDECODED] == 1, "what cannot be used anyway has its own reason"
+    assert sum(found.values()) == 3
+
+
 def test_the_sample_is_bounded_and_does_not_depend_on_order() -> None:
     rows = many(300)
     one, other = looked(rows, 50), looked(rows[::-1], 50)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -60,6 +62,9 @@ def zstd(data: bytes) -> bytes:
         ("a.csv", as_csv()),
         ("a.csv.gz", gzip.compress(as_csv())),
         ("a.csv.zst", zstd(as_csv())),
+        ("a.csv.bz2", bz2.compress(as_csv())),
+        ("a.csv.xz", lzma.compress(as_csv())),
+        ("a.csv", bz2.compress(as_csv())),
         ("a.csv", zstd(as_csv())),
         ("a.jsonl", as_jsonl()),
         ("a.ndjson.gz", gzip.compress(as_jsonl())),
@@ -170,6 +175,15 @@ def test_a_line_of_a_hundred_megabytes_needs_little_memory(tmp_path: Path, rows:
             r"a\.csv\.gz, after line \d+: the compressed data is broken",
         ),
         ("a.csv.zst", zstd(as_csv() * 3000)[:-20], r"a\.csv\.zst, after line \d+: the compressed data is broken"),
+        ("a.csv.bz2", bz2.compress(as_csv() * 3000)[:-20], r"a\.csv\.bz2.*: the compressed data is broken"),
+        ("a.csv.xz", lzma.compress(as_csv() * 3000)[:-20], r"a\.csv\.xz.*: the compressed data is broken"),
+        ("a.csv", b"Text, LABEL\nx,y\n", r"letters count as they are written: 'Text', 'LABEL'"),
+        ("a.csv", b"# by X\n# on Monday\ntext,label\nx,y\n", r"say `skip_rows: 2`: the header is in line 3"),
+        (
+            "a.jsonl",
+            b'{"data": [{"text": "x"}], "n": 1}\n',
+            r"1 objects stand under 'data': write that array into a file",
+        ),
         ("a.docx", b"PK", r"cannot read '\.docx' files"),
     ],
 )
@@ -179,6 +193,31 @@ def test_what_makes_a_file_doubtful_is_an_error_that_says_where(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataRejectedError, match=said):
         rows(kind="files", path=name)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("between", ["", " ", "\n"])
+def test_objects_behind_each_other_in_a_line_are_rows(tmp_path: Path, rows: Rows, name: str, between: str) -> None:
+    lines = [between.join(json.dumps({"text": f"{line}{n} }}{{", "label": "x"}) for n in range(3)) for line in "ab"]
+    (tmp_path / name).write_text("\n".join([*lines, '{"text": "c", "label": "x"} 7', '{"text": "d"}{"text"']))
+    got = [row["text"] for row in rows(kind="files", path=name)]
+    assert got[:6] == [f"{line}{n} }}{{" for line in "ab" for n in range(3)]
+    assert got[6:] == [
+        f"\ufffd [no JSON object] {end}" for end in ('{"text": "c", "label": "x"} 7', '{"text": "d"}{"text"')
+    ]
+
+
+def test_lines_that_begin_like_a_table_are_warned_of(
+    tmp_path: Path, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, text, form in (("a.txt", "text\tlabel\nx\ty\n", "tsv"), ("b.txt", "id;Text;Label\n1;x;y\n", "csv")):
+        (tmp_path / name).write_text(text)
+        assert len(rows(kind="files", path=name)) == 2
+        assert f"{name} begins like a table, and each line is read as a text: say `format: {form}`" in caplog.text
+    caplog.clear()
+    (tmp_path / "c.txt").write_text("the text of a label\ntext\tlabel\n")
+    assert len(rows(kind="files", path="c.txt")) == 2
+    assert not caplog.records
 
 
 def test_a_time_that_is_none_costs_its_row(tmp_path: Path, rows: Rows) -> None:

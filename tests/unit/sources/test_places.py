@@ -44,6 +44,15 @@ def test_the_recipes_own_folder_is_no_pattern(tmp_path: Path, found: Callable[..
         found("data/z*.csv", tmp_path / name)
 
 
+@pytest.mark.parametrize("pattern", ["data", "data/", "d*", "data/*"])
+def test_a_folder_is_named_as_one(tmp_path: Path, pattern: str) -> None:
+    write(tmp_path, "data/year=2026/a.csv")
+    with pytest.raises(MissingExtraError, match="is a folder, not files") as caught:
+        _places.find(pattern, tmp_path)
+    assert caught.value.hint == f"name the files in it, such as {pattern.rstrip('/')}/**/*.csv"
+    assert _places.find(f"{pattern.rstrip('/')}/**/*.csv", tmp_path)
+
+
 @pytest.mark.parametrize("name", ["a[1].csv", "a*.csv", "a?.csv", "[a].csv"])
 def test_a_file_of_that_very_name_is_meant(tmp_path: Path, found: Callable[..., list[str]], name: str) -> None:
     write(tmp_path, "a1.csv", "a.csv", "ab.csv")
