@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import RetryCallState, retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
 
 from ftcore.errors import FtcoreError
 
@@ -42,6 +42,17 @@ def is_mlflow_healthy(url: str) -> bool:
         return httpx.get(f"{url}/health", timeout=5).is_success
     except httpx.HTTPError:
         return False
+
+
+def _may_pass(answer: httpx.Response) -> bool:
+    """Whether a server failed at a request that may be made twice."""
+    return answer.is_server_error and answer.request.method != "POST"
+
+
+def _last(state: RetryCallState) -> httpx.Response:
+    """What the last try gave: its answer, or its error."""
+    assert state.outcome is not None
+    return cast("httpx.Response", state.outcome.result())
 
 
 class AirflowApi:
@@ -233,11 +244,12 @@ class AirflowApi:
         return str(answer.json()["access_token"])
 
     @retry(
-        # A POST whose answer was lost must not be sent twice; one that never connected may.
-        retry=retry_if_exception_type((httpx.ConnectError, httpx.ConnectTimeout)),
+        # A POST whose answer was lost must not be sent twice; one that never connected may. A server whose database is
+        # locked for a moment says 500.
+        retry=retry_if_exception_type((httpx.ConnectError, httpx.ConnectTimeout)) | retry_if_result(_may_pass),
         wait=wait_exponential(0.2, max=3),
         stop=stop_after_delay(30),
-        reraise=True,
+        retry_error_callback=_last,
     )
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         headers = {"Accept": "application/json"}

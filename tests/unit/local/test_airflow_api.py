@@ -1,0 +1,57 @@
+"""The client of Airflow against a server that fails for a moment."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from ftcore.local.airflow_api import AirflowApi, AirflowApiError
+
+
+class Moody(BaseHTTPRequestHandler):
+    """Fails once at each request, as a server does whose database is locked."""
+
+    asked: list[str]
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        key = f"{self.command} {self.path}"
+        self.asked.append(key)
+        logged_in = self.path == "/auth/token"
+        status = 200 if logged_in or self.asked.count(key) > 1 else 500
+        data = json.dumps({"access_token": "t"} if logged_in else {"dag_run_id": "r"}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_PATCH = do_POST = _answer  # noqa: N815 - names of the standard library
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    Moody.asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_may_be_asked_twice_is_asked_again_and_nothing_else(url: str) -> None:
+    with AirflowApi(url, "admin", "secret") as api:
+        api.pause("data__r")
+        assert api.dag_run("data__r", "r") == {"dag_run_id": "r"}
+        with pytest.raises(AirflowApiError, match="500"):
+            api.trigger("data__r")
+    assert Moody.asked.count("PATCH /api/v2/dags/data__r") == 2
+    assert Moody.asked.count("POST /api/v2/dags/data__r/dagRuns") == 1
