@@ -89,7 +89,8 @@ def _evaluate(folder: str) -> tuple[float, float, tuple[float, float, float]]:
     def timed(self: Model, texts: list[str], *more: Any) -> Any:
         clock = time.perf_counter()
         said = outputs(self, texts, *more)
-        spent[self.version if len(texts) == ROWS else None] += time.perf_counter() - clock
+        most = len(texts) > ROWS // 2  # a few test rows are left out, since a text like theirs trained
+        spent[self.version if most else None] += time.perf_counter() - clock
         return said
 
     Model.outputs = timed  # type: ignore[method-assign]
