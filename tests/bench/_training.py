@@ -57,6 +57,7 @@ def stock(*, grouped: bool, numbers: str = "fp32") -> Trained:
         grouped: which of both.
         numbers: ``fp32``, or ``bf16``, which is its own autocast.
     """
+    import torch
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     recipe, tokenizer, model, (train, test, _) = _parts()
@@ -83,6 +84,7 @@ def stock(*, grouped: bool, numbers: str = "fp32") -> Trained:
             disable_tqdm=True,
             dataloader_pin_memory=False,
             bf16=numbers == "bf16",
+            use_cpu=not torch.cuda.is_available(),
         )
         trainer = Trainer(
             model=model, args=arguments, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer)
