@@ -52,10 +52,14 @@ def show(recipe: RecipeName, identity: Id = "", as_json: AsJson = False) -> None
         ftcore snapshots show sentiment
     """
     from ftcore import snapshot
+    from ftcore.errors import FtcoreError
 
     shelf = open_recipe(recipe)[1]
     current = snapshot.current(shelf)
-    manifest = snapshot.manifest(shelf, identity or current or "none")
+    wanted = identity or current
+    if not wanted:
+        raise FtcoreError(f"{shelf.name} has no snapshot yet", hint=f"ftcore run {shelf.name} --only data makes one")
+    manifest = snapshot.manifest(shelf, wanted)
     if as_json:
         print(json.dumps(manifest, indent=2, ensure_ascii=False))
     else:

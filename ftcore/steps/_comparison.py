@@ -85,7 +85,7 @@ def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
             {"min_value": limits.min_rows},
             "reject",
             f"At least {limits.min_rows:,} rows are left.",
-            "{observed} rows are left, at least {min_value} are needed",
+            "{observed} rows are left, at least {min_value} are needed (validation.min_rows)",
         ),
     ]
     if before and before["rows"] and limits.change.fewer_rows is not None:

@@ -279,7 +279,7 @@ def test_too_few_rows_are_said_once(tmp_path: Path) -> None:
     with pytest.raises(DataRejectedError) as caught:
         validated(tmp_path, many(20))
     assert str(caught.value).count("  - ") == 1
-    assert "20 rows are left, at least 100 are needed" in str(caught.value)
+    assert "20 rows are left, at least 100 are needed (validation.min_rows)" in str(caught.value)
 
 
 def test_no_row_at_all_is_rejected_with_a_report(tmp_path: Path) -> None:
@@ -355,5 +355,5 @@ def test_the_whole_of_it_on_a_store_that_is_no_folder(tmp_path: Path) -> None:
     strict = context(tmp_path, many(30), run_id="few", store=root)
     with pytest.raises(DataRejectedError) as caught:
         validate.run(keep(strict, prepare.run(strict)))
-    assert "at least 100 are needed" in UPath(caught.value.report).read_text(encoding="utf-8")
+    assert "at least 100 are needed (validation.min_rows)" in UPath(caught.value.report).read_text(encoding="utf-8")
     assert snapshot.current(run.shelf) == outcome.figures["snapshot"]
