@@ -6,14 +6,19 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ftcore import recipe as recipes
-from ftcore import records, settings, snapshot, store
+from ftcore import records, run_recipe, settings, snapshot, store
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.errors import DamagedFileError, FtcoreError, MissingExtraError, RecipeError
 from ftcore.progress import busy
+from ftcore.recipe import NAME
 from ftcore.records import Record
+
+if TYPE_CHECKING:
+    from ftcore.recipe import Recipe
+    from ftcore.store import Shelf
 
 Decides: TypeAlias = tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, str]]
 """Recipe, parameters and earlier steps: what a fingerprint is made of."""
@@ -26,6 +31,8 @@ RING: dict[str, tuple[str, ...]] = {
 ``shard`` before ingest is Airflow's alone: it divides the reading among its workers."""
 STEPS = (*(step for steps in RING.values() for step in steps), "shard")
 """Every file in ``ftcore/steps/`` that can be run by itself."""
+BEGINS = (*(steps[0] for steps in RING.values()), "shard")
+"""The steps that read the recipe's file; those after them go by what their run kept of it."""
 SHARED = ("ingest", "tune")
 """The steps that many workers may share: with the parameter ``shard`` they do that part only, beside the others, and
 without it what is left, and join all parts."""
@@ -60,15 +67,14 @@ def run_step(
     Raises:
         FtcoreError: one of the tree in ``errors.py``.
     """
-    conf = settings.load()
-    recipe = recipes.read(recipe_path)
-    shelf = store.shelf(conf, recipe.name)
-    if published := snapshot.source_names(shelf):
-        recipe = recipes.read(recipe_path, published)
-    context = Context(recipe, recipe_path, run_id, step, dict(params or {}), shelf, conf)
-    if context.shard and step not in SHARED:
+    conf, asked = settings.load(), dict(params or {})
+    if asked.get("shard") and step not in SHARED:
         raise FtcoreError(f"{step} is done as a whole", hint=f"leave the parameter shard to {' and '.join(SHARED)}")
-    with shelf.lock("-".join(filter(None, (step, context.shard))), conf.lock_timeout_s):
+    name = _name(recipe_path, run_id, conf)
+    shelf = store.shelf(conf, name)
+    with shelf.lock("-".join(filter(None, (step, asked.get("shard")))), conf.lock_timeout_s):
+        recipe = _recipe(shelf, recipe_path, run_id, step, begins=step in BEGINS and not asked.get("shard"))
+        context = Context(recipe, recipe_path, run_id, step, asked, shelf, conf)
         decides = _decides(context)
         done = shelf.record(run_id, step, context.shard)
         same = done is not None and done.fingerprint == records.fingerprint(*decides)
@@ -120,6 +126,53 @@ def run(
     return done
 
 
+def _name(recipe_path: Path, run_id: str, conf: settings.Settings) -> str:
+    """Name of the recipe in a file; of one that is gone or broken since, by the run that it began."""
+    try:
+        return recipes.read(recipe_path).name
+    except RecipeError:
+        kept = run_recipe.of(store.shelf(conf, recipe_path.stem), run_id) if NAME.match(recipe_path.stem) else None
+        if kept is None:
+            raise
+        return str(kept.resolved["name"])
+
+
+def _recipe(shelf: Shelf, recipe_path: Path, run_id: str, step: str, *, begins: bool) -> Recipe:
+    """The recipe that the run goes by; a step that begins a chain reads its file, and so do runs that kept none."""
+    kept, published = run_recipe.of(shelf, run_id), snapshot.source_names(shelf)
+    if kept and not begins:
+        _same_as_begun(shelf, run_id, step, kept)
+        try:
+            changed = recipes.read(recipe_path, published).resolved() != kept.resolved
+        except RecipeError:
+            changed = True
+        if changed:
+            log.warning(
+                "%s changed after run %s began: %s goes by the recipe as it was then; for the change to count, run %s "
+                "again first, or start another run",
+                recipe_path.name, run_id, step, RING[chain_of(step)][0],
+            )  # fmt: skip
+        return kept.recipe()
+    recipe = recipes.read(recipe_path, published)
+    run_recipe.begin(shelf, run_id, recipe, recipe_path.read_text(encoding="utf-8"))
+    return recipe
+
+
+def _same_as_begun(shelf: Shelf, run_id: str, step: str, kept: run_recipe.RunRecipe) -> None:
+    """Check that what is kept is what the chain's first step kept.
+
+    Raises:
+        DamagedFileError: somebody else wrote it since.
+    """
+    first = RING[chain_of(step)][0]
+    record = shelf.record(run_id, first) if step != first else None
+    if record and record.inputs.get(run_recipe.INPUT, kept.sha256) != kept.sha256:
+        raise DamagedFileError(
+            f"runs/{run_id}/{run_recipe.FILE} is not what {first} kept there",
+            hint=f"restore it from a backup, or begin anew: ftcore step {first} {shelf.name} --run {run_id}",
+        )
+
+
 def _looks_again(done: Record) -> bool:
     """Whether a stop may be over: it depended on something outside of the run, such as an approval or a hold."""
     module = importlib.import_module(f"ftcore.steps.{done.step}")
@@ -149,7 +202,7 @@ def _work(context: Context, decides: Decides) -> Record:
         proceed=outcome.proceed,
         reason=outcome.reason,
         params=dict(context.params),
-        inputs={"recipe": store.digest(context.recipe.resolved()), **_chain(context), **outcome.inputs},
+        inputs={**_recipe_hashes(context), **_chain(context), **outcome.inputs},
         figures=outcome.figures,
         paths=outcome.paths,
         started_at=started,
@@ -158,6 +211,13 @@ def _work(context: Context, decides: Decides) -> Record:
         versions=records.versions(),
         git_commit=records.git_commit(str(settings.REPOSITORY)),
     )
+
+
+def _recipe_hashes(context: Context) -> dict[str, str]:
+    """Hash of the recipe as the step used it, and of the file in which the run keeps it."""
+    kept = run_recipe.of(context.shelf, context.run_id)
+    found = {"recipe": store.digest(context.recipe.resolved())}
+    return found | ({run_recipe.INPUT: kept.sha256} if kept else {})
 
 
 def _chain(context: Context) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 ::
 
+    STORE/RECIPE/runs/RUN_ID/recipe.json         the recipe that the run goes by, as it was when the run began
     STORE/RECIPE/runs/RUN_ID/STEP/record.json    what a step found, beside what it wrote
     STORE/RECIPE/runs/RUN_ID/STEP/shards/KEY/    the same of each worker that did a shard of the step
     STORE/RECIPE/snapshots/ID/manifest.json      an immutable dataset version

@@ -82,7 +82,13 @@ class Product:
         return yaml.safe_load(self.path.read_text(encoding="utf-8"))
 
     def change(self, **keys: object) -> None:
-        """Change top-level keys of the recipe."""
+        """Change top-level keys of the recipe, as if it had been so when the runs that there are began."""
+        self.edit(**keys)
+        for kept in (Path(self.shelf.root.path) / "runs").glob("*/recipe.json"):
+            kept.unlink()
+
+    def edit(self, **keys: object) -> None:
+        """Change top-level keys in the recipe's file; runs that have begun go on with what they kept."""
         self.path.write_text(yaml.safe_dump(self.document() | keys, sort_keys=False), encoding="utf-8")
 
     def context(self, step: str, run_id: str = "r1", **params: str) -> Context:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ftcore import errors, settings, store
+from ftcore import errors, run_recipe, settings, store
 from ftcore import recipe as recipes
 from ftcore.context import Context, log
 from ftcore.errors import FtcoreError, TransientError
@@ -77,7 +77,7 @@ def _command(context: Context, mlflow_run: str) -> list[str]:
     if asked.machines > 1:
         meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={asked.rendezvous}", f"--rdzv-id={context.run_id}"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nnodes={asked.machines}"]
-    own = [str(context.recipe_path), context.run_id, mlflow_run, json.dumps(dict(context.params))]
+    own = [str(context.recipe_path), context.recipe.name, context.run_id, mlflow_run, json.dumps(dict(context.params))]
     return [*torchrun, f"--nproc-per-node={asked.processes}", "-m", "ftcore.steps._distributed", *own]
 
 
@@ -87,13 +87,15 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _rank(recipe_path: str, run_id: str, mlflow_run: str, params: str) -> None:
+def _rank(recipe_path: str, name: str, run_id: str, mlflow_run: str, params: str) -> None:
     """One of the processes."""
     from ftcore.steps import train
 
     conf, path = settings.load(), Path(recipe_path)
-    read = recipes.read(path)
-    context = Context(read, path, run_id, "train", json.loads(params), store.shelf(conf, read.name), conf)
+    shelf = store.shelf(conf, name)
+    kept = run_recipe.of(shelf, run_id)
+    recipe = kept.recipe() if kept else recipes.read(path)
+    context = Context(recipe, path, run_id, "train", json.loads(params), shelf, conf)
     said = context.scratch / SAID
     try:
         figures = train.fit(context, mlflow_run)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, store, tracking_training, workers
+from ftcore import run_recipe, snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import canonical, git_commit, versions
 from ftcore.settings import REPOSITORY
@@ -47,6 +47,8 @@ def run(context: Context) -> Outcome:
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
+    kept = run_recipe.of(context.shelf, context.run_id)
+    tags |= {run_recipe.TAG: kept.sha256} if kept else {}
     tags |= _ancestry.tags(context)
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)

@@ -50,7 +50,7 @@ def test_the_record_says_what_was_done_and_with_what(product: Product, counted: 
     assert product.shelf.record("r1", "ingest") == record
     assert (record.step, record.recipe, record.run_id, record.reason) == ("ingest", product.name, "r1", "did it")
     assert (record.figures, record.paths, record.params) == ({"n": 1}, {"rows": "p"}, {"train": "always"})
-    assert set(record.inputs) == {"recipe", "rows"}
+    assert set(record.inputs) == {"recipe", "recipe.json", "rows"}
     assert record.versions["ftcore"]
 
 
