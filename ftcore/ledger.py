@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ftcore.store import Shelf
+from ftcore.chain import FOLDER, HEAD, Slot, message, number, order, read
+from ftcore.files import as_json, names_in, read_many
+from ftcore.keys import signed
+from ftcore.records import sha256
+from ftcore.store import LEDGER, Shelf
+
+UNREADABLE, UNSIGNED = "unreadable", "not signed"
+NOT_OURS = "this line is not in the ledger's chain, or was changed after it was signed"
+
+
+@dataclass(frozen=True)
+class Break:
+    """A place where the ledger, or what it says, does not hold."""
+
+    n: int | None
+    """Number of the line; None where it has none."""
+    line: str
+    """File name of the line, or of what is compared with it."""
+    what: str
+    """One sentence."""
+
+    def __str__(self) -> str:
+        """The sentence, with the line's number."""
+        return self.what if self.n is None else f"line {self.n}: {self.what}"
 
 
 def open_request(shelf: Shelf, run_id: str) -> str | None:
@@ -30,31 +55,146 @@ _READ: dict[tuple[str, str], dict[str, Any]] = {}
 def lines(shelf: Shelf) -> list[dict[str, Any]]:
     """Every decision of a recipe, the newest first; for a process that asks again and again, such as a page.
 
-    What is no JSON is a line that says so, with the decision ``unreadable``.
+    What is no JSON is a line that says so, with the decision ``unreadable``; what is not in the chain, or is no longer
+    as it was signed, one with the decision ``not signed``. Which link is broken, ``check`` tells.
     """
-    place = shelf.root / "ledger"
-    if not place.exists():
-        return []
-    paths = [path for path in map(str, place.fs.ls(place.path, detail=False)) if _is_line(path)]
-    root = shelf.root.as_uri()
-    missing = [path for path in paths if (root, path) not in _READ]
-    if missing:  # an object store is asked for all of them at once
-        for path, data in place.fs.cat(missing, on_error="omit").items():
-            _READ[root, path] = _line(path, data)
-    found = [_READ[root, path] for path in paths if (root, path) in _READ]
-    return sorted(found, key=lambda line: (str(line["at"]), str(line["kind"])), reverse=True)
+    folder, root = shelf.root / LEDGER, shelf.root.as_uri()
+    names = names_in(folder)
+    missing = [name for name in names if (root, name) not in _READ]
+    if missing:
+        read = read_many(folder, missing)
+        whole = {name: line for name, data in read.items() if (line := _line(name, data))["decision"] != UNREADABLE}
+        proven = shelf.chain.proven({name: read[name] for name in whole})
+        for name, data in read.items():
+            line = _line(name, data)
+            ours = proven.get(name)
+            known = name not in whole or (ours is not None and ("n" not in ours or data == as_json(ours)))
+            _READ[root, name] = line if known else _line(name, b"") | {"decision": UNSIGNED, "reason": NOT_OURS}
+    found = [_READ[root, name] for name in names if (root, name) in _READ]
+    return sorted(found, key=order, reverse=True)
 
 
-def _is_line(path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return name.endswith(".json") and not name.startswith(".")
-
-
-def _line(path: str, data: bytes) -> dict[str, Any]:
-    kind, _, run_id = path.rpartition("/")[2].removesuffix(".json").partition("--")
-    blank = {"at": "", "kind": kind, "run_id": run_id, "decision": "unreadable", "reason": "this line is not JSON"}
+def _line(name: str, data: bytes) -> dict[str, Any]:
+    kind, _, run_id = name.removesuffix(".json").partition("--")
+    blank = {"at": "", "kind": kind, "run_id": run_id, "decision": UNREADABLE, "reason": "this line is not JSON"}
     try:
         found = json.loads(data)
     except ValueError:
         return blank
     return blank | {"reason": "", "decision": ""} | found if isinstance(found, dict) else blank
+
+
+def check(
+    shelf: Shelf, head: str | Mapping[str, Any] | None = None, trusted: frozenset[str] | None = None
+) -> list[Break]:
+    """Check the ledger's chain from its first line to its last; nothing is changed, and no cache is believed.
+
+    Args:
+        shelf: the recipe's part of the store.
+        head: the newest line as the registered model keeps it, JSON or the value; None where there is none.
+        trusted: public keys that may have signed, in hex; this machine's by default.
+
+    Returns:
+        What is missing, changed, unsigned or foreign, the first line first; nothing where the chain holds. A store that
+        nobody has written to since ledgers are chains has none, and holds.
+    """
+    folder = shelf.root / LEDGER
+    names = names_in(folder)
+    slots = [name for name in names_in(shelf.chain.slots) if name != HEAD]
+    files, numbers = read_many(folder, names), read_many(shelf.chain.slots, slots)
+    keys = shelf.chain.ring.trusted() if trusted is None else trusted
+    found, chained = list[Break](), dict[int, Slot]()
+    for one in _walk(shelf.name, numbers, keys, chained):
+        found.append(one)
+    found += _files(chained, files)
+    heads = {"the registered model": _parsed(head), "this machine": shelf.chain.kept()}
+    for where, kept in heads.items():
+        found += _cut_off(shelf.name, where, kept, chained, keys)
+    return sorted(found, key=lambda one: (one.n is None, one.n or 0))
+
+
+def _walk(recipe: str, numbers: dict[str, bytes], trusted: frozenset[str], chained: dict[int, Slot]) -> Iterator[Break]:
+    """What is wrong with the numbers and their links; ``chained`` takes those that are signed."""
+    keys = set(trusted)
+    known = {int(name[:8]): name for name in numbers if name == f"{name[:8]}.json" and name[:8].isdigit()}
+    for name in sorted(set(numbers) - set(known.values())):
+        yield Break(None, f"{FOLDER}/{name}", f"{FOLDER}/{name} is no line of the platform's")
+    before: Slot | None = None
+    gap = False
+    first = 0 if 0 in known else 1
+    for n in range(first, max(known, default=-1) + 1):
+        slot = read(numbers[known[n]], recipe) if n in known else None
+        place = f"{FOLDER}/{number(n)}"
+        if n not in known:
+            yield Break(n, place, f"{place} is missing")
+        elif slot is None or slot.n != n:
+            yield Break(n, place, f"{place} was changed, or is none of the platform's")
+        elif fault := slot.fault(frozenset(keys)):
+            yield Break(n, slot.name, f"{slot.name} {fault}")
+        elif not gap and slot.line["before"] != (before.hash if before else ""):
+            yield Break(n, slot.name, f"{slot.name} does not follow the line before it")
+        else:
+            chained[n] = before = slot
+            gap = False
+            if (slot.line["kind"], slot.line["decision"]) == ("keys", "rotated"):
+                keys.add(str(slot.line.get("public_key")))
+            continue
+        gap = True  # what follows a broken line can still be signed; the break is told once
+
+
+def _files(chained: dict[int, Slot], files: dict[str, bytes]) -> Iterator[Break]:
+    """Lines whose files are gone or changed, and files that are no lines."""
+    left = dict(files)
+    for n, slot in chained.items():
+        data = left.pop(slot.name, None)
+        if data is None:
+            yield Break(n, slot.name, f"{slot.name} is missing")
+        elif data != as_json(slot.line):
+            yield Break(n, slot.name, f"{slot.name} was changed{_which(slot.line, data)}")
+        for name, digest in slot.line.get("lines", {}).items() if n == 0 else ():
+            old = left.pop(name, None)
+            if old is None or sha256(old) != digest:
+                yield Break(
+                    n, name, f"{name} {'is missing' if old is None else 'was changed'}; it is older than the chain"
+                )
+    if chained:
+        yield from (Break(None, name, f"{name} is foreign: it is not in the chain") for name in sorted(left))
+
+
+def _which(line: Mapping[str, Any], data: bytes) -> str:
+    """The figures of a line that its file has otherwise."""
+    there = _parsed(data.decode("utf-8", "replace"))
+    if there is None:
+        return ": it is no JSON"
+    names = sorted(key for key in {*line, *there} if repr(line.get(key)) != repr(there.get(key)))
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _cut_off(
+    recipe: str, where: str, head: Mapping[str, Any] | None, chained: dict[int, Slot], trusted: frozenset[str]
+) -> Iterator[Break]:
+    """Whether the chain goes on to the newest line that is known elsewhere."""
+    if head is None:
+        return
+    try:
+        n, digest = int(head["n"]), str(head["hash"])
+        ours = head["key"] in trusted and signed(head["key"], head["signature"], message(recipe, n, digest))
+    except (KeyError, ValueError, TypeError):
+        ours = False
+    if not ours and not any(slot.head == head for slot in chained.values()):
+        yield Break(None, "head", f"the newest line as {where} keeps it is not signed by the platform")
+    elif n > max(chained, default=-1):
+        yield Break(max(chained, default=0) + 1, "head", f"the ledger was cut off: {where} knows of line {n}")
+    elif n in chained and chained[n].hash != digest:
+        yield Break(n, chained[n].name, f"{chained[n].name} is another line than {where} knows")
+
+
+def _parsed(text: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A mapping, or JSON of one; an empty one for what is none, None for None."""
+    if text is None or isinstance(text, Mapping):
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

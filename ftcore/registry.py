@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ftcore import approvals, tracking_models
+from ftcore.chain import order
 from ftcore.tracking import CHAMPION, Tracking, Version
 from ftcore.tracking_models import Model
 
@@ -180,7 +181,7 @@ def lost(recipe: str, number: int | None) -> str:
 def crowned(shelf: Shelf) -> int | None:
     """The champion that the ledger knows of: the version of the last line that changed it; None before the first."""
     lines = [line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if line["decision"] in CROWNING]
-    last = max(lines, key=lambda line: str(line["at"]), default=None)
+    last = max(lines, key=order, default=None)
     return None if last is None or last.get("version") is None else int(last["version"])
 
 

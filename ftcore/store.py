@@ -11,6 +11,7 @@
     STORE/RECIPE/predictions/date=…/NAME.parquet the prediction log
     STORE/RECIPE/feedback/date=…/NAME.parquet    true labels that came back
     STORE/RECIPE/ledger/KIND--RUN_ID.json        decisions, one a file, never changed
+    STORE/RECIPE/ledger/chain/NUMBER.json        the same in order, each with the hash of the one before, signed
     STORE/RECIPE/intents/KIND--RUN_ID.json       a change of the registry that has begun and has no ledger line yet
     STORE/RECIPE/state/left_out/RUN_ID.parquet   rows of incremental sources that were read and are in no snapshot
     STORE/RECIPE/state/split.json                the secret behind the split keys of its rows, written once
@@ -25,19 +26,20 @@ a put is atomic.
 from __future__ import annotations
 
 import io
-import json
 import logging
-import os
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.errors import BusyError, DamagedFileError, FtcoreError
+from ftcore.chain import Chain
+from ftcore.errors import BusyError, FtcoreError
+from ftcore.files import as_json, create_bytes, damaged, local, names_in, read_json, write_bytes, write_json
+from ftcore.keys import Keyring
 from ftcore.records import Record, canonical, now, sha256
 
 if TYPE_CHECKING:
@@ -46,7 +48,13 @@ if TYPE_CHECKING:
 
     from ftcore.settings import Settings
 
+__all__ = [
+    "RUN_ID", "Shelf", "as_json", "as_parquet", "create_bytes", "damaged", "digest", "hash_file", "hash_folder",
+    "local", "log", "read_json", "read_table", "run_name", "shelf", "upload", "write_bytes", "write_json",
+    "write_table",
+]  # fmt: skip
 log = logging.getLogger("ftcore")
+LEDGER = "ledger"
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 
 
@@ -59,85 +67,6 @@ def run_name(verb: str, run_id: str) -> str:
     if RUN_ID.match(name):
         return name
     return f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)[:110]}-{sha256(name)[:8]}"
-
-
-def write_bytes(path: UPath | Path, data: bytes) -> None:
-    """Write a file so that nobody ever sees half of it, and a full disk leaves the old one as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    here = local(path)
-    if here is None:
-        path.write_bytes(data)
-        return
-    beside = here.with_name(f".{here.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(here)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def create_bytes(path: UPath | Path, data: bytes) -> bool:
-    """Write a file that is not there yet, whole or not at all; False where somebody else was first.
-
-    On an object store that knows no conditional put, two at the same instant may both be first: read what is there.
-    """
-    if path.exists():
-        return False
-    here = local(path)
-    if here is None:
-        try:
-            path.fs.pipe_file(path.path, data, mode="create")  # type: ignore[union-attr]
-        except FileExistsError:
-            return False
-        except Exception as error:  # whatever a store without conditional puts makes of one
-            if path.exists():
-                return False
-            log.debug("%s: written without a condition: %s", path, error)
-            write_bytes(path, data)
-        return True
-    beside = here.with_name(f".{here.name}.{threading.get_ident()}")
-    try:
-        write_bytes(beside, data)
-        os.link(beside, here)
-    except FileExistsError:
-        return False
-    finally:
-        beside.unlink(missing_ok=True)
-    return True
-
-
-def write_json(path: UPath | Path, value: object) -> None:
-    """Write indented JSON, whole or not at all."""
-    write_bytes(path, as_json(value))
-
-
-def as_json(value: object) -> bytes:
-    """Indented JSON as it is written."""
-    return (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode()
-
-
-def read_json(path: UPath | Path) -> Any:
-    """The value in a JSON file, or None where there is no such file.
-
-    Raises:
-        DamagedFileError: there is one, and it holds no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise damaged(path, f"is no JSON: {error}") from error
-
-
-def damaged(path: UPath | Path, what: str) -> DamagedFileError:
-    """The error of a file that is not what was written there."""
-    return DamagedFileError(
-        f"{path} {what}", hint="restore it from a backup; it was truncated or changed by something else than ftcore"
-    )
 
 
 def write_table(path: UPath | Path, table: pa.Table) -> None:
@@ -179,13 +108,6 @@ def upload(source: Path, target: UPath) -> None:
             write_bytes(target / file.relative_to(source).as_posix(), file.read_bytes())
 
 
-def local(path: UPath | Path) -> Path | None:
-    """The same place as a local path; None where it is in an object store."""
-    if isinstance(path, Path):
-        return path
-    return Path(path.path) if path.protocol in {"", "file", "local"} else None
-
-
 @dataclass(frozen=True)
 class Shelf:
     """One recipe's part of the store."""
@@ -196,6 +118,15 @@ class Shelf:
     """Name of the recipe."""
     locks: Path
     """Local folder of the lock files."""
+    signing_key: Path | None = None
+    """File of the key that signs the ledger; None means the platform's own."""
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The ledger as the chain that it is."""
+        keys = self.locks.parent / "keys"
+        here = f"{self.name}-{sha256(self.root.as_uri())[:8]}.json"
+        return Chain(self.root / LEDGER, self.name, Keyring(keys, self.signing_key), keys / "heads" / here)
 
     def folder(self, run_id: str, step: str, shard: str = "") -> UPath:
         """Folder in which a step of a run, or one shard of it, writes.
@@ -236,28 +167,22 @@ class Shelf:
             key: tells several decisions of one kind and run apart.
             figures: what else the line says.
         """
-        path = self.root / "ledger" / f"{kind}--{run_id}{f'--{key}' if key else ''}.json"
-        line = read_json(path)
-        if line is None:
-            line = {"at": now().isoformat(), "kind": kind, "run_id": run_id, "decision": decision, "reason": reason}
-            line |= figures
-            write_json(path, line)
-        return dict(line)
+        line = {"at": now().isoformat(), "kind": kind, "run_id": run_id, "decision": decision, "reason": reason}
+        return self.chain.append(f"{kind}--{run_id}{f'--{key}' if key else ''}.json", line | figures)
 
     def line(self, kind: str, run_id: str) -> dict[str, Any] | None:
-        """The ledger's line of a kind and a run; None where there is none."""
-        line = read_json(self.root / "ledger" / f"{kind}--{run_id}.json")
-        return None if line is None else dict(line)
+        """The ledger's line of a kind and a run, as the platform wrote it; None where there is none."""
+        return next(self.chain.lines([f"{kind}--{run_id}.json"]), None)
 
     def ledger(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """Decisions, oldest first; of one kind, or all."""
-        folder = self.root / "ledger"
-        if not folder.exists():
-            return []
+        """Decisions in the order in which they were written; of one kind, or all. What others wrote is left out.
+
+        Raises:
+            DamagedFileError: a file of the ledger holds no line.
+        """
         start = f"{kind}--" if kind else ""
-        names = (path for path in folder.iterdir() if path.name.endswith(".json") and path.name[0] != ".")
-        lines = (read_json(path) for path in names if path.name.startswith(start))
-        return sorted(lines, key=lambda line: (line["at"], line["kind"]))
+        names = (name for name in names_in(self.root / LEDGER) if name.startswith(start))
+        return list(self.chain.lines(names))
 
     def append(self, log: str, table: pa.Table, day: str, name: str) -> bool:
         """Add rows to a log (``predictions`` or ``feedback``) as one file; False where that file is already there."""
@@ -342,7 +267,7 @@ def shelf(settings: Settings, recipe: str) -> Shelf:
     """The part of the configured store that belongs to a recipe."""
     from upath import UPath
 
-    return Shelf(UPath(settings.store_root) / recipe, recipe, settings.home / "locks")
+    return Shelf(UPath(settings.store_root) / recipe, recipe, settings.home / "locks", settings.signing_key)
 
 
 def digest(value: Mapping[str, object]) -> str:

@@ -1,0 +1,305 @@
+"""The ledger as a chain: whatever is changed, added or taken away is named, and writers lose nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+from upath import UPath
+
+from ftcore import keys, ledger, store
+from ftcore.chain import HEAD, number
+from ftcore.errors import DamagedFileError, FtcoreError
+from ftcore.files import as_json
+from ftcore.records import now, sha256
+from ftcore.store import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LINES = 6
+WRITER = """
+import sys
+from pathlib import Path
+from upath import UPath
+from ftcore.store import Shelf
+root, first = Path(sys.argv[1]), int(sys.argv[2])
+shelf = Shelf(UPath(root / "store" / "demo"), "demo", root / "locks")
+for one in range(first, first + 12):
+    shelf.add_to_ledger("plan", f"r{one}", "train", "because")
+"""
+
+
+def shelf_at(root: Path) -> Shelf:
+    return Shelf(UPath(root / "store" / "demo"), "demo", root / "locks")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger of a few lines, to be copied."""
+    root = tmp_path_factory.mktemp("chain")
+    for one in range(LINES):
+        shelf_at(root).add_to_ledger("plan", f"r{one}", "train", "because", rows=one, score=float("nan"))
+    return root
+
+
+@pytest.fixture
+def shelf(whole: Path, tmp_path: Path) -> Shelf:
+    """A copy of it, with the keys; this machine remembers it at its own path."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    found = shelf_at(tmp_path)
+    shutil.copy(shelf_at(whole).chain.witness, found.chain.witness)
+    assert ledger.check(found) == []
+    return found
+
+
+def path(shelf: Shelf, name: str) -> Path:
+    return store.local(shelf.root / "ledger" / name) or pytest.fail("not here")
+
+
+def slot(shelf: Shelf, n: int) -> Path:
+    return path(shelf, f"chain/{number(n)}")
+
+
+def edit(file: Path, **figures: object) -> None:
+    file.write_bytes(as_json(json.loads(file.read_bytes()) | figures))
+
+
+def sign_anew(shelf: Shelf, n: int, forger: Path) -> None:
+    """A line as somebody with a key of their own would sign it."""
+    from ftcore.chain import read
+    from ftcore.keys import Keyring
+
+    old = read(slot(shelf, n).read_bytes(), "demo")
+    assert old is not None
+    (forger / "keys").mkdir(exist_ok=True)
+    ring = Keyring(forger / "keys")
+    ring.make()
+    slot(shelf, n).write_bytes(old.sign(ring).data)
+
+
+CHANGES: dict[str, tuple[Callable[[Shelf], object], str]] = {
+    "a figure": (lambda s: edit(path(s, "plan--r2.json"), rows=9), "line 3: plan--r2.json was changed (rows)"),
+    "no JSON": (lambda s: path(s, "plan--r2.json").write_text("{"), "line 3: plan--r2.json was changed"),
+    "a space": (
+        lambda s: path(s, "plan--r2.json").write_bytes(path(s, "plan--r2.json").read_bytes() + b" "),
+        "line 3: plan--r2.json was changed",
+    ),
+    "a line is gone": (lambda s: path(s, "plan--r2.json").unlink(), "line 3: plan--r2.json is missing"),
+    "a number is gone": (lambda s: slot(s, 3).unlink(), "line 3: chain/00000003.json is missing"),
+    "the first is gone": (lambda s: slot(s, 1).unlink(), "line 1: chain/00000001.json is missing"),
+    "both are gone": (
+        lambda s: (slot(s, 3).unlink(), path(s, "plan--r2.json").unlink()),
+        "line 3: chain/00000003.json is missing",
+    ),
+    "the end is cut off": (
+        lambda s: (slot(s, LINES).unlink(), path(s, f"plan--r{LINES - 1}.json").unlink()),
+        f"line {LINES}: the ledger was cut off: this machine knows of line {LINES}",
+    ),
+    "all is gone": (lambda s: shutil.rmtree(path(s, "")), "line 1: the ledger was cut off: this machine knows of line"),
+    "the chain is gone": (lambda s: shutil.rmtree(path(s, "chain")), "line 1: the ledger was cut off"),
+    "a new line": (
+        lambda s: path(s, "promote--x.json").write_bytes(as_json({"kind": "promote", "decision": "promoted"})),
+        "promote--x.json is foreign: it is not in the chain",
+    ),
+    "a copied line": (
+        lambda s: shutil.copy(path(s, "plan--r2.json"), path(s, "plan--r9.json")),
+        "plan--r9.json is foreign: it is not in the chain",
+    ),
+    "a copied number": (
+        lambda s: shutil.copy(slot(s, 2), slot(s, 3)),
+        "line 3: chain/00000003.json was changed, or is none of the platform's",
+    ),
+    "both changed": (
+        lambda s: (
+            edit(path(s, "plan--r2.json"), rows=9),
+            edit(slot(s, 3), line=json.loads(path(s, "plan--r2.json").read_bytes())),
+        ),
+        "line 3: plan--r2.json is not signed by the platform, or was changed",
+    ),
+    "a signature": (lambda s: edit(slot(s, 3), signature="00" * 64), "line 3: plan--r2.json is not signed"),
+    "another key": (
+        lambda s: sign_anew(s, 3, s.locks.parent / "store"),
+        "line 3: plan--r2.json is signed by the key",
+    ),
+    "another recipe": (lambda s: edit(slot(s, 3), recipe="other"), "line 3: chain/00000003.json was changed"),
+    "a file among the numbers": (lambda s: slot(s, 3).with_name("x.json").write_text("{}"), "chain/x.json is no line"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_was_changed_is_named_first(shelf: Shelf, what: str) -> None:
+    change, said = CHANGES[what]
+    change(shelf)
+    found = ledger.check(shelf)
+    assert found, what
+    assert str(found[0]).startswith(said), found
+
+
+@hypothesis.settings(max_examples=60, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(data=st.data())
+def test_whichever_byte_is_changed_is_found(shelf: Shelf, data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, LINES), label="line")
+    file = data.draw(st.sampled_from([slot(shelf, n), path(shelf, f"plan--r{n - 1}.json")]), label="file")
+    kept = file.read_bytes()
+    place = data.draw(st.integers(0, len(kept) - 1), label="place")
+    other = data.draw(st.integers(1, 255), label="change")
+    file.write_bytes(kept[:place] + bytes([kept[place] ^ other]) + kept[place + 1 :])
+    found = ledger.check(shelf)
+    file.write_bytes(kept)
+    assert found
+    assert found[0].n == n, found
+
+
+def test_a_forged_line_decides_nothing(shelf: Shelf) -> None:
+    forged = {"at": "2030", "kind": "plan", "run_id": "x", "decision": "train", "reason": "", "n": 99, "before": ""}
+    path(shelf, "plan--x.json").write_bytes(as_json(forged))
+    path(shelf, "plan--y.json").write_bytes(as_json(forged | {"n": 2}))
+    edit(path(shelf, "plan--r2.json"), rows=9)
+    assert [line["run_id"] for line in shelf.ledger()] == [f"r{one}" for one in range(LINES)]
+    assert shelf.ledger()[2]["rows"] == 2, "the signed line counts, not what its file was made to say"
+    assert shelf.line("plan", "x") is None
+    with pytest.raises(DamagedFileError, match=r"plan--x.json is not in the chain"):
+        shelf.add_to_ledger("plan", "x", "skip", "because")
+    assert {line["decision"] for line in ledger.lines(shelf)} == {"train", ledger.UNSIGNED}
+
+
+def test_a_crash_between_number_and_line_loses_nothing(shelf: Shelf) -> None:
+    """As it is left by a kill after the number: no line, an older head."""
+    line = path(shelf, f"plan--r{LINES - 1}.json")
+    kept, head = line.read_bytes(), json.loads(slot(shelf, LINES - 1).read_bytes())
+    older = {"n": LINES - 1, "hash": json.loads(kept)["before"], "key": head["key"], "signature": head["signature"]}
+    for file in (path(shelf, f"chain/{HEAD}"), shelf.chain.witness):
+        file.write_bytes(as_json(older))
+    line.unlink()
+    assert shelf.add_to_ledger("plan", "r9", "train", "because")["n"] == LINES + 1
+    assert line.read_bytes() == kept
+    assert ledger.check(shelf) == []
+
+
+@pytest.mark.parametrize("head", ["gone", "garbage", "older"])
+def test_the_head_is_only_a_help(shelf: Shelf, head: str) -> None:
+    shelf.chain.witness.unlink()
+    file = path(shelf, f"chain/{HEAD}")
+    if head == "gone":
+        file.unlink()
+    else:
+        file.write_text("{" if head == "garbage" else json.dumps({"n": 99, "hash": "", "key": "00", "signature": ""}))
+    assert shelf.add_to_ledger("plan", "r9", "train", "because")["n"] == LINES + 1
+    assert ledger.check(shelf) == []
+
+
+def test_nothing_is_added_to_a_chain_that_was_cut_off(shelf: Shelf) -> None:
+    slot(shelf, LINES).unlink()
+    with pytest.raises(DamagedFileError, match=r"the ledger of demo is broken: chain/00000006.json is gone"):
+        shelf.add_to_ledger("plan", "r9", "train", "because")
+
+
+def test_writers_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
+    words = [(0, 12), (6, 18), (12, 24)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(first)], stderr=subprocess.PIPE)
+        for first, _ in words
+    ]
+    assert [(process.communicate()[1], process.returncode) for process in started] == [(b"", 0)] * 3
+    shelf = shelf_at(tmp_path)
+    assert ledger.check(shelf) == []
+    assert sorted(line["n"] for line in shelf.ledger()) == list(range(1, 25))
+    assert len({line["run_id"] for line in shelf.ledger()}) == 24
+
+
+def test_the_order_is_that_of_writing_whatever_the_clock_says(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "now", lambda: now() - timedelta(days=400))
+    shelf.add_to_ledger("plan", "late", "skip", "the clock went back")
+    assert shelf.ledger()[-1]["run_id"] == ledger.lines(shelf)[0]["run_id"] == "late"
+    assert ledger.check(shelf) == []
+
+
+def test_an_old_store_is_adopted_once(tmp_path: Path) -> None:
+    shelf = shelf_at(tmp_path)
+    old: dict[str, Any] = {"at": "2026-01-01T00:00:00+00:00", "kind": "plan", "run_id": "o1", "decision": "train"}
+    store.write_json(shelf.root / "ledger" / "plan--o1.json", old | {"reason": ""})
+    assert (len(shelf.ledger()), ledger.check(shelf)) == (1, []), "it may be read before anybody writes"
+    assert shelf.add_to_ledger("plan", "o1", "skip", "again")["decision"] == "train"
+    shelf.add_to_ledger("plan", "r1", "train", "")
+    assert [(line["run_id"], line.get("n")) for line in shelf.ledger()] == [("o1", None), ("adopted", 0), ("r1", 1)]
+    assert ledger.check(shelf) == []
+    store.write_json(shelf.root / "ledger" / "plan--o2.json", old | {"reason": "", "run_id": "o2"})
+    assert [str(one) for one in ledger.check(shelf)] == ["plan--o2.json is foreign: it is not in the chain"]
+    path(shelf, "plan--o1.json").write_text("{}")
+    assert str(ledger.check(shelf)[0]) == "line 0: plan--o1.json was changed; it is older than the chain"
+
+
+def test_a_machine_without_the_key_reads_and_cannot_write(shelf: Shelf, tmp_path: Path) -> None:
+    other = Shelf(shelf.root, "demo", tmp_path / "other" / "locks")
+    assert len(other.ledger()) == LINES
+    with pytest.raises(FtcoreError, match=r"is signed by the key .*, and this machine has not that key"):
+        other.add_to_ledger("plan", "r9", "train", "")
+    assert ledger.check(other)[0].n == 1, "nobody there vouches for the key"
+    (key,) = shelf.chain.ring.trusted()
+    other.chain.ring.trust(key)
+    assert ledger.check(other) == []
+    assert other.add_to_ledger("plan", "r9", "train", "")["n"] == LINES + 1
+    assert len(ledger.check(other)) == 0
+
+
+def test_a_rotated_key_is_followed(shelf: Shelf) -> None:
+    (first,) = shelf.chain.ring.trusted()
+    new = shelf.chain.ring.replacement()
+    shelf.add_to_ledger("keys", f"to-{new[:16]}", "rotated", "a new key signs from now on", public_key=new)
+    shelf.chain.ring.replace()
+    shelf.add_to_ledger("plan", "r9", "train", "")
+    assert ledger.check(shelf) == []
+    assert ledger.check(shelf, trusted=frozenset({first})) == [], "who knows the first key alone can follow"
+    assert ledger.check(shelf, trusted=frozenset({new}))[0].n == 1
+    assert (shelf.chain.ring.private.stat().st_mode & 0o077) == 0
+
+
+@pytest.mark.parametrize("where", ["ledger", "ledger/chain"])
+def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path, where: str) -> None:
+    """A file in the folder's place: what no permission hides from root either."""
+    shelf = shelf_at(tmp_path)
+    place = tmp_path / "store" / "demo" / where
+    place.parent.mkdir(parents=True)
+    place.write_text("in the way")
+    with pytest.raises(FtcoreError, match="cannot be written") as told:
+        shelf.add_to_ledger("plan", "r1", "train", "")
+    assert "run it again" in told.value.hint
+    assert shelf.ledger() == []
+    place.unlink()
+    assert shelf.add_to_ledger("plan", "r1", "train", "")["n"] == 1
+
+
+def test_the_head_on_the_registered_model_is_compared(shelf: Shelf) -> None:
+    from ftcore.chain import read
+
+    last = read(slot(shelf, LINES).read_bytes(), "demo")
+    assert last is not None
+    assert ledger.check(shelf, json.dumps(last.head)) == []
+    slot(shelf, LINES).unlink()
+    path(shelf, f"plan--r{LINES - 1}.json").unlink()
+    shelf.chain.witness.unlink()
+    assert ledger.check(shelf) == [], "nothing in the store tells"
+    told = f"line {LINES}: the ledger was cut off: the registered model knows of line {LINES}"
+    assert [str(one) for one in ledger.check(shelf, last.head)] == [told]
+    for forged in ("x", "[]", json.dumps(last.head | {"n": 2}), json.dumps(last.head | {"hash": sha256("")})):
+        (found,) = ledger.check(shelf, forged)
+        assert str(found) == "the newest line as the registered model keeps it is not signed by the platform"
+
+
+def test_the_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    ring = keys.Keyring(tmp_path / "keys")
+    assert ring.make().stat().st_mode & 0o077 == 0
+    before = ring.trusted()
+    ring.make()
+    assert ring.trusted() == before == {keys.public(tmp_path / "keys" / "platform.pem.pub")}
+    with pytest.raises(FtcoreError, match="of FTCORE_SIGNING_KEY is not there"):
+        keys.Keyring(tmp_path / "keys", tmp_path / "gone.pem").make()
