@@ -32,7 +32,7 @@ class Intent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: str
-    """Kind of the ledger's line: ``promote``, ``rollback``, ``reject``, ``release`` or ``registry``."""
+    """Kind of the ledger's line: ``promote``, ``rollback``, ``reject``, ``hold``, ``release`` or ``registry``."""
     run_id: str
     """Run that decided, or a name of its own where a person did by hand."""
     decision: str

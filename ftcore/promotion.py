@@ -184,6 +184,28 @@ class Registrar:
             )
             return self.carry_out(intent)
 
+    def hold(self, by: str, reason: str) -> dict[str, Any]:
+        """Pause automatic promotion until somebody releases it; who is champion stays as it is.
+
+        Raises:
+            FtcoreError: promotion is held already.
+        """
+        named(by, reason)
+        with self.at_work() as model:
+            if hold := registry.hold_of(model):
+                raise FtcoreError(str(hold), hint=f"ftcore models release {self.recipe.name} ends it")
+            at = now()
+            intent = Intent(
+                kind="hold",
+                run_id=by_hand(),
+                decision="held",
+                reason=f"automatic promotion is paused: {reason}",
+                by=by,
+                at=at,
+                model_tags={registry.HOLD: canonical({"by": by, "reason": reason, "at": at.isoformat()})},
+            )
+            return self.carry_out(intent)
+
     def release(self, by: str, reason: str = "") -> dict[str, Any]:
         """End the hold, so that the loop may promote again.
 

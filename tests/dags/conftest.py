@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
     from fastapi.testclient import TestClient
 
+USERS = {"admin": "admin", "olga": "op", "uma": "user", "vera": "viewer", "stranger": "viewer"}
+"""People of the tests with their roles in Airflow's simple auth manager."""
 RECIPES = Path(__file__).parents[2] / "dags" / "recipes"
 
 
@@ -61,8 +63,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("airflow")
     changes = {
         "AIRFLOW__CORE__AUTH_MANAGER": "tests.dags._auth.Guarded",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,stranger:viewer",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW__API__SECRET_KEY": "a secret of the tests for forms and sessions",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests that is long enough for sixty-four bytes of HS512!",
     }
     before = {name: os.environ.get(name) for name in changes}
@@ -87,10 +90,8 @@ def visit(server: Any) -> Callable[[str], TestClient]:
     def make(user: str) -> TestClient:
         client = TestClient(server, follow_redirects=False)
         if user:
-            role = "admin" if user == "admin" else "viewer"
-            client.cookies.set(
-                "_token", get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role=role))
-            )
+            person = SimpleAuthManagerUser(username=user, role=USERS[user])
+            client.cookies.set("_token", get_auth_manager().generate_jwt(person))
         return client
 
     return make

@@ -33,6 +33,7 @@ def _every_path(product: Product) -> list[str]:
         "kind": "drift",
         "dag_id": f"finetune__{product.name}",
         "name": "page.css",
+        "action": "hold",
     }
     return [PREFIX + re.sub(r"{([a-z_:]+)}", lambda found: words[found.group(1)], path) for path in ROUTES]
 
@@ -54,10 +55,12 @@ def test_nobody_sees_anything_without_logging_in(visit: Callable[[str], TestClie
 def test_every_mounted_route_is_one_that_the_tests_above_ask_for(server: Any) -> None:
     from starlette.routing import Mount
 
-    from ftcore_airflow.pages.app import ROUTES
+    from ftcore_airflow.pages.app import CHANGES, ROUTES
 
     ours = next(route for route in server.routes if isinstance(route, Mount) and route.path == PREFIX)
-    assert {route.path for route in ours.app.routes} == set(ROUTES)
+    assert {route.path for route in ours.app.routes if route.methods == {"GET"}} == set(ROUTES)
+    assert {route.path for route in ours.app.routes if route.methods == {"POST"}} == set(CHANGES) <= set(ROUTES)
+    assert len(ours.app.routes) == len(ROUTES) + len(CHANGES), "no route takes another method"
 
 
 def test_who_may_not_read_the_dag_may_not_read_the_pages(

@@ -46,6 +46,19 @@ def three(product: Product) -> None:
         registrar(product).promote(number, "mira")
 
 
+def test_a_hold_is_a_persons_and_is_released_once(product: Product) -> None:
+    judged(product, "r1", None)
+    line = registrar(product).hold("mira", "the labels are wrong")
+    assert (line["kind"], line["decision"], line["by"]) == ("hold", "held", "mira")
+    hold = registrar(product).held()
+    assert hold is not None
+    assert (hold.by, hold.reason) == ("mira", "the labels are wrong")
+    with pytest.raises(FtcoreError, match="held since .* by mira"):
+        registrar(product).hold("noa", "again")
+    registrar(product).release("noa")
+    assert registrar(product).held() is None
+
+
 def test_by_hand_it_takes_a_verdict_that_passed_and_a_name(product: Product) -> None:
     judged(product, "r1", None)
     with pytest.raises(FtcoreError, match="nobody is named"):

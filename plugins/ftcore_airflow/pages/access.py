@@ -1,6 +1,7 @@
-"""Who may see what, and what waits for a person: asked of Airflow, where users and their rights are kept.
+"""Who may see and do what, and what waits for a person: asked of Airflow, where users and their rights are kept.
 
-Whoever may read the DAG ``finetune__R`` may read the pages of recipe R; nobody else learns that R exists.
+Whoever may read the DAG ``finetune__R`` may read the pages of recipe R; nobody else learns that R exists. What else a
+person may do is in ``Rights``; each route that does it asks again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from airflow.configuration import conf
 from airflow.models.dag import DagModel
@@ -70,6 +71,39 @@ User = GetUserDep
 
 
 @dataclass(frozen=True)
+class Rights:
+    """What a user may do with one recipe besides reading its pages: each is a right of Airflow's auth manager."""
+
+    export: bool = False
+    """Download evidence and the ledger: may read the audit log of ``finetune__R``."""
+    hold: bool = False
+    """Pause automatic promotion: may edit ``finetune__R``, which is the right to pause the DAG as well."""
+    answer: bool = False
+    """Approve or reject where Airflow asks: may answer the required actions of ``finetune__R``."""
+    change: bool = False
+    """Roll back, reject and resume automatic promotion: may answer, and may create events of assets, which is what the
+    champion is for the DAGs."""
+
+
+def rights(user: Any, recipe: str) -> Rights:
+    """What a user may do with a recipe, by Airflow's auth manager."""
+    dag_id, manager = dag_of(recipe), get_auth_manager()
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+
+    def may(method: Any, entity: DagAccessEntity | None = None) -> bool:
+        return bool(manager.is_authorized_dag(method=method, access_entity=entity, details=details, user=user))
+
+    answer = may("PUT", DagAccessEntity.HITL_DETAIL)
+    change = answer and bool(manager.is_authorized_asset(method="POST", user=user))
+    return Rights(may("GET", DagAccessEntity.AUDIT_LOG), may("PUT"), answer, change)
+
+
+def name_of(user: Any) -> str:
+    """Name under which Airflow keeps what a user answers, and under which the ledger names them."""
+    return str(user.get_name())
+
+
+@dataclass(frozen=True)
 class Question:
     """A required action of Airflow that waits for an answer."""
 
@@ -79,6 +113,8 @@ class Question:
     subject: str
     url: str
     """Where Airflow takes the answer."""
+    api: str = ""
+    """Path of the question in Airflow's REST API."""
 
 
 def questions(recipes: Iterable[str]) -> dict[str, list[Question]]:
@@ -96,8 +132,10 @@ def questions(recipes: Iterable[str]) -> dict[str, list[Question]]:
     with create_session() as session:
         for dag_id, run_id, task_id, subject in session.execute(wanted):
             url = f"{_run_url(dag_id, run_id)}/tasks/{quote(task_id, safe='')}/required_actions"
+            ids = (quote(one, safe="") for one in (dag_id, run_id, task_id))
+            api = "/api/v2/dags/{}/dagRuns/{}/taskInstances/{}/-1/hitlDetails".format(*ids)
             recipe = names[dag_id]
-            found.setdefault(recipe, []).append(Question(recipe, run_name("finetune", run_id), subject, url))
+            found.setdefault(recipe, []).append(Question(recipe, run_name("finetune", run_id), subject, url, api))
     return found
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore import registry
 from ftcore.errors import FtcoreError
-from ftcore.tracking import Tracking
 from ftcore.tracking_curves import curves
 from ftcore.verdict import notes
 from ftcore_airflow.pages import reading
+from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart, domain, strip
 from ftcore_airflow.pages.comparison import Chart, Comparison, compare
 from ftcore_airflow.pages.versions import snapshot_reports
@@ -52,6 +51,8 @@ class Page:
     """See ``registry.entry``."""
     against: Mapping[str, Any] | None
     """The same of the version that it was compared with."""
+    state: State
+    """Of the registry, which decides what a person may do."""
     comparison: Comparison | None = None
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     rules: Sequence[Rule] = ()
@@ -86,9 +87,9 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
         NoSuchVersionError: there is none of that number.
         TransientError: MLflow does not answer.
     """
-    every = _every(settings, product, number)
-    shelf = reading.shelf_of(settings, product.name)
-    page = Page(product, facts := every[number], None)
+    state = _state(settings, product, number)
+    shelf, every = reading.shelf_of(settings, product.name), state.versions
+    page = Page(product, facts := every[number], None, state)
     evaluation = _read(page, lambda: reading.evaluation(shelf, facts["run_id"]))
     verdict = _read(page, lambda: reading.verdict(shelf, facts["run_id"]))
     before = (evaluation or {}).get("champion") or (verdict or {}).get("champion") or facts["judged_against"]
@@ -115,15 +116,14 @@ def facts(settings: Settings, product: Product, number: int) -> Mapping[str, Any
         NoSuchVersionError: there is none of that number.
         TransientError: MLflow does not answer.
     """
-    return _every(settings, product, number)[number]
+    return _state(settings, product, number).versions[number]
 
 
-def _every(settings: Settings, product: Product, number: int) -> dict[int, dict[str, Any]]:
-    book = registry.book(Tracking(settings, product.name))
-    every = {one.number: registry.entry(one, book.model) for one in book.versions}
-    if number not in every:
+def _state(settings: Settings, product: Product, number: int) -> State:
+    state = State.read(settings, product.name)
+    if number not in state.versions:
         raise NoSuchVersionError(f"{product.name} has no version {number}.")
-    return every
+    return state
 
 
 def _read(page: Page, read: Any) -> dict[str, Any] | None:

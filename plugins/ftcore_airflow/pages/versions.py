@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger, registry
+from ftcore import ledger
 from ftcore.errors import FtcoreError
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
+from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore_airflow.pages import reading, reports
+from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart
 from ftcore_airflow.pages.comparison import headline
 from ftcore_airflow.pages.decisions import shaped
@@ -65,13 +66,15 @@ class Page:
     reports: Mapping[str, str] = field(default_factory=dict)
     """About the current snapshot: see ``snapshot_reports``."""
     trouble: str = ""
+    state: State = field(default_factory=State)
+    """Of the registry, which decides what a person may do."""
 
 
 def versions(settings: Settings, product: Product, page: int = 1) -> Page:
     """The page of one model; where MLflow does not answer, what the ledger knows."""
     shelf = reading.shelf_of(settings, product.name)
     lines = ledger.lines(shelf)
-    facts, hold, trouble = _facts(settings, product.name)
+    facts, state, trouble = _facts(settings, product.name)
     pages = max(1, -(-len(facts) // PER_PAGE))
     page = min(max(page, 1), pages)
     shown = [entry(shelf, one) for one in facts[(page - 1) * PER_PAGE : page * PER_PAGE]]
@@ -83,7 +86,7 @@ def versions(settings: Settings, product: Product, page: int = 1) -> Page:
         product,
         shown,
         roles,
-        hold,
+        state.hold,
         trend(shown, metric),
         metric,
         len(facts),
@@ -93,15 +96,16 @@ def versions(settings: Settings, product: Product, page: int = 1) -> Page:
         drift(shelf, lines),
         snapshot_reports(shelf),
         trouble,
+        state,
     )
 
 
-def _facts(settings: Settings, name: str) -> tuple[list[dict[str, Any]], Hold | None, str]:
+def _facts(settings: Settings, name: str) -> tuple[list[Mapping[str, Any]], State, str]:
     try:
-        book = registry.book(Tracking(settings, name))
+        state = State.read(settings, name)
     except FtcoreError as error:
-        return [], None, str(error)
-    return [registry.entry(version, book.model) for version in book.versions], book.hold, ""
+        return [], State(), str(error)
+    return list(state.versions.values()), state, ""
 
 
 def entry(shelf: Shelf, facts: Mapping[str, Any]) -> Entry:

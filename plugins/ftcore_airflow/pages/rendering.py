@@ -1,0 +1,47 @@
+"""The templates: how a route's values become a page."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from ftcore_airflow.pages import access
+from ftcore_airflow.pages.formats import FILTERS
+
+if TYPE_CHECKING:
+    from fastapi import Request
+    from jinja2 import Environment
+
+
+@cache
+def templates() -> Environment:
+    """The environment of all pages; what rows or people wrote is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("ftcore_airflow.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= FILTERS
+    return made
+
+
+def root_of(request: Request) -> str:
+    """Path below which the pages are mounted."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page of a template and its values."""
+    known = {"root": root_of(request), "airflow": access.base_path(), "status": status}
+    return HTMLResponse(templates().get_template(template).render(**known, **values), status)
+
+
+def to(request: Request, path: str) -> RedirectResponse:
+    """Lead the browser to another page."""
+    return RedirectResponse(root_of(request) + path, 303)
