@@ -30,6 +30,32 @@ class Training:
     """The base model, as the recipe called it."""
 
 
+@dataclass(frozen=True)
+class Logged:
+    """What MLflow keeps of one run."""
+
+    params: dict[str, str]
+    metrics: dict[str, float]
+    """The last value of each."""
+    status: str
+    page: str
+    """Address in MLflow's own pages; empty where no server shows any."""
+
+
+def logged(settings: Settings, run: str) -> Logged:
+    """Parameters and metrics of a run: one request.
+
+    Raises:
+        TransientError: MLflow does not answer.
+        FtcoreError: there is no such run.
+    """
+    uri = settings.mlflow_uri.rstrip("/")
+    with speaking_plainly(uri):
+        found = Tracking(settings, "").client.get_run(run)
+    page = f"{uri}/#/experiments/{found.info.experiment_id}/runs/{run}" if uri.startswith("http") else ""
+    return Logged(dict(found.data.params), dict(found.data.metrics), str(found.info.status), page)
+
+
 def trainings(tracking: Tracking) -> list[Training]:
     """Every run of the recipe with the snapshots it was given, newest first; nothing is made where there is none.
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import snapshot, store
+from ftcore import run_recipe, snapshot, store
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, everything, fill, predictions, record, report
 
@@ -122,6 +125,62 @@ def test_a_version_beside_the_champion(admin: TestClient, product: Product) -> N
     assert "Training loss" in text
     assert "23.0 MB" in text
     assert page.count('<svg class="chart"') == 2
+
+
+def test_the_verdict_is_a_short_list_with_its_details_folded(admin: TestClient, product: Product) -> None:
+    fill(product)
+    page = admin.get(f"{PREFIX}/models/{product.name}/versions/2").text
+    listed = _text(page[page.index('<ul class="gates') : page.index("</ul>", page.index('<ul class="gates'))])
+    assert listed == "● undecided parity undecided: 20 rows are too few ✓ passed threshold accuracy 0.860 reaches 0.8"
+    folded = page[page.index("Figures and full reasons") :]
+    assert folded.index("Against the bound") < folded.index("</details>")
+
+
+def test_what_a_version_takes_for_what(admin: TestClient, product: Product) -> None:
+    fill(product)
+    text = _text(admin.get(f"{PREFIX}/models/{product.name}/versions/2").text)
+    assert "Rows of test 1 of 2 right" in text
+    assert "True label negative positive All negative 1 50 % 1 50 % 2 positive 0 – 0 – 0 All 1 1 2" in text
+    assert "Most often mixed up: negative predicted as positive , 1 of 2 rows (50 %)." in text
+    assert "negative 2 1 1 50 % 100 % positive 0 1 0 – 0 %" in text, "a label without rows has no recall"
+
+
+def test_a_version_is_shown_with_the_recipe_and_parameters_of_its_own_run(admin: TestClient, product: Product) -> None:
+    runs = fill(product)
+    run_recipe.begin(product.shelf, runs[1], product.recipe, "")
+    path = f"{PREFIX}/models/{product.name}/versions/2"
+    text = _text(admin.get(path).text)
+    assert "Base model package://nowhere/model Licences not stated in the recipe" in text
+    assert "learning_rate" in text.replace(" ", "_")
+    product.path.unlink()
+    text = _text(admin.get(path).text)
+    assert "Base model package://nowhere/model" in text, "the recipe's file is gone, the run's is there"
+    card = admin.get(f"{path}/card")
+    assert card.status_code == 200
+    assert f"{product.name}, version 2" in _text(card.text)
+    assert admin.get(f"{PREFIX}/models/{product.name}/versions/1").status_code == 200, "a run that kept none"
+
+
+def test_evidence_is_collected_when_it_is_asked_for(
+    visit: Callable[[str], TestClient], product: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs = fill(product)
+    run_recipe.begin(product.shelf, runs[1], product.recipe, "")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = f"{PREFIX}/models/{product.name}/versions/2/evidence.zip"
+    answer = visit("vera").get(path)
+    assert answer.headers["Content-Type"] == "application/zip"
+    assert f"{product.name}-v2-evidence.zip" in answer.headers["Content-Disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+        assert {"index.html", "verdict.json", "ledger.json", "card.md"} <= names
+        assert archive.read(f"{product.name}-v2-evidence/verdict.json")
+    assert not list(tmp_path.glob("ftcore-evidence-*")), "nothing is left on the server"
+    monkeypatch.setattr(_auth, "NO_AUDIT", {"vera"})
+    refused = visit("vera").get(path)
+    assert (refused.status_code, "permission to read the audit log" in refused.text) == (403, True)
+    assert "evidence.zip" not in visit("vera").get(path.rpartition("/")[0]).text
+    assert visit("admin").get(path.replace("/2/", "/9/")).status_code == 404
 
 
 def test_what_a_judge_and_general_texts_say_is_on_the_page(admin: TestClient, product: Product) -> None:

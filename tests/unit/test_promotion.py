@@ -53,7 +53,7 @@ def test_a_hold_is_a_persons_and_is_released_once(product: Product) -> None:
     hold = registrar(product).held()
     assert hold is not None
     assert (hold.by, hold.reason) == ("mira", "the labels are wrong")
-    with pytest.raises(FtcoreError, match="held since .* by mira"):
+    with pytest.raises(FtcoreError, match=r"held since .* by mira"):
         registrar(product).hold("noa", "again")
     registrar(product).release("noa")
     assert registrar(product).held() is None

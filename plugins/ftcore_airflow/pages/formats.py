@@ -9,6 +9,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 NONE = "–"
+BRIEF = 120
+"""Characters of a reason in a list."""
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -76,6 +78,19 @@ def chance(value: Any) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def brief(reason: Any) -> str:
+    """The first clause of a reason, short enough for a list."""
+    text = str(reason or "")
+    ends = [place for mark in ("; ", ". ") if (place := text.find(mark)) > 0]
+    first = text[: min(ends)] if ends else text
+    return first if len(first) <= BRIEF else f"{first[: BRIEF - 1].rsplit(' ', 1)[0]} …"
+
+
+def percent(share: Any) -> str:
+    """A share as a percentage without decimals; a dash where there is none."""
+    return NONE if not isinstance(share, int | float) or not math.isfinite(share) else f"{100 * share:.0f} %"
+
+
 def by(person: Any) -> str:
     """Who promoted, after a time: a name, or the sentence that stands where nobody was asked."""
     text = str(person or "")
@@ -83,6 +98,8 @@ def by(person: Any) -> str:
 
 
 FILTERS = {
+    "brief": brief,
+    "percent": percent,
     "by": by,
     "chance": chance,
     "number": number,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import recipe as recipes
+from ftcore import run_recipe
 from ftcore.errors import FtcoreError, RecipeError
 from ftcore.store import Shelf, shelf
 
@@ -66,6 +67,15 @@ def _product(path: Path, _changed: int) -> Product:
         return Product(path.stem, recipes.read(path))
     except RecipeError as error:
         return Product(path.stem, None, str(error))
+
+
+def as_trained(product: Product, shelf: Shelf, run_id: str) -> Product:
+    """A product with the recipe that a run went by, whatever became of the file since; today's where it kept none."""
+    try:
+        kept = run_recipe.of(shelf, run_id) if run_id else None
+        return Product(product.name, kept.recipe(), product.fault) if kept else product
+    except (FtcoreError, OSError):
+        return product
 
 
 def document(shelf: Shelf, run_id: str, step: str, name: str) -> dict[str, Any] | None:

@@ -14,6 +14,8 @@ from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart, domain, strip
 from ftcore_airflow.pages.comparison import Chart, Comparison, compare
+from ftcore_airflow.pages.confusion import Confusion, confusion
+from ftcore_airflow.pages.training import Trained, trained
 from ftcore_airflow.pages.versions import snapshot_reports
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ class Rule:
     facts: Mapping[str, Any]
     plot: Markup | None
 
+    @property
+    def order(self) -> int:
+        """What a reader looks for first: rules that failed, then undecided ones."""
+        return ("bad", "wait", "good").index(self.look)
+
 
 @dataclass
 class Page:
@@ -58,6 +65,9 @@ class Page:
     rules: Sequence[Rule] = ()
     notes: Sequence[str] = ()
     """What the verdict tells of the rows behind it."""
+    confusion: Sequence[Confusion] = ()
+    """What is taken for what, by dataset."""
+    trained: Trained = field(default_factory=Trained)
     curves: Sequence[Chart] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the training record."""
@@ -89,6 +99,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
     """
     state = _state(settings, product, number)
     shelf, every = reading.shelf_of(settings, product.name), state.versions
+    product = reading.as_trained(product, shelf, every[number]["run_id"])
     page = Page(product, facts := every[number], None, state)
     evaluation = _read(page, lambda: reading.evaluation(shelf, facts["run_id"]))
     verdict = _read(page, lambda: reading.verdict(shelf, facts["run_id"]))
@@ -101,6 +112,8 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
         page.comparison = _compare(page, shelf, form)
         page.trouble += page.comparison.faults
     page.rules, page.notes = rules(verdict or {}, page.trouble), notes(verdict or {})
+    page.trained = _read_trained(settings, page, shelf)
+    page.confusion = _confusion(page, shelf)
     page.training = (_read(page, lambda: reading.record(shelf, facts["run_id"], "train")) or {}).get("figures", {})
     page.curves = _curves(settings, page)
     page.reports = snapshot_reports(shelf, facts["snapshot"])
@@ -124,6 +137,23 @@ def _state(settings: Settings, product: Product, number: int) -> State:
     if number not in state.versions:
         raise NoSuchVersionError(f"{product.name} has no version {number}.")
     return state
+
+
+def _read_trained(settings: Settings, page: Page, shelf: Shelf) -> Trained:
+    try:
+        return trained(settings, shelf, page.facts["run_id"], page.facts["mlflow_run"])
+    except FtcoreError as error:
+        return Trained(trouble=f"How it was trained is missing: {error.args[0]}.")
+
+
+def _confusion(page: Page, shelf: Shelf) -> Sequence[Confusion]:
+    form = page.comparison.served if page.comparison else ""
+    labels = page.evaluation.get("labels") or page.product.labels
+    try:
+        return confusion(shelf, page.facts["run_id"], form, [str(label) for label in labels])
+    except (FtcoreError, OSError, ValueError, TypeError) as error:
+        page.trouble.append(f"The predictions cannot be read: {error}.")
+        return ()
 
 
 def _read(page: Page, read: Any) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path as File
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
 from ftcore import ledger, settings
 from ftcore.recipe import NAME
@@ -17,6 +19,7 @@ from ftcore_airflow.pages import (
     access,
     actions,
     decisions,
+    documents,
     examples,
     overview,
     reading,
@@ -102,6 +105,30 @@ def show_examples(
     return _page(request, "examples.html", product=product, number=number, view=view, trouble=trouble, kinds=kinds)
 
 
+def show_card(request: Request, recipe: Permitted, number: Number) -> Response:
+    """The model card."""
+    product, conf = _product(recipe), settings.load()
+    version.facts(conf, product, number)
+    return _page(request, "card.html", product=product, number=number, card=documents.card_of(conf, product, number))
+
+
+def download_evidence(recipe: Permitted, user: User, number: Number) -> Response:
+    """The evidence of a version, collected now, as one archive."""
+    if not access.rights(user, recipe).export:
+        needed = f"it takes the permission to read the audit log of {access.dag_of(recipe)}"
+        raise HTTPException(403, f"You may look at {recipe}, but not download its evidence: {needed}.")
+    product, conf = _product(recipe), settings.load()
+    version.facts(conf, product, number)
+    folder = documents.workspace()
+    clean = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        archive = documents.evidence_of(conf, product, number, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return FileResponse(archive, media_type="application/zip", filename=archive.name, background=clean)
+
+
 def show_run(request: Request, recipe: Permitted, run_id: RunId) -> Response:
     """What the steps of a run said."""
     product, conf = _product(recipe), settings.load()
@@ -161,6 +188,8 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/models/{recipe}": show_model,
     "/models/{recipe}/versions/{number}": show_version,
     "/models/{recipe}/versions/{number}/examples": show_examples,
+    "/models/{recipe}/versions/{number}/card": show_card,
+    "/models/{recipe}/versions/{number}/evidence.zip": download_evidence,
     "/models/{recipe}/runs/{run_id}": show_run,
     "/models/{recipe}/decisions/{run_id}": show_decision,
     "/models/{recipe}/runs/{run_id}/reports/{kind}": show_report,
