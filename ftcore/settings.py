@@ -38,6 +38,14 @@ class Settings(BaseSettings):
     shard_bytes: int = 64_000_000
     """Size that the files of one shard have on average, as stored, in bytes: a source of files is read by as many
     Airflow tasks as it has such shards, 100 at most."""
+    patience_s: Annotated[float, Field(ge=0)] = 900.0
+    """How long a step waits for a service that does not answer (MLflow, the store, a source), in seconds."""
+    stop_grace_s: Annotated[float, Field(ge=0)] = 60.0
+    """How long ``ftcore down`` waits for running steps to write a checkpoint, in seconds."""
+    airflow_port: Annotated[int, Field(ge=0, lt=65536)] = 0
+    """Port of the local Airflow; 0 means a free one, which is kept."""
+    mlflow_port: Annotated[int, Field(ge=0, lt=65536)] = 0
+    """Port of the local MLflow; 0 means a free one, which is kept."""
     threads: int = 0
     """Threads for torch and ONNX Runtime; 0 means as many as there are cores."""
     signing_key: Path | None = None

@@ -84,7 +84,7 @@ class Tracking:
     @cached_property
     def client(self) -> MlflowClient:
         """Client of the configured server or file."""
-        return connected(self.settings.mlflow_uri)
+        return connected(self.settings.mlflow_uri, self.settings.home)
 
     def speaking_plainly(self) -> AbstractContextManager[None]:
         """Within it, MLflow's many errors are ours."""

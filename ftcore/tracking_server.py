@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from ftcore import mlflow_login
 from ftcore.errors import FtcoreError, TransientError
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 TRIES, ANSWER_S = 3, 30
 
 
-def connected(uri: str) -> MlflowClient:
-    """Client of a server, or of a SQLite file, whose folder is made."""
+def connected(uri: str, home: Path) -> MlflowClient:
+    """Client of a server, or of a SQLite file, whose folder is made; ``home`` keeps the local server's login."""
+    mlflow_login.use(home, uri)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(TRIES - 1))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

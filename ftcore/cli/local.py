@@ -10,24 +10,27 @@ from ftcore.cli._shared import AsJson, say
 
 
 def up() -> None:
-    """Start Airflow and MLflow on this machine, on free loopback ports, and print where they are.
+    """Start Airflow and MLflow on this machine, or those of their services that died, and print how to log in.
+
+    Ports stay the same over restarts; FTCORE_AIRFLOW_PORT and FTCORE_MLFLOW_PORT choose them.
 
     Example:
 
         ftcore up
     """
-    from ftcore import settings
+    from ftcore import mlflow_login, settings
     from ftcore.local import airflow_config, services
 
     conf = settings.load()
     state = services.up(conf, progress=say)
     print(f"Airflow  {state.airflow_url}   user {state.user}, password {airflow_config.password(conf)}")
-    print(f"MLflow   {state.mlflow_url}   no login: it listens on this machine only")
-    print(f"logs     {conf.home / 'logs'}; stop both with: ftcore down")
+    if not conf.tracking_uri:
+        print(f"MLflow   {state.mlflow_url}   user {mlflow_login.USER}, password in {mlflow_login.file(conf.home)}")
+    print(f"logs     {conf.home / 'logs'}; stop all with: ftcore down")
 
 
 def down() -> None:
-    """Stop what `ftcore up` started, to the last process.
+    """Stop what `ftcore up` started, to the last process, once running trainings have written a checkpoint.
 
     Example:
 
@@ -36,7 +39,7 @@ def down() -> None:
     from ftcore import settings
     from ftcore.local import services
 
-    print(f"ended {services.down(settings.load())} processes")
+    print(f"ended {services.down(settings.load(), progress=say)} processes")
 
 
 def demo(

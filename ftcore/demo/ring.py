@@ -17,7 +17,7 @@ from ftcore import store
 from ftcore.context import Context
 from ftcore.demo import traffic
 from ftcore.errors import FtcoreError
-from ftcore.local import processes, services
+from ftcore.local import processes, programs, services
 
 if TYPE_CHECKING:
     from ftcore.local.airflow_api import AirflowApi
@@ -82,7 +82,7 @@ def turn(settings: Settings, name: str, say: Callable[[str], None], requests: Ma
         ring.up_s = time.monotonic() - clock
         watcher.start(state.mark)
         with state.api(settings) as api:
-            _turn(settings, name, requests or traffic.REQUESTS, api, services.environment(settings, state), ring, say)
+            _turn(settings, name, requests or traffic.REQUESTS, api, programs.environment(settings, state), ring, say)
     finally:
         ring.peak_bytes = watcher.stop()
         say("stopping Airflow and MLflow")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 USER = "admin"
 PASSWORDS = "simple_auth_manager_passwords.json.generated"
 PARALLELISM = 2
+TOKEN_S = 24 * 3600
+"""How long a task may be without an answer of Airflow's API server, in seconds."""
 
 
 def airflow_home(settings: Settings) -> Path:
@@ -50,6 +52,8 @@ def password(settings: Settings) -> str:
 
 
 def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, str]]:
+    from ftcore.settings import sqlite_url  # here, since the settings import pydantic
+
     url = f"http://127.0.0.1:{port}"
     kept = _secrets(home)
     bundle = {
@@ -69,7 +73,11 @@ def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, s
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": str(home / PASSWORDS),
         },
-        "database": {"sql_alchemy_conn": f"sqlite:///{home / 'airflow.db'}"},
+        "database": {
+            "sql_alchemy_conn": sqlite_url(home / "airflow.db"),
+            "sql_alchemy_connect_args": "ftcore_airflow.database.CONNECT",
+            "sql_alchemy_connect_args_async": "ftcore_airflow.database.CONNECT",
+        },
         "api": {"host": "127.0.0.1", "port": str(port), "base_url": url, "secret_key": kept["secret_key"]},
         "api_auth": {"jwt_secret": kept["jwt_secret"]},
         "dag_processor": {
@@ -81,7 +89,23 @@ def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, s
             "min_file_process_interval": "300",
             "dag_processor_child_process_log_directory": str(home / "logs" / "dag_processor"),
         },
-        "scheduler": {"scheduler_idle_sleep_time": "0.5", "task_instance_heartbeat_timeout": "120"},
+        "scheduler": {
+            "scheduler_idle_sleep_time": "0.5",
+            # What a scheduler that was killed has left behind is taken over by the next one within half a minute.
+            "scheduler_health_check_threshold": "30",
+            "orphaned_tasks_check_interval": "10",
+            "task_instance_heartbeat_timeout": "120",
+            "task_instance_heartbeat_timeout_detection_interval": "10",
+        },
+        # An API server that is away, or a machine that sleeps, costs a task a wait and not its life: a token that
+        # lapsed cannot be renewed, and three heartbeats without an answer would end a training.
+        "execution_api": {"jwt_expiration_time": str(TOKEN_S)},
+        "workers": {
+            "max_failed_heartbeats": str(TOKEN_S // 5),
+            "execution_api_retries": "200",
+            "execution_api_retry_wait_max": "8",
+            "execution_api_timeout": "15",
+        },
         "logging": {"base_log_folder": str(home / "logs"), "colored_console_log": "False"},
         "usage_data_collection": {"enabled": "False"},
     }
@@ -93,7 +117,7 @@ def _secrets(home: Path) -> dict[str, str]:
     return {
         "fernet_key": old.get("core", "fernet_key", fallback=base64.urlsafe_b64encode(os.urandom(32)).decode()),
         "secret_key": old.get("api", "secret_key", fallback=secrets.token_urlsafe(32)),
-        "jwt_secret": old.get("api_auth", "jwt_secret", fallback=secrets.token_urlsafe(32)),
+        "jwt_secret": old.get("api_auth", "jwt_secret", fallback=secrets.token_urlsafe(64)),
     }
 
 

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 MARK = "FTCORE_SERVICES"
 """Environment variable that names the ``up`` which a process belongs to."""
+STEP = "FTCORE_STEP"
+"""Environment variable of the processes of a step, which may have something to save before they end."""
 _STARTED: dict[int, subprocess.Popen[bytes]] = {}
 """Processes that this one started and so has to wait for once they have ended."""
 
@@ -56,20 +58,65 @@ def everyone(mark: str, pids: Sequence[int]) -> set[int]:
     return {pid for pid in pids if is_alive(pid, mark)}  # pragma: no cover
 
 
+def strays(mark: str, pids: Collection[int]) -> set[int]:
+    """Processes with the mark that none of ``pids`` started: what services that died have left behind."""
+    if sys.platform != "linux":  # pragma: no cover
+        return set()
+    return {pid for pid in everyone(mark, ()) if not _descends(pid, pids)}
+
+
+def steps(mark: str) -> set[int]:
+    """Processes of running steps."""
+    return {pid for pid in everyone(mark, ()) if _variable(pid, STEP) is not None}
+
+
+def drain(busy: Callable[[], set[int]], over: Callable[[], bool], grace_s: float) -> bool:
+    """Ask steps to end, each once, and wait for it; whoever comes later is asked as well.
+
+    Args:
+        busy: the steps that still run.
+        over: whether nobody is left who could start another.
+        grace_s: how long to wait.
+
+    Returns:
+        False when the time is up.
+    """
+    asked: set[int] = set()
+
+    def done() -> bool:
+        running = busy()
+        _signal(running - asked, signal.SIGTERM)
+        asked.update(running)
+        return not running and over()
+
+    return wait(done, grace_s)
+
+
 def end(mark: str, pids: Sequence[int], grace_s: float) -> int:
     """Ask every process to end, insist after ``grace_s``; returns how many there were."""
-    first = everyone(mark, pids)
+    return end_all(lambda: everyone(mark, pids), grace_s)
+
+
+def end_all(find: Callable[[], set[int]], grace_s: float) -> int:
+    """Ask the processes that ``find`` gives to end, insist after ``grace_s``; returns how many there were."""
+    first = find()
     if first:
         _signal(first, signal.SIGTERM)
-        wait(lambda: not everyone(mark, pids), grace_s, every_s=0.1)
+        _signal(first, signal.SIGCONT)  # one that is stopped would not hear it
+        wait(lambda: not find(), grace_s, every_s=0.1)
         deadline = time.monotonic() + 5
         # Again and again: what is killed may have started another a moment before.
-        while (left := everyone(mark, pids)) and time.monotonic() < deadline:
+        while (left := find()) and time.monotonic() < deadline:
             _signal(left, signal.SIGKILL)
             time.sleep(0.05)
-    for pid in pids:
+    for pid in list(_STARTED):
         _reap(pid)
     return len(first)
+
+
+def ask(pid: int) -> None:
+    """Ask one process to end."""
+    _signal({pid}, signal.SIGTERM)
 
 
 def wait(until: Callable[[], bool], deadline_s: float, every_s: float = 0.2) -> bool:
@@ -103,12 +150,33 @@ def _signal(pids: set[int], number: signal.Signals) -> None:
 
 def _mark_of(pid: int) -> str | None:
     """The mark of a live process; a zombie has no environment any more, so it counts as gone."""
+    return _variable(pid, MARK)
+
+
+def _parent(pid: int) -> int:
+    """Id of a process's parent; 0 where it has ended."""
+    try:
+        return int(
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+        )
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _descends(pid: int, ancestors: Collection[int]) -> bool:
+    """Whether a process is one of ``ancestors`` or was started by one of them."""
+    while pid > 1 and pid not in ancestors:
+        pid = _parent(pid)
+    return pid in ancestors
+
+
+def _variable(pid: int, name: str) -> str | None:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return None
     for entry in environment.split(b"\0"):
-        if entry.startswith(MARK.encode() + b"="):
+        if entry.startswith(name.encode() + b"="):
             return entry.decode(errors="replace").partition("=")[2]
     return None
 

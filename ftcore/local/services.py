@@ -1,30 +1,29 @@
 """Start and stop Airflow and MLflow on this machine.
 
 Airflow runs as three processes: API server, scheduler with LocalExecutor, DAG processor. There is no triggerer: since
-Airflow 3.3 a task that waits for a person needs none, and no DAG here defers. All ports are loopback and free ones.
+Airflow 3.3 a task that waits for a person needs none, and no DAG here defers. All ports are loopback ones.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftcore.errors import FtcoreError, MissingExtraError
-from ftcore.local import airflow_config, processes
+from ftcore.local import airflow_config, ports, processes
+from ftcore.local import running as state_file
+from ftcore.local.programs import API, MLFLOW, SCHEDULER, commands, environment, server_environment
+from ftcore.local.running import Running
 
 if TYPE_CHECKING:
-    from ftcore.local.airflow_api import AirflowApi
     from ftcore.settings import Settings
 
 POOLS = {"FTCORE_GPU_POOL": ("gpu", 1)}
@@ -36,108 +35,59 @@ class ServiceError(FtcoreError):
     """A service did not come up; the message holds the end of its log."""
 
 
-@dataclass(frozen=True)
-class Running:
-    """What runs, as kept in ``HOME/services.json``."""
-
-    mark: str
-    """Told apart from any other ``up`` by this."""
-    airflow_url: str
-    mlflow_url: str
-    pids: dict[str, int] = field(default_factory=dict)
-    """Process ids by the service's name."""
-    user: str = airflow_config.USER
-
-    def api(self, settings: Settings) -> AirflowApi:
-        """Client of the running Airflow, logged in."""
-        from ftcore.local.airflow_api import AirflowApi
-
-        return AirflowApi(self.airflow_url, self.user, airflow_config.password(settings))
-
-
 def up(settings: Settings, *, deadline_s: float = 180, progress: Progress = lambda _: None) -> Running:
-    """Start what is not running yet and wait until it is healthy; twice in a row gives the same.
+    """Start what is not running and wait until all of it is healthy; twice in a row gives the same.
+
+    A service that died alone is started again and the others go on. Steps that it left behind are asked to write a
+    checkpoint first, so that nothing runs twice.
 
     Raises:
-        ServiceError: a service ended or was not healthy in time; everything is stopped again.
-        MissingExtraError: Airflow is not installed.
+        ServiceError: a service ended or was not healthy in time; what was started is stopped again.
+        PortTakenError: another program listens where a service has to.
+        MissingExtraError: Airflow or what MLflow's login needs is not installed.
     """
     with _lock(settings):
-        if (found := running(settings)) is not None:
-            return found
-        _require("apache-airflow-core")
-        _stop(settings, grace_s=5)  # half a set, left by a crash
-        state = Running(secrets.token_hex(8), _free_url(), _free_url())
+        state = state_file.load(settings) or Running(secrets.token_hex(8), "", "")
+        living = state.living()
+        missing = [name for name in commands(settings, state) if name not in living]
+        if not missing:
+            return state
+        for package in ("apache-airflow-core", "flask-wtf"):
+            _require(package)
+        _clear(settings, state, living, progress)
+        state = _placed(settings, state, living, progress)
         try:
-            _start(settings, state, deadline_s, progress)
+            _start(settings, state, missing, deadline_s, progress)
         except BaseException:
-            _stop(settings, grace_s=5)
+            processes.end_all(lambda: processes.strays(state.mark, living.values()), grace_s=5)
+            _keep(settings, state, living)
             raise
-    return running(settings) or state
+    return state
 
 
-def down(settings: Settings, grace_s: float = 10) -> int:
-    """Stop everything that ``up`` started, from whichever process; returns the number of processes there were."""
+def down(settings: Settings, grace_s: float = 10, progress: Progress = lambda _: None) -> int:
+    """Stop everything that ``up`` started, from whichever process; returns the number of processes there were.
+
+    Running steps are given ``FTCORE_STOP_GRACE_S`` to write a checkpoint; Airflow tries them again after the next
+    ``up``.
+    """
     with _lock(settings):
-        return _stop(settings, grace_s)
+        if (state := state_file.load(settings)) is None:
+            return 0
+        pids = list(state.pids.values())
+        there = len(processes.everyone(state.mark, pids))
+        if scheduler := state.living().get(SCHEDULER):
+            processes.ask(scheduler)  # it starts nothing any more, and waits for what runs
+        _drain(settings, state, lambda: processes.steps(state.mark), progress)
+        processes.end(state.mark, pids, grace_s)
+        state_file.forget(settings)
+        return there
 
 
 def running(settings: Settings) -> Running | None:
     """What runs now; None unless every service is alive."""
-    state = _load(settings)
-    if state is None or not state.pids or not all(processes.is_alive(pid, state.mark) for pid in state.pids.values()):
-        return None
-    return state
-
-
-def environment(settings: Settings, state: Running) -> dict[str, str]:
-    """What the services, and the steps that they start, find in their environment."""
-    home = settings.home.resolve()
-    quiet = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }
-    own = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "AIRFLOW_HOME": str(airflow_config.airflow_home(settings)),
-        "FTCORE_HOME": str(home),
-        "FTCORE_RECIPES": str(settings.recipes.resolve()),
-        "FTCORE_EXPECTATIONS": str(settings.expectations.resolve()),
-        "FTCORE_TRACKING_URI": settings.tracking_uri or state.mlflow_url,
-        # A file location and not the server's proxy: so ``ftcore run`` without a server reads the same experiments.
-        "FTCORE_ARTIFACTS": settings.artifacts or (home / "mlflow" / "artifacts").as_uri(),
-        "PYTHONUNBUFFERED": "1",
-        processes.MARK: state.mark,
-        "SPT_NOENV": "1",  # keeps setproctitle from writing a title over the environment, the mark with it
-    }
-    threads = {"OMP_NUM_THREADS": str(settings.threads)} if settings.threads else {}
-    store = {"FTCORE_STORE": settings.store} if settings.store else {}
-    # Without compiled files each step would compile all it imports, again and again: 28 s instead of 10 for peft.
-    left_out = {"PYTHONDONTWRITEBYTECODE", "FTCORE_AIRFLOW_PASSWORD"}  # the password: no step has business with it
-    inherited = {name: value for name, value in os.environ.items() if name not in left_out}
-    return {**inherited, **quiet, **threads, **store, **own}
-
-
-def commands(settings: Settings, state: Running) -> dict[str, list[str]]:
-    """The services' commands by name, in the order of their start."""
-    from ftcore.settings import sqlite_url  # here, since the settings import pydantic
-
-    mlflow = settings.home.resolve() / "mlflow"
-    airflow = [sys.executable, "-m", "airflow"]
-    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", _port(state.mlflow_url)]
-    return {
-        "airflow-api-server": [*airflow, "api-server"],
-        "airflow-scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
-        "airflow-dag-processor": [*airflow, "dag-processor"],
-        "mlflow": [
-            *server,
-            "--workers=1",
-            f"--backend-store-uri={sqlite_url(mlflow / 'mlflow.db')}",
-            f"--artifacts-destination={mlflow / 'artifacts'}",
-        ],
-    }
+    state = state_file.load(settings)
+    return state if state is not None and set(commands(settings, state)) <= set(state.living()) else None
 
 
 def log_file(settings: Settings, name: str) -> Path:
@@ -145,18 +95,53 @@ def log_file(settings: Settings, name: str) -> Path:
     return settings.home.resolve() / "logs" / f"{name}.log"
 
 
-def _start(settings: Settings, state: Running, deadline_s: float, progress: Progress) -> None:
+def _clear(settings: Settings, state: Running, living: Mapping[str, int], progress: Progress) -> None:
+    """End what services that died have left behind: it holds their ports, and steps that nobody waits for."""
+
+    def left() -> set[int]:
+        return processes.strays(state.mark, living.values())
+
+    _drain(settings, state, lambda: processes.steps(state.mark) & left(), progress)
+    processes.end_all(left, grace_s=5)
+
+
+def _drain(settings: Settings, state: Running, busy: Callable[[], set[int]], progress: Progress) -> None:
+    """Give running steps the time to write a checkpoint, and Airflow the time to hear of it."""
+    if not busy():
+        return
+    progress(f"asking running steps to write a checkpoint; waiting up to {settings.stop_grace_s:g} s")
+    if not processes.drain(busy, lambda: SCHEDULER not in state.living(), settings.stop_grace_s):
+        progress("some did not end in time: they are ended now, and go on from their last checkpoint")
+
+
+def _placed(settings: Settings, state: Running, living: Mapping[str, int], progress: Progress) -> Running:
+    """The state with the addresses that the services are to have: new ones only where nobody knows the old ones."""
+    if not living:
+        urls = ports.urls(settings, progress)
+        return Running(state.mark, urls["airflow"], settings.tracking_uri or urls["mlflow"])
+    for name, url in ((API, state.airflow_url), (MLFLOW, state.mlflow_url)):
+        if name not in living and url != settings.tracking_uri:
+            ports.check(int(_port(url)), f"{name} had it, and what still runs knows it by that: ftcore down, then up")
+    return Running(state.mark, state.airflow_url, state.mlflow_url, dict(living))
+
+
+def _start(settings: Settings, state: Running, missing: Collection[str], deadline_s: float, progress: Progress) -> None:
     deadline = time.monotonic() + deadline_s
     airflow_config.write(settings, int(_port(state.airflow_url)))
     (settings.home.resolve() / "mlflow").mkdir(parents=True, exist_ok=True)
-    _save(settings, state)
+    state_file.save(settings, state)
     env = environment(settings, state)
-    all_commands = commands(settings, state)
-    _launch(settings, state, {"mlflow": all_commands.pop("mlflow")}, env)
+    wanted = {name: command for name, command in commands(settings, state).items() if name in missing}
+    progress(f"starting {', '.join(wanted)}")
+    if MLFLOW in wanted:
+        _launch(settings, state, {MLFLOW: wanted.pop(MLFLOW)}, {**env, **server_environment(settings, state)})
     _migrate(settings, env, deadline, progress)
-    progress("starting Airflow and MLflow")
-    _launch(settings, state, all_commands, env)
+    _launch(settings, state, wanted, env)
     _await_health(settings, state, deadline, progress)
+    _make_pools(settings, state)
+
+
+def _make_pools(settings: Settings, state: Running) -> None:
     with state.api(settings) as api:
         for variable, (name, slots) in POOLS.items():
             api.make_pool(os.environ.get(variable, name), slots)
@@ -165,7 +150,15 @@ def _start(settings: Settings, state: Running, deadline_s: float, progress: Prog
 def _launch(settings: Settings, state: Running, wanted: dict[str, list[str]], env: dict[str, str]) -> None:
     for name, command in wanted.items():
         state.pids[name] = processes.start(command, log_file(settings, name), env)
-        _save(settings, state)
+        state_file.save(settings, state)
+
+
+def _keep(settings: Settings, state: Running, living: Mapping[str, int]) -> None:
+    """Write down that only those run that ran before."""
+    if living:
+        state_file.save(settings, Running(state.mark, state.airflow_url, state.mlflow_url, dict(living)))
+    else:
+        state_file.forget(settings)
 
 
 def _migrate(settings: Settings, env: dict[str, str], deadline: float, progress: Progress) -> None:
@@ -190,6 +183,7 @@ def _await_health(settings: Settings, state: Running, deadline: float, progress:
     from ftcore.local.airflow_api import is_airflow_healthy, is_mlflow_healthy
 
     missing = {"Airflow": (is_airflow_healthy, state.airflow_url), "MLflow": (is_mlflow_healthy, state.mlflow_url)}
+    missing = missing if MLFLOW in state.pids else {"Airflow": missing["Airflow"]}
     while missing:
         for name, pid in state.pids.items():
             if not processes.is_alive(pid, state.mark):
@@ -204,40 +198,14 @@ def _await_health(settings: Settings, state: Running, deadline: float, progress:
         time.sleep(0.3)
 
 
-def _stop(settings: Settings, grace_s: float) -> int:
-    state = _load(settings)
-    if state is None:
-        return 0
-    ended = processes.end(state.mark, list(state.pids.values()), grace_s)
-    _state_file(settings).unlink(missing_ok=True)
-    return ended
-
-
 @contextmanager
 def _lock(settings: Settings) -> Iterator[None]:
     from filelock import FileLock
 
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.home.chmod(0o700)  # it holds passwords, and people's texts
     with FileLock(settings.home.resolve() / "services.lock"):
         yield
-
-
-def _state_file(settings: Settings) -> Path:
-    return settings.home.resolve() / "services.json"
-
-
-def _load(settings: Settings) -> Running | None:
-    try:
-        values: dict[str, Any] = json.loads(_state_file(settings).read_text(encoding="utf-8"))
-        return Running(**values)
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-
-
-def _save(settings: Settings, state: Running) -> None:
-    draft = _state_file(settings).with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
-    draft.replace(_state_file(settings))
 
 
 def _require(package: str) -> None:
@@ -245,12 +213,6 @@ def _require(package: str) -> None:
         metadata.version(package)
     except metadata.PackageNotFoundError as error:
         raise MissingExtraError(f"{package} is not installed", hint="uv pip install 'ftcore[airflow]'") from error
-
-
-def _free_url() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def _port(url: str) -> str:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from ftcore.local.processes import STEP
 from ftcore.progress import MARK
 from ftcore.store import run_name
 from ftcore_airflow.assets import event_extra
@@ -210,7 +211,7 @@ class StepOperator(StepProcess, BaseOperator):
 def step_environment() -> dict[str, str]:
     """The environment without Airflow's settings: steps need none, and its secrets are among them."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW__", "_AIRFLOW"))}
-    return {**kept, "PYTHONUNBUFFERED": "1", "FTCORE_PROGRESS": "json"}
+    return {**kept, "PYTHONUNBUFFERED": "1", "FTCORE_PROGRESS": "json", STEP: "1"}
 
 
 def small(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import configparser
 import os
+import runpy
+import signal
+import socket
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 
-from ftcore.local import airflow_config, processes, services
+from ftcore import mlflow_login
+from ftcore.local import airflow_config, ports, processes, programs, services
 from ftcore.settings import Settings
 
 DEAF_WITH_A_CHILD_OF_ITS_OWN_SESSION = """
@@ -59,6 +65,141 @@ def test_a_given_password_is_taken(settings: Settings) -> None:
     given = settings.model_copy(update={"airflow_password": SecretStr("chosen")})
     airflow_config.write(given, 1)
     assert airflow_config.password(given) == "chosen"
+
+
+ODD = ["home", "h ö%20#?x", "100 %", "a&b=c;d"]
+"""Names of folders that something reads as more than a name."""
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_login_of_mlflow_is_private_and_survives(tmp_path: Path, name: str) -> None:
+    config = runpy.run_path(str(Path(mlflow.__file__).parent / "server" / "auth" / "config.py"))
+    settings = Settings(home=tmp_path / name)
+    first = mlflow_login.kept(settings.home, "http://127.0.0.1:1")
+    assert stat.S_IMODE(mlflow_login.file(settings.home).stat().st_mode) == 0o600
+    second = mlflow_login.kept(settings.home, "http://127.0.0.1:2")
+    assert (second.password, second.secret_key) == (first.password, first.secret_key)
+    assert mlflow_login.read(settings.home) == second
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_AUTH_CONFIG_PATH", str(mlflow_login.file(settings.home)))
+        read = config["read_auth_config"]()
+    assert (read.admin_username, read.admin_password) == (second.username, second.password)
+    users = make_url(read.database_uri).database
+    assert users is not None
+    assert Path(users) == settings.home / "mlflow" / "users.db"
+    (settings.home / "mlflow" / "users.db").touch()
+    mlflow_login.file(settings.home).write_text("no ini")
+    assert mlflow_login.kept(settings.home, "http://127.0.0.1:2").password != first.password
+    assert not (settings.home / "mlflow" / "users.db").exists(), "MLflow would go on with the password that is lost"
+
+
+def test_only_the_local_server_is_shown_the_login(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(variable, "theirs")
+    ours = mlflow_login.write(settings.home, "http://127.0.0.1:5")
+    mlflow_login.use(settings.home, "http://mlflow.example.org")
+    mlflow_login.use(settings.home, "sqlite:///x")
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "theirs"
+    mlflow_login.use(settings.home, "http://127.0.0.1:5/")
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == ours.password
+    elsewhere = settings.model_copy(update={"tracking_uri": "http://mlflow.example.org"})
+    state = services.Running("m", "http://127.0.0.1:4", "http://mlflow.example.org")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "theirs")
+    assert programs.environment(elsewhere, state)["MLFLOW_TRACKING_PASSWORD"] == "theirs"
+    assert "mlflow" not in programs.commands(elsewhere, state)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_airflow_finds_its_database_whatever_the_home_is_called(tmp_path: Path, name: str) -> None:
+    home = airflow_config.write(Settings(home=tmp_path / name), 1)
+    value = configparser.ConfigParser()  # as Airflow reads it
+    value.read(home / "airflow.cfg", encoding="utf-8")
+    assert make_url(value["database"]["sql_alchemy_conn"]).database == str(home / "airflow.db")
+
+
+def test_ports_are_kept_and_a_taken_one_is_told(settings: Settings) -> None:
+    settings.home.mkdir()
+    said: list[str] = []
+    first = ports.urls(settings, said.append)
+    assert ports.urls(settings, said.append) == first
+    assert not said
+    airflow = int(first["airflow"].rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", airflow)):
+        moved = ports.urls(settings, said.append)
+        assert moved["airflow"] != first["airflow"]
+        assert moved["mlflow"] == first["mlflow"]
+        assert said == [
+            f"port {airflow} is taken by another program: airflow moves to "
+            f"{moved['airflow'].rpartition(':')[2]}, and old links to it are dead"
+        ]
+        fixed = settings.model_copy(update={"airflow_port": airflow})
+        with pytest.raises(ports.PortTakenError, match=f"port {airflow} is taken.*FTCORE_AIRFLOW_PORT"):
+            ports.urls(fixed, said.append)
+    assert ports.urls(fixed, said.append)["airflow"] == first["airflow"]
+    both = settings.model_copy(update={"airflow_port": airflow, "mlflow_port": airflow})
+    with pytest.raises(ports.PortTakenError, match="both to listen"):
+        ports.urls(both, said.append)
+    (settings.home / "ports.json").write_text('{"airflow": "x", "mlflow": 99999999}')
+    assert len(set(ports.urls(settings, said.append).values())) == 2
+
+
+STEP = """
+import os, signal, sys, time
+def stop(*_):
+    time.sleep(0.5)
+    open(sys.argv[1], "w").write("checkpoint")
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+time.sleep(60)
+"""
+SERVICE = """
+import os, subprocess, sys, time
+environment = {**os.environ, "FTCORE_STEP": "1"}
+if len(sys.argv) > 1:
+    subprocess.Popen([sys.executable, "-c", STEP, sys.argv[1]], env=environment, start_new_session=True)
+time.sleep(60)
+""".replace("STEP,", f"{STEP!r},")
+
+
+def test_up_starts_what_is_missing_alone_and_down_waits_for_a_checkpoint(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    saved = tmp_path / "checkpoint"
+    commands = {
+        name: [sys.executable, "-c", SERVICE] for name in ("airflow-api-server", "airflow-dag-processor", "mlflow")
+    }
+    commands["airflow-scheduler"] = [sys.executable, "-c", SERVICE, str(saved)]
+    monkeypatch.setattr(services, "commands", lambda *_: dict(commands))
+    for name in ("_migrate", "_await_health", "_make_pools"):
+        monkeypatch.setattr(services, name, lambda *_: None)
+    said: list[str] = []
+    first = services.up(settings, progress=said.append)
+
+    def ready() -> bool:
+        return any("ready" in processes.tail(services.log_file(settings, name)) for name in first.pids)
+
+    try:
+        assert services.up(settings) == first, "twice in a row gives the same"
+        assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+        assert processes.wait(lambda: len(processes.steps(first.mark)) == 1 and ready(), 20)
+        os.kill(first.pids["airflow-scheduler"], signal.SIGKILL)
+        assert processes.wait(lambda: services.running(settings) is None, 5)
+        second = services.up(settings, progress=said.append)
+        assert saved.read_text() == "checkpoint", "what the dead scheduler left behind was asked to save first"
+        changed = {name for name in first.pids if second.pids[name] != first.pids[name]}
+        assert changed == {"airflow-scheduler"}
+        assert (second.airflow_url, second.mlflow_url, second.mark) == (first.airflow_url, first.mlflow_url, first.mark)
+        saved.unlink()
+        assert processes.wait(lambda: len(processes.steps(first.mark)) == 1, 20)
+        assert processes.wait(
+            lambda: processes.tail(services.log_file(settings, "airflow-scheduler")).count("ready") == 2, 20
+        )
+    finally:
+        assert services.down(settings, progress=said.append) == 5
+    assert saved.read_text() == "checkpoint"
+    assert sum("waiting up to 60 s" in line for line in said) == 2
+    assert not processes.everyone(first.mark, [])
 
 
 def test_nothing_runs_and_down_says_so(settings: Settings) -> None:

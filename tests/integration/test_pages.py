@@ -6,13 +6,13 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from ftcore import settings
-from ftcore.local import airflow_config, services
+from ftcore import mlflow_login, settings
+from ftcore.local import airflow_config, processes, services
 from ftcore.local.airflow_api import FINAL
 from ftcore.tracking import CHAMPION, Tracking
 from tests.integration._accessibility import faults as faults_of
@@ -45,6 +45,7 @@ def airflow(home: Path) -> Iterator[services.Running]:
 def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services.Running) -> None:
     conf = settings.load()
     _refuses_strangers(airflow.airflow_url)
+    _mlflow_asks_for_a_login(airflow, conf)
     with airflow.api(conf) as api, browser() as chromium:
         _wait_for_the_question(api)
         page = chromium.new_context(viewport={"width": 1400, "height": 1000}).new_page()
@@ -64,6 +65,32 @@ def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services
 def _refuses_strangers(url: str) -> None:
     for path in ("/", "/ledger", "/models/small", "/static/page.css", "/models/small/versions/1"):
         assert httpx.get(f"{url}/ftcore{path}").status_code == 401, path
+
+
+def _mlflow_asks_for_a_login(airflow: services.Running, conf: Settings) -> None:
+    """Whatever is asked without a login is refused, artefacts included; and the login itself is nowhere to be seen."""
+    login, url = mlflow_login.read(conf.home), airflow.mlflow_url
+    assert login is not None
+    api, files = "/api/2.0/mlflow", "/api/2.0/mlflow-artifacts/artifacts"
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/", {}),
+        ("GET", f"{api}/experiments/search?max_results=1", {}),
+        ("GET", f"{api}/registered-models/search", {}),
+        ("POST", f"{api}/experiments/create", {"json": {"name": "theirs"}}),
+        ("POST", f"{api}/registered-models/set-tag", {"json": {"name": "small", "key": "k", "value": "v"}}),
+        ("POST", f"{api}/registered-models/alias", {"json": {"name": "small", "alias": "champion", "version": "1"}}),
+        ("GET", f"{files}/0/run/artifacts/x", {}),
+        ("PUT", f"{files}/0/run/artifacts/x", {"content": b"theirs"}),
+        ("DELETE", f"{files}/0/run/artifacts/x", {}),
+    ]
+    for method, path, body in requests:
+        assert httpx.request(method, url + path, **body).status_code == 401, (method, path)
+        wrong = httpx.request(method, url + path, auth=(login.username, "guessed"), **body)
+        assert wrong.status_code == 401, (method, path)
+    assert httpx.get(f"{url}{api}/experiments/search?max_results=1", auth=(login.username, login.password)).is_success
+    seen = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in processes.everyone(airflow.mark, [])]
+    seen += [log.read_bytes() for log in (conf.home / "logs").iterdir()]
+    assert not any(secret.encode() in text for text in seen for secret in (login.password, login.secret_key))
 
 
 def _wait_for_the_question(api: AirflowApi) -> None:
