@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import random
+import secrets
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ftcore.errors import FtcoreError
+from ftcore.local import processes
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
 
 FREE = range(20_000, 32_000)
 """Where a port is looked for: below those that Linux gives to outgoing connections."""
+RELEASE_S = 2.0
+"""How long a process that was ended may hold its port, in seconds."""
 _TRIES = 200
 
 
@@ -49,7 +52,7 @@ def check(port: int, why: str) -> None:
     Raises:
         PortTakenError: somebody does.
     """
-    if not is_free(port):
+    if not processes.wait(lambda: is_free(port), RELEASE_S):
         hint = "end the program that listens there, or choose another port"
         raise PortTakenError(f"port {port} is taken by another program; {why}", hint=hint)
 
@@ -68,9 +71,8 @@ def is_free(port: int) -> bool:
 def _free(kept: int | None, name: str, taken: set[int], progress: Callable[[str], None]) -> int:
     if kept and kept not in taken and is_free(kept):
         return kept
-    numbers = random.SystemRandom()
     found = next(
-        (port for port in (numbers.choice(FREE) for _ in range(_TRIES)) if port not in taken and is_free(port)), 0
+        (port for port in (secrets.choice(FREE) for _ in range(_TRIES)) if port not in taken and is_free(port)), 0
     )
     if not found:
         raise PortTakenError("no free port was found", hint=f"name one: FTCORE_{name.upper()}_PORT")
