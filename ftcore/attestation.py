@@ -8,28 +8,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.erasures import Erasure, between
+from ftcore import links
+from ftcore.erasures import Erasure
 from ftcore.errors import FtcoreError, MissingExtraError
-from ftcore.records import LINK, sha256
+from ftcore.records import sha256
 from ftcore.store import write_bytes
 
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner, SSlibKey
 
-STATEMENT, ENVELOPE, ERASURES = "statement.json", "evidence.dsse.json", "erasures.json"
-READ = {
-    ("finetune/plan", "manifest"): "snapshot/manifest.json",
-    ("finetune/evaluate", "evaluation"): "evaluation.json",
-    ("finetune/gate", "evaluation"): "evaluation.json",
-}
-"""Which file of the folder a record's input is, by the record's name and the input's."""
+STATEMENT, ENVELOPE = "statement.json", "evidence.dsse.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://ftcore.dev/evidence/v1"
 
 
 def new_keys(path: Path) -> Path:
@@ -78,7 +73,7 @@ def seal(folder: Path, files: list[str], predicate: Mapping[str, Any], key: Path
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": subject,
-        "predicateType": PREDICATE_TYPE,
+        "predicateType": links.V2,
         "predicate": dict(predicate),
     }
     payload = (json.dumps(statement, indent=2, ensure_ascii=False) + "\n").encode()
@@ -93,22 +88,86 @@ def seal(folder: Path, files: list[str], predicate: Mapping[str, Any], key: Path
     return True
 
 
-def prove(folder: Path, key: Path) -> list[str]:
-    """Check a sealed folder: the signature, then every file in the statement's order, then the links between records.
+@dataclass(frozen=True)
+class Proof:
+    """What a folder of evidence is worth."""
 
-    Returns:
-        What is wrong, a sentence each, the first broken link first; nothing where all is as it was signed.
+    faults: tuple[str, ...]
+    """What is not as it was collected, a sentence each, the first broken link first."""
+    signature: str
+    """``signed by KEY``, ``unsigned``, or ``not checked`` where no key was given."""
+    gaps: tuple[str, ...] = ()
+    """What was not there, did not hold or was not known when it was collected, a sentence each."""
+    form: str = ""
+    """What is to be said of the evidence's format; empty where it is the one of this version."""
+    erased: tuple[str, ...] = ()
+    """What was erased on a forgotten subject's request before it was collected, a sentence each."""
+
+
+def prove(folder: Path, key: Path | None = None) -> list[str]:
+    """Faults of a sealed folder: see ``examine``."""
+    return list(examine(folder, key).faults)
+
+
+def examine(folder: Path, key: Path | None = None) -> Proof:
+    """Check a sealed folder: the signature, then every file in the statement's order, then the links between them.
+
+    Args:
+        folder: what ``ftcore evidence`` wrote.
+        key: the signer's public key; without it files and links are checked against the statement that lies there,
+            which proves nothing against somebody who wrote the statement anew.
 
     Raises:
         FtcoreError: there is no such folder, or the key cannot be read.
     """
     if not folder.is_dir():
         raise FtcoreError(f"there is no folder {folder}")
-    public = _public(key)
-    faults, payload = _signature(folder, public)
-    if payload is None:
-        return faults
-    return faults or _contents(folder, payload)
+    if key is None:
+        found, payload, signature = *_statement(folder), "unsigned"
+        if (folder / ENVELOPE).is_file():
+            signature = "not checked"
+            envelope = _envelope(folder / ENVELOPE)
+            if payload is not None and (envelope is None or envelope.payload != payload):
+                found = [f"{STATEMENT} is not what {ENVELOPE} signs"]
+    else:
+        public = _public(key)
+        found, payload = _signature(folder, public)
+        signature = f"signed by {public.keyid[:16]}" if not found else "not proven"
+    if payload is None or found:
+        return Proof(tuple(found), signature)
+    found, statement = _contents(folder, payload), _mapping(payload)
+    predicate = statement.get("predicate")
+    told = predicate if isinstance(predicate, dict) else {}
+    gaps = [str(one) for name in ("missing", "broken", "unknown") for one in told.get(name) or ()]
+    return Proof(tuple(found), signature, tuple(gaps), _form(statement), () if found else tuple(erased(folder)))
+
+
+def _form(statement: Mapping[str, Any]) -> str:
+    form = statement.get("predicateType")
+    if form == links.V2:
+        return ""
+    if form == links.V1:
+        return (
+            f"this is the older format {form}: it holds no recipe, drift report, environment, licences or energy, and "
+            "the ledger in it is no chain; the rest was checked"
+        )
+    return f"this version of ftcore does not know the format {form}: what it knows of the folder was checked"
+
+
+def _statement(folder: Path) -> tuple[list[str], bytes | None]:
+    """The statement of a folder as it lies there."""
+    path = folder / STATEMENT
+    if path.is_symlink() or not path.is_file():
+        return [f"{STATEMENT} is {'a link' if path.is_symlink() else 'gone'}"], None
+    return [], path.read_bytes()
+
+
+def _mapping(payload: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(payload)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def erased(folder: Path) -> list[str]:
@@ -116,7 +175,8 @@ def erased(folder: Path) -> list[str]:
 
     Only of a folder that ``prove`` finds nothing wrong with.
     """
-    found = [Erasure.model_validate(one) for one in json.loads(_text(folder / ERASURES) or "[]")]
+    path = folder / links.ERASURES
+    found = [Erasure.model_validate(one) for one in json.loads(path.read_bytes())] if path.is_file() else []
     return [f"{one.place}: {one}" for one in found]
 
 
@@ -168,56 +228,29 @@ def _unsigned(envelope: Envelope, public: SSlibKey) -> str:
 
 
 def _contents(folder: Path, payload: bytes) -> list[str]:
-    statement = json.loads(payload)
-    known = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
-    faults = []
+    """What of a folder's files and links is not as its statement says, the first broken one first."""
+    try:
+        statement = json.loads(payload)
+        known = {str(one["name"]): str(one["digest"]["sha256"]) for one in statement["subject"]}
+        form, predicate = str(statement["predicateType"]), dict(statement["predicate"])
+    except (ValueError, KeyError, TypeError) as error:
+        return [f"{STATEMENT} is no statement: {type(error).__name__}: {error}"]
+    there, found = set(links.names(folder)), []
     for name, digest in known.items():
         path = folder / name
-        if not path.is_file():
-            faults.append(f"{name} is gone")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            found.append(f"{name} is no file of this folder")
+        elif not path.is_file():
+            found.append(f"{name} is gone")
         elif path.is_symlink() or sha256(path.read_bytes()) != digest:
-            faults.append(f"{name} was changed: its hash is not the one that was signed")
-    there = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()
-    }
-    faults += [f"{name} does not belong here" for name in sorted(there - {*known, STATEMENT, ENVELOPE})]
-    return faults or broken_links(folder, statement["predicate"].get("records", {}))
-
-
-def broken_links(folder: Path, records: Mapping[str, str]) -> list[str]:
-    """Files that were made from another file than the one that lies beside them, in the order of the chain.
-
-    Args:
-        folder: of the evidence.
-        records: by the record's name, such as ``finetune/train``, its file.
-    """
-    hashes = {path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in folder.rglob("*.json")}
-    read = [("snapshot/manifest.sha256", "snapshot/manifest.json", _text(folder / "snapshot" / "manifest.sha256"))]
-    for name, file in records.items():
-        chain = name.partition("/")[0]
-        for key, digest in json.loads((folder / file).read_bytes())["inputs"].items():
-            if key.startswith(LINK):
-                read.append((file, records.get(f"{chain}/{key.removeprefix(LINK)}", ""), digest))
-            elif (name, key) in READ:
-                read.append((file, READ[name, key], digest))
-    version = json.loads(_text(folder / "version.json") or "{}")
-    read.append(("version.json", "verdict.json", version.get("verdict_sha256", "")))
-    erasures = [Erasure.model_validate(one) for one in json.loads(_text(folder / ERASURES) or "[]")]
-    return [
-        f"{file} was made from another {earlier} than this one"
-        for file, earlier, digest in read
-        if digest and earlier in hashes and not _leads(erasures, Path(earlier).name, digest, hashes[earlier])
-    ]
-
-
-def _leads(erasures: list[Erasure], file: str, then: str, there: str) -> bool:
-    """Whether a file is as it was, or as erasures on request have left it."""
-    places = {one.place for one in erasures if one.place.rpartition("/")[2] == file}
-    return then == there or any(between(erasures, place, then, there) for place in places)
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+            found.append(f"{name} was changed: its hash is not the one in the statement")
+    found += [f"{name} does not belong here" for name in sorted(there - {*known, STATEMENT, ENVELOPE})]
+    if found:
+        return found
+    try:
+        return links.faults(folder, predicate, form)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"the links cannot be followed: {type(error).__name__}: {error}"]
 
 
 def _signer(path: Path) -> CryptoSigner:

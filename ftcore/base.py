@@ -127,7 +127,7 @@ def _hub(base: str, *, weights: bool) -> Path:
     )
 
     name, _, revision = base.partition("@")
-    patterns = ["*.json", "*.model", "*.txt", "*.jinja"]  # never pickle, never code
+    patterns = ["*.json", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*"]  # never pickle, never code
     patterns += ["*.safetensors"] if weights else []
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, registry, snapshot, tracking_models, tracking_runs
+from ftcore import approvals, declared, registry, snapshot, tracking_models, tracking_runs
 from ftcore.errors import DataRejectedError
 from ftcore.sections import NAME_RECALL, NAMED
 from ftcore.store import read_json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from ftcore.context import Context
-    from ftcore.recipe import Recipe
+    from ftcore.declared import Declared
     from ftcore.store import Shelf
     from ftcore.tracking import Tracking, Version
 
@@ -35,13 +35,15 @@ DESCRIPTION_LENGTH = 5000
 COSTS = ("co2", "cost", "energy", "emission")
 
 
-def publish(recipe: Recipe, shelf: Shelf, tracking: Tracking, version: Version) -> str:
+def publish(shelf: Shelf, tracking: Tracking, version: Version) -> str:
     """Write the version's card: as artefact ``card/README.md`` of its run and as the version's description.
+
+    What the recipe declares is told as the version's run went by it, whatever became of the recipe since.
 
     Returns:
         The card, as Markdown with a YAML head.
     """
-    text = card(recipe, shelf, version)
+    text = card(shelf, version)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "README.md").write_text(text, encoding="utf-8")
         tracking.log_folder(version.run, Path(folder), ARTEFACT)
@@ -52,21 +54,23 @@ def publish(recipe: Recipe, shelf: Shelf, tracking: Tracking, version: Version) 
     return text
 
 
-def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
+def card(shelf: Shelf, version: Version) -> str:
     """A version's model card: a YAML head that Hugging Face's tools read, then Markdown."""
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-    known = facts(recipe, shelf, version)
+    known = facts(shelf, version)
+    name, base, kinds = shelf.name, known["base"] or "", [known["task"], known["method"]]
+    pipeline = PIPELINES.get(known["task"], known["task"])
     data = ModelCardData(
-        model_name=recipe.name,
-        base_model=recipe.base if "://" not in recipe.base and not recipe.base.startswith((".", "/", "~")) else None,
+        model_name=name,
+        base_model=base if base and "://" not in base and not base.startswith((".", "/", "~")) else None,
         library_name="transformers",
-        pipeline_tag=PIPELINES.get(recipe.task.kind, recipe.task.kind),
-        tags=["ftcore", recipe.task.kind, recipe.method.kind],
+        pipeline_tag=pipeline,
+        tags=["ftcore", *(kind for kind in kinds if kind)],
         eval_results=[
             EvalResult(
-                task_type=PIPELINES.get(recipe.task.kind, recipe.task.kind),
-                dataset_type=f"{recipe.name}/{row['part']}",
+                task_type=pipeline or "other",
+                dataset_type=f"{name}/{row['part']}",
                 dataset_name=row["part"],
                 metric_type=row["metric"],
                 metric_value=row["number"],
@@ -82,7 +86,7 @@ def card(recipe: Recipe, shelf: Shelf, version: Version) -> str:
 
 def request(context: Context, version: Version) -> str:
     """What a person is shown before they approve, as Markdown."""
-    known = facts(context.recipe, context.shelf, version)
+    known = facts(context.shelf, version)
     missing = approvals.lacking(known["answers"], context.recipe.approval)
     links = _links(context, version, known)
     return _rendered("request.md.jinja", **known, waits=missing, links=links)
@@ -103,8 +107,9 @@ def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict
     return links | ({"MLflow run": run} if (run := tracking_runs.page(context.settings, name, version.run)) else {})
 
 
-def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
-    """All that card and request show of a version, from the records of its run and from its tags."""
+def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
+    """All that card and request show of a version, from its run's recipe and records and from its tags."""
+    recipe = declared.of_version(shelf, version.tags)
     run_id = version.tags.get("ftcore.run", "")
     records = {step: shelf.record(run_id, step) if run_id else None for step in ("train", "evaluate")}
     figures = {step: record.figures if record else {} for step, record in records.items()}
@@ -116,11 +121,16 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
     flavour = next(iter(evaluated.get("metrics", {}).get("candidate", {})), "")
     training = records["train"]
     return {
-        "recipe": recipe,
+        "name": recipe.name,
+        "unknown": recipe.unknown,
+        "description": recipe.of("description"),
+        "task": recipe.of("task.kind"),
+        "method": recipe.of("method.kind"),
+        "base": recipe.of("base"),
         "version": version,
         "run_id": run_id,
         "state": _state(version),
-        "labels": getattr(recipe.task, "labels", ()),
+        "labels": recipe.of("task.labels", ()),
         "sources": sorted(manifest.get("sources", {})),
         "manifest": manifest,
         "docs": validated.paths.get("data_docs", "") if validated else "",
@@ -140,7 +150,7 @@ def facts(recipe: Recipe, shelf: Shelf, version: Version) -> dict[str, Any]:
         "limits": _limits(recipe, figures, verdict),
         "costs": _costs(figures, training.work_s if training else None),
         "answers": approvals.read(version.tags),
-        "nobody": "Nobody was asked." if recipe.approval.required == 0 else "Nobody has answered yet.",
+        "nobody": "Nobody was asked." if recipe.of("approval.required", 1) == 0 else "Nobody has answered.",
     }
 
 
@@ -247,7 +257,7 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _limits(recipe: Recipe, figures: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]) -> list[str]:
+def _limits(recipe: Declared, figures: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]) -> list[str]:
     """What the numbers do not tell, as far as the records know it."""
     said = ["Texts unlike the sources above, other languages among them, were not judged."]
     rows = figures["evaluate"].get("rows", {})
@@ -255,7 +265,8 @@ def _limits(recipe: Recipe, figures: Mapping[str, Mapping[str, Any]], verdict: M
         said.append(f"Judged on {', '.join(f'{count:,} rows of {part}' for part, count in rows.items())}.")
     if small := [part for part, count in (rows.items() if isinstance(rows, Mapping) else ()) if count < 100]:
         said.append(f"Fewer than 100 rows of {', '.join(small)}: those numbers say little.")
-    said.append(f"Texts beyond {recipe.train.max_length_tokens} tokens are cut.")
+    if longest := recipe.of("train.max_length_tokens"):
+        said.append(f"Texts beyond {longest:,} tokens are cut.")
     undecided = [rule["gate"] for rule in verdict.get("rules", ()) if rule.get("passed") is None]
     return said + ([f"Undecided for want of rows: {', '.join(undecided)}."] if undecided else [])
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore import _source_names, _yaml, sealed, space
+from ftcore import _source_names, _yaml, licenses, sealed, space
 from ftcore._find import ROOMS, Config, find, kinds
 from ftcore.errors import RecipeError
 from ftcore.sections import (
     Approval,
+    Card,
     Evaluate,
     Exporter,
     Gate,
@@ -73,6 +74,7 @@ class Recipe(Config):
     approval: Approval = Approval()
     watch: Watch = Watch()
     schedule: Schedule = Schedule()
+    card: Card = Card()
 
     @model_validator(mode="before")
     @classmethod
@@ -191,6 +193,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from sealed.faults(recipe)
     yield from _unanswerable(recipe)
     yield from _unwatchable(recipe)
+    yield from licenses.faults(recipe)
     metrics = recipe.metrics
     datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ PACKAGES = (
 """Packages whose versions every record names."""
 
 
+LOCK = "environment.lock"
+"""In the folder of ``train``: see ``environment_lock``."""
 EARLIER = "the state of "
 """Start of a fingerprint's part that is an earlier step."""
 LINK = "record:"
@@ -119,6 +122,14 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def environment_lock() -> bytes:
+    """Every installed package with its version, a line each, below the Python and the platform."""
+    head = [f"# python {platform.python_version()}", f"# platform {platform.platform()}"]
+    found = {(one.metadata["Name"] or "").lower().replace("_", "-"): one.version for one in metadata.distributions()}
+    return "\n".join([*head, *(f"{name}=={found[name]}" for name in sorted(found) if name), ""]).encode()
 
 
 @cache

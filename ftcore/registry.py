@@ -118,9 +118,10 @@ def entry(version: Version, model: Model) -> dict[str, Any]:
     """A version as JSON values, out of its tags alone.
 
     Returns:
-        ``version, created_at, aliases, state, run_id, mlflow_run, snapshot, git_commit, recipe_digest``; ``verdict``
-        (``passed``, ``failed`` or empty), ``verdict_reason``, ``verdict_sha256``, ``judged_against``; ``answers``;
-        ``promoted_at``, ``promoted_by``; ``rejected`` and ``rolled_back`` (each ``by, reason, at`` or None);
+        ``version, created_at, aliases, state, run_id, mlflow_run, snapshot, git_commit``; ``recipe_digest`` and
+        ``recipe_sha256``, of the recipe as it was trained and of the file that its run kept; ``verdict`` (``passed``,
+        ``failed`` or empty), ``verdict_reason``, ``verdict_sha256``, ``judged_against``; ``answers``; ``promoted_at``,
+        ``promoted_by``; ``rejected`` and ``rolled_back`` (each ``by, reason, at`` or None);
         ``artefacts``: SHA-256 by folder.
     """
     tags = {key.removeprefix("ftcore."): value for key, value in version.tags.items()}
@@ -135,6 +136,7 @@ def entry(version: Version, model: Model) -> dict[str, Any]:
         "snapshot": version.snapshot,
         "git_commit": tags.get("git_commit", ""),
         "recipe_digest": tags.get("recipe", ""),
+        "recipe_sha256": tags.get("recipe_sha256", ""),
         "verdict": tags.get("verdict", ""),
         "verdict_reason": tags.get("verdict.reason", ""),
         "verdict_sha256": tags.get("verdict.sha256", ""),

@@ -269,6 +269,22 @@ class Watch(Config):
     teaches nothing."""
 
 
+License = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+\-]*$")]
+
+
+class Card(Config):
+    """What the model card and the evidence tell besides; nothing else depends on it."""
+
+    license: License | None = None
+    """Licence of the trained model, as the hub or SPDX spells it, such as ``apache-2.0``; null: nobody said."""
+    base_license: License | None = None
+    """The same of the base model, where its own card names none or another one holds."""
+    data_licenses: dict[Annotated[str, Field(min_length=1)], License] = Field(default_factory=dict)
+    """The same of the data, by the name or the kind of a source."""
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
+    """ISO 639 codes of the languages that the model is for; empty means those of ``prepare.languages``."""
+
+
 class Schedule(Config):
     """Cron expressions, in UTC."""
 

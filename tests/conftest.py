@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 import yaml
 
-from ftcore import pipeline, settings, snapshot, split, store
+from ftcore import pipeline, run_recipe, settings, snapshot, split, store
 from ftcore import recipe as recipes
 from ftcore.context import Context
 from ftcore.tracking import CHAMPION, Tracking, Version
@@ -90,6 +90,12 @@ class Product:
     def edit(self, **keys: object) -> None:
         """Change top-level keys in the recipe's file; runs that have begun go on with what they kept."""
         self.path.write_text(yaml.safe_dump(self.document() | keys, sort_keys=False), encoding="utf-8")
+
+    def declare(self, version: Version, run_id: str = "r1", **keys: object) -> None:
+        """Change keys of the recipe, and make it the one that a version's run went by."""
+        self.edit(**keys)
+        kept = run_recipe.begin(self.shelf, run_id, self.recipe, self.path.read_text(encoding="utf-8"))
+        self.tracking.tag(version, {run_recipe.TAG.removeprefix("ftcore."): kept.sha256})
 
     def context(self, step: str, run_id: str = "r1", **params: str) -> Context:
         return Context(self.recipe, self.path, run_id, step, params, self.shelf, self.settings)

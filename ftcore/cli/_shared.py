@@ -65,6 +65,25 @@ def open_recipe(name: str) -> tuple[Recipe, Shelf, Settings]:
     return read, store.shelf(conf, read.name), conf
 
 
+def open_archive(name: str) -> tuple[Shelf, Settings]:
+    """The part of the store of a recipe, by its name or the path of its file, which may be gone or broken.
+
+    Raises:
+        RecipeError: there is no such recipe, neither a file nor anything in the store.
+    """
+    from ftcore import recipe, settings, store
+    from ftcore.errors import RecipeError
+
+    conf, stem = settings.load(), Path(name).stem
+    try:
+        own = recipe.read(path_of(name)).name
+    except RecipeError:
+        if not recipe.NAME.match(stem) or not store.shelf(conf, stem).root.exists():
+            raise
+        own = stem
+    return store.shelf(conf, own), conf
+
+
 def params_of(given: list[str]) -> dict[str, str]:
     from ftcore.errors import FtcoreError
 

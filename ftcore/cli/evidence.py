@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
+from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_recipe, say
 
 HELP = """Make the key pair that signs evidence.
 
@@ -76,50 +76,82 @@ def evidence(
 ) -> None:
     """Collect all evidence of a version into one folder with an index page, signed with the key FTCORE_SIGNING_KEY.
 
+    It tells what the run of the version went by and wrote down, not what the recipe says today; the recipe's file may
+    be gone. Exit 3 where something is missing or is not as it was recorded; the folder is written all the same, and
+    says so.
+
     Example:
 
         ftcore evidence sentiment 2 -o evidence-2      # with FTCORE_SIGNING_KEY=signing.pem in the environment
     """
     from ftcore import evidence as bundles
-    from ftcore.promotion import Registrar
+    from ftcore.errors import DataRejectedError
+    from ftcore.tracking import Tracking
 
-    read, shelf, conf = open_recipe(recipe)
-    bundle = bundles.collect(Registrar.of(read, shelf, conf), version, output, conf.signing_key)
-    for fault in (*bundle.missing, *bundle.broken):
-        say(f"! {fault}")
+    shelf, conf = open_archive(recipe)
+    bundle = bundles.collect(bundles.Archive(shelf, Tracking(conf, shelf.name)), version, output, conf.signing_key)
+    for told in bundle.unknown:
+        say(f"not known: {told}")
     if not bundle.signed:
         say(
             "! NOT SIGNED: nothing proves this evidence; make a key by `ftcore keys new`, name it in FTCORE_SIGNING_KEY"
         )
     found = {"folder": str(output), "signed": bundle.signed, "files": len(bundle.files)}
-    found |= {"missing": list(bundle.missing), "broken": list(bundle.broken)}
+    found |= {name: list(getattr(bundle, name)) for name in ("missing", "broken", "unknown")}
     print(json.dumps(found, indent=2) if as_json else f"{output / bundles.INDEX}: {len(bundle.files)} files")
+    if faults := [*bundle.missing, *bundle.broken]:
+        raise DataRejectedError(
+            f"the evidence of version {version} has {len(faults)} gaps and breaks, which it tells of itself", faults
+        )
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What ftcore evidence wrote.")],
-    key: Annotated[Path, typer.Option("--key", metavar="PUB", help="The signer's public key, PEM.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="PUB", help="The signer's public key, PEM; without it, only links.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove that evidence is as it was signed; exit 3 and name the first broken link where a byte was changed.
+    """Check that evidence is as it was collected; exit 3 and name the first broken link where a byte was changed.
 
-    Rows that `ftcore forget` had erased before the evidence was collected are told, and are no fault.
+    Gaps and breaks that were there when it was collected are told first. With the signer's public key the signature is
+    checked, too: without it, whoever could write the folder could have written all of it anew. Rows that
+    `ftcore forget` had erased before the evidence was collected are told, and are no fault.
 
-    Example:
+    Examples:
 
         ftcore verify evidence-2 --key signing.pem.pub
+
+        ftcore verify evidence-2                       # files and links alone
     """
-    from ftcore.attestation import erased, prove
+    from ftcore.attestation import examine
     from ftcore.errors import DataRejectedError
 
-    faults = prove(folder, key)
-    gone = [] if faults else erased(folder)
+    found = examine(folder, key)
     if as_json:
-        print(json.dumps({"proved": not faults, "faults": faults, "erased": gone}, indent=2))
-    if faults:
-        raise DataRejectedError(f"{folder} is not what was signed; the first broken link: {faults[0]}", faults[1:])
+        told: dict[str, Any] = {"proved": not found.faults and key is not None, "intact": not found.faults}
+        told |= {"signature": found.signature, "format": found.form, "gaps": list(found.gaps)}
+        print(json.dumps(told | {"faults": list(found.faults), "erased": list(found.erased)}, indent=2))
+    else:
+        for gap in found.gaps:
+            print(f"! told when it was collected: {gap}")
+        if found.form:
+            print(f"! {found.form}")
+    if found.faults:
+        raise DataRejectedError(
+            f"{folder} is not what was collected; the first broken link: {found.faults[0]}", list(found.faults[1:])
+        )
     if not as_json:
-        print("\n".join([f"{folder} is as it was signed", *(f"erased on request: {one}" for one in gone)]))
+        print(_proven(folder, found.signature))
+        print("".join(f"erased on request: {one}\n" for one in found.erased), end="")
+
+
+def _proven(folder: Path, signature: str) -> str:
+    if signature == "unsigned":
+        return f"{folder}: every file and link holds; UNSIGNED: nothing proves who wrote it"
+    if signature == "not checked":
+        return f"{folder}: every file and link holds; the signature was not checked: name the signer's key by --key"
+    return f"{folder} is as it was signed; {signature}"
 
 
 @keys.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore.cli._shared import AsJson, RecipeName, open_recipe, show
+from ftcore.cli._shared import AsJson, RecipeName, open_archive, show
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -35,8 +35,8 @@ def lineage(recipe: RecipeName, what: What = "", as_json: AsJson = False) -> Non
     from ftcore.lineage import Lineage
     from ftcore.tracking import Tracking
 
-    read, shelf, conf = open_recipe(recipe)
-    found = Lineage(shelf, Tracking(conf, read.name)).of(what)
+    shelf, conf = open_archive(recipe)
+    found = Lineage(shelf, Tracking(conf, shelf.name)).of(what)
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return

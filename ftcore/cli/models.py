@@ -174,7 +174,7 @@ def _done(line: dict[str, Any], registrar: Registrar, as_json: bool, *versions: 
         if number is not None:
             try:
                 tracking = registrar.tracking
-                card.publish(registrar.recipe, registrar.shelf, tracking, tracking.version(number))
+                card.publish(registrar.shelf, tracking, tracking.version(number))
             except FtcoreError as error:
                 say(f"the card of version {number} is as it was: {error.args[0]}")
 

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 EVERY_S = 15
 """Seconds between two looks at the power."""
+WORLD_G_PER_KWH = 475.0
+"""CO2e of electricity where nobody said otherwise: codecarbon's figure for the world."""
+POWER = {
+    "intel_rapl": "its own meter (RAPL)",
+    "intel_power_gadget": "its own meter",
+    "apple_powermetrics": "its own meter",
+    "cpu_load": "its load and the power that its kind may draw",
+    "constant": "a constant share of the power that its kind may draw",
+}
+"""Where codecarbon has a processor's power from, by its name for that."""
 
 
 @contextmanager
@@ -29,8 +39,8 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
 
     Yields:
         An empty mapping that is filled at the end: ``worked_s``, ``energy_kwh``, ``co2e_g``, ``cost`` where the
-        worker is known, and ``peak_memory_bytes``. Energy is what codecarbon reads from the processor and the GPU, or
-        where they tell nothing, estimates from their kind and load.
+        worker is known, ``peak_memory_bytes``, and ``energy_assumptions``, which the figures stand on. Energy is what
+        codecarbon reads from the processor and the GPU, or where they tell nothing, estimates from their kind and load.
     """
     from codecarbon import OfflineEmissionsTracker
 
@@ -38,7 +48,7 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
     logging.getLogger("codecarbon").disabled = True  # it tells of itself before it hears its level
     tracker = OfflineEmissionsTracker(
         country_iso_code="USA",  # asked for, but the next line decides
-        force_carbon_intensity_g_co2e_kwh=worker.carbon_g_per_kwh if worker else 475.0,
+        force_carbon_intensity_g_co2e_kwh=worker.carbon_g_per_kwh if worker else WORLD_G_PER_KWH,
         output_methods=[],
         log_level="critical",
         measure_power_secs=EVERY_S,
@@ -57,9 +67,33 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
             "energy_kwh": round(float(energy), 9),
             "co2e_g": round(float(kilograms or 0) * 1000, 6),
         }
+        used["energy_assumptions"] = _assumptions(tracker, worker)
         if worker is not None:
             used |= {"worker": worker.name, "cost": round(worked_s / 3600 * worker.price_per_h, 6)}
         used["peak_memory_bytes"] = peak_bytes()
+
+
+def _assumptions(tracker: Any, worker: Worker | None) -> dict[str, Any]:
+    """What the figures stand on: what was read or assumed of the hardware, of the electricity and of the price."""
+    known = tracker.final_emissions_data
+    modes = [mode for one in getattr(tracker, "_hardware", ()) if (mode := getattr(one, "_mode", None))]
+    given = worker is not None and "carbon_g_per_kwh" in worker.model_fields_set
+    return {
+        "meter": f"codecarbon {known.codecarbon_version}",
+        "scope": "the whole machine" if known.tracking_mode == "machine" else known.tracking_mode,
+        "cpu": {
+            "model": known.cpu_model,
+            "power_w": known.cpu_power,
+            "power_from": POWER.get(modes[0] if modes else "", "unknown"),
+        },
+        "gpu": {"model": known.gpu_model or None, "power_w": known.gpu_power},
+        "memory": {"gib": round(known.ram_total_size, 1), "power_w": known.ram_power, "power_from": "its size"},
+        "pue": known.pue,
+        "carbon_g_per_kwh": worker.carbon_g_per_kwh if worker else WORLD_G_PER_KWH,
+        "carbon_from": f"the worker {worker.name}" if worker and given else "codecarbon's figure for the world",
+        "price_per_h": worker.price_per_h if worker else None,
+        "looked_every_s": EVERY_S,
+    }
 
 
 def planned(context: Context) -> Train:

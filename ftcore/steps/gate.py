@@ -70,7 +70,7 @@ def run(context: Context) -> Outcome:
     tracking = Tracking(context.settings, context.recipe.name)
     digest = hash_file(context.folder / "verdict.json")
     judged = record_verdict(tracking, verdict, digest)
-    card.publish(context.recipe, context.shelf, tracking, judged)
+    card.publish(context.shelf, tracking, judged)
     hold = registry.held(tracking) if verdict.passed else None
     held = {"held": str(hold)} if hold else {}
     _enter(context, verdict, digest, versions | held)

@@ -56,8 +56,15 @@ def run(context: Context) -> Outcome:
         inputs={
             "snapshot": identity,
             "manifest": hash_file(snapshot.folder(context.shelf, identity) / "manifest.json"),
+            **_request(context, line.get("answers")),
         },
     )
+
+
+def _request(context: Context, answers: str | None) -> dict[str, str]:
+    """Hash of the record of the decision that asked for this training, where one did and left it."""
+    record = context.shelf.folder(answers, "decide") / "record.json" if answers else None
+    return {"request": hash_file(record)} if record and record.exists() else {}
 
 
 def _too_few(context: Context, identity: str) -> list[str]:

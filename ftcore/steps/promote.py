@@ -27,7 +27,7 @@ def run(context: Context) -> Outcome:
     outcome = _promote(context, registrar)
     if outcome.proceed:
         promoted = registrar.tracking.version(outcome.figures["version"])
-        card.publish(context.recipe, context.shelf, registrar.tracking, promoted)
+        card.publish(context.shelf, registrar.tracking, promoted)
     return outcome
 
 

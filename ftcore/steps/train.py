@@ -9,9 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import run_recipe, snapshot, store, tracking_training, workers
+from ftcore import base, licenses, run_recipe, snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
-from ftcore.records import canonical, git_commit, versions
+from ftcore.records import LOCK, canonical, environment_lock, git_commit, sha256, versions
 from ftcore.settings import REPOSITORY
 from ftcore.steps import _ancestry, _distributed, _energy, _first_steps, _job, _method, _tuned
 from ftcore.steps._readable import NAMED
@@ -64,7 +64,7 @@ def run(context: Context) -> Outcome:
         else:
             figures = _fit(context, rows, _job.curve(tracking, mlflow_run))
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
-    figures |= _tuned.figures(context)
+    figures |= _tuned.figures(context) | {"base_license": _license(context)}
     tracking.log(mlflow_run, metrics=_tuned.flat(figures["folds"]) if "folds" in figures else {})
     version = _register(context, tracking, mlflow_run, tags)
     tracking.tag(version, _tuned.tags(context))
@@ -74,8 +74,21 @@ def run(context: Context) -> Outcome:
     return Outcome(
         reason=f"trained version {version.number} on {figures['rows']:,} rows, {_told(figures)}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
-        inputs={"snapshot": identity},
+        inputs={"snapshot": identity, "environment": _environment(context)},
     )
+
+
+def _environment(context: Context) -> str:
+    """Write the lock of all packages that the training ran with; returns its hash."""
+    data = environment_lock()
+    store.write_bytes(context.folder / LOCK, data)
+    return sha256(data)
+
+
+def _license(context: Context) -> dict[str, Any]:
+    """What the base model says of its licence."""
+    folder = base.locate(context.recipe.base, context.settings, context.recipe_path.parent, weights=False)
+    return licenses.of_base(context.recipe.base, folder if folder.is_dir() else folder.parent)
 
 
 def fit(context: Context, mlflow_run: str) -> dict[str, Any]:

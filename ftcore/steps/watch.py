@@ -63,7 +63,11 @@ def run(context: Context) -> Outcome:
     return Outcome(
         reason=f"{len(alarms)} of {measured} detectors raise an alarm on {rows:,} predictions: {words}",
         figures=figures,
-        inputs={"window": hash_file(path), "reference": champion.snapshot},
+        inputs={
+            "window": hash_file(path),
+            "reference": champion.snapshot,
+            **{path.name: hash_file(path) for path in reports.values() if path.exists()},
+        },
         paths={name: context.written(path) for name, path in reports.items() if path.exists()},
     )
 

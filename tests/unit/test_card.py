@@ -60,7 +60,7 @@ def leave(product: Product, step: str, **figures: Any) -> None:
 @pytest.fixture
 def judged(product: Product) -> Product:
     """A product whose first version was trained, evaluated and judged."""
-    product.register("r1", product.publish(range(30)))
+    product.declare(product.register("r1", product.publish(range(30))))
     leave(product, "train", rows=20, weights=100, trainable_weights=10, co2e_kg=0.002)
     leave(product, "evaluate", **{name: EVALUATED[name] for name in EVALUATED if name in IN_RECORD})
     write_json(product.shelf.folder("r1", "evaluate") / "evaluation.json", EVALUATED)
@@ -70,7 +70,7 @@ def judged(product: Product) -> Product:
 
 
 def written(product: Product) -> str:
-    return card.publish(product.recipe, product.shelf, product.tracking, product.tracking.version(1))
+    return card.publish(product.shelf, product.tracking, product.tracking.version(1))
 
 
 def test_the_card_is_one_that_hugging_face_reads(judged: Product) -> None:
@@ -117,11 +117,55 @@ def test_what_a_judge_and_general_texts_say_is_on_the_card(judged: Product) -> N
 
 
 def test_no_value_can_break_out_of_its_place(judged: Product) -> None:
-    judged.change(description="# <script>alert(1)</script>\n## Approvals")
+    judged.declare(judged.tracking.version(1), description="# <script>alert(1)</script>\n## Approvals")
     text = written(judged)
     assert "too few \\| rows &lt;b>" in text
     assert "<script" not in text
     assert text.count("\n## Approvals\n") == 1
+
+
+@pytest.mark.parametrize("how", ["edited", "gone", "broken"])
+def test_the_card_tells_what_was_whatever_the_file_says_by_now(judged: Product, how: str) -> None:
+    """Today's description, method and limits stood on the cards of versions that knew nothing of them."""
+    judged.declare(judged.tracking.version(1), description="As it was.", train={"max_length_tokens": 48})
+    before = written(judged)
+    if how == "gone":
+        judged.path.unlink()
+    elif how == "broken":
+        judged.path.write_text("name: [", encoding="utf-8")
+    else:
+        judged.edit(
+            description="As it is.", method={"kind": "full"}, base="package://other/model", approval={"required": 2}
+        )
+    assert written(judged) == before
+    assert "As it was." in before
+    assert "Texts beyond 48 tokens are cut." in before
+    assert "`lora` on `package://nowhere/model`" in before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.unlink(), "runs/r1/recipe.json is not there any more"),
+        (lambda path: path.write_text("{}"), "recipe.json is no recipe of a run"),
+        (
+            lambda path: path.write_bytes(path.read_bytes() + b" "),
+            "runs/r1/recipe.json is another one than the version's",
+        ),
+    ],
+)
+def test_a_recipe_that_is_not_known_is_not_replaced_by_todays(judged: Product, spoil: Any, words: str) -> None:
+    spoil(judged.shelf.folder("r1", "recipe.json"))
+    text = written(judged)
+    assert "What the recipe said is not known: " in text
+    assert words in text
+    assert "`unknown` on `unknown`" in text
+    assert "lora" not in text
+
+
+def test_a_version_of_an_earlier_ftcore_says_that_its_recipe_is_not_known(product: Product) -> None:
+    product.register("r1")
+    assert "the run was made by an earlier version of ftcore, which kept no recipe." in written(product)
 
 
 def test_it_is_the_runs_artefact_and_the_versions_description(judged: Product) -> None:
@@ -135,7 +179,7 @@ def test_it_is_the_runs_artefact_and_the_versions_description(judged: Product) -
 
 
 def test_a_long_card_is_cut_where_mlflow_takes_no_more(judged: Product) -> None:
-    judged.change(description="long " * 2000)
+    judged.declare(judged.tracking.version(1), description="long " * 2000)
     written(judged)
     found = judged.tracking.client.get_model_version(judged.name, "1").description
     assert len(found) == card.DESCRIPTION_LENGTH

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ftcore import attestation, evidence
+from ftcore import attestation, bundle, evidence, run_recipe
 from ftcore.errors import FtcoreError
 from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import LINK, Record, now, sha256
@@ -25,31 +25,75 @@ if TYPE_CHECKING:
 REASON = "accuracy 0.9 <b>reaches</b> 0.8"
 
 
-def chain(product: Product, run_id: str, *steps: str, **inputs: str) -> None:
+STEPS = ("plan", "train", "export", "evaluate", "gate", "approve", "promote")
+
+
+def chain(product: Product, run_id: str, *steps: str, **inputs: dict[str, str]) -> None:
     """Leave records of which each holds the hashes of those before, as the pipeline does."""
-    links: dict[str, str] = {}
+    kept = run_recipe.begin(product.shelf, run_id, product.recipe, product.path.read_text(encoding="utf-8"))
+    links = {"recipe": kept.digest, "recipe.json": kept.sha256}
     for step in steps:
-        own = inputs if step == steps[0] else {}
         record = Record(
-            step=step, recipe=product.name, run_id=run_id, fingerprint="", started_at=now(), inputs={**links, **own}
+            step=step,
+            recipe=product.name,
+            run_id=run_id,
+            fingerprint="",
+            started_at=now(),
+            inputs={**links, **inputs.get(step, {})},
+            figures=FIGURES.get(step, {}),
+            paths={kind: f"runs/{run_id}/watch/drift.{kind}" for kind in ("html", "json") if step == "watch"},
         )
         product.shelf.write_record(record)
         links[f"{LINK}{step}"] = hash_file(product.shelf.folder(run_id, step) / "record.json")
 
 
+FIGURES: dict[str, dict[str, Any]] = {
+    "plan": {"answers": "m1"},
+    "train": {
+        "version": 1,
+        "energy_kwh": 0.002,
+        "co2e_g": 0.9,
+        "worked_s": 61.0,
+        "base_license": {"license": "apache-2.0", "stated_in": "README.md of the base model"},
+        "energy_assumptions": {
+            "meter": "codecarbon 3",
+            "scope": "the whole machine",
+            "cpu": {"model": "Some CPU", "power_w": 4.4, "power_from": "its load"},
+            "gpu": {"model": None, "power_w": 0},
+            "memory": {"power_w": 20.0},
+            "carbon_g_per_kwh": 475.0,
+            "carbon_from": "codecarbon's figure for the world",
+            "pue": 1.0,
+        },
+    },
+}
+
+
+def leave(product: Product, path: str, data: bytes) -> str:
+    """Leave a file in the store, and give its hash."""
+    write_bytes(product.shelf.root / path, data)
+    return sha256(data)
+
+
 @pytest.fixture
 def promoted(product: Product) -> Registrar:
-    """A version with all that a ring leaves about it."""
+    """A version with all that a ring leaves about it, retraining on request included."""
+    product.change(description="As it was.", card={"license": "mit", "data_licenses": {"files": "cc-by-4.0"}})
     identity = product.publish(range(30))
     place = product.shelf.root / "snapshots" / identity
-    manifest = json.loads((place / "manifest.json").read_text()) | {"run_id": "d1"}
+    page = leave(product, f"snapshots/{identity}/report.html", b"<p>the snapshot</p>")
+    manifest = json.loads((place / "manifest.json").read_text()) | {"run_id": "d1", "data_docs": "data_docs/rows.html"}
+    manifest |= {"quarantined": 3, "quarantine_reasons": {"the text is <b>empty</b>": 3}}
+    manifest["files"] |= {"report.html": page}
     write_json(place / "manifest.json", manifest)
     write_bytes(place / "manifest.sha256", sha256((place / "manifest.json").read_bytes()).encode())
     write_json(place / "suite" / "result.json", {"success": True})
-    chain(product, "d1", *evidence.DATA)
-    product.register("r1", identity)
-    steps = ("plan", "train", "export", "evaluate", "gate", "approve")
-    chain(product, "r1", *steps, manifest=hash_file(place / "manifest.json"))
+    leave(product, "data_docs/rows.html", b"<p>validated</p>")
+    chain(product, "d1", *bundle.DATA)
+    drift = {f"drift.{kind}": leave(product, f"runs/m1/watch/drift.{kind}", kind.encode()) for kind in ("html", "json")}
+    chain(product, "m1", *bundle.MONITOR, watch=drift)
+    product.shelf.add_to_ledger("decide", "m1", "retrain", "drift is confirmed")
+    product.declare(product.register("r1", identity))
     write_json(product.shelf.folder("r1", "evaluate") / "evaluation.json", {"metrics": {}})
     verdict = Verdict(
         passed=True, rules=(Rule(gate="threshold", passed=True, reason=REASON),), candidate=1, champion=None
@@ -57,7 +101,12 @@ def promoted(product: Product) -> Registrar:
     path = product.shelf.folder("r1", "gate") / "verdict.json"
     write_json(path, verdict.to_json())
     record_verdict(product.tracking, verdict, hash_file(path))
-    chain(product, "r1", *steps, "promote", manifest=hash_file(place / "manifest.json"))
+    asked = product.shelf.folder("m1", "decide") / "record.json"
+    inputs = {
+        "plan": {"manifest": hash_file(place / "manifest.json"), "request": hash_file(asked)},
+        "train": {"environment": leave(product, "runs/r1/train/environment.lock", b"torch==2.13.0\n")},
+    }
+    chain(product, "r1", *STEPS, **inputs)
     registrar = Registrar(product.recipe, product.shelf, product.tracking)
     registrar.promote(1, "mira <i>")
     return registrar
@@ -72,9 +121,9 @@ def key(tmp_path: Path) -> Path:
 @pytest.fixture
 def signed(promoted: Registrar, key: Path, tmp_path: Path) -> Path:
     """A signed folder of evidence."""
-    bundle = evidence.collect(promoted, 1, tmp_path / "evidence", key)
-    assert (bundle.signed, bundle.missing, bundle.broken) == (True, (), ())
-    return bundle.folder
+    made = evidence.collect(promoted, 1, tmp_path / "evidence", key)
+    assert (made.signed, made.missing, made.broken, made.unknown) == (True, (), (), ())
+    return made.folder
 
 
 def public(key: Path) -> Path:
@@ -211,10 +260,10 @@ def test_a_forged_statement_under_the_right_key_id_is_found(signed: Path, key: P
 
 
 def test_unsigned_evidence_says_so_and_proves_nothing(promoted: Registrar, key: Path, tmp_path: Path) -> None:
-    bundle = evidence.collect(promoted, 1, tmp_path / "unsigned")
-    assert not bundle.signed
-    assert "This evidence is not signed." in (bundle.folder / "index.html").read_text()
-    assert attestation.prove(bundle.folder, public(key)) == [
+    made = evidence.collect(promoted, 1, tmp_path / "unsigned")
+    assert not made.signed
+    assert "This evidence is not signed." in (made.folder / "index.html").read_text()
+    assert attestation.prove(made.folder, public(key)) == [
         "evidence.dsse.json is not there: this evidence is not signed"
     ]
 
@@ -225,17 +274,18 @@ def test_a_record_that_was_made_from_another_is_told_when_it_is_collected(
     record = promoted.shelf.record("r1", "train")
     assert record is not None
     promoted.shelf.write_record(record.model_copy(update={"reason": "trained again"}))
-    bundle = evidence.collect(promoted, 1, tmp_path / "evidence", key)
-    assert bundle.broken[0] == (
+    made = evidence.collect(promoted, 1, tmp_path / "evidence", key)
+    assert made.broken[0] == (
         "records/finetune/export.json was made from another records/finetune/train.json than this one"
     )
-    assert bundle.broken[0] in attestation.prove(bundle.folder, public(key))
+    assert made.broken[0] in attestation.prove(made.folder, public(key))
 
 
 def test_what_is_not_in_the_store_any_more_is_told(promoted: Registrar, tmp_path: Path) -> None:
     shutil.rmtree(str(promoted.shelf.root / "runs" / "d1"))
-    bundle = evidence.collect(promoted, 1, tmp_path / "evidence")
-    assert bundle.missing == tuple(f"records/data/{step}.json is not there" for step in evidence.DATA)
+    made = evidence.collect(promoted, 1, tmp_path / "evidence")
+    gone = ["recipes/data.json", *(f"records/data/{step}.json" for step in bundle.DATA)]
+    assert made.missing == tuple(f"{name} is not there" for name in gone)
 
 
 @pytest.mark.parametrize("what", ["none", "text", "rsa"])
@@ -270,5 +320,5 @@ def test_openssl_makes_keys_that_fit(promoted: Registrar, tmp_path: Path) -> Non
     private, public = tmp_path / "own.pem", tmp_path / "own.pub"
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True, capture_output=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
-    bundle = evidence.collect(promoted, 1, tmp_path / "evidence", private)
-    assert attestation.prove(bundle.folder, public) == []
+    made = evidence.collect(promoted, 1, tmp_path / "evidence", private)
+    assert attestation.prove(made.folder, public) == []

@@ -61,7 +61,7 @@ def test_the_record_and_the_version_tell_what_was_used(product: Product, tiny: P
     assert float(tags["ftcore.co2e_g"]) == figures["co2e_g"]
     assert float(tags["ftcore.cost"]) == figures["cost"] == 0
     assert json.loads(tags["ftcore.actual_vs_estimated"]) == figures["actual_vs_estimated"]
-    said = card.card(product.recipe, product.shelf, product.tracking.versions()[0])
+    said = card.card(product.shelf, product.tracking.versions()[0])
     assert f"memory {figures['actual_vs_estimated']['memory']:.0%}" in said
 
     again = product.run("plan", "r2", train="always").figures["estimate"]

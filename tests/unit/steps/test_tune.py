@@ -87,7 +87,7 @@ def test_the_best_settings_train_the_candidate_and_are_on_its_record(searching: 
     assert float(run.data.params["train.learning_rate"]) == best["settings"]["train.learning_rate"]
     assert json.loads(product.tracking.versions()[0].tags["ftcore.settings"]) == best["settings"]
 
-    said = card.card(product.recipe, product.shelf, product.tracking.versions()[0])
+    said = card.card(product.shelf, product.tracking.versions()[0])
     assert "A search of 3 trials on the validation split settled `train.learning_rate: " in said
 
     experiment = client.get_experiment_by_name(product.name).experiment_id

@@ -1,0 +1,270 @@
+"""What belongs to the evidence of a version, gathered from store and registry in the order of the chain.
+
+Nothing here reads a recipe's file: what was promised is what the run kept of it, what was done its records.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ftcore import (
+    approvals,
+    artefacts,
+    card,
+    declared,
+    erasures,
+    licenses,
+    links,
+    publications,
+    registry,
+    run_recipe,
+    snapshot,
+    tracking_artefacts,
+    tracking_models,
+)
+from ftcore.records import LOCK, Record
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from ftcore.declared import Declared
+    from ftcore.erasures import Erasure
+    from ftcore.store import Shelf
+    from ftcore.tracking import Tracking, Version
+
+DATA, FINETUNE, MONITOR = (
+    ("ingest", "prepare", "validate"),
+    ("plan", "tune", "train", "export", "evaluate", "gate", "approve", "promote"),
+    ("watch", "decide"),
+)
+"""Steps whose records are collected, in the order of the chain."""
+REPORTS = {"data_docs": "validation/rows.html", "data_docs_as_a_whole": "validation/snapshot.html"}
+"""Validation pages by the manifest's name of each."""
+
+
+class Place(Protocol):
+    """Where one recipe's runs and versions are kept."""
+
+    @property
+    def shelf(self) -> Shelf:
+        """Part of the store."""
+        ...
+
+    @property
+    def tracking(self) -> Tracking:
+        """Its registry."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The files of a bundle, in order, and what there is to say of them."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    """Names of files that are not there."""
+    missing: list[str] = field(default_factory=list)
+    """What was there once and is not any more, a sentence each: an error."""
+    unknown: list[str] = field(default_factory=list)
+    """What earlier versions of ftcore did not write down, a sentence each."""
+    broken: list[str] = field(default_factory=list)
+    """What is not as it was recorded, a sentence each: an error."""
+
+    def put(self, name: str, data: bytes | None, never: str = "") -> bytes | None:
+        """Add a file, or what there is to say where there is none.
+
+        Args:
+            name: in the bundle.
+            data: its bytes; None where there is no such file.
+            never: why it may never have been written; empty where it was.
+        """
+        if data is not None:
+            self.files[name] = data
+            return data
+        self.absent.append(name)
+        (self.unknown if never else self.missing).append(f"{name} is not there" + (f": {never}" if never else ""))
+        return None
+
+
+@dataclass(frozen=True)
+class Gatherer:
+    """Gathers the evidence of one version."""
+
+    place: Place
+    version: Version
+    found: Gathered = field(default_factory=Gathered)
+
+    @cached_property
+    def recipe(self) -> Declared:
+        """What the version's run declared."""
+        return declared.of_version(self.place.shelf, self.version.tags)
+
+    @property
+    def run_id(self) -> str:
+        """The run that made the version."""
+        return self.version.tags.get("ftcore.run", "")
+
+    @property
+    def _old(self) -> str:
+        """Why less was written down of a version that an earlier ftcore made; empty for any other."""
+        return "" if self.version.tags.get(run_recipe.TAG) else "the version was made by an earlier version of ftcore"
+
+    def gather(self) -> Gathered:
+        """Everything, from the data to the decision about the version.
+
+        Raises:
+            TransientError: MLflow does not answer.
+            DamagedFileError: a record cannot be read.
+        """
+        manifest = self._snapshot()
+        self._chain("data", str(manifest.get("run_id", "")), DATA)
+        self._request()
+        self._chain("finetune", self.run_id, FINETUNE)
+        self._training()
+        for step, name in (("evaluate", "evaluation.json"), ("gate", "verdict.json")):
+            self.found.put(name, self._step_file(step, name))
+        self._registry()
+        self._ledger()
+        self.found.put("card.md", card.card(self.place.shelf, self.version).encode())
+        return self.found
+
+    def _snapshot(self) -> dict[str, Any]:
+        shelf, identity = self.place.shelf, self.version.snapshot
+        place = snapshot.folder(shelf, identity) if identity else None
+        data = self.found.put(links.MANIFEST, _bytes(place / "manifest.json") if place else None)
+        manifest = dict(json.loads(data)) if data else {}
+        for name in (publications.SEAL, "suite/result.json", "suite/whole.json", "report.html"):
+            listed = name == publications.SEAL or name in manifest.get("files", {})
+            if place and (listed or name == "suite/result.json"):
+                self.found.put(f"snapshot/{name}", _bytes(place / name))
+        for key, name in REPORTS.items():
+            if path := manifest.get(key):
+                self.found.put(name, _bytes(shelf.root / path))
+        if manifest:
+            reasons = {name: manifest.get(name) for name in ("run_id", "quarantined", "quarantine_reasons")}
+            self.found.put("quarantine.json", as_json(reasons))
+        return manifest
+
+    def _chain(self, chain: str, run: str, steps: tuple[str, ...]) -> None:
+        """The recipe that a chain's run went by, and the records of its steps."""
+        if not run:
+            self.found.put(links.recipe_file(chain), None, self._old)
+        else:
+            self._recipe(chain, run, steps)
+        for step in steps:
+            data = _bytes(self.place.shelf.folder(run, step) / "record.json") if run else None
+            if data is not None or self._asked(step):
+                self.found.put(f"records/{chain}/{step}.json", data)
+                self._about(f"records/{chain}/{step}.json", data)
+
+    def _recipe(self, chain: str, run: str, steps: tuple[str, ...]) -> None:
+        name = links.recipe_file(chain)
+        if chain == "finetune":
+            kept, never = self.recipe.kept, "" if self.recipe.lost else self.recipe.unknown
+        else:
+            records = [one for step in steps if (one := self.place.shelf.record(run, step))]
+            wanted = next((one.inputs[run_recipe.INPUT] for one in records if run_recipe.INPUT in one.inputs), "")
+            kept = run_recipe.of(self.place.shelf, run, wanted) if wanted else None
+            never = f"run {run} was made by an earlier version of ftcore" if records and not wanted else self._old
+        self.found.put(name, kept.data if kept else None, never)
+
+    def _asked(self, step: str) -> bool:
+        """Whether a step must have left a record; of a recipe that is not known nobody can tell."""
+        tags = self.version.tags
+        if step == "approve":
+            return tags.get("ftcore.verdict") in ("passed", "asks") and bool(self.recipe.of("approval.required", 0))
+        if step == "tune":
+            return bool(self.recipe.of("search") or self.recipe.of("train.folds"))
+        return step != "promote" or tags.get("ftcore.promoted_by") == "the loop"
+
+    def _about(self, name: str, data: bytes | None) -> None:
+        """Check that a record is about this version: a run that began anew made another one."""
+        number = json.loads(data).get("figures", {}).get("version") if data else None
+        if isinstance(number, int) and number != self.version.number:
+            self.found.broken.append(f"{name} is about version {number}: the run was begun anew after this version")
+
+    def _request(self) -> None:
+        """The look of monitoring that asked for this training, where one did."""
+        shelf, plan = self.place.shelf, self._record("plan")
+        run = str((plan.figures.get("answers") if plan else None) or "")
+        if not run:
+            return
+        self._chain("monitor", run, MONITOR)
+        watched = shelf.record(run, "watch")
+        for kind in ("html", "json"):
+            path = watched.paths.get(kind) if watched else None
+            if path or not watched:
+                self.found.put(f"drift/drift.{kind}", _bytes(shelf.root / path) if path else None)
+
+    def _training(self) -> None:
+        """What it was trained with: packages, machine, licences, electricity."""
+        trained, old = self._record("train"), self._old
+        self.found.put("environment.lock", self._step_file("train", LOCK), old)
+        tags = tracking_models.run_tags(self.place.tracking, self.version.run)
+        known = {key.removeprefix("env."): value for key, value in tags.items() if key.startswith("env.")}
+        recorded = {**trained.versions, "git_commit": trained.git_commit} if trained else {}
+        self.found.put("environment.json", as_json(dict(sorted({**recorded, **known}.items()))))
+        figures = trained.figures if trained else {}
+        self.found.put("licenses.json", as_json(licenses.told(self.recipe, figures.get("base_license"))))
+        used = {name: figures[name] for name in ENERGY if name in figures}
+        self.found.put("energy.json", as_json(used) if "energy_assumptions" in used else None, old)
+
+    def _registry(self) -> None:
+        tracking, version = self.place.tracking, self.version
+        entry = registry.entry(version, tracking_models.model(tracking))
+        recorded = artefacts.recorded(version)
+        gone = [name for name in recorded if not tracking_artefacts.size(tracking, version.run, name)]
+        self.found.missing.extend(f"the artefact {name!r} is not in MLflow" for name in gone)
+        needs = tuple(name for name in recorded if name not in gone)
+        checked = artefacts.check(tracking, version, needs, erasures.read(self.place.shelf))
+        found = (fault for fault in (*checked.serving, *checked.others) if not fault.startswith("has lost"))
+        self.found.broken.extend(f"version {version.number} {fault}" for fault in found)
+        entry["artefacts"] = {name: digest for name, digest in entry["artefacts"].items() if name not in gone}
+        self.found.put("version.json", as_json(entry))
+        answers = [one.model_dump(mode="json") for one in approvals.read(version.tags)]
+        self.found.put("approvals.json", as_json(answers))
+
+    def _ledger(self) -> None:
+        shelf, plan = self.place.shelf, self._record("plan")
+        about = {self.version.number, self.run_id, (plan.figures.get("answers") if plan else None) or self.run_id}
+        lines = [
+            line for line in shelf.ledger() if {line.get("version"), line.get("candidate"), line["run_id"]} & about
+        ]
+        self.found.put("ledger.json", as_json(lines))
+        if erased := erased_of(self.place, self.version):
+            self.found.put(links.ERASURES, as_json([one.model_dump(mode="json") for one in erased]))
+
+    def _record(self, step: str) -> Record | None:
+        return self.place.shelf.record(self.run_id, step) if self.run_id else None
+
+    def _step_file(self, step: str, name: str) -> bytes | None:
+        return _bytes(self.place.shelf.folder(self.run_id, step) / name) if self.run_id else None
+
+
+ENERGY = ("energy_kwh", "co2e_g", "cost", "worked_s", "worker", "peak_memory_bytes", "energy_assumptions")
+"""Figures of the training about what it used."""
+
+
+def erased_of(place: Place, version: Version) -> list[Erasure]:
+    """What was erased on request from what is known of a version."""
+    run = version.tags.get("ftcore.run", "")
+    plan = place.shelf.record(run, "plan") if run else None
+    watch = f"runs/{plan.figures['answers']}/watch" if plan and plan.figures.get("answers") else ""
+    places = [f"runs/{run}/evaluate/{name}" for name in ("evaluation.json", "predictions.parquet")]
+    places += [f"{watch}/drift.{kind}" for kind in ("html", "json")] if watch else []
+    return erasures.read(place.shelf, [*places, erasures.in_mlflow(version.run, "evaluation")])
+
+
+def as_json(value: Any) -> bytes:
+    """Indented JSON with a line end."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _bytes(path: UPath) -> bytes | None:
+    try:
+        return bytes(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError):
+        return None

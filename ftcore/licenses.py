@@ -1,0 +1,126 @@
+"""Under which licences a version's base model, data and weights may be used, as far as anybody said so.
+
+What the recipe says comes first, then the base model's own card, then the package that brought it. Nothing is guessed:
+a licence that nobody named is null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ftcore._find import find
+
+if TYPE_CHECKING:
+    from ftcore.declared import Declared
+    from ftcore.recipe import Recipe
+
+CARD = "README.md"
+LIMIT_BYTES = 1_000_000
+"""A model card that is longer is none."""
+FIELDS = ("license", "license_name", "license_link", "language")
+
+
+def of_base(reference: str, folder: Path) -> dict[str, Any]:
+    """What a base model says of its own licence.
+
+    Args:
+        reference: the recipe's ``base``.
+        folder: where the model lies.
+
+    Returns:
+        ``license`` and where it stands, ``stated_in``; both None where nothing says it. ``language`` where its card
+        names any, ``hub_id`` where the base is one of the hub.
+    """
+    found: dict[str, Any] = {"license": None, "stated_in": None}
+    if known := {name: value for name, value in _head(folder / CARD).items() if name in FIELDS and value}:
+        found |= known
+        found["stated_in"] = f"{CARD} of the base model" if "license" in known else None
+    if not found["license"] and reference.startswith("package://"):
+        found |= _of_package(reference.removeprefix("package://").partition("/")[0])
+    if not found["license"] and (name := _text_file(folder)):
+        found["stated_in"] = f"{name} of the base model, which is not read"
+    if hub := hub_id(reference):
+        found["hub_id"] = hub
+    return found
+
+
+def told(recipe: Declared, base: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Licences of a version as the bundle and the card tell them.
+
+    Args:
+        recipe: what its run declared.
+        base: ``of_base`` as the training's record keeps it; None where it does not.
+
+    Returns:
+        ``model``, ``base`` (with ``license``, ``stated_in`` and ``model``) and ``data``, by source; null where nobody
+        said it.
+    """
+    own = recipe.of("card.base_license")
+    stated = dict(base or {"license": None, "stated_in": None})
+    if own:
+        stated |= {"license": own, "stated_in": "the recipe"}
+    data = recipe.of("card.data_licenses", {})
+    sources = [str(source.get("name") or source.get("kind")) for source in recipe.of("sources", [])]
+    return {
+        "model": recipe.of("card.license"),
+        "base": {"model": recipe.of("base"), **stated},
+        "data": {**dict.fromkeys(sources), **data},
+    }
+
+
+def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Licences of sources that a recipe does not have, each with its path in the recipe."""
+    sources = [(one, find("sources", one.kind)) for one in recipe.sources]
+    known = {one.kind for one, _ in sources}
+    known |= {str(module.source_name(one)) for one, module in sources if hasattr(module, "source_name")}
+    known |= {str(one.name) for one, _ in sources if getattr(one, "name", None)}  # type: ignore[attr-defined]
+    for name in sorted(set(recipe.card.data_licenses) - known):
+        yield f"card.data_licenses.{name}", f"there is no such source; known: {', '.join(sorted(known))}"
+
+
+def hub_id(reference: str) -> str:
+    """The hub's id of a base model, without its revision; empty where it is none of the hub's."""
+    name = reference.partition("@")[0]
+    other = "://" in reference or reference.startswith((".", "/", "~", "models:/")) or reference.endswith(".gguf")
+    return "" if other else name
+
+
+def _head(path: Path) -> dict[str, Any]:
+    """The YAML head of a model card; empty where there is none that can be read."""
+    try:
+        if path.stat().st_size > LIMIT_BYTES:
+            return {}
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    if not text.startswith("---"):
+        return {}
+    try:
+        found = yaml.safe_load(text.split("---", 2)[1])
+    except yaml.YAMLError:
+        return {}
+    return json.loads(json.dumps(found, default=str)) if isinstance(found, dict) else {}
+
+
+def _of_package(module: str) -> dict[str, Any]:
+    """Licence of the package that brings a module."""
+    for name in metadata.packages_distributions().get(module, ()):
+        known = metadata.metadata(name)
+        license_ = next((known[key] for key in ("License-Expression", "License") if key in known), None)
+        if license_ and "\n" not in license_:
+            return {"license": license_, "stated_in": f"the package {name} {known['Version']}"}
+    return {}
+
+
+def _text_file(folder: Path) -> str:
+    """Name of a licence's text in a folder."""
+    if not folder.is_dir():
+        return ""
+    found = (file.name for file in folder.iterdir() if file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")))
+    return min(found, default="")

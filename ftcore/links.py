@@ -1,0 +1,118 @@
+"""What ties the files of a folder of evidence together: each names the hashes of what it was made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ftcore.erasures import Erasure, between
+from ftcore.records import LINK, sha256
+from ftcore.run_recipe import INPUT
+
+ERASURES = "erasures.json"
+MANIFEST = "snapshot/manifest.json"
+V1, V2 = "https://ftcore.dev/evidence/v1", "https://ftcore.dev/evidence/v2"
+READ: dict[str, dict[tuple[str, str], str]] = {
+    V1: {
+        ("finetune/plan", "manifest"): MANIFEST,
+        ("finetune/evaluate", "evaluation"): "evaluation.json",
+        ("finetune/gate", "evaluation"): "evaluation.json",
+    }
+}
+"""Which file of the folder a record's input is, by the format, the record's name and the input's."""
+READ[V2] = READ[V1] | {
+    ("finetune/plan", "request"): "records/monitor/decide.json",
+    ("finetune/train", "environment"): "environment.lock",
+    ("monitor/watch", "drift.html"): "drift/drift.html",
+    ("monitor/watch", "drift.json"): "drift/drift.json",
+}
+
+
+class Link(NamedTuple):
+    """One file that was made from another."""
+
+    file: str
+    """Name of the file in the folder."""
+    earlier: str
+    """What it was made from."""
+    digest: str
+    """SHA-256 that it then had."""
+
+
+def recipe_file(chain: str) -> str:
+    """Where the recipe lies that a chain's run went by."""
+    return f"recipes/{chain}.json"
+
+
+def faults(folder: Path, predicate: Mapping[str, Any], form: str = V2) -> list[str]:
+    """Links that do not hold, a sentence each, in the order of the chain.
+
+    Args:
+        folder: of the evidence.
+        predicate: of its statement: ``records``, the file of each record by its name, such as ``finetune/train``, and
+            ``absent``, the names of files that were not there when it was collected, which are told anyway.
+        form: of the evidence; a later one than this version knows is read like the last known.
+    """
+    hashes = {name: sha256((folder / name).read_bytes()) for name in names(folder)}
+    erasures = [Erasure.model_validate(one) for one in _json(folder / ERASURES) or []]
+    absent = set(predicate.get("absent", ()))
+    found = []
+    for link in _links(folder, predicate.get("records") or {}, form):
+        there = hashes.get(link.earlier)
+        if there is None:
+            if form != V1 and link.earlier not in absent:
+                found.append(f"{link.file} was made from {link.earlier}, which is not here")
+        elif not _leads(erasures, Path(link.earlier).name, link.digest, there):
+            found.append(f"{link.file} was made from another {link.earlier} than this one")
+    return list(dict.fromkeys(found))
+
+
+def names(folder: Path) -> list[str]:
+    """Files and symbolic links below a folder, by their relative names."""
+    found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _links(folder: Path, records: Mapping[str, str], form: str) -> Iterator[Link]:
+    seal = folder / "snapshot" / "manifest.sha256"
+    if seal.is_file():
+        yield Link("snapshot/manifest.sha256", MANIFEST, seal.read_text(encoding="utf-8").strip())
+    if form != V1:
+        files = (_json(folder / MANIFEST) or {}).get("files", {})
+        own = ((f"snapshot/{name}", digest) for name, digest in files.items() if (folder / "snapshot" / name).is_file())
+        yield from (Link(MANIFEST, name, digest) for name, digest in own)
+    there = set(names(folder))
+    for name, file in records.items():
+        inputs = (_json(folder / file) or {}).get("inputs", {}) if file in there else {}
+        yield from (Link(file, earlier, inputs[key]) for key, earlier in _read(name, inputs, records, form))
+    version = _json(folder / "version.json") or {}
+    wanted = {"verdict.json": version.get("verdict_sha256")}
+    wanted |= {recipe_file("finetune"): version.get("recipe_sha256")} if form != V1 else {}
+    yield from (Link("version.json", earlier, digest) for earlier, digest in wanted.items() if digest)
+
+
+def _read(name: str, inputs: Mapping[str, str], records: Mapping[str, str], form: str) -> Iterator[tuple[str, str]]:
+    """Which inputs of a record are files of the folder, each with the file's name."""
+    chain, known = name.partition("/")[0], READ.get(form, READ[V2])
+    for key in inputs:
+        if key.startswith(LINK):
+            step = f"{chain}/{key.removeprefix(LINK)}"
+            if step in records or form != V1:
+                yield key, records.get(step, f"records/{step}.json")
+        elif (name, key) in known:
+            yield key, known[name, key]
+        elif key == INPUT and form != V1:
+            yield key, recipe_file(chain)
+
+
+def _leads(erasures: list[Erasure], file: str, then: str, there: str) -> bool:
+    """Whether a file is as it was, or as erasures on request have left it."""
+    places = {one.place for one in erasures if one.place.rpartition("/")[2] == file}
+    return then == there or any(between(erasures, place, then, there) for place in places)
+
+
+def _json(path: Path) -> Any:
+    """What a JSON file holds; None where there is no such file."""
+    return json.loads(path.read_bytes()) if path.is_file() else None
