@@ -299,4 +299,4 @@ def test_an_artefact_that_was_replaced_is_told_whatever_was_erased(
     (tmp_path / "evaluation" / "evaluation.json").write_text("{}")
     product.tracking.log_folder(version(product).run, tmp_path / "evaluation", "evaluation")
     bundle, _ = collected(product, key, tmp_path / "evidence")
-    assert "version.json was made from another artefact evaluation than MLflow has now" in bundle.broken
+    assert any("its artefact 'evaluation'" in fault for fault in bundle.broken)

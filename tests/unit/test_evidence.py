@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ftcore import attestation, bundle, evidence, run_recipe
+from ftcore import attestation, bundle, evidence, links, run_recipe
 from ftcore.errors import FtcoreError
 from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import LINK, Record, now, sha256
@@ -18,8 +19,6 @@ from ftcore.store import hash_file, write_bytes, write_json
 from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Product
 
 REASON = "accuracy 0.9 <b>reaches</b> 0.8"
@@ -200,6 +199,8 @@ def test_whatever_happens_to_a_file_it_is_named_first(signed: Path, key: Path, t
         elif how != "gone":
             changed = {"empty": b"", "cut": kept[:-1], "longer": kept + b" ", "swapped": neighbour.read_bytes()}
             path.write_bytes(changed[how])
+            if changed[how] == kept:  # runs of one recipe keep the same bytes
+                continue
         faults = attestation.prove(signed, public(key))
         path.unlink(missing_ok=True)
         path.write_bytes(kept)
@@ -322,3 +323,108 @@ def test_openssl_makes_keys_that_fit(promoted: Registrar, tmp_path: Path) -> Non
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
     made = evidence.collect(promoted, 1, tmp_path / "evidence", private)
     assert attestation.prove(made.folder, public) == []
+
+
+def test_it_holds_what_led_to_the_version(signed: Path) -> None:
+    """Recipes, the look that asked for it, pages, quarantine, environment, licences and energy; all linked."""
+    texts = {path.relative_to(signed).as_posix(): path.read_text(encoding="utf-8") for path in files(signed)}
+    assert {f"recipes/{chain}.json" for chain in ("data", "finetune", "monitor")} < set(texts)
+    assert texts["drift/drift.html"] == "html"
+    assert texts["snapshot/report.html"] == "<p>the snapshot</p>"
+    assert texts["validation/rows.html"] == "<p>validated</p>"
+    assert json.loads(texts["quarantine.json"])["quarantine_reasons"] == {"the text is <b>empty</b>": 3}
+    assert texts["environment.lock"] == "torch==2.13.0\n"
+    licenses = json.loads(texts["licenses.json"])
+    assert (licenses["model"], licenses["base"]["license"]) == ("mit", "apache-2.0")
+    assert licenses["data"] == {"files": "cc-by-4.0"}
+    assert json.loads(texts["energy.json"])["energy_assumptions"]["carbon_g_per_kwh"] == 475.0
+    page = texts["index.html"]
+    for words in ("As it was.", "the text is &lt;b&gt;empty", "cc-by-4.0", "475.0 g CO2e per kWh, codecarbon", "2 Wh"):
+        assert words in page
+    predicate = json.loads(texts[attestation.STATEMENT])["predicate"]
+    for name in ("drift/drift.json", "environment.lock", "recipes/monitor.json", "snapshot/report.html"):
+        (signed / name).write_bytes(b"{}")
+        assert any(name in one for one in links.faults(signed, predicate)), name
+
+
+@pytest.mark.parametrize("how", ["edited", "gone", "broken"])
+def test_it_tells_what_was_whatever_the_recipes_file_says(
+    promoted: Registrar, product: Product, tmp_path: Path, how: str
+) -> None:
+    before = evidence.collect(promoted, 1, tmp_path / "before")
+    if how == "gone":
+        product.path.unlink()
+    elif how == "broken":
+        product.path.write_text("name: [", encoding="utf-8")
+    else:
+        product.edit(description="As it is.", method={"kind": "full"}, approval={"required": 2}, card={})
+    after = evidence.collect(evidence.Archive(promoted.shelf, promoted.tracking), 1, tmp_path / "after")
+    assert (after.missing, after.broken, after.files) == ((), (), before.files)
+    for name in after.files:
+        assert (after.folder / name).read_bytes() == (before.folder / name).read_bytes(), name
+
+
+def test_what_an_earlier_version_never_wrote_down_is_not_known_and_no_fault(
+    promoted: Registrar, product: Product, tmp_path: Path
+) -> None:
+    for run in ("r1", "m1", "d1"):
+        (Path(product.shelf.root.path) / "runs" / run / "recipe.json").unlink()
+        for step in (*bundle.DATA, *bundle.FINETUNE, *bundle.MONITOR):
+            record = product.shelf.record(run, step)
+            if record:
+                product.shelf.write_record(record.model_copy(update={"inputs": {}}))
+    product.tracking.client.delete_model_version_tag(product.name, "1", run_recipe.TAG)
+    product.edit(description="As it is.")
+    made = evidence.collect(promoted, 1, tmp_path / "old")
+    assert (made.missing, made.broken) == ((), ())
+    names = [one.partition(" ")[0] for one in made.unknown]
+    assert names == [f"recipes/{one}.json" for one in ("data", "monitor", "finetune")]
+    page = (made.folder / "index.html").read_text(encoding="utf-8")
+    assert "What the recipe said is not known: the run was made by an earlier version of ftcore" in page
+    assert "As it is." not in page
+
+
+def test_an_artefact_that_is_gone_is_an_error_and_has_no_hash(product: Product, tmp_path: Path) -> None:
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "weights").write_bytes(b"1")
+    version = product.register("r1", "", [tmp_path / "onnx"])
+    record_verdict(product.tracking, Verdict(passed=True, rules=(), candidate=1, champion=None), "0" * 64)
+    place = Path(product.tracking.client.get_run(version.run).info.artifact_uri.removeprefix("file://"))
+    shutil.rmtree(place / "onnx")
+    made = evidence.collect(evidence.Archive(product.shelf, product.tracking), 1, tmp_path / "evidence")
+    assert "the artefact 'onnx' is not in MLflow" in made.missing
+    assert json.loads((made.folder / "version.json").read_text())["artefacts"] == {}
+    assert "the artefact &#39;onnx&#39; is not in MLflow" in (made.folder / "index.html").read_text(encoding="utf-8")
+    assert "the artefact 'onnx' is not in MLflow" in attestation.examine(made.folder).gaps
+
+
+def test_without_a_key_files_and_links_are_checked_and_nothing_is_proven(signed: Path) -> None:
+    assert attestation.examine(signed) == attestation.Proof((), "not checked")
+    (signed / attestation.ENVELOPE).unlink()
+    assert attestation.examine(signed) == attestation.Proof((), "unsigned")
+    text = (signed / "verdict.json").read_text(encoding="utf-8")
+    (signed / "verdict.json").write_text(text.replace("true", "false", 1), encoding="utf-8")
+    assert attestation.prove(signed) == ["verdict.json was changed: its hash is not the one in the statement"]
+    (signed / "verdict.json").write_text(text, encoding="utf-8")
+    for kept in (b"", b"[]", b"{}", b'{"subject": 1}', b'{"subject": [{"name": "../x", "digest": {"sha256": "0"}}]}'):
+        (signed / attestation.STATEMENT).write_bytes(kept)
+        assert attestation.prove(signed), kept
+
+
+def test_an_older_and_a_newer_format_are_named_and_checked_as_far_as_it_goes(signed: Path) -> None:
+    statement = json.loads((signed / attestation.STATEMENT).read_text())
+    names = [one["name"] for one in statement["subject"]]
+
+    def resealed(form: str) -> attestation.Proof:
+        attestation.seal(signed, names, statement["predicate"], None)
+        text = (signed / attestation.STATEMENT).read_text().replace(links.V2, form)
+        (signed / attestation.STATEMENT).write_text(text)
+        (signed / attestation.ENVELOPE).unlink(missing_ok=True)
+        return attestation.examine(signed)
+
+    assert "older format" in resealed(links.V1).form
+    assert "does not know the format" in resealed("https://ftcore.dev/evidence/v9").form
+    (signed / "records" / "finetune" / "train.json").write_text("{}")
+    for form in (links.V1, "https://ftcore.dev/evidence/v9"):
+        found = resealed(form)
+        assert any("another records/finetune/train.json" in fault for fault in found.faults), form
