@@ -100,8 +100,14 @@ def test_doctor_finds_and_mends(crowned: Product, ftcore: Callable[..., Done]) -
 def test_evidence_that_is_signed_and_evidence_that_is_not(
     crowned: Product, ftcore: Callable[..., Done], tmp_path: Path
 ) -> None:
+    crowned.path.unlink()  # what was promised and done is in the store
     loud = ftcore("evidence", crowned.name, "2", "-o", str(tmp_path / "unsigned"))
-    assert (loud.returncode, "NOT SIGNED" in loud.stderr) == (0, True)
+    assert (loud.returncode, "NOT SIGNED" in loud.stderr) == (3, True)
+    assert "records/finetune/train.json is not there" in loud.stderr
+    unsigned = ftcore("verify", str(tmp_path / "unsigned"))
+    assert unsigned.returncode == 0, unsigned.stderr
+    assert unsigned.stdout.startswith("! told when it was collected: snapshot/manifest.json is not there")
+    assert "every file and link holds; UNSIGNED" in unsigned.stdout.splitlines()[-1]
     key = tmp_path / "signing.pem"
     assert ftcore("keys", "new", str(key)).returncode == 0
     refused = ftcore("verify", str(tmp_path / "unsigned"), "--key", f"{key}.pub")
