@@ -188,12 +188,51 @@ def test_what_a_judge_and_general_texts_say_is_on_the_page(admin: TestClient, pr
     page = admin.get(f"{PREFIX}/models/{product.name}/versions/2").text
     text = _text(page)
     assert "a <b>judge at judge.example compared the answers to 200 test rows" in text
-    assert "Version 2 Neither Version 1 Unclear, left out Win rate Beside even 0 1 Both orders agree 90 60 48 2" in text
+    assert (
+        "Version 2 Neither Version 1 Unclear, left out Win rate Win rate vs. 50 % 0 1 Both orders agree 90 60 48 2"
+        in text
+    )
     assert "▲ 0.610 [0.550, 0.670] better 0.800 [0.750, 0.850]" in text
     assert "1,500 texts that are not about the task" in text
     assert "base 1,500 3.600 [3.580, 3.620] 3.600 [3.580, 3.620] ▼ +0.400 [+0.300, +0.500] worse" in text
     assert "On 200 of the test rows" in text
     assert "cannot be read" not in text
+
+
+def test_any_two_versions_side_by_side(admin: TestClient, product: Product) -> None:
+    runs = fill(product, everything)
+    path = f"{PREFIX}/models/{product.name}/compare"
+    first = product.recipe
+    product.change(description=TEXTS[0], method={"kind": "lora", "rank": 3})
+    run_recipe.begin(product.shelf, runs[0], first, "")
+    assert "The run of version 2 kept no recipe." in _text(admin.get(path).text)
+    run_recipe.begin(product.shelf, runs[1], product.recipe, "")
+    page = admin.get(f"{path}?before=1&after=2").text
+    text = _text(page)
+    assert "On the rows that both were judged on (test 200, tweets 200)" in text
+    assert "test 400 0.860 [0.840, 0.880] 0.800 [0.780, 0.820] ▲ +0.040 [+0.030, +0.050] better" in text
+    assert "method.rank 16 3 changed" in text, text[text.index(" Recipe ") :][:400]
+    assert TEXTS[0] not in page
+    assert TEXTS[0] in text, "it is shown, as text"
+    assert "The data cannot be compared" in text
+    back = _text(admin.get(f"{path}?before=2&after=1").text)
+    assert "The predictions of one of them are not in the store, so no rows could be paired." in back
+    assert "Each version on its own rows" in back
+    same = admin.get(f"{path}?before=2&after=2")
+    assert "Both were made with the same recipe." in same.text
+    for query, status in (("?before=9", 404), ("?before=x", 404), ("?before=-1", 404), ("", 200)):
+        assert admin.get(path + query).status_code == status, query
+
+
+def test_the_data_of_two_versions(admin: TestClient, product: Product) -> None:
+    for run, numbers in (("finetune-one", range(30)), ("finetune-two", range(5, 40))):
+        rows = product.rows(numbers)
+        labels = {name: rows["label"].to_pylist().count(name) for name in ("negative", "positive")}
+        facts = {"rows": rows.num_rows, "labels": labels, "splits": {"train": rows.num_rows}}
+        product.register(run, snapshot.publish(product.shelf, lambda made=rows: [made], rows.slice(0, 0), facts))
+    text = _text(admin.get(f"{PREFIX}/models/{product.name}/compare").text)
+    assert "10 added 5 removed 0 changed 0 moved to another split 25 kept" in text
+    assert "Version 1 and 2 has no evaluation in the store." in text
 
 
 def test_examples_are_escaped_and_told_apart(admin: TestClient, product: Product) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from ftcore import settings
 from ftcore.errors import FtcoreError, TransientError
-from ftcore_airflow.pages import access, forms, overview, rendering, version, views
+from ftcore_airflow.pages import access, diff, forms, overview, rendering, version, views
 from ftcore_airflow.pages.access import LOGGED_IN
 
 HEADERS = {
@@ -79,7 +79,7 @@ async def _error(request: Request, error: Exception) -> Response:
         status, message = error.status_code, str(error.detail)
     elif isinstance(error, TransientError):
         status, message = 503, str(error)
-    elif isinstance(error, version.NoSuchVersionError):
+    elif isinstance(error, version.NoSuchVersionError | diff.UnknownVersionError):
         status, message = 404, str(error)
     elif isinstance(error, RequestValidationError):
         asked = request.method in ("GET", "HEAD")

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger
-from ftcore_airflow.pages.formats import moment
+from ftcore_airflow.pages.formats import brief, moment
 from ftcore_airflow.pages.reading import shelf_of
 
 if TYPE_CHECKING:
@@ -87,10 +87,11 @@ def decisions(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> Dec
 
 
 def shaped(line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line with the class of its badge, its version and what else it says."""
+    """A line with the class of its badge, its version, its reason in short and what else it says."""
     more = {key: value for key, value in line.items() if key not in SHOWN and value not in (None, "", [], {})}
     version = next((line[key] for key in ("version", "candidate") if isinstance(line.get(key), int)), None)
-    return {**line, "look": look(str(line["decision"])), "more": more, "version": version}
+    short = brief(line["reason"]) if line["kind"] == "gate" else str(line["reason"])
+    return {**line, "look": look(str(line["decision"])), "more": more, "version": version, "short": short}
 
 
 def look(decision: str) -> str:

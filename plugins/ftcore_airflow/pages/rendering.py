@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from fastapi import Request
     from jinja2 import Environment
 
+LOOKS = {
+    "champion": "good",
+    "candidate": "wait",
+    "rejected": "bad",
+    "rolled back": "bad",
+    "refused": "bad",
+    "failed": "bad",
+}
+"""Class of the badge of a version's state; calm for every other."""
+
 
 @cache
 def templates() -> Environment:
@@ -28,6 +38,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= FILTERS
+    made.globals["looks"] = LOOKS
     return made
 
 

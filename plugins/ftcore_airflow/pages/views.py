@@ -19,6 +19,7 @@ from ftcore_airflow.pages import (
     access,
     actions,
     decisions,
+    diff,
     documents,
     examples,
     overview,
@@ -36,6 +37,7 @@ STATIC = File(__file__).parent / "static"
 FILES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 RunId = Annotated[str, Path(pattern=RUN_ID.pattern.replace(r"\Z", "$"))]
 Number = Annotated[int, Path(ge=1, le=10**9)]
+OptionalNumber = Annotated[str, Query(pattern=r"^([1-9][0-9]{0,8})?$")]
 PageNumber = Annotated[int, Query(ge=1, le=10**6)]
 Word = Annotated[str, Query(max_length=100)]
 
@@ -86,6 +88,15 @@ def show_version(request: Request, user: User, recipe: Permitted, number: Number
     offers = actions.offered(view.product, view.state, rights, about)
     values = {"question": question, "run_url": run_url, "offers": offers, "rights": rights}
     return _page(request, "version.html", view=view, **values)
+
+
+def show_compare(
+    request: Request, recipe: Permitted, before: OptionalNumber = "", after: OptionalNumber = ""
+) -> Response:
+    """Two versions, whichever are chosen."""
+    wanted = [int(one) if one else None for one in (before, after)]
+    view = diff.difference(settings.load(), _product(recipe), *wanted)
+    return _page(request, "compare.html", view=view)
 
 
 def show_examples(
@@ -186,6 +197,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_overview,
     "/ledger": show_ledger,
     "/models/{recipe}": show_model,
+    "/models/{recipe}/compare": show_compare,
     "/models/{recipe}/versions/{number}": show_version,
     "/models/{recipe}/versions/{number}/examples": show_examples,
     "/models/{recipe}/versions/{number}/card": show_card,
