@@ -114,10 +114,10 @@ def _chosen(state: State, before: int | None, after: int | None) -> tuple[int | 
     for number in (before, after):
         if number is not None and number not in state.versions:
             raise UnknownVersionError(f"There is no version {number}.")
-    wanted = [after, aliases.get(CANDIDATE), *numbers]
-    after = next((one for one in wanted if one in state.versions and one != before), None)
-    wanted = [before, aliases.get(CHAMPION), aliases.get(PREVIOUS), *numbers]
-    before = next((one for one in wanted if one in state.versions and (one != after or one == before)), None)
+    newest = (aliases.get(CANDIDATE), *numbers)
+    after = after or next((one for one in newest if one in state.versions and one != before), None)
+    older = (aliases.get(CHAMPION), aliases.get(PREVIOUS), *numbers)
+    before = before or next((one for one in older if one in state.versions and one != after), None)
     return before, after
 
 
