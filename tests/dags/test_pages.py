@@ -150,7 +150,7 @@ def test_a_version_is_shown_with_the_recipe_and_parameters_of_its_own_run(admin:
     run_recipe.begin(product.shelf, runs[1], product.recipe, "")
     path = f"{PREFIX}/models/{product.name}/versions/2"
     text = _text(admin.get(path).text)
-    assert "Base model package://nowhere/model Licences not stated in the recipe" in text
+    assert "Base model package://nowhere/model Licence: base model not stated Licence: weights not stated" in text
     assert "learning_rate" in text.replace(" ", "_")
     product.path.unlink()
     text = _text(admin.get(path).text)

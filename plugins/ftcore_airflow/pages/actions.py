@@ -98,6 +98,9 @@ class State:
     hold: Hold | None = None
     versions: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     """``registry.entry`` by number."""
+    tags: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    """Tags of the versions by number."""
+    model_tags: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, settings: Settings, name: str) -> State:
@@ -108,7 +111,8 @@ class State:
         """
         book = registry.book(Tracking(settings, name))
         entries = {one.number: registry.entry(one, book.model) for one in book.versions}
-        return cls(dict(book.model.aliases), book.hold, entries)
+        tags = {one.number: one.tags for one in book.versions}
+        return cls(dict(book.model.aliases), book.hold, entries, tags, book.model.tags)
 
 
 @dataclass(frozen=True)

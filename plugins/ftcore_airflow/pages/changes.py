@@ -11,6 +11,7 @@ from ftcore.errors import FtcoreError
 from ftcore.promotion import Registrar
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
+from ftcore_airflow.pages.documents import place_of
 
 if TYPE_CHECKING:
     from ftcore.recipe import Recipe
@@ -66,9 +67,8 @@ def refresh_cards(settings: Settings, wanted: Proposal, line: Mapping[str, Any])
     """Write the cards of the versions that a decision changed anew; one that cannot be written stays as it was."""
     from ftcore import card
 
-    if (recipe := wanted.product.recipe) is None:
-        return
-    registrar = Registrar.of(recipe, reading.shelf_of(settings, recipe.name), settings)
-    for number in {line.get("version"), line.get("instead_of")} - {None}:
+    place = place_of(settings, wanted.product.name)
+    numbers = {one for one in (line.get("version"), line.get("instead_of")) if isinstance(one, int)}
+    for number in numbers:
         with suppress(FtcoreError, OSError):
-            card.publish(recipe, registrar.shelf, registrar.tracking, registrar.tracking.version(number))
+            card.publish(place.shelf, place.tracking, place.tracking.version(number))

@@ -155,7 +155,7 @@ def _robustness(evaluation: Json, lower: frozenset[str]) -> Table | None:
 
 
 def _fairness(evaluation: Json) -> list[tuple[str, Json]]:
-    found = []
+    found: list[tuple[str, Json]] = []
     for column, one in part(evaluation, "fairness").items():
         for metric, spread in list(one["metrics"].items())[:1]:
             groups = sorted(spread["by_group"].items(), key=lambda pair: pair[1] if pair[1] is not None else 2)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from ftcore import card, evidence, tracking_models
-from ftcore.errors import FtcoreError
-from ftcore.promotion import Registrar
+from ftcore.evidence import Archive
 from ftcore.tracking import Tracking
 from ftcore_airflow.pages import reading
 
@@ -21,25 +20,26 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
     from ftcore.settings import Settings
-    from ftcore_airflow.pages.reading import Product
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every file in an archive, so that the same evidence gives the same bytes."""
 
 
-def card_of(settings: Settings, product: Product, number: int) -> Markup:
+def place_of(settings: Settings, name: str) -> Archive:
+    """Where a recipe's runs and versions are kept, whether or not its file can be read today."""
+    return Archive(reading.shelf_of(settings, name), Tracking(settings, name))
+
+
+def card_of(settings: Settings, name: str, number: int) -> Markup:
     """The model card of a version, as HTML without any that its text holds.
 
     Raises:
-        FtcoreError: no such version, or its recipe is not known.
+        FtcoreError: no such version.
         TransientError: MLflow does not answer.
     """
-    shelf = reading.shelf_of(settings, product.name)
-    version = tracking_models.version(Tracking(settings, product.name), number)
-    recipe = reading.as_trained(product, shelf, version.tags.get("ftcore.run", "")).recipe
-    if recipe is None:
-        raise FtcoreError(f"The recipe of version {number} is not known, so there is no card.")
-    return as_html(card.card(recipe, shelf, version).split("\n---\n", 1)[-1])
+    place = place_of(settings, name)
+    version = tracking_models.version(place.tracking, number)
+    return as_html(card.card(place.shelf, version).split("\n---\n", 1)[-1])
 
 
 def as_html(markdown: str) -> Markup:
@@ -60,12 +60,12 @@ def _demote(tokens: Sequence[Token]) -> None:
             token.tag = f"h{min(6, int(token.tag[1]) + down)}"
 
 
-def evidence_of(settings: Settings, product: Product, number: int, folder: Path) -> Path:
+def evidence_of(settings: Settings, name: str, number: int, folder: Path) -> Path:
     """The evidence of a version as one archive.
 
     Args:
         settings: of this process.
-        product: the model.
+        name: of the recipe.
         number: the version.
         folder: an empty local folder, which the caller deletes.
 
@@ -73,17 +73,12 @@ def evidence_of(settings: Settings, product: Product, number: int, folder: Path)
         The archive, ``RECIPE-vNUMBER-evidence.zip`` in the folder.
 
     Raises:
-        FtcoreError: no such version, or its recipe is not known.
+        FtcoreError: no such version.
         TransientError: MLflow does not answer.
     """
-    shelf = reading.shelf_of(settings, product.name)
-    version = tracking_models.version(Tracking(settings, product.name), number)
-    recipe = reading.as_trained(product, shelf, version.tags.get("ftcore.run", "")).recipe
-    if recipe is None:
-        raise FtcoreError(f"The recipe of version {number} is not known, so no evidence can be collected.")
-    name = f"{product.name}-v{number}-evidence"
+    name, place = f"{name}-v{number}-evidence", place_of(settings, name)
     made = folder / name
-    evidence.collect(Registrar.of(recipe, shelf, settings), number, made, settings.signing_key)
+    evidence.collect(place, number, made, settings.signing_key)
     archive = folder / f"{name}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(one for one in made.rglob("*") if one.is_file()):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ftcore.tracking_runs import Logged
 
 GROUPS = {"Method": "method.", "Training": "train."}
-LICENCES = ("license", "licence", "licenses", "licences")
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,6 @@ class Trained:
             for title, start in GROUPS.items()
         }
         return [(title, pairs) for title, pairs in found.items() if pairs]
-
-    @property
-    def licences(self) -> list[tuple[str, str]]:
-        """Licences that the recipe states, by what they are of."""
-        stated = [(key.rpartition("."), text) for key, text in self.values.items() if text not in ("", "–")]
-        return [(path or "the model", text) for (path, _, last), text in stated if last in LICENCES]
 
 
 def trained(settings: Settings, shelf: Shelf, run_id: str, mlflow_run: str) -> Trained:

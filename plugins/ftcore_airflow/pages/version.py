@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ftcore import declared, licenses
 from ftcore.errors import FtcoreError
 from ftcore.tracking_curves import curves
 from ftcore.verdict import notes
@@ -68,6 +69,8 @@ class Page:
     confusion: Sequence[Confusion] = ()
     """What is taken for what, by dataset."""
     trained: Trained = field(default_factory=Trained)
+    licences: Sequence[tuple[str, str, str]] = ()
+    """What of, the licence, and where it is stated; a licence that nobody stated is empty."""
     curves: Sequence[Chart] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     """Figures of the training record."""
@@ -115,6 +118,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
     page.trained = _read_trained(settings, page, shelf)
     page.confusion = _confusion(page, shelf)
     page.training = (_read(page, lambda: reading.record(shelf, facts["run_id"], "train")) or {}).get("figures", {})
+    page.licences = _licences(shelf, state.tags[number], page.training.get("base_license"))
     page.curves = _curves(settings, page)
     page.reports = snapshot_reports(shelf, facts["snapshot"])
     if facts["run_id"]:
@@ -144,6 +148,17 @@ def _read_trained(settings: Settings, page: Page, shelf: Shelf) -> Trained:
         return trained(settings, shelf, page.facts["run_id"], page.facts["mlflow_run"])
     except FtcoreError as error:
         return Trained(trouble=f"How it was trained is missing: {error.args[0]}.")
+
+
+def _licences(shelf: Shelf, tags: Mapping[str, str], base: Any) -> list[tuple[str, str, str]]:
+    try:
+        told = licenses.told(declared.of_version(shelf, tags), base if isinstance(base, Mapping) else None)
+    except (FtcoreError, OSError):
+        return []
+    of_base = told["base"]
+    found = [("Base model", of_base["license"], of_base["stated_in"]), ("Weights", told["model"], "the recipe")]
+    found += [(f"Data, {name}", one, "the recipe") for name, one in told["data"].items()]
+    return [(what, str(one or ""), str(where or "")) for what, one, where in found]
 
 
 def _confusion(page: Page, shelf: Shelf) -> Sequence[Confusion]:

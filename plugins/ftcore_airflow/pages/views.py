@@ -120,7 +120,7 @@ def show_card(request: Request, recipe: Permitted, number: Number) -> Response:
     """The model card."""
     product, conf = _product(recipe), settings.load()
     version.facts(conf, product, number)
-    return _page(request, "card.html", product=product, number=number, card=documents.card_of(conf, product, number))
+    return _page(request, "card.html", product=product, number=number, card=documents.card_of(conf, recipe, number))
 
 
 def download_evidence(recipe: Permitted, user: User, number: Number) -> Response:
@@ -133,7 +133,7 @@ def download_evidence(recipe: Permitted, user: User, number: Number) -> Response
     folder = documents.workspace()
     clean = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
     try:
-        archive = documents.evidence_of(conf, product, number, folder)
+        archive = documents.evidence_of(conf, recipe, number, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
