@@ -16,6 +16,7 @@ from ftcore import (
     card,
     declared,
     erasures,
+    ledger,
     licenses,
     links,
     publications,
@@ -25,6 +26,8 @@ from ftcore import (
     tracking_artefacts,
     tracking_models,
 )
+from ftcore.chain import HEAD
+from ftcore.files import names_in, read_many
 from ftcore.records import LOCK, Record
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ DATA, FINETUNE, MONITOR = (
     ("watch", "decide"),
 )
 """Steps whose records are collected, in the order of the chain."""
+NO_CHAIN = "nothing was written to the ledger since it is a chain"
 REPORTS = {"data_docs": "validation/rows.html", "data_docs_as_a_whole": "validation/snapshot.html"}
 """Validation pages by the manifest's name of each."""
 
@@ -72,6 +76,11 @@ class Gathered:
     """What earlier versions of ftcore did not write down, a sentence each."""
     broken: list[str] = field(default_factory=list)
     """What is not as it was recorded, a sentence each: an error."""
+
+    about: list[Any] = field(default_factory=list)
+    """Version and runs whose lines of the ledger are part of the bundle."""
+    keys: list[str] = field(default_factory=list)
+    """Public keys that may have signed the ledger, in hex."""
 
     def put(self, name: str, data: bytes | None, never: str = "") -> bytes | None:
         """Add a file, or what there is to say where there is none.
@@ -230,10 +239,12 @@ class Gatherer:
     def _ledger(self) -> None:
         shelf, plan = self.place.shelf, self._record("plan")
         about = {self.version.number, self.run_id, (plan.figures.get("answers") if plan else None) or self.run_id}
-        lines = [
-            line for line in shelf.ledger() if {line.get("version"), line.get("candidate"), line["run_id"]} & about
-        ]
-        self.found.put("ledger.json", as_json(lines))
+        self.found.about.extend(sorted(about, key=str))
+        self.found.put(links.LEDGER, as_json([line for line in shelf.ledger() if links.concerns(line, about)]))
+        slots = read_many(shelf.chain.slots, [name for name in names_in(shelf.chain.slots) if name != HEAD])
+        self.found.put(links.CHAIN, b"".join(slots[name] for name in sorted(slots)) or None, self._old or NO_CHAIN)
+        self.found.broken.extend(f"the ledger, {one}" for one in ledger.check(shelf))
+        self.found.keys.extend(sorted(shelf.chain.ring.trusted()))
         if erased := erased_of(self.place, self.version):
             self.found.put(links.ERASURES, as_json([one.model_dump(mode="json") for one in erased]))
 

@@ -74,6 +74,8 @@ def collect(place: Place, number: int, folder: Path, key: Path | None = None) ->
         "snapshot": version.snapshot,
         "records": {name.removeprefix("records/").removesuffix(".json"): name for name in found.files if _record(name)},
         "absent": found.absent,
+        "about": found.about,
+        "ledger_keys": found.keys,
     }
     found.broken.extend(one for one in links.faults(folder, predicate) if one not in found.broken)
     page = _page(place, version, found, signed=key is not None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftcore.chain import Slot, number, read
 from ftcore.erasures import Erasure, between
+from ftcore.files import as_json
+from ftcore.ledger import _walk
 from ftcore.records import LINK, sha256
 from ftcore.run_recipe import INPUT
 
-ERASURES = "erasures.json"
+ERASURES, LEDGER, CHAIN = "erasures.json", "ledger.json", "ledger-chain.jsonl"
 MANIFEST = "snapshot/manifest.json"
 V1, V2 = "https://ftcore.dev/evidence/v1", "https://ftcore.dev/evidence/v2"
 READ: dict[str, dict[tuple[str, str], str]] = {
@@ -66,7 +69,45 @@ def faults(folder: Path, predicate: Mapping[str, Any], form: str = V2) -> list[s
                 found.append(f"{link.file} was made from {link.earlier}, which is not here")
         elif not _leads(erasures, Path(link.earlier).name, link.digest, there):
             found.append(f"{link.file} was made from another {link.earlier} than this one")
+    found += _ledger(folder, predicate) if form != V1 else []
     return list(dict.fromkeys(found))
+
+
+def concerns(line: Mapping[str, Any], about: Collection[Any]) -> bool:
+    """Whether a line of the ledger is about one of some versions or runs."""
+    return any(line.get(key) in about for key in ("version", "candidate", "run_id"))
+
+
+def _ledger(folder: Path, predicate: Mapping[str, Any]) -> list[str]:
+    """Where the ledger's chain does not hold, or the lines about the version are not those of the chain."""
+    if not (folder / CHAIN).is_file():
+        return []
+    recipe, keys = str(predicate.get("recipe")), frozenset(map(str, predicate.get("ledger_keys") or ()))
+    numbers: dict[str, bytes] = {}
+    for data in _objects((folder / CHAIN).read_bytes()):
+        slot = read(data, recipe)
+        numbers[number(slot.n) if slot else f"entry {len(numbers) + 1}"] = data
+    chained: dict[int, Slot] = {}
+    found = [f"{CHAIN}, {one}" for one in _walk(recipe, numbers, keys, chained)]
+    lines, about = _json(folder / LEDGER) or [], predicate.get("about") or []
+    older = set(chained[0].line.get("lines", {}).values()) if 0 in chained else set()
+    told = {line["n"]: line for line in lines if "n" in line}
+    wanted = {n: slot.line for n, slot in chained.items() if n and concerns(slot.line, about)}
+    for n in sorted({*told, *wanted}):
+        if told.get(n) != wanted.get(n):
+            what = "is not in" if n not in told else "is not the one of" if n in wanted else "does not belong in"
+            found.append(
+                f"{LEDGER}: line {n} of the ledger {what} {LEDGER if n not in wanted or n not in told else CHAIN}"
+            )
+    strange = [line for line in lines if "n" not in line and sha256(as_json(line)) not in older]
+    return found + [f"{LEDGER}: a line of {line.get('at')} is in no chain" for line in strange]
+
+
+def _objects(data: bytes) -> Iterator[bytes]:
+    """JSON objects that were written behind each other, each ending in a line with its closing brace alone."""
+    for part in data.split(b"\n}\n"):
+        if part.strip():
+            yield part + b"\n}\n"
 
 
 def names(folder: Path) -> list[str]:

@@ -74,7 +74,7 @@ def evidence(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="An empty or new folder.")],
     as_json: AsJson = False,
 ) -> None:
-    """Collect all evidence of a version into one folder with an index page, signed with the key FTCORE_SIGNING_KEY.
+    """Collect all evidence of a version into one folder with an index page, signed with the platform's key.
 
     It tells what the run of the version went by and wrote down, not what the recipe says today; the recipe's file may
     be gone. Exit 3 where something is missing or is not as it was recorded; the folder is written all the same, and
@@ -82,20 +82,20 @@ def evidence(
 
     Example:
 
-        ftcore evidence sentiment 2 -o evidence-2      # with FTCORE_SIGNING_KEY=signing.pem in the environment
+        ftcore evidence sentiment 2 -o evidence-2      # FTCORE_SIGNING_KEY=signing.pem names another key
     """
     from ftcore import evidence as bundles
     from ftcore.errors import DataRejectedError
     from ftcore.tracking import Tracking
 
     shelf, conf = open_archive(recipe)
-    bundle = bundles.collect(bundles.Archive(shelf, Tracking(conf, shelf.name)), version, output, conf.signing_key)
+    ring = shelf.chain.ring
+    key = ring.private if ring.named or ring.private.exists() else None
+    bundle = bundles.collect(bundles.Archive(shelf, Tracking(conf, shelf.name)), version, output, key)
     for told in bundle.unknown:
         say(f"not known: {told}")
     if not bundle.signed:
-        say(
-            "! NOT SIGNED: nothing proves this evidence; make a key by `ftcore keys new`, name it in FTCORE_SIGNING_KEY"
-        )
+        say("! NOT SIGNED: nothing proves this evidence; there is no key here, ftcore keys new FILE makes one")
     found = {"folder": str(output), "signed": bundle.signed, "files": len(bundle.files)}
     found |= {name: list(getattr(bundle, name)) for name in ("missing", "broken", "unknown")}
     print(json.dumps(found, indent=2) if as_json else f"{output / bundles.INDEX}: {len(bundle.files)} files")
@@ -120,7 +120,7 @@ def verify(
 
     Examples:
 
-        ftcore verify evidence-2 --key signing.pem.pub
+        ftcore verify evidence-2 --key .ftcore/keys/platform.pem.pub
 
         ftcore verify evidence-2                       # files and links alone
     """
@@ -137,6 +137,8 @@ def verify(
             print(f"! told when it was collected: {gap}")
         if found.form:
             print(f"! {found.form}")
+        if found.faults:
+            print(f"signature: {found.signature}")
     if found.faults:
         raise DataRejectedError(
             f"{folder} is not what was collected; the first broken link: {found.faults[0]}", list(found.faults[1:])

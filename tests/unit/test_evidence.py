@@ -428,3 +428,27 @@ def test_an_older_and_a_newer_format_are_named_and_checked_as_far_as_it_goes(sig
     for form in (links.V1, "https://ftcore.dev/evidence/v9"):
         found = resealed(form)
         assert any("another records/finetune/train.json" in fault for fault in found.faults), form
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lines, chain: (lines[:-1], chain), "is not in ledger.json"),
+        (lambda lines, chain: ([*lines[:-1], lines[-1] | {"reason": "other"}], chain), "is not the one of"),
+        (lambda lines, chain: ([*lines, {"at": "2026", "kind": "approve", "run_id": "r1"}], chain), "is in no chain"),
+        (
+            lambda lines, chain: (lines, chain.replace(b"drift is", b"drift was")),
+            "line 1: decide--m1.json is not signed by the platform",
+        ),
+        (lambda lines, chain: (lines, chain.split(b"\n}\n", 1)[1]), "line 1: chain/00000001.json is missing"),
+        (lambda lines, chain: (lines, chain + b"{}\n}\n"), "entry"),
+    ],
+)
+def test_the_ledgers_chain_is_part_of_it_and_checked(signed: Path, change: Any, words: str) -> None:
+    predicate = json.loads((signed / attestation.STATEMENT).read_text())["predicate"]
+    lines, chained = json.loads((signed / links.LEDGER).read_text()), (signed / links.CHAIN).read_bytes()
+    assert [line["n"] for line in lines] == [1, 2]
+    lines, chained = change(lines, chained)
+    write_json(signed / links.LEDGER, lines)
+    (signed / links.CHAIN).write_bytes(chained)
+    assert words in "\n".join(links.faults(signed, predicate))

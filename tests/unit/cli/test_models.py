@@ -101,16 +101,20 @@ def test_evidence_that_is_signed_and_evidence_that_is_not(
     crowned: Product, ftcore: Callable[..., Done], tmp_path: Path
 ) -> None:
     crowned.path.unlink()  # what was promised and done is in the store
+    made = ftcore("evidence", crowned.name, "2", "-o", str(tmp_path / "signed"))
+    assert (made.returncode, "records/finetune/train.json is not there" in made.stderr) == (3, True)
+    keys = crowned.settings.home / "keys"
+    proven = ftcore("verify", str(tmp_path / "signed"), "--key", str(keys / "platform.pem.pub"))
+    assert proven.returncode == 0, proven.stderr
+    assert proven.stdout.startswith("! told when it was collected: snapshot/manifest.json is not there")
+    assert "is as it was signed; signed by" in proven.stdout.splitlines()[-1]
+    keys.rename(tmp_path / "elsewhere")
     loud = ftcore("evidence", crowned.name, "2", "-o", str(tmp_path / "unsigned"))
     assert (loud.returncode, "NOT SIGNED" in loud.stderr) == (3, True)
-    assert "records/finetune/train.json is not there" in loud.stderr
     unsigned = ftcore("verify", str(tmp_path / "unsigned"))
-    assert unsigned.returncode == 0, unsigned.stderr
-    assert unsigned.stdout.startswith("! told when it was collected: snapshot/manifest.json is not there")
-    assert "every file and link holds; UNSIGNED" in unsigned.stdout.splitlines()[-1]
-    key = tmp_path / "signing.pem"
-    assert ftcore("keys", "new", str(key)).returncode == 0
-    refused = ftcore("verify", str(tmp_path / "unsigned"), "--key", f"{key}.pub")
+    assert (unsigned.returncode, unsigned.stdout.splitlines()[-1]) == (3, "signature: unsigned")
+    assert "which is not trusted here" in unsigned.stderr, "the ledger's key is not here either"
+    refused = ftcore("verify", str(tmp_path / "unsigned"), "--key", str(tmp_path / "elsewhere" / "platform.pem.pub"))
     assert (refused.returncode, "is not signed" in refused.stderr) == (3, True)
 
 
