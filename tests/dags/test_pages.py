@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import tempfile
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ftcore import run_recipe, snapshot, store
+from ftcore_airflow.pages import proofs
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, everything, fill, predictions, record, report
 
@@ -37,6 +39,7 @@ def _every_path(product: Product) -> list[str]:
         "dag_id": f"finetune__{product.name}",
         "name": "page.css",
         "action": "hold",
+        "form": "csv",
     }
     return [PREFIX + re.sub(r"{([a-z_:]+)}", lambda found: words[found.group(1)], path) for path in ROUTES]
 
@@ -107,7 +110,7 @@ def test_every_page_says_what_it_may_load_and_is_never_kept(admin: TestClient, p
 def test_models_and_their_state(admin: TestClient, product: Product) -> None:
     fill(product)
     text = _text(admin.get(f"{PREFIX}/?q={product.name}").text)
-    assert f"{product.name} ✓ in production v1 v2 – ✓ passed" in text
+    assert f"{product.name} ✓ in production v1 v2 – v2 ✓ passed" in text, "which version the verdict is about"
     assert "promote: promoted" in text or "gate: passed" in text
     assert "No model is called" in admin.get(f"{PREFIX}/?q=nothing-like-it").text
 
@@ -343,15 +346,66 @@ def test_a_report_that_is_not_there_is_not_linked_to(admin: TestClient, product:
 
 def test_the_ledger_with_its_filters(admin: TestClient, product: Product) -> None:
     fill(product)
+    product.shelf.add_to_ledger("reject", "hand-one", "rejected", "=1+1 is wrong", by="mira <b>", version=2)
     (product.shelf.root / "ledger" / "gate--broken.json").write_text("{")
     ask = f"{PREFIX}/ledger?recipe={product.name}"
-    assert "4 decisions" in admin.get(ask).text
+    assert "5 decisions" in admin.get(ask).text
     assert "this line is not JSON" in admin.get(f"{ask}&outcome=unreadable").text
     assert "1 decision<" in admin.get(f"{ask}&step=promote").text
     assert "2 decisions" in admin.get(f"{ask}&outcome=passed").text
+    assert "1 decision<" in admin.get(f"{ask}&person=mira+%3Cb%3E").text
+    assert "2 decisions" in admin.get(f"{ask}&version=2").text
+    assert "0 decisions" in admin.get(f"{ask}&person=noa").text
     assert "0 decisions" in admin.get(f"{ask}&to=2001-01-01").text
-    assert "3 decisions" in admin.get(f"{ask}&from=2001-01-01").text
+    assert "4 decisions" in admin.get(f"{ask}&from=2001-01-01").text
     assert admin.get(f"{ask}&from=nonsense").status_code == 200
+    assert admin.get(f"{ask}&version=nonsense").status_code == 404
+    assert "mira <b>" not in admin.get(ask).text
+
+
+def test_the_ledger_as_a_file(
+    visit: Callable[[str], TestClient], new_product: Callable[[], Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product, secret = new_product(), new_product()
+    for one in (product, secret):
+        fill(one)
+    product.shelf.add_to_ledger("reject", "hand-one", "rejected", "=1+1, \"is\" wrong", by="@mira", version=2)
+    ask = f"{PREFIX}/ledger/export"
+    answer = visit("vera").get(f"{ask}.csv?recipe={product.name}&step=reject")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert 'filename="ledger.csv"' in answer.headers["Content-Disposition"]
+    assert [(row["kind"], row["by"], row["reason"], row["version"]) for row in rows] == [
+        ("reject", "'@mira", "'=1+1, \"is\" wrong", "2")
+    ], "no cell is a formula"
+    lines = visit("vera").get(f"{ask}.json?recipe={product.name}").json()
+    assert len(lines) == 4
+    assert lines[0] == {**product.shelf.line("reject", "hand-one"), "recipe": product.name}
+    monkeypatch.setattr(_auth, "HIDDEN", {f"finetune__{secret.name}"})
+    found = visit("stranger").get(f"{ask}.json").json()
+    assert {line["recipe"] for line in found} == {product.name}
+    monkeypatch.setattr(_auth, "NO_AUDIT", {"vera"})
+    assert visit("vera").get(f"{ask}.csv").status_code == 403
+    assert "Export as" not in visit("vera").get(f"{PREFIX}/ledger").text
+    assert visit("admin").get(f"{ask}.xlsx").status_code == 404
+
+
+def test_a_broken_ledger_is_told_with_its_first_broken_link(admin: TestClient, product: Product) -> None:
+    fill(product)
+    paths = [f"/ledger?recipe={product.name}", f"/models/{product.name}", "/models/{}/versions/2".format(product.name)]
+    for path in paths[:2]:
+        assert "Every line is as it was signed" in admin.get(PREFIX + path).text, path
+    line = product.shelf.root / "ledger" / "gate--finetune-one.json"
+    line.write_text(line.read_text().replace("0.860", "0.960"))
+    product.shelf.add_to_ledger("plan", "finetune-three", "skip", "nothing is new")
+    monkeyed = product.shelf.root / "ledger" / "gate--foreign.json"
+    monkeyed.write_text(line.read_text())
+    proofs._KEPT.clear()
+    for path in paths:
+        text = _text(admin.get(PREFIX + path).text)
+        assert f"The ledger of {product.name} does not hold. First broken link: line 1: " in text, path
+        assert "gate--finetune-one.json was changed (reason)" in text, path
+        assert "1 more." in text, path
+    assert "not signed" in admin.get(f"{PREFIX}/ledger?recipe={product.name}").text
 
 
 def test_tabs_of_dag_and_run_lead_to_the_model(admin: TestClient, product: Product) -> None:

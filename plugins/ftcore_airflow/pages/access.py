@@ -98,6 +98,19 @@ def rights(user: Any, recipe: str) -> Rights:
     return Rights(may("GET", DagAccessEntity.AUDIT_LOG), may("PUT"), answer, change)
 
 
+def exportable(user: Any, recipes: Iterable[str]) -> list[str]:
+    """Those of some recipes whose ledger and evidence a user may download."""
+    names, manager = list(recipes), get_auth_manager()
+    teams = DagModel.get_dag_id_to_team_name_mapping([dag_of(name) for name in names])
+
+    def may(name: str) -> bool:
+        details = DagDetails(id=dag_of(name), team_name=teams.get(dag_of(name)))
+        entity = DagAccessEntity.AUDIT_LOG
+        return bool(manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user))
+
+    return [name for name in names if may(name)]
+
+
 def name_of(user: Any) -> str:
     """Name under which Airflow keeps what a user answers, and under which the ledger names them."""
     return str(user.get_name())

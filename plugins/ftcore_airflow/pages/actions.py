@@ -82,6 +82,7 @@ ACTIONS = {
         ),
     )
 }
+HEAD_TAG = "ftcore.ledger"
 DONE = {"approve": "approved", "reject": "rejected"}
 NEEDED = {
     "answer": "the permission to answer the required actions of {dag}",
@@ -101,6 +102,11 @@ class State:
     tags: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     """Tags of the versions by number."""
     model_tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def head(self) -> str | None:
+        """The newest line of the ledger as the registered model keeps it; None where it keeps none."""
+        return self.model_tags.get(HEAD_TAG)
 
     @classmethod
     def read(cls, settings: Settings, name: str) -> State:

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
 
 PER_PAGE = 50
-SHOWN = ("at", "kind", "run_id", "decision", "reason", "recipe")
+SHOWN = ("at", "kind", "run_id", "decision", "reason", "recipe", "n", "before", "by")
 GOOD = frozenset({"passed", "promoted", "approved", "released"})
-BAD = frozenset({"failed", "rejected", "refused", "abandoned", "unreadable", "lost", "rolled back"})
+UNPROVEN = frozenset({ledger.UNREADABLE, ledger.UNSIGNED})
+"""Decisions of lines that are not the platform's, or not as it wrote them."""
+BAD = UNPROVEN | {"failed", "rejected", "refused", "abandoned", "lost", "rolled back"}
 WAITS = frozenset({"asks", "held", "no answer"})
 
 
@@ -28,6 +30,8 @@ class Wanted:
     recipe: str = ""
     step: str = ""
     outcome: str = ""
+    person: str = ""
+    version: int | None = None
     first: date | None = None
     last: date | None = None
     page: int = 1
@@ -40,13 +44,16 @@ class Wanted:
             self.recipe in ("", line["recipe"])
             and self.step in ("", line["kind"])
             and self.outcome in ("", line["decision"])
+            and self.person in ("", person_of(line))
+            and self.version in (None, version_of(line))
             and not (self.first and (day is None or day < self.first))
             and not (self.last and (day is None or day > self.last))
         )
 
     def query(self) -> dict[str, str]:
         """The filter as the query of a link, without the page."""
-        asked = {"recipe": self.recipe, "step": self.step, "outcome": self.outcome, "from": self.first, "to": self.last}
+        asked: dict[str, Any] = {"recipe": self.recipe, "step": self.step, "outcome": self.outcome, "person": self.person}
+        asked |= {"version": self.version, "from": self.first, "to": self.last}
         return {key: str(value) for key, value in asked.items() if value}
 
 
@@ -62,14 +69,20 @@ class Decisions:
     wanted: Wanted
     recipes: Sequence[str] = ()
     steps: Sequence[str] = ()
-    outcomes: Sequence[str] = field(default=())
+    outcomes: Sequence[str] = ()
+    people: Sequence[str] = field(default=())
+
+
+def lines_of(settings: Settings, recipes: Iterable[str]) -> list[dict[str, Any]]:
+    """Every line of some recipes with its ``recipe``, the newest first."""
+    every = [{**line, "recipe": name} for name in recipes for line in ledger.lines(shelf_of(settings, name))]
+    return sorted(every, key=lambda line: str(line["at"]), reverse=True)
 
 
 def decisions(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> Decisions:
     """Lines of some recipes, the newest first."""
     names = list(recipes)
-    every = [{**line, "recipe": name} for name in names for line in ledger.lines(shelf_of(settings, name))]
-    every.sort(key=lambda line: str(line["at"]), reverse=True)
+    every = lines_of(settings, names)
     taken = [line for line in every if wanted.takes(line)]
     pages = max(1, -(-len(taken) // PER_PAGE))
     page = min(max(wanted.page, 1), pages)
@@ -83,15 +96,28 @@ def decisions(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> Dec
         names,
         sorted({str(line["kind"]) for line in every}),
         sorted({str(line["decision"]) for line in every}),
+        sorted({person for line in every if (person := person_of(line))}),
     )
+
+
+def person_of(line: Mapping[str, Any]) -> str:
+    """Who decided; empty where it was the loop."""
+    return str(line.get("by") or "")
+
+
+def version_of(line: Mapping[str, Any]) -> int | None:
+    """The version that a line is about; None where it is about none."""
+    return next((line[key] for key in ("version", "candidate") if isinstance(line.get(key), int)), None)
 
 
 def shaped(line: Mapping[str, Any]) -> dict[str, Any]:
     """A line with the class of its badge, its version, its reason in short and what else it says."""
     more = {key: value for key, value in line.items() if key not in SHOWN and value not in (None, "", [], {})}
-    version = next((line[key] for key in ("version", "candidate") if isinstance(line.get(key), int)), None)
     short = brief(line["reason"]) if line["kind"] == "gate" else str(line["reason"])
-    return {**line, "look": look(str(line["decision"])), "more": more, "version": version, "short": short}
+    return {**line, "look": look(str(line["decision"])), "more": more, "version": version_of(line), "short": short} | {
+        "person": person_of(line),
+        "proven": line["decision"] not in UNPROVEN,
+    }
 
 
 def look(decision: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import ledger, registry
 from ftcore.errors import FtcoreError
 from ftcore.tracking import CANDIDATE, CHAMPION
+from ftcore_airflow.pages.decisions import version_of
 from ftcore_airflow.pages.reading import Product, products, shelf_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Row:
     def name(self) -> str:
         """Name of the recipe."""
         return self.product.name
+
+    @property
+    def decision_version(self) -> int | None:
+        """The version that the last decision is about."""
+        return version_of(self.decision) if self.decision else None
 
     @property
     def state(self) -> State:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path as File
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Path, Query, Request, Response
+from fastapi import Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
@@ -22,7 +23,9 @@ from ftcore_airflow.pages import (
     diff,
     documents,
     examples,
+    exports,
     overview,
+    proofs,
     reading,
     reports,
     runs,
@@ -33,6 +36,8 @@ from ftcore_airflow.pages.access import Permitted, User
 from ftcore_airflow.pages.rendering import page as _page
 from ftcore_airflow.pages.rendering import to as _to
 
+LEDGER_WAIT_S = 0.3
+"""How long the page of all ledgers waits for their checks, in seconds."""
 STATIC = File(__file__).parent / "static"
 FILES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 RunId = Annotated[str, Path(pattern=RUN_ID.pattern.replace(r"\Z", "$"))]
@@ -51,21 +56,52 @@ def show_overview(request: Request, user: User, q: Word = "", page: PageNumber =
     return _page(request, "overview.html", view=view, q=q)
 
 
-def show_ledger(
-    request: Request,
-    user: User,
+def _wanted(
     recipe: Word = "",
     step: Word = "",
     outcome: Word = "",
+    person: Word = "",
+    version: Annotated[str, Query(pattern=r"^([1-9][0-9]{0,8})?$")] = "",
+) -> decisions.Wanted:
+    number = int(version) if version else None
+    return decisions.Wanted(recipe, step, outcome, person, number)
+
+
+def _filter(
+    wanted: Annotated[decisions.Wanted, Depends(_wanted)],
     first: Annotated[str, Query(alias="from", max_length=10)] = "",
     last: Annotated[str, Query(alias="to", max_length=10)] = "",
     page: PageNumber = 1,
-) -> Response:
-    """The ledger with filters."""
+) -> decisions.Wanted:
+    """What the address asks to see of the ledger."""
+    return replace(wanted, first=_day(first), last=_day(last), page=page)
+
+
+Filter = Annotated[decisions.Wanted, Depends(_filter)]
+
+
+def show_ledger(request: Request, user: User, wanted: Filter) -> Response:
+    """The ledger with filters, and whether it holds."""
     conf = settings.load()
     names = access.readable(user, [one.name for one in reading.products(conf)])
-    wanted = decisions.Wanted(recipe, step, outcome, _day(first), _day(last), page)
-    return _page(request, "ledger.html", view=decisions.decisions(conf, names, wanted))
+    chosen = [name for name in names if wanted.recipe in ("", name)]
+    found = proofs.of_all([(reading.shelf_of(conf, name), None) for name in chosen], wait_s=LEDGER_WAIT_S)
+    view = decisions.decisions(conf, names, wanted)
+    export = bool(access.exportable(user, chosen))
+    return _page(request, "ledger.html", view=view, proofs=list(found.values()), export=export)
+
+
+def export_ledger(user: User, wanted: Filter, form: Annotated[str, Path(pattern="^(csv|json)$")]) -> Response:
+    """All lines that the filter takes, as a file."""
+    conf = settings.load()
+    names = access.readable(user, [one.name for one in reading.products(conf)])
+    chosen = access.exportable(user, [name for name in names if wanted.recipe in ("", name)])
+    if not chosen:
+        raise HTTPException(403, "You may not export the ledger: it takes the permission to read a DAG's audit log.")
+    lines = [line for line in decisions.lines_of(conf, chosen) if wanted.takes(line)]
+    text, kind = (exports.as_csv(lines), "text/csv") if form == "csv" else (exports.as_json(lines), "application/json")
+    headers = {"Content-Disposition": f'attachment; filename="ledger.{form}"'}
+    return Response(text, media_type=f"{kind}; charset=utf-8", headers=headers)
 
 
 def show_model(request: Request, user: User, recipe: Permitted, page: PageNumber = 1) -> Response:
@@ -73,8 +109,9 @@ def show_model(request: Request, user: User, recipe: Permitted, page: PageNumber
     product = _product(recipe)
     view = versions.versions(settings.load(), product, page)
     asked = access.questions([recipe]).get(recipe, [])
+    proof = proofs.of(reading.shelf_of(settings.load(), recipe), view.state.head)
     offers = [] if view.trouble else actions.offered(product, view.state, access.rights(user, recipe), [(None, None)])
-    return _page(request, "model.html", view=view, questions=asked, offers=offers)
+    return _page(request, "model.html", view=view, questions=asked, offers=offers, proof=proof)
 
 
 def show_version(request: Request, user: User, recipe: Permitted, number: Number, form: Word = "") -> Response:
@@ -86,7 +123,8 @@ def show_version(request: Request, user: User, recipe: Permitted, number: Number
     rights = access.rights(user, recipe)
     about = [(number, question), *([(None, None)] if "champion" in view.facts["aliases"] else [])]
     offers = actions.offered(view.product, view.state, rights, about)
-    values = {"question": question, "run_url": run_url, "offers": offers, "rights": rights}
+    proof = proofs.of(reading.shelf_of(settings.load(), recipe), view.state.head)
+    values = {"question": question, "run_url": run_url, "offers": offers, "rights": rights, "proof": proof}
     return _page(request, "version.html", view=view, **values)
 
 
@@ -153,7 +191,10 @@ def show_decision(request: Request, recipe: Permitted, run_id: RunId, answered: 
     """What the ledger says of one run, or of one decision of a person."""
     lines = [line for line in ledger.lines(reading.shelf_of(settings.load(), recipe)) if line["run_id"] == run_id]
     shown = [decisions.shaped({**line, "recipe": recipe}) for line in lines]
-    values = {"lines": shown, "run_id": run_id, "answered": bool(answered)}
+    if answered:
+        shown = [line for line in shown if line["kind"] == "approve"]
+    proof = proofs.of(reading.shelf_of(settings.load(), recipe))
+    values = {"lines": shown, "run_id": run_id, "answered": bool(answered), "proof": proof}
     return _page(request, "decision.html", product=_product(recipe), **values)
 
 
@@ -196,6 +237,7 @@ def show_file(name: str) -> Response:
 ROUTES: dict[str, Callable[..., Response]] = {
     "/": show_overview,
     "/ledger": show_ledger,
+    "/ledger/export.{form}": export_ledger,
     "/models/{recipe}": show_model,
     "/models/{recipe}/compare": show_compare,
     "/models/{recipe}/versions/{number}": show_version,

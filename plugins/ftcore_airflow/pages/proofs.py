@@ -1,0 +1,102 @@
+"""Whether the ledgers still hold: checked in a thread of its own, so that no page waits long for it.
+
+A check reads and verifies every line. Its result is kept for a while; a page shows the newest there is, with its time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ftcore import ledger
+from ftcore.errors import FtcoreError
+from ftcore.records import now
+
+if TYPE_CHECKING:
+    from ftcore.store import Shelf
+
+FRESH_S = 60.0
+"""How long a result counts as new, in seconds."""
+WAIT_S = 1.0
+"""How long a page waits for a check, in seconds."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a check of one ledger found."""
+
+    recipe: str
+    breaks: tuple[ledger.Break, ...] = ()
+    """What does not hold, the first line first."""
+    at: datetime | None = None
+    """When it was checked, UTC; None where that is still under way."""
+    trouble: str = ""
+    """Why it could not be checked."""
+
+    @property
+    def first(self) -> ledger.Break | None:
+        """The first broken link."""
+        return self.breaks[0] if self.breaks else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether every line was found as it was written."""
+        return self.at is not None and not self.breaks and not self.trouble
+
+
+@dataclass
+class _Kept:
+    proof: Proof
+    checked: float
+    """By the monotonic clock."""
+    under_way: Future[Proof] | None = None
+
+
+_POOL = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ftcore-ledger")
+_KEPT: dict[str, _Kept] = {}
+_LOCK = Lock()
+
+
+def of(shelf: Shelf, head: str | None = None, *, wait_s: float = WAIT_S) -> Proof:
+    """The newest proof of one recipe's ledger.
+
+    Args:
+        shelf: of the recipe.
+        head: the newest line as the registered model keeps it.
+        wait_s: how long to wait for one that is under way, in seconds.
+    """
+    return of_all([(shelf, head)], wait_s=wait_s, fresh_s=FRESH_S)[shelf.name]
+
+
+def of_all(
+    shelves: Iterable[tuple[Shelf, str | None]], *, wait_s: float = WAIT_S, fresh_s: float = 5 * FRESH_S
+) -> Mapping[str, Proof]:
+    """The newest proof of each of several ledgers, by recipe; what is old is checked again meanwhile."""
+    pairs = list(shelves)
+    named = {shelf.name: shelf.root.as_uri() for shelf, _ in pairs}
+    futures = [one for shelf, head in pairs if (one := _start(shelf, head, fresh_s))]
+    wait(futures, timeout=wait_s)
+    return {name: _KEPT[key].proof for name, key in named.items()}
+
+
+def _start(shelf: Shelf, head: str | None, fresh_s: float) -> Future[Proof] | None:
+    with _LOCK:
+        kept = _KEPT.setdefault(shelf.root.as_uri(), _Kept(Proof(shelf.name), -1e9))
+        if kept.under_way is None and time.monotonic() - kept.checked > fresh_s:
+            kept.under_way = _POOL.submit(_check, shelf, head, kept)
+        return kept.under_way
+
+
+def _check(shelf: Shelf, head: str | None, kept: _Kept) -> Proof:
+    try:
+        found = Proof(shelf.name, tuple(ledger.check(shelf, head)), now())
+    except (FtcoreError, OSError, ValueError) as error:
+        found = Proof(shelf.name, at=now(), trouble=str(error.args[0] if error.args else error))
+    with _LOCK:
+        kept.proof, kept.checked, kept.under_way = found, time.monotonic(), None
+    return found
