@@ -369,13 +369,13 @@ def test_the_ledger_as_a_file(
     product, secret = new_product(), new_product()
     for one in (product, secret):
         fill(one)
-    product.shelf.add_to_ledger("reject", "hand-one", "rejected", "=1+1, \"is\" wrong", by="@mira", version=2)
+    product.shelf.add_to_ledger("reject", "hand-one", "rejected", '=1+1, "is" wrong', by="@mira", version=2)
     ask = f"{PREFIX}/ledger/export"
     answer = visit("vera").get(f"{ask}.csv?recipe={product.name}&step=reject")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert 'filename="ledger.csv"' in answer.headers["Content-Disposition"]
     assert [(row["kind"], row["by"], row["reason"], row["version"]) for row in rows] == [
-        ("reject", "'@mira", "'=1+1, \"is\" wrong", "2")
+        ("reject", "'@mira", '\'=1+1, "is" wrong', "2")
     ], "no cell is a formula"
     lines = visit("vera").get(f"{ask}.json?recipe={product.name}").json()
     assert len(lines) == 4
@@ -391,14 +391,14 @@ def test_the_ledger_as_a_file(
 
 def test_a_broken_ledger_is_told_with_its_first_broken_link(admin: TestClient, product: Product) -> None:
     fill(product)
-    paths = [f"/ledger?recipe={product.name}", f"/models/{product.name}", "/models/{}/versions/2".format(product.name)]
+    paths = [f"/ledger?recipe={product.name}", f"/models/{product.name}", f"/models/{product.name}/versions/2"]
     for path in paths[:2]:
         assert "Every line is as it was signed" in admin.get(PREFIX + path).text, path
     line = product.shelf.root / "ledger" / "gate--finetune-one.json"
     line.write_text(line.read_text().replace("0.860", "0.960"))
     product.shelf.add_to_ledger("plan", "finetune-three", "skip", "nothing is new")
-    monkeyed = product.shelf.root / "ledger" / "gate--foreign.json"
-    monkeyed.write_text(line.read_text())
+    foreign = product.shelf.root / "ledger" / "gate--foreign.json"
+    foreign.write_text(line.read_text())
     proofs._KEPT.clear()
     for path in paths:
         text = _text(admin.get(PREFIX + path).text)

@@ -52,7 +52,12 @@ class Wanted:
 
     def query(self) -> dict[str, str]:
         """The filter as the query of a link, without the page."""
-        asked: dict[str, Any] = {"recipe": self.recipe, "step": self.step, "outcome": self.outcome, "person": self.person}
+        asked: dict[str, Any] = {
+            "recipe": self.recipe,
+            "step": self.step,
+            "outcome": self.outcome,
+            "person": self.person,
+        }
         asked |= {"version": self.version, "from": self.first, "to": self.last}
         return {key: str(value) for key, value in asked.items() if value}
 
