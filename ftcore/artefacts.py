@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftcore import erasures, tracking_artefacts, tracking_models
+from ftcore import erasures, served, tracking_artefacts, tracking_models
 from ftcore.store import hash_folder
 from ftcore.tracking import HASH_TAG, SIZE_TAG
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ftcore.erasures import Erasure
+    from ftcore.store import Shelf
     from ftcore.tracking import Tracking, Version
 
 READ_BYTES = 500_000_000
@@ -36,43 +36,41 @@ class Checked:
     """Artefacts whose every byte was compared; the others were told by number of files, bytes and recorded hash."""
 
 
-def check(tracking: Tracking, version: Version, needs: Sequence[str], erased: Sequence[Erasure] = ()) -> Checked:
+def check(
+    tracking: Tracking, version: Version, needs: Sequence[str], shelf: Shelf, read_bytes: int | None = None
+) -> Checked:
     """Compare the artefacts in MLflow with what was recorded of them; nothing is changed, no cache believed.
 
     Args:
         tracking: the registry.
         version: which one.
         needs: artefacts without which it cannot serve.
-        erased: what was erased on request: a hash that changed by that is as it should be.
+        shelf: its ledger says what a version was promoted with; of one that never was, its tags say what was judged.
+            What was erased on request explains a changed evaluation.
+        read_bytes: artefacts of ``needs`` up to this size are read; by default ``READ_BYTES``.
 
     Raises:
         TransientError: MLflow does not answer.
     """
     tags = tracking_models.run_tags(tracking, version.run)
-    judged = recorded(version)
+    promise, erased = served.of_version(shelf, version.number), erasures.read(shelf)
+    judged = (promise.artefacts if promise else None) or served.judged(version)
+    limit = READ_BYTES if read_bytes is None else read_bytes
     known = {**tracking_models.hashes(tags, but=CHANGING), **judged}
     faults: dict[str, str] = {}
     read = []
     for name in dict.fromkeys([*needs, *known]):
         fault = _size_fault(tags.get(f"{SIZE_TAG}{name}", ""), tracking_artefacts.size(tracking, version.run, name))
-        fault = fault or _hash_fault(version, name, judged, tags, erased)
-        if not fault and name in needs and name in known and _is_small(tags.get(f"{SIZE_TAG}{name}", "")):
+        fault = fault or _hash_fault(version, name, judged, tags, erased if name in served.REWRITTEN else ())
+        if not fault and name in needs and name in known and _bytes(tags.get(f"{SIZE_TAG}{name}", "")) <= limit:
             read.append(name)
-            fault = _content_fault(tracking, version, name, tags.get(f"{HASH_TAG}{name}", known[name]))
+            expected = tags.get(f"{HASH_TAG}{name}", known[name]) if name in served.REWRITTEN else known[name]
+            fault = _content_fault(tracking, version, name, expected)
         if fault:
             faults[name] = fault.format(name=repr(name))
     serving = tuple(fault for name, fault in faults.items() if name in needs)
     others = tuple(fault for name, fault in faults.items() if name not in needs)
     return Checked(serving, others, tuple(read))
-
-
-def recorded(version: Version) -> Mapping[str, str]:
-    """SHA-256 of each artefact when the version was judged; none where it was not."""
-    try:
-        found = json.loads(version.tags.get("ftcore.artefacts", "{}"))
-    except ValueError:
-        return {}
-    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
 
 
 def _size_fault(then: str, there: str) -> str:
@@ -105,5 +103,5 @@ def _content_fault(tracking: Tracking, version: Version, name: str, expected: st
         return "" if hash_folder(folder) == expected else "has an artefact {name} that was changed: its hash differs"
 
 
-def _is_small(size: str) -> bool:
-    return not size or int(size.partition("/")[2]) <= READ_BYTES
+def _bytes(size: str) -> int:
+    return int(size.partition("/")[2]) if size else 0

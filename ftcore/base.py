@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftcore import _gguf
+from ftcore import _gguf, served
 from ftcore.errors import FtcoreError, MissingExtraError, TransientError
 from ftcore.tracking import Tracking
 
@@ -99,10 +99,10 @@ def registered(reference: str, settings: Settings, artefact: str = "model") -> P
     number = path.partition("/")[2]
     if not at and not number.isdecimal():
         raise FtcoreError(f"{reference} names no version", hint="write models:/NAME/NUMBER or models:/NAME@ALIAS")
-    version = tracking.alias(alias) if at else tracking.version(int(number))
+    version = served.holder(tracking, alias) if at else tracking.version(int(number))
     if version is None:
         raise FtcoreError(f"{reference}: no version of {name} has the alias {alias!r}")
-    return tracking.fetch(version, artefact)
+    return served.folder(tracking, version, artefact)
 
 
 def with_prefix(model: nn.Module, folder: Path) -> nn.Module:

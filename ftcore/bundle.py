@@ -22,6 +22,7 @@ from ftcore import (
     publications,
     registry,
     run_recipe,
+    served,
     snapshot,
     tracking_artefacts,
     tracking_models,
@@ -224,11 +225,11 @@ class Gatherer:
     def _registry(self) -> None:
         tracking, version = self.place.tracking, self.version
         entry = registry.entry(version, tracking_models.model(tracking))
-        recorded = artefacts.recorded(version)
+        recorded = served.judged(version)
         gone = [name for name in recorded if not tracking_artefacts.size(tracking, version.run, name)]
         self.found.missing.extend(f"the artefact {name!r} is not in MLflow" for name in gone)
         needs = tuple(name for name in recorded if name not in gone)
-        checked = artefacts.check(tracking, version, needs, erasures.read(self.place.shelf))
+        checked = artefacts.check(tracking, version, needs, self.place.shelf)
         found = (fault for fault in (*checked.serving, *checked.others) if not fault.startswith("has lost"))
         self.found.broken.extend(f"version {version.number} {fault}" for fault in found)
         entry["artefacts"] = {name: digest for name, digest in entry["artefacts"].items() if name not in gone}

@@ -319,4 +319,5 @@ def _environment() -> Environment:
 
 def _plain(value: object) -> str:
     text = " ".join(str(value).split())
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return re.sub(r"\](?=[(\[:])", "]\\\\", text)  # no link, and no target of one

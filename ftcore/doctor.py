@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ftcore import artefacts, erasures, intents, registry, snapshot, tracking_models
+from ftcore import artefacts, intents, registry, served, snapshot, tracking_models
 from ftcore.errors import FtcoreError
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
@@ -117,7 +118,7 @@ def _aliases(registrar: Registrar) -> Iterator[Finding]:
     if ledgers is None and holder is not None:
         hint = f"ftcore models promote {registrar.recipe.name} VERSION --by NAME writes one"
         yield Finding(f"version {holder} is champion, and the ledger does not know why", hint)
-    yield from _pairs(book.model)
+    yield from _pairs(registrar, book.model)
 
 
 def _other_champion(registrar: Registrar, holder: int | None, ledgers: int, *, there: bool) -> Finding:
@@ -138,10 +139,19 @@ def _other_champion(registrar: Registrar, holder: int | None, ledgers: int, *, t
     return Finding(f"{what}, which is not in the registry", "write it off in the ledger", write_off)
 
 
-def _pairs(model: Model) -> Iterator[Finding]:
+def _pairs(registrar: Registrar, model: Model) -> Iterator[Finding]:
     champion, previous = model.aliases.get(CHAMPION), model.aliases.get(PREVIOUS)
     if champion is not None and champion == previous:
-        yield Finding(f"version {champion} is champion and previous at once", "name another previous in MLflow")
+        before = registrar.before(champion)
+
+        def step_back() -> None:
+            if before is None:
+                tracking_models.drop_alias(registrar.tracking, PREVIOUS)
+            else:
+                registrar.tracking.set_alias(PREVIOUS, registrar.tracking.version(before))
+
+        hint = f"make version {before} previous" if before else "take the alias previous away"
+        yield Finding(f"version {champion} is champion and previous at once", hint, step_back)
     if model.newest and CANDIDATE not in model.aliases and champion is None:
         yield Finding("there are versions, and none is candidate or champion", "run finetune, or promote one by hand")
 
@@ -151,6 +161,7 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
     if champion is None:
         return
     yield from _artefacts(registrar, champion, needs, "champion")
+    yield from _unnamed(registrar, champion)
     if previous := registrar.tracking.alias(PREVIOUS):
         yield from _artefacts(registrar, previous, needs, "previous champion")
     run_id = champion.tags.get("ftcore.run", "")
@@ -161,10 +172,31 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
         yield Finding(what, f"{hint}; or ftcore step promote {registrar.recipe.name} --run {run_id}")
 
 
+def _unnamed(registrar: Registrar, champion: Version) -> Iterator[Finding]:
+    """A champion whose line in the ledger, of an earlier ftcore, does not name what it was promoted with."""
+    shelf, known = registrar.shelf, served.by_ledger(registrar.shelf)
+    if known is None or known.version != champion.number or served.of_version(shelf, champion.number):
+        return
+    facts = served.facts(shelf, registrar.tracking, champion)
+    found = artefacts.check(registrar.tracking, champion, list(facts["artefacts"]), shelf, sys.maxsize)
+    what = (
+        f"the ledger's line of the champion, version {champion.number}, names no artefacts, so that nothing may serve"
+    )
+
+    def take_over() -> None:
+        reason = f"version {champion.number} goes on as champion with the artefacts that it was judged with"
+        shelf.add_to_ledger("registry", by_hand(), "taken over", reason, version=champion.number, by="doctor", **facts)
+
+    if facts["artefacts"] and not found.serving:
+        yield Finding(what, "take the hashes over from its tags; its artefacts were read and have them", take_over)
+    else:
+        yield Finding(what, f"its artefacts are not what its tags say; ftcore models rollback {registrar.recipe.name}")
+
+
 def _artefacts(registrar: Registrar, version: Version, needs: Sequence[str], role: str) -> Iterator[Finding]:
     name = registrar.recipe.name
     away = f"ftcore models rollback {name}" if role == "champion" else f"a rollback of {name} has nothing to go back to"
-    found = artefacts.check(registrar.tracking, version, needs, erasures.read(registrar.shelf))
+    found = artefacts.check(registrar.tracking, version, needs, registrar.shelf)
     for fault in (*found.serving, *found.others):
         yield Finding(f"the {role}, version {version.number}, {fault}", f"restore it, or {away}")
 

@@ -9,6 +9,7 @@
     │ └ EmptyFileError                  3   a file without a row; a warning where it is one of several
     ├ NotEnoughDataError                3   says how many rows there are and how many it takes
     ├ DamagedFileError(ValueError)      1   a file of the store that is not what was written there; with its path
+    │ └ ChangedArtefactError            1   a model whose bytes are not those that were promoted; it is not used
     ├ TrainingError · ExportError       1   what a framework could not do, in our words
     │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
     └ TransientError                   75   network, database, hub: Airflow retries
@@ -90,6 +91,10 @@ class NotEnoughDataError(FtcoreError):
 
 class DamagedFileError(FtcoreError, ValueError):
     """A file that ftcore wrote, or needs, and cannot make sense of: truncated, empty or changed."""
+
+
+class ChangedArtefactError(DamagedFileError):
+    """An artefact whose bytes are not those that were promoted, or recorded when it was logged."""
 
 
 class TrainingError(FtcoreError):

@@ -7,14 +7,14 @@ Whoever finds an intent carries it out again from the start: each of its writes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ftcore import tracking_models
-from ftcore.errors import FtcoreError
+from ftcore import served, tracking_models
+from ftcore.errors import FtcoreError, TransientError
 from ftcore.store import log, write_json
 from ftcore.tracking import CHAMPION, Tracking
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ftcore.store import Shelf
 
-FOLDER = "intents"
+FOLDER = served.INTENTS
 
 
 class Intent(BaseModel):
@@ -66,7 +66,8 @@ def carry_out(shelf: Shelf, tracking: Tracking, intent: Intent) -> dict[str, Any
         The ledger's line.
 
     Raises:
-        TransientError: MLflow went away; the intent stays, and the next change or ``ftcore doctor`` finishes it.
+        TransientError: MLflow went away, or what was set does not stand; the intent stays, and the next change or
+            ``ftcore doctor`` finishes it.
     """
     path = shelf.root / FOLDER / f"{intent.name}.json"
     write_json(path, intent.model_dump(mode="json"))
@@ -102,7 +103,7 @@ def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None
     if shelf.line(intent.kind, intent.run_id) is not None:
         path.unlink()
         return f"{intent.kind} of run {intent.run_id} was done"
-    overtaken = _overtaken(tracking, intent)
+    overtaken = _overtaken(shelf, tracking, intent)
     if not overtaken:
         try:
             _finish(shelf, tracking, intent, path)
@@ -120,17 +121,56 @@ def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None
     return f"{intent.kind} of run {intent.run_id} was {reason}"
 
 
-def _overtaken(tracking: Tracking, intent: Intent) -> str:
+def _check(shelf: Shelf, tracking: Tracking, intent: Intent) -> None:
+    """Read back what was set.
+
+    Raises:
+        TransientError: it is not what was intended: somebody else changes the registry at the same time.
+    """
+    model = tracking_models.model(tracking)
+    faults = [
+        f"the alias {alias} is {_at(model.aliases.get(alias))} and was set to {_at(number)}"
+        for alias, number in intent.aliases.items()
+        if model.aliases.get(alias) != number
+    ]
+    faults += _unset(model.tags, intent.model_tags)
+    if intent.version is not None and intent.tags:
+        faults += _unset(tracking.version(intent.version).tags, intent.tags)
+    known = served.by_ledger(shelf)
+    if CHAMPION in intent.aliases and known and known.version not in (intent.was, intent.aliases[CHAMPION]):
+        faults.append(f"version {known.version} became champion meanwhile, by the ledger")
+    if faults:
+        raise TransientError(
+            f"{intent.kind} of run {intent.run_id} is not done: {'; '.join(faults)}",
+            hint=f"somebody else changes the registry; ftcore doctor {shelf.name} --mend finishes it or gives it up",
+        )
+
+
+def _unset(tags: Mapping[str, str], intended: Mapping[str, str | None]) -> list[str]:
+    """Tags that are not what was intended, a sentence each."""
+    there = {key: tags.get(f"ftcore.{key}", "") for key in intended}
+    return [
+        f"the tag ftcore.{key} is not what was set" for key, one in intended.items() if there[key] != str(one or "")
+    ]
+
+
+def _at(number: int | None) -> str:
+    return "nowhere" if number is None else f"version {number}"
+
+
+def _overtaken(shelf: Shelf, tracking: Tracking, intent: Intent) -> str:
     """Why it is too late to finish: somebody else has changed the champion meanwhile."""
     if CHAMPION not in intent.aliases:
         return ""
+    allowed, known = (intent.was, intent.aliases[CHAMPION]), served.by_ledger(shelf)
+    if known and known.version not in allowed:
+        return f"version {known.version} became champion meanwhile"
     champion = tracking_models.model(tracking).aliases.get(CHAMPION)
-    if champion in (intent.was, intent.aliases[CHAMPION]):
-        return ""
-    return f"version {champion} became champion meanwhile"
+    return "" if champion in allowed else f"version {champion} became champion meanwhile"
 
 
 def _finish(shelf: Shelf, tracking: Tracking, intent: Intent, path: UPath) -> dict[str, Any]:
+    """Set what is intended, see that it stands, and only then write the line that lets it serve."""
     if intent.model_tags:
         tracking_models.tag_model(tracking, intent.model_tags)
     if intent.version is not None and intent.tags:
@@ -140,6 +180,7 @@ def _finish(shelf: Shelf, tracking: Tracking, intent: Intent, path: UPath) -> di
             tracking_models.drop_alias(tracking, alias)
         else:
             tracking.set_alias(alias, tracking.version(number))
+    _check(shelf, tracking, intent)
     figures = {"by": intent.by, "version": intent.version, **intent.figures}
     line = shelf.add_to_ledger(intent.kind, intent.run_id, intent.decision, intent.reason, **figures)
     path.unlink(missing_ok=True)

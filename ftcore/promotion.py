@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, artefacts, erasures, intents, registry, tracking_models
-from ftcore.errors import FtcoreError
+from ftcore import approvals, artefacts, intents, registry, served, tracking_models
+from ftcore.errors import FtcoreError, TransientError
 from ftcore.intents import Intent
 from ftcore.records import canonical, now
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking, Version
@@ -76,12 +76,12 @@ class Registrar:
                 is not what was recorded, which nothing overrides.
         """
         named(by, reason if override else "given")
-        with self.at_work() as model:
+        with self.at_work() as before:
             version = tracking_models.version(self.tracking, number)
-            champion = model.aliases.get(CHAMPION)
-            if champion == number:
-                raise FtcoreError(f"version {number} is champion already")
+            self._champion(before, number)
             checked = self.fit_to_serve(version, needs)
+            model, version = self.reread(version)
+            champion = self._champion(model, number)
             against = [*self._against(version, champion, by), *(f"it {fault}" for fault in checked.others)]
             if against and not override:
                 raise FtcoreError(
@@ -100,6 +100,34 @@ class Registrar:
                 intent.model_copy(update={"run_id": by_hand(), "reason": "; ".join(told), "figures": figures})
             )
 
+    def reread(self, version: Version) -> tuple[tracking_models.Model, Version]:
+        """The registry as it is after a version's artefacts were read, which takes long: hold, aliases, approvals.
+
+        Raises:
+            TransientError: meanwhile somebody changed the hashes that they were compared with.
+        """
+        model, now_ = tracking_models.model(self.tracking), tracking_models.version(self.tracking, version.number)
+        if served.judged(now_) != served.judged(version):
+            raise TransientError(
+                f"the tag ftcore.artefacts of version {version.number} was changed while its artefacts were read",
+                hint="somebody else changes the registry; find out who before you promote it",
+            )
+        return model, now_
+
+    def _champion(self, model: tracking_models.Model, number: int) -> int | None:
+        """The champion by registry and ledger, before ``number`` takes its place.
+
+        Raises:
+            FtcoreError: it is ``number`` itself, or the two disagree.
+        """
+        holder, known = model.aliases.get(CHAMPION), served.by_ledger(self.shelf)
+        if known is not None and holder != known.version:
+            hint = f"ftcore doctor {self.recipe.name} --mend"
+            raise FtcoreError(served.moved(self.recipe.name, holder, known), hint=hint)
+        if known is not None and holder == number:
+            raise FtcoreError(f"version {number} is champion already")
+        return holder
+
     def crowning(self, version: Version, champion: int | None, by: str, approved: str) -> Intent:
         """The change that makes a version champion and keeps the one before it within reach."""
         at = now()
@@ -116,7 +144,11 @@ class Registrar:
             version=version.number,
             tags={"promoted_at": at.isoformat(), "promoted_by": by, "approved_by": approved, **ended},
             aliases={**aliases, CHAMPION: version.number},
-            figures={"previous": champion, "approved_by": approved},
+            figures={
+                "previous": champion,
+                "approved_by": approved,
+                **served.facts(self.shelf, self.tracking, version),
+            },
         )
 
     def rollback(self, by: str, reason: str, needs: Sequence[str] = ()) -> dict[str, Any]:
@@ -132,13 +164,16 @@ class Registrar:
                 nothing was changed then.
         """
         named(by, reason)
-        with self.at_work() as model:
-            champion, previous = model.aliases.get(CHAMPION), model.aliases.get(PREVIOUS)
+        with self.at_work() as before:
+            champion, previous = before.aliases.get(CHAMPION), before.aliases.get(PREVIOUS)
             if previous is None:
                 hint = f"ftcore models promote {self.recipe.name} VERSION --by NAME names one by hand"
                 raise FtcoreError(f"{self.recipe.name} has no previous version to go back to", hint=hint)
             back = tracking_models.version(self.tracking, previous)
             checked = self.fit_to_serve(back, needs)
+            model, back = self.reread(back)
+            if (model.aliases.get(CHAMPION), model.aliases.get(PREVIOUS)) != (champion, previous):
+                raise TransientError("the champion changed while artefacts were read", hint="look again, then decide")
             at = now()
             note = canonical({"by": by, "reason": reason, "at": at.isoformat()})
             words = f"version {previous} is champion again" + (f", instead of version {champion}" if champion else "")
@@ -153,8 +188,13 @@ class Registrar:
                 version=champion,
                 tags={registry.ROLLED_BACK: note},
                 model_tags={registry.HOLD: note},
-                aliases={CHAMPION: previous, PREVIOUS: self._before(previous, champion)},
-                figures={"version": previous, "instead_of": champion, "read": list(checked.read)},
+                aliases={CHAMPION: previous, PREVIOUS: self.before(previous, champion)},
+                figures={
+                    "version": previous,
+                    "instead_of": champion,
+                    "read": list(checked.read),
+                    **served.facts(self.shelf, self.tracking, back),
+                },
             )
             return self.carry_out(intent)
 
@@ -235,7 +275,7 @@ class Registrar:
             FtcoreError: what it serves with is gone, or is not what was recorded.
             TransientError: MLflow does not answer.
         """
-        checked = artefacts.check(self.tracking, version, needs, erasures.read(self.shelf))
+        checked = artefacts.check(self.tracking, version, needs, self.shelf)
         if checked.serving:
             hint = f"restore the artefact, or name another version: ftcore models ls {self.recipe.name}"
             faults = "; it ".join(checked.serving)
@@ -290,7 +330,7 @@ class Registrar:
             sentences.append(f"it {missing}")
         return sentences
 
-    def _before(self, number: int, instead_of: int | None) -> int | None:
+    def before(self, number: int, instead_of: int | None = None) -> int | None:
         """The champion before ``number`` by the ledger, so that one can go back further; None where none is left."""
         lines = [line for line in self.shelf.ledger("promote") if line.get("version") == number]
         found = next((line.get("previous") for line in reversed(lines) if line["decision"] == "promoted"), None)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ftcore import approvals, tracking_models
-from ftcore.chain import order
+from ftcore import approvals, served, tracking_models
 from ftcore.tracking import CHAMPION, Tracking, Version
 from ftcore.tracking_models import Model
 
@@ -27,8 +26,6 @@ HOLD = "hold"
 REJECTED, ROLLED_BACK = "rejected", "rolled_back"
 COMPARED = ("snapshot", "git_commit", "recipe_digest", "verdict", "verdict_reason", "judged_against", "promoted_at")
 """Facts of a version that ``diff`` compares."""
-CROWNING = {"promoted": "promote", "rolled back": "rollback", "lost": "registry"}
-"""Decisions of the ledger that change who is champion, with the kind of their lines."""
 
 
 class Hold(BaseModel):
@@ -175,16 +172,10 @@ def decided_against(version: Version) -> str:
     return ""
 
 
-def lost(recipe: str, number: int | None) -> str:
-    """What to say where the ledger knows a champion and the registry has none."""
-    return f"the registry has lost its champion, by the ledger version {number}: ftcore doctor {recipe} --mend"
-
-
 def crowned(shelf: Shelf) -> int | None:
     """The champion that the ledger knows of: the version of the last line that changed it; None before the first."""
-    lines = [line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if line["decision"] in CROWNING]
-    last = max(lines, key=order, default=None)
-    return None if last is None or last.get("version") is None else int(last["version"])
+    known = served.by_ledger(shelf)
+    return known.version if known else None
 
 
 def _note(tags: Mapping[str, str], key: str) -> Any:

@@ -11,7 +11,6 @@ import os
 import posixpath
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -228,33 +227,6 @@ class Tracking:
         """The last value of each metric of a run."""
         with speaking_plainly(self.settings.mlflow_uri):
             return dict(self.client.get_run(run).data.metrics)
-
-    def fetch(self, version: Version, artefact: str) -> Path:
-        """Local copy of a version's artefact folder, from the cache where it is there already.
-
-        Raises:
-            FtcoreError: the version has no such artefact.
-        """
-        target = self.cached(version.run, artefact)
-        if target.exists():
-            return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder,
-            speaking_plainly(self.settings.mlflow_uri),
-        ):
-            stored = self.stored(version.run)
-            if not any(stored.list_artifacts(artefact)):
-                raise FtcoreError(
-                    f"version {version.number} of {self.name} has no artefact {artefact!r}",
-                    hint=f"restore it; ftcore doctor {self.name} tells what the champion has lost",
-                )
-            got = stored.download_artifacts(artefact, folder)
-            try:
-                Path(got).rename(target)
-            except OSError:  # another process was faster
-                shutil.rmtree(got, ignore_errors=True)
-        return target
 
     def artifact(self, run: str, artefact: str, folder: Path) -> Path:
         """Local copy of one file that a run logged.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ftcore.tracking import Tracking
+
+MLFLOWS_OWN = ("registered_model_meta", "__pycache__")
+"""What MLflow leaves in an artefact folder that it loads a model from, where that folder is on this machine: a note and
+compiled code. Neither is ever read by ftcore, or belongs to what was promoted."""
 
 
 def size(tracking: Tracking, run: str, artefact: str) -> str:
@@ -25,6 +30,8 @@ def size(tracking: Tracking, run: str, artefact: str) -> str:
         stored = tracking.stored(run)
         while folders:
             for one in stored.list_artifacts(folders.pop()):
+                if one.path.rpartition("/")[2] in MLFLOWS_OWN:
+                    continue
                 if one.is_dir:
                     folders.append(one.path)
                     continue
@@ -32,6 +39,14 @@ def size(tracking: Tracking, run: str, artefact: str) -> str:
                 told = told and one.file_size is not None
                 known += one.file_size or 0
     return f"{files}/{known if told else '?'}" if files else ""
+
+
+def without_mlflows_own(folder: Path) -> Path:
+    """Take away what MLflow leaves in an artefact folder on this machine when it loads a model from there."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.name in MLFLOWS_OWN and not path.is_symlink():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
 
 
 @contextmanager
@@ -47,5 +62,5 @@ def fresh(tracking: Tracking, run: str, artefact: str) -> Iterator[Path | None]:
         with tracking.speaking_plainly():
             stored = tracking.stored(run)
             there = any(stored.list_artifacts(artefact))
-            got = Path(stored.download_artifacts(artefact, folder)) if there else None
+            got = without_mlflows_own(Path(stored.download_artifacts(artefact, folder))) if there else None
         yield got

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd  # noqa: TID253 - MLflow reads the types of predict, and warns where it cannot
+from mlflow.exceptions import MlflowException  # noqa: TID253
 from mlflow.models import set_model  # noqa: TID253 - MLflow runs this file, nobody imports it
 from mlflow.pyfunc import PythonModel  # noqa: TID253
 
@@ -15,43 +14,56 @@ FOLDER = Path(__file__).parent
 
 
 class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
-    """Raw texts to answers, by the task that the model was trained for."""
+    """Raw texts to answers, by the task that the model was trained for, as ``ftcore score`` gives them."""
 
     def load_context(self, context: Any) -> None:
-        """Load the weights with the task's own predictor."""
+        """Load the form of the model that lies here: an export, or torch's."""
         from ftcore._find import find
 
         del context
-        card = json.loads((FOLDER / "ftcore.json").read_text(encoding="utf-8"))
-        task = find("tasks", card["task"]["kind"])
-        config = task.Config.model_validate(card["task"])
-        self.card, self.clean = card, find("serving", "cleaned").examples
-        self.predict_texts = task.predictor(config, FOLDER, card["max_length_tokens"])
-        self.answers = partial(task.answers, config)
-        self.unreadable: Any = lambda rows: {}
-        if hasattr(task, "unreadable"):
-            from transformers import AutoTokenizer
-
-            self.unreadable = partial(task.unreadable, config, AutoTokenizer.from_pretrained(FOLDER))
+        self.model, self.task = find("serving", "model").of_folder(FOLDER)
+        self.clean = find("serving", "cleaned").examples
+        self.answers = find("tasks", self.task.kind).answers
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """``answer`` and ``score``, a row for each text; a text that the task cannot read has neither.
 
         Texts are cleaned and masked as the model was trained on.
+
+        Raises:
+            MlflowException: a value is missing, no string, or names no part of the task.
         """
         del context, params
-        given = [
-            {name: value for name, value in row.items() if isinstance(value, str)}
-            for row in model_input.to_dict("records")
-        ]
-        rows, refused = self.clean(self.card, given)
-        refused |= self.unreadable(rows)
+        rows = model_input.to_dict("records")
+        for place, row in enumerate(rows):
+            if fault := self._fault(row):
+                raise MlflowException.invalid_parameter_value(
+                    f"Failed to enforce schema of the model's input: row {place}: {fault}"
+                )
+        given = [{name: value for name, value in row.items() if isinstance(value, str)} for row in rows]
+        examples, refused = self.clean(self.model.card, given)
         asked = [place for place in range(len(rows)) if place not in refused]
+        unreadable = self.model.unreadable([examples[place] for place in asked])
+        asked = [place for number, place in enumerate(asked) if number not in unreadable]
         found = pd.DataFrame({"answer": [""] * len(rows), "score": [float("nan")] * len(rows)})
         if asked:
-            answers, scores = self.answers(self.predict_texts([rows[place] for place in asked]))
+            outputs = self.model.outputs([examples[place] for place in asked])
+            answers, scores = self.answers(self.task, outputs)
             found.loc[asked, "answer"], found.loc[asked, "score"] = list(answers), scores.astype(float)
         return found
+
+    def _fault(self, row: dict[str, Any]) -> str:
+        """What of a row MLflow's own check lets through and the signature does not allow; empty for a good row."""
+        parts = tuple(getattr(self.task, "parts", ()))
+        for name in ("text", *(["part"] if parts else [])):
+            if not isinstance(row.get(name), str):
+                return f"column {name!r} is {row.get(name)!r}, and must be a string"
+        more = row.get("context")
+        if not isinstance(more, str) and more is not None and more is not pd.NA and more == more:  # noqa: PLR0124 - NaN
+            return f"column 'context' is {more!r}, and must be a string or missing"
+        if parts and row["part"] not in parts:
+            return f"column 'part' is {row['part']!r}, and must be one of {', '.join(parts)}"
+        return ""
 
 
 set_model(Model())

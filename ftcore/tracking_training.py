@@ -7,14 +7,27 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ftcore.store import read_json
 
 if TYPE_CHECKING:
     from ftcore.tracking import Tracking
 
 CODE = Path(__file__).with_name("tracking_pyfunc.py")
 """The model as code, copied beside its weights."""
+WORDS = ("tokenizer", "special_tokens", "vocab", "merges", "added_tokens", "chat_template", "spiece")
+"""How names of a tokenizer's files begin."""
+PIPELINES: dict[str, tuple[str, str | tuple[str, ...], str]] = {
+    "classification": ("text-classification", "ForSequenceClassification", "TextClassificationPipeline"),
+    "multilabel": ("text-classification", "ForSequenceClassification", "TextClassificationPipeline"),
+    "tagging": ("token-classification", "ForTokenClassification", "TokenClassificationPipeline"),
+    "chat": ("text-generation", ("LMHeadModel", "ForCausalLM"), "TextGenerationPipeline"),
+    "completion": ("text-generation", ("LMHeadModel", "ForCausalLM"), "TextGenerationPipeline"),
+}
+"""By task transformers' pipeline, how the name of its model's class ends, and the pipeline's class."""
 SAMPLE_S = 5
 """Seconds between two samples of the machine's load."""
 
@@ -65,27 +78,66 @@ def log_recipe(tracking: Tracking, run: str, recipe: Mapping[str, Any]) -> None:
 def describe(folder: Path, example: Mapping[str, str], packages: Mapping[str, str]) -> None:
     """Make a saved model one that ``mlflow.pyfunc.load_model`` loads: texts in, answers out, nothing pickled.
 
+    A graph has the flavour ``onnx`` as well, and a model of transformers' own classes ``transformers``.
+
     Args:
-        folder: the model's weights, tokenizer and ``ftcore.json``; ``MLmodel`` and the code are written beside them.
-        example: a ``text``, and where the task has several parts the ``part`` that is asked; kept as the input example.
+        folder: weights or graph, tokenizer and ``ftcore.json``; ``MLmodel`` and the code are written beside them.
+        example: ``text``, and where the task takes them ``context`` and ``part``, made up; kept as the input example.
         packages: versions by package name, what the model needs to be loaded.
     """
     import pandas as pd
     from mlflow import pyfunc
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    texts = pd.DataFrame({name: [value] for name, value in example.items()})
-    needed = [ColSpec("string", name) for name in example]
+    inputs = {name: name != "context" for name in ("text", "context", *(["part"] if "part" in example else []))}
     signature = ModelSignature(
-        Schema([*needed, ColSpec("string", "context", required=False)]),
+        Schema([ColSpec("string", name, required=required) for name, required in inputs.items()]),
         Schema([ColSpec("string", "answer"), ColSpec("double", "score")]),
     )
     needs = [f"{name}=={version}" for name, version in packages.items()]
+    described = Model()
+    for flavour, settings in _flavours(folder).items():
+        described.add_flavor(flavour, **settings)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as made, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the signature stands above, type hints would say less
         target = Path(made) / "model"
         pyfunc.save_model(
-            target, python_model=str(CODE), signature=signature, input_example=texts, pip_requirements=needs
+            target,
+            mlflow_model=described,
+            python_model=str(CODE),
+            signature=signature,
+            input_example=pd.DataFrame({name: [example[name]] for name in inputs if name in example}),
+            pip_requirements=needs,
         )
         shutil.copytree(target, folder, dirs_exist_ok=True)
+
+
+def _flavours(folder: Path) -> dict[str, dict[str, Any]]:
+    """MLflow's own flavours that can load what lies in a folder, with their settings in ``MLmodel``."""
+    if (folder / "model.onnx").is_file():
+        onnx = {"onnx_version": version("onnx"), "data": "model.onnx", "providers": ["CPUExecutionProvider"]}
+        return {"onnx": {**onnx, "code": None}}
+    card, config = (read_json(folder / name) or {} for name in ("ftcore.json", "config.json"))
+    pipeline, architectures = PIPELINES.get(card.get("task", {}).get("kind", "")), config.get("architectures") or [""]
+    words = [file for file in folder.iterdir() if file.is_file() and file.name.startswith(WORDS)]
+    if pipeline is None or not architectures[0].endswith(pipeline[1]) or not words:
+        return {}
+    place = folder / "components" / "tokenizer"  # where the flavour looks for it
+    place.mkdir(parents=True, exist_ok=True)
+    for file in (*words, folder / "config.json"):
+        shutil.copy(file, place)
+    return {
+        "transformers": {
+            "transformers_version": version("transformers"),
+            "task": pipeline[0],
+            "instance_type": pipeline[2],
+            "framework": "pt",
+            "pipeline_model_type": architectures[0],
+            "source_model_name": card.get("recipe", ""),
+            "model_binary": ".",
+            "components": ["tokenizer"],
+            "tokenizer_type": "AutoTokenizer",
+            "code": None,
+        }
+    }

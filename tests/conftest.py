@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ import hypothesis
 import pytest
 import yaml
 
-from ftcore import pipeline, run_recipe, settings, snapshot, split, store
+from ftcore import pipeline, run_recipe, served, settings, snapshot, split, store
 from ftcore import recipe as recipes
 from ftcore.context import Context
 from ftcore.tracking import CHAMPION, Tracking, Version
@@ -152,10 +153,17 @@ class Product:
         return self.tracking.register(run_id, run, "model", {"ftcore.snapshot": identity})
 
     def crown(self, run_id: str, identity: str = "", folders: Sequence[Path] = ()) -> Version:
-        """Register a version and make it champion."""
+        """Register a version and make it champion, with the ledger's line."""
         version = self.register(run_id, identity, folders)
         self.tracking.set_alias(CHAMPION, version)
+        self.promise(version)
         return version
+
+    def promise(self, version: Version, run_id: str = "") -> None:
+        """Write the ledger's line that makes a version champion, with the hashes that it has now."""
+        figures = served.facts(self.shelf, self.tracking, version) | {"version": version.number, "by": "test"}
+        name = run_id or f"crown-{version.number}-{secrets.token_hex(4)}"
+        self.shelf.add_to_ledger("promote", name, "promoted", f"version {version.number} is champion", **figures)
 
 
 def sentence(number: int) -> str:

@@ -189,7 +189,8 @@ def _check_requests(module: Any, task: Part, rows: Rows) -> Faults:
     """Faults of rows to predict: nothing to read, a conversation whose answer is there, and what the task finds."""
     found: Faults = {place: BLANK for place, text in enumerate(rows.text) if not (text and text.strip())}
     found |= module.check_requests(task, rows) if hasattr(module, "check_requests") else {}
-    there = [place for place, label in enumerate(rows.label) if label is not None]
+    conversations = "text" in getattr(module, "STRUCTURES", ())  # of other tasks a request without labels has none
+    there = [place for place, label in enumerate(rows.label) if conversations and label is not None]
     return dict.fromkeys(there, "the conversation ends with an answer: nothing is asked") | found
 
 

@@ -53,10 +53,10 @@ def show(
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
-    console.print(f"run {found['run']}", highlight=False)
+    console.print(f"run {found['run']}", highlight=False, markup=False)
     console.print(_table(found))
     for path, share in found["importances"].items():
-        console.print(f"{share:4.0%}  {path}", highlight=False)
+        console.print(f"{share:4.0%}  {path}", highlight=False, markup=False)
 
 
 def _table(found: dict[str, Any]) -> Table:
@@ -66,7 +66,7 @@ def _table(found: dict[str, Any]) -> Table:
     paths = list(dict.fromkeys(path for one in found["trials"] for path in one["settings"]))
     table = Table(box=None, pad_edge=False)
     for name in ("", "trial", "state", "loss", *paths, "seconds"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(Text(name), no_wrap=True)
     table.add_column("because", overflow="fold")
     for one in found["trials"]:
         loss = one["validation_loss"]

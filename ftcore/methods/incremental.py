@@ -5,7 +5,7 @@ D. Rolnick et al. (2019), *Experience Replay for Continual Learning*. Updates ar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from ftcore.methods import _lora
 from ftcore.records import sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pyarrow as pa
@@ -32,7 +33,8 @@ class Config(_lora.Settings):
 
     kind: Literal["incremental"] = "incremental"
     replay: Annotated[float, Field(ge=0, le=0.9)] = 0.3
-    """Share of old rows, which the champion was trained on, in the rows of this training."""
+    """Share of old rows, which the champion was trained on as they are, in the rows of this training; less where the
+    planned snapshot holds fewer."""
 
 
 def start(config: Config, context: Context) -> str:
@@ -53,32 +55,32 @@ def start(config: Config, context: Context) -> str:
 
 
 def rows(config: Config, context: Context, table: pa.Table) -> pa.Table:
-    """New rows and a sample of old ones: those of the champion's snapshot and of this one that it was trained on.
+    """New rows, and a sample of the rows of the planned snapshot that the champion was trained on as they are today.
 
-    Old rows are drawn by the hash of their ids, so the same plan gives the same rows. A text that judges today's model
-    never comes back as a training row. Where nothing is new, all rows are trained on.
+    A row whose text or label was corrected since is new, and what is in the planned snapshot no more, such as a
+    forgotten person's, never comes back. Old rows are drawn by the hash of their ids, so the same plan gives the same
+    rows. Where nothing is new, all rows are trained on.
     """
+    import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     champion = _champions_snapshot(context)
     if not champion:
         return table
-    seen = snapshot.read(context.shelf, champion, ["train"])
-    fresh = table.filter(pc.invert(pc.is_in(table["row_id"], seen["row_id"].combine_chunks())))
+    columns = ["row_id", *snapshot.TEXTS]
+    seen = set(_contents(snapshot.read(context.shelf, champion, ["train"], columns)))
+    old = np.array([one in seen for one in _contents(table.select(columns))], bool)
+    fresh = table.filter(pa.array(~old))
     if not fresh.num_rows:
         log.info("nothing is new since the champion: it goes on with all %d rows", table.num_rows)
         return table
-    judging = snapshot.read(context.shelf, _planned(context), ["validation", "test"], ["text"])["text"].to_pylist()
-    forbidden = {snapshot.text_key(text) for text in judging}
-    wanted = round(fresh.num_rows * config.replay / (1 - config.replay))
-    draw = sorted(
-        (sha256(f"replay\x00{context.recipe.train.seed}\x00{row}"), number)
-        for number, (row, text) in enumerate(zip(seen["row_id"].to_pylist(), seen["text"].to_pylist(), strict=True))
-        if snapshot.text_key(text) not in forbidden
+    ids = table["row_id"].to_pylist()
+    drawn = sorted(
+        (sha256(f"replay\x00{context.recipe.train.seed}\x00{ids[place]}"), place) for place in np.flatnonzero(old)
     )
-    replayed = seen.take(pa.array(sorted(number for _, number in draw[:wanted]), pa.int64()))
-    log.info("%d new rows, %d of %d old ones replayed", fresh.num_rows, replayed.num_rows, seen.num_rows)
+    wanted = round(fresh.num_rows * config.replay / (1 - config.replay))
+    replayed = table.take(pa.array(sorted(place for _, place in drawn[:wanted]), pa.int64()))
+    log.info("%d new rows, %d of %d old ones replayed", fresh.num_rows, replayed.num_rows, len(drawn))
     return pa.concat_tables([fresh, replayed])
 
 
@@ -99,8 +101,9 @@ def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, f
     _lora.save(config, model, tokenizer, folder)
 
 
-def _planned(context: Context) -> str:
-    return str(context.earlier("plan").figures["snapshot"])
+def _contents(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """What is learnt of each row, with its id."""
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
 def _champions_snapshot(context: Context) -> str:
@@ -112,6 +115,6 @@ def _champions_snapshot(context: Context) -> str:
         return ""
     identity = Tracking(context.settings, context.recipe.name).version(number).snapshot
     if not identity or not (snapshot.folder(context.shelf, identity) / "manifest.json").exists():
-        log.warning("the champion's snapshot %s is gone: no row of it can be replayed", identity or "")
+        log.warning("the champion's snapshot %s is gone: which rows are old cannot be told", identity or "")
         return ""
     return identity

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from ftcore import served
 from ftcore._find import find
-from ftcore.errors import ExportError, FtcoreError, TransientError
+from ftcore.errors import ChangedArtefactError, ExportError, FtcoreError, TransientError
 from ftcore.outputs import examples, join
 from ftcore.store import read_json
 from ftcore.verdict import TORCH
@@ -117,8 +117,13 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
     Raises:
         FtcoreError: the version has no such artefact.
         ExportError: the artefact was made for another kind of task, or for other labels.
+        ChangedArtefactError: its bytes are not those that were promoted.
     """
-    folder = tracking.fetch(version, artefact(flavour))
+    with served.opened(tracking, version, artefact(flavour)) as folder:
+        return _load(recipe, tracking, version, flavour, folder)
+
+
+def _load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str, folder: Path) -> Model:
     card = read_json(folder / "ftcore.json")
     if not card or card["task"]["kind"] != recipe.task.kind:
         raise ExportError(f"version {version.number} of {tracking.name} was not made for the task {recipe.task.kind}")
@@ -132,12 +137,28 @@ def load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str) -> 
             hint="restore task.labels, or give the changed recipe a name of its own",
         )
     config = card_task(recipe, folder)
-    predict = _predictor(recipe, config, folder, card, flavour, threads)
+    kind = next((c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c)), "")
+    predict = _predictor(config, folder, card, kind, threads)
     return Model(version.number, flavour, labels, predict, card, _unreadable(config, folder))
 
 
+def of_folder(folder: Path) -> tuple[Model, Any]:
+    """A model as it lies in a folder, by its card alone, and the task that it was made for; for MLflow's own loading.
+
+    Raises:
+        ExportError: the folder holds no such model.
+    """
+    card = read_json(folder / "ftcore.json")
+    if not card:
+        raise ExportError(f"{folder} holds no model of ftcore", hint="restore its artefact")
+    config = find("tasks", card["task"]["kind"]).Config.model_validate(card["task"])
+    predict = _predictor(config, folder, card, card.get("exporter", ""), os.cpu_count() or 1)
+    labels = tuple(getattr(config, "labels", ()))
+    return Model(0, folder.name, labels, predict, card, _unreadable(config, folder)), config
+
+
 def card(recipe: Recipe, tracking: Tracking, number: int) -> Mapping[str, Any] | None:
-    """What travels with a version, without its weights; None where the version or its card is gone.
+    """What travels with a version: settings of its task and of cleaning; None where the version or its card is gone.
 
     Raises:
         TransientError: MLflow does not answer.
@@ -146,13 +167,10 @@ def card(recipe: Recipe, tracking: Tracking, number: int) -> Mapping[str, Any] |
     if version is None:
         return None
     for name in map(artefact, flavours(recipe)):
-        found: Mapping[str, Any] | None = read_json(tracking.cached(version.run, name) / "ftcore.json")
-        if found:
-            return found
         try:
-            with TemporaryDirectory() as folder:
-                found = read_json(tracking.artifact(version.run, f"{name}/ftcore.json", Path(folder)))
-        except TransientError:
+            with served.opened(tracking, version, name) as folder:
+                found: Mapping[str, Any] | None = read_json(folder / "ftcore.json")
+        except (TransientError, ChangedArtefactError):
             raise
         except FtcoreError:
             continue
@@ -172,11 +190,12 @@ def _unreadable(config: Any, folder: Path) -> Callable[[Sequence[Text]], Faults]
 
 
 def _predictor(
-    recipe: Recipe, config: Any, folder: Path, card: dict[str, object], flavour: str, threads: int
+    config: Any, folder: Path, card: Mapping[str, Any], exporter: str, threads: int
 ) -> Callable[[Sequence[Text]], Outputs]:
-    task = find("tasks", recipe.task.kind)
+    """What predicts with the model in a folder: an exporter's graph, or torch where none is named."""
+    task = find("tasks", config.kind)
     limit = card["max_length_tokens"]
-    if flavour == TORCH:
+    if not exporter:
         import torch
 
         torch.set_num_threads(threads)
@@ -186,8 +205,7 @@ def _predictor(
             raise ExportError(
                 f"the model in {folder} cannot be loaded: {error}", hint="restore its artefact"
             ) from error
-    kind = next(c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c))
-    run = find("exporters", kind).load(folder, limit, threads)
-    if recipe.parts:
+    run = find("exporters", exporter).load(folder, limit, threads)
+    if getattr(config, "parts", ()):
         return task.exported(config, run)  # type: ignore[no-any-return]
     return lambda texts: task.outputs(config, run(texts)["logits"])

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
+from ftcore import served, snapshot
 from ftcore._find import find
 from ftcore.cleaning.rows import Rows
 from ftcore.errors import DataRejectedError, FtcoreError
@@ -19,7 +19,7 @@ from ftcore.serving import cleaned, request_ids, requests
 from ftcore.serving import model as models
 from ftcore.serving.no_champion import why_no_champion
 from ftcore.store import read_table, write_bytes
-from ftcore.tracking import CHAMPION, Tracking
+from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,13 +92,14 @@ def score(
         the task cannot read, or that the model's template refuses, cost one row each.
 
     Raises:
-        FtcoreError: there is no champion yet.
+        FtcoreError: there is no champion yet, or the registry's is not the ledger's.
+        ChangedArtefactError: what serves is not what was promoted.
         DataRejectedError: the file cannot be read, lacks ``text``, or uses a request id that names another request.
     """
     import pyarrow as pa
 
     tracking = Tracking(settings, recipe.name)
-    champion = tracking.alias(CHAMPION)
+    champion = served.champion(shelf, tracking)
     if champion is None:
         raise FtcoreError(*why_no_champion(shelf, tracking))
     rows = requests.read(file, recipe, handed)

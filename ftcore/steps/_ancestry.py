@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, store
+from ftcore import served, snapshot, store
 from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import FtcoreError
@@ -148,7 +148,7 @@ def _version(settings: Settings, reference: str) -> tuple[str, Version]:
     """
     name, at, alias = reference.removeprefix(SCHEME).partition("@")
     if at:
-        version = Tracking(settings, name).alias(alias)
+        version = served.holder(Tracking(settings, name), alias)
         if version is None:
             raise FtcoreError(f"{reference}: no version of {name} has the alias {alias!r}")
         return name, version

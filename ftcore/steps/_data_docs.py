@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ftcore.steps._markup import as_entities
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -92,11 +94,11 @@ document.addEventListener("click", event => {
 
 
 def make_offline(page: Path) -> None:
-    """Rewrite a Data Docs page in place so that it loads nothing from outside; does nothing the second time."""
+    """Rewrite a page of Data Docs so that it loads nothing from outside, and a row's markup is text; once is enough."""
     text = page.read_text(encoding="utf-8")
     if MARK in text:
         return
     head = f"{MARK}\n<style>{STYLE}</style>\n<script>{SCRIPT}</script>\n"
     # First in the head: the page's own scripts run as they are read and expect `$` to be there.
     text = IMAGE.sub("none", EXTERNAL.sub("", text)).replace("<head>", f"<head>\n{head}", 1)
-    page.write_text(text, encoding="utf-8")
+    page.write_text(as_entities(text), encoding="utf-8")

@@ -14,6 +14,7 @@ from ftcore._find import find
 from ftcore.context import log
 from ftcore.detectors._finding import Finding, Samples, Threshold, unmeasured
 from ftcore.errors import FtcoreError
+from ftcore.steps._markup import as_entities, disarmed, restored
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -63,8 +64,10 @@ def compare(
             result: Any = snapshot.metric_results[one.metric.metric_id]
             findings[number] = one.kind.judge(one.config, one.samples, one.threshold, float(result.value))
             one.kind.redact(one.config, result.widget)
-        snapshot.save_html(str(folder / "drift.html"))
-        evidently = json.loads(snapshot.json())
+        page = folder / "drift.html"
+        snapshot.save_html(str(page))
+        page.write_text(as_entities(page.read_text(encoding="utf-8")), encoding="utf-8")
+        evidently = restored(json.loads(snapshot.json()))
     ordered = [findings[number] for number in range(len(detectors))]
     saved = {"findings": [asdict(one) for one in ordered], "seed": seed, "evidently": evidently}
     (folder / "drift.json").write_text(json.dumps(saved, indent=2), encoding="utf-8")
@@ -117,7 +120,7 @@ def _report(columns: dict[str, Samples], metrics: Sequence[Any]) -> Snapshot:
     )
 
     def dataset(side: str) -> Dataset:
-        values = {name: getattr(one, side).reset_index(drop=True) for name, one in columns.items()}
+        values = {name: getattr(one, side).reset_index(drop=True).map(disarmed) for name, one in columns.items()}
         return Dataset.from_pandas(pd.DataFrame(values), definition)
 
     with warnings.catch_warnings():

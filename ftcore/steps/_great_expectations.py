@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.steps._data_docs import make_offline
+from ftcore.steps._markup import disarmed, restored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +152,7 @@ def run_suite(
 def _check(one: ExpectationValidationResult) -> dict[str, Any]:
     config: Any = one.expectation_config
     problem = _exception(one)
-    what = config.description or config.type.removeprefix("expect_").replace("_", " ")
+    what = restored(config.description or "") or config.type.removeprefix("expect_").replace("_", " ")
     for ending in ENDINGS.values():
         what = what.removesuffix(ending)
     seen = problem or _seen(one) or ("" if one.success else _reason(one))
@@ -213,7 +214,7 @@ def _context(docs: Path) -> AbstractDataContext:
     write = store.set
     # The checkpoint needs every unexpected row, the files must not hold them; the store's write is the only place
     # between the two, and the pages are rendered from what is stored.
-    store.set = lambda key, value, **more: write(key=key, value=_shortened(value), **more)
+    store.set = lambda key, value, **more: write(key=key, value=_disarmed(_shortened(value)), **more)
     return context
 
 
@@ -270,7 +271,7 @@ def _worded(suite: dict[str, Any]) -> dict[str, Any]:
     worded = copy.deepcopy(suite)
     for one in worded["expectations"]:
         if description := one.get("description"):
-            one["description"] = description + ENDINGS[one["meta"]["on_failure"]]
+            one["description"] = disarmed(description + ENDINGS[one["meta"]["on_failure"]])
     return worded
 
 
@@ -357,6 +358,18 @@ def _shortened(result: ExpectationSuiteValidationResult) -> ExpectationSuiteVali
             kept.exception_info = {"raised_exception": True, "exception_message": problem, "exception_traceback": ""}
         short.results.append(kept)
     return short
+
+
+def _disarmed(result: ExpectationSuiteValidationResult) -> ExpectationSuiteValidationResult:
+    """A shortened result as pages are rendered from it: no text of it can be markup."""
+    for one in result.results:
+        one.result = disarmed(one.result)
+        one.exception_info = disarmed(one.exception_info)
+        if one.expectation_config is not None:
+            one.expectation_config = copy.deepcopy(one.expectation_config)
+            one.expectation_config.kwargs = disarmed(one.expectation_config.kwargs)
+    result.suite_parameters = disarmed(result.suite_parameters)
+    return result
 
 
 def _short(value: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, snapshot, store, tracking_training
+from ftcore import base, snapshot, store, suppression, tracking_training
 from ftcore._find import find
 from ftcore.errors import TrainingError
 from ftcore.sections import PersonalData
@@ -32,13 +33,18 @@ if TYPE_CHECKING:
 
 
 def rows(context: Context) -> dict[str, pa.Table]:
-    """Rows to train on and to validate by; the test split is not read.
+    """Rows to train on and to validate by, without those of subjects forgotten since the snapshot was published.
+
+    The test split is not read.
 
     Raises:
         NotEnoughDataError: they do not suffice for the task, such as a label without any.
     """
     identity = context.earlier("plan").figures["snapshot"]
-    found = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
+    forgotten = suppression.load(context.shelf, os.environ)
+    found = {
+        split: forgotten.keep(snapshot.read(context.shelf, identity, [split])) for split in ("train", "validation")
+    }
     found["train"] = _method.rows(context, found["train"])
     find("tasks", context.recipe.task.kind).check(context.recipe.task, found)
     return found

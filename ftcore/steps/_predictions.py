@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftcore import outputs, tracking_models
+from ftcore import outputs, served, tracking_models
 from ftcore._find import find
 from ftcore.context import Context, log
 from ftcore.errors import ExportError
@@ -159,9 +159,10 @@ def known(tracking: Tracking, version: Version, recipe: Recipe, flavours: Sequen
         FtcoreError: they are gone.
         ExportError: they were made for other labels than the recipe's.
     """
-    folder = tracking.fetch(version, "evaluation")
+    with served.opened(tracking, version, "evaluation") as folder:
+        figures = read_json(folder / "evaluation.json") or {}
+        table = read_table(folder / "predictions.parquet")
     labels = list(getattr(recipe.task, "labels", ()))
-    figures = read_json(folder / "evaluation.json") or {}
     theirs = figures.get("labels", labels)
     if theirs != labels:
         raise ExportError(
@@ -169,7 +170,6 @@ def known(tracking: Tracking, version: Version, recipe: Recipe, flavours: Sequen
             f"{', '.join(labels)}: they cannot be compared",
             hint="restore task.labels, or give the changed recipe a name of its own",
         )
-    table = read_table(folder / "predictions.parquet")
     before, today = figures.get(SETTINGS) or {}, settings(tracking, version, recipe)
     today = {name: value for name, value in today.items() if name in (flavours or today)}
     same = [name for name, value in today.items() if name in table.column_names and before.get(name) == value]

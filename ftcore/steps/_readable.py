@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftcore import outputs
+from ftcore import outputs, served
 from ftcore._find import find
 from ftcore.context import log
 from ftcore.errors import TrainingError
@@ -68,7 +68,7 @@ def by_all(
     if not hasattr(find("tasks", recipe.task.kind), "unreadable"):
         return rows, reasons
     for version in filter(None, versions):
-        folder = tracking.fetch(version, "model")
+        folder = served.folder(tracking, version, "model")
         task, words = models.card_task(recipe, folder), tokenizer(folder)
         rows, some = readable(task, words, rows, f"the evaluation of version {version.number}")
         reasons |= some

@@ -44,7 +44,7 @@ import shutil
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, calibration, outputs, snapshot
+from ftcore import base, calibration, outputs, served, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
@@ -67,7 +67,7 @@ from ftcore.steps._excluded import TEST
 from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, load, predict, settings, stand_ins
 from ftcore.steps._readable import by_all
 from ftcore.store import hash_file, write_json, write_table
-from ftcore.tracking import CHAMPION, Tracking, Version
+from ftcore.tracking import Tracking, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +107,7 @@ def run(context: Context) -> Outcome:
     """
     tracking = Tracking(context.settings, context.recipe.name)
     candidate = tracking.version(context.earlier("train").figures["version"])
-    champion = tracking.alias(CHAMPION)
+    champion = served.champion(context.shelf, tracking)
     champion = None if champion and champion.number == candidate.number else champion
     rows, kept_out = _datasets.read(context, candidate, champion)
     with busy("looking for rows that a model cannot be given", at_once=False):
@@ -286,8 +286,8 @@ def _general(context: Context, tracking: Tracking, candidate: Version, champion:
         hint = "every row of the source is in the snapshot or has no text: name another source"
         raise NotEnoughDataError("evaluate.general_text has no text to read", hint=hint)
     folders = {"base": base.resolve(recipe.base, context.settings, context.recipe_path.parent)}
-    folders |= {"champion": tracking.fetch(champion, "model")} if champion else {}
-    folders |= {"candidate": tracking.fetch(candidate, "model")}
+    folders |= {"champion": served.folder(tracking, champion, "model")} if champion else {}
+    folders |= {"candidate": served.folder(tracking, candidate, "model")}
     plain, length = find("tasks", recipe.task.kind).plain, recipe.train.max_length_tokens
     likely = {}
     for role, folder in folders.items():

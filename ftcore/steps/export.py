@@ -5,17 +5,21 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ftcore import base, snapshot
+from ftcore import base, served, snapshot, tracking_training
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.outputs import Sample
+from ftcore.records import versions
+from ftcore.steps import _described
 from ftcore.steps._predictions import given
-from ftcore.store import hash_folder, read_json
+from ftcore.store import hash_folder, read_json, write_json
 from ftcore.tracking import Tracking, Version
 from ftcore.verdict import TORCH
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnx", "onnxruntime", "mlflow")
 
+NEEDED = ("ftcore", "onnxruntime", "transformers")
+"""Packages that MLflow needs to load an export."""
 SAMPLED = 256
 """Train rows that exports are calibrated and proven on."""
 
@@ -29,7 +33,7 @@ def run(context: Context) -> Outcome:
     """
     tracking = Tracking(context.settings, context.recipe.name)
     version = tracking.version(context.earlier("train").figures["version"])
-    source = tracking.fetch(version, "model")
+    source = served.folder(tracking, version, "model")
     sizes = {TORCH: _size(source)}
     if context.recipe.exports:
         sizes |= _export(context, tracking, version, source)
@@ -59,7 +63,10 @@ def _export(context: Context, tracking: Tracking, version: Version, source: Path
         exporter = find("exporters", config.kind)
         exporter.export(config, model, tokenizer, made, sample)
         for name in exporter.names(config):
-            shutil.copy(source / "ftcore.json", made / name)
+            card = read_json(source / "ftcore.json") | {"exporter": config.kind}
+            write_json(made / name / "ftcore.json", card)
+            needs = {package: version for package, version in versions().items() if package in NEEDED}
+            tracking_training.describe(made / name, _described.example(context.recipe.task), needs)
             sizes[name] = _size(made / name)
             log.info("exported %s: %.1f MB", name, sizes[name] / 1e6)
             tracking.log_folder(version.run, made / name, name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import enough, ledger, registry, snapshot
+from ftcore import enough, ledger, registry, served, snapshot
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.progress import busy
 from ftcore.steps import _budget, _holdouts, _sizes
 from ftcore.store import hash_file
-from ftcore.tracking import CHAMPION, Tracking, Version
+from ftcore.tracking import Tracking, Version
 
 NEEDS = ("pyarrow.parquet", "mlflow")
 
@@ -19,7 +19,7 @@ def run(context: Context) -> Outcome:
     """Train where there is no champion, a retraining was asked for, a person asked, or enough rows are new.
 
     Raises:
-        FtcoreError: no snapshot has been published yet, or the registry has lost the champion that the ledger knows.
+        FtcoreError: no snapshot has been published yet, or the registry's champion is not the ledger's.
     """
     identity = context.params.get("snapshot") or snapshot.current(context.shelf)
     if not identity:
@@ -28,9 +28,7 @@ def run(context: Context) -> Outcome:
         )
     manifest = snapshot.manifest(context.shelf, identity)
     tracking = Tracking(context.settings, context.recipe.name)
-    champion, known = tracking.alias(CHAMPION), registry.crowned(context.shelf)
-    if champion is None and known is not None:
-        raise FtcoreError(registry.lost(context.recipe.name, known))
+    champion = served.champion(context.shelf, tracking)
     hold = registry.held(tracking)
     if hold and context.params.get("train") != "always":  # an open request stays open, for the run after the release
         decided: tuple[bool, str, dict[str, Any]] = (False, f"{hold}; ftcore models release {context.recipe.name}", {})

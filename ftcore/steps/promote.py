@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, artefacts, card, registry
+from ftcore import approvals, card, registry, served
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
 from ftcore.promotion import NOBODY, Registrar
@@ -33,13 +33,18 @@ def run(context: Context) -> Outcome:
 
 def _promote(context: Context, registrar: Registrar) -> Outcome:
     verdict = context.earlier("gate").figures
-    with registrar.at_work() as model:
+    with registrar.at_work() as before:
+        model = before
         candidate = registrar.tracking.version(verdict["candidate"])
         line = context.shelf.line("promote", context.run_id)
         done = line is not None and line["decision"] == "promoted"
         if done and model.aliases.get(CHAMPION) == candidate.number:
             return _outcome(candidate, line or {})
-        if reason := _against(context, verdict, candidate, model, done=done) or _unfit(registrar, candidate):
+        reason = _against(context, verdict, candidate, model, done=done) or _unfit(registrar, candidate)
+        if not reason:  # reading every byte took long
+            model, candidate = registrar.reread(candidate)
+            reason = _against(context, verdict, candidate, model, done=done)
+        if reason:
             return _refuse(context, candidate, model, reason)
         names = [answer.person for answer in approvals.counted(approvals.read(candidate.tags), context.recipe.approval)]
         approved = ", ".join(names) if context.recipe.approval.required else NOBODY
@@ -66,7 +71,7 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
 
 def _unfit(registrar: Registrar, candidate: Version) -> str:
     """What happened to the candidate's artefacts since it was judged, as a sentence; empty where nothing did."""
-    recorded = artefacts.recorded(candidate)
+    recorded = served.judged(candidate)
     needs = [name for name in models.serving(registrar.recipe) if name in recorded]
     try:
         others = registrar.fit_to_serve(candidate, needs).others
@@ -79,9 +84,10 @@ def _unfit(registrar: Registrar, candidate: Version) -> str:
 
 def _moved(context: Context, verdict: dict[str, Any], candidate: Version, model: Model) -> str:
     """What happened to the champion since the candidate was judged."""
-    holder, known = model.aliases.get(CHAMPION), registry.crowned(context.shelf)
-    if holder is None and known not in (None, candidate.number):
-        return registry.lost(model.name, known)
+    holder, known = model.aliases.get(CHAMPION), served.by_ledger(context.shelf)
+    number = known.version if known else None
+    if holder != number != candidate.number:
+        return f"{served.moved(model.name, holder, known)}: ftcore doctor {model.name} --mend"
     if holder not in (candidate.number, verdict["champion"]):
         return f"version {holder} became champion after version {candidate.number} was judged; judge it again"
     return ""

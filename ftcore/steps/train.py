@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ftcore import base, licenses, run_recipe, snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import LOCK, canonical, environment_lock, git_commit, sha256, versions
+from ftcore.serving import model as models
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _ancestry, _distributed, _energy, _first_steps, _job, _method, _tuned
+from ftcore.steps import _ancestry, _described, _distributed, _energy, _first_steps, _job, _method, _tuned
 from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
@@ -119,9 +120,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
     made = context.scratch / "made"
     _job.save(context, job, made)
     needs = {name: version for name, version in versions().items() if name in ("ftcore", "torch", "transformers")}
-    first = {name: rows["train"][name][0].as_py() for name in ("text", "source")}
-    part = {"part": context.recipe.task.part(first["source"])} if context.recipe.parts else {}  # type: ignore[attr-defined]
-    tracking_training.describe(made / "model", {"text": first["text"], **part}, needs)
+    tracking_training.describe(made / "model", _described.example(context.recipe.task), needs)
     return {
         "base": _method.start(context),
         "rows": len(encoded["train"]),
@@ -151,7 +150,7 @@ def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[
     made = context.scratch / "made"
     for folder in sorted(made.iterdir()):
         tracking.log_folder(mlflow_run, folder, folder.name)
-    version = tracking.register(context.run_id, mlflow_run, "model", tags)
+    version = tracking.register(context.run_id, mlflow_run, models.serving(context.recipe)[0], tags)
     tracking.close_run(mlflow_run)
     shutil.rmtree(context.scratch)
     return version

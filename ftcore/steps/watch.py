@@ -6,14 +6,14 @@ import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger, outputs
+from ftcore import ledger, outputs, served
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.conversations import turns as conversation
 from ftcore.serving import model as models
 from ftcore.steps._window import comparable
 from ftcore.store import hash_file, read_table, upload, write_table
-from ftcore.tracking import CHAMPION, Tracking, Version
+from ftcore.tracking import Tracking, Version
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def run(context: Context) -> Outcome:
     The window is every prediction since the last decision; too small a one is left to grow.
     """
     recipe = context.recipe
-    champion = Tracking(context.settings, recipe.name).alias(CHAMPION)
+    champion = served.champion(context.shelf, Tracking(context.settings, recipe.name))
     if champion is None:
         return Outcome(reason="there is no champion to watch yet", proceed=False)
     since = ledger.looked_until(context.shelf, context.run_id)
@@ -78,7 +78,8 @@ def _reference(context: Context, champion: Version) -> pd.DataFrame:
     import pyarrow.compute as pc
 
     tracking = Tracking(context.settings, context.recipe.name)
-    table = read_table(tracking.fetch(champion, "evaluation") / "predictions.parquet")
+    with served.opened(tracking, champion, "evaluation") as folder:
+        table = read_table(folder / "predictions.parquet")
     table = table.filter(pc.equal(table["dataset"], "test"))
     task, said = context.recipe.task, outputs.of(table[models.flavours(context.recipe)[0]])
     labels, scores = find("tasks", task.kind).answers(task, said)

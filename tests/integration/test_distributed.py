@@ -17,7 +17,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from ftcore import snapshot
+from ftcore import served, snapshot
 from ftcore.errors import TransientError
 from tests.conftest import Product
 
@@ -62,7 +62,7 @@ def weights(product: Product, run: str) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     version = next(one for one in product.tracking.versions() if one.tags["ftcore.run"] == run)
-    return load_file(product.tracking.fetch(version, "model") / "model.safetensors")
+    return load_file(served.folder(product.tracking, version, "model") / "model.safetensors")
 
 
 @pytest.mark.parametrize("strategy", ["auto", "fsdp2"])

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from transformers import set_seed
 
-from ftcore import _find, base, outputs, recipe, settings, snapshot, store
+from ftcore import _find, base, outputs, recipe, served, settings, snapshot, store
 from ftcore.context import Context
 from ftcore.sections_training import Train
 from ftcore.sources import vader
@@ -142,7 +142,7 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
 
     from mlflow import pyfunc
 
-    model = pyfunc.load_model(str(Tracking(conf, "small").fetch(champion, "model")))
+    model = pyfunc.load_model(str(served.folder(Tracking(conf, "small"), champion, "model")))
     answers = model.predict([{"text": one, "part": part} for one, part in asked[-2:]])
     assert answers["answer"][0] == said[-2]["label"]
     assert answers["score"].tolist() == pytest.approx([float(row["score"]) for row in said[-2:]], abs=INT8)

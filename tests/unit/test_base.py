@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import base
+from ftcore import base, served
 from ftcore.errors import FtcoreError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def test_a_registered_version(product: Product, tmp_path: Path) -> None:
     (tmp_path / "two" / "model").mkdir(parents=True)
     (tmp_path / "two" / "model" / "config.json").write_text('{"second": true}')
     second = product.register("r2", folders=[tmp_path / "two" / "model"])
-    assert resolve(product, f"models:/{name}@champion") == product.tracking.fetch(first, "model")
+    assert resolve(product, f"models:/{name}@champion") == served.folder(product.tracking, first, "model")
     found = resolve(product, f"models:/{name}/{second.number}")
     assert (found / "config.json").read_text() == '{"second": true}'
     with pytest.raises(FtcoreError, match="not found"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from ftcore import card, snapshot
+from ftcore import card, served, snapshot
 from ftcore.approvals import Answer
 from ftcore.promotion import Registrar
 from ftcore.records import Record, now
@@ -171,7 +171,7 @@ def test_a_version_of_an_earlier_ftcore_says_that_its_recipe_is_not_known(produc
 def test_it_is_the_runs_artefact_and_the_versions_description(judged: Product) -> None:
     text = written(judged)
     version = judged.tracking.version(1)
-    assert (judged.tracking.fetch(version, "card") / "README.md").read_text(encoding="utf-8") == text
+    assert (served.folder(judged.tracking, version, "card") / "README.md").read_text(encoding="utf-8") == text
     found = judged.tracking.client.get_model_version(judged.name, "1").description
     assert found.startswith(f"# {judged.name}, version 1")
     assert text.endswith(found)

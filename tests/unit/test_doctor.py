@@ -77,7 +77,7 @@ def test_a_champion_that_was_deleted_is_written_off(registrar: Registrar, produc
 
 
 def test_a_champion_that_the_ledger_does_not_know_is_for_a_person(product: Product) -> None:
-    product.crown("r1")
+    product.tracking.set_alias(CHAMPION, product.register("r1"))
     registrar = Registrar(product.recipe, product.shelf, product.tracking)
     (one,) = doctor.examine(registrar)
     assert (one.what, one.mend) == ("version 1 is champion, and the ledger does not know why", None)

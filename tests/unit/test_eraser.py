@@ -222,7 +222,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
                     forgets(product)
         forgets(product)
         assert forgets(product)["erased"] == {}
-        assert artefacts.check(product.tracking, version(product), ["evaluation"], erasures.read(product.shelf)) == (
+        assert artefacts.check(product.tracking, version(product), ["evaluation"], product.shelf) == (
             artefacts.Checked(read=("evaluation",))
         ), "the artefact's hashes are explained"
         erased = next(line for line in product.shelf.ledger("forget") if line["decision"] == "erased")
@@ -294,7 +294,7 @@ def test_an_artefact_that_was_replaced_is_told_whatever_was_erased(
 ) -> None:
     product = make()
     forgets(product)
-    assert artefacts.check(product.tracking, version(product), (), erasures.read(product.shelf)).others == ()
+    assert artefacts.check(product.tracking, version(product), (), product.shelf).others == ()
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation" / "evaluation.json").write_text("{}")
     product.tracking.log_folder(version(product).run, tmp_path / "evaluation", "evaluation")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ftcore import served
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, RUN_TAG, Tracking
 
@@ -106,21 +107,21 @@ def test_artefacts_are_fetched_once_and_anew_when_they_change(product: Product, 
     folder.mkdir()
     (folder / "weights").write_text("one")
     version = product.register("r1", folders=[folder])
-    fetched = product.tracking.fetch(version, "model")
+    fetched = served.folder(product.tracking, version, "model")
     assert (fetched / "weights").read_text() == "one"
     assert fetched.is_relative_to(product.settings.cache)
     (folder / "weights").write_text("two")
-    assert product.tracking.fetch(version, "model") == fetched
+    assert served.folder(product.tracking, version, "model") == fetched
     assert (fetched / "weights").read_text() == "one"
     product.tracking.log_folder(version.run, folder, "model")
-    assert (product.tracking.fetch(version, "model") / "weights").read_text() == "two"
+    assert (served.folder(product.tracking, version, "model") / "weights").read_text() == "two"
     assert [path.name for path in fetched.parent.iterdir()] == ["model"]
 
 
 def test_an_artefact_that_is_not_there_is_named(product: Product) -> None:
     version = product.register("r1")
     with pytest.raises(FtcoreError, match=f"version 1 of {product.name} has no artefact 'onnx-int8'"):
-        product.tracking.fetch(version, "onnx-int8")
+        served.folder(product.tracking, version, "onnx-int8")
     assert list(product.settings.cache.rglob("*onnx*")) == []
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import forget, registry, snapshot, store
+from ftcore import forget, registry, served, snapshot, store
 from ftcore import verdict as verdicts
 from ftcore._find import kinds
 from ftcore.errors import ExportError, FtcoreError, NotEnoughDataError
@@ -59,6 +59,7 @@ def second(product: Product, tiny: Path) -> Product:
     train(product, tiny, "r1", 300)
     evaluated(product)
     product.tracking.set_alias(CHAMPION, product.tracking.version(1))
+    product.promise(product.tracking.version(1))
     train(product, tiny, "r2", 400)
     return product
 
@@ -137,7 +138,7 @@ def test_a_thousand_predictions_cost_what_the_setting_says(second: Product, monk
 
 
 def test_a_champion_with_other_labels_is_refused(second: Product, tmp_path: Path) -> None:
-    folder = second.tracking.fetch(second.tracking.version(1), "evaluation")
+    folder = served.folder(second.tracking, second.tracking.version(1), "evaluation")
     shutil.copytree(folder, tmp_path / "evaluation")
     figures = store.read_json(tmp_path / "evaluation" / "evaluation.json") | {"labels": ["bad", "good"]}
     store.write_json(tmp_path / "evaluation" / "evaluation.json", figures)
@@ -180,6 +181,7 @@ def test_a_champion_that_was_never_exported_is_compared_as_it_was_trained(produc
     leave(product, "r1", first.number)
     assert "stand_ins" not in evaluated(product)
     product.tracking.set_alias(CHAMPION, first)
+    product.promise(first)
     product.change(exports=[{"kind": "onnx"}], gates=[{"kind": "beats_champion", "non_inferior": 0.1, "min_rows": 30}])
     train(product, tiny, "r2", 400)
     product.run("evaluate", "r2")
@@ -207,9 +209,15 @@ def test_a_model_that_takes_half_a_minute_for_a_row_has_a_speed(
     assert all(cost > 20 for cost in found["cost_per_1000"].values())
 
 
-def test_a_model_that_has_lost_its_weights_is_told(second: Product) -> None:
-    folder = second.tracking.fetch(second.tracking.version(2), "model")
-    (folder / "model.safetensors").unlink()
+def test_a_model_that_has_lost_its_weights_is_told(second: Product, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(served.folder(second.tracking, second.tracking.version(2), "model"), model)
+    (model / "model.safetensors").unlink()
+    run = second.tracking.version(2).run
+    (
+        Path(urlsplit(second.tracking.client.get_run(run).info.artifact_uri).path) / "model" / "model.safetensors"
+    ).unlink()
+    second.tracking.log_folder(run, model, "model")
     with pytest.raises(ExportError, match=r"cannot be loaded: .*model.safetensors"):
         evaluated(second, "r2")
 
@@ -218,7 +226,7 @@ def test_a_candidate_that_answers_nan_is_refused(second: Product, tmp_path: Path
     from safetensors.numpy import load_file, save_file
 
     model = tmp_path / "model"
-    shutil.copytree(second.tracking.fetch(second.tracking.version(2), "model"), model)
+    shutil.copytree(served.folder(second.tracking, second.tracking.version(2), "model"), model)
     weights = load_file(model / "model.safetensors")
     weights["classifier.bias"][1] = float("nan")
     save_file(weights, model / "model.safetensors", {"format": "pt"})

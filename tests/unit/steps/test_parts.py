@@ -99,6 +99,7 @@ def test_candidate_and_champion_are_compared_part_by_part(product: Product, tmp_
     found, _ = judged(product, "r1")
     assert found["metrics"]["candidate"]["torch"]["test"]["words/f1"]["rows"] == 0
     product.tracking.set_alias(CHAMPION, product.tracking.version(1))
+    product.promise(product.tracking.version(1))
 
     candidate(product, "r2", publish(product, "aab", 90), tmp_path)
     found, rules = judged(product, "r2")

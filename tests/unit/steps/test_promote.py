@@ -70,7 +70,7 @@ def test_the_one_before_is_kept_within_reach(product: Product) -> None:
     outcome = run(product)
     assert outcome.reason == "version 2 is champion, after version 1"
     assert aliases(product) == {CANDIDATE: 2, CHAMPION: 2, PREVIOUS: 1}
-    (line,) = product.shelf.ledger("promote")
+    line = product.shelf.ledger("promote")[-1]
     assert (line["decision"], line["version"], line["previous"]) == ("promoted", 2, 1)
 
 
@@ -88,6 +88,7 @@ def test_who_was_judged_against_another_champion_is_judged_again(product: Produc
     for run_id in ("r0", "r1", "r2"):
         product.register(run_id)
     product.tracking.set_alias(CHAMPION, product.tracking.version(3))
+    product.promise(product.tracking.version(3))
     judged(product, 2, against)
     outcome = run(product)
     assert not outcome.proceed
@@ -225,7 +226,7 @@ def test_a_lost_champion_is_not_taken_for_none(product: Product) -> None:
     judged(product, 2, None)
     outcome = run(product)
     assert not outcome.proceed
-    assert outcome.reason.startswith("the registry has lost its champion, by the ledger version 1: ftcore doctor")
+    assert outcome.reason.startswith("the registry has lost its champion, by the ledger version 1, since ")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -271,7 +272,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
                 assert product.shelf.record("r1", "promote") is None
         record = product.run("promote")
         tags = {k for v in product.tracking.versions() for k in v.tags}
-        lines = [(li["decision"], li["version"], li["previous"]) for li in product.shelf.ledger()]
+        lines = [(li["decision"], li["version"], li.get("previous")) for li in product.shelf.ledger()]
         assert not list(intents.pending(product.shelf))
         return (aliases(product), tags, lines, record.proceed, record.reason, record.figures), made
 
@@ -299,4 +300,4 @@ def test_a_kill_before_the_ledger_line_is_made_good(product: Product, monkeypatc
     product.run("promote")
     assert aliases(product) == {CANDIDATE: 2, CHAMPION: 2, PREVIOUS: 1}
     assert product.tracking.version(2).tags["ftcore.promoted_at"] == promoted_at
-    assert len(product.shelf.ledger("promote")) == 1
+    assert [line["version"] for line in product.shelf.ledger("promote")] == [1, 2]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ftcore import tracking_training
+from ftcore import served, tracking_training
 from ftcore.errors import DataRejectedError, MissingExtraError, TrainingError
 from ftcore.steps import train
 from ftcore.store import hash_file
@@ -64,7 +64,7 @@ def test_the_model_loads_with_mlflow_and_answers_raw_text(ready: Callable[..., P
     product = ready()
     product.run("train")
     version = product.tracking.versions()[0]
-    folder = product.tracking.fetch(version, "model")
+    folder = served.folder(product.tracking, version, "model")
     assert not [path for path in folder.rglob("*") if path.suffix in {".pkl", ".bin", ".pt", ".pickle"}]
     loaded = mlflow.pyfunc.load_model(str(folder))
     texts = ["a good film", "a bad plot was dull"]
@@ -81,7 +81,9 @@ def test_the_same_seed_gives_the_same_weights(ready: Callable[..., Product]) -> 
     for run in ("r1", "r2"):
         product.run("plan", run, train="always")
         product.run("train", run)
-        digests.append(hash_file(product.tracking.fetch(product.tracking.versions()[0], "model") / "model.safetensors"))
+        digests.append(
+            hash_file(served.folder(product.tracking, product.tracking.versions()[0], "model") / "model.safetensors")
+        )
     assert len(product.tracking.versions()) == 2
     assert digests[0] == digests[1]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftcore import snapshot
+from ftcore import served, snapshot
 from ftcore.errors import DataRejectedError, TrainingError
 from ftcore.outputs import Example
 from ftcore.serving import model as models
@@ -62,7 +62,7 @@ def test_a_reward_model_is_registered_and_rewards_what_another_model_says(planne
     assert record.figures["preferred_after"] >= 0.75
     assert record.figures["validation_loss"] < record.figures["validation_loss_before"]
     version = taste.tracking.versions()[0]
-    folder = taste.tracking.fetch(version, "model")
+    folder = served.folder(taste.tracking, version, "model")
     assert not [path for path in folder.rglob("*") if path.suffix in {".pkl", ".bin", ".pt", ".pickle"}]
     predict = models.load(taste.recipe, taste.tracking, version, "torch").predict
     scores = np.asarray(predict([Example("what colour is the boat ?", None, "a blue", "a boat")]))

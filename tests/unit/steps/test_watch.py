@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import ledger, snapshot, store
+from ftcore import ledger, served, snapshot, store
 from ftcore.cleaning import personal, rows
 from ftcore.sections import PersonalData
 from ftcore.serving.scoring import log_schema
@@ -200,8 +200,8 @@ def test_labels_that_the_champion_has_learnt_from_do_not_count(watched: Product)
     rows = pa.concat_tables([watched.rows(range(10, 60)), known])
     quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
     identity = snapshot.publish(watched.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
-    second = watched.register("second", identity, [watched.tracking.fetch(watched.tracking.version(1), "evaluation")])
-    watched.tracking.set_alias("champion", second)
+    evaluation = served.folder(watched.tracking, watched.tracking.version(1), "evaluation")
+    watched.crown("second", identity, [evaluation])
     _, decide = look(watched, "m1")
     assert "only 4 labelled rows" in decide.reason
 

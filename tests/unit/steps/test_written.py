@@ -76,6 +76,7 @@ def test_what_trained_nothing_does_not_beat_its_base(assistant: Product) -> None
 
 def test_the_champion_answers_in_batches(assistant: Product, tmp_path: Path) -> None:
     assistant.tracking.set_alias(CHAMPION, assistant.tracking.version(1))
+    assistant.promise(assistant.tracking.version(1))
     path = tmp_path / "asked.csv"
     path.write_text("text,context\nwhat is red ?,the door\nwhat is the colour of the car ?,\n", encoding="utf-8")
     table = scoring.score(assistant.recipe, assistant.shelf, assistant.settings, path)
@@ -110,6 +111,7 @@ def test_a_judge_reads_what_both_write_and_general_texts_show_what_was_forgotten
     assert "judge" not in found, "there is no champion yet"
     assert set(found["general_text"]["metrics"]) == {"base", "candidate"}
     assistant.tracking.set_alias(CHAMPION, assistant.tracking.version(1))
+    assistant.promise(assistant.tracking.version(1))
     assistant.register("r2", assistant.publish(range(80)), [tmp_path / "model"])
     done(assistant, "train", {"version": 2}, run_id="r2")
     done(assistant, "export", {"size_bytes": {"torch": 1}}, run_id="r2")

@@ -1,0 +1,308 @@
+"""What serves: the champion by the ledger, and its artefacts only as they were when it was promoted.
+
+This is the only door to a version's bytes. A version that a ``promote`` or ``rollback`` line of the ledger put in place
+is promised by that line: ``artefacts`` holds the SHA-256 of each. Any other version is held against the hash that was
+recorded when the artefact was logged. A copy in the cache is hashed once per process and file identity (device, inode,
+size, times of change); one that differs is fetched again, and bytes that differ after that are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftcore import erasures, store, tracking_artefacts, tracking_models
+from ftcore.chain import order
+from ftcore.errors import ChangedArtefactError, FtcoreError
+from ftcore.store import hash_folder, log, read_json
+from ftcore.tracking import CHAMPION, HASH_TAG, Tracking, Version
+
+if TYPE_CHECKING:
+    from ftcore.store import Shelf
+
+CROWNING = {"promoted": "promote", "rolled back": "rollback", "lost": "registry", "taken over": "registry"}
+"""Decisions of the ledger that say who is champion, with the kind of their lines."""
+INTENTS = "intents"
+"""Folder of changes of the registry that have begun; see ``ftcore.intents``."""
+REWRITTEN = ("card", "evaluation")
+"""Artefacts that serve nothing and may change: the card with every decision, the evaluation when somebody is
+forgotten, which an erasure explains."""
+SETTLED_S = 2.0
+"""A file changed later than this ago is hashed again: a second change may have left it with the same times."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What a line of the ledger says of the version that it put in place."""
+
+    version: int
+    artefacts: Mapping[str, str] | None
+    """SHA-256 of each artefact by name; None in lines of an earlier ftcore, which did not name them."""
+    at: str
+    by: str
+
+    def __str__(self) -> str:
+        """One phrase."""
+        return f"version {self.version}, since {self.at[:16].replace('T', ' ')} UTC by {self.by or 'unknown'}"
+
+
+def promises(shelf: Shelf) -> list[Promise | None]:
+    """What every crowning line promised, oldest first; None for a champion that was lost."""
+    lines = [line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if line["decision"] in CROWNING]
+    return [_promise(line) for line in sorted(lines, key=order)]
+
+
+def by_ledger(shelf: Shelf) -> Promise | None:
+    """The champion that the ledger knows of; None before the first."""
+    return next(reversed(promises(shelf)), None)
+
+
+def of_version(shelf: Shelf, number: int) -> Promise | None:
+    """The last promise of a version that names its artefacts; None where there is none."""
+    every = reversed(promises(shelf))
+    return next((one for one in every if one and one.version == number and one.artefacts is not None), None)
+
+
+def champion(shelf: Shelf, tracking: Tracking) -> Version | None:
+    """The version that serves; None where there is none yet.
+
+    While a promotion is half done the ledger's champion goes on.
+
+    Raises:
+        FtcoreError: the registry's alias is not where the ledger put it: somebody moved it by hand.
+        TransientError: MLflow does not answer.
+    """
+    holder, known = tracking.alias(CHAMPION), by_ledger(shelf)
+    number = known.version if known else None
+    if holder is not None and holder.number == number:
+        return holder
+    if holder is None and number is None:
+        return None
+    if holder is not None and holder.number in _intended(shelf, number):
+        return tracking_models.version(tracking, number) if number is not None else None
+    raise FtcoreError(
+        moved(shelf.name, holder.number if holder else None, known), hint=f"ftcore doctor {shelf.name} --mend"
+    )
+
+
+def holder(tracking: Tracking, alias: str) -> Version | None:
+    """The version that an alias of any registered model means; where there is a ledger, it has to agree on a champion.
+
+    Raises:
+        FtcoreError: see ``champion``.
+    """
+    shelf = store.shelf(tracking.settings, tracking.name)
+    if alias == CHAMPION and promises(shelf):
+        return champion(shelf, tracking)
+    return tracking.alias(alias)
+
+
+def facts(shelf: Shelf, tracking: Tracking, version: Version) -> dict[str, Any]:
+    """What a line of the ledger says of a version that it puts in place.
+
+    Returns:
+        ``artefacts``, by name the SHA-256 that they had when the version was judged, or that the ledger promised
+        already; ``verdict_sha256`` and ``recipe_sha256``, empty where there is none.
+    """
+    before = of_version(shelf, version.number)
+    made = (before.artefacts if before else None) or judged(version)
+    if not made:  # no gate has judged it
+        made = tracking_models.hashes(tracking_models.run_tags(tracking, version.run), but=("card",))
+    return {
+        "artefacts": dict(made),
+        "verdict_sha256": version.tags.get("ftcore.verdict.sha256", ""),
+        "recipe_sha256": version.tags.get("ftcore.recipe_sha256", ""),
+    }
+
+
+def judged(version: Version) -> Mapping[str, str]:
+    """SHA-256 of each artefact when the version was judged; none where it was not."""
+    try:
+        found = json.loads(version.tags.get("ftcore.artefacts", "{}"))
+    except ValueError:
+        return {}
+    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+
+
+def moved(name: str, holder: int | None, known: Promise | None) -> str:
+    """What to say where registry and ledger name different champions."""
+    if known is None:
+        return f"version {holder} of {name} has the alias champion, and no ledger line promoted it: it must not serve"
+    if holder is None:
+        return f"the registry has lost its champion, by the ledger {known}"
+    return (
+        f"version {holder} of {name} has the alias champion, and by the ledger the champion is {known}: "
+        f"version {holder} must not serve"
+    )
+
+
+def folder(tracking: Tracking, version: Version, artefact: str) -> Path:
+    """Local copy of a version's artefact folder, with the bytes that were promised.
+
+    Raises:
+        ChangedArtefactError: its bytes are not those.
+        FtcoreError: the version has no such artefact, or was promoted without it.
+        TransientError: MLflow does not answer.
+    """
+    expected = _expected(tracking, version, artefact)
+    target = tracking.cached(version.run, artefact)
+    if os.path.lexists(target):
+        if not (fault := _fault(tracking, version, artefact, target, expected)):
+            return target
+        log.warning(
+            "the copy of artefact %r of version %d in %s is not used: %s", artefact, version.number, target, fault
+        )
+        _discard(target)
+    _fetch(tracking, version, artefact, target, expected)
+    return target
+
+
+@contextmanager
+def opened(tracking: Tracking, version: Version, artefact: str) -> Iterator[Path]:
+    """The same for as long as it is read: what changed meanwhile is not used either.
+
+    Raises:
+        ChangedArtefactError: see ``folder``; or it was changed while it was being read.
+    """
+    expected = _expected(tracking, version, artefact)
+    place = folder(tracking, version, artefact)
+    yield place
+    if fault := _fault(tracking, version, artefact, place, expected):
+        raise _changed(tracking, version, artefact, f"was changed in {place} while it was read: {fault}")
+
+
+def _promise(line: Mapping[str, Any]) -> Promise | None:
+    if line.get("version") is None:
+        return None
+    made = line.get("artefacts")
+    hashes = {str(name): str(digest) for name, digest in made.items()} if isinstance(made, dict) else None
+    return Promise(int(line["version"]), hashes, str(line["at"]), str(line.get("by") or ""))
+
+
+def _intended(shelf: Shelf, champion: int | None) -> set[int]:
+    """Versions that a change which has begun, and began with this champion, will put in place."""
+    place = shelf.root / INTENTS
+    if not place.exists():
+        return set()
+    found = [read_json(path) or {} for path in place.iterdir() if path.name.endswith(".json") and path.name[0] != "."]
+    return {
+        one["aliases"][CHAMPION] for one in found if one.get("was") == champion and CHAMPION in one.get("aliases", {})
+    }
+
+
+def _expected(tracking: Tracking, version: Version, artefact: str) -> str:
+    """SHA-256 that an artefact must have; empty where nobody promised or recorded one."""
+    shelf = store.shelf(tracking.settings, tracking.name)
+    promise, known = of_version(shelf, version.number), by_ledger(shelf)
+    if promise is None and known is not None and known.version == version.number:
+        raise FtcoreError(
+            f"the ledger's line that made version {version.number} of {tracking.name} champion names no artefacts",
+            hint=f"it is of an earlier ftcore: ftcore doctor {tracking.name} --mend checks them and takes them over",
+        )
+    if promise is None or promise.artefacts is None or artefact == "card":
+        return tracking_models.run_tags(tracking, version.run).get(f"{HASH_TAG}{artefact}", "")
+    if artefact not in promise.artefacts:
+        raise FtcoreError(
+            f"version {version.number} of {tracking.name} has no artefact {artefact!r} by the ledger line that "
+            f"promoted it; it has {', '.join(promise.artefacts) or 'none'}",
+            hint="train and promote a version with it, or restore the recipe's exports",
+        )
+    return promise.artefacts[artefact]
+
+
+def _fault(tracking: Tracking, version: Version, artefact: str, place: Path, expected: str) -> str:
+    """What is wrong with a local copy; empty where its bytes are the expected ones."""
+    identity, odd = _identity(place)
+    if odd:
+        return f"{odd} in it is no plain file"
+    found = _digest(place, identity)
+    if not expected or found == expected:
+        return ""
+    if artefact in REWRITTEN:
+        shelf = store.shelf(tracking.settings, tracking.name)
+        where = erasures.in_mlflow(version.run, artefact)
+        if erasures.between(erasures.read(shelf, [where]), where, expected, found):
+            return ""
+    return f"its SHA-256 is {found}, and {expected} was promised"
+
+
+Identity = tuple[tuple[str, int, int, int, int, int], ...]
+_HASHES: dict[tuple[str, Identity], str] = {}
+"""Hash of a folder by its path and the identity of its files."""
+
+
+def _identity(place: Path) -> tuple[Identity, str]:
+    """What tells whether a file of a folder was changed, without reading any; and the first entry that is no file."""
+    found = []
+    for top, folders, files in os.walk(place):
+        for name in [*folders, *files]:
+            path = Path(top) / name
+            one = path.lstat()
+            if stat.S_ISREG(one.st_mode):
+                inner = path.relative_to(place).as_posix()
+                found.append((inner, one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns))
+            elif not stat.S_ISDIR(one.st_mode):
+                return (), path.relative_to(place).as_posix()
+    if place.is_symlink() or not place.is_dir():
+        return (), place.name
+    return tuple(sorted(found)), ""
+
+
+def _digest(place: Path, identity: Identity) -> str:
+    known = _HASHES.get((str(place), identity))
+    if known is not None:
+        return known
+    digest = hash_folder(place)
+    newest = max((max(mtime, ctime) for *_, mtime, ctime in identity), default=0)
+    if time.time() - newest / 1e9 > SETTLED_S and _identity(place)[0] == identity:
+        _HASHES[str(place), identity] = digest
+    return digest
+
+
+def _fetch(tracking: Tracking, version: Version, artefact: str, target: Path, expected: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as made:
+        with tracking.speaking_plainly():
+            stored = tracking.stored(version.run)
+            if not any(stored.list_artifacts(artefact)):
+                raise FtcoreError(
+                    f"version {version.number} of {tracking.name} has no artefact {artefact!r}",
+                    hint=f"restore it; ftcore doctor {tracking.name} tells what the champion has lost",
+                )
+            got = tracking_artefacts.without_mlflows_own(Path(stored.download_artifacts(artefact, made)))
+        if fault := _fault(tracking, version, artefact, got, expected):
+            raise _changed(tracking, version, artefact, f"is not what was promised: {fault}")
+        try:
+            got.rename(target)
+        except OSError:  # another process was faster
+            shutil.rmtree(got, ignore_errors=True)
+
+
+def _changed(tracking: Tracking, version: Version, artefact: str, what: str) -> ChangedArtefactError:
+    name = tracking.name
+    return ChangedArtefactError(
+        f"artefact {artefact!r} of version {version.number} of {name} {what}",
+        hint=f"it was changed by something else than ftcore, and is not used: restore it from a backup, or "
+        f"ftcore models rollback {name} --by NAME --reason '…'",
+    )
+
+
+def _discard(target: Path) -> None:
+    """Take a copy away, so that nobody finds half of it."""
+    if target.is_symlink() or not target.is_dir():
+        target.unlink(missing_ok=True)
+        return
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".old-") as aside:
+        try:
+            target.rename(Path(aside) / target.name)
+        except OSError:  # another process was faster
+            return
