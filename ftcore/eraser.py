@@ -6,16 +6,21 @@ crash at any instant leaves some files with the rows and some without: erasing a
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import erasures, snapshot, tracking_artefacts, tracking_models, tracking_runs
 from ftcore.erasures import Erasure
+from ftcore.errors import BusyError
 from ftcore.progress import progress
 from ftcore.records import now, sha256
 from ftcore.store import as_json, as_parquet, hash_file, hash_folder, read_json, read_table, write_bytes
+from ftcore.traces import Traces
 from ftcore.tracking import HASH_TAG
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from ftcore.tracking import Tracking
 
 EVALUATION, PREDICTIONS, FIGURES = "evaluation", "predictions.parquet", "evaluation.json"
+TRAINING = ("train", "tune")
 LOGS = ("feedback", "predictions")
 """In the order in which they are written: feedback is told by the requests that the prediction log still holds."""
 EXAMPLE = ("row_id", "source", "text", "label")
@@ -44,6 +50,8 @@ class Eraser:
     """Of the subject alone: tells rows by id, group and text."""
     by_snapshot: Mapping[str, set[str]]
     """Ids of its rows in each snapshot: an evaluation keeps no groups."""
+    traces: Traces = field(default_factory=Traces)
+    """What of the subject may stand in pages and reports."""
     dry_run: bool = False
     found: dict[str, int] = field(default_factory=dict)
     """Rows that were, or would be, erased, by place."""
@@ -77,6 +85,49 @@ class Eraser:
                 self._table(path, lambda rows, identity=identity: self._hits(rows, identity))  # type: ignore[misc]
             if taken := self._examples(figures, identity):
                 self._write(place / FIGURES, as_json(figures), taken)
+
+    def pages(self, home: Path) -> None:
+        """Erase from Data Docs, pages and reports of the store, and from this machine's own copies of them.
+
+        Args:
+            home: ``FTCORE_HOME``.
+        """
+        own = home / "data_docs" / self.shelf.name  # first: the next validation copies them into the store
+        for path in _written(own):
+            if (made := self._untold(path)) is not None and not self.dry_run:
+                write_bytes(path, made[0])
+        for folder in ("data_docs", "runs"):
+            for path in _written(self.shelf.root / folder):
+                if (made := self._untold(path)) is not None:
+                    self._write(path, *made)
+
+    def copies(self, cache: Path) -> None:
+        """Delete this machine's copies of evaluations, and what steps left that died half way; all can be made again.
+
+        Args:
+            cache: ``FTCORE_HOME/cache``.
+        """
+        if self.dry_run:
+            return
+        for evaluation in (cache / "models" / self.shelf.name).glob(f"*/{EVALUATION}"):
+            shutil.rmtree(evaluation, ignore_errors=True)
+        for step in (cache / "scratch" / self.shelf.name).glob("*/*"):
+            if step.name in TRAINING:  # checkpoints; the rows are read from the snapshot again, without the subject's
+                continue
+            with suppress(BusyError), self.shelf.lock(step.name, 0):
+                shutil.rmtree(step, ignore_errors=True)
+
+    def _untold(self, path: UPath | Path) -> tuple[bytes, int] | None:
+        """A page or report without the subject's values, and how many those were; None where it holds none."""
+        try:
+            text = path.read_bytes().decode("utf-8")
+            if path.name.endswith(".json"):
+                value, taken = self.traces.out_of_json(json.loads(text))
+                return (as_json(value), taken) if taken else None
+        except ValueError:  # half written, or something else
+            return None
+        page, taken = self.traces.out_of_page(text)
+        return (page.encode(), taken) if taken else None
 
     def _left_out(self) -> list[UPath]:
         """Files with rows that were read and left out of a snapshot."""
@@ -162,6 +213,15 @@ class Eraser:
         if not self.dry_run:
             made = {"place": place, "before": before, "after": after, "rows": rows, "subject": self.subject}
             erasures.add(self.shelf, Erasure.model_validate({**made, "at": now()}))
+
+
+def _written(folder: UPath | Path) -> list[Any]:
+    """Pages and reports in a folder. Records and recipes hold no rows, and evaluations are gone through by row."""
+    if not folder.exists():
+        return []
+    every = [path for pattern in ("**/*.html", "**/*.json") for path in folder.glob(pattern)]
+    skipped = ("record.json", "recipe.json", FIGURES)
+    return sorted((path for path in every if path.name not in skipped), key=lambda path: path.as_posix())
 
 
 def requests_as_rows(requests: pa.Table) -> pa.Table:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ftcore import erasures, publications, snapshot, split, suppression
@@ -17,6 +20,7 @@ from ftcore.eraser import Eraser, requests_as_rows
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.records import canonical, now, sha256
 from ftcore.store import read_table
+from ftcore.traces import Traces
 from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from ftcore.suppression import Suppression
 
 QUARANTINE = "quarantine"
+LEAVE_ROWS = ("ingest", "prepare", "validate")
+"""Steps that leave rows in their run's folder."""
+EXAMPLES = ("model/input_example.json", "model/serving_input_example.json")
 MASK = re.compile(r"\[[A-Z_]+\]")
 ROW_ID = re.compile(r"[0-9a-f]{20}")
 
@@ -55,6 +62,10 @@ class Found:
     """Rows by split, or ``quarantine``, by snapshot."""
     rows: dict[str, set[str]] = field(default_factory=dict)
     """Ids of its rows by snapshot."""
+    traces: Traces = field(default_factory=Traces)
+    """What its rows say."""
+    left: dict[str, int] = field(default_factory=dict)
+    """Rows that runs left, by the step's folder."""
     row_ids: set[str] = field(default_factory=set)
     """Rows that a source names by a key of its own, so that no other text can have their id."""
 
@@ -89,9 +100,10 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
         if not wish.dry_run:
             entry = suppression.add(shelf, entry)
         subject = suppression.Suppression(before.key, (*told, entry))
-        eraser = Eraser(shelf, entry.subject, subject, found.rows, dry_run=wish.dry_run)
+        eraser = Eraser(shelf, entry.subject, subject, found.rows, found.traces, dry_run=wish.dry_run)
         logs = _erase(eraser, tracking, settings)
-        report = _report(recipe, shelf, tracking, found) | {"logs": logs, "erased": eraser.found}
+        report = _report(recipe, shelf, tracking, found) | {"logs": logs, "erased": eraser.found, "left": found.left}
+        report["next"] += _out_of_reach(recipe, tracking, found)
         if any("/evaluat" in place for place in eraser.found):
             report["next"] += [
                 "collect evidence anew where it was handed out before: such folders hold kept examples",
@@ -113,6 +125,8 @@ def _erase(eraser: Eraser, tracking: Tracking, settings: Settings) -> dict[str, 
             eraser.shelf.clear_cache()
         logs = eraser.logs()
         eraser.runs()
+        eraser.pages(settings.home.resolve())
+        eraser.copies(settings.cache.resolve())
         try:
             eraser.artefacts(tracking)
         except TransientError as error:
@@ -137,7 +151,9 @@ def _find(
     if ROW_ID.fullmatch(wish.key.strip()):
         ids.add(wish.key.strip())
     told = [before.entry(form, now(), in_text=wish.in_text, row_ids=tuple(sorted(ids))) for form in forms]
-    found = _look(shelf, suppression.Suppression(before.key, tuple(told)))
+    found = _look(recipe, shelf, suppression.Suppression(before.key, tuple(told)))
+    found.traces.name([form for one in forms for form in (one, *(f"{source}:{one}" for source in sources))])
+    found.traces.name(ids)
     entry = before.entry(
         wish.key,
         now(),
@@ -165,15 +181,17 @@ def _sources(recipe: Recipe, shelf: Shelf) -> set[str]:
     return names
 
 
-def _look(shelf: Shelf, subject: Suppression) -> Found:
-    """Go through every snapshot and the prediction log."""
+def _look(recipe: Recipe, shelf: Shelf, subject: Suppression) -> Found:
+    """Go through every snapshot, the rows that runs left, and the prediction log."""
     found = Found()
+    texts = _texts(recipe)
     for identity in [one["snapshot"] for one in snapshot.ls(shelf)]:
         counts: Counter[str] = Counter()
         for where, rows in _tables(shelf, identity):
             hits = _hits(subject, rows)
             counts[where] += hits.num_rows
             found.rows.setdefault(identity, set()).update(hits["row_id"].to_pylist())
+            found.traces.add(hits.to_pylist(), texts)
             found.row_ids |= {
                 row["row_id"]
                 for row in hits.select(["row_id", "source", "text"]).to_pylist()
@@ -181,9 +199,32 @@ def _look(shelf: Shelf, subject: Suppression) -> Found:
             }
         if counts.total():
             found.snapshots[identity] = +counts
+    for place, rows in _left(shelf):
+        hits = _hits(subject, rows)
+        found.traces.add(hits.to_pylist(), texts)
+        if hits.num_rows:
+            found.left[place] = found.left.get(place, 0) + hits.num_rows
     for file in shelf.log_files("predictions"):
-        found.row_ids |= set(_hits(subject, requests_as_rows(read_table(file)))["row_id"].to_pylist())
+        hits = _hits(subject, requests_as_rows(read_table(file)))
+        found.row_ids |= set(hits["row_id"].to_pylist())
+        found.traces.add(hits.to_pylist(), texts)
     return found
+
+
+def _texts(recipe: Recipe) -> list[str]:
+    """Columns that people write; labels of a fixed set would tell everybody's rows."""
+    tasks = [recipe.task, *(recipe.task_of(part) for part in recipe.parts)]
+    written = any(find("tasks", task.kind).TARGET == "text" for task in tasks)
+    return [name for name in snapshot.TEXTS if name not in ("label", "rejected") or written]
+
+
+def _left(shelf: Shelf) -> Iterator[tuple[str, pa.Table]]:
+    """Rows that the data steps of runs left, with the folder of their step."""
+    for step in LEAVE_ROWS:
+        for path in sorted(shelf.root.glob(f"runs/*/{step}/**/*.parquet"), key=lambda path: path.as_posix()):
+            rows = read_table(path)
+            if {"row_id", "source", "group"} <= set(rows.column_names):
+                yield "/".join(shelf.relative(path).split("/")[:3]), rows
 
 
 def _tables(shelf: Shelf, identity: str) -> Iterator[tuple[str, pa.Table]]:
@@ -228,6 +269,32 @@ def _report(recipe: Recipe, shelf: Shelf, tracking: Tracking, found: Found) -> d
     }
 
 
+def _out_of_reach(recipe: Recipe, tracking: Tracking, found: Found) -> list[str]:
+    """What keeps the subject's rows and cannot be changed from here, with what to do."""
+    steps = []
+    if found.left and not found.snapshots:
+        steps.append(
+            f"ftcore runs prune {recipe.name} --older-than 0, for the rows that runs left; their evidence stays"
+        )
+    if shown := [version.number for version in tracking.versions() if _shows(tracking, version.run, found.traces)]:
+        named = ", ".join(map(str, shown))
+        steps.append(
+            f"delete version {named} in MLflow: its input example, of an earlier ftcore, is a row of the subject"
+        )
+    steps.append("backups, and copies on other machines, are not reached: restore none without forgetting again")
+    return steps
+
+
+def _shows(tracking: Tracking, run: str, traces: Traces) -> bool:
+    """Whether the input example of a model is a row of the subject."""
+    for name in EXAMPLES:
+        with TemporaryDirectory() as folder, suppress(FtcoreError):
+            text = tracking.artifact(run, name, Path(folder)).read_text(encoding="utf-8")
+            if traces.out_of_json(json.loads(text))[1]:
+                return True
+    return False
+
+
 def _next(recipe: str, found: Found, current: str | None, trained: list[int]) -> list[str]:
     steps = []
     if current in found.snapshots:
@@ -237,8 +304,12 @@ def _next(recipe: str, found: Found, current: str | None, trained: list[int]) ->
         steps.append(f"ftcore run {recipe} -p train=always, for a version without them; then delete {named} in MLflow")
     if found.snapshots:
         steps.append(f"ftcore snapshots prune {recipe} --keep 1, once no version needs {', '.join(found.snapshots)}")
-        steps.append(f"ftcore runs prune {recipe} --older-than 0, for the rows that runs left; their evidence stays")
+        steps.append(_prune(recipe))
     return steps
+
+
+def _prune(recipe: str) -> str:
+    return f"ftcore runs prune {recipe} --older-than 0, for the rows that runs left; their evidence stays"
 
 
 def _tell(shelf: Shelf, entry: suppression.Entry, report: dict[str, Any]) -> None:
