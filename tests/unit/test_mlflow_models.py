@@ -46,6 +46,12 @@ def champion(product: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def test_the_champion_by_mlflow_is_what_scores(champion: Product, tmp_path: Path) -> None:
+    _same_answers(champion, tmp_path)
+    _no_row_is_shown(champion)
+    _bad_input_is_mlflows_own_error(champion)
+
+
+def _same_answers(champion: Product, tmp_path: Path) -> None:
     import mlflow
     import pandas as pd
 
@@ -72,7 +78,7 @@ def test_the_champion_by_mlflow_is_what_scores(champion: Product, tmp_path: Path
     assert pipe("a good film")[0]["label"] in ("negative", "positive")
 
 
-def test_no_row_of_the_data_is_an_input_example(champion: Product) -> None:
+def _no_row_is_shown(champion: Product) -> None:
     version = champion.tracking.versions()[0]
     rows = {row["text"] for row in champion.rows(range(120)).to_pylist()}
     for artefact in ("model", "onnx-int8", "onnx-fp32"):
@@ -99,7 +105,7 @@ BAD: dict[str, Any] = {
 }
 
 
-def test_bad_input_is_mlflows_own_error(champion: Product) -> None:
+def _bad_input_is_mlflows_own_error(champion: Product) -> None:
     import mlflow
     import pandas as pd
     from mlflow.exceptions import MlflowException
