@@ -250,6 +250,41 @@ def test_examples_are_escaped_and_told_apart(admin: TestClient, product: Product
     assert "No such row" in admin.get(f"{base}?show=both&dataset=test").text
 
 
+def test_markup_in_any_value_is_text_on_every_page(admin: TestClient, product: Product) -> None:
+    import pyarrow as pa
+
+    from tests._markup import MARK, ROW, faults, text
+
+    def judge(candidate: int, champion: int) -> dict[str, Any]:
+        found = everything(candidate, champion)
+        found["slices"] = {f"{ROW}=a": next(iter(found["slices"].values()))}
+        found["rows"] |= {ROW: 70}
+        found["judge"] |= {"model": ROW, "host": ROW}
+        return found
+
+    fill(product, judge)
+    product.edit(description=ROW)
+    number, run_id = product.tracking.version(2), "finetune-two"
+    product.tracking.tag(number, {"verdict.reason": ROW, "started_by": ROW, "approved_by": ROW})
+    product.shelf.add_to_ledger("reject", run_id, "rejected", ROW, version=2, by=ROW)
+    rule = {"gate": ROW, "passed": True, "reason": ROW, "measured": 0.86, "bound": 0.8}
+    verdict = {"passed": True, "rules": [rule], "candidate": 2, "champion": 1, "reason": ROW}
+    store.write_json(product.shelf.folder(run_id, "gate") / "verdict.json", verdict)
+    rows = {name: [ROW] * 3 for name in ("text", "label", "source", "dataset", "candidate.onnx-int8")}
+    rows["champion.onnx-int8"] = ["fine", ROW, "other"]
+    store.write_table(product.shelf.folder(run_id, "evaluate") / "predictions.parquet", pa.table(rows))
+    shown = 0
+    paths = [path for path in _every_path(product) if not path.endswith((".css", "csv", "evidence"))]
+    for path in [
+        *paths,
+        *(f"{PREFIX}/models/{product.name}/versions/2/examples?show={kind}" for kind in ("worse", "both")),
+    ]:
+        page = admin.get(path).text
+        assert faults(page) == [], path
+        shown += MARK in text(page)
+    assert shown >= 5
+
+
 def test_a_version_that_was_not_evaluated_and_one_whose_evaluation_is_broken(
     admin: TestClient, product: Product
 ) -> None:

@@ -16,6 +16,8 @@ from ftcore.steps.evaluate import IN_RECORD
 from ftcore.store import read_json, write_json
 from ftcore.tracking_models import model
 from ftcore.verdict import Rule, Verdict
+from tests._markup import MARK, ROW, faults
+from tests._markup import text as markup_text
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -122,6 +124,25 @@ def test_no_value_can_break_out_of_its_place(judged: Product) -> None:
     assert "too few \\| rows &lt;b>" in text
     assert "<script" not in text
     assert text.count("\n## Approvals\n") == 1
+
+
+def test_markup_in_any_value_is_text_also_where_the_markdown_is_made_html(judged: Product) -> None:
+    from markdown_it import MarkdownIt
+
+    opine(judged)
+    place = judged.shelf.folder("r1", "evaluate") / "evaluation.json"
+    found = read_json(place) | {"slices": {f"{ROW}={one}": EVALUATED["slices"]["language=de"] for one in (1, 2)}}  # type: ignore[index]
+    found["rows"] |= {ROW: 70}
+    found["judge"] |= {"model": ROW, "host": ROW}
+    write_json(place, found)
+    rules = [*RULES, {"gate": ROW, "passed": False, "reason": ROW, "measured": 0.1, "bound": 0.2, "rows": 5}]
+    verdict = {"passed": False, "rules": rules, "candidate": 1, "champion": None}
+    write_json(judged.shelf.folder("r1", "gate") / "verdict.json", verdict)
+    judged.declare(judged.tracking.version(1), description=ROW)
+    for markdown in (written(judged), card.request(judged.context("approve"), judged.tracking.version(1))):
+        page = MarkdownIt("commonmark").enable("table").render(markdown)
+        assert MARK in markup_text(page)
+        assert faults(page) == []
 
 
 @pytest.mark.parametrize("how", ["edited", "gone", "broken"])
