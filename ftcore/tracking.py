@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.errors import FtcoreError
 from ftcore.records import sha256
 from ftcore.store import hash_folder
+from ftcore.tracking_places import artifact_root, check_not_moved, here
 from ftcore.tracking_server import connected, speaking_plainly
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class Tracking:
         checked without reading a file.
         """
         with speaking_plainly(self.settings.mlflow_uri):
-            self.client.log_artifacts(run, str(folder), target)
+            self.stored(run).log_artifacts(str(folder), target)
             self.client.set_tag(run, f"{SIZE_TAG}{target}", size_of(folder))
             self.client.set_tag(run, f"{HASH_TAG}{target}", hash_folder(folder))
         shutil.rmtree(self.cached(run, target), ignore_errors=True)  # what was fetched before is old now
@@ -306,9 +307,8 @@ class Tracking:
         """
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        return get_artifact_repository(
-            self.client.get_run(run).info.artifact_uri, tracking_uri=self.settings.mlflow_uri
-        )
+        uri = here(self.client.get_run(run).info.artifact_uri, artifact_root(self.settings))
+        return get_artifact_repository(uri, tracking_uri=self.settings.mlflow_uri)
 
     def cached(self, run: str, artefact: str) -> Path:
         """Where this machine keeps its copy of an artefact folder."""
@@ -328,6 +328,7 @@ class Tracking:
 
         found = self.client.get_experiment_by_name(self.name)
         if found:
+            check_not_moved(str(found.artifact_location), artifact_root(self.settings))
             return str(found.experiment_id)
         try:
             return str(self.client.create_experiment(self.name, artifact_location=self._artifact_location()))

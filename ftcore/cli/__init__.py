@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from ftcore.cli import (
+    backup,
     evidence,
     lineage,
     local,
@@ -288,6 +289,9 @@ app.command()(evidence.doctor)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)
 app.add_typer(evidence.keys, name="keys")
+app.command()(backup.backup)
+app.command()(backup.restore)
+app.command()(backup.relocate)
 app.add_typer(models.app, name="models")
 app.command()(privacy.forget)
 app.add_typer(runs.app, name="runs")

@@ -1,0 +1,328 @@
+"""A store on another disk: backed up, restored, copied, relocated; nothing by half, nothing outside, nothing lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ftcore import (
+    artefacts,
+    attestation,
+    backup,
+    evidence,
+    ledger,
+    pipeline,
+    registry,
+    restore,
+    settings,
+    tracking_places,
+)
+from ftcore.errors import DamagedFileError, FtcoreError
+from ftcore.promotion import Registrar
+from ftcore.tracking import CHAMPION, Tracking
+
+if TYPE_CHECKING:
+    from conftest import Product
+
+    from ftcore.tracking import Version
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow's with nothing in it: making one takes seconds, copying it none."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FTCORE_HOME", str(folder))
+        Tracking(settings.load(), "none").alias(CHAMPION)
+    return folder / "mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def bare(product: Product, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
+    """A product whose home has a database of MLflow's own, as without a server."""
+    monkeypatch.delenv("FTCORE_TRACKING_URI", raising=False)
+    monkeypatch.delenv("FTCORE_ARTIFACTS", raising=False)
+    (product.settings.home / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_database, product.settings.home / "mlflow")
+    return product
+
+
+@pytest.fixture
+def own(bare: Product, tmp_path: Path) -> Product:
+    """The same with a champion."""
+    bare.publish(range(20))
+    bare.declare(registered(bare, "r1", tmp_path))
+    Registrar(bare.recipe, bare.shelf, bare.tracking).promote(1, "mira", "first", override=True)
+    return bare
+
+
+def registered(product: Product, run_id: str, folder: Path) -> Version:
+    """A version with one artefact, whose hash stands in its tags."""
+    made = folder / run_id / "onnx-int8"
+    made.mkdir(parents=True)
+    (made / "model.onnx").write_text(f"graph of {run_id}")
+    version = product.register(run_id, folders=[made])
+    known = product.tracking.client.get_run(version.run).data.tags["ftcore.sha256.onnx-int8"]
+    product.tracking.tag(version, {"artefacts": json.dumps({"onnx-int8": known})})
+    return product.tracking.version(version.number)
+
+
+def moved(product: Product, monkeypatch: pytest.MonkeyPatch, home: Path) -> Product:
+    """The same product as somebody sees it whose home is another folder."""
+    monkeypatch.setenv("FTCORE_HOME", str(home))
+    return type(product)(product.name, product.path)
+
+
+def healthy(product: Product, tmp_path: Path) -> None:
+    """Ledger, artefacts and evidence hold."""
+    assert ledger.check(product.shelf) == []
+    version = product.tracking.alias(CHAMPION)
+    assert version is not None
+    assert artefacts.check(product.tracking, version, ("onnx-int8",)) == artefacts.Checked(read=("onnx-int8",))
+    made = evidence.collect(Registrar(product.recipe, product.shelf, product.tracking), version.number, tmp_path)
+    assert (attestation.prove(made.folder), made.broken) == ([], ())
+
+
+def test_what_is_restored_elsewhere_is_whole(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before, home = own.tracking.version(1), own.settings.home
+    made = backup.make(own.settings, tmp_path / "b.tar", private_keys=True)
+    assert made["recipes"] == [own.name]
+    assert (tmp_path / "b.tar").stat().st_mode & 0o077 == 0
+    home.rename(tmp_path / "away")
+    there = moved(own, monkeypatch, tmp_path / "new home %")
+    done = restore.restore(there.settings, tmp_path / "b.tar")
+    assert (done["ledger"], done["relocated"]["runs"], done["files"]) == ([], 1, made["files"] - 1)
+    assert there.tracking.version(1) == before
+    healthy(there, tmp_path / "evidence")
+    (uri,) = {there.tracking.client.get_run(before.run).info.artifact_uri}
+    assert tracking_places.local(uri) == tmp_path / "new home %/mlflow/artifacts" / own.name / before.run / "artifacts"
+    registered(there, "r2", tmp_path)
+    assert not home.exists(), "nothing was written where it was"
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_private_keys_go_with_it_only_where_somebody_asks(own: Product, tmp_path: Path, private: bool) -> None:
+    backup.make(own.settings, tmp_path / "b.tar", private_keys=private)
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        keys = {name for name in tar.getnames() if name.startswith("keys/")}
+    assert keys == {"keys/platform.pem.pub", *(["keys/platform.pem"] if private else [])}
+
+
+def test_a_copy_reads_its_own_artefacts_and_writes_none_to_the_other(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The database of a copy names the folders of the other: both are there, as on one machine."""
+    old = own.settings.home
+    shutil.copytree(old, tmp_path / "copy")
+    shutil.rmtree(old / "cache", ignore_errors=True)
+    here = moved(own, monkeypatch, tmp_path / "copy")
+    (file,) = (tmp_path / "copy" / "mlflow" / "artifacts").rglob("model.onnx")
+    file.write_text("another graph")
+    (fault,) = artefacts.check(here.tracking, here.tracking.version(1), ("onnx-int8",)).serving
+    assert "artefact 'onnx-int8'" in fault, "it is the copy's file that is read"
+    file.write_text("graph of r1")
+    healthy(here, tmp_path / "evidence")
+    with pytest.raises(FtcoreError, match=r"was copied or moved[\s\S]*ftcore relocate"):
+        registered(here, "r2", tmp_path)
+    database = backup.database_of(here.settings)
+    (move,) = tracking_places.moves(here.settings, database)
+    assert (move.old, move.new) == (old.resolve() / "mlflow/artifacts", tmp_path / "copy/mlflow/artifacts")
+    said = tracking_places.relocate(database, move, dry_run=True)
+    assert tracking_places.moves(here.settings, database) == [move], "nothing was changed"
+    assert tracking_places.relocate(database, move, dry_run=False) == said == {
+        "experiments": 1, "runs": 1, "model_versions": 2
+    }  # fmt: skip
+    assert (
+        tracking_places.moves(here.settings, database),
+        tracking_places.relocate(database, move, dry_run=False),
+    ) == ([], {})
+    registered(here, "r3", tmp_path)
+    assert len(list((tmp_path / "copy" / "mlflow" / "artifacts").rglob("model.onnx"))) == 2
+    assert len(list((old / "mlflow" / "artifacts").rglob("model.onnx"))) == 1
+
+
+def test_another_folder_for_new_artefacts_is_no_move(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FTCORE_ARTIFACTS", (tmp_path / "other").as_uri())
+    healthy(own, tmp_path / "evidence")
+    registered(own, "r2", tmp_path)
+    assert not (tmp_path / "other").exists()
+
+
+def rewritten(source: Path, target: Path, change: Callable[[tarfile.TarInfo, bytes], Any]) -> None:
+    """The same archive with its members changed; None leaves one out, a list puts several in its place."""
+    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
+        for member in old:
+            file = old.extractfile(member)
+            data = file.read() if file else b""
+            made = change(member, data)
+            for one, content in made if isinstance(made, list) else [] if made is None else [made]:
+                one.size = len(content)
+                new.addfile(one, io.BytesIO(content))
+
+
+def named(name: str, **fields: Any) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    for key, value in fields.items():
+        setattr(member, key, value)
+    return member
+
+
+EVIL = {
+    "above": named("store/../../evil"),
+    "absolute": named("/evil"),
+    "elsewhere": named("bin/evil"),
+    "link": named("store/evil", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    "hard link": named("store/evil", type=tarfile.LNKTYPE, linkname="backup.json"),
+    "device": named("store/evil", type=tarfile.CHRTYPE),
+    "folder": named("store/evil", type=tarfile.DIRTYPE),
+    "extra": named("store/evil"),
+}
+
+
+def spoiled(good: Path, bad: Path, how: str) -> None:
+    """A backup that somebody, or a full disk, made something else of."""
+
+    def change(member: tarfile.TarInfo, data: bytes) -> Any:
+        if member.name == backup.HEADER:
+            evil = [(EVIL[how], b"")] if how in EVIL else []
+            return [(member, data.replace(b'"format": 1', b'"format": 9') if how == "newer" else data), *evil]
+        if member.name.endswith("/recipe.json"):
+            if how == "left out":
+                return None
+            return [(member, data)] * 2 if how == "twice" else (member, data + b" " if how == "changed" else data)
+        return None if how == "no manifest" and member.name == backup.MANIFEST else (member, data)
+
+    if how in ("cut", "no archive"):
+        bad.write_bytes(good.read_bytes()[: good.stat().st_size // 3] if how == "cut" else b"no archive" * 200)
+    else:
+        rewritten(good, bad, change)
+
+
+def test_what_is_no_backup_of_ours_restores_nothing(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backup.make(own.settings, good := tmp_path / "good.tar")
+    home = tmp_path / "new"
+    there = moved(own, monkeypatch, home)
+    for how in (*EVIL, "cut", "changed", "left out", "twice", "no manifest", "no archive", "newer"):
+        spoiled(good, tmp_path / "bad.tar", how)
+        with pytest.raises(DamagedFileError):
+            restore.restore(there.settings, tmp_path / "bad.tar")
+        assert list(home.rglob("*")) == [], how
+    assert not (tmp_path / "evil").exists()
+
+
+def test_nothing_is_restored_over_something(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    backup.make(own.settings, tmp_path / "b.tar")
+    with pytest.raises(FtcoreError, match="is there already"):
+        backup.make(own.settings, tmp_path / "b.tar")
+    with pytest.raises(FtcoreError, match="is not empty: it has store, mlflow, keys"):
+        restore.restore(own.settings, tmp_path / "b.tar")
+    there = moved(own, monkeypatch, tmp_path / "new")
+    with pytest.raises(FtcoreError, match="there is no backup"):
+        restore.restore(there.settings, tmp_path / "none.tar")
+    monkeypatch.setenv("FTCORE_ARTIFACTS", "s3://bucket/x")
+    with pytest.raises(FtcoreError, match="FTCORE_ARTIFACTS names another place"):
+        restore.restore(there.settings, tmp_path / "b.tar")
+
+
+def test_a_restore_that_was_killed_goes_on(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    backup.make(own.settings, tmp_path / "b.tar", private_keys=True)
+    there = moved(own, monkeypatch, tmp_path / "new")
+    real, moves = Path.replace, list[Path]()
+
+    def killed(path: Path, target: Path) -> Path:
+        moves.append(path)
+        if len(moves) == 3:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        restore.restore(there.settings, tmp_path / "b.tar")
+    monkeypatch.setattr(Path, "replace", real)
+    restore.restore(there.settings, tmp_path / "b.tar")
+    healthy(there, tmp_path / "evidence")
+    assert not (tmp_path / "new" / restore.STAGED).exists()
+
+
+def test_a_backup_that_fails_leaves_nothing(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup, "_copy_database", full)
+    with pytest.raises(OSError, match="No space"):
+        backup.make(own.settings, tmp_path / "b.tar")
+    assert list(tmp_path.glob("*b.tar*")) == []
+
+
+def test_backups_made_while_the_registry_changes_hold(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever moment it is, champion and ledger agree, every line is in the chain, and versions have artefacts."""
+    monkeypatch.setenv("FTCORE_LOCK_TIMEOUT_S", "30")
+    registered(own, "r2", tmp_path)
+    made, stop = list[Path](), threading.Event()
+    registrar = Registrar(own.recipe, own.shelf, own.tracking)
+
+    def work() -> None:
+        number = 0
+        while not stop.is_set():
+            champion = registrar.tracking.alias(CHAMPION)
+            number += 1
+            registrar.promote(3 - champion.number if champion else 1, "mira", "again", override=True)
+            own.shelf.add_to_ledger("plan", f"p{number}", "skip", "nothing new")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for number in range(4):
+            made.append(tmp_path / f"{number}.tar")
+            backup.make(own.settings, made[-1], private_keys=True)
+    finally:
+        stop.set()
+        thread.join()
+    for number, file in enumerate(made):
+        there = moved(own, monkeypatch, tmp_path / f"new{number}")
+        assert restore.restore(there.settings, file)["ledger"] == []
+        champion = there.tracking.alias(CHAMPION)
+        assert champion is not None
+        assert registry.crowned(there.shelf) == champion.number
+        assert artefacts.check(there.tracking, champion, ("onnx-int8",)).serving == ()
+
+
+def test_what_was_restored_turns_on(bare: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A ring of real steps, its restored store, and the next turn there: data, training, gate, promotion."""
+    product = bare
+    product.change(
+        base=str(tiny / "model"),
+        train={"epochs": 1, "max_length_tokens": 32, "batch_size": 16},
+        method={"kind": "lora", "rank": 2},
+        gates=[{"kind": "threshold", "minimum": 0.01, "min_rows": 5}],
+        prepare={"near_duplicates": None},
+        validation={"min_rows": 10, "max_quarantined": 1},
+        evaluate={"perturbed_rows": 0, "resamples": 100, "examples": 2},
+    )
+    words = ["a fine film", "a dull plot", "the end was great", "an awful story"]
+    product.write_rows([(f"{words[n % 4]} number {n}", ("positive", "negative")[n % 2]) for n in range(150)])
+    assert pipeline.run(product.path, "r1")[-1].reason == "version 1 is champion"
+    backup.make(product.settings, tmp_path / "b.tar", private_keys=True)
+    product.settings.home.rename(tmp_path / "away")
+    there = moved(product, monkeypatch, tmp_path / "new")
+    restore.restore(there.settings, tmp_path / "b.tar")
+    product.write_rows([(f"{words[n % 4]} number {n}", ("positive", "negative")[n % 2]) for n in range(180)])
+    done = pipeline.run(there.path, "r2", params={"train": "always"})
+    assert (done[-1].step, done[-1].reason) == ("promote", "version 2 is champion, after version 1")
+    made = evidence.collect(evidence.Archive(there.shelf, there.tracking), 2, tmp_path / "evidence")
+    assert (made.missing, made.broken, made.unknown) == ((), (), ())
+    assert attestation.prove(made.folder) == []
