@@ -94,13 +94,19 @@ class PersonOperator(StepProcess, ApprovalOperator):
             version = f"{self.dag_id.partition('__')[2]} {record['figures']['version']}"
             raise StepFailed(f"{why}; it is for them to run ftcore models promote {version} --by NAME")
         self.log.warning("%s; the question stays open", why)
-        self.body = record["figures"]["request"]
+        self.body = _again(record["figures"])
         return HITLOperator.execute.__wrapped__(self, context)  # type: ignore[attr-defined]
 
     def _is_over(self, record: dict[str, Any]) -> bool:
         if record["figures"]["rejected"] or record["figures"]["held"]:
             raise AirflowSkipException(record["reason"])
         return bool(record["figures"]["approvals"] >= self.place)
+
+
+def _again(figures: dict[str, Any]) -> str:
+    """The question once more, which says first why the answer before did not count."""
+    said = f"**The last answer was not counted: {figures['refused']}.**\n\n" if figures["refused"] else ""
+    return f"{said}{figures['request']}"
 
 
 def _asked(context: Context) -> dict[str, str]:

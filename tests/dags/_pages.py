@@ -154,3 +154,17 @@ def report(product: Product, run_id: str, html: str = "<p>drift of a report</p>"
         product, run_id, "watch", paths={"html": product.shelf.relative(path)}, figures={"alarms": 1, "findings": [{}]}
     )
     return Path(str(path))
+
+
+def looks(product: Product, count: int = 3) -> None:
+    """What monitoring leaves: records of ``watch`` and lines of ``decide``."""
+    for number in range(count):
+        run_id = f"monitor-{number}"
+        findings = [
+            {"name": "text_drift", "score": 0.5 + number / 10, "threshold": 0.55, "alarm": number > 0},
+            {"name": "value_drift_score", "score": None, "threshold": None, "alarm": False},
+        ]
+        performance = {"rows": 50, "accuracy": 0.9 - number / 10} if number else None
+        figures = {"rows": 500, "champion": 1, "findings": findings, "alarms": 1, "performance": performance}
+        record(product, run_id, "watch", figures=figures)
+        product.shelf.add_to_ledger("decide", run_id, "wait", "1 alarm, drift takes 2", until=now().isoformat())

@@ -15,7 +15,7 @@ import pytest
 from ftcore import run_recipe, snapshot, store
 from ftcore_airflow.pages import proofs
 from tests.dags import _auth
-from tests.dags._pages import TEXTS, everything, fill, predictions, record, report
+from tests.dags._pages import TEXTS, everything, fill, looks, predictions, record, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,6 +184,44 @@ def test_evidence_is_collected_when_it_is_asked_for(
     assert (refused.status_code, "permission to read the audit log" in refused.text) == (403, True)
     assert "evidence.zip" not in visit("vera").get(path.rpartition("/")[0]).text
     assert visit("admin").get(path.replace("/2/", "/9/")).status_code == 404
+
+
+def test_an_answer_that_did_not_count_says_why(admin: TestClient, product: Product) -> None:
+    runs = fill(product)
+    why = "mira rejected without a reason; a rejection needs one"
+    about = {"version": 2, "by": "mira"}
+    product.shelf.add_to_ledger("approve", runs[1], "refused", why, key="one", **about)
+    path = f"{PREFIX}/models/{product.name}/versions/2"
+    assert f"The last answer was not counted: {why}." in _text(admin.get(path).text)
+    product.shelf.add_to_ledger("approve", runs[1], "approved", "mira approved version 2", key="two", **about)
+    assert "not counted" not in admin.get(path).text
+
+
+def test_a_model_over_time(admin: TestClient, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{PREFIX}/models/{product.name}/history"
+    text = _text(admin.get(path).text)
+    for why in (
+        "No version has been evaluated yet",
+        "has not looked at any predictions yet",
+        "No version has been promoted",
+    ):
+        assert why in text, "what is empty says why"
+    fill(product)
+    looks(product, 1)
+    assert "No label has come back" in _text(admin.get(path).text)
+    looks(product)
+    page = admin.get(path).text
+    text = _text(page)
+    assert page.count('<svg class="chart"') == 3, "quality, one detector that measured, accuracy in production"
+    assert page.count('class="mark"') >= 1, "the promotion of version 1"
+    assert "version 1 0.700 – alarm" in text
+    assert "version 1 0.800 [0.666, 0.914] 50 labelled rows" in text
+    assert "version 2 0.860 [0.840, 0.880]" in text
+    monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    text = _text(admin.get(path).text)
+    assert "The versions are missing" in text
+    assert "version 1 0.700 – alarm" in text, "what the store knows is there"
 
 
 def test_what_a_judge_and_general_texts_say_is_on_the_page(admin: TestClient, product: Product) -> None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 WIDTHS = {"desk": 1280, "phone": 390}
-FOCUSABLE = "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']"
+FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
 RULES = {"target-size": {"enabled": True}}
 """What is asked beyond axe-core's own choice."""
 MOST_STOPS = 400
@@ -63,6 +63,7 @@ def stumbles(page: Page) -> list[str]:
             continue
         places.append(stop["place"])
         found += [] if stop["shown"] else [f"{page.url}: no ring around {stop['html']}"]
+        found += [] if stop["place"] >= 0 else [f"{page.url}: nothing that takes the focus by itself: {stop['html']}"]
         found += [] if stop["inside"] else [f"{page.url}: out of sight: {stop['html']}"]
     if places != sorted(places):
         found.append(f"{page.url}: focus jumps: {places}")

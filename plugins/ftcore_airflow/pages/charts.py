@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 360, 216
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34
 
 
@@ -58,6 +60,16 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(number * step, 10) for number in range(first, last + 1)]
+
+
+def days(low: float, high: float) -> list[tuple[float, str]]:
+    """Three places between two times, both in days since 1970, with their dates in UTC; within 4 days with the hour."""
+    span = high - low
+    form = "%b %Y" if span > 300 else "%d %b" if span > 4 else "%d %b %H:%M"
+    places = [low + span * share for share in (0.16, 0.5, 0.84)]
+    if span > 4:
+        places = [float(round(place)) for place in places]
+    return [(place, f"{EPOCH + timedelta(days=place):{form}}") for place in places]
 
 
 def strip(points: Sequence[tuple[str, Point]], limits: tuple[float, float], mark: float | None = None) -> Markup:
@@ -122,6 +134,10 @@ class Limits:
     """Whether to draw the line on which x equals y."""
     whole: bool = False
     """Whether x counts things."""
+    time: bool = False
+    """Whether x is a time, in days since 1970."""
+    marks: Sequence[tuple[float, str]] = ()
+    """Places on x with a name, in their order, such as promotions."""
 
     @classmethod
     def around(cls, points: Sequence[Point], *, whole: bool = False) -> Limits:
@@ -129,6 +145,14 @@ class Limits:
         x = domain([point.x for point in points], pad=0.03)
         y = domain([value for point in points for value in (point.y, point.low, point.high)])
         return cls(x, y, whole=whole)
+
+    @classmethod
+    def over_time(cls, points: Sequence[Point], times: Sequence[float], marks: Sequence[tuple[float, str]]) -> Limits:
+        """Limits that hold all points and some times besides, so that charts can have the same axis."""
+        low, high = domain([*times, *(point.x for point in points)], pad=0.03)
+        if high - low < 1 / 24:
+            low, high = low - 1 / 48, high + 1 / 48
+        return cls((low, high), cls.around(points).y, time=True, marks=marks)
 
 
 @dataclass(frozen=True)
@@ -148,14 +172,31 @@ class _Frame:
         for value in ticks(*self.limits.y):
             found += [_line(LEFT, self.y(value), WIDTH - RIGHT, self.y(value), "grid")]
             found += [_text(LEFT - 6, self.y(value) + 4, _number(value), "end")]
-        for value in ticks(*self.limits.x):
-            if not self.limits.whole or value == int(value):
-                found += [_text(self.x(value), HEIGHT - BOTTOM + 16, _number(value), "middle")]
+        for value, text in self._below():
+            found += [_text(self.x(value), HEIGHT - BOTTOM + 16, text, "middle")]
+        found += self._marks()
         found += [_text(WIDTH - RIGHT, HEIGHT - 3, x_name, "end", "axis"), _text(2, TOP, y_name, "start", "axis")]
         if self.limits.diagonal:
             (x1, x2), (y1, y2) = self.limits.x, self.limits.y
             found.append(_line(self.x(x1), self.y(y1), self.x(x2), self.y(y2), "mark"))
         return Markup("").join(found)
+
+    def _below(self) -> list[tuple[float, str]]:
+        if self.limits.time:
+            return days(*self.limits.x)
+        values = ticks(*self.limits.x)
+        return [(value, _number(value)) for value in values if not self.limits.whole or value == int(value)]
+
+    def _marks(self) -> list[Markup]:
+        """A line for each mark; where names would run into each other only the last one is written."""
+        found, right = [], float(WIDTH)
+        for value, name in reversed(self.limits.marks):
+            x = self.x(value)
+            found.append(_line(x, TOP, x, HEIGHT - BOTTOM, "mark"))
+            if right - x > 7 * len(name) + 4:
+                found.append(_text(x + 3, TOP + 9, name, "start"))
+                right = x
+        return found
 
     def series(self, one: Series) -> Markup:
         drawn = [point for point in one.points if math.isfinite(point.x) and math.isfinite(point.y)]

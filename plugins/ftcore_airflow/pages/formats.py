@@ -91,6 +91,11 @@ def percent(share: Any) -> str:
     return NONE if not isinstance(share, int | float) or not math.isfinite(share) else f"{100 * share:.0f} %"
 
 
+def capitalize_first(text: Any) -> str:
+    """A sentence that begins with a capital; the rest is as it was."""
+    return f"{str(text)[:1].upper()}{str(text)[1:]}"
+
+
 def by(person: Any) -> str:
     """Who promoted, after a time: a name, or the sentence that stands where nobody was asked."""
     text = str(person or "")
@@ -98,6 +103,7 @@ def by(person: Any) -> str:
 
 
 FILTERS = {
+    "capitalize_first": capitalize_first,
     "brief": brief,
     "percent": percent,
     "by": by,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore import declared, licenses
+from ftcore import declared, ledger, licenses
 from ftcore.errors import FtcoreError
 from ftcore.tracking_curves import curves
 from ftcore.verdict import notes
@@ -76,6 +76,8 @@ class Page:
     """Figures of the training record."""
     reports: Mapping[str, str] = field(default_factory=dict)
     """About the snapshot that it was trained on: see ``snapshot_reports``."""
+    refused: str = ""
+    """Why the last answer about it did not count; empty where none was refused, or one was taken since."""
     examples: bool = False
     """Whether there are predictions to look at."""
     trouble: list[str] = field(default_factory=list)
@@ -121,6 +123,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
     page.licences = _licences(shelf, state.tags[number], page.training.get("base_license"))
     page.curves = _curves(settings, page)
     page.reports = snapshot_reports(shelf, facts["snapshot"])
+    page.refused = _refused(shelf, number)
     if facts["run_id"]:
         page.examples = (shelf.folder(facts["run_id"], "evaluate") / "predictions.parquet").exists()
     return page
@@ -148,6 +151,12 @@ def _read_trained(settings: Settings, page: Page, shelf: Shelf) -> Trained:
         return trained(settings, shelf, page.facts["run_id"], page.facts["mlflow_run"])
     except FtcoreError as error:
         return Trained(trouble=f"How it was trained is missing: {error.args[0]}.")
+
+
+def _refused(shelf: Shelf, number: int) -> str:
+    answers = (line for line in ledger.lines(shelf) if line["kind"] == "approve" and line.get("version") == number)
+    last = next(answers, None)
+    return str(last["reason"]) if last and last["decision"] == "refused" else ""
 
 
 def _licences(shelf: Shelf, tags: Mapping[str, str], base: Any) -> list[tuple[str, str, str]]:

@@ -24,6 +24,7 @@ from ftcore_airflow.pages import (
     documents,
     examples,
     exports,
+    history,
     overview,
     proofs,
     reading,
@@ -114,6 +115,11 @@ def show_model(request: Request, user: User, recipe: Permitted, page: PageNumber
     return _page(request, "model.html", view=view, questions=asked, offers=offers, proof=proof)
 
 
+def show_history(request: Request, recipe: Permitted) -> Response:
+    """Quality and drift over time."""
+    return _page(request, "history.html", view=history.history(settings.load(), _product(recipe)))
+
+
 def show_version(request: Request, user: User, recipe: Permitted, number: Number, form: Word = "") -> Response:
     """One version beside the one it was compared with."""
     view = version.version(settings.load(), _product(recipe), number, form)
@@ -124,7 +130,13 @@ def show_version(request: Request, user: User, recipe: Permitted, number: Number
     about = [(number, question), *([(None, None)] if "champion" in view.facts["aliases"] else [])]
     offers = actions.offered(view.product, view.state, rights, about)
     proof = proofs.of(reading.shelf_of(settings.load(), recipe), view.state.head)
-    values = {"question": question, "run_url": run_url, "offers": offers, "rights": rights, "proof": proof}
+    values: dict[str, Any] = {
+        "question": question,
+        "run_url": run_url,
+        "offers": offers,
+        "rights": rights,
+        "proof": proof,
+    }
     return _page(request, "version.html", view=view, **values)
 
 
@@ -194,7 +206,7 @@ def show_decision(request: Request, recipe: Permitted, run_id: RunId, answered: 
     if answered:
         shown = [line for line in shown if line["kind"] == "approve"]
     proof = proofs.of(reading.shelf_of(settings.load(), recipe))
-    values = {"lines": shown, "run_id": run_id, "answered": bool(answered), "proof": proof}
+    values: dict[str, Any] = {"lines": shown, "run_id": run_id, "answered": bool(answered), "proof": proof}
     return _page(request, "decision.html", product=_product(recipe), **values)
 
 
@@ -240,6 +252,7 @@ ROUTES: dict[str, Callable[..., Response]] = {
     "/ledger/export.{form}": export_ledger,
     "/models/{recipe}": show_model,
     "/models/{recipe}/compare": show_compare,
+    "/models/{recipe}/history": show_history,
     "/models/{recipe}/versions/{number}": show_version,
     "/models/{recipe}/versions/{number}/examples": show_examples,
     "/models/{recipe}/versions/{number}/card": show_card,
