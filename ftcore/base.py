@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftcore import _gguf, served
-from ftcore.errors import FtcoreError, MissingExtraError, TransientError
+from ftcore.errors import AwayError, FtcoreError, MissingExtraError
 from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def resolve(base: str, settings: Settings, folder: Path, *, weights: bool = True
 
     Raises:
         MissingExtraError: the package or folder is not there; says what to install or mount.
-        TransientError: the hub could not be reached.
+        AwayError: the hub could not be reached.
     """
     found = locate(base, settings, folder, weights=weights)
     return _gguf.unpack(found, settings.cache) if found.is_file() else found
@@ -91,7 +91,7 @@ def registered(reference: str, settings: Settings, artefact: str = "model") -> P
 
     Raises:
         FtcoreError: there is no such version, or it has no such artefact.
-        TransientError: MLflow does not answer.
+        AwayError: MLflow does not answer.
     """
     path = reference.removeprefix("models:/")
     name, at, alias = path.partition("@")
@@ -148,4 +148,4 @@ def _hub(base: str, *, weights: bool) -> Path:
             hint=f"{hint}, or give a local folder",
         ) from error
     except (HfHubHTTPError, OSError) as error:
-        raise TransientError(f"base model {base}: the hub does not answer: {error}") from error
+        raise AwayError(f"base model {base}: the hub does not answer: {error}") from error

@@ -12,7 +12,9 @@
     │ └ ChangedArtefactError            1   a model whose bytes are not those that were promoted; it is not used
     ├ TrainingError · ExportError       1   what a framework could not do, in our words
     │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
-    └ TransientError                   75   network, database, hub: Airflow retries
+    └ TransientError                   75   a second try may succeed: Airflow retries
+      ├ AwayError                      75   MLflow, a store, a source's server or the hub does not answer
+      ├ StoppedError                   75   told to stop; what was done is kept, and the next try goes on from there
       └ BusyError                      75   another run holds what this one needs
 
 The number is the process's exit code; 75 is ``EX_TEMPFAIL`` of sysexits.h. A *verdict* that says no is not an error
@@ -114,6 +116,19 @@ class TransientError(FtcoreError):
 
     exit_code = 75
     retryable = True
+
+
+class AwayError(TransientError):
+    """A service does not answer. ``waited`` where the patience of the step was used up on it already."""
+
+    def __init__(self, message: str, hint: str = "", *, waited: bool = False) -> None:
+        """As any error of ours."""
+        super().__init__(message, hint)
+        self.waited = waited
+
+
+class StoppedError(TransientError):
+    """The process was told to stop, and what it had done by then is kept."""
 
 
 class BusyError(TransientError):

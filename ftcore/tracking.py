@@ -8,6 +8,7 @@ that is run again finds what it made before instead of making a second one. Alia
 from __future__ import annotations
 
 import os
+import platform
 import posixpath
 import re
 import shutil
@@ -23,10 +24,11 @@ from ftcore.errors import FtcoreError
 from ftcore.records import sha256
 from ftcore.store import hash_folder
 from ftcore.tracking_places import artifact_root, check_not_moved, here
-from ftcore.tracking_server import connected, speaking_plainly
+from ftcore.tracking_server import connected, once, patient, speaking_plainly
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 RUN_TAG, RECIPE_TAG, HASH_TAG = "ftcore.run", "ftcore.recipe", "ftcore.sha256."
 SIZE_TAG = "ftcore.size."
+FAILURE_TAG, HOST_TAG, PROCESS_TAG = "ftcore.failure", "ftcore.host", "ftcore.process"
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 
 
@@ -102,11 +105,31 @@ class Tracking:
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in same.items())
         with speaking_plainly(self.settings.mlflow_uri):
             experiment = self._experiment()
-            found = self.client.search_runs([experiment], wanted, max_results=1)
-            if found:
-                return str(found[0].info.run_id)
-            run = self.client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
-            return str(run.info.run_id)
+
+            def there() -> list[Run]:
+                return list(self.client.search_runs([experiment], wanted, order_by=["start_time ASC"]))
+
+            def make() -> list[Run]:
+                if not (found := there()):
+                    self.client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
+                return found or there()
+
+            first, *doubled = once(make, self.settings.mlflow_uri)
+            for run in doubled:  # a request whose answer was lost, and that was made after all
+                self.client.delete_run(run.info.run_id)
+            self._begin(first)
+            return str(first.info.run_id)
+
+    def _begin(self, run: Run) -> None:
+        """Show a run as running, on this machine, until it is closed; what ended an earlier try counts no more."""
+        from mlflow.entities import RunTag
+
+        at_work = {HOST_TAG: platform.node(), PROCESS_TAG: str(os.getpid())}
+        if run.info.status != "RUNNING":
+            self.client.update_run(run.info.run_id, status="RUNNING")
+        self.client.log_batch(run.info.run_id, tags=[RunTag(*pair) for pair in at_work.items()])
+        if FAILURE_TAG in run.data.tags:
+            self.client.delete_tag(run.info.run_id, FAILURE_TAG)
 
     def log(
         self,
@@ -167,9 +190,11 @@ class Tracking:
             self.client.set_tag(run, f"{HASH_TAG}{target}", hash_folder(folder))
         shutil.rmtree(self.cached(run, target), ignore_errors=True)  # what was fetched before is old now
 
-    def close_run(self, run: str, status: str = "FINISHED") -> None:
-        """End a run."""
+    def close_run(self, run: str, status: str = "FINISHED", reason: str = "") -> None:
+        """End a run, with the reason where it did not end well."""
         with speaking_plainly(self.settings.mlflow_uri):
+            if reason:
+                self.client.set_tag(run, FAILURE_TAG, reason[:5000])
             self.client.set_terminated(run, status)
 
     def register(self, run_id: str, run: str, artefact: str, tags: Mapping[str, str]) -> Version:
@@ -177,16 +202,24 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         with speaking_plainly(self.settings.mlflow_uri):
-            version = next((v for v in self.versions() if v.run == run), None)
-            if version is None:
-                try:
-                    self.client.create_registered_model(self.name)
-                except MlflowException as error:
-                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                        raise
-                source = f"{self.client.get_run(run).info.artifact_uri}/{artefact}"
-                made = self.client.create_model_version(self.name, source, run, tags={RUN_TAG: run_id, **tags})
-                version = _version(made)
+            try:
+                self.client.create_registered_model(self.name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            source = f"{self.client.get_run(run).info.artifact_uri}/{artefact}"
+
+            def there() -> list[Version]:
+                return sorted((v for v in self.versions() if v.run == run), key=lambda v: v.number)
+
+            def make() -> list[Version]:
+                if not there():
+                    self.client.create_model_version(self.name, source, run, tags={RUN_TAG: run_id, **tags})
+                return there()
+
+            version, *doubled = once(make, self.settings.mlflow_uri)
+            for one in doubled:  # a request whose answer was lost, and that was done after all
+                self.client.delete_model_version(self.name, str(one.number))
             self.client.set_registered_model_alias(self.name, CANDIDATE, str(version.number))
             return version
 
@@ -307,8 +340,9 @@ class Tracking:
         """
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        uri = here(self.client.get_run(run).info.artifact_uri, artifact_root(self.settings))
-        return get_artifact_repository(uri, tracking_uri=self.settings.mlflow_uri)
+        kept = here(self.client.get_run(run).info.artifact_uri, artifact_root(self.settings))
+        uri = self.settings.mlflow_uri
+        return patient(get_artifact_repository(kept, tracking_uri=uri), uri)
 
     def cached(self, run: str, artefact: str) -> Path:
         """Where this machine keeps its copy of an artefact folder."""
@@ -316,8 +350,6 @@ class Tracking:
 
     def environment(self) -> dict[str, Any]:
         """What a run is made with: package versions and the machine."""
-        import platform
-
         from ftcore.records import versions
 
         machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}

@@ -2,26 +2,32 @@
 
 A server that refuses a request is asked ``TRIES`` times within half a minute. One that accepts it and says nothing is
 given ``ANSWER_S`` seconds each time, so that nothing waits for more than 100 seconds; MLflow's own variables
-``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` change that.
+``MLFLOW_HTTP_REQUEST_TIMEOUT`` and ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` change that. A step goes on
+asking for as long as its patience lasts.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote
 
-from ftcore import mlflow_login
-from ftcore.errors import FtcoreError, TransientError
+from ftcore import mlflow_login, patience
+from ftcore.errors import AwayError, FtcoreError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TRIES, ANSWER_S = 3, 30
+MAKING = frozenset({"create_run", "create_model_version"})
+"""Requests that make another thing each time."""
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 def connected(uri: str, home: Path) -> MlflowClient:
@@ -38,7 +44,52 @@ def connected(uri: str, home: Path) -> MlflowClient:
     logging.getLogger("mlflow.store").setLevel(logging.WARNING)
     if uri.startswith("sqlite:///"):
         Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(uri)
+    return patient(MlflowClient(uri), uri)
+
+
+def patient(there: T, uri: str) -> T:
+    """A client, or a store of artefacts, each of whose calls waits for a server that is away."""
+    return cast("T", _Patient(there, uri))
+
+
+def once(make: Callable[[], R], uri: str) -> R:
+    """Look for something and make it where it is missing: of a request whose answer was lost nobody knows what it did.
+
+    Args:
+        make: looks first; the request that makes is not repeated by itself.
+        uri: of the server.
+    """
+    return patience.ask(make, _is_away, f"MLflow at {uri}")
+
+
+class _Patient:
+    """Passes every call on, again and again while the server is away, except those that would make a second thing."""
+
+    def __init__(self, there: Any, uri: str) -> None:
+        self._there, self._uri = there, uri
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._there, name)
+        if name in MAKING:
+            return partial(_unrepeated, found)
+        return partial(self._ask, found) if callable(found) else found
+
+    def _ask(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return patience.ask(partial(call, *args, **options), _is_away, f"MLflow at {self._uri}")
+
+
+def _unrepeated(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Make one request of it: MLflow's own client would send it again where the answer is late."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        return call(*args, **options)
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager
@@ -52,7 +103,7 @@ def speaking_plainly(uri: str) -> Iterator[None]:
     except (RequestException, ConnectionError, MlflowException) as error:
         if _is_away(error):
             away = f"MLflow at {uri} does not answer"
-            raise TransientError(away, hint="start it, or mend FTCORE_TRACKING_URI") from error
+            raise AwayError(away, hint="start it, or mend FTCORE_TRACKING_URI", waited=True) from error
         raise FtcoreError(f"MLflow at {uri}: {error}") from error
 
 

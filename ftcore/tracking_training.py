@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
+import threading
+import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore import patience
+from ftcore.context import log
+from ftcore.errors import FtcoreError, TransientError
 from ftcore.store import read_json
+from ftcore.tracking_buffer import Point, Track, buffered
 
 if TYPE_CHECKING:
     from ftcore.tracking import Tracking
@@ -28,11 +36,57 @@ PIPELINES: dict[str, tuple[str, str | tuple[str, ...], str]] = {
     "completion": ("text-generation", ("LMHeadModel", "ForCausalLM"), "TextGenerationPipeline"),
 }
 """By task transformers' pipeline, how the name of its model's class ends, and the pipeline's class."""
-SAMPLE_S = 5
-"""Seconds between two samples of the machine's load."""
+SAMPLE_S, SYSTEM = 5, "system/"
+"""Seconds between two samples of the machine's load; what their names start with."""
 
 
-def log_curve(tracking: Tracking, run: str, points: Iterable[tuple[int, Mapping[str, float], float]]) -> None:
+@contextmanager
+def ending(tracking: Tracking, run: str) -> Iterator[None]:
+    """End the run as FAILED or KILLED, with the reason, where the block raises.
+
+    Where MLflow is away it stays as it is, and ``ftcore doctor`` finds it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, TransientError | KeyboardInterrupt | SystemExit)  # another try goes on with it
+        reason = f"{type(error).__name__}: {error.args[0] if error.args else ''}".rstrip(": ")
+        with suppress(FtcoreError), patience.lasting(0):
+            tracking.close_run(run, "KILLED" if stopped else "FAILED", reason)
+        raise
+
+
+@contextmanager
+def curve(tracking: Tracking, run: str, folder: Path) -> Iterator[Track]:
+    """A way to log points of a run's curve that neither waits for MLflow nor loses one while it is away.
+
+    What an earlier attempt has logged is left out: steps done again after a crash give the same points.
+
+    Args:
+        tracking: of the recipe.
+        run: MLflow's run id.
+        folder: of this machine; keeps the points that MLflow does not have yet.
+    """
+    sent = last_steps(tracking, run)
+    known = dict(sent)
+
+    def send(points: Sequence[Point]) -> None:
+        log_curve(tracking, run, _fresh(points, sent))
+
+    with buffered(folder / f"curve-{run}.jsonl", send) as buffer:
+        for step, metrics, _ in buffer.left:
+            known.update({name: max(step, known.get(name, -1)) for name in metrics})
+        yield lambda points: buffer.add(_fresh(points, known))
+
+
+def _fresh(points: Iterable[Point], known: Mapping[str, int]) -> list[Point]:
+    return [
+        (step, {name: value for name, value in metrics.items() if step > known.get(name, -1)}, at)
+        for step, metrics, at in points
+    ]
+
+
+def log_curve(tracking: Tracking, run: str, points: Iterable[Point]) -> None:
     """Log points of a curve, each a step, its metrics and its time in seconds since 1970, a thousand at a time."""
     from math import isfinite
 
@@ -57,16 +111,38 @@ def last_steps(tracking: Tracking, run: str) -> dict[str, int]:
 
 
 @contextmanager
-def system_metrics(tracking: Tracking, run: str) -> Iterator[None]:
-    """Log processor, memory, disk, network and GPU load while the block runs, as ``system/…``."""
+def system_metrics(tracking: Tracking, run: str, folder: Path) -> Iterator[None]:
+    """Log processor, memory, disk, network and GPU load while the block runs, as ``system/…``.
+
+    MLflow's own thread would end at the first request without an answer: its sensors are read, the rest is ours.
+    """
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    monitor = SystemMetricsMonitor(run, SAMPLE_S, resume_logging=True, tracking_uri=tracking.settings.mlflow_uri)
-    monitor.start()
-    try:
-        yield
-    finally:
-        monitor.finish()
+    sensors, over = SystemMetricsMonitor(run, SAMPLE_S, tracking_uri=tracking.settings.mlflow_uri), threading.Event()
+    first = max((step for name, step in last_steps(tracking, run).items() if name.startswith(SYSTEM)), default=-1) + 1
+
+    def sample() -> None:
+        for step in itertools.count(first):
+            if over.wait(SAMPLE_S):
+                return
+            try:
+                sensors.collect_metrics()
+                load = {f"{SYSTEM}{name}": float(value) for name, value in sensors.aggregate_metrics().items()}
+                buffer.add([(step, load, time.time())])
+            except Exception as error:  # the load is good to know, and no reason to end a training
+                log.warning("the load of the machine is not logged any more: %s", error)
+                return
+            for sensor in sensors.monitors:
+                sensor.clear_metrics()
+
+    with buffered(folder / f"system-{run}.jsonl", partial(log_curve, tracking, run)) as buffer:
+        thread = threading.Thread(target=sample, name="system metrics", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 def log_recipe(tracking: Tracking, run: str, recipe: Mapping[str, Any]) -> None:

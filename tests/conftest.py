@@ -216,6 +216,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FTCORE_HOME", str(home))
     monkeypatch.setenv("FTCORE_RECIPES", str(folder))
     monkeypatch.setenv("FTCORE_LOCK_TIMEOUT_S", "0.2")
+    monkeypatch.setenv("FTCORE_PATIENCE_S", "0")
     monkeypatch.setenv("FTCORE_THREADS", "1")
     return home
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
-from ftcore.errors import DataRejectedError, EmptyFileError, FtcoreError, MissingExtraError, TransientError
+from ftcore.errors import AwayError, DataRejectedError, EmptyFileError, FtcoreError, MissingExtraError
 from ftcore.sources._secrets import scrub
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def find(pattern: str, folder: Path) -> list[UPath]:
 
     Raises:
         MissingExtraError: none matches.
-        TransientError: the server cannot be reached.
+        AwayError: the server cannot be reached.
     """
     from upath import UPath
 
@@ -131,7 +131,7 @@ def size_bytes(path: UPath | Path) -> int:
     """Size of a file as it is stored.
 
     Raises:
-        TransientError: the server cannot be reached.
+        AwayError: the server cannot be reached.
     """
     with speaking_plainly(str(path)):
         return int(path.stat().st_size)
@@ -260,7 +260,7 @@ def plainly(where: str, error: Exception) -> Exception:
     elif isinstance(error, ImportError):
         found = MissingExtraError(f"{where} needs a package: {said}", hint="pip install 'ftcore[sources]'")
     elif unanswered or _remote(error) or isinstance(error, ConnectionError | TimeoutError):
-        found = TransientError(f"{where}: the server does not answer as it should: {said}")
+        found = AwayError(f"{where}: the server does not answer as it should: {said}")
     elif type(error).__module__.startswith("pyarrow") or isinstance(error, OSError | UnicodeError):
         found = DataRejectedError(f"{where} cannot be read: {said}")
     return found

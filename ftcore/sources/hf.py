@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from ftcore.errors import DataRejectedError, MissingExtraError, TransientError
+from ftcore.errors import AwayError, DataRejectedError, MissingExtraError
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import scrub
 
@@ -60,7 +60,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     Raises:
         MissingExtraError: no such dataset, or no ``datasets``.
         DataRejectedError: no such split or column, or the files are broken.
-        TransientError: the hub does not answer.
+        AwayError: the hub does not answer.
     """
     yield from sampled(config, _tables(config, context))
 
@@ -171,5 +171,5 @@ def _translated(where: str, error: Exception) -> Exception:
     if type(error).__name__ in {"DatasetNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundError"}:
         return MissingExtraError(f"{where} is not there: {said}")
     if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.split(".")[0] in _AWAY:
-        return TransientError(f"{where}: the hub does not answer: {said}", hint="HF_HUB_OFFLINE=1 forbids asking it")
+        return AwayError(f"{where}: the hub does not answer: {said}", hint="HF_HUB_OFFLINE=1 forbids asking it")
     return DataRejectedError(f"{where} cannot be read: {said}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ftcore import period, snapshot, watermarks
-from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
+from ftcore.errors import AwayError, DataRejectedError, FtcoreError, MissingExtraError
 from ftcore.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.sources._secrets import connection, scrub
 from ftcore.sources._values import plain
@@ -76,7 +76,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     Raises:
         MissingExtraError: the connection or its driver is not there.
         DataRejectedError: the query cannot be run, or lacks a column.
-        TransientError: the server does not answer, or goes away.
+        AwayError: the server does not answer, or goes away.
     """
     yield from read_since(config, context, Cursor())
 
@@ -239,5 +239,5 @@ def _translated(where: str, error: Any, secrets: list[str], url: URL) -> FtcoreE
     elif isinstance(error, exc.OperationalError | exc.InterfaceError):
         lost = True
     if lost:
-        return TransientError(f"{where}: the database went away or does not answer: {said}")
+        return AwayError(f"{where}: the database went away or does not answer: {said}")
     return DataRejectedError(f"{where}: the query cannot be run: {said}")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ftcore import errors, run_recipe, settings, store
+from ftcore import errors, patience, run_recipe, settings, store
 from ftcore import recipe as recipes
 from ftcore.context import Context, log
 from ftcore.errors import FtcoreError, TransientError
@@ -98,7 +98,8 @@ def _rank(recipe_path: str, name: str, run_id: str, mlflow_run: str, params: str
     context = Context(recipe, path, run_id, "train", json.loads(params), shelf, conf)
     said = context.scratch / SAID
     try:
-        figures = train.fit(context, mlflow_run)
+        with patience.lasting(conf.patience_s):
+            figures = train.fit(context, mlflow_run)
     except FtcoreError as error:
         store.write_json(said, {"error": type(error).__name__, "message": error.args[0], "hint": error.hint})
         sys.exit(error.exit_code)

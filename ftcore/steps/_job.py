@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, snapshot, store, suppression, tracking_training
+from ftcore import base, snapshot, store, suppression
 from ftcore._find import find
 from ftcore.errors import TrainingError
 from ftcore.sections import PersonalData
@@ -16,7 +16,7 @@ from ftcore.steps import _energy, _method
 from ftcore.steps._readable import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.recipe import Recipe
     from ftcore.sections import Part
-    from ftcore.tracking import Tracking
-    from ftcore.training.callbacks import Point, Track
+    from ftcore.training.callbacks import Track
     from ftcore.training.features import Collator, Features
     from ftcore.training.loop import Job
 
@@ -148,17 +147,3 @@ def _personal_data(context: Context) -> dict[str, Any]:
     config = PersonalData.model_validate(prepared) if prepared else context.recipe.prepare.personal_data
     # Every action by name: what is masked by default may be more in a later version.
     return {**config.model_dump(mode="json"), "entities": config.actions}
-
-
-def curve(tracking: Tracking, mlflow_run: str) -> Callable[[list[Point]], None]:
-    """Logs what an earlier attempt has not logged already: steps done again after a crash give the same points."""
-    known = tracking_training.last_steps(tracking, mlflow_run)
-
-    def track(points: list[Point]) -> None:
-        fresh = [
-            (step, {name: value for name, value in metrics.items() if step > known.get(name, -1)}, at)
-            for step, metrics, at in points
-        ]
-        tracking_training.log_curve(tracking, mlflow_run, fresh)
-
-    return track

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from ftcore.conversations import turns as conversation
-from ftcore.errors import FtcoreError, TransientError
+from ftcore.errors import AwayError, FtcoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,7 @@ def ask(judge: Judge, there: httpx.Client, question: list[dict[str, str]]) -> Sa
     """What the judge says; asked again, ever later, while it is busy or cannot be reached.
 
     Raises:
-        TransientError: it was not reached, or stayed busy.
+        AwayError: it was not reached, or stayed busy.
         FtcoreError: it refuses the question, for want of a key or of the model.
     """
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
@@ -85,7 +85,7 @@ def ask(judge: Judge, there: httpx.Client, question: list[dict[str, str]]) -> Sa
         return trying(_once, judge, there, question)
     except _AgainError as error:
         hint = "nothing is lost: what it said so far is kept; run the step again once it answers"
-        raise TransientError(f"the judge {judge.model} at {judge.host} {error}", hint=hint) from None
+        raise AwayError(f"the judge {judge.model} at {judge.host} {error}", hint=hint) from None
 
 
 def meant(text: object) -> Said:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ftcore import tracking_training
 from ftcore.context import Context, log
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError, TrainingError
 from ftcore.search import JOURNAL, EndedError, Search, Trial, identity
@@ -86,16 +87,18 @@ def _outcome(context: Context, trial: Trial, rows: dict[str, pa.Table], parent: 
     name = f"{context.run_id}/trial-{trial.number:03d}"
     run = tracking.open_run(name, {PARENT_TAG: parent, RECIPE_TAG: trial.search.name})
     tracking.log(run, params=trial.values)
-    try:
-        loss, state, reason = _trained(context, trial, rows, _job.curve(tracking, run)), "complete", ""
-    except EndedError as ended:
-        loss, state, reason = None, "pruned", str(ended)
-    except (TrainingError, RecipeError, DataRejectedError) as error:
-        loss, state, reason = None, "fail", str(error)
-    tracking.log(
-        run, metrics={"validation_loss": loss} if loss is not None else {}, tags={"state": state, "reason": reason}
-    )
-    tracking.close_run(run, STATUS[state])
+    with tracking_training.ending(tracking, run):
+        try:
+            with tracking_training.curve(tracking, run, context.scratch) as track:
+                loss, state, reason = _trained(context, trial, rows, track), "complete", ""
+        except EndedError as ended:
+            loss, state, reason = None, "pruned", str(ended)
+        except (TrainingError, RecipeError, DataRejectedError) as error:
+            loss, state, reason = None, "fail", str(error)
+        tracking.log(
+            run, metrics={"validation_loss": loss} if loss is not None else {}, tags={"state": state, "reason": reason}
+        )
+        tracking.close_run(run, STATUS[state])
     return state, loss, reason
 
 

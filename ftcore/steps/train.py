@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -53,17 +54,26 @@ def run(context: Context) -> Outcome:
     tags |= _ancestry.tags(context)
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
+    with tracking_training.ending(tracking, mlflow_run):
+        return _trained(context, tracking, mlflow_run, rows, tags)
+
+
+def _trained(
+    context: Context, tracking: Tracking, mlflow_run: str, rows: dict[str, pa.Table], tags: dict[str, str]
+) -> Outcome:
+    recipe, identity = context.recipe, context.earlier("plan").figures["snapshot"]
     environment = {f"env.{key}": value for key, value in tracking.environment().items()}
     tracking.log(mlflow_run, params=_flat(recipe.resolved()), tags=environment)
     source = str(snapshot.folder(context.shelf, identity))
     tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
 
     tracking_training.log_recipe(tracking, mlflow_run, recipe.resolved())
-    with tracking_training.system_metrics(tracking, mlflow_run):
+    with tracking_training.system_metrics(tracking, mlflow_run, context.scratch):
         if _distributed.wanted(context):
             figures = _distributed.launch(context, mlflow_run)
         else:
-            figures = _fit(context, rows, _job.curve(tracking, mlflow_run))
+            with tracking_training.curve(tracking, mlflow_run, context.scratch) as track:
+                figures = _fit(context, rows, track)
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     figures |= _tuned.figures(context) | {"base_license": _license(context)}
     tracking.log(mlflow_run, metrics=_tuned.flat(figures["folds"]) if "folds" in figures else {})
@@ -95,8 +105,11 @@ def _license(context: Context) -> dict[str, Any]:
 def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
     """Train as one of several processes; the first one saves, the others end here. Returns its figures."""
     context = _tuned.tuned(context)
-    track = _job.curve(Tracking(context.settings, context.recipe.name), mlflow_run)
-    return _fit(context, _job.rows(context), track)
+    rows, tracking = _job.rows(context), Tracking(context.settings, context.recipe.name)
+    if int(os.environ.get("RANK", "0")):
+        return _fit(context, rows, lambda _: None)
+    with tracking_training.curve(tracking, mlflow_run, context.scratch) as track:
+        return _fit(context, rows, track)
 
 
 def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ftcore import tracking_training
 from ftcore.context import Context, Outcome
 from ftcore.errors import TrainingError
 from ftcore.search import JOURNAL
@@ -43,10 +44,12 @@ def run(context: Context) -> Outcome:
     paths: dict[str, str] = {}
     if context.recipe.search is not None:
         search, parent = _trials.opened(context), _parent(context)
-        done = _trials.work(context, search, parent)
         if context.shard:
+            done = _trials.work(context, search, parent)
             return Outcome(f"worker {context.shard} did {done} trials", figures={"trials": done}, inputs=inputs)
-        words, figures, paths = _chosen(context, search, parent)
+        with tracking_training.ending(Tracking(context.settings, context.recipe.name), parent):
+            _trials.work(context, search, parent)
+            words, figures, paths = _chosen(context, search, parent)
         said.append(words)
         context = with_settings(context, figures["settings"])
         inputs["settings"] = digest(figures["settings"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from transformers import TrainerCallback
 
 from ftcore.context import log
-from ftcore.errors import TransientError
+from ftcore.errors import StoppedError
 from ftcore.progress import SELDOM_S, progress
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Punctual(TrainerCallback):  # type: ignore[misc]
     """Asks for a checkpoint when enough time has passed, and at once when the process is told to stop.
 
     Raises:
-        TransientError: after the checkpoint that SIGTERM asked for.
+        StoppedError: after the checkpoint that SIGTERM asked for.
     """
 
     def __init__(self, every_s: float) -> None:
@@ -200,7 +200,7 @@ class Punctual(TrainerCallback):  # type: ignore[misc]
         """End where that was asked for: what follows is done by the run that goes on."""
         self.saved = time.monotonic()
         if self.stopping:
-            raise TransientError(
+            raise StoppedError(
                 f"stopped at step {state.global_step} of {state.max_steps}, as the process was told to",
                 hint="run it again: it goes on from the checkpoint",
             )

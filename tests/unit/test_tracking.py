@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import served
-from ftcore.errors import FtcoreError, TransientError
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, RUN_TAG, Tracking
+from ftcore import patience, served, tracking_training
+from ftcore.errors import FtcoreError, StoppedError, TrainingError, TransientError
+from ftcore.tracking import CANDIDATE, CHAMPION, FAILURE_TAG, PREVIOUS, RUN_TAG, Tracking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,3 +140,84 @@ def test_a_server_that_is_away_is_tried_again_later(home: Path, monkeypatch: pyt
         Tracking(settings.load(), "demo").alias(CHAMPION)
     assert error.value.exit_code == 75
     assert "FTCORE_TRACKING_URI" in error.value.hint
+
+
+def lose_answers(tracking: Tracking, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> list[object]:
+    """Requests of a name are done, and their answers lost, so many times; returns what was made."""
+    from requests.exceptions import ConnectionError as RefusedError
+
+    client, made = tracking.client._there, list[object]()
+    ask = getattr(client, name)
+
+    def lossy(*args: object, **options: object) -> object:
+        made.append(ask(*args, **options))
+        if len(made) <= times:
+            raise RefusedError("Connection aborted")
+        return made[-1]
+
+    monkeypatch.setattr(client, name, lossy)
+    return made
+
+
+def test_an_answer_that_is_lost_makes_nothing_twice(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT_S", 0.01)
+    tracking = product.tracking
+    runs = lose_answers(tracking, monkeypatch, "create_run", 1)
+    versions = lose_answers(tracking, monkeypatch, "create_model_version", 1)
+    with patience.lasting(5):
+        run = tracking.open_run("r1", {})
+        version = tracking.register("r1", run, "model", {})
+    assert (len(runs), len(versions)) == (1, 1), "looked for before it was asked again"
+    assert [one.number for one in tracking.versions()] == [version.number] == [1]
+    assert tracking.alias(CANDIDATE) == version
+
+
+def test_what_a_late_request_made_after_all_is_taken_away(product: Product) -> None:
+    """A server that was stopped does what nobody waits for any more."""
+    tracking = product.tracking
+    first = tracking.open_run("r1", {})
+    late = tracking.client.create_run(tracking._experiment(), tags={RUN_TAG: "r1"})
+    assert tracking.open_run("r1", {}) == first
+    assert tracking.client.get_run(late.info.run_id).info.lifecycle_stage == "deleted"
+    version = tracking.register("r1", first, "model", {})
+    source = f"{tracking.client.get_run(first).info.artifact_uri}/model"
+    tracking.client.create_model_version(product.name, source, first)
+    assert tracking.register("r1", first, "model", {}).number == version.number
+    assert [one.number for one in tracking.versions()] == [version.number]
+
+
+ENDS: list[tuple[BaseException, str, str]] = [
+    (TrainingError("the loss is not a number", hint="lower the rate"), "FAILED", "TrainingError: the loss is not a n"),
+    (ValueError("a fault of ours"), "FAILED", "ValueError: a fault of ours"),
+    (MemoryError(), "FAILED", "MemoryError"),
+    (StoppedError("stopped at step 3 of 8"), "KILLED", "StoppedError: stopped at step 3 of 8"),
+    (SystemExit(75), "KILLED", "SystemExit: 75"),
+    (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "reason"), ENDS, ids=lambda value: type(value).__name__)
+def test_a_run_ends_as_its_training_did(product: Product, error: BaseException, status: str, reason: str) -> None:
+    tracking = product.tracking
+    run = tracking.open_run("r1", {})
+    with pytest.raises(type(error)), tracking_training.ending(tracking, run):
+        raise error
+    found = tracking.client.get_run(run)
+    assert found.info.status == status
+    assert found.data.tags[FAILURE_TAG].startswith(reason)
+    assert tracking.open_run("r1", {}) == run, "the next try goes on with it"
+    found = tracking.client.get_run(run)
+    assert found.info.status == "RUNNING"
+    assert FAILURE_TAG not in found.data.tags
+
+
+def test_the_curve_of_a_resumed_training_holds_each_step_once(product: Product, tmp_path: Path) -> None:
+    tracking = product.tracking
+    run = tracking.open_run("r1", {})
+    for first, last in ((0, 4), (2, 6)):  # steps behind the checkpoint are done again
+        with tracking_training.curve(tracking, run, tmp_path / "scratch") as track:
+            track([(step, {"loss": float(step), "bad": float("nan")}, 1.0) for step in range(first, last)])
+    assert [(one.step, one.value) for one in tracking.client.get_metric_history(run, "loss")] == [
+        (step, float(step)) for step in range(6)
+    ]
+    assert not list((tmp_path / "scratch").iterdir())
