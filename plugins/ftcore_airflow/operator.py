@@ -79,13 +79,22 @@ class StepProcess:
             stdout.seek(0)
             output = stdout.read()
         if returncode != 0:
-            raise failure(self.task_id, returncode, last_words.said)
+            raise failure(self.task_id, returncode, last_words.said, self._kills() if returncode < 0 else 0)
         try:
             record: dict[str, Any] = json.loads(output[output.index("{") :])
         except ValueError as error:
             raise StepFailed(f"{self.task_id} ended well but printed no record: {output[-200:]!r}") from error
         self.log.info("%s: %s\n%s", self.task_id, record["reason"], json.dumps(record, indent=2, ensure_ascii=False))
         return record
+
+    def _kills(self) -> int:
+        """How many tries of this task a signal ended, this one included; Airflow keeps the number."""
+        kills = 1
+        if self._state is not None:
+            with suppress(Exception):
+                kills += int(self._state.get("kills") or 0)
+                self._state.set("kills", kills)
+        return kills
 
     def _run(self, command: list[str], stdout: IO[str], last_words: LastWords) -> int:
         self._process = subprocess.Popen(

@@ -19,16 +19,19 @@ class StepInterrupted(AirflowException):
     """The step was killed or said that a second try may succeed; steps are idempotent, so trying again is safe."""
 
 
-def failure(step: str, returncode: int, last_words: str) -> AirflowException:
-    """The exception for a process that ended with something other than 0."""
+def failure(step: str, returncode: int, last_words: str, kills: int = 1) -> AirflowException:
+    """The exception for a process that ended with something other than 0; ``kills`` of its tries ended by a signal."""
     if returncode < 0:
-        return StepInterrupted(f"{step} was killed by signal {-returncode}")
+        kind = StepInterrupted if kills <= KILLS else StepFailed
+        return kind(f"{step} was killed by signal {-returncode}" + (f", {kills} times" if kills > 1 else ""))
     kind = StepInterrupted if returncode == TransientError.exit_code else StepFailed
     return kind(f"{step} ended with exit code {returncode}" + (f": {last_words}" if last_words else ""))
 
 
+KILLS = 3
+"""Times that a step may be killed by a signal and is tried again: what takes all memory takes it each time."""
 RETRIES: dict[str, Any] = {
-    "retries": 3,
+    "retries": 10,
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(minutes=2),
@@ -39,4 +42,7 @@ RETRIES: dict[str, Any] = {
         ]
     ),
 }
-"""Default arguments of every task: up to three more tries after 10, 20 and 40 s, for failures that may pass."""
+"""Default arguments of every task: more tries after 10, 20, 40, 80 and then 120 s, for failures that may pass.
+
+So many, since a service that is away for longer than a step's own patience, and each restart of Airflow, cost one.
+"""

@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from ftcore.store import run_name
 from ftcore_airflow.assets import newest
 from ftcore_airflow.operator import FIGURES_BYTES, StepOperator, small
-from ftcore_airflow.retry import RETRIES, StepFailed, StepInterrupted
+from ftcore_airflow.retry import KILLS, RETRIES, StepFailed, StepInterrupted
 
 PROGRAM = """
 import json, os, subprocess, sys, time
@@ -33,7 +33,9 @@ record = {"step": sys.argv[2], "recipe": "r", "run_id": sys.argv[5], "proceed": 
 class Run:
     """A task to execute, and what became of it."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, body: str, **arguments: Any) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, body: str, state: Any = None, **arguments: Any
+    ) -> None:
         program = folder / "program.py"
         program.write_text(PROGRAM + body, encoding="utf-8")
         monkeypatch.setenv("FTCORE_STEP_COMMAND", f"{sys.executable} {program}")
@@ -45,6 +47,7 @@ class Run:
             "dag_run": SimpleNamespace(run_id="manual__1"),
             "ti": SimpleNamespace(xcom_push=lambda key, value: self.pushed.update({key: value})),
             "outlet_events": self.events,
+            "task_state_store": state,
         }
 
     def __call__(self) -> dict[str, Any]:
@@ -104,6 +107,18 @@ def test_a_shard_is_a_parameter_and_a_task_may_be_called_otherwise_than_its_step
 def test_a_figure_is_handed_on_whole_for_tasks_to_be_mapped_over(run: Any) -> None:
     body = f"record['figures']['shards'] = ['x' * 60] * {FIGURES_BYTES // 60}; print(json.dumps(record))"
     assert len(run(body, hands_on="shards")()) == FIGURES_BYTES // 60
+
+
+def test_a_step_that_is_killed_each_time_is_given_up_and_an_outage_is_not(run: Any) -> None:
+    kept: dict[str, Any] = {}
+    state = SimpleNamespace(get=kept.get, set=kept.__setitem__)
+    for _ in range(KILLS):
+        with pytest.raises(StepInterrupted, match="signal 9"):
+            run("os.kill(os.getpid(), 9)", state=state)()
+        with pytest.raises(StepInterrupted):
+            run("sys.exit(75)", state=state)()
+    with pytest.raises(StepFailed, match=f"killed by signal 9, {KILLS + 1} times"):
+        run("os.kill(os.getpid(), 9)", state=state)()
 
 
 def test_a_record_that_says_no_skips_and_stays_visible(

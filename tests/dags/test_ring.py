@@ -18,6 +18,7 @@ from airflow.utils.types import DagRunType
 from ftcore.recipe import files, read
 from ftcore_airflow.assets import Assets, cron_or_asset
 from ftcore_airflow.backfill import period_by
+from ftcore_airflow.retry import RETRIES
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -88,7 +89,7 @@ def test_runs_one_at_a_time_and_never_catches_up(bag: DagBag, verb: str, recipe:
 def test_every_task_says_what_it_does_and_retries_what_may_pass(bag: DagBag, verb: str, recipe: Path) -> None:
     for task in bag.dags[f"{verb}__{recipe.stem}"].tasks:
         assert task.doc_md
-        assert task.retries == 3
+        assert task.retries == RETRIES["retries"]
         assert task.retry_policy is not None
 
 
