@@ -155,4 +155,4 @@ class _Outage:
 
 def _words(error: BaseException | None) -> str:
     text = str(error).strip() if error else ""
-    return (text or type(error).__name__).splitlines()[0][:200]
+    return (text or type(error).__name__).splitlines()[0][:120]

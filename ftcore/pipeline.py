@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ftcore import patience, records, run_recipe, settings, snapshot, store
 from ftcore import recipe as recipes
-from ftcore import records, run_recipe, settings, snapshot, store
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DamagedFileError, FtcoreError, MissingExtraError, RecipeError
 from ftcore.progress import busy
@@ -70,21 +70,30 @@ def run_step(
     conf, asked = settings.load(), dict(params or {})
     if asked.get("shard") and step not in SHARED:
         raise FtcoreError(f"{step} is done as a whole", hint=f"leave the parameter shard to {' and '.join(SHARED)}")
-    name = _name(recipe_path, run_id, conf)
-    shelf = store.shelf(conf, name)
-    with shelf.lock("-".join(filter(None, (step, asked.get("shard")))), conf.lock_timeout_s):
+
+    def once() -> Record:
         recipe = _recipe(shelf, recipe_path, run_id, step, begins=step in BEGINS and not asked.get("shard"))
-        context = Context(recipe, recipe_path, run_id, step, asked, shelf, conf)
-        decides = _decides(context)
-        done = shelf.record(run_id, step, context.shard)
-        same = done is not None and done.fingerprint == records.fingerprint(*decides)
-        if done and same and not again and not _looks_again(done):
-            log.info("%s was done already: %s", step, done.reason)
-            return done
-        if done and not same:
-            log.info("%s", _why_again(done, records.parts(*decides)))
-        record = _work(context, decides)
-        shelf.write_record(record)
+        return _once(Context(recipe, recipe_path, run_id, step, asked, shelf, conf), again=again)
+
+    with patience.lasting(conf.patience_s):
+        shelf = store.shelf(conf, patience.through(lambda: _name(recipe_path, run_id, conf)))
+        with shelf.lock("-".join(filter(None, (step, asked.get("shard")))), conf.lock_timeout_s):
+            return patience.through(once)
+
+
+def _once(context: Context, *, again: bool) -> Record:
+    """Do a step that no other process does now, unless it was done."""
+    step, run_id, shelf = context.step, context.run_id, context.shelf
+    decides = _decides(context)
+    done = shelf.record(run_id, step, context.shard)
+    same = done is not None and done.fingerprint == records.fingerprint(*decides)
+    if done and same and not again and not _looks_again(done):
+        log.info("%s was done already: %s", step, done.reason)
+        return done
+    if done and not same:
+        log.info("%s", _why_again(done, records.parts(*decides)))
+    record = _work(context, decides)
+    shelf.write_record(record)
     log.info("%s %s: %s (%.1f s)", "✔" if record.proceed else "■", step, record.reason, record.work_s)
     return record
 

@@ -94,6 +94,7 @@ class Buffer:
             self._change.notify()
 
     def _work(self) -> None:
+        told = False
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._waiting or self._ended)
@@ -102,12 +103,18 @@ class Buffer:
             try:
                 self._send_some()
             except AwayError as error:
-                log.warning("%s; the curve is kept in %s until it does", error.args[0], self.file)
+                if not told:
+                    log.warning("%s; the curve is kept in %s until it does", error.args[0], self.file)
+                told = True
                 with self._change:
                     self._change.wait_for(lambda: self._ended, AGAIN_S)
             except FtcoreError as error:
                 self._fault = error
                 return
+            else:
+                if told:
+                    log.info("MLflow answers again; the curve is sent")
+                told = False
 
     def _send_some(self) -> None:
         batch = self._waiting[:FULL]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -11,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from ftcore import doctor, intents, pipeline, recipe, registry, settings, store, tracking_server
+from ftcore import doctor, intents, pipeline, recipe, registry, settings, store, tracking_buffer, tracking_server
 from ftcore.errors import TransientError
 from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import Record, now
 from ftcore.tracking_models import model
+from ftcore.training import callbacks
 from ftcore.verdict import Rule, Verdict
 from tests.bench import _registry
+from tests.conftest import Product, document
 from tests.integration._unreliable import Break, way_to
 
 NAMES = count()
@@ -113,6 +116,7 @@ def through(
         else:
             patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
             patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(SILENT_S))
+            patch.setenv("FTCORE_PATIENCE_S", "0")
             with pytest.raises(TransientError, match=f"MLflow at {way.url} does not answer") as told:
                 ACTIONS[action](path)
             assert told.value.exit_code == 75
@@ -166,6 +170,37 @@ def test_by_default_a_silent_server_is_given_up_within_100_seconds(
         assert way.requests == tracking_server.TRIES
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "1"
     assert waited + tracking_server.TRIES * tracking_server.ANSWER_S < 100
+
+
+def test_mlflow_that_is_away_for_a_while_costs_a_training_a_wait(
+    server: Registrar, tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Away when the first point of the curve comes, and again in the answer to the registration; nothing is doubled."""
+    train = {"epochs": 1, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
+    small = {"base": str(tiny / "model"), "method": {"kind": "lora", "rank": 2}, "train": train}
+    product = Product("away", settings.load().recipes / "away.yaml")
+    store.write_json(product.path, document("away") | small)  # JSON is YAML
+    product.publish(range(160))
+    product.run("plan")
+    monkeypatch.setattr(callbacks, "FLUSH_S", 0.0)
+    monkeypatch.setattr(tracking_buffer, "AGAIN_S", 0.1)
+    logging.getLogger("ftcore").propagate = True
+    with way_to(settings.load().tracking_uri) as way, monkeypatch.context() as patch:
+        way.outages = [(b"grad_norm", 1.5), (b"model-versions/create", 1.5)]
+        patch.setenv("FTCORE_TRACKING_URI", way.url)
+        patch.setenv("FTCORE_PATIENCE_S", "60")
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        with caplog.at_level(logging.INFO, "ftcore"):
+            record = product.run("train")
+    assert not way.outages, "both outages came"
+    said = [entry.getMessage() for entry in caplog.records]
+    assert any("does not answer; waiting up to 60 s" in line for line in said)
+    assert any("answers again" in line for line in said)
+    client, run = product.tracking.client, record.figures["mlflow_run"]
+    steps = [one.step for one in client.get_metric_history(run, "loss")]
+    assert steps == list(range(1, int(record.figures["steps"]) + 1)), "the curve has no gap and no double"
+    assert client.get_run(run).info.status == "FINISHED"
+    assert [version.number for version in product.tracking.versions()] == [1]
 
 
 def test_of_two_candidates_at_once_one_is_promoted_and_the_other_is_judged_again(make: Callable[[], Path]) -> None:
