@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ftcore import erasures, served, tracking_artefacts, tracking_models
+from ftcore import served, tracking_artefacts, tracking_models
 from ftcore.store import hash_folder
 from ftcore.tracking import HASH_TAG, SIZE_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftcore.erasures import Erasure
     from ftcore.store import Shelf
     from ftcore.tracking import Tracking, Version
 
@@ -53,7 +52,7 @@ def check(
         TransientError: MLflow does not answer.
     """
     tags = tracking_models.run_tags(tracking, version.run)
-    promise, erased = served.of_version(shelf, version.number), erasures.read(shelf)
+    promise = served.of_version(shelf, version.number)
     judged = (promise.artefacts if promise else None) or served.judged(version)
     limit = READ_BYTES if read_bytes is None else read_bytes
     known = {**tracking_models.hashes(tags, but=CHANGING), **judged}
@@ -61,7 +60,7 @@ def check(
     read = []
     for name in dict.fromkeys([*needs, *known]):
         fault = _size_fault(tags.get(f"{SIZE_TAG}{name}", ""), tracking_artefacts.size(tracking, version.run, name))
-        fault = fault or _hash_fault(version, name, judged, tags, erased if name in served.REWRITTEN else ())
+        fault = fault or _hash_fault(version, name, judged, tags, shelf)
         if not fault and name in needs and name in known and _bytes(tags.get(f"{SIZE_TAG}{name}", "")) <= limit:
             read.append(name)
             expected = tags.get(f"{HASH_TAG}{name}", known[name]) if name in served.REWRITTEN else known[name]
@@ -86,14 +85,13 @@ def _said(size: str) -> str:
     return f"{files} file{'' if files == '1' else 's'} of {int(amount):,} bytes"
 
 
-def _hash_fault(
-    version: Version, name: str, judged: Mapping[str, str], tags: Mapping[str, str], erased: Sequence[Erasure]
-) -> str:
+def _hash_fault(version: Version, name: str, judged: Mapping[str, str], tags: Mapping[str, str], shelf: Shelf) -> str:
     then, logged = judged.get(name, ""), tags.get(f"{HASH_TAG}{name}", "")
     if not then or not logged or then == logged:
         return ""
-    explained = erasures.between(erased, erasures.in_mlflow(version.run, name), then, logged)
-    return "" if explained else "has another artefact {name} than the one that was judged"
+    if served.explained(shelf, version.run, name, (then, logged)):
+        return ""
+    return "has another artefact {name} than the one that was judged"
 
 
 def _content_fault(tracking: Tracking, version: Version, name: str, expected: str) -> str:

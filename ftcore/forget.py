@@ -328,5 +328,6 @@ def _tell(shelf: Shelf, entry: suppression.Entry, report: dict[str, Any]) -> Non
     if erased:
         key = sha256(canonical([[one.place, one.after] for one in erased]))[:8]
         said = f"subject {entry.subject[:8]}: {sum(one.rows for one in erased):,} rows erased from {len(erased)} files"
-        places = sorted({one.place for one in erased})
-        shelf.add_to_ledger("forget", entry.subject, "erased", said, key=key, because=entry.reason, places=places)
+        hashes = {one.place: one.after for one in erased}  # the oldest first: what each is in the end
+        more = {"because": entry.reason, "places": sorted(hashes), "hashes": hashes}
+        shelf.add_to_ledger("forget", entry.subject, "erased", said, key=key, **more)

@@ -2,20 +2,24 @@
 
 A change touches aliases and tags in MLflow and a line in the ledger, and no transaction spans them. So its *intent* is
 written first, with everything that will be true in the end; then tags, aliases, the ledger line, and the intent goes.
-Whoever finds an intent carries it out again from the start: each of its writes gives the same result twice.
+Whoever finds an intent carries it out again from the start: each of its writes gives the same result twice. It is
+signed with the platform's key: what somebody else leaves there is never carried out.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ftcore import served, tracking_models
 from ftcore.errors import FtcoreError, TransientError
-from ftcore.store import log, write_json
+from ftcore.keys import signed
+from ftcore.records import canonical
+from ftcore.store import log, write_bytes, write_json
 from ftcore.tracking import CHAMPION, Tracking
 
 if TYPE_CHECKING:
@@ -69,22 +73,43 @@ def carry_out(shelf: Shelf, tracking: Tracking, intent: Intent) -> dict[str, Any
         TransientError: MLflow went away, or what was set does not stand; the intent stays, and the next change or
             ``ftcore doctor`` finishes it.
     """
+    return _finish(shelf, tracking, intent, begin(shelf, intent))
+
+
+def begin(shelf: Shelf, intent: Intent) -> UPath:
+    """Write an intent down, signed with the platform's key: whoever finds it carries it out. Returns its file."""
+    ring = shelf.chain.ring
+    ring.make()
+    stated = intent.model_dump(mode="json")
+    key, signature = ring.sign(_message(shelf, stated))
     path = shelf.root / FOLDER / f"{intent.name}.json"
-    write_json(path, intent.model_dump(mode="json"))
-    return _finish(shelf, tracking, intent, path)
+    write_json(path, {"intent": stated, "key": key, "signature": signature})
+    return path
+
+
+def _message(shelf: Shelf, stated: Mapping[str, Any]) -> bytes:
+    return f"ftcore intent\n{shelf.name}\n{canonical(stated)}".encode()
 
 
 def pending(shelf: Shelf) -> Iterator[tuple[UPath, Intent | None]]:
-    """Intents that have begun and not ended, oldest first; None for a file that is no intent."""
+    """Intents that have begun and not ended, by name; None for a file that is none, or that somebody else wrote."""
     folder = shelf.root / FOLDER
     if not folder.exists():
         return
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.name.endswith(".json") and path.name[0] != ".":
-            try:
-                yield path, Intent.model_validate_json(path.read_bytes())
-            except ValidationError:
-                yield path, None
+            yield path, _read(shelf, path)
+
+
+def _read(shelf: Shelf, path: UPath) -> Intent | None:
+    try:
+        found = json.loads(path.read_bytes())
+        stated, key, signature = (found[name] for name in ("intent", "key", "signature"))
+        ours = key in shelf.chain.ring.trusted() and signed(key, signature, _message(shelf, stated))
+        intent = Intent.model_validate(stated)
+    except (ValueError, KeyError, TypeError):  # a ValidationError is a ValueError
+        return None
+    return intent if ours and path.name == f"{intent.name}.json" else None
 
 
 def settle(shelf: Shelf, tracking: Tracking) -> list[str]:
@@ -98,8 +123,10 @@ def settle(shelf: Shelf, tracking: Tracking) -> list[str]:
 
 def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None) -> str:
     if intent is None:
+        log.warning("%s in the store is no intent that this platform signed: nothing of it is carried out", path.name)
+        write_bytes(path.with_name(f"{path.name}.unsigned"), path.read_bytes())
         path.unlink()
-        return f"{path.name} was no intent and is removed"
+        return f"{path.name} was no intent of this platform, and is set aside as {path.name}.unsigned"
     if shelf.line(intent.kind, intent.run_id) is not None:
         path.unlink()
         return f"{intent.kind} of run {intent.run_id} was done"

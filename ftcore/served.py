@@ -193,7 +193,8 @@ def _intended(shelf: Shelf, champion: int | None) -> set[int]:
     place = shelf.root / INTENTS
     if not place.exists():
         return set()
-    found = [read_json(path) or {} for path in place.iterdir() if path.name.endswith(".json") and path.name[0] != "."]
+    names = (path for path in place.iterdir() if path.name.endswith(".json") and path.name[0] != ".")
+    found = [(read_json(path) or {}).get("intent", {}) for path in names]
     return {
         one["aliases"][CHAMPION] for one in found if one.get("was") == champion and CHAMPION in one.get("aliases", {})
     }
@@ -221,18 +222,35 @@ def _expected(tracking: Tracking, version: Version, artefact: str) -> str:
 
 def _fault(tracking: Tracking, version: Version, artefact: str, place: Path, expected: str) -> str:
     """What is wrong with a local copy; empty where its bytes are the expected ones."""
-    identity, odd = _identity(place)
-    if odd:
-        return f"{odd} in it is no plain file"
-    found = _digest(place, identity)
+    try:
+        identity, odd = _identity(place)
+        if odd:
+            return f"{odd} in it is no plain file"
+        found = _digest(place, identity)
+    except OSError as error:  # it goes, or may not be read
+        return f"it cannot be read: {error}"
     if not expected or found == expected:
         return ""
-    if artefact in REWRITTEN:
-        shelf = store.shelf(tracking.settings, tracking.name)
-        where = erasures.in_mlflow(version.run, artefact)
-        if erasures.between(erasures.read(shelf, [where]), where, expected, found):
-            return ""
+    if explained(store.shelf(tracking.settings, tracking.name), version.run, artefact, (expected, found)):
+        return ""
     return f"its SHA-256 is {found}, and {expected} was promised"
+
+
+def explained(shelf: Shelf, run: str, artefact: str, change: tuple[str, str]) -> bool:
+    """Whether an artefact of a run changed by what was erased on request, from one hash to another.
+
+    A line of the ledger has to say so; one of an earlier ftcore names the place alone, and the erasures tell the rest.
+    """
+    if artefact not in REWRITTEN:
+        return False
+    where = erasures.in_mlflow(run, artefact)
+    lines = [
+        line for line in shelf.ledger("forget") if line["decision"] == "erased" and where in line.get("places", ())
+    ]
+    if any(line.get("hashes", {}).get(where) == change[1] for line in lines):
+        return True
+    known = erasures.read(shelf, [where]) if any("hashes" not in line for line in lines) else []
+    return bool(erasures.between(known, where, *change))
 
 
 Identity = tuple[tuple[str, int, int, int, int, int], ...]
@@ -283,8 +301,10 @@ def _fetch(tracking: Tracking, version: Version, artefact: str, target: Path, ex
             raise _changed(tracking, version, artefact, f"is not what was promised: {fault}")
         try:
             got.rename(target)
-        except OSError:  # another process was faster
+        except OSError:  # another process was faster, or somebody put something there
             shutil.rmtree(got, ignore_errors=True)
+            if fault := _fault(tracking, version, artefact, target, expected):
+                raise _changed(tracking, version, artefact, f"was changed in {target}: {fault}") from None
 
 
 def _changed(tracking: Tracking, version: Version, artefact: str, what: str) -> ChangedArtefactError:
@@ -292,7 +312,8 @@ def _changed(tracking: Tracking, version: Version, artefact: str, what: str) -> 
     return ChangedArtefactError(
         f"artefact {artefact!r} of version {version.number} of {name} {what}",
         hint=f"it was changed by something else than ftcore, and is not used: restore it from a backup, or "
-        f"ftcore models rollback {name} --by NAME --reason '…'",
+        f"ftcore models rollback {name} --by NAME --reason '…'"
+        + ("; where ftcore forget was cut short, run it again" if artefact in REWRITTEN else ""),
     )
 
 

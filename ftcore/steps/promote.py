@@ -38,7 +38,8 @@ def _promote(context: Context, registrar: Registrar) -> Outcome:
         candidate = registrar.tracking.version(verdict["candidate"])
         line = context.shelf.line("promote", context.run_id)
         done = line is not None and line["decision"] == "promoted"
-        if done and model.aliases.get(CHAMPION) == candidate.number:
+        known = served.by_ledger(context.shelf)
+        if done and model.aliases.get(CHAMPION) == candidate.number == (known.version if known else None):
             return _outcome(candidate, line or {})
         reason = _against(context, verdict, candidate, model, done=done) or _unfit(registrar, candidate)
         if not reason:  # reading every byte took long

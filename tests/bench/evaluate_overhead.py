@@ -104,7 +104,7 @@ def _context(folder: Path) -> Context:
     import pyarrow as pa
 
     from ftcore import recipe as recipes
-    from ftcore import settings, snapshot, store
+    from ftcore import served, settings, snapshot, store
     from ftcore.context import Context
     from ftcore.records import Record, now
     from ftcore.tracking import CHAMPION, Tracking
@@ -130,6 +130,8 @@ def _context(folder: Path) -> Context:
         version = tracking.register(run_id, run, "model", {"ftcore.snapshot": identity})
         if run_id == "before":
             tracking.set_alias(CHAMPION, version)
+            figures = served.facts(shelf, tracking, version) | {"version": version.number}
+            shelf.add_to_ledger("promote", run_id, "promoted", "version 1 is champion", **figures)
     for step, figures in {"train": {"version": version.number}, "export": {"size_bytes": {}}}.items():
         record = Record(step=step, recipe="bench", run_id="now", fingerprint="", started_at=now(), figures=figures)
         shelf.write_record(record)

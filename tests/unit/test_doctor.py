@@ -40,8 +40,7 @@ def test_a_recipe_that_never_ran_has_nothing(product: Product) -> None:
 def test_a_half_done_promotion_is_finished(registrar: Registrar, product: Product) -> None:
     product.register("r3")
     intent = registrar.crowning(product.tracking.version(3), 2, "jon", "jon").model_copy(update={"run_id": "hand-3"})
-    path = product.shelf.root / intents.FOLDER / "promote--hand-3.json"
-    path.write_text(intent.model_dump_json())
+    intents.begin(product.shelf, intent)
     product.tracking.set_alias(PREVIOUS, product.tracking.version(2))
     assert found(registrar) == ["promote of run hand-3 is half done (version 3 is champion, after version 2)"]
     done, left = doctor.mend(registrar)

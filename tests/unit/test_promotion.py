@@ -250,9 +250,7 @@ def intent(product: Product, number: int, was: int | None) -> Intent:
 def test_whoever_comes_next_finishes_what_a_crash_left(product: Product) -> None:
     three(product)
     judged(product, "r4", 3)
-    path = product.shelf.root / intents.FOLDER / "promote--r9.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(intent(product, 4, 3).model_dump_json())
+    path = intents.begin(product.shelf, intent(product, 4, 3))
     judged(product, "r5", 4)
     registrar(product).promote(5, "jon")
     assert aliases(product) == {CANDIDATE: 5, CHAMPION: 5, PREVIOUS: 4}
@@ -263,8 +261,7 @@ def test_whoever_comes_next_finishes_what_a_crash_left(product: Product) -> None
 def test_what_was_overtaken_is_given_up_with_a_line(product: Product) -> None:
     three(product)
     judged(product, "r4", 3)
-    intents_folder = product.shelf.root / intents.FOLDER
-    (intents_folder / "promote--r9.json").write_text(intent(product, 4, 2).model_dump_json())
+    intents.begin(product.shelf, intent(product, 4, 2))
     with registrar(product).at_work():
         assert aliases(product)[CHAMPION] == 3
     line = product.shelf.line("promote", "r9")

@@ -129,7 +129,13 @@ def test_an_erasure_explains_a_changed_evaluation_and_nothing_else(product: Prod
             "subject": "s",
             "at": now(),
         }
-        erasures.add(product.shelf, erasures.Erasure.model_validate(made | {"after": artefacts.hash_folder(place)}))
+        after = artefacts.hash_folder(place)
+        erasures.add(product.shelf, erasures.Erasure.model_validate(made | {"after": after}))
+        with pytest.raises(ChangedArtefactError):  # anybody can leave such a file
+            served.folder(product.tracking, champion, name)
+        where = erasures.in_mlflow(champion.run, name)
+        figures = {"places": [where], "hashes": {where: after}}
+        product.shelf.add_to_ledger("forget", "s", "erased", "1 row", key=name, **figures)
     assert (served.folder(product.tracking, champion, "evaluation") / "model.onnx").read_text() == "less"
     with pytest.raises(ChangedArtefactError):
         served.folder(product.tracking, champion, "onnx-int8")
@@ -194,7 +200,7 @@ def test_during_a_promotion_the_ledgers_champion_goes_on(product: Product, champ
     product.register("r2")
     intent = registrar(product).crowning(product.tracking.version(2), 1, "jon", "jon")
     intent = intent.model_copy(update={"run_id": "hand"})
-    write_json(product.shelf.root / intents.FOLDER / f"{intent.name}.json", intent.model_dump(mode="json"))
+    intents.begin(product.shelf, intent)
     product.tracking.set_alias(CHAMPION, product.tracking.version(2))
     found = served.champion(product.shelf, product.tracking)
     assert found is not None
@@ -204,6 +210,32 @@ def test_during_a_promotion_the_ledgers_champion_goes_on(product: Product, champ
     found = served.champion(product.shelf, product.tracking)
     assert found is not None
     assert found.number == 2
+
+
+@pytest.mark.parametrize("how", ["unsigned", "changed", "another name", "another key"])
+def test_an_intent_that_somebody_else_left_is_not_carried_out(
+    product: Product, champion: Version, how: str, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    product.register("evil")
+    intent = registrar(product).crowning(product.tracking.version(2), 1, "mallory", "mira")
+    intent = intent.model_copy(update={"run_id": "hand"})
+    shelf = replace(product.shelf, locks=tmp_path / "theirs" / "locks") if how == "another key" else product.shelf
+    path = intents.begin(shelf, intent.model_copy(update={"version": 1} if how == "changed" else {}))
+    if how == "unsigned":
+        write_json(path, intent.model_dump(mode="json"))
+    elif how == "changed":
+        path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    elif how == "another name":
+        path.rename(path.with_name("promote--later.json"))
+    assert len(doctor.examine(registrar(product))) == 1
+    done, left = doctor.mend(registrar(product))
+    assert (len(done), left) == (1, [])
+    found = served.champion(product.shelf, product.tracking)
+    assert found is not None
+    assert found.number == champion.number
+    assert not any(line["version"] == 2 for line in product.shelf.ledger("promote"))
 
 
 def test_the_lines_say_what_serves(product: Product, tmp_path: Path) -> None:
@@ -309,7 +341,9 @@ def test_two_machines_that_promote_at_once_agree_in_the_end(
     said: list[str] = []
 
     def promote(number: int) -> None:
-        own = replace(registrar(product), shelf=replace(product.shelf, locks=tmp_path / str(number)))
+        own = replace(
+            registrar(product), shelf=replace(product.shelf, locks=product.shelf.locks.with_name(f"locks-{number}"))
+        )
         try:
             own.promote(number, f"person {number}", "now", override=True)
             said.append("promoted")
