@@ -86,7 +86,9 @@ def healthy(product: Product, tmp_path: Path) -> None:
     assert ledger.check(product.shelf) == []
     version = product.tracking.alias(CHAMPION)
     assert version is not None
-    assert artefacts.check(product.tracking, version, ("onnx-int8",)) == artefacts.Checked(read=("onnx-int8",))
+    assert artefacts.check(product.tracking, version, ("onnx-int8",), product.shelf) == artefacts.Checked(
+        read=("onnx-int8",)
+    )
     made = evidence.collect(Registrar(product.recipe, product.shelf, product.tracking), version.number, tmp_path)
     assert (attestation.prove(made.folder), made.broken) == ([], ())
 
@@ -126,7 +128,7 @@ def test_a_copy_reads_its_own_artefacts_and_writes_none_to_the_other(
     here = moved(own, monkeypatch, tmp_path / "copy")
     (file,) = (tmp_path / "copy" / "mlflow" / "artifacts").rglob("model.onnx")
     file.write_text("another graph")
-    (fault,) = artefacts.check(here.tracking, here.tracking.version(1), ("onnx-int8",)).serving
+    (fault,) = artefacts.check(here.tracking, here.tracking.version(1), ("onnx-int8",), here.shelf).serving
     assert "artefact 'onnx-int8'" in fault, "it is the copy's file that is read"
     file.write_text("graph of r1")
     healthy(here, tmp_path / "evidence")
@@ -298,7 +300,7 @@ def test_backups_made_while_the_registry_changes_hold(
         champion = there.tracking.alias(CHAMPION)
         assert champion is not None
         assert registry.crowned(there.shelf) == champion.number
-        assert artefacts.check(there.tracking, champion, ("onnx-int8",)).serving == ()
+        assert artefacts.check(there.tracking, champion, ("onnx-int8",), there.shelf).serving == ()
 
 
 def test_what_was_restored_turns_on(bare: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
