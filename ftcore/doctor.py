@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ftcore import artefacts, intents, registry, served, snapshot, tracking_models
+from ftcore import artefacts, intents, registry, served, snapshot, tracking_models, tracking_runs
 from ftcore.errors import FtcoreError
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 STEPS = ("ingest", "prepare", "validate", "plan", "tune", "train", "export", "evaluate", "gate", "approve", "promote",
          "watch", "decide", "shard")  # fmt: skip
 """Locks that a step holds while it runs; ``pipeline`` lists them, too, and stands above this module."""
+
+TRAINING = ("train", "tune")
+"""Steps that work on runs of MLflow which are not ended yet."""
+ORPHAN_AFTER = timedelta(minutes=10)
+"""How long nothing was heard of a run that nobody works on: Airflow may be about to try its step again."""
+HANGS_AFTER_S = 24 * 3600.0
+"""Age of a process that holds a lock which is no step's, from which on it is taken to hang."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
     shelf = registrar.shelf
     with shelf.lock(LOCK, registrar.tracking.settings.lock_timeout_s):
         found = [*_ledger(shelf)] or [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
-    return [*found, *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
+    return [*found, *_runs(registrar), *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
 
 
 def mend(registrar: Registrar, needs: Sequence[str] = ()) -> tuple[list[str], list[Finding]]:
@@ -201,6 +209,25 @@ def _artefacts(registrar: Registrar, version: Version, needs: Sequence[str], rol
         yield Finding(f"the {role}, version {version.number}, {fault}", f"restore it, or {away}")
 
 
+def _runs(registrar: Registrar) -> Iterator[Finding]:
+    """Runs of MLflow that nobody works on any more: their process was killed, or MLflow was away when it ended."""
+    held = {
+        path.name.removeprefix(f"{registrar.shelf.name}.").partition(".")[0] for path in _held_locks(registrar.shelf)
+    }
+    if any(lock == step or lock.startswith(f"{step}-") for lock in held for step in TRAINING):
+        return
+    for one in tracking_runs.running(registrar.tracking):
+        if now() - one.seen_at < ORPHAN_AFTER:
+            continue
+        at = f"{one.seen_at:%Y-%m-%d %H:%M} UTC"
+        since = f"MLflow shows run {one.run_id} as running, and nothing was heard of it since {at}"
+        if one.host not in ("", platform.node()):
+            yield Finding(since, f"look on {one.host}, which began it", fault=False)
+            continue
+        close = partial(registrar.tracking.close_run, one.run, "KILLED", "its process ended without a word")
+        yield Finding(f"{since}; no process works on it", "end it as killed; another try would go on with it", close)
+
+
 def _snapshots(shelf: Shelf) -> Iterator[Finding]:
     try:
         identity = snapshot.current(shelf)
@@ -245,13 +272,17 @@ def _files(shelf: Shelf) -> Iterator[Finding]:
 
 def _locks(shelf: Shelf) -> Iterator[Finding]:
     """Locks that are held: by a run at work, or by a process that hangs. A lock whose holder died is free."""
+    return (_held(shelf, path) for path in _held_locks(shelf))
+
+
+def _held_locks(shelf: Shelf) -> Iterator[Path]:
     for path in sorted(shelf.locks.glob(f"{shelf.name}.*.lock")):
         lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
             lock.release()
         except Timeout:
-            yield _held(shelf, path)
+            yield path
 
 
 def _held(shelf: Shelf, path: Path) -> Finding:
@@ -265,7 +296,10 @@ def _held(shelf: Shelf, path: Path) -> Finding:
     if what in ("run", "monitor"):
         said = f"ftcore run is at work{f' on run {run_id}' if run_id else ''} in process {process}{since}"
         return Finding(said, "wait until it ends, or end the process if it hangs", fault=False)
-    return Finding(f"{path.name} is held by process {process}{since}", "wait for it, or end it if it hangs")
+    hangs = _age_s(process) > HANGS_AFTER_S
+    return Finding(
+        f"{path.name} is held by process {process}{since}", "wait for it, or end it if it hangs", fault=hangs
+    )
 
 
 def _run_of(process: str) -> str:

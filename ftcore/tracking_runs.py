@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ftcore.tracking import RUN_TAG, Tracking
+from ftcore.tracking import HOST_TAG, RUN_TAG, Tracking
 from ftcore.tracking_server import speaking_plainly
 
 if TYPE_CHECKING:
@@ -73,6 +73,43 @@ def trainings(tracking: Tracking) -> list[Training]:
             if not token:
                 break
     return [_training(run, tracking.name) for run in found]
+
+
+@dataclass(frozen=True)
+class Open:
+    """One MLflow run that was begun and not ended."""
+
+    run: str
+    """MLflow run id."""
+    run_id: str
+    """Our run."""
+    host: str
+    """Machine that began it; empty in runs of earlier versions."""
+    seen_at: datetime
+    """When it was begun, or logged its last metric. UTC."""
+
+
+def running(tracking: Tracking) -> list[Open]:
+    """Every run of the recipe that MLflow shows as running.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    with speaking_plainly(tracking.settings.mlflow_uri):
+        experiment = tracking.client.get_experiment_by_name(tracking.name)
+        if not experiment:
+            return []
+        wanted = "attributes.status = 'RUNNING'"
+        return [_open(tracking, run) for run in tracking.client.search_runs([experiment.experiment_id], wanted)]
+
+
+def _open(tracking: Tracking, found: Any) -> Open:
+    names = sorted(found.data.metrics, key=lambda name: not name.startswith("system/"))
+    history = tracking.client.get_metric_history(found.info.run_id, names[0]) if names else []
+    seen = max((one.timestamp for one in history), default=0)
+    tags = found.data.tags
+    at = datetime.fromtimestamp(max(seen, found.info.start_time) / 1000, UTC)
+    return Open(str(found.info.run_id), tags.get(RUN_TAG, ""), tags.get(HOST_TAG, ""), at)
 
 
 def page(settings: Settings, name: str, run: str) -> str:

@@ -29,11 +29,16 @@ def doctor(
     mend: Annotated[bool, typer.Option("--mend", help="Mend what can be mended.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what a crash left behind: half-done promotions, lost aliases, broken files; exit 1 while something is wrong.
+    """Find what a crash or a hand in MLflow left behind: half-done promotions, lost aliases, orphan runs, broken files.
+
+    Fit for cron: exit 0 where all is well, also while a step is running; 1 while something is wrong; 75 where MLflow or
+    the store does not answer, or a promotion is under way.
 
     Examples:
 
         ftcore doctor
+
+        ftcore doctor --json
 
         ftcore doctor sentiment --mend
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ftcore import doctor, intents, registry
 from ftcore.promotion import Registrar
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.tracking import CANDIDATE, CHAMPION, FAILURE_TAG, HOST_TAG, PREVIOUS
 from ftcore.tracking_models import drop_alias
 
 if TYPE_CHECKING:
@@ -153,3 +154,27 @@ def test_it_knows_every_step() -> None:
     from ftcore import pipeline
 
     assert set(doctor.STEPS) == set(pipeline.STEPS)
+
+
+def test_a_run_that_nobody_works_on_is_found_and_ended(
+    registrar: Registrar, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = product.tracking
+    orphan, theirs, ended = (tracking.open_run(name, {}) for name in ("killed", "elsewhere", "ended"))
+    tracking.log(theirs, tags={HOST_TAG: "another"})
+    for run in (ended, *(version.run for version in tracking.versions())):
+        tracking.close_run(run)
+    assert found(registrar) == [], "it may be about to go on"
+    monkeypatch.setattr(doctor, "ORPHAN_AFTER", timedelta(0))
+    first, second = sorted(doctor.examine(registrar), key=lambda one: not one.fault)
+    assert first.what.startswith("MLflow shows run killed as running")
+    assert first.what.endswith("no process works on it")
+    assert (second.fault, second.mend, second.hint) == (False, None, "look on another, which began it")
+    with product.shelf.lock("train", 0):
+        (running,) = doctor.examine(registrar)
+    assert not running.fault, "a training that is at work is no finding for cron"
+    done, left = doctor.mend(registrar)
+    assert (len(done), [one.fault for one in left]) == (1, [False])
+    found_run = tracking.client.get_run(orphan)
+    assert (found_run.info.status, found_run.data.tags[FAILURE_TAG]) == ("KILLED", "its process ended without a word")
+    assert tracking.open_run("killed", {}) == orphan, "the next try goes on with it"
