@@ -84,6 +84,18 @@ def down(settings: Settings, grace_s: float = 10, progress: Progress = lambda _:
         return there
 
 
+def state(settings: Settings) -> Running:
+    """What was started last, whether all of it lives or not.
+
+    Raises:
+        ServiceError: nothing was, or it was stopped again.
+    """
+    found = state_file.load(settings)
+    if found is None:
+        raise ServiceError("nothing was started", hint="ftcore up")
+    return found
+
+
 def running(settings: Settings) -> Running | None:
     """What runs now; None unless every service is alive."""
     state = state_file.load(settings)
