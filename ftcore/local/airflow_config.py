@@ -73,11 +73,8 @@ def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, s
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": str(home / PASSWORDS),
         },
-        "database": {
-            "sql_alchemy_conn": sqlite_url(home / "airflow.db"),
-            "sql_alchemy_connect_args": "ftcore_airflow.database.CONNECT",
-            "sql_alchemy_connect_args_async": "ftcore_airflow.database.CONNECT",
-        },
+        # SQLite's own 5 s for a lock stay: the API server waits for one in the loop in which its holder would let go.
+        "database": {"sql_alchemy_conn": sqlite_url(home / "airflow.db")},
         "api": {"host": "127.0.0.1", "port": str(port), "base_url": url, "secret_key": kept["secret_key"]},
         "api_auth": {"jwt_secret": kept["jwt_secret"]},
         "dag_processor": {

@@ -227,12 +227,19 @@ def _url(given: str, name: str) -> URL:
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 
 
+_WRONG = ("does not exist", "invalid connection option", "invalid URI", "no pg_hba.conf entry", "Unknown database")
+"""What drivers say of a connection that no wait makes better; they raise the same class for a server that is away."""
+
+
 def _translated(where: str, error: Any, secrets: list[str], url: URL) -> FtcoreError:
     from sqlalchemy import exc
 
     said = scrub(getattr(error, "orig", None) or error, secrets).strip().splitlines()[0]
     if "authentication failed" in said or "Access denied" in said:
         return FtcoreError(f"{where}: the server refuses the login", hint="mend the connection in the environment")
+    if isinstance(error, exc.OperationalError | exc.InterfaceError) and any(words in said for words in _WRONG):
+        hint = "mend the connection in the environment"
+        return FtcoreError(f"{where}: the connection names something that is not there: {said}", hint=hint)
     lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
     if url.get_backend_name() == "sqlite":
         lost = any(word in said for word in ("locked", "busy"))

@@ -3,7 +3,7 @@
 For each service one ring is turned, data and finetune and monitor, and in each step, while its process runs, the
 service is away for ``FTCORE_BENCH_OUTAGE_S`` seconds: MLflow and the DAG processor are stopped (SIGSTOP: they accept
 and say nothing), the scheduler and the API server are killed and started again by ``ftcore up``, Airflow's database is
-locked.
+locked; or all of it is killed at once. A service that died for want of another is started again, as ``ftcore up`` does.
 ``FTCORE_BENCH_OUTAGES`` names some of the services, comma-separated.
 
 The model is a BERT of one layer that nobody trained: what is measured is what becomes of the runs, not the models.
@@ -114,8 +114,16 @@ def _break(conf: settings.Settings, away: Away, ring: Ring, over: threading.Even
         state = services.state(conf)
         for step in {_step(pid) for pid in processes.steps(state.mark)} & set(STEPS) - set(ring.outages):
             ring.outages.append(step)
-            away(conf)
+            _let_it_come_back(conf, away)
             break
+
+
+def _let_it_come_back(conf: settings.Settings, away: Away) -> None:
+    try:
+        away(conf)
+    except (httpx.HTTPError, FtcoreError) as error:  # on a machine that is busy enough, up may have to be told again
+        print(f"  up failed: {error}", file=sys.stderr)
+        services.up(conf)
 
 
 def _step(pid: int) -> str:
@@ -189,12 +197,22 @@ def _killed(name: str) -> Away:
     return away
 
 
+def _lost(conf: settings.Settings) -> None:
+    """The machine loses power: all of it is killed at once, steps included."""
+    for pid in processes.everyone(services.state(conf).mark, ()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(OUTAGE_S)
+    services.up(conf)
+
+
 def _locked(conf: settings.Settings) -> None:
     """Somebody else holds Airflow's database."""
     with closing(sqlite3.connect(conf.home / "airflow" / "airflow.db", timeout=60, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
         time.sleep(OUTAGE_S)
         database.execute("ROLLBACK")
+    services.up(conf)  # a service that could not do without has ended
 
 
 AWAY: dict[str, Away] = {
@@ -203,4 +221,5 @@ AWAY: dict[str, Away] = {
     "api": _killed("airflow-api-server"),
     "processor": _stopped("airflow-dag-processor"),
     "database": _locked,
+    "machine": _lost,
 }

@@ -24,7 +24,7 @@ import yaml
 
 from ftcore import parts, recipe, settings, store, watermarks
 from ftcore.context import Context
-from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, TransientError
+from ftcore.errors import AwayError, DataRejectedError, FtcoreError, MissingExtraError, TransientError
 from ftcore.steps import ingest
 
 SECRET = "hunter2-of-the-integration-test"
@@ -240,7 +240,7 @@ def test_s3_files_are_found_and_streamed(
     ("name", "value", "error"),
     [
         ("AWS_SECRET_ACCESS_KEY", f"{SECRET}-wrong", FtcoreError),
-        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", TransientError),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9", AwayError),
     ],
 )
 def test_a_refused_key_and_a_lost_server_are_told_apart(
@@ -285,7 +285,7 @@ def test_no_password_is_in_anything_that_was_written(
 
     def step(run_id: str, url: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ftcore", "step", "ingest", str(tmp_path / "small.yaml"), "--run", run_id]
-        env = os.environ | {"FTCORE_CONNECTION_CRM": url, "FTCORE_HOME": str(home)}
+        env = os.environ | {"FTCORE_CONNECTION_CRM": url, "FTCORE_HOME": str(home), "FTCORE_PATIENCE_S": "1"}
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
     runs = [
@@ -294,7 +294,8 @@ def test_no_password_is_in_anything_that_was_written(
         step("away", f"postgresql://postgres:{SECRET}@127.0.0.1:9/x"),
     ]
     said = "".join(run.stdout + run.stderr for run in runs)
-    assert [run.returncode for run in runs] == [0, 75, 75] or [run.returncode for run in runs] == [0, 3, 75], said
+    assert [run.returncode for run in runs] in ([0, 1, 75], [0, 3, 75]), said
+    assert "a service does not answer; waiting up to 1 s" in runs[2].stderr
     assert "ingest" in said
     assert SECRET not in said
     written = [file for file in tmp_path.rglob("*") if file.is_file()]
