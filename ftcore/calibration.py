@@ -98,7 +98,7 @@ def estimate(
         again = np.abs(gaps + draws * heavy[1]).sum(1)
         low = max(value - heavy[0] * float(np.quantile(np.abs(draws).sum(1), 1 - alpha)), 0.0)
         high = min(value + float(again.mean() - np.quantile(again, beta)), 1.0)
-    return Estimate(value=value, low=low, high=high, rows=rows, groups=groups)
+    return Estimate(value=value, low=low, high=high, rows=rows, groups=groups, level=1 - alpha - beta)
 
 
 def _null_variance(tallies: np.ndarray) -> np.ndarray:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, declared, registry, snapshot, tracking_models, tracking_runs
+from ftcore import approvals, card_head, declared, licenses, registry, snapshot, tracking_models, tracking_runs
 from ftcore.errors import DataRejectedError
-from ftcore.sections import NAME_RECALL, NAMED
+from ftcore.sections import NAME_RECALL, NAMED, PATTERN_RECALL
+from ftcore.statistics import percent
 from ftcore.store import read_json
 from ftcore.verdict import notes, outcome
 
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 
 ARTEFACT = "card"
 TEMPLATES = Path(__file__).parent / "templates"
-PIPELINES = {"classification": "text-classification"}
-"""Hugging Face's name for a kind of task, where it has another."""
-UNDEFINED = "undefined"
-"""Of an interval where there are too few rows for one, or where nothing varies."""
+NONE = "–"
+"""Where there is no number."""
 MARKS = {True: "✔", False: "✘", None: "?"}
 DESCRIPTION_LENGTH = 5000
 """Longest description that MLflow's database takes."""
@@ -56,31 +55,11 @@ def publish(shelf: Shelf, tracking: Tracking, version: Version) -> str:
 
 def card(shelf: Shelf, version: Version) -> str:
     """A version's model card: a YAML head that Hugging Face's tools read, then Markdown."""
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub import ModelCard
 
     known = facts(shelf, version)
-    name, base, kinds = shelf.name, known["base"] or "", [known["task"], known["method"]]
-    pipeline = PIPELINES.get(known["task"], known["task"])
-    data = ModelCardData(
-        model_name=name,
-        base_model=base if base and "://" not in base and not base.startswith((".", "/", "~")) else None,
-        library_name="transformers",
-        pipeline_tag=pipeline,
-        tags=["ftcore", *(kind for kind in kinds if kind)],
-        eval_results=[
-            EvalResult(
-                task_type=pipeline or "other",
-                dataset_type=f"{name}/{row['part']}",
-                dataset_name=row["part"],
-                metric_type=row["metric"],
-                metric_value=row["number"],
-            )
-            for row in known["metrics"]
-        ]
-        or None,
-    )
-    named = [name for name in NAMED if name in known["manifest"].get("removed_entities", ())]
-    body = _rendered("card.md.jinja", **known, named=named, name_recall=NAME_RECALL)
+    data = card_head.head(shelf.name, known)
+    body = _rendered("card.md.jinja", **known)
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 
@@ -133,14 +112,17 @@ def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
         "labels": recipe.of("task.labels", ()),
         "sources": sorted(manifest.get("sources", {})),
         "manifest": manifest,
+        "personal": _personal(manifest),
+        "languages": recipe.of("card.languages") or recipe.of("prepare.languages", ()),
+        "licenses": licenses.told(recipe, figures["train"].get("base_license")),
         "docs": validated.paths.get("data_docs", "") if validated else "",
         "report": validated.paths.get("report", "") if validated else "",
         "training": figures["train"],
         "commit": version.tags.get("ftcore.git_commit", ""),
         "flavour": flavour,
-        "metrics": _metrics(evaluated.get("metrics", {}), flavour),
-        "slices": _slices(evaluated.get("slices", {})),
-        "differences": _rows(evaluated.get("differences", {}).get(flavour, {})),
+        "metrics": _named(_metrics(evaluated.get("metrics", {}), flavour), recipe, evaluated),
+        "slices": _named(_slices(evaluated.get("slices", {})), recipe, evaluated),
+        "differences": _named(_rows(evaluated.get("differences", {}).get(flavour, {})), recipe, evaluated),
         "opinion": _opinion(evaluated.get("judge")),
         "general": _general(evaluated.get("general_text")),
         "verdict": verdict,
@@ -182,6 +164,36 @@ def _metrics(metrics: Mapping[str, Any], flavour: str) -> list[dict[str, Any]]:
     for row in rows:
         row["champion"] = _number((theirs.get(row["part"], {}).get(row["metric"]) or {}).get("value"))
     return rows
+
+
+def _named(rows: list[dict[str, Any]], recipe: Declared, evaluated: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows whose metrics say which class they are about: F1, precision and recall are of one, or means over several."""
+    labels = evaluated.get("labels") or recipe.of("task.labels", ())
+    if recipe.of("task.kind") == "classification" and labels:
+        of = f"of {labels[1]}" if len(labels) == 2 else "mean over labels"
+        for row in rows:
+            row["title"] = (
+                f"{row['metric']} ({of})" if row["metric"] in ("f1", "precision", "recall") else row["metric"]
+            )
+    return [{"title": row["metric"], **row} for row in rows]
+
+
+def _personal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What personal data was looked for, found and done with, and what share of such data is found."""
+    counts, looked = manifest.get("personal_data", {}), manifest.get("removed_entities", ())
+    settings = (manifest.get("settings") or {}).get("prepare", {}).get("personal_data", {})
+    done = {"mask": "masked", "pseudonym": "given a pseudonym", "drop_row": "its row left out", "keep": "kept"}
+    actions = {**dict.fromkeys(looked, "mask"), **settings.get("entities", {})}
+    found = [f"{name} {count:,} ({done.get(actions.get(name, 'mask'), 'masked')})" for name, count in counts.items()]
+    return {
+        "looked": list(looked),
+        "found": found,
+        "not_found": [name for name in looked if name not in counts],
+        "by_pattern": [name for name in looked if name not in NAMED],
+        "by_model": [name for name in looked if name in NAMED],
+        "model": settings.get("model", ""),
+        "recall": {"pattern": f"{PATTERN_RECALL:.2%}", "model": f"{NAME_RECALL:.0%}"},
+    }
 
 
 def _slices(slices: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -228,14 +240,14 @@ def _rows(parts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "part": part,
             "metric": metric,
-            "number": round(estimate["value"], 4),
+            "number": None if estimate["value"] is None else round(estimate["value"], 4),
             "value": _number(estimate["value"]),
-            "interval": _interval(estimate),
+            "interval": estimate.get("undefined") or _interval(estimate),
             "rows": _rows_and_groups(estimate),
         }
         for part, estimates in parts.items()
         for metric, estimate in estimates.items()
-        if isinstance(estimate, Mapping) and estimate.get("value") is not None
+        if isinstance(estimate, Mapping) and (estimate.get("value") is not None or estimate.get("undefined"))
     ]
 
 
@@ -251,7 +263,7 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
         "gate": rule.get("gate", ""),
         "measured": _number(rule.get("measured")),
         "bound": _number(rule.get("bound")),
-        "interval": _interval(rule),
+        "interval": _with_level(rule),
         "rows": _rows_and_groups(rule),
         "reason": rule.get("reason", ""),
     }
@@ -291,15 +303,28 @@ def _is_cost(key: str, value: object) -> bool:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:.4g}"
+    return NONE if value is None or not math.isfinite(value) else f"{value:.4g}"
 
 
 def _interval(estimate: Mapping[str, Any]) -> str:
+    """Both ends of an interval; where there is none, why: one group shows no variation, and neither do equal ones."""
     ends = [estimate.get(end) for end in ("low", "high")]
     if estimate.get("value") is None and ends == [None, None]:  # a rule without an interval, such as one about size
-        return "–"
-    known = [end for end in ends if end is not None and math.isfinite(end)]
-    return UNDEFINED if len(known) < 2 else f"{_number(ends[0])} to {_number(ends[1])}"  # one row tells no interval
+        return NONE
+    if all(end is not None and math.isfinite(end) for end in ends):
+        return f"{_number(ends[0])} to {_number(ends[1])}"
+    groups = estimate.get("groups") if estimate.get("groups") is not None else estimate.get("rows")
+    single = "a single row" if (estimate.get("rows") or 0) <= 1 else "a single group"
+    return f"{NONE} ({single if groups is not None and groups < 2 else 'nothing varies'})"
+
+
+def _with_level(rule: Mapping[str, Any]) -> str:
+    """A rule's interval with the level that it has, which depends on the gate and on earlier looks."""
+    text = _interval(rule)
+    if text.startswith(NONE):
+        return text
+    level = rule.get("level")
+    return f"{text} ({percent(level) if level is not None else 'its level was not written down'})"
 
 
 def _rendered(template: str, **values: Any) -> str:

@@ -39,6 +39,8 @@ Better = Literal["higher", "lower"]
 """Which way a metric improves."""
 CELLS = 4_000_000
 """Weights that are held at once, 8 bytes each."""
+USUAL = 0.95
+"""Level of an interval where nothing asks for another."""
 DEFINED = 0.95
 """Share of the resamples in which a metric must be defined for its interval to be."""
 
@@ -65,6 +67,8 @@ class Estimate(BaseModel):
     """Rows it was measured on."""
     groups: int | None = None
     """Groups of these rows, which were resampled; None in evaluations before groups were known."""
+    level: float | None = None
+    """Level of the two-sided interval, 0 to 1; None in evaluations that do not say it, where it is 0.95."""
 
     @property
     def defined(self) -> bool:
@@ -77,8 +81,18 @@ class Estimate(BaseModel):
         return size(self.rows, self.groups)
 
     def __str__(self) -> str:
-        """``0.843 [0.821, 0.863] on 1,120 rows``: value, interval, rows, and groups where they differ from rows."""
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] on {self.size}"
+        """``0.843 [0.821, 0.863] on 1,120 rows``: value, interval, rows, and groups where they differ from rows.
+
+        The level is told where it is not 95 %: ``[0.825, 0.859; 90 %]``.
+        """
+        usual = self.level is None or abs(self.level - USUAL) < 1e-9
+        told = "" if usual else f"; {percent(self.level)}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}{told}] on {self.size}"
+
+
+def percent(level: float | None) -> str:
+    """A level for people: ``95 %``, ``93.9 %``."""
+    return "unknown level" if level is None else f"{level * 100:.3g} %"
 
 
 def size(rows: int, groups: int | None) -> str:
@@ -134,7 +148,7 @@ class Drawn:
         """Standard error by the delete-one-group jackknife; NaN where it is not defined."""
         return jackknife_error(self.values[len(self.values) - len(self.counts) :], self.counts)
 
-    def estimate(self, confidence: float = 0.95) -> Estimate:
+    def estimate(self, confidence: float = USUAL) -> Estimate:
         """The value with its two-sided interval; NaN ends for fewer than two groups or where nothing varies.
 
         Args:
@@ -152,7 +166,9 @@ class Drawn:
             wide = score_interval(self.value, error, self.effective, self.limits, tail)
             low, high = min(ends[0], wide[0]), max(ends[1], wide[1])
         value = self.value if self.rows else math.nan
-        return Estimate(value=value, low=float(low), high=float(high), rows=self.rows, groups=self.groups)
+        return Estimate(
+            value=value, low=float(low), high=float(high), rows=self.rows, groups=self.groups, level=confidence
+        )
 
 
 def estimate(
@@ -183,7 +199,8 @@ def difference(
 ) -> Estimate:
     """How much higher a metric is for ``current`` than for ``reference``, paired on the same rows.
 
-    Each bound is one-sided: the true difference lies above ``low``, and below ``high``, with the given confidence.
+    Each bound is one-sided: the true difference lies above ``low``, and below ``high``, with the given confidence; the
+    interval of both has the level ``2 * confidence - 1``.
 
     Args:
         metrics: of the task.

@@ -134,6 +134,9 @@ class Rule(BaseModel):
     """Lower end of the measured number's interval."""
     high: float | None = None
     """Upper end of the measured number's interval."""
+    level: float | None = None
+    """Level of that interval, as a two-sided one, 0 to 1; of several parts judged together it holds for all at once.
+    None where there is no interval, or where an earlier version did not say it."""
     rows: int = 0
     """Rows it was measured on; 0 where rows do not matter."""
     groups: int | None = None

@@ -61,7 +61,7 @@ def judge(
 ) -> Rule:
     """Whether no part of the rows loses more than ``max_loss`` against the champion.
 
-    With ``beyond = max_loss + margin``, and each statement but the first at 95 %:
+    With ``beyond = max_loss + margin``, and each statement but the first with 95 % confidence, one-sided:
 
     - a part *fails* where it surely loses, at an error rate that holds for all parts and gates about losses together,
       and either surely loses more than ``max_loss``, or a loss of ``beyond`` is not excluded;
@@ -102,6 +102,7 @@ def judge(
         bound=-limits.max_loss,
         low=worst.low,
         high=worst.high,
+        level=1 - 2 * alpha,
         rows=worst.effect.rows,
         groups=worst.effect.groups,
         alpha=alpha,

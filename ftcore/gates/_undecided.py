@@ -57,6 +57,7 @@ def undecided(
     if found is not None:
         numbers = {"measured": found.value, "low": found.low, "high": found.high}
         ends = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        ends |= {"level": found.level} if "low" in ends and found.level is not None else {}
     return Rule(gate=gate, passed=None, reason=f"undecided: {because}", bound=bound, rows=rows, groups=groups, **ends)
 
 

@@ -91,6 +91,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         bound=config.minimum_gain if first.must_beat else 0.0,
         low=first.gain.low if first.gain else None,
         high=first.gain.high if first.gain else None,
+        level=first.gain.level if first.gain else None,
         rows=first.rows,
         groups=first.groups,
     )

@@ -115,6 +115,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         bound=config.bound,
         low=gain.low,
         high=gain.high,
+        level=gain.level,
         rows=count,
         groups=groups,
         **look,

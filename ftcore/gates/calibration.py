@@ -67,6 +67,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         bound=config.max_ece,
         low=ece.low,
         high=ece.high,
+        level=ece.level,
         rows=ece.rows,
         groups=ece.groups,
         alpha=alpha,

@@ -92,6 +92,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         bound=bound,
         low=worst.low + bound,
         high=worst.high + bound,
+        level=1 - 2 * alpha,
         rows=count,
         groups=groups,
         alpha=alpha,

@@ -92,7 +92,7 @@ def _by_share(config: Config, rule: Rule, found: tuple[str, float, float, float]
     """A rule that passed by its metric, judged by the share of rows that get another answer, too."""
     name, share, low, high = found
     bounds = (
-        f"{name} gives {share:.1%} of the rows another answer (95% bounds {low:.1%} to {high:.1%}); "
+        f"{name} gives {share:.1%} of the rows another answer (one-sided 95 % bounds {low:.1%} and {high:.1%}); "
         f"{config.max_disagreement:g} is allowed"
     )
     if high <= config.max_disagreement:
@@ -101,7 +101,7 @@ def _by_share(config: Config, rule: Rule, found: tuple[str, float, float, float]
         passed, reason = False, f"{bounds}; {rule.reason}"
     else:
         passed, reason = None, f"undecided: {bounds}; add test rows, or raise max_disagreement"
-    ends = {"measured": share, "bound": config.max_disagreement, "low": low, "high": high}
+    ends = {"measured": share, "bound": config.max_disagreement, "low": low, "high": high, "level": 2 * CONFIDENCE - 1}
     return rule.model_copy(update={**ends, "passed": passed, "reason": reason})
 
 

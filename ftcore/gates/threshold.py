@@ -96,6 +96,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         bound=config.bound,
         low=found.low,
         high=found.high,
+        level=found.level,
         rows=count,
         groups=groups,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ftcore import calibration
 from ftcore.simultaneous import bounds, clusters, effect
-from ftcore.statistics import Estimate, mcnemar, resample, values
+from ftcore.statistics import USUAL, Estimate, mcnemar, resample, values
 from ftcore.verdict import right
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ftcore.statistics import Better, Drawn, Metrics
 
 ECE = ("ece", "ece_adaptive")
+OF_SEVERAL = ("f1", "precision", "recall")
+"""Metrics that tell labels apart: on rows of one label they follow from accuracy, or from nothing."""
+ONE_LABEL = "every row has the same label"
 LEAST_ROWS = 30
 """Fewest rows of a group that fairness looks at."""
 
@@ -35,6 +38,8 @@ class Judged:
     """By metric the rows that it is about, a mask ``[rows]``; all metrics are about all rows where nothing stands."""
     group: np.ndarray | None = None
     """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
+    labels: np.ndarray | None = None
+    """True label of each row, ``[rows]``, where each row has one."""
 
     def scopes(self, chosen: np.ndarray) -> list[tuple[np.ndarray, tuple[str, ...]]]:
         """Of some rows those that some metrics are about, and the metrics; no name means all of them."""
@@ -44,18 +49,36 @@ class Judged:
         masks = {key: self.about[names[0]] & chosen for key, names in found.items()}
         return [(masks[key], tuple(names)) for key, names in found.items()] or [(chosen, ())]
 
-    def on(self, chosen: np.ndarray) -> dict[tuple[str, str], dict[str, Drawn]]:
-        """Metrics on some rows, ``[rows]``, by role and flavour: as they are and in the same resamples of groups.
+    def on(self, name: tuple[str, str], chosen: np.ndarray) -> dict[str, Drawn]:
+        """Metrics of one model on some rows, a mask ``[rows]``: as they are and in resamples of their groups.
 
-        Each metric is measured on the rows that it is about, so that a resample has as many of them as there are.
+        Each metric is measured on the rows that it is about, so that a resample has as many of them as there are. The
+        draws depend on the model and the rows alone, so that one quantity has one interval, in every table and gate.
         """
-        found: dict[tuple[str, str], dict[str, Drawn]] = {name: {} for name in self.tallies}
+        return self._drawn([self.tallies[name]], chosen)[0]
+
+    def apart(self, reference: tuple[str, str], current: tuple[str, str], chosen: np.ndarray) -> dict[str, Drawn]:
+        """How much higher each metric is for one model than for another on the same rows, paired."""
+        before, after = self._drawn([self.tallies[reference], self.tallies[current]], chosen)
+        return {metric: one - before[metric] for metric, one in after.items()}
+
+    def told(self, drawn: Mapping[str, Drawn], chosen: np.ndarray) -> dict[str, Any]:
+        """Estimates as they are written; null with the reason where the rows leave a metric without a meaning."""
+        import numpy as np
+
+        found = {name: one.estimate().model_dump() for name, one in drawn.items()}
+        if self.labels is not None and len(np.unique(self.labels[chosen])) == 1:
+            nothing = {"value": None, "low": None, "high": None, "undefined": ONE_LABEL}
+            found |= {name: found[name] | nothing for name in OF_SEVERAL if name in found}
+        return found
+
+    def _drawn(self, tallies: Sequence[np.ndarray], chosen: np.ndarray) -> list[dict[str, Drawn]]:
+        found: list[dict[str, Drawn]] = [{} for _ in tallies]
         for rows, names in self.scopes(chosen):
-            tables = [table[rows] for table in self.tallies.values()]
             group = None if self.group is None else self.group[rows]
-            several = resample(self.metrics, tables, self.resamples, self.seed, group)
-            for name, measured in zip(found, several, strict=True):
-                found[name].update({metric: measured[metric] for metric in names or measured})
+            several = resample(self.metrics, [table[rows] for table in tallies], self.resamples, self.seed, group)
+            for one, measured in zip(found, several, strict=True):
+                one.update({metric: measured[metric] for metric in names or measured})
         return found
 
     def rows(self, role: str, flavour: str) -> dict[str, np.ndarray]:
@@ -84,11 +107,11 @@ def by_part(judged: Judged, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """``metrics`` by role, flavour and part; ``differences``, candidate less champion, and ``mcnemar`` by flavour."""
     found: dict[str, Any] = {"metrics": {}, "differences": {}, "mcnemar": {}}
     for part, chosen in parts.items():
-        drawn = judged.on(chosen)
-        for (role, flavour), measured in drawn.items():
-            _put(found["metrics"], (role, flavour, part), _estimates(measured))
-            if role == "candidate" and ("champion", flavour) in drawn:
-                _put(found["differences"], (flavour, part), differences(measured, drawn["champion", flavour]))
+        for role, flavour in judged.tallies:
+            _put(found["metrics"], (role, flavour, part), judged.told(judged.on((role, flavour), chosen), chosen))
+            if role == "candidate" and ("champion", flavour) in judged.tallies:
+                apart = judged.apart(("champion", flavour), (role, flavour), chosen)
+                _put(found["differences"], (flavour, part), judged.told(apart, chosen))
                 if (test := _mcnemar(judged, flavour, chosen)) is not None:
                     _put(found["mcnemar"], (flavour, part), test)
     return found
@@ -97,13 +120,13 @@ def by_part(judged: Judged, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def by_slice(judged: Judged, served: str, slices: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Of what serves, by slice: ``rows``, ``candidate`` and, where there is one, ``champion`` and ``difference``."""
     roles = [role for role in ("candidate", "champion") if (role, served) in judged.tallies]
-    of_served = replace(judged, tallies={(role, served): judged.tallies[role, served] for role in roles})
     found: dict[str, Any] = {}
     for name, chosen in slices.items():
-        drawn = of_served.on(chosen)
-        found[name] = {"rows": int(chosen.sum())} | {role: _estimates(drawn[role, served]) for role in roles}
+        found[name] = {"rows": int(chosen.sum())}
+        found[name] |= {role: judged.told(judged.on((role, served), chosen), chosen) for role in roles}
         if "champion" in roles:
-            found[name]["difference"] = differences(drawn["candidate", served], drawn["champion", served])
+            apart = judged.apart(("champion", served), ("candidate", served), chosen)
+            found[name]["difference"] = judged.told(apart, chosen)
     return found
 
 
@@ -146,7 +169,7 @@ def _apart(
     for metric in metrics or frame.by_group.columns:
         effects = {name: effect(judged.metrics, metric, [tallies], mask, numbers) for name, mask in masks.items()}
         pairs = {f"{a} and {b}": effects[a].minus(effects[b]) for a, b in combinations(effects, 2)}
-        held = bounds({n: p for n, p in pairs.items() if p.defined}, 0.05, judged.seed, two_sided=True)
+        held = bounds({n: p for n, p in pairs.items() if p.defined}, 1 - USUAL, judged.seed, two_sided=True)
         ends = [(max(one.low, -one.high, 0.0), max(one.high, -one.low)) for one in held.values()]
         low, high = np.max(ends, 0) if len(ends) == len(pairs) else (np.nan, np.nan)
         spread = Estimate(
@@ -155,6 +178,7 @@ def _apart(
             high=high,
             rows=int(chosen.sum()),
             groups=len(np.unique(numbers[chosen])),
+            level=USUAL,
         )
         found[metric] = {
             "difference": spread.model_dump(),
@@ -181,11 +205,6 @@ def calibrated(confidences: Mapping[tuple[str, str], np.ndarray], judged: Judged
     return found
 
 
-def differences(after: Mapping[str, Drawn], before: Mapping[str, Drawn]) -> dict[str, Any]:
-    """Each metric of one model less that of another on the same rows, with its interval."""
-    return _estimates({name: one - before[name] for name, one in after.items()})
-
-
 def _frame(judged: Judged, tallies: np.ndarray, names: np.ndarray) -> Any:
     """A MetricFrame of fairlearn's over row numbers, so that any task's metrics fit it."""
     import numpy as np
@@ -197,10 +216,6 @@ def _frame(judged: Judged, tallies: np.ndarray, names: np.ndarray) -> Any:
     numbers = np.arange(len(tallies))
     metrics = {name: measure(name) for name in values(judged.metrics, tallies[0])}
     return MetricFrame(metrics=metrics, y_true=numbers, y_pred=numbers, sensitive_features=names)
-
-
-def _estimates(drawn: Mapping[str, Drawn]) -> dict[str, Any]:
-    return {name: one.estimate().model_dump() for name, one in drawn.items()}
 
 
 def _mcnemar(judged: Judged, flavour: str, chosen: np.ndarray) -> dict[str, Any] | None:

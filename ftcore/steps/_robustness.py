@@ -85,6 +85,5 @@ def changes(recipe: Recipe, model: Model, rows: pa.Table, plain: Outputs) -> dic
             _slices.about(recipe, rows),
             _slices.clusters(rows),
         )
-        drawn = judged.on(everything)
-        found[name] = _measures.differences(drawn["perturbed", ""], drawn["plain", ""])
+        found[name] = judged.told(judged.apart(("plain", ""), ("perturbed", ""), everything), everything)
     return found

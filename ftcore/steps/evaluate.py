@@ -1,6 +1,7 @@
 """evaluate: candidate and champion, as trained and as exported, on the same rows that neither was trained on.
 
-``evaluation.json`` holds, each estimate as ``{value, low, high, rows}`` with the ends of its 95 % interval or nulls:
+``evaluation.json`` holds, each estimate as ``{value, low, high, rows, groups, level}`` with the ends of the two-sided
+interval of that level, 0.95, or nulls; ``undefined`` says why a metric has no value on some rows:
 
 ::
 
@@ -226,6 +227,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         recipe.train.seed,
         _slices.about(recipe, rows),
         _slices.clusters(rows),
+        np.array(rows["label"].to_pylist()) if recipe.task.kind == "classification" else None,
     )
     served = models.flavours(recipe)[0]
     never = _slices.never_predicted(recipe, rows, said["candidate", served])

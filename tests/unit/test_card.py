@@ -87,6 +87,48 @@ def test_the_card_is_one_that_hugging_face_reads(judged: Product) -> None:
         assert f"\n## {title}\n" in read.text
 
 
+def test_the_head_is_complete(judged: Product) -> None:
+    """Licence, base model, data, languages and metrics, as the hub names them; ids are such as the hub takes."""
+    from huggingface_hub import ModelCard
+    from huggingface_hub.utils import validate_repo_id
+
+    stated = {"license": "Apache-2.0", "languages": ["en", "de"], "data_licenses": {"files": "cc-by-4.0"}}
+    judged.declare(judged.tracking.version(1), card=stated, base="some-org/some-base@main")
+    leave(judged, "train", base_license={"license": "mit", "stated_in": "README.md", "hub_id": "some-org/some-base"})
+    text = written(judged)
+    data = ModelCard(text).data
+    assert (data.license, data.base_model, data.language) == ("apache-2.0", "some-org/some-base", ["en", "de"])
+    assert (data.metrics, data.base_model_relation) == (["accuracy"], "finetune")
+    for one in [*(data.datasets or []), data.base_model, *(result.dataset_type for result in data.eval_results)]:
+        validate_repo_id(one)
+    assert "Licence of the base model: mit (README.md); of this model: Apache-2.0." in text
+    assert "Licences: files cc-by-4.0." in text
+    judged.declare(judged.tracking.version(1), card={"license": "Our-Own-1"})
+    other = ModelCard(written(judged)).data
+    assert (other.license, other.license_name, other.language) == ("other", "our-own-1", None)
+    judged.declare(judged.tracking.version(1), card={})
+    assert ModelCard(written(judged)).data.license == "unknown"
+
+
+def test_a_rules_interval_says_its_level(judged: Product) -> None:
+    """A two-sided 90 % interval stood under 95 %."""
+    ends = {"measured": 0.02, "low": 0.01, "high": 0.03, "value": 0.02}
+    rule: dict[str, Any] = {
+        "gate": "beats_champion",
+        "passed": True,
+        "reason": "better",
+        "bound": 0.0,
+        "rows": 9,
+        **ends,
+    }
+    path = judged.shelf.folder("r1", "gate") / "verdict.json"
+    write_json(path, read_json(path) | {"rules": [rule | {"level": 0.9392}, rule | {"gate": "old"}]})
+    for text in (written(judged), card.request(judged.context("approve"), judged.tracking.version(1))):
+        assert "| beats_champion | 0.02 | 0 | 0.01 to 0.03 (93.9 %) |" in text
+        assert "| old | 0.02 | 0 | 0.01 to 0.03 (its level was not written down) |" in text
+        assert "95 % interval |" not in text
+
+
 def test_what_the_card_says(judged: Product) -> None:
     text = written(judged)
     assert "| test | accuracy | 0.85 | 0.82 to 0.88 | – | 1,200 |" in text
@@ -292,11 +334,22 @@ def test_an_interval_that_is_undefined_is_called_so(judged: Product) -> None:
     place = judged.shelf.folder("r1", "evaluate") / "evaluation.json"
     figures = read_json(place) | {
         "slices": {
-            "language=de": {"rows": 1, "candidate": {"accuracy": {"value": 1.0, "low": None, "high": None, "rows": 1}}}
+            "language=de": {
+                "rows": 1,
+                "candidate": {"accuracy": {"value": 1.0, "low": None, "high": None, "rows": 1, "groups": 1}},
+            }
         }
     }
     write_json(place, figures)
-    assert "| slice language=de | accuracy | 1 | undefined | – | 1 |" in written(judged)
+    alike = {"value": 1.0, "low": None, "high": None, "rows": 9, "groups": 9}
+    figures["slices"]["language=fr"] = {"rows": 9, "candidate": {"accuracy": alike}}
+    told = {"value": None, "low": None, "high": None, "rows": 9, "undefined": "every row has the same label"}
+    figures["slices"]["label=negative"] = {"rows": 9, "candidate": {"precision": told}}
+    write_json(place, figures)
+    text = written(judged)
+    assert "| slice language=de | accuracy | 1 | – (a single row) | – | 1 |" in text
+    assert "| slice language=fr | accuracy | 1 | – (nothing varies) | – | 9 |" in text
+    assert "| slice label=negative | precision (of positive) | – | every row has the same label | – | 9 |" in text
 
 
 def test_markdown_has_one_empty_line_between_blocks_and_one_blank_between_words(
@@ -309,7 +362,9 @@ def test_markdown_has_one_empty_line_between_blocks_and_one_blank_between_words(
         "splits": {"train": 1200, "test": 100},
         "quarantined": 7,
         "labels": {"negative": 700, "positive": 600},
-        "removed_entities": ["email", "person"],
+        "removed_entities": ["EMAIL_ADDRESS", "PERSON"],
+        "personal_data": {"EMAIL_ADDRESS": 12},
+        "settings": {"prepare": {"personal_data": {"entities": {"PERSON": "pseudonym"}, "model": "en_core"}}},
     }
     opine(judged)
     searched = {"settings": {"train.epochs": 3, "method.rank": 8}, "trials": {"all": 12}}
@@ -335,7 +390,11 @@ def test_markdown_has_one_empty_line_between_blocks_and_one_blank_between_words(
     text = written(judged)
     assert "1,300 rows (1,200 train, 100 test); 7 rows were quarantined.\n\n- negative: 700 rows\n- positive" in text
     assert "settled `train.epochs: 3`, `method.rank: 8`." in text
-    assert "- positive: 600 rows\n\nPersonal data was removed: email, person." in text
+    assert (
+        "- positive: 600 rows\n\nPersonal data was looked for in the texts. Found: EMAIL_ADDRESS 12 (masked)." in text
+    )
+    assert "Looked for and not found: PERSON." in text
+    assert "of planted ones 99.96% are found. PERSON are found by the model `en_core`: of planted names" in text
 
 
 def test_rows_are_shown_with_their_groups_where_they_differ() -> None:

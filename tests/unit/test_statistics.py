@@ -201,7 +201,7 @@ def test_many_kinds_of_rows_are_drawn_in_pieces_that_change_nothing(monkeypatch:
 def test_a_metric_that_is_not_defined_is_null_in_json() -> None:
     (constant,) = statistics.estimate(correlation, np.ones((50, 6)), 100, 25).values()
     assert not constant.defined
-    assert constant.model_dump() == {"value": None, "low": None, "high": None, "rows": 50, "groups": 50}
+    assert constant.model_dump() == {"value": None, "low": None, "high": None, "rows": 50, "groups": 50, "level": 0.95}
     assert statistics.Estimate.model_validate(constant.model_dump()).rows == 50
 
 

@@ -123,7 +123,7 @@ def test_everything_that_the_page_and_the_gates_read_is_there(second: Product) -
     assert set(found["slices"]) == {"label=negative", "label=positive"}
     assert set(found["slices"]["label=positive"]) == {"rows", "candidate", "champion", "difference"}
     assert set(found["robustness"]) == {"typos", "case", "punctuation"}
-    assert set(found["robustness"]["typos"]["accuracy"]) == {"value", "low", "high", "rows", "groups"}
+    assert set(found["robustness"]["typos"]["accuracy"]) == {"value", "low", "high", "rows", "groups", "level"}
     assert set(found["latency"]) == set(found["size_bytes"]) == set(FLAVOURS)
     assert found["cost_per_1000"] == {}, "nobody said what this machine costs"
     assert set(found["examples"]) == {"best", "worst", "gained", "lost"}

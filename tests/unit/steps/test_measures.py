@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
+from ftcore.statistics import difference, estimate
 from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
 from ftcore.tasks import classification
 
@@ -95,7 +96,7 @@ def test_slices_of_one_row_and_of_a_label_that_is_never_said() -> None:
     assert (found["one"]["rows"], found["none"]["rows"]) == (1, 0)
     accuracy = found["one"]["candidate"]["accuracy"]
     assert (accuracy["low"], accuracy["high"]) == (None, None), "of one row nothing is known but itself"
-    nothing = {"value": None, "low": None, "high": None, "rows": 0, "groups": 0}
+    nothing = {"value": None, "low": None, "high": None, "rows": 0, "groups": 0, "level": 0.95}
     assert found["none"]["candidate"]["accuracy"] == nothing
     f1 = found["label=yes"]["candidate"]["f1"]
     assert (f1["value"], f1["rows"]) == (0, int(TRUTH.sum()))
@@ -265,3 +266,33 @@ def test_the_linear_baseline_is_as_strong_as_the_validation_rows_allow() -> None
         return accuracy_score(test["label"].to_pylist(), [labels[place] for place in said.argmax(-1)])
 
     assert accuracy(validation) > accuracy(validation.slice(0, 0)) + 0.05
+
+
+def test_one_quantity_has_one_interval_in_every_table_and_gate() -> None:
+    """The same rows and model gave other ends as a part, as a slice, beside other models, and to a gate."""
+    everything = np.ones(ROWS, bool)
+    alone = judged(candidate=CANDIDATE)
+    with_baseline = _measures.Judged(
+        {**BOTH.tallies, ("baseline", "simple"): BOTH.tallies["champion", "onnx"]}, BOTH.metrics, 300, 3
+    )
+    part = _measures.by_part(with_baseline, {"all": everything})
+    slice_ = _measures.by_slice(BOTH, "onnx", {"source=all": everything})["source=all"]
+    by_itself = _measures.by_part(alone, {"all": everything})["metrics"]["candidate"]["onnx"]["all"]
+    gates = estimate(BOTH.metrics, BOTH.tallies["candidate", "onnx"], 300, 3)
+    for metric, one in part["metrics"]["candidate"]["onnx"]["all"].items():
+        assert one == slice_["candidate"][metric] == by_itself[metric] == gates[metric].model_dump()
+    both = [BOTH.tallies[role, "onnx"] for role in ("champion", "candidate")]
+    gain = difference(BOTH.metrics, "accuracy", *both, 300, 3, 0.975).model_dump()
+    assert part["differences"]["onnx"]["all"]["accuracy"] == slice_["difference"]["accuracy"] == pytest.approx(gain)
+
+
+def test_metrics_that_tell_labels_apart_are_undefined_where_there_is_one() -> None:
+    labelled = _measures.Judged(BOTH.tallies, BOTH.metrics, 300, 3, labels=TRUTH)
+    found = _measures.by_slice(labelled, "onnx", {"label=yes": TRUTH == 1, "mixed": np.arange(ROWS) < 50})
+    for role in ("candidate", "champion", "difference"):
+        one = found["label=yes"][role]
+        assert one["accuracy"]["value"] is not None
+        for metric in ("f1", "precision", "recall"):
+            assert (one[metric]["value"], one[metric]["low"], one[metric]["high"]) == (None, None, None)
+            assert one[metric]["undefined"] == "every row has the same label"
+        assert found["mixed"][role]["f1"]["value"] is not None
