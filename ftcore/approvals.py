@@ -1,23 +1,29 @@
-"""What people answered about a version: kept on the version itself, one tag a person, so that nothing forgets it."""
+"""What people answered about a version: lines of the ledger, each with the record of who answered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ftcore.records import sha256
+from ftcore.chain import order
+from ftcore.records import canonical, same_person, sha256
 
 if TYPE_CHECKING:
     from ftcore.sections import Approval
+    from ftcore.store import Shelf
+    from ftcore.tracking import Version
 
 TAG = "approval."
-"""Tag ``ftcore.approval.HASH`` of a version; a hash, because MLflow's keys take no ``@``."""
-
-STARTER = "ftcore.started_by"
-"""Tag that names who started the run that made the version."""
+"""Tag ``ftcore.approval.HASH`` of a version, which shows an answer in MLflow; the ledger's line is what counts."""
+KIND = "approve"
+"""Of the ledger's lines."""
+ASKED = "asked"
+"""Decision of the line that says who started the run in which people are asked."""
+WORDS: Mapping[str, Literal["approve", "reject"]] = {"approved": "approve", "rejected": "reject"}
+"""Decisions of the ledger's lines that are answers."""
 
 
 class Answer(BaseModel):
@@ -26,67 +32,143 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     person: str
-    """User name in Airflow, or the name that was given on the command line."""
+    """User name in Airflow."""
     decision: Literal["approve", "reject"]
     at: datetime
     """UTC."""
     reason: str = ""
     run_id: str = ""
     """Run in which the question was asked."""
-    started_by: str = ""
-    """Who started that run; empty where a schedule or an asset did."""
+    started_by: tuple[str, ...] = ()
+    """Who started that run, or the runs whose events started it; empty where a schedule did."""
     verdict: str = ""
     """SHA-256 of the verdict that the person was shown."""
     stale: bool = False
     """Whether the version was judged anew since, with another verdict."""
+    witness: dict[str, Any] = {}
+    """What Airflow recorded of the answer, or of the login; an answer without it does not count."""
+
+    @field_validator("started_by", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        """Tags of earlier versions have one name, or none."""
+        return ((value,) if value else ()) if isinstance(value, str) else value
 
     @property
     def key(self) -> str:
-        """Key of the tag that keeps it, without ``ftcore.``; a person has one."""
-        return f"{TAG}{sha256(self.person)[:16]}"
+        """Key of the tag that shows it, without ``ftcore.``; a person has one."""
+        return f"{TAG}{sha256(same_person(self.person))[:16]}"
 
 
-def read(tags: Mapping[str, str]) -> list[Answer]:
-    """The answers on a version, oldest first; a tag that is none of ours is passed over."""
-    found = []
-    for key, value in tags.items():
-        if key.startswith(f"ftcore.{TAG}"):
+def given(shelf: Shelf, version: Version) -> list[Answer]:
+    """The answers on a version, oldest first: of each person the newest, as the ledger has it."""
+    kinds = (KIND, "gate", "plan")
+    return of([line for kind in kinds for line in shelf.ledger(kind)], version.number, version.tags)
+
+
+def of(lines: Iterable[Mapping[str, Any]], number: int, tags: Mapping[str, str]) -> list[Answer]:
+    """The answers on a version.
+
+    Args:
+        lines: of the ledger; of kinds and versions that do not matter, too.
+        number: of the version.
+        tags: of the version.
+    """
+    lines = sorted(lines, key=order)
+    found, started = dict[str, Answer](), starters(lines, tags.get("ftcore.run", ""))
+    for line in lines:
+        if line.get("kind") == KIND and line.get("version") == number and line.get("decision") in WORDS:
             try:
-                answer = Answer.model_validate_json(value)
-                stale = answer.verdict != tags.get("ftcore.verdict.sha256", answer.verdict)
-                starter = answer.started_by or tags.get(STARTER, "")
-                found.append(answer.model_copy(update={"stale": stale, "started_by": starter}))
-            except ValidationError:
+                one = _answer(line)
+            except (ValidationError, KeyError):
                 continue
-    return sorted(found, key=lambda answer: (answer.at, answer.person))
+            found.pop(same_person(one.person), None)
+            found[same_person(one.person)] = one
+    verdict = judged(lines, number).get("verdict_sha256") or tags.get("ftcore.verdict.sha256")
+    return [
+        one.model_copy(
+            update={
+                "stale": verdict is not None and one.verdict != verdict,
+                "started_by": tuple(sorted({*one.started_by, *started})),
+            }
+        )
+        for one in found.values()
+    ]
+
+
+def starters(lines: Iterable[Mapping[str, Any]], run_id: str) -> set[str]:
+    """Who started a run, by the ledger's lines of its question and its answers."""
+    return {str(name) for line in lines if line.get("run_id") == run_id for name in line.get("started_by") or ()}
+
+
+def judged(lines: Iterable[Mapping[str, Any]], number: int) -> Mapping[str, Any]:
+    """The line of a version's newest verdict; an empty one where no gate has judged it."""
+    about = [line for line in lines if line.get("kind") == "gate" and line.get("candidate") == number]
+    return max(about, key=order, default={})
+
+
+def _answer(line: Mapping[str, Any]) -> Answer:
+    return Answer(
+        person=line["by"],
+        decision=WORDS[line["decision"]],
+        at=line["answered_at"],
+        reason=line.get("why", ""),
+        run_id=line["run_id"],
+        started_by=line.get("started_by", ()),
+        verdict=line.get("verdict_sha256", ""),
+        witness=line.get("witness") or {},
+    )
+
+
+def figures(answer: Answer) -> dict[str, Any]:
+    """What the ledger's line of an answer says, beside the version."""
+    return {
+        "by": answer.person,
+        "answered_at": answer.at.isoformat(),
+        "why": answer.reason,
+        "verdict_sha256": answer.verdict,
+        "started_by": list(answer.started_by),
+        "witness": answer.witness,
+    }
+
+
+def shown(answer: Answer) -> str:
+    """An answer as the version's tag shows it in MLflow."""
+    return canonical(answer.model_dump(mode="json", exclude={"stale", "witness", "started_by"}))
 
 
 def counted(answers: Sequence[Answer], asked: Approval) -> list[Answer]:
-    """The approvals that count: of people who may still answer and did not start the run, about today's verdict."""
-    starters = {answer.started_by for answer in answers} - {""}
-    return [
-        answer
+    """The approvals that count: of people who may answer and did not start the run, about today's verdict; one each."""
+    starters = {same_person(name) for answer in answers for name in answer.started_by}
+    assigned = {same_person(name) for name in asked.assigned}
+    found = {
+        same_person(answer.person): answer
         for answer in answers
         if answer.decision == "approve"
         and not answer.stale
-        and answer.person not in starters
-        and (not asked.assigned or answer.person in asked.assigned)
-    ]
+        and answer.witness
+        and same_person(answer.person) not in starters
+        and (not assigned or same_person(answer.person) in assigned)
+    }
+    return list(found.values())
 
 
 def refusal(answer: Answer, answers: Sequence[Answer], asked: Approval) -> str:
     """Why an answer cannot be taken, as a sentence; empty where it can."""
-    person, others = answer.person, {one.person for one in counted(answers, asked)}
-    if not person.strip():
+    person, name = answer.person, same_person(answer.person)
+    others = {same_person(one.person) for one in counted(answers, asked)}
+    starters = {same_person(one) for one in (*answer.started_by, *(s for a in answers for s in a.started_by))}
+    if not name:
         return "an answer needs a name"
     if answer.decision == "reject":
         return "" if answer.reason.strip() else f"{person} rejected without a reason; a rejection needs one"
     faults = {
-        f"{person} started this run and cannot approve what came of it": person == answer.started_by,
+        f"nobody vouches that {person} answered": not answer.witness,
+        f"{person} started this run and cannot approve what came of it": name in starters,
         f"{person} is not among those who may approve: {', '.join(asked.assigned)}": bool(asked.assigned)
-        and person not in asked.assigned,
+        and name not in {same_person(one) for one in asked.assigned},
         f"{person} has approved already; the other approval must come from somebody else": asked.required > 1
-        and person in others,
+        and name in others,
     }
     return next((fault for fault, there in faults.items() if there), "")
 
@@ -101,6 +183,8 @@ def lacking(answers: Sequence[Answer], asked: Approval) -> str:
     said = f"has {len(names)} ({', '.join(names)})" if names else "nobody has given one"
     if stale := [answer.person for answer in others if answer.stale]:
         said += f"; {', '.join(stale)} approved an earlier verdict"
-    if gone := [answer.person for answer in others if not answer.stale]:
+    if unproven := [answer.person for answer in others if not answer.stale and not answer.witness]:
+        said += f"; nobody vouches for the answer of {', '.join(unproven)}"
+    if gone := [answer.person for answer in others if not answer.stale and answer.witness]:
         said += f"; {', '.join(gone)} may not approve"
     return f"needs {wanted}, and {said}"

@@ -16,7 +16,7 @@ from ftcore import (
     card,
     declared,
     erasures,
-    ledger,
+    integrity,
     licenses,
     links,
     publications,
@@ -224,7 +224,7 @@ class Gatherer:
 
     def _registry(self) -> None:
         tracking, version = self.place.tracking, self.version
-        entry = registry.entry(version, tracking_models.model(tracking))
+        entry = registry.entry(version, tracking_models.model(tracking), self.place.shelf.ledger())
         recorded = served.judged(version)
         gone = [name for name in recorded if not tracking_artefacts.size(tracking, version.run, name)]
         self.found.missing.extend(f"the artefact {name!r} is not in MLflow" for name in gone)
@@ -234,7 +234,7 @@ class Gatherer:
         self.found.broken.extend(f"version {version.number} {fault}" for fault in found)
         entry["artefacts"] = {name: digest for name, digest in entry["artefacts"].items() if name not in gone}
         self.found.put("version.json", as_json(entry))
-        answers = [one.model_dump(mode="json") for one in approvals.read(version.tags)]
+        answers = [one.model_dump(mode="json") for one in approvals.given(self.place.shelf, version)]
         self.found.put("approvals.json", as_json(answers))
 
     def _ledger(self) -> None:
@@ -244,7 +244,8 @@ class Gatherer:
         self.found.put(links.LEDGER, as_json([line for line in shelf.ledger() if links.concerns(line, about)]))
         slots = read_many(shelf.chain.slots, [name for name in names_in(shelf.chain.slots) if name != HEAD])
         self.found.put(links.CHAIN, b"".join(slots[name] for name in sorted(slots)) or None, self._old or NO_CHAIN)
-        self.found.broken.extend(f"the ledger, {one}" for one in ledger.check(shelf))
+        broken = integrity.check(shelf, self.place.tracking, self.version.number)
+        self.found.broken.extend(f"the ledger, {one}" for one in broken)
         self.found.keys.extend(sorted(shelf.chain.ring.trusted()))
         if erased := erased_of(self.place, self.version):
             self.found.put(links.ERASURES, as_json([one.model_dump(mode="json") for one in erased]))

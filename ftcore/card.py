@@ -131,7 +131,7 @@ def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
         "rules": [_rule(rule) for rule in verdict.get("rules", ())],
         "limits": _limits(recipe, figures, verdict),
         "costs": _costs(figures, training.work_s if training else None),
-        "answers": approvals.read(version.tags),
+        "answers": approvals.given(shelf, version),
         "nobody": "Nobody was asked." if recipe.of("approval.required", 1) == 0 else "Nobody has answered.",
     }
 

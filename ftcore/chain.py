@@ -17,7 +17,7 @@ model. A chain that ends before it was cut off.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -210,6 +210,17 @@ class Chain:
             raise self._broken(f"{FOLDER}/{names[-1]} is no line of the platform's")
         return slot
 
+    def has(self, n: int, name: str) -> bool:
+        """Whether a number is the platform's, and of the line of this name."""
+        slot = self._slot(n)
+        return slot is not None and slot.name == name and not slot.fault(self.ring.trusted())
+
+    def restore(self, n: int) -> None:
+        """Write a line's file again as it was signed."""
+        slot = self._slot(n)
+        if slot and self.has(n, slot.name):
+            write_bytes(self.folder / slot.name, as_json(slot.line))
+
     def kept(self) -> dict[str, Any] | None:
         """The head as this machine keeps it; None where it never wrote a line."""
         try:
@@ -308,7 +319,7 @@ class Chain:
         return DamagedFileError(f"the ledger of {self.recipe} is broken: {what}", hint=hint)
 
 
-def order(line: dict[str, Any]) -> tuple[int, str, str]:
+def order(line: Mapping[str, Any]) -> tuple[int, str, str]:
     """Where a line stands: by its number, whatever the clock was; those without one first, by their time."""
     return int(line.get("n", -1)), str(line.get("at")), str(line.get("kind"))
 

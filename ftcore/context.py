@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.records import Record
-from ftcore.store import Shelf, log
+from ftcore.store import Shelf, damaged, log
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -75,12 +75,18 @@ class Context:
 
         Raises:
             FtcoreError: that step has not been run in this run.
+            DamagedFileError: the record is not as the platform wrote it.
         """
         record = self.shelf.record(self.run_id, step)
         if record is None:
             command = f"ftcore step {step} {self.recipe.name} --run {self.run_id}"
             raise FtcoreError(
                 f"{self.step} needs the record of {step} in run {self.run_id}", hint=f"run it first: {command}"
+            )
+        if not self.shelf.is_signed(self.run_id, step):
+            raise damaged(
+                self.shelf.folder(self.run_id, step) / "record.json",
+                f"was changed, or was not written by the platform; {step} has to be run again",
             )
         return record
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ftcore import artefacts, intents, registry, served, snapshot, tracking_models, tracking_runs
+from ftcore import artefacts, integrity, intents, registry, served, snapshot, tracking_models, tracking_runs
 from ftcore.errors import FtcoreError
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
@@ -79,6 +79,7 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
     shelf = registrar.shelf
     with shelf.lock(LOCK, registrar.tracking.settings.lock_timeout_s):
         found = [*_ledger(shelf)] or [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
+        found = [*_breaks(registrar), *found] if not [*_ledger(shelf)] else found
     return [*found, *_runs(registrar), *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
 
 
@@ -108,7 +109,7 @@ def _half_done(registrar: Registrar) -> Iterator[Finding]:
 
     for path, intent in intents.pending(registrar.shelf):
         done = f"{intent.kind} of run {intent.run_id} is half done ({intent.reason})" if intent else ""
-        what = done or f"{path.name} is no intent"
+        what = done or f"{path.name} is no intent of the platform's"
         yield Finding(what, "finish it, or give it up where somebody else was champion since", finish)
 
 
@@ -124,7 +125,7 @@ def _aliases(registrar: Registrar) -> Iterator[Finding]:
     if ledgers is not None and holder != ledgers:
         yield _other_champion(registrar, holder, ledgers, there=ledgers in known)
     if ledgers is None and holder is not None:
-        hint = f"ftcore models promote {registrar.recipe.name} VERSION --by NAME writes one"
+        hint = f"ftcore models promote {registrar.recipe.name} VERSION writes one"
         yield Finding(f"version {holder} is champion, and the ledger does not know why", hint)
     yield from _pairs(registrar, book.model)
 
@@ -258,6 +259,26 @@ def _ledger(shelf: Shelf) -> Iterator[Finding]:
             yield Finding(f"{shelf.relative(path)} is no line of a ledger", hint, partial(_set_aside, path))
 
 
+def _breaks(registrar: Registrar) -> Iterator[Finding]:
+    """What somebody else's hand changed: the first broken link of the ledger first."""
+    hint = "restore it from a backup, and find out who changed it; the ledger's signed line is right"
+    if any(True for _ in intents.pending(registrar.shelf)):  # what is half done agrees with nothing yet
+        return
+    for one in integrity.check(registrar.shelf, registrar.tracking):
+        if one.line == CHAMPION:  # its alias is given back by another finding
+            continue
+        path = registrar.shelf.chain.folder / one.line
+        if one.n is not None and registrar.shelf.chain.has(one.n, one.line):
+            restore = partial(registrar.shelf.chain.restore, one.n)
+            yield Finding(str(one), "write the signed line again, and find out who changed it", restore)
+        elif one.n is None and one.line.endswith(".json") and "/" not in one.line and path.exists():
+            yield Finding(
+                str(one), "set it aside as .foreign, and find out who wrote it", partial(_set_aside, path, "foreign")
+            )
+        else:
+            yield Finding(str(one), hint)
+
+
 def _files(shelf: Shelf) -> Iterator[Finding]:
     """Records that nobody can read, and drafts that a process left when it died."""
     for path in shelf.root.glob("runs/*/*/record.json"):
@@ -345,8 +366,8 @@ def _is_line(path: UPath) -> bool:
         return False
 
 
-def _set_aside(path: UPath) -> None:
-    write_bytes(path.with_name(f"{path.name}.unreadable"), path.read_bytes())
+def _set_aside(path: UPath, word: str = "unreadable") -> None:
+    write_bytes(path.with_name(f"{path.name}.{word}"), path.read_bytes())
     path.unlink()
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from ftcore.records import sha256
+from ftcore.keys import signed
+from ftcore.records import canonical, sha256
 from ftcore.store import Shelf, read_json, write_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ class Erasure(BaseModel):
     """Keyed hash of the subject's key: the request, as the ledger names it."""
     at: datetime
     """UTC."""
+    key: str = ""
+    """Public key of the platform, which signs it; both are empty in those of earlier versions."""
+    signature: str = ""
+
+    @property
+    def message(self) -> bytes:
+        """What is signed."""
+        return f"ftcore.erasure/1\n{canonical(self.model_dump(mode='json', exclude={'key', 'signature'}))}".encode()
 
     def __str__(self) -> str:
         """One sentence."""
@@ -55,16 +64,32 @@ def in_mlflow(run: str, artefact: str) -> str:
 def add(shelf: Shelf, erasure: Erasure) -> None:
     """Write down what is about to be erased; the same file as it was before has one erasure."""
     name = f"{sha256(erasure.place)[:16]}-{erasure.before[:16]}.json"
-    write_json(shelf.root / FOLDER / name, erasure.model_dump(mode="json"))
+    shelf.chain.ring.make()
+    key, signature = shelf.chain.ring.sign(erasure.message)
+    signed_one = erasure.model_copy(update={"key": key, "signature": signature})
+    write_json(shelf.root / FOLDER / name, signed_one.model_dump(mode="json"))
 
 
 def read(shelf: Shelf, places: Iterable[str] | None = None) -> list[Erasure]:
-    """Everything that was erased, oldest first; of some places, or of all."""
+    """Everything that the platform erased, oldest first; of some places, or of all.
+
+    An erasure that nobody signed is of an earlier version, and counts where a line of the ledger tells of it.
+    """
     folder = shelf.root / FOLDER
     if not folder.exists():
         return []
     paths: list[UPath] = [path for path in folder.iterdir() if path.name.endswith(".json") and path.name[0] != "."]
     found = [Erasure.model_validate(read_json(path)) for path in paths]
+    trusted, told = shelf.chain.ring.trusted(), set[tuple[str, str]]()
+    if any(not one.signature for one in found):
+        lines = [line for line in shelf.ledger("forget") if line["decision"] == "erased"]
+        told = {(str(line["run_id"]), str(place)) for line in lines for place in line["places"]}
+    found = [
+        one
+        for one in found
+        if (one.key in (trusted or {one.key}) and signed(one.key, one.signature, one.message))
+        or (not one.signature and (one.subject, one.place) in told)
+    ]
     wanted = None if places is None else set(places)
     return sorted(
         (one for one in found if wanted is None or one.place in wanted), key=lambda one: (one.at, one.place, one.before)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ftcore.store import Shelf
 
 FOLDER = served.INTENTS
+HEAD_TAG = "ledger.head"
+"""Tag of the registered model that keeps the ledger's newest line, without ``ftcore.``."""
 
 
 class Intent(BaseModel):
@@ -128,6 +130,7 @@ def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None
         path.unlink()
         return f"{path.name} was no intent of this platform, and is set aside as {path.name}.unsigned"
     if shelf.line(intent.kind, intent.run_id) is not None:
+        witness(shelf, tracking)
         path.unlink()
         return f"{intent.kind} of run {intent.run_id} was done"
     overtaken = _overtaken(shelf, tracking, intent)
@@ -208,7 +211,19 @@ def _finish(shelf: Shelf, tracking: Tracking, intent: Intent, path: UPath) -> di
         else:
             tracking.set_alias(alias, tracking.version(number))
     _check(shelf, tracking, intent)
-    figures = {"by": intent.by, "version": intent.version, **intent.figures}
+    figures = {"by": intent.by, "version": intent.version, "decided_at": intent.at.isoformat(), **intent.figures}
     line = shelf.add_to_ledger(intent.kind, intent.run_id, intent.decision, intent.reason, **figures)
-    path.unlink(missing_ok=True)
+    try:
+        witness(shelf, tracking)
+    except TransientError as error:  # it is done, and the next change says so on the model
+        log.warning("%s", error)
+    else:
+        path.unlink(missing_ok=True)
     return line
+
+
+def witness(shelf: Shelf, tracking: Tracking) -> None:
+    """Keep the ledger's newest line on the registered model, so that a ledger that ends before it was cut off."""
+    last = shelf.chain.newest()
+    if last:
+        tracking_models.tag_model(tracking, {HEAD_TAG: canonical(last.head)})

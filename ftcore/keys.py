@@ -11,21 +11,31 @@ A key is known by its 32 public bytes in hex.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.files import write_bytes
+from ftcore.records import canonical
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from ftcore.settings import Settings
+
 NAME = "platform.pem"
 HINT = "ftcore keys new FILE makes one"
+
+
+def ring(settings: Settings) -> Keyring:
+    """The keys of this machine."""
+    return Keyring(settings.home / "keys", settings.signing_key)
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,37 @@ class Keyring:
         files = self.folder.glob("*.pub") if self.folder.is_dir() else ()
         return frozenset({*own, *(public(file) for file in files)})
 
+    def seal(self, value: Mapping[str, Any]) -> str:
+        """A value as text that ``opened`` takes, signed with the platform's key, which is made where there is none."""
+        self.make()
+        key, signature = self.sign(_sealed(value))
+        return canonical({"value": value, "key": key, "signature": signature})
+
+    def opened(self, text: str) -> dict[str, Any]:
+        """The value of ``seal``.
+
+        Raises:
+            FtcoreError: it was not sealed by a key that is trusted here.
+        """
+        try:
+            found = json.loads(text)
+            value, key = dict(found["value"]), found["key"]
+            ours = key in self.trusted() and signed(key, found["signature"], _sealed(value))
+        except (ValueError, TypeError, KeyError):
+            ours, value = False, {}
+        if not ours:
+            hint = "Airflow's workers and the steps need the same FTCORE_HOME/keys, or FTCORE_SIGNING_KEY"
+            raise FtcoreError("what was handed over is not signed by the platform's key", hint=hint)
+        return value
+
     def trust(self, key: str) -> None:
-        """Trust a public key from now on."""
+        """Trust a public key, in hex, from now on.
+
+        Raises:
+            FtcoreError: it is none.
+        """
+        if len(key) != 64 or set(key) - set("0123456789abcdef"):
+            raise FtcoreError(f"{key!r:.80} is no public Ed25519 key in hex", hint="name its file, *.pub")
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_bytes(self.folder / f"{key[:16]}.pub", _public_pem(key))
 
@@ -146,6 +185,10 @@ def signed(key: str, signature: str, message: bytes) -> bool:
     except (InvalidSignature, ValueError, TypeError):
         return False
     return True
+
+
+def _sealed(value: Mapping[str, Any]) -> bytes:
+    return f"ftcore.sealed/1\n{canonical(value)}".encode()
 
 
 def _read(path: Path) -> Ed25519PrivateKey:

@@ -98,22 +98,30 @@ def check(
         What is missing, changed, unsigned or foreign, the first line first; nothing where the chain holds. A store that
         nobody has written to since ledgers are chains has none, and holds.
     """
+    return audit(shelf, head, trusted)[0]
+
+
+def audit(
+    shelf: Shelf, head: str | Mapping[str, Any] | None = None, trusted: frozenset[str] | None = None
+) -> tuple[list[Break], list[dict[str, Any]]]:
+    """What ``check`` finds, and the lines that are signed, in order, whatever became of their files."""
     folder = shelf.root / LEDGER
     names = names_in(folder)
     slots = [name for name in names_in(shelf.chain.slots) if name != HEAD]
     files, numbers = read_many(folder, names), read_many(shelf.chain.slots, slots)
     keys = shelf.chain.ring.trusted() if trusted is None else trusted
-    found, chained = list[Break](), dict[int, Slot]()
-    for one in _walk(shelf.name, numbers, keys, chained):
-        found.append(one)
-    found += _files(chained, files)
+    chained = dict[int, Slot]()
+    found = [*walk(shelf.name, numbers, keys, chained), *_files(chained, files)]
     heads = {"the registered model": _parsed(head), "this machine": shelf.chain.kept()}
     for where, kept in heads.items():
         found += _cut_off(shelf.name, where, kept, chained, keys)
-    return sorted(found, key=lambda one: (one.n is None, one.n or 0))
+    old = chained[0].line.get("lines", {}) if 0 in chained else {name: sha256(data) for name, data in files.items()}
+    older = [_line(name, files[name]) for name, digest in old.items() if sha256(files.get(name, b"")) == digest]
+    lines = [*sorted(older, key=order), *(slot.line for slot in chained.values())]
+    return sorted(found, key=lambda one: (one.n is None, one.n or 0)), lines if chained or not slots else []
 
 
-def _walk(recipe: str, numbers: dict[str, bytes], trusted: frozenset[str], chained: dict[int, Slot]) -> Iterator[Break]:
+def walk(recipe: str, numbers: dict[str, bytes], trusted: frozenset[str], chained: dict[int, Slot]) -> Iterator[Break]:
     """What is wrong with the numbers and their links; ``chained`` takes those that are signed."""
     keys = set(trusted)
     known = {int(name[:8]): name for name in numbers if name == f"{name[:8]}.json" and name[:8].isdigit()}

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ftcore.chain import Slot, number, read
 from ftcore.erasures import Erasure, between
 from ftcore.files import as_json
-from ftcore.ledger import _walk
+from ftcore.ledger import walk
 from ftcore.records import LINK, sha256
 from ftcore.run_recipe import INPUT
 
@@ -88,7 +88,7 @@ def _ledger(folder: Path, predicate: Mapping[str, Any]) -> list[str]:
         slot = read(data, recipe)
         numbers[number(slot.n) if slot else f"entry {len(numbers) + 1}"] = data
     chained: dict[int, Slot] = {}
-    found = [f"{CHAIN}, {one}" for one in _walk(recipe, numbers, keys, chained)]
+    found = [f"{CHAIN}, {one}" for one in walk(recipe, numbers, keys, chained)]
     lines, about = _json(folder / LEDGER) or [], predicate.get("about") or []
     older = set(chained[0].line.get("lines", {}).values()) if 0 in chained else set()
     told = {line["n"]: line for line in lines if "n" in line}

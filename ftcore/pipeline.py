@@ -15,6 +15,7 @@ from ftcore.errors import DamagedFileError, FtcoreError, MissingExtraError, Reci
 from ftcore.progress import busy
 from ftcore.recipe import NAME
 from ftcore.records import Record
+from ftcore.store import damaged
 
 if TYPE_CHECKING:
     from ftcore.recipe import Recipe
@@ -175,6 +176,11 @@ def _same_as_begun(shelf: Shelf, run_id: str, step: str, kept: run_recipe.RunRec
     """
     first = RING[chain_of(step)][0]
     record = shelf.record(run_id, first) if step != first else None
+    if record and not shelf.is_signed(run_id, first):
+        raise damaged(
+            shelf.folder(run_id, first) / "record.json",
+            f"was changed, or was not written by the platform; {first} has to be run again",
+        )
     if record and record.inputs.get(run_recipe.INPUT, kept.sha256) != kept.sha256:
         raise DamagedFileError(
             f"runs/{run_id}/{run_recipe.FILE} is not what {first} kept there",

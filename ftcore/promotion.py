@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, artefacts, intents, registry, served, tracking_models
+from ftcore import approvals, artefacts, integrity, intents, registry, served, tracking_models
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.intents import Intent
-from ftcore.records import canonical, now
+from ftcore.login import HINT, Person
+from ftcore.records import canonical, now, same_person, sha256
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking, Version
 
 if TYPE_CHECKING:
@@ -57,13 +58,19 @@ class Registrar:
         return intents.carry_out(self.shelf, self.tracking, intent)
 
     def promote(
-        self, number: int, by: str, reason: str = "", needs: Sequence[str] = (), *, override: bool = False
+        self,
+        number: int,
+        by: str | Person,
+        reason: str = "",
+        needs: Sequence[str] = (),
+        *,
+        override: bool = False,
     ) -> dict[str, Any]:
         """Make a version champion by hand.
 
         Args:
             number: the version.
-            by: name of the person.
+            by: who decides; somebody who is logged in approves by that, a name alone never does.
             reason: why; needed with ``override``.
             needs: artefacts without which a version cannot serve.
             override: promote although the verdict, an approval or a rejection speaks against it.
@@ -75,21 +82,28 @@ class Registrar:
             FtcoreError: no such version, it is champion already, something speaks against it, or what it serves with
                 is not what was recorded, which nothing overrides.
         """
+        person = by if isinstance(by, Person) else Person(by)
+        by = person.name
         named(by, reason if override else "given")
+        if override and self.recipe.approval.required and not person.logged_in:
+            raise FtcoreError("the recipe asks for approvals, and to go on without them needs a login", hint=HINT)
         with self.at_work() as before:
             version = tracking_models.version(self.tracking, number)
             self._champion(before, number)
             checked = self.fit_to_serve(version, needs)
+            if self.recipe.approval.required and person.logged_in and not self._approved(version, by):
+                self.answer(version, self._own(person, version, reason))
             model, version = self.reread(version)
             champion = self._champion(model, number)
-            against = [*self._against(version, champion, by), *(f"it {fault}" for fault in checked.others)]
+            against = [*self._against(version, model), *(f"it {fault}" for fault in checked.others)]
             if against and not override:
                 raise FtcoreError(
                     f"version {number} is not promoted: {'; '.join(against)}",
                     hint="--override --reason '…' promotes it all the same, and the ledger says so",
                 )
-            counted = approvals.counted(approvals.read(version.tags), self.recipe.approval)
-            intent = self.crowning(version, champion, by, ", ".join(one.person for one in counted) or by)
+            counted = approvals.counted(approvals.given(self.shelf, version), self.recipe.approval)
+            nobody = "nobody" if self.recipe.approval.required else NOBODY
+            intent = self.crowning(version, champion, by, ", ".join(one.person for one in counted) or nobody)
             told = [
                 intent.reason,
                 *([f"against: {'; '.join(against)}"] if against else []),
@@ -167,7 +181,7 @@ class Registrar:
         with self.at_work() as before:
             champion, previous = before.aliases.get(CHAMPION), before.aliases.get(PREVIOUS)
             if previous is None:
-                hint = f"ftcore models promote {self.recipe.name} VERSION --by NAME names one by hand"
+                hint = f"ftcore models promote {self.recipe.name} VERSION names one by hand"
                 raise FtcoreError(f"{self.recipe.name} has no previous version to go back to", hint=hint)
             back = tracking_models.version(self.tracking, previous)
             checked = self.fit_to_serve(back, needs)
@@ -176,6 +190,7 @@ class Registrar:
                 raise TransientError("the champion changed while artefacts were read", hint="look again, then decide")
             at = now()
             note = canonical({"by": by, "reason": reason, "at": at.isoformat()})
+            earlier = self.before(previous, champion)
             words = f"version {previous} is champion again" + (f", instead of version {champion}" if champion else "")
             intent = Intent(
                 kind="rollback",
@@ -188,9 +203,10 @@ class Registrar:
                 version=champion,
                 tags={registry.ROLLED_BACK: note},
                 model_tags={registry.HOLD: note},
-                aliases={CHAMPION: previous, PREVIOUS: self.before(previous, champion)},
+                aliases={CHAMPION: previous, PREVIOUS: earlier},
                 figures={
                     "version": previous,
+                    "previous": earlier,
                     "instead_of": champion,
                     "read": list(checked.read),
                     **served.facts(self.shelf, self.tracking, back),
@@ -208,7 +224,7 @@ class Registrar:
         with self.at_work() as model:
             tracking_models.version(self.tracking, number)
             if model.aliases.get(CHAMPION) == number:
-                hint = f"ftcore models rollback {self.recipe.name} --by NAME --reason '…'"
+                hint = f"ftcore models rollback {self.recipe.name} --reason '…'"
                 raise FtcoreError(f"version {number} is champion; bring the one before it back instead", hint=hint)
             at = now()
             intent = Intent(
@@ -292,41 +308,55 @@ class Registrar:
         Returns:
             Why the answer was not taken, as a sentence; empty where it was. The ledger has a line either way.
         """
-        refused = approvals.refusal(answer, approvals.read(version.tags), self.recipe.approval)
-        answer = answer.model_copy(update={"verdict": version.tags.get("ftcore.verdict.sha256", "")})
-        key = f"{answer.key.removeprefix(approvals.TAG)}-{answer.decision}-{answer.verdict[:8] or 'none'}"
-        figures = {"version": version.number, "by": answer.person, "answered_at": answer.at.isoformat()}
-        if refused:
-            key = f"{key}-refused-{answer.at:%H%M%S%f}"
-            self.shelf.add_to_ledger("approve", answer.run_id, "refused", refused, key=key, **figures)
-            return refused
-        self.tracking.tag(version, {answer.key: canonical(answer.model_dump(mode="json", exclude={"stale"}))})
-        decision = "approved" if answer.decision == "approve" else "rejected"
-        words = f"{answer.person} {decision} version {version.number}" + (f": {answer.reason}" if answer.reason else "")
-        self.shelf.add_to_ledger("approve", answer.run_id, decision, words, key=key, **figures)
-        return ""
+        lines = self.shelf.ledger("gate")
+        verdict = approvals.judged(lines, version.number).get("verdict_sha256")
+        verdict = answer.verdict or verdict or version.tags.get("ftcore.verdict.sha256", "")
+        started = approvals.starters(self.shelf.ledger(approvals.KIND), version.tags.get("ftcore.run", ""))
+        known = tuple(sorted({*answer.started_by, *started}))
+        answer = answer.model_copy(update={"verdict": verdict, "started_by": known})
+        key = f"{answer.key.removeprefix(approvals.TAG)}-{answer.decision}-{answer.at:%Y%m%d%H%M%S%f}"
+        taken = self.shelf.line(approvals.KIND, f"{answer.run_id}--{key}") is not None
+        refused = "" if taken else approvals.refusal(answer, approvals.given(self.shelf, version), self.recipe.approval)
+        decision, words = _words(answer, version.number)
+        kind, told = (key, words) if not refused else (f"{key}-refused", refused)
+        decision = "refused" if refused else decision
+        figures = {"version": version.number, **approvals.figures(answer)}
+        self.shelf.add_to_ledger(approvals.KIND, answer.run_id, decision, told, key=kind, **figures)
+        if not refused:
+            self.tracking.tag(version, {answer.key: approvals.shown(answer)})
+            self.witness()
+        return refused
+
+    def _approved(self, version: Version, name: str) -> bool:
+        """Whether somebody has approved a version already."""
+        counted = approvals.counted(approvals.given(self.shelf, version), self.recipe.approval)
+        return same_person(name) in {same_person(one.person) for one in counted}
+
+    def _own(self, person: Person, version: Version, reason: str) -> approvals.Answer:
+        """The approval of somebody who promotes by hand."""
+        run_id = version.tags.get("ftcore.run") or by_hand()
+        return approvals.Answer(
+            person=person.name, decision="approve", at=now(), reason=reason, run_id=run_id, witness=person.witness
+        )
+
+    def witness(self) -> None:
+        """Keep the ledger's newest line on the registered model; the line itself stands in any case."""
+        intents.witness(self.shelf, self.tracking)
 
     def turn_down(self, number: int, answer: approvals.Answer) -> None:
         """Reject a version because a person answered so; asked again it does nothing."""
         if not registry.decided_against(self.tracking.version(number)):
             self.reject(number, answer.person, answer.reason, run_id=answer.run_id)
 
-    def _against(self, version: Version, champion: int | None, by: str) -> list[str]:
+    def _against(self, version: Version, model: tracking_models.Model) -> list[str]:
         """What speaks against promoting a version by hand, a sentence each."""
-        found = registry.entry(version, tracking_models.Model(self.recipe.name))
-        sentences = []
-        if found["verdict"] not in {"passed", "asks"}:
-            sentences.append(f"its verdict is {found['verdict']!r}" if found["verdict"] else "no gate has judged it")
-        elif found["judged_against"] != champion:
-            sentences.append(
-                f"it was judged against {_named(found['judged_against'])}, and {_named(champion)} is champion"
-            )
+        sentences, champion = integrity.against(self.shelf, version, model), model.aliases.get(CHAMPION)
+        judged = approvals.judged(self.shelf.ledger("gate"), version.number)
+        if judged and judged["decision"] in integrity.PASSED and judged["champion"] != champion:
+            sentences.append(f"it was judged against {_named(judged['champion'])}, and {_named(champion)} is champion")
         if decided := registry.decided_against(version):
             sentences.append(decided)
-        others = [answer for answer in approvals.read(version.tags) if answer.person != by]
-        starter = version.tags.get(approvals.STARTER, "")
-        own = approvals.Answer(person=by, decision="approve", at=now(), started_by=starter)
-        if missing := approvals.lacking([*others, own], self.recipe.approval):
+        if missing := approvals.lacking(approvals.given(self.shelf, version), self.recipe.approval):
             sentences.append(f"it {missing}")
         return sentences
 
@@ -338,24 +368,43 @@ class Registrar:
         return found if found in known and found not in (number, instead_of) else None
 
 
-def record_verdict(tracking: Tracking, verdict: Verdict, digest: str) -> Version:
-    """Keep a verdict on the version that was judged, with the hashes of all its artefacts but the card, which changes.
+def record_verdict(registrar: Registrar, run_id: str, verdict: Verdict, digest: str, **facts: object) -> Version:
+    """Write a verdict into the ledger, and keep it on the version that was judged, with the hashes of its artefacts.
+
+    The ledger has one line for each verdict, also where a run judges again with another outcome. The card's hash is
+    left out, since the card changes.
 
     Args:
-        tracking: the registry of the recipe.
+        registrar: of the recipe.
+        run_id: the run that judged.
         verdict: what the gates said.
         digest: SHA-256 of ``verdict.json``.
+        facts: what else the line says.
     """
+    shelf, tracking = registrar.shelf, registrar.tracking
     version = tracking.version(verdict.candidate)
+    facts |= integrity.seals(shelf, tracking, version, run_id)
+    facts |= {"candidate": verdict.candidate, "champion": verdict.champion, "verdict_sha256": digest}
+    first = shelf.line("gate", run_id)
+    same = first is None or all(first.get(key) == facts.get(key) for key in ("verdict_sha256", *integrity.SEALS))
+    key = "" if same else sha256(canonical(facts))[:8]
+    shelf.add_to_ledger("gate", run_id, verdict.word, verdict.reason, key=key, **facts)
     tags = {
         "verdict.reason": verdict.reason[:5000],
         JUDGED_AGAINST.removeprefix("ftcore."): "" if verdict.champion is None else verdict.champion,
         "verdict.sha256": digest,
-        "artefacts": canonical(tracking_models.hashes(tracking_models.run_tags(tracking, version.run), but=("card",))),
+        "artefacts": canonical(facts["artefacts"]),
         "verdict": verdict.word,  # last: where MLflow goes away before it, the version is not judged
     }
     tracking.tag(version, tags)
+    registrar.witness()
     return version
+
+
+def _words(answer: approvals.Answer, number: int) -> tuple[str, str]:
+    """Decision and reason of the ledger's line of an answer."""
+    decision = next(word for word, meant in approvals.WORDS.items() if meant == answer.decision)
+    return decision, f"{answer.person} {decision} version {number}" + (f": {answer.reason}" if answer.reason else "")
 
 
 def by_hand() -> str:
@@ -370,7 +419,7 @@ def named(by: str, reason: str) -> None:
         FtcoreError: a name or a reason is missing.
     """
     if not by.strip():
-        raise FtcoreError("nobody is named", hint="--by NAME")
+        raise FtcoreError("nobody is named", hint=HINT)
     if not reason.strip():
         raise FtcoreError("a reason is missing", hint="--reason '…'")
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -86,6 +87,11 @@ def now() -> datetime:
 def sha256(data: bytes | str) -> str:
     """SHA-256 in hex of bytes, or of text as UTF-8."""
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def same_person(name: str) -> str:
+    """What is equal for two spellings of one user name: case, blanks and the forms of Unicode do not count."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def canonical(value: object) -> str:

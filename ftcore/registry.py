@@ -17,7 +17,7 @@ from ftcore.tracking import CHAMPION, Tracking, Version
 from ftcore.tracking_models import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ftcore.settings import Settings
     from ftcore.store import Shelf
@@ -56,9 +56,10 @@ class Book:
         """The hold on promotion, if there is one."""
         return hold_of(self.model)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**summary(self.model), "versions": [entry(version, self.model) for version in self.versions]}
+    def to_json(self, ledger: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Plain JSON values; with the ledger's lines, the answers that people gave."""
+        lines = [line for line in ledger if line.get("kind") in (approvals.KIND, "gate")]
+        return {**summary(self.model), "versions": [entry(version, self.model, lines) for version in self.versions]}
 
 
 def models(settings: Settings) -> list[Model]:
@@ -111,8 +112,8 @@ def summary(model: Model) -> dict[str, Any]:
     }
 
 
-def entry(version: Version, model: Model) -> dict[str, Any]:
-    """A version as JSON values, out of its tags alone.
+def entry(version: Version, model: Model, ledger: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """A version as JSON values, out of its tags; ``answers`` out of the ledger's lines, and none without them.
 
     Returns:
         ``version, created_at, aliases, state, run_id, mlflow_run, snapshot, git_commit``; ``recipe_digest`` and
@@ -138,7 +139,7 @@ def entry(version: Version, model: Model) -> dict[str, Any]:
         "verdict_reason": tags.get("verdict.reason", ""),
         "verdict_sha256": tags.get("verdict.sha256", ""),
         "judged_against": int(against) if against.isdigit() else None,
-        "answers": [answer.model_dump(mode="json") for answer in approvals.read(version.tags)],
+        "answers": [answer.model_dump(mode="json") for answer in approvals.of(ledger, version.number, version.tags)],
         "promoted_at": tags.get("promoted_at"),
         "promoted_by": tags.get("promoted_by") or ("the loop" if tags.get("promoted_at") else None),
         REJECTED: _note(tags, REJECTED),

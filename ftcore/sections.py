@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from ftcore._find import ROOMS, Config, any_of
+from ftcore.records import same_person
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -253,8 +254,9 @@ class Approval(Config):
 
     @model_validator(mode="after")
     def _has_enough_people(self) -> Approval:
-        if self.assigned and len(set(self.assigned)) < self.required:
-            raise ValueError(f"{self.required} people must approve, and assigned names {len(set(self.assigned))}")
+        people = {same_person(name) for name in self.assigned}
+        if self.assigned and len(people) < self.required:
+            raise ValueError(f"{self.required} people must approve, and assigned names {len(people)}")
         return self
 
 

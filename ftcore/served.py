@@ -312,7 +312,7 @@ def _changed(tracking: Tracking, version: Version, artefact: str, what: str) -> 
     return ChangedArtefactError(
         f"artefact {artefact!r} of version {version.number} of {name} {what}",
         hint=f"it was changed by something else than ftcore, and is not used: restore it from a backup, or "
-        f"ftcore models rollback {name} --by NAME --reason '…'"
+        f"ftcore models rollback {name} --reason '…'"
         + ("; where ftcore forget was cut short, run it again" if artefact in REWRITTEN else ""),
     )
 

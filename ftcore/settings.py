@@ -49,13 +49,18 @@ class Settings(BaseSettings):
     threads: int = 0
     """Threads for torch and ONNX Runtime; 0 means as many as there are cores."""
     signing_key: Path | None = None
-    """File of the Ed25519 private key, PEM, that signs evidence; without it evidence is not signed."""
+    """File of the Ed25519 private key, PEM, that signs ledger and evidence; none means the platform's own, which is
+    made on first use in ``HOME/keys``."""
     cost_per_hour: Annotated[float, Field(ge=0)] = 0.0
     """What an hour of a machine like this one costs, in any currency; 0 means that nobody knows."""
     workers: Path | None = None
     """YAML file of the machines that train, with their memory, price and power; none means this machine."""
     worker: str = ""
     """Which of them this process runs on."""
+    airflow_url: str = ""
+    """Where Airflow is, for logins; empty means the one that ``ftcore up`` started."""
+    airflow_token: SecretStr | None = None
+    """Token of Airflow's API, for scripts that decide in somebody's name; ``ftcore login`` keeps one for people."""
     airflow_password: SecretStr | None = None
     """Password of Airflow's ``admin``; without it ``ftcore up`` makes one and keeps it under ``HOME/airflow``."""
 

@@ -4,6 +4,7 @@
 
     STORE/RECIPE/runs/RUN_ID/recipe.json         the recipe that the run goes by, as it was when the run began
     STORE/RECIPE/runs/RUN_ID/STEP/record.json    what a step found, beside what it wrote
+    STORE/RECIPE/runs/RUN_ID/STEP/record.sig.json the platform's signature of the record
     STORE/RECIPE/runs/RUN_ID/STEP/shards/KEY/    the same of each worker that did a shard of the step
     STORE/RECIPE/snapshots/ID/manifest.json      an immutable dataset version
     STORE/RECIPE/snapshots/ID/publications/NAME/ what a later run left out and counted that published the same rows
@@ -39,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.chain import Chain
 from ftcore.errors import BusyError, FtcoreError
 from ftcore.files import as_json, create_bytes, damaged, local, names_in, read_json, write_bytes, write_json
-from ftcore.keys import Keyring
+from ftcore.keys import Keyring, signed
 from ftcore.records import Record, canonical, now, sha256
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ __all__ = [
     "write_table",
 ]  # fmt: skip
 log = logging.getLogger("ftcore")
-LEDGER = "ledger"
+LEDGER, SIGNATURE = "ledger", "record.sig.json"
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 
 
@@ -148,7 +149,25 @@ class Shelf:
     def write_record(self, record: Record) -> None:
         """Write a record: the last thing a step does."""
         folder = self.folder(record.run_id, record.step, record.params.get("shard", ""))
-        write_json(folder / "record.json", record.model_dump(mode="json"))
+        data = as_json(record.model_dump(mode="json"))
+        self.chain.ring.make()
+        key, signature = self.chain.ring.sign(self._seal(folder, data))
+        write_json(folder / SIGNATURE, {"key": key, "signature": signature})
+        write_bytes(folder / "record.json", data)
+
+    def is_signed(self, run_id: str, step: str) -> bool:
+        """Whether the record of a step is as the platform wrote it, and no file that somebody else put there."""
+        folder = self.folder(run_id, step)
+        try:
+            seal, data = read_json(folder / SIGNATURE), (folder / "record.json").read_bytes()
+            known = seal["key"] in self.chain.ring.trusted()
+            return known and signed(seal["key"], seal["signature"], self._seal(folder, data))
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+
+    def _seal(self, folder: UPath, data: bytes) -> bytes:
+        """What is signed for a record: where it lies, and its hash."""
+        return f"ftcore.record/1\n{self.name}\n{self.relative(folder)}\n{sha256(data)}".encode()
 
     def relative(self, path: UPath) -> str:
         """A path as records keep it: relative to the recipe's folder."""
@@ -273,3 +292,11 @@ def shelf(settings: Settings, recipe: str) -> Shelf:
 def digest(value: Mapping[str, object]) -> str:
     """Hash of a mapping of JSON values."""
     return sha256(canonical(value))
+
+
+def recipes(settings: Settings) -> list[str]:
+    """Names of the recipes that have a ledger in the store, in order."""
+    from upath import UPath
+
+    root = UPath(settings.store_root)
+    return sorted(path.name for path in root.iterdir() if (path / LEDGER).exists()) if root.exists() else []

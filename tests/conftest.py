@@ -19,14 +19,17 @@ import yaml
 
 from ftcore import pipeline, run_recipe, served, settings, snapshot, split, store
 from ftcore import recipe as recipes
+from ftcore.approvals import Answer
 from ftcore.context import Context
+from ftcore.promotion import Registrar, record_verdict
+from ftcore.records import Record, now
 from ftcore.tracking import CHAMPION, Tracking, Version
+from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.recipe import Recipe
-    from ftcore.records import Record
     from ftcore.settings import Settings
     from ftcore.store import Shelf
 
@@ -56,6 +59,10 @@ WORDS = [
 ]
 
 
+VOUCHED = {"by": "airflow", "task_id": "approve"}
+"""Airflow's record of an answer, as far as it matters here."""
+
+
 @dataclass(frozen=True)
 class Product:
     """A recipe with its store and its registry, for one test."""
@@ -78,6 +85,27 @@ class Product:
     @property
     def tracking(self) -> Tracking:
         return Tracking(self.settings, self.name)
+
+    @property
+    def registrar(self) -> Registrar:
+        return Registrar(self.recipe, self.shelf, self.tracking)
+
+    def judge(self, number: int, champion: int | None = None, *, passed: bool = True, run_id: str = "r1") -> None:
+        """Leave a gate's verdict on a version: its file, its record, the ledger's line and the tags."""
+        rule = Rule(gate="threshold", passed=passed, reason="0.9 reaches 0.8")
+        verdict = Verdict(passed=passed, rules=(rule,), candidate=number, champion=champion)
+        path = self.shelf.folder(run_id, "gate") / "verdict.json"
+        store.write_json(path, verdict.to_json())
+        record_verdict(self.registrar, run_id, verdict, store.hash_file(path))
+        made = {"step": "gate", "recipe": self.name, "run_id": run_id, "fingerprint": "", "started_at": now()}
+        self.shelf.write_record(Record.model_validate(made | {"figures": verdict.to_json()}))
+
+    def approve(self, number: int, *people: str, run_id: str = "r1", started_by: Sequence[str] = ()) -> None:
+        """Leave approvals on a version, each as the step ``approve`` does with Airflow's record of it."""
+        for person in people:
+            told = {"person": person, "decision": "approve", "run_id": run_id, "started_by": tuple(started_by)}
+            answer = Answer.model_validate(told | {"at": now(), "witness": VOUCHED})
+            self.registrar.answer(self.tracking.version(number), answer)
 
     def document(self) -> dict[str, Any]:
         return yaml.safe_load(self.path.read_text(encoding="utf-8"))

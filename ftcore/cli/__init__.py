@@ -19,8 +19,10 @@ import typer
 from ftcore.cli import (
     backup,
     evidence,
+    ledger,
     lineage,
     local,
+    login,
     models,
     privacy,
     profile,
@@ -272,28 +274,15 @@ def feedback(
     print(json.dumps(counts) if as_json else sentence(counts))
 
 
-@app.command()
-def ledger(recipe: RecipeName, as_json: AsJson = False) -> None:
-    """Print every decision about a recipe: trained or not, promoted or not, and why.
-
-    Example:
-
-        ftcore ledger sentiment
-    """
-    _, shelf, _ = open_recipe(recipe)
-    lines = shelf.ledger()
-    if as_json:
-        print(json.dumps(lines, indent=2))
-        return
-    for line in lines:
-        print(f"{line['at'][:19]}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
-
-
 app.command()(recipes.check)
 app.command()(recipes.ls)
 app.command()(recipes.new)
 app.command()(recipes.schema)
+app.command()(ledger.ledger)
 app.command()(lineage.lineage)
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.whoami)
 app.command()(local.up)
 app.command()(local.down)
 app.command()(local.demo)

@@ -10,18 +10,13 @@ import typer
 
 from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_recipe, say
 
-HELP = """Make the key pair that signs evidence.
+HELP = """Make, rotate and trust the keys that sign ledger and evidence.
 
 Example:
 
     ftcore keys new signing.pem
 """
 keys = typer.Typer(no_args_is_help=True, help=HELP)
-
-
-@keys.callback()
-def _keys() -> None:
-    """Keeps `new` a command of its own: typer would merge a group of one."""
 
 
 def doctor(
@@ -174,3 +169,46 @@ def new(
     from ftcore.attestation import new_keys
 
     print(f"private key: {path}; give {new_keys(path)} to those who verify")
+
+
+@keys.command()
+def rotate() -> None:
+    """Sign with a new key from now on; every recipe's ledger says so, signed with the old one, which stays trusted.
+
+    Example:
+
+        ftcore keys rotate
+    """
+    from ftcore import keys as rings
+    from ftcore import settings, store
+
+    conf = settings.load()
+    ring = rings.ring(conf)
+    ring.make()
+    new = ring.replacement()
+    for name in store.recipes(conf):
+        shelf = store.shelf(conf, name)
+        if shelf.chain.newest():
+            reason = f"the key {new[:16]} signs from now on"
+            shelf.add_to_ledger("keys", f"to-{new[:16]}", "rotated", reason, public_key=new)
+    ring.replace()
+    print(f"{ring.private}: {new}; give {ring.private}.pub to those who verify")
+
+
+@keys.command()
+def trust(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A public key: its file, PEM, or its 64 digits in hex.")],
+) -> None:
+    """Trust another public key on this machine: of a ledger that another machine wrote, or whose key was lost.
+
+    Example:
+
+        ftcore keys trust platform.pem.pub
+    """
+    from ftcore import keys as rings
+    from ftcore import settings
+
+    path = Path(key)
+    public = rings.public(path) if path.is_file() else key.lower()
+    rings.ring(settings.load()).trust(public)
+    print(f"trusted: {public}")

@@ -10,6 +10,7 @@ import typer
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
 
 if TYPE_CHECKING:
+    from ftcore.login import Person
     from ftcore.promotion import Registrar
 
 HELP = """List, show and compare a recipe's model versions; promote, roll back, reject and release them by name.
@@ -23,7 +24,6 @@ NEWEST, WIDEST = 30, 100
 NOTES = ("rejected", "rolled_back")
 app = typer.Typer(no_args_is_help=True, help=HELP)
 Number = Annotated[int, typer.Argument(metavar="VERSION", help="Number of a version.", min=1)]
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; the ledger keeps it.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the ledger keeps it.")]
 
 
@@ -49,7 +49,8 @@ def ls(
         found = [registry.summary(model) for model in registry.models(settings.load())]
         _print(found, as_json, "\n".join(_line(one) for one in found) or "no model is registered")
         return
-    book = registry.book(_registrar(recipe).tracking).to_json()
+    registrar = _registrar(recipe)
+    book = registry.book(registrar.tracking).to_json(registrar.shelf.ledger())
     _print(book, as_json, _listed(book, every=every))
 
 
@@ -67,8 +68,9 @@ def show(recipe: RecipeName, version: Number, as_json: AsJson = False) -> None:
 
     registrar = _registrar(recipe)
     found = tracking_models.version(registrar.tracking, version)
-    entry = registry.entry(found, tracking_models.model(registrar.tracking))
-    lines = [line for line in registrar.shelf.ledger() if version in (line.get("version"), line.get("candidate"))]
+    ledger = registrar.shelf.ledger()
+    entry = registry.entry(found, tracking_models.model(registrar.tracking), ledger)
+    lines = [line for line in ledger if version in (line.get("version"), line.get("candidate"))]
     _print(entry | {"ledger": lines}, as_json, _shown(entry, lines))
 
 
@@ -92,7 +94,6 @@ def diff(recipe: RecipeName, before: int, after: int, as_json: AsJson = False) -
 def promote(
     recipe: RecipeName,
     version: Number,
-    by: By = "",
     reason: Reason = "",
     override: Annotated[
         bool, typer.Option("--override", help="Although verdict or approvals speak against it; needs --reason.")
@@ -101,67 +102,76 @@ def promote(
 ) -> None:
     """Make a version champion by hand; it needs a verdict that passed, and the approvals that the recipe asks for.
 
+    Who decides is whoever is logged in (`ftcore login`), which is an approval, too; else the user of this machine,
+    which is none.
+
     What it serves with is read and compared with the hash that was recorded when it was judged; where it differs or is
     gone nothing is promoted, not even with --override.
 
     Examples:
 
-        ftcore models promote sentiment 3 --by mira
+        ftcore models promote sentiment 3
 
-        ftcore models promote sentiment 3 --by mira --override --reason 'the gate ran on wrong labels, see #12'
+        ftcore models promote sentiment 3 --override --reason 'the gate ran on wrong labels, see #12'
     """
     from ftcore.serving.model import serving
 
     registrar = _registrar(recipe)
-    line = registrar.promote(version, by, reason, serving(registrar.recipe), override=override)
+    line = registrar.promote(version, _person(registrar), reason, serving(registrar.recipe), override=override)
     _done(line, registrar, as_json, version)
 
 
 @app.command()
-def rollback(recipe: RecipeName, by: By = "", reason: Reason = "", as_json: AsJson = False) -> None:
+def rollback(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) -> None:
     """Bring the previous champion back, and hold the loop's promotions until `ftcore models release`.
 
     What it serves with is compared with what was recorded first; where that differs or is gone nothing is changed.
 
     Example:
 
-        ftcore models rollback sentiment --by mira --reason 'complaints since noon'
+        ftcore models rollback sentiment --reason 'complaints since noon'
     """
     from ftcore.serving.model import serving
 
     registrar = _registrar(recipe)
-    line = registrar.rollback(by, reason, serving(registrar.recipe))
+    line = registrar.rollback(_person(registrar).name, reason, serving(registrar.recipe))
     _done(line, registrar, as_json, line["version"], line["instead_of"])
 
 
 @app.command()
-def reject(recipe: RecipeName, version: Number, by: By = "", reason: Reason = "", as_json: AsJson = False) -> None:
+def reject(recipe: RecipeName, version: Number, reason: Reason = "", as_json: AsJson = False) -> None:
     """Say no to a version: the loop will not promote it.
 
     Example:
 
-        ftcore models reject sentiment 3 --by mira --reason 'worse on short texts'
+        ftcore models reject sentiment 3 --reason 'worse on short texts'
     """
     registrar = _registrar(recipe)
-    _done(registrar.reject(version, by, reason), registrar, as_json, version)
+    _done(registrar.reject(version, _person(registrar).name, reason), registrar, as_json, version)
 
 
 @app.command()
-def release(recipe: RecipeName, by: By = "", reason: Reason = "", as_json: AsJson = False) -> None:
+def release(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) -> None:
     """End the hold of a rollback, so that the loop may promote again.
 
     Example:
 
-        ftcore models release sentiment --by mira --reason 'cause found and mended'
+        ftcore models release sentiment --reason 'cause found and mended'
     """
     registrar = _registrar(recipe)
-    _done(registrar.release(by, reason), registrar, as_json)
+    _done(registrar.release(_person(registrar).name, reason), registrar, as_json)
 
 
 def _registrar(recipe: str) -> Registrar:
     from ftcore.promotion import Registrar
 
     return Registrar.of(*open_recipe(recipe))
+
+
+def _person(registrar: Registrar) -> Person:
+    from ftcore import login
+
+    return login.whoever(registrar.tracking.settings)
 
 
 def _done(line: dict[str, Any], registrar: Registrar, as_json: bool, *versions: int | None) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 1800.0
 """Longest that one DAG run may take."""
 SHOWN = {"success": "✔", "skipped": "■", "failed": "✘", "upstream_failed": "✘", "up_for_retry": "↻"}
-STATE = ("airflow", "mlflow", "store", "data_docs", "locks")
+STATE = ("airflow", "mlflow", "store", "data_docs", "locks", "keys")
 """What a ring leaves under ``HOME``, beside the cache."""
 
 

@@ -25,9 +25,7 @@ def why_no_champion(shelf: Shelf, tracking: Tracking) -> tuple[str, str]:
             f"{rule['gate']}: {rule['reason']}" for rule in judged.get("rules", ()) if rule.get("passed") is not True
         ]
         said = f"gates refused version {newest.number}: {'; '.join(gates) or reason}"
-        hint = (
-            f"{show}; ftcore models promote {name} {newest.number} --by NAME --override --reason TEXT serves it anyway"
-        )
+        hint = f"{show}; ftcore models promote {name} {newest.number} --override --reason TEXT serves it anyway"
     elif verdict:
         said = f"version {newest.number} passed the gate, and was not promoted: {reason}"
         hint = f"{show} tells whether it waits for approval; ftcore ledger {name} tells the decisions"

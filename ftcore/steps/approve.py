@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Any
 
-from ftcore import approvals, registry
+from ftcore import approvals, keys, login, registry
 from ftcore.approvals import Answer
 from ftcore.card import request
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
 from ftcore.promotion import Registrar
-from ftcore.records import now
+from ftcore.records import canonical, now, sha256
+from ftcore.steps._approval import current
+from ftcore.store import run_name
 
 NEEDS = ()
+APPROVE = "Approve"
+"""The option of Airflow's question that approves."""
 LOOKS_AGAIN = True
 """What is missing may have come since: a stop is not taken from the record."""
 
 
 def run(context: Context) -> Outcome:
-    """Say whether the candidate has the approvals that the recipe asks for; with ``person``, take an answer first.
+    """Say whether the candidate has the approvals that the recipe asks for; take an answer first, where there is one.
 
-    The parameters of an answer are ``person``, ``decision`` (``approve`` or ``reject``), ``why``, ``answered_at`` and
-    ``started_by``, the person who started the run. An answer that may not count is refused in ``figures.refused``.
+    An answer is Airflow's record of one, sealed by the task that waited for it in the parameter ``answer``; or, at a
+    terminal, the parameter ``decision`` (``approve`` or ``reject``) with ``why`` of whoever is logged in. One that may
+    not count is refused in ``figures.refused``. ``asked`` is sealed, too, and tells who started the run.
     ``unanswered_h`` says that nobody answered for so many hours. ``pages`` says where the pages are that the request
     links to.
 
     Under a hold on promotions nobody is asked: by the time of its release another may be champion, and the answer would
     be about a verdict that counts no more. An answer that comes all the same is kept.
+
+    Raises:
+        FtcoreError: an answer comes with a typed name, from nobody who is logged in, or is not sealed.
     """
     number = context.earlier("gate").figures["candidate"]
-    asked = context.recipe.approval
+    registrar = Registrar.of(current(context), context.shelf, context.settings)
+    asked = registrar.recipe.approval
     if asked.required == 0:
+        reason = "the recipe asks for no approval"
+        context.shelf.add_to_ledger(approvals.KIND, context.run_id, "not asked", reason, version=number)
         nobody = {"approvals": 0, "rejected": False, "held": False, "refused": "", "answers": []}
-        return Outcome(reason="the recipe asks for no approval", figures={"version": number, **nobody})
-    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
+        return Outcome(reason=reason, figures={"version": number, **nobody})
     refused = _take(context, registrar, number)
     version = registrar.tracking.version(number)
-    answers = approvals.read(version.tags)
+    answers = approvals.given(context.shelf, version)
     counted, missing = approvals.counted(answers, asked), approvals.lacking(answers, asked)
     decided = registry.decided_against(version)
     hold = registrar.held() if missing and not decided else None
@@ -47,6 +57,7 @@ def run(context: Context) -> Outcome:
         "rejected": bool(decided),
         "held": hold is not None,
         "refused": refused,
+        "verdict": approvals.judged(context.shelf.ledger("gate"), number).get("verdict_sha256", ""),
         "answers": [one.model_dump(mode="json") for one in answers],
     }
     if missing and not decided and not hold:
@@ -60,10 +71,10 @@ def _how(context: Context, number: int, missing: int) -> str:
     """The command that gives what is missing; where there are pages they ask by themselves."""
     if "pages" in context.params:
         return ""
-    name, person = context.recipe.name, "-p person=NAME -p decision=approve"
+    name = context.recipe.name
     if missing > 1:
-        return f"; ftcore step approve {name} --run {context.run_id} {person} gives one"
-    return f"; to approve: ftcore models promote {name} {number} --by NAME"
+        return f"; after ftcore login: ftcore step approve {name} --run {context.run_id} -p decision=approve gives one"
+    return f"; to approve, after ftcore login: ftcore models promote {name} {number}"
 
 
 def _held(context: Context, hold: registry.Hold) -> str:
@@ -72,39 +83,69 @@ def _held(context: Context, hold: registry.Hold) -> str:
 
 
 def _take(context: Context, registrar: Registrar, number: int) -> str:
-    """Keep who started the run, and the answer that the parameters tell of, if any; returns why it was refused."""
-    tracking = registrar.tracking
-    if starter := context.params.get("started_by"):
-        tracking.tag(tracking.version(number), {approvals.STARTER.removeprefix("ftcore."): starter})
+    """Keep who started the run, and the answer, if there is one; returns why it was refused."""
+    tracking, shelf = registrar.tracking, context.shelf
+    if "asked" in context.params:
+        started = _about_this_run(context, "asked").get("started_by", [])
+        told = f"started by {', '.join(started)}" if started else "nobody started it by hand"
+        figures = {"version": number, "started_by": started}
+        key = sha256(canonical(started))[:8]
+        shelf.add_to_ledger(approvals.KIND, context.run_id, approvals.ASKED, told, key=f"asked-{key}", **figures)
     if hours := context.params.get("unanswered_h"):
         reason = f"nobody answered for {hours} h, so version {number} is not approved"
         key = f"unanswered-{now():%Y%m%d%H%M%S}"
-        context.shelf.add_to_ledger("approve", context.run_id, "no answer", reason, key=key, version=number)
-    if "person" not in context.params:
-        return ""
+        shelf.add_to_ledger(approvals.KIND, context.run_id, "no answer", reason, key=key, version=number)
     given = answer(context)
+    if given is None:
+        return ""
     refused = registrar.answer(tracking.version(number), given)
     if not refused and given.decision == "reject":
         registrar.turn_down(number, given)
     return refused
 
 
-def answer(context: Context) -> Answer:
-    """The answer that the step's parameters tell of.
+def answer(context: Context) -> Answer | None:
+    """The answer that the step is told of, by Airflow's record or by whoever is logged in; None where there is none.
 
     Raises:
-        FtcoreError: the decision is neither ``approve`` nor ``reject``.
+        FtcoreError: it is none, or nobody vouches for who gave it.
     """
     given = context.params
-    if given.get("decision") not in ("approve", "reject"):
-        raise FtcoreError(f"an answer is approve or reject, not {given.get('decision', '')!r}")
-    return Answer.model_validate(
-        {
-            "person": given["person"],
-            "decision": given["decision"],
-            "at": datetime.fromisoformat(given["answered_at"]) if given.get("answered_at") else now(),
-            "reason": given.get("why", ""),
-            "run_id": context.run_id,
-            "started_by": given.get("started_by", ""),
-        }
-    )
+    if "person" in given:
+        raise FtcoreError("who answers is whoever is logged in; a typed name is no approval", hint=login.HINT)
+    if "answer" in given:
+        return _recorded(context, _about_this_run(context, "answer"))
+    if "decision" not in given:
+        return None
+    if given["decision"] not in ("approve", "reject"):
+        raise FtcoreError(f"an answer is approve or reject, not {given['decision']!r}")
+    person = login.logged_in(context.settings)
+    told = {"person": person.name, "decision": given["decision"], "at": now(), "reason": given.get("why", "")}
+    return Answer.model_validate(told | {"run_id": context.run_id, "witness": person.witness})
+
+
+def _recorded(context: Context, record: dict[str, Any]) -> Answer:
+    """Airflow's record of an answer as ours."""
+    user = record.get("responded_by_user") or {}
+    told = {
+        "person": user.get("name") or user.get("id") or "",
+        "decision": "approve" if record["chosen_options"] == [APPROVE] else "reject",
+        "at": record["responded_at"],
+        "reason": str((record.get("params_input") or {}).get("reason") or ""),
+        "started_by": record.get("started_by", ()),
+        "verdict": record.get("verdict", ""),
+    }
+    return Answer.model_validate(told | {"run_id": context.run_id, "witness": {"by": "airflow", **record}})
+
+
+def _about_this_run(context: Context, name: str) -> dict[str, Any]:
+    """What Airflow's task sealed in a parameter; it must be about this run of this recipe.
+
+    Raises:
+        FtcoreError: it is not sealed by the platform, or is about another run.
+    """
+    found = keys.ring(context.settings).opened(context.params[name])
+    verb, _, recipe = str(found.get("dag_id", "")).partition("__")
+    if recipe != context.recipe.name or run_name(verb, str(found.get("run_id", ""))) != context.run_id:
+        raise FtcoreError(f"the parameter {name} is about {found.get('dag_id')} {found.get('run_id')}, not this run")
+    return found

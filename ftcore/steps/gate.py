@@ -11,27 +11,27 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import calibration, card, outputs, registry
+from ftcore import calibration, card, erasures, outputs, registry
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.gates._undecided import undecided
 from ftcore.progress import busy
-from ftcore.promotion import record_verdict
+from ftcore.promotion import Registrar, record_verdict
 from ftcore.sealed import PART, SEALED, TEST
 from ftcore.serving import model as models
 from ftcore.steps import _slices
 from ftcore.steps._baselines import BASELINES
 from ftcore.steps._looks import Compared, is_final
 from ftcore.steps._predictions import SETTINGS
-from ftcore.store import hash_file, read_json, read_table, write_json
-from ftcore.tracking import Tracking
+from ftcore.store import damaged, hash_file, read_json, read_table, write_json
 from ftcore.verdict import Evidence, Rule, Verdict, notes
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from ftcore.records import Record
     from ftcore.sections import Part
 
     Final = Callable[[Any, Any, list[str]], Rule]
@@ -45,6 +45,7 @@ def run(context: Context) -> Outcome:
 
     evaluation = context.earlier("evaluate")
     path = context.shelf.root / evaluation.paths["predictions"]
+    _unchanged(context, evaluation)
     figures = read_json(context.shelf.root / evaluation.paths["evaluation"])
     table, versions = read_table(path), {role: evaluation.figures[role] for role in ("candidate", "champion")}
     sealed = pc.equal(table["dataset"], SEALED)
@@ -67,13 +68,12 @@ def run(context: Context) -> Outcome:
     for note in notes(verdict.to_json()):
         log.info("%s", note)
     write_json(context.folder / "verdict.json", verdict.to_json())
-    tracking = Tracking(context.settings, context.recipe.name)
+    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
     digest = hash_file(context.folder / "verdict.json")
-    judged = record_verdict(tracking, verdict, digest)
-    card.publish(context.shelf, tracking, judged)
-    hold = registry.held(tracking) if verdict.passed else None
+    hold = registry.held(registrar.tracking) if verdict.passed else None
     held = {"held": str(hold)} if hold else {}
-    _enter(context, verdict, digest, versions | held)
+    judged = record_verdict(registrar, context.run_id, verdict, digest, **held)
+    card.publish(context.shelf, registrar.tracking, judged)
     return Outcome(
         reason=f"{verdict.word}: {verdict.reason}" + (f"; but {hold}" if hold else ""),
         proceed=verdict.passed,
@@ -86,12 +86,17 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _enter(context: Context, verdict: Verdict, digest: str, facts: dict[str, Any]) -> None:
-    """Write the ledger's line: one for each verdict, also where a run judges again with another outcome."""
-    first = context.shelf.line("gate", context.run_id)
-    same = first is None or first.get("verdict_sha256", digest) == digest
-    key, facts = "" if same else digest[:8], facts | {"verdict_sha256": digest}
-    context.shelf.add_to_ledger("gate", context.run_id, verdict.word, verdict.reason, key=key, **facts)
+def _unchanged(context: Context, evaluation: Record) -> None:
+    """Whether the files are as ``evaluate`` left them, but for rows that were erased on request.
+
+    Raises:
+        DamagedFileError: one was changed by something else.
+    """
+    for name in ("predictions", "evaluation"):
+        then, path = evaluation.inputs.get(name), context.shelf.root / evaluation.paths[name]
+        there, place = hash_file(path), context.shelf.relative(path)
+        if then and then != there and not erasures.between(erasures.read(context.shelf), place, then, there):
+            raise damaged(path, f"is not what the step evaluate of run {context.run_id} wrote; evaluate again")
 
 
 def _complete(context: Context, evidence: Evidence, champion: int | None) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, card, registry, served
+from ftcore import approvals, card, integrity, registry, served
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
 from ftcore.promotion import NOBODY, Registrar
 from ftcore.records import sha256
 from ftcore.serving import model as models
+from ftcore.steps._approval import current
 from ftcore.tracking import CHAMPION, Version
 from ftcore.tracking_models import Model
 
@@ -23,7 +24,7 @@ def run(context: Context) -> Outcome:
 
     It is safe to be killed and run again: what is intended is written first (``ftcore.intents``), the ledger line last.
     """
-    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
+    registrar = Registrar.of(current(context), context.shelf, context.settings)
     outcome = _promote(context, registrar)
     if outcome.proceed:
         promoted = registrar.tracking.version(outcome.figures["version"])
@@ -47,8 +48,9 @@ def _promote(context: Context, registrar: Registrar) -> Outcome:
             reason = _against(context, verdict, candidate, model, done=done)
         if reason:
             return _refuse(context, candidate, model, reason)
-        names = [answer.person for answer in approvals.counted(approvals.read(candidate.tags), context.recipe.approval)]
-        approved = ", ".join(names) if context.recipe.approval.required else NOBODY
+        asked = registrar.recipe.approval
+        names = [answer.person for answer in approvals.counted(approvals.given(context.shelf, candidate), asked)]
+        approved = ", ".join(names) if current(context).approval.required else NOBODY
         intent = registrar.crowning(candidate, _other(verdict["champion"], candidate), "the loop", approved)
         return _outcome(candidate, registrar.carry_out(intent.model_copy(update={"run_id": context.run_id})))
 
@@ -66,8 +68,8 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
         return f"{name} was promoted by this run before and is champion no more; promote it by hand"
     if hold := registry.hold_of(model):
         return f"{hold}; ftcore models release {model.name}"
-    missing = approvals.lacking(approvals.read(candidate.tags), context.recipe.approval)
-    return f"{name} {missing}" if missing else ""
+    missing = approvals.lacking(approvals.given(context.shelf, candidate), current(context).approval)
+    return f"{name} {missing}" if missing else "; ".join(integrity.against(context.shelf, candidate, model))
 
 
 def _unfit(registrar: Registrar, candidate: Version) -> str:

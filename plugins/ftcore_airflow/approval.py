@@ -8,19 +8,24 @@ from urllib.parse import urlsplit
 
 from airflow.configuration import conf
 from airflow.providers.standard.exceptions import HITLTimeoutError
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowSkipException
 
-from ftcore_airflow.operator import StepProcess, small
+from ftcore import keys, settings
+from ftcore_airflow.operator import StepOperator, StepProcess, small
 from ftcore_airflow.product import Product
 from ftcore_airflow.retry import RETRIES, StepFailed
+from ftcore_airflow.starters import starters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import Context
 
 STEP = "approve"
+SHOWN = "verdict"
+"""Where the task's state keeps the hash of the verdict that the question shows."""
 DOC = "A person agrees to the promotion, where the recipe asks for one."
 FORM = {
     # Airflow's form takes an empty string for a missing answer, and would let nobody approve without a reason.
@@ -58,6 +63,8 @@ class PersonOperator(StepProcess, ApprovalOperator):
         record = self.run_step(context, STEP, self.recipe_file, _asked(context))
         if self._is_over(record):
             return small(record)
+        if self._state is not None:
+            self._state.set(SHOWN, record["figures"]["verdict"])
         self.body = record["figures"]["request"]  # not rendered: what people wrote stands in it
         return super().execute(context)
 
@@ -73,18 +80,8 @@ class PersonOperator(StepProcess, ApprovalOperator):
             hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
             self.run_step(context, STEP, self.recipe_file, {"unanswered_h": f"{hours:g}"})
         answer = HITLOperator.execute_complete(self, context, event)
-        record = self.run_step(
-            context,
-            STEP,
-            self.recipe_file,
-            {
-                "person": (answer["responded_by_user"] or {}).get("name", ""),
-                "decision": "approve" if answer["chosen_options"] == [self.APPROVE] else "reject",
-                "why": str(answer["params_input"].get("reason") or ""),
-                "answered_at": answer["responded_at"].isoformat(),
-                **_asked(context),
-            },
-        )
+        ask = {"answer": _sealed(context, _recorded(context, answer)), **_asked(context)}
+        record = self.run_step(context, STEP, self.recipe_file, ask)
         if self._is_over(record):
             return small(record)
         why = record["figures"]["refused"] or record["reason"]
@@ -92,8 +89,10 @@ class PersonOperator(StepProcess, ApprovalOperator):
         if asked and (answer["responded_by_user"] or {}).get("id") not in asked:
             # Airflow keeps whom a question was put to: neither another try nor clearing the task puts it to others.
             version = f"{self.dag_id.partition('__')[2]} {record['figures']['version']}"
-            raise StepFailed(f"{why}; it is for them to run ftcore models promote {version} --by NAME")
+            raise StepFailed(f"{why}; it is for them to run ftcore models promote {version}, after ftcore login")
         self.log.warning("%s; the question stays open", why)
+        if self._state is not None:
+            self._state.set(SHOWN, record["figures"]["verdict"])
         self.body = _again(record["figures"])
         return HITLOperator.execute.__wrapped__(self, context)  # type: ignore[attr-defined]
 
@@ -110,16 +109,41 @@ def _again(figures: dict[str, Any]) -> str:
 
 
 def _asked(context: Context) -> dict[str, str]:
-    """Who started the run, nobody where a schedule or an asset did; and below which path Airflow shows our pages."""
+    """Who started the run, sealed, and below which path Airflow shows our pages."""
     base = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
-    return {"started_by": context["dag_run"].triggering_user_name or "", "pages": f"{base}/plugin/models/ftcore"}
+    told = {"asked": _sealed(context, {"started_by": starters(context["dag_run"])})}
+    return told | {"pages": f"{base}/plugin/models/ftcore"}
+
+
+def _recorded(context: Context, answer: Any) -> dict[str, Any]:
+    """Airflow's record of an answer, and of which task it is."""
+    task = context["task_instance"]
+    user = answer["responded_by_user"] or {}
+    return {
+        "task_id": task.task_id,
+        "map_index": task.map_index,
+        "try_number": task.try_number,
+        "task_instance": str(task.id),
+        "responded_at": answer["responded_at"].isoformat(),
+        "responded_by_user": {"id": str(user.get("id", "")), "name": str(user.get("name", ""))} if user else None,
+        "chosen_options": list(answer["chosen_options"]),
+        "params_input": dict(answer["params_input"]),
+        "started_by": starters(context["dag_run"]),
+        "verdict": str(shown.get(SHOWN) or "") if (shown := context.get("task_state_store")) is not None else "",
+    }
+
+
+def _sealed(context: Context, told: Mapping[str, Any]) -> str:
+    """What the step is told of this DAG run, signed with the platform's key: no caller can say the same."""
+    run = context["dag_run"]
+    return keys.ring(settings.load()).seal({"dag_id": run.dag_id, "run_id": run.run_id, **told})
 
 
 def approvals(product: Product) -> list[BaseOperator]:
     """One question after the other, as many as the recipe asks for approvals; nothing to do where it asks for none."""
     asked = product.recipe.approval
     if asked.required == 0:
-        return [EmptyOperator(task_id=STEP, doc_md=DOC)]
+        return [StepOperator(task_id=STEP, doc_md="Write down that the recipe asks nobody.")]
     policy = RETRIES["retry_policy"]
     return [
         PersonOperator(

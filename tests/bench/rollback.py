@@ -27,7 +27,7 @@ def run() -> Result:
         for number in (1, 2):
             judged(registrar, number, os.urandom(SIZE))
             registrar.promote(number, "bench", "first", override=True)
-        rollback = ["-m", "ftcore", "models", "rollback", "bench", "--by", "bench", "--reason", "measured"]
+        rollback = ["-m", "ftcore", "models", "rollback", "bench", "--reason", "measured"]
         for _ in range(TIMES):
             for name, words in {"ours": rollback, "baseline": ["-c", BY_HAND]}.items():
                 clock = time.perf_counter()

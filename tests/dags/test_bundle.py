@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from ftcore import recipe
 from ftcore_airflow.bundle import VERBS, RecipeBundle
+from ftcore_airflow.operator import StepOperator
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -96,7 +96,7 @@ def test_approval_is_asked_for_only_where_the_recipe_does(parse: Callable[[Path,
     _with(recipes, "free", (line, "approval: {required: 0}"))
     bag = parse(recipes, "approval")
     asked = bag.dags["finetune__asked"].get_task("approve")
-    assert isinstance(bag.dags["finetune__free"].get_task("approve"), EmptyOperator)
+    assert isinstance(bag.dags["finetune__free"].get_task("approve"), StepOperator), "the ledger says that nobody was"
     assert isinstance(asked, ApprovalOperator)
     assert asked.defaults is None, "silence never approves"
     assert asked.assigned_users == [{"id": "ann", "name": "ann"}]

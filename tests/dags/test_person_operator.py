@@ -15,6 +15,7 @@ from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
+from ftcore import keys, settings
 from ftcore_airflow.approval import FORM, PersonOperator
 from ftcore_airflow.retry import StepFailed
 
@@ -33,6 +34,8 @@ record = {"step": "approve", "run_id": "r1", "reason": "so it is", "work_s": 0, 
 print(json.dumps({**record, **answers.pop(0)}))
 (here / "answers.json").write_text(json.dumps(answers))
 """
+ASKED = {"dag_id": "finetune__r", "run_id": "manual__1", "started_by": ["starter"]}
+"""What the step is told of the run."""
 RECIPES = Path(__file__).parents[2] / "dags" / "recipes"
 
 
@@ -40,9 +43,23 @@ def said(
     approvals: int, *, rejected: bool = False, held: bool = False, refused: str = "", request: str = "| ✔ | {{ 1 }} |"
 ) -> dict[str, Any]:
     """A record of the step."""
-    figures = {"version": 1, "approvals": approvals, "rejected": rejected, "held": held, "refused": refused}
+    figures = {
+        "version": 1,
+        "verdict": "v1",
+        "approvals": approvals,
+        "rejected": rejected,
+        "held": held,
+        "refused": refused,
+    }
     figures["request"] = request
     return {"proceed": False, "figures": figures}
+
+
+class State(dict[str, Any]):
+    """What a task keeps while it waits."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
 
 
 class Asked:
@@ -61,8 +78,10 @@ class Asked:
             self.operator = PersonOperator(
                 task_id="approve", recipe_file="r.yaml", place=place, subject="Promote?", params=FORM
             )
-        dag_run = SimpleNamespace(run_id="manual__1", triggering_user_name="starter")
-        self.context: Any = {"dag_run": dag_run, "task_instance": SimpleNamespace(id="ti")}
+        monkeypatch.setenv("FTCORE_HOME", str(folder / "home"))
+        dag_run = SimpleNamespace(dag_id="finetune__r", run_id="manual__1", triggering_user_name="starter")
+        task = SimpleNamespace(id="ti", task_id="approve", map_index=-1, try_number=2)
+        self.context: Any = {"dag_run": dag_run, "task_instance": task, "task_state_store": State()}
 
     def begin(self) -> Any:
         return PersonOperator.execute.__wrapped__(self.operator, self.context)  # type: ignore[attr-defined]
@@ -76,8 +95,11 @@ class Asked:
         }
         return self.operator.execute_complete(self.context, event)
 
-    def told(self) -> list[dict[str, str]]:
-        return [json.loads(line) for line in (self.folder / "asked.jsonl").read_text().splitlines()]
+    def told(self) -> list[dict[str, Any]]:
+        """What the step was told each time, with what was sealed opened."""
+        ring = keys.ring(settings.load())
+        told = [json.loads(line) for line in (self.folder / "asked.jsonl").read_text().splitlines()]
+        return [{key: ring.opened(text) if text[0] == "{" else text for key, text in one.items()} for one in told]
 
 
 @pytest.fixture
@@ -99,23 +121,30 @@ def test_the_question_is_what_the_step_wrote_and_is_not_rendered(asked: Callable
     assert question["body"] == "| ✔ | {{ 1 }} |"
     assert question["options"] == ["Approve", "Reject"]
     assert question["defaults"] is None, "silence must not approve"
-    assert task.told() == [{"started_by": "starter", "pages": "/plugin/models/ftcore"}]
+    assert task.told() == [{"asked": ASKED, "pages": "/plugin/models/ftcore"}]
     assert set(question["params"]) == {"reason"}
 
 
 def test_an_approval_is_handed_to_the_step_with_the_name_and_who_started_the_run(asked: Callable[..., Asked]) -> None:
-    task = asked(1, said(1))
+    task = asked(1, said(0), said(1))
+    with pytest.raises(TaskAwaitingInput):
+        task.begin()
     assert task.answer("Approve", "fine")["figures"]["approvals"] == 1
-    assert task.told() == [
-        {
-            "person": "mira",
-            "decision": "approve",
-            "why": "fine",
-            "answered_at": "2026-01-01T00:00:00+00:00",
-            "started_by": "starter",
-            "pages": "/plugin/models/ftcore",
-        }
-    ]
+    record = {
+        "dag_id": "finetune__r",
+        "run_id": "manual__1",
+        "task_id": "approve",
+        "map_index": -1,
+        "try_number": 2,
+        "task_instance": "ti",
+        "responded_at": "2026-01-01T00:00:00+00:00",
+        "responded_by_user": {"id": "7", "name": "mira"},
+        "chosen_options": ["Approve"],
+        "params_input": {"reason": "fine"},
+        "started_by": ["starter"],
+        "verdict": "v1",
+    }
+    assert task.told()[1] == {"answer": record, "asked": ASKED, "pages": "/plugin/models/ftcore"}
 
 
 @pytest.mark.parametrize("option", ["Approve", "Reject"])
@@ -130,7 +159,7 @@ def test_an_answer_that_does_not_count_leaves_the_question_open(asked: Callable[
 def test_an_answer_of_who_is_asked_no_more_ends_it_and_says_what_others_do(asked: Callable[..., Asked]) -> None:
     task = asked(1, said(0, refused="mira is not among those who may approve: jon"))
     task.operator.assigned_users = [{"id": "jon", "name": "jon"}]
-    with pytest.raises(StepFailed, match="may approve: jon; it is for them to run ftcore models promote r 1 --by NAME"):
+    with pytest.raises(StepFailed, match="may approve: jon; it is for them to run ftcore models promote r 1, after"):
         task.answer("Approve")
     assert task.questions == []
 
@@ -139,7 +168,7 @@ def test_a_rejection_skips_what_comes_after(asked: Callable[..., Asked]) -> None
     task = asked(1, said(0, rejected=True))
     with pytest.raises(AirflowSkipException, match="so it is"):
         task.answer("Reject", "worse")
-    assert task.told()[0]["decision"] == "reject"
+    assert task.told()[0]["answer"]["chosen_options"] == ["Reject"]
 
 
 def test_under_a_hold_nobody_is_asked(asked: Callable[..., Asked]) -> None:

@@ -61,7 +61,7 @@ def test_every_step_survives_kill_9(small: Path) -> None:
     versions = Tracking(conf, "small").versions()
     assert sum(killed.values()) >= len(steps), f"too few kills to prove anything: {killed}"
     assert [version.number for version in versions] == [1], "one version, however often train was killed"
-    assert Counter(line["kind"] for line in shelf.ledger()) == {"plan": 1, "gate": 1, "promote": 1}
+    assert Counter(line["kind"] for line in shelf.ledger()) == {"plan": 1, "gate": 1, "approve": 1, "promote": 1}
     champion = Tracking(conf, "small").alias("champion")
     assert champion is not None
     assert champion.number == 1

@@ -69,7 +69,7 @@ def judged(registrar: Registrar, number: int, champion: int | None) -> None:
         candidate=number,
         champion=champion,
     )
-    record_verdict(tracked, verdict, "f00")
+    record_verdict(registrar, run_id, verdict, "f00")
     record = Record(
         step="gate",
         recipe=tracked.name,

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from ftcore import recipe, settings, store
+from ftcore import integrity, login, recipe, settings, store
+from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, processes, services
 from ftcore.local.airflow_api import AirflowApi, AirflowApiError
 from ftcore.promotion import Registrar
@@ -23,7 +24,7 @@ STEPS = '''
 import json, pathlib, sys
 
 from ftcore import cli, pipeline, recipe, settings, store
-from ftcore.promotion import record_verdict
+from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import Record, now
 from ftcore.tracking import Tracking
 from ftcore.verdict import Rule, Verdict
@@ -40,7 +41,8 @@ if step == "gate":
     rule = Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8", measured=0.9, bound=0.8, rows=900)
     verdict = Verdict(passed=True, rules=(rule,), candidate=version.number, champion=None)
     store.write_json(shelf.folder(run_id, "gate") / "verdict.json", verdict.to_json())
-    record_verdict(tracking, verdict, "")
+    path = shelf.folder(run_id, "gate") / "verdict.json"
+    record_verdict(Registrar(read, shelf, tracking), run_id, verdict, store.hash_file(path))
     figures = verdict.to_json()
 record = Record(step=step, recipe=read.name, run_id=run_id, fingerprint="", started_at=now(), figures=figures)
 shelf.write_record(record)
@@ -118,12 +120,27 @@ def test_an_approver_who_left_approves_nothing_and_another_promotes_by_hand(
             assert not [key for key in version.tags if "approval." in key]
             assert Tracking(conf, "small").alias("champion") is None
         shelf = store.shelf(conf, "small")
-        Registrar(recipe.read(home.parent / "recipes" / "small.yaml"), shelf, Tracking(conf, "small")).promote(1, "jon")
+        registrar = Registrar(recipe.read(home.parent / "recipes" / "small.yaml"), shelf, Tracking(conf, "small"))
+        _promote_by_hand(conf, registrar)
         champion = Tracking(conf, "small").alias("champion")
         assert champion is not None
         assert champion.tags["ftcore.approved_by"] == "jon"
     finally:
         services.down(conf)
+
+
+def _promote_by_hand(conf: settings.Settings, registrar: Registrar) -> None:
+    """A typed name is no approval; a login is one, as long as it lasts."""
+    with pytest.raises(FtcoreError, match="needs 1 approval"):
+        registrar.promote(1, "jon")
+    with pytest.raises(FtcoreError, match="does not log jon in: 401"):
+        login.log_in(conf, "jon", "wrong")
+    assert login.log_in(conf, "jon", _passwords(conf)["jon"]).name == "jon"
+    assert (conf.home / login.FILE).stat().st_mode & 0o077 == 0
+    registrar.promote(1, login.logged_in(conf))
+    assert _lines(conf, "approve")[-1]["witness"]["user"] == {"id": "jon", "name": "jon"}
+    assert login.log_out(conf)
+    assert not login.whoever(conf).logged_in
 
 
 def _passwords(conf: settings.Settings) -> dict[str, str]:
@@ -170,7 +187,13 @@ def _check(conf: settings.Settings) -> None:
         "approved",
     ]
     assert _lines(conf, "approve")[0]["reason"] == "admin started this run and cannot approve what came of it"
-    assert _lines(conf, "approve")[2]["reason"] == "mira approved version 1: better on tweets"
+    line = _lines(conf, "approve")[2]
+    assert line["reason"] == "mira approved version 1: better on tweets"
+    witness = line["witness"]
+    assert (witness["dag_id"], witness["task_id"], witness["responded_by_user"]["name"]) == (DAG, "approve", "mira")
+    assert (witness["started_by"], line["answered_at"]) == (["admin"], witness["responded_at"])
+    assert witness["verdict"] == line["verdict_sha256"] == version.tags["ftcore.verdict.sha256"]
+    assert integrity.check(store.shelf(conf, "small"), Tracking(conf, "small")) == []
 
 
 def _asked(api: AirflowApi, task: str) -> dict[str, Any]:
@@ -197,4 +220,4 @@ def _refused(times: int) -> None:
 
 
 def _lines(conf: settings.Settings, kind: str) -> list[dict[str, Any]]:
-    return store.shelf(conf, "small").ledger(kind)
+    return [line for line in store.shelf(conf, "small").ledger(kind) if line["decision"] != "asked"]

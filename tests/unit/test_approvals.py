@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from ftcore.approvals import Answer, counted, lacking, read, refusal
-from ftcore.records import now
+from ftcore.approvals import Answer, counted, figures, lacking, of, refusal
+from ftcore.records import now, same_person
 from ftcore.sections import Approval
 
 
-def given(person: str, decision: str = "approve", reason: str = "", started_by: str = "", run_id: str = "r1") -> Answer:
-    made = {"person": person, "decision": decision, "reason": reason, "started_by": started_by, "run_id": run_id}
-    return Answer.model_validate({**made, "at": now()})
+def given(person: str, decision: str = "approve", reason: str = "", started_by: str = "", **more: Any) -> Answer:
+    made = {"person": person, "decision": decision, "reason": reason, "started_by": started_by, "run_id": "r1"}
+    return Answer.model_validate(made | {"at": now(), "witness": {"by": "airflow"}} | more)
 
 
 ONE, TWO = Approval(required=1), Approval(required=2)
@@ -23,9 +25,15 @@ CHOSEN = Approval(required=1, assigned=("mira", "jon"))
     [
         (given("mira"), [], ONE, ""),
         (given(""), [], ONE, "an answer needs a name"),
+        (given(" "), [], ONE, "an answer needs a name"),
+        (given("mira", witness={}), [], ONE, "nobody vouches that mira answered"),
         (given("mira", started_by="mira"), [], ONE, "mira started this run"),
+        (given("Mira ", started_by="mira"), [], ONE, "Mira  started this run"),
+        (given("mira"), [given("jon", started_by="MIRA")], ONE, "mira started this run"),
         (given("ada"), [], CHOSEN, "ada is not among those who may approve: mira, jon"),
         (given("mira"), [given("mira")], TWO, "mira has approved already"),
+        (given(" MIRA"), [given("mira")], TWO, " MIRA has approved already"),
+        (given("ｍｉｒａ"), [given("mira")], TWO, "ｍｉｒａ has approved already"),
         (given("mira"), [given("mira")], ONE, ""),
         (given("jon"), [given("mira")], TWO, ""),
         (given("jon", "reject"), [], ONE, "jon rejected without a reason"),
@@ -42,6 +50,15 @@ def test_what_is_missing() -> None:
     assert lacking([given("mira"), given("jon", "reject", "no")], TWO) == "needs 2 approvals, and has 1 (mira)"
     assert lacking([given("mira"), given("jon")], TWO) == ""
     assert lacking([], Approval()) == ""
+    unproven = "needs 1 approval, and nobody has given one; nobody vouches for the answer of mira"
+    assert lacking([given("mira", witness={})], ONE) == unproven
+
+
+@pytest.mark.parametrize("other", ["mira", "Mira", " mira ", "MIRA\t"])
+def test_two_spellings_of_one_person_are_one(other: str) -> None:
+    assert same_person(other) == "mira"
+    assert len(counted([given("mira"), given(other)], TWO)) == 1
+    assert lacking([given("mira"), given(other)], TWO)
 
 
 def test_who_started_the_run_counts_for_none_even_when_told_later() -> None:
@@ -49,12 +66,29 @@ def test_who_started_the_run_counts_for_none_even_when_told_later() -> None:
     assert [answer.person for answer in counted(answers, ONE)] == ["jon"]
 
 
-def test_answers_are_read_back_from_tags_whatever_else_is_there() -> None:
-    mira = given("mira@example.org")
-    tags = {f"ftcore.{mira.key}": mira.model_dump_json(), "ftcore.approval.x": "{", "other": "1"}
-    assert read(tags) == [mira]
+def line(answer: Answer, n: int, **more: object) -> dict[str, Any]:
+    decision = "approved" if answer.decision == "approve" else "rejected"
+    return {"kind": "approve", "run_id": "r1", "n": n, "version": 1, "decision": decision} | figures(answer) | more
+
+
+def test_answers_are_the_ledgers_lines_and_no_tag() -> None:
+    mira, jon = given("mira", verdict="v2"), given("jon", verdict="v1", reason="fine")
+    gate = {"kind": "gate", "run_id": "r1", "candidate": 1, "verdict_sha256": "v2", "n": 1, "decision": "passed"}
+    asked = {"kind": "approve", "run_id": "r1", "decision": "asked", "version": 1, "n": 2, "started_by": ["ada"]}
+    tags = {"ftcore.run": "r1", "ftcore.approval.x": given("eve").model_dump_json(), "ftcore.verdict.sha256": "v1"}
+    lines = [gate, asked, line(mira, 3), line(jon, 4), line(given("eve"), 5, decision="refused")]
+    found = of([*lines, line(given("eve"), 6, version=2)], 1, tags)
+    assert [(one.person, one.stale, one.started_by) for one in found] == [
+        ("mira", False, ("ada",)),
+        ("jon", True, ("ada",)),
+    ]
+    assert [one.person for one in counted(found, ONE)] == ["mira"]
+    again = [*lines, line(given("Mira", "reject", "worse", verdict="v2"), 7)]
+    assert [(one.person, one.decision) for one in of(again, 1, tags)] == [("jon", "approve"), ("Mira", "reject")]
 
 
 def test_a_recipe_that_asks_for_more_people_than_it_names_is_at_fault() -> None:
     with pytest.raises(ValueError, match="2 people must approve, and assigned names 1"):
         Approval(required=2, assigned=("mira", "mira"))
+    with pytest.raises(ValueError, match="2 people must approve, and assigned names 1"):
+        Approval(required=2, assigned=("mira", "Mira "))

@@ -259,7 +259,7 @@ def test_a_version_of_which_little_is_known_has_a_card_too(product: Product) -> 
 
 def test_the_request_shows_the_verdict_the_differences_and_who_has_answered(judged: Product) -> None:
     judged.change(approval={"required": 2})
-    given = Answer(person="mira", decision="approve", at=now(), reason="fine", run_id="r1")
+    given = Answer(person="mira", decision="approve", at=now(), reason="fine", run_id="r1", witness={"by": "airflow"})
     registrar = Registrar(judged.recipe, judged.shelf, judged.tracking)
     assert registrar.answer(judged.tracking.version(1), given) == ""
     text = card.request(judged.context("approve"), judged.tracking.version(1))

@@ -93,7 +93,7 @@ def make(new_product: Callable[[], Product], tmp_path: Path) -> Callable[[], Pro
         verdict = Verdict(passed=True, rules=rules, candidate=version.number, champion=None)
         store.write_json(product.shelf.folder("r1", "gate") / "verdict.json", verdict.to_json())
         digest = store.hash_file(product.shelf.folder("r1", "gate") / "verdict.json")
-        record_verdict(product.tracking, verdict, digest)
+        record_verdict(product.registrar, "r1", verdict, digest)
         return product
 
     return one
@@ -285,7 +285,10 @@ def test_a_byte_that_was_forged_after_an_erasure_is_found(
     path = product.shelf.folder("r1", "evaluate") / "evaluation.json"
     path.write_text(path.read_text().replace('"candidate": 1', '"candidate": 2'))
     bundle, faults = collected(product, key, tmp_path / "evidence")
-    assert bundle.broken[0] == "records/finetune/evaluate.json was made from another evaluation.json than this one"
+    assert bundle.broken[:2] == (
+        "the ledger, line 1: runs/r1/evaluate/evaluation.json was changed",
+        "records/finetune/evaluate.json was made from another evaluation.json than this one",
+    )
     assert faults == list(bundle.broken)
 
 

@@ -13,9 +13,11 @@ import pytest
 
 from ftcore import attestation, bundle, evidence, links, run_recipe
 from ftcore.errors import FtcoreError
+from ftcore.intents import HEAD_TAG
 from ftcore.promotion import Registrar, record_verdict
 from ftcore.records import LINK, Record, now, sha256
 from ftcore.store import hash_file, write_bytes, write_json
+from ftcore.tracking_models import tag_model
 from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def promoted(product: Product) -> Registrar:
     )
     path = product.shelf.folder("r1", "gate") / "verdict.json"
     write_json(path, verdict.to_json())
-    record_verdict(product.tracking, verdict, hash_file(path))
+    record_verdict(product.registrar, "r1", verdict, hash_file(path))
     asked = product.shelf.folder("m1", "decide") / "record.json"
     inputs = {
         "plan": {"manifest": hash_file(place / "manifest.json"), "request": hash_file(asked)},
@@ -364,6 +366,18 @@ def test_it_tells_what_was_whatever_the_recipes_file_says(
         assert (after.folder / name).read_bytes() == (before.folder / name).read_bytes(), name
 
 
+def unchain(product: Product) -> None:
+    """Leave the ledger as it was before it was a chain."""
+    folder = Path(product.shelf.chain.folder.path)
+    for path in folder.glob("*.json"):
+        line = json.loads(path.read_text(encoding="utf-8"))
+        newer = {"n", "before", "records", "artefacts", "facts", "decided_at"}
+        write_json(path, {key: value for key, value in line.items() if key not in newer})
+    shutil.rmtree(folder / "chain")
+    product.shelf.chain.witness.unlink()
+    tag_model(product.tracking, {HEAD_TAG: None})
+
+
 def test_what_an_earlier_version_never_wrote_down_is_not_known_and_no_fault(
     promoted: Registrar, product: Product, tmp_path: Path
 ) -> None:
@@ -374,11 +388,12 @@ def test_what_an_earlier_version_never_wrote_down_is_not_known_and_no_fault(
             if record:
                 product.shelf.write_record(record.model_copy(update={"inputs": {}}))
     product.tracking.client.delete_model_version_tag(product.name, "1", run_recipe.TAG)
+    unchain(product)
     product.edit(description="As it is.")
     made = evidence.collect(promoted, 1, tmp_path / "old")
     assert (made.missing, made.broken) == ((), ())
     names = [one.partition(" ")[0] for one in made.unknown]
-    assert names == [f"recipes/{one}.json" for one in ("data", "monitor", "finetune")]
+    assert names == [*(f"recipes/{one}.json" for one in ("data", "monitor", "finetune")), links.CHAIN]
     page = (made.folder / "index.html").read_text(encoding="utf-8")
     assert "What the recipe said is not known: the run was made by an earlier version of ftcore" in page
     assert "As it is." not in page
@@ -388,7 +403,7 @@ def test_an_artefact_that_is_gone_is_an_error_and_has_no_hash(product: Product, 
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "weights").write_bytes(b"1")
     version = product.register("r1", "", [tmp_path / "onnx"])
-    record_verdict(product.tracking, Verdict(passed=True, rules=(), candidate=1, champion=None), "0" * 64)
+    record_verdict(product.registrar, "r1", Verdict(passed=True, rules=(), candidate=1, champion=None), "0" * 64)
     place = Path(product.tracking.client.get_run(version.run).info.artifact_uri.removeprefix("file://"))
     shutil.rmtree(place / "onnx")
     made = evidence.collect(evidence.Archive(product.shelf, product.tracking), 1, tmp_path / "evidence")
@@ -447,7 +462,7 @@ def test_an_older_and_a_newer_format_are_named_and_checked_as_far_as_it_goes(sig
 def test_the_ledgers_chain_is_part_of_it_and_checked(signed: Path, change: Any, words: str) -> None:
     predicate = json.loads((signed / attestation.STATEMENT).read_text())["predicate"]
     lines, chained = json.loads((signed / links.LEDGER).read_text()), (signed / links.CHAIN).read_bytes()
-    assert [line["n"] for line in lines] == [1, 2]
+    assert [line["n"] for line in lines] == [1, 2, 3]
     lines, chained = change(lines, chained)
     write_json(signed / links.LEDGER, lines)
     (signed / links.CHAIN).write_bytes(chained)

@@ -13,14 +13,18 @@ import pytest
 from ftcore import artefacts, intents, registry
 from ftcore.errors import BusyError, FtcoreError
 from ftcore.intents import Intent
-from ftcore.promotion import Registrar, record_verdict
+from ftcore.login import Person
+from ftcore.promotion import NOBODY, Registrar
 from ftcore.records import now
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore.tracking_models import drop_alias
-from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
     from conftest import Product
+
+
+LOGIN = {"by": "login", "airflow": "http://airflow", "user": {"id": "7", "name": "x"}}
+"""What Airflow told of a token."""
 
 
 def registrar(product: Product) -> Registrar:
@@ -30,8 +34,7 @@ def registrar(product: Product) -> Registrar:
 def judged(product: Product, run_id: str, champion: int | None, *, passed: bool = True) -> int:
     """Register a version with a verdict; returns its number."""
     number = product.register(run_id, "snap").number
-    rule = Rule(gate="threshold", passed=passed, reason="0.9 reaches 0.8")
-    record_verdict(product.tracking, Verdict(passed=passed, rules=(rule,), candidate=number, champion=champion), "f00")
+    product.judge(number, champion, passed=passed, run_id=run_id)
     return number
 
 
@@ -64,7 +67,8 @@ def test_by_hand_it_takes_a_verdict_that_passed_and_a_name(product: Product) -> 
     with pytest.raises(FtcoreError, match="nobody is named"):
         registrar(product).promote(1, " ")
     line = registrar(product).promote(1, "mira")
-    assert (line["decision"], line["by"], line["approved_by"], line["override"]) == ("promoted", "mira", "mira", False)
+    assert (line["decision"], line["by"], line["approved_by"]) == ("promoted", "mira", NOBODY)
+    assert not line["override"]
     assert aliases(product) == {CANDIDATE: 1, CHAMPION: 1}
     with pytest.raises(FtcoreError, match="version 1 is champion already"):
         registrar(product).promote(1, "mira")
@@ -77,13 +81,15 @@ def test_what_speaks_against_it_is_all_said_at_once_and_kept(product: Product) -
     judged(product, "r1", None, passed=False)
     registrar(product).reject(1, "jon", "worse on short texts")
     with pytest.raises(FtcoreError) as error:
-        registrar(product).promote(1, "mira")
+        registrar(product).promote(1, Person("mira", LOGIN))
     for words in ("its verdict is 'failed'", "rejected by jon: worse", "needs 2 approvals, and has 1 (mira)"):
         assert words in str(error.value)
     with pytest.raises(FtcoreError, match="a reason is missing"):
-        registrar(product).promote(1, "mira", override=True)
+        registrar(product).promote(1, Person("mira", LOGIN), override=True)
+    with pytest.raises(FtcoreError, match="to go on without them needs a login"):
+        registrar(product).promote(1, "mira", "labels were wrong", override=True)
     assert product.shelf.ledger("promote") == []
-    line = registrar(product).promote(1, "mira", "labels were wrong", override=True)
+    line = registrar(product).promote(1, Person("mira", LOGIN), "labels were wrong", override=True)
     assert line["override"]
     assert "its verdict is 'failed'" in line["reason"]
     assert line["reason"].endswith("labels were wrong")
@@ -101,10 +107,25 @@ def test_a_verdict_against_another_champion_speaks_against_it(product: Product) 
 def test_who_started_the_run_cannot_be_its_approval_by_hand_either(product: Product) -> None:
     product.change(approval={"required": 1})
     number = judged(product, "r1", None)
-    product.tracking.tag(product.tracking.version(number), {"started_by": "mira"})
-    with pytest.raises(FtcoreError, match="needs 1 approval, and nobody has given one; mira may not approve"):
-        registrar(product).promote(number, "mira")
-    assert registrar(product).promote(number, "jon")["approved_by"] == "jon"
+    told = {"version": number, "started_by": ["mira"]}
+    product.shelf.add_to_ledger("approve", "r1", "asked", "started by mira", key="asked", **told)
+    with pytest.raises(FtcoreError, match="needs 1 approval, and nobody has given one"):
+        registrar(product).promote(number, Person("Mira ", LOGIN))
+    refused = product.shelf.ledger("approve")[-1]
+    assert (refused["decision"], refused["reason"][:21]) == ("refused", "Mira  started this ru")
+    assert registrar(product).promote(number, Person("jon", LOGIN))["approved_by"] == "jon"
+    assert product.shelf.ledger("approve")[-1]["witness"] == LOGIN
+
+
+def test_a_typed_name_approves_nothing(product: Product) -> None:
+    product.change(approval={"required": 1})
+    number = judged(product, "r1", None)
+    for name in ("mira", "os:root"):
+        with pytest.raises(FtcoreError, match="needs 1 approval, and nobody has given one"):
+            registrar(product).promote(number, name)
+    product.approve(number, "ada")
+    line = registrar(product).promote(number, "os:root")
+    assert (line["by"], line["approved_by"]) == ("os:root", "ada"), "who carries it out need not be an approver"
 
 
 def test_rollback_brings_previous_back_and_holds_the_loop(product: Product) -> None:
@@ -146,9 +167,7 @@ def stored(product: Product, tmp_path: Path) -> Path:
             folder.mkdir(parents=True)
             (folder / "file").write_text(f"{folder.name} of version {number}")
         version = product.register(f"r{number}", "snap", folders)
-        rule = Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8")
-        verdict = Verdict(passed=True, rules=(rule,), candidate=version.number, champion=number - 1 or None)
-        record_verdict(product.tracking, verdict, "f00")
+        product.judge(version.number, number - 1 or None, run_id=f"r{number}")
         registrar(product).promote(number, "mira", needs=["onnx-int8"])
     run = product.tracking.client.get_run(product.tracking.version(1).run)
     return Path(urlsplit(run.info.artifact_uri).path)
@@ -308,7 +327,8 @@ def test_what_a_version_tells(product: Product) -> None:
     three(product)
     found = registry.book(product.tracking).to_json()["versions"][0]
     assert (found["version"], found["state"], found["snapshot"], found["run_id"]) == (3, CHAMPION, "snap", "r3")
-    assert (found["verdict"], found["judged_against"], found["verdict_sha256"]) == ("passed", 2, "f00")
+    digest = product.shelf.ledger("gate")[-1]["verdict_sha256"]
+    assert (found["verdict"], found["judged_against"], found["verdict_sha256"]) == ("passed", 2, digest)
     assert found["promoted_by"] == "mira"
     differing = registry.diff(product.tracking, 2, 3)
     assert differing["facts"]["judged_against"] == [1, 2]

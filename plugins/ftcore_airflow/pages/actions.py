@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import registry
+from ftcore import ledger, registry
+from ftcore.store import shelf
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ class State:
             TransientError: MLflow does not answer.
         """
         book = registry.book(Tracking(settings, name))
-        entries = {one.number: registry.entry(one, book.model) for one in book.versions}
+        lines = [line for line in ledger.lines(shelf(settings, name)) if line["kind"] in ("approve", "gate")]
+        entries = {one.number: registry.entry(one, book.model, lines) for one in book.versions}
         tags = {one.number: one.tags for one in book.versions}
         return cls(dict(book.model.aliases), book.hold, entries, tags, book.model.tags)
 

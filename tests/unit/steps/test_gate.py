@@ -119,7 +119,7 @@ def test_a_run_that_trained_again_has_no_first_look_again(product: Product) -> N
     assert len(product.shelf.ledger("look")) == 4
 
 
-@pytest.mark.parametrize("also", ["", "ledger/look--*", "ledger/*"])
+@pytest.mark.parametrize("also", ["", "ledger/look--*", "ledger/*.json"])
 def test_looks_that_are_deleted_count_and_the_verdict_says_so(product: Product, also: str) -> None:
     product.change(gates=[{"kind": "beats_champion"}])
     evaluated(product, 0.8, champion=0.8)

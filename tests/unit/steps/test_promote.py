@@ -10,12 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from ftcore import intents
-from ftcore.approvals import Answer
-from ftcore.promotion import Registrar, record_verdict
-from ftcore.records import Record, now
+from ftcore.promotion import Registrar
 from ftcore.steps import promote
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
-from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -35,11 +32,7 @@ class Killed(BaseException):
 
 
 def judged(product: Product, candidate: int, champion: int | None, *, passed: bool = True, run_id: str = "r1") -> None:
-    """Leave the record of a gate."""
-    figures = {"passed": passed, "candidate": candidate, "champion": champion, "rules": []}
-    product.shelf.write_record(
-        Record(step="gate", recipe=product.name, run_id=run_id, fingerprint="", started_at=now(), figures=figures)
-    )
+    product.judge(candidate, champion, passed=passed, run_id=run_id)
 
 
 def run(product: Product, run_id: str = "r1", **params: str) -> Outcome:
@@ -97,11 +90,7 @@ def test_who_was_judged_against_another_champion_is_judged_again(product: Produc
 
 
 def approve(product: Product, number: int, *people: str, run_id: str = "r1", started_by: str = "") -> None:
-    """Leave approvals on a version, each in the way that the step ``approve`` does."""
-    for person in people:
-        given = Answer(person=person, decision="approve", at=now(), run_id=run_id, started_by=started_by)
-        registrar = Registrar(product.recipe, product.shelf, product.tracking)
-        registrar.answer(product.tracking.version(number), given)
+    product.approve(number, *people, run_id=run_id, started_by=[started_by] if started_by else [])
 
 
 def test_no_approval_no_promotion_and_the_ledger_says_so_once(product: Product) -> None:
@@ -201,8 +190,6 @@ def test_what_was_judged_must_still_be_there(product: Product, tmp_path: Path) -
     folder.mkdir()
     (folder / "model.onnx").write_text("graph")
     product.register("r1", folders=[folder])
-    rules = (Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8"),)
-    record_verdict(product.tracking, Verdict(passed=True, rules=rules, candidate=1, champion=None), "f00")
     judged(product, 1, None)
     run_info = product.tracking.client.get_run(product.tracking.version(1).run).info
     stored = Path(urlsplit(run_info.artifact_uri).path) / "onnx-int8" / "model.onnx"
@@ -272,7 +259,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
                 assert product.shelf.record("r1", "promote") is None
         record = product.run("promote")
         tags = {k for v in product.tracking.versions() for k in v.tags}
-        lines = [(li["decision"], li["version"], li.get("previous")) for li in product.shelf.ledger()]
+        lines = [(li["decision"], li["version"], li.get("previous")) for li in product.shelf.ledger("promote")]
         assert not list(intents.pending(product.shelf))
         return (aliases(product), tags, lines, record.proceed, record.reason, record.figures), made
 

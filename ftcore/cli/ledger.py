@@ -1,0 +1,150 @@
+"""``ftcore ledger``: every decision about a recipe, searched, exported, and checked as the chain that it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ftcore.promotion import Registrar
+
+FIRST = ("n", "at", "kind", "run_id", "decision", "version", "by", "reason")
+"""Columns that a table begins with."""
+PEOPLE = ("by", "approved_by", "started_by")
+Moment = Annotated[str, typer.Option(metavar="TIME", help="ISO 8601, such as 2026-11-21 or 2026-11-21T09:30; UTC.")]
+
+
+def ledger(
+    recipe: RecipeName,
+    *,
+    person: Annotated[str, typer.Option("--person", metavar="NAME", help="Lines of what somebody decided.")] = "",
+    version: Annotated[int, typer.Option("--version", metavar="N", help="Lines about a version.")] = 0,
+    decision: Annotated[str, typer.Option("--decision", help="Such as promoted, refused, approved.")] = "",
+    kind: Annotated[str, typer.Option("--kind", help="Such as plan, gate, approve, promote, rollback, decide.")] = "",
+    since: Moment = "",
+    until: Moment = "",
+    table: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the lines as CSV; - is standard output.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check the chain, and what registry and store say; exit 1 where it breaks.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print every decision about a recipe: trained or not, promoted or not, and why.
+
+    Examples:
+
+        ftcore ledger sentiment
+
+        ftcore ledger sentiment --person mira --since 2026-11-01
+
+        ftcore ledger sentiment --version 3 --csv version-3.csv
+
+        ftcore ledger sentiment --check
+    """
+    read, shelf, conf = open_recipe(recipe)
+    if check:
+        from ftcore.promotion import Registrar
+
+        _check(Registrar.of(read, shelf, conf), as_json)
+        return
+    wanted = {"kind": kind, "decision": decision, "since": _moment(since), "until": _moment(until)}
+    lines = [line for line in shelf.ledger() if _fits(line, wanted) and _is_about(line, person, version)]
+    if table:
+        _write(table, lines)
+    elif as_json:
+        print(json.dumps(lines, indent=2))
+    else:
+        for line in lines:
+            print(f"{line['at'][:19]:<19}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
+
+
+def _check(registrar: Registrar, as_json: bool) -> None:
+    """Say what does not hold, the first broken link first."""
+    from ftcore import integrity
+
+    found = integrity.check(registrar.shelf, registrar.tracking)
+    if as_json:
+        print(json.dumps([{"n": one.n, "line": one.line, "what": one.what} for one in found], indent=2))
+    elif not found:
+        lines = registrar.shelf.ledger()
+        print(f"the ledger of {registrar.recipe.name} holds: {len(lines)} lines; registry and store agree with it")
+    else:
+        print(f"the first broken link: {found[0]}")
+        for one in found[1:]:
+            print(f"  {one}")
+    raise typer.Exit(bool(found))
+
+
+def _moment(text: str) -> datetime | None:
+    from ftcore.errors import FtcoreError
+
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise FtcoreError(f"{text!r} is no time", hint="write it as 2026-11-21 or 2026-11-21T09:30") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _fits(line: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether kind, decision and time are those that are wanted."""
+    if any(wanted[key] and line.get(key) != wanted[key] for key in ("kind", "decision")):
+        return False
+    since, until = wanted["since"], wanted["until"]
+    if not (since or until):
+        return True
+    if not line["at"]:
+        return False
+    at = datetime.fromisoformat(line["at"])
+    return (since is None or at >= since) and (until is None or at < until)
+
+
+def _is_about(line: Mapping[str, Any], person: str, version: int) -> bool:
+    """Whether a line is about somebody and about a version; nobody and 0 are about all."""
+    from ftcore.records import same_person
+
+    if version and version not in (line.get(key) for key in ("version", "candidate", "instead_of")):
+        return False
+    if not person:
+        return True
+    names = [
+        name for key in PEOPLE for name in ([line[key]] if isinstance(line.get(key), str) else line.get(key) or ())
+    ]
+    parts = [part for name in names for part in (name, *str(name).split(","))]
+    return same_person(person) in {same_person(str(part)) for part in parts}
+
+
+def _write(file: Path, lines: list[dict[str, Any]]) -> None:
+    """Write lines as CSV, a column for each figure; what is no plain value is JSON."""
+    from ftcore.files import write_bytes
+
+    others = sorted({key for line in lines for key in line} - set(FIRST))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([*FIRST, *others])
+    for line in lines:
+        writer.writerow([_cell(line.get(key)) for key in (*FIRST, *others)])
+    if str(file) == "-":
+        print(text.getvalue(), end="")
+    else:
+        write_bytes(file, text.getvalue().encode())
+
+
+def _cell(value: object) -> object:
+    """A value as a cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if isinstance(value, str):
+        return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return "" if value is None else value if isinstance(value, int | float) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,336 @@
+"""Whether registry, records and verdicts still are what the ledger says: what was changed by somebody else's hand.
+
+The ledger's lines are signed, so they are right where something else says otherwise. A version's ``gate`` line seals
+what its evidence is made of: the records of its runs, the hashes of its artefacts, and what MLflow keeps of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ftcore import approvals, erasures, ledger, registry, served, tracking_models
+from ftcore.chain import order
+from ftcore.intents import HEAD_TAG
+from ftcore.ledger import Break
+from ftcore.records import same_person, sha256
+from ftcore.store import read_json
+from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+
+if TYPE_CHECKING:
+    from ftcore.registry import Book
+    from ftcore.store import Shelf
+    from ftcore.tracking import Tracking, Version
+    from ftcore.tracking_models import Model
+
+SEALS = ("records", "artefacts", "facts")
+"""Figures of a ``gate`` line that seal what evidence is made of."""
+DATA, FINETUNE = ("ingest", "prepare", "validate"), ("plan", "tune", "train", "export", "evaluate")
+HOLDS = ("rollback", "hold", "release")
+"""Kinds of lines that hold promotion, or end that."""
+PASSED = ("passed", "asks")
+"""Verdicts with which a version may be promoted."""
+FACTS = ("ftcore.snapshot", "ftcore.run", "ftcore.git_commit", "ftcore.recipe", "ftcore.recipe_sha256")
+"""Tags of a version that never change."""
+CHANGING = ("card",)
+"""Artefacts that are written anew with every decision."""
+Lines = list[dict[str, Any]]
+
+
+def seals(shelf: Shelf, tracking: Tracking, version: Version, run_id: str) -> dict[str, Any]:
+    """What a ``gate`` line seals: ``records`` and ``artefacts`` by name with their SHA-256, ``facts`` by tag.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    run = tracking_models.run_tags(tracking, version.run)
+    facts = {key: version.tags[key] for key in FACTS if key in version.tags}
+    facts |= {key: value for key, value in run.items() if key.startswith("env.")} | {"mlflow_run": version.run}
+    read = {name: path.read_bytes() for name, path in _records(shelf, version, run_id) if path.exists()}
+    records = {name: sha256(data) for name, data in read.items()}
+    return {"records": records, "artefacts": tracking_models.hashes(run, but=CHANGING), "facts": facts}
+
+
+def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
+    """Why a version must not be promoted: a broken ledger, or what MLflow tells otherwise than it, a sentence each."""
+    broken = ledger.check(shelf, model.tags.get(f"ftcore.{HEAD_TAG}"))
+    found = [f"the ledger is broken: {broken[0]}"] if broken else []
+    line = approvals.judged(shelf.ledger("gate"), version.number)
+    if line and line["decision"] not in PASSED:
+        found.append(f"its verdict is {line['decision']!r}")
+    found += [] if line else ["no gate has judged it"]
+    if "artefacts" in line and dict(served.judged(version)) != line["artefacts"]:
+        found.append("its artefacts by MLflow are not those that were judged")
+    decided = [line for kind in HOLDS for line in shelf.ledger(kind)]
+    return found + [one.what for one in (*_verdict(shelf, version, line), *_hold(model, sorted(decided, key=order)))]
+
+
+def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Break]:
+    """Check the ledger's chain, and compare with it what store and registry say.
+
+    Args:
+        shelf: the recipe's part of the store.
+        tracking: the recipe's registry.
+        only: number of a version; None compares all of them.
+
+    Returns:
+        What does not hold, the first line of the ledger first, and what has no line last.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    book = registry.book(tracking)
+    found, lines = ledger.audit(shelf, book.model.tags.get(f"ftcore.{HEAD_TAG}"))
+    if not any("n" in line for line in lines):  # a store that nobody has written to since ledgers are chains
+        return found
+    found += _model(book, lines)
+    about: dict[int, Lines] = {}
+    for line in lines:
+        for key in {line.get("version"), line.get("candidate"), line.get("instead_of")}:
+            if isinstance(key, int):
+                about.setdefault(key, []).append(line)
+    known = {line["run_id"]: line for line in lines if line["kind"] == "plan"}
+    erased = erasures.read(shelf)
+    for version in book.versions:
+        if only is None or version.number == only:
+            of_it = about.get(version.number, [])
+            started = known.get(version.tags.get("ftcore.run", ""))
+            found += _version(shelf, version, [*([started] if started else []), *of_it])
+            found += _sealed(shelf, tracking, version, of_it, erased)
+    return sorted(found, key=lambda one: (one.n is None, one.n or 0))
+
+
+def _version(shelf: Shelf, version: Version, lines: Lines) -> Iterator[Break]:
+    """Verdict, answers, promotion and notes of a version."""
+    tags = {key.removeprefix("ftcore."): value for key, value in version.tags.items()}
+    yield from _verdict(shelf, version, approvals.judged(lines, version.number))
+    yield from _answers(version, lines)
+    yield from _promotion(shelf, version, tags, lines)
+    for key, kind, number in (
+        (registry.REJECTED, "reject", "version"),
+        (registry.ROLLED_BACK, "rollback", "instead_of"),
+    ):
+        decided = [
+            line
+            for line in lines
+            if ((line["kind"], line.get(number)) == (kind, version.number) and line["decision"] != "abandoned")
+            or (line["kind"], line["decision"], line.get("version")) == ("promote", "promoted", version.number)
+        ]
+        last = decided[-1] if decided and decided[-1]["kind"] == kind else None
+        yield from _note(f"version {version.number}", key, tags.get(key, ""), last)
+
+
+def _verdict(shelf: Shelf, version: Version, line: Mapping[str, Any]) -> Iterator[Break]:
+    """Whether a version's verdict in MLflow and in the store is the ledger's."""
+    name, n = f"version {version.number}", line.get("n")
+    word, digest = version.tags.get("ftcore.verdict", ""), version.tags.get("ftcore.verdict.sha256", "")
+    if not line:
+        if word:
+            yield Break(None, name, f"{name} is tagged with the verdict {word!r}, and the ledger has no line of one")
+        return
+    there = f"gate of {line['run_id']}"
+    if digest != line.get("verdict_sha256", digest) or word != line["decision"]:
+        yield Break(
+            n, there, f"the verdict of {name} in MLflow ({word or 'none'}) is not the ledger's ({line['decision']})"
+        )
+    if (reason := version.tags.get("ftcore.verdict.reason", "")) != line["reason"][:5000]:
+        yield Break(n, there, f"the verdict of {name} has another reason in MLflow than in the ledger: {reason[:80]!r}")
+    champion = "" if line.get("champion") is None else str(line["champion"])
+    if "champion" in line and version.tags.get("ftcore.verdict.champion", "") != champion:
+        yield Break(n, there, f"{name} was judged against another champion than MLflow tells")
+    path = shelf.folder(line["run_id"], "gate") / "verdict.json"
+    if not path.exists():
+        if (path.parent / "record.json").exists():
+            yield Break(n, "verdict.json", f"{shelf.relative(path)} is missing")
+        return
+    if sha256(path.read_bytes()) != line.get("verdict_sha256"):
+        yield Break(n, "verdict.json", f"{shelf.relative(path)} is not the verdict that the ledger has")
+
+
+def _answers(version: Version, lines: Lines) -> Iterator[Break]:
+    """Whether the tags of a version show the answers that the ledger has, and no others."""
+    found = approvals.of(lines, version.number, version.tags)
+    numbers = {
+        same_person(line["by"]): line.get("n") for line in lines if line["kind"] == approvals.KIND and "by" in line
+    }
+    left = {key: value for key, value in version.tags.items() if key.startswith(f"ftcore.{approvals.TAG}")}
+    name = f"version {version.number}"
+    for one in found:
+        shown, n = left.pop(f"ftcore.{one.key}", None), numbers.get(same_person(one.person))
+        if not one.witness:  # of an earlier version, whose tags are written otherwise
+            continue
+        if shown is None:
+            yield Break(n, f"approve of {one.run_id}", f"{name} has lost the tag of the answer of {one.person}")
+        elif shown != approvals.shown(one):
+            yield Break(
+                n, f"approve of {one.run_id}", f"the tag of the answer of {one.person} about {name} was changed"
+            )
+    for key in sorted(left):
+        if left[key]:
+            yield Break(None, key, f"{name} has the tag {key}, and the ledger has no such answer: {left[key][:80]}")
+
+
+def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: Lines) -> Iterator[Break]:
+    """Whether tags and record of a promotion are the ledger's."""
+    name = f"version {version.number}"
+    promoted = [
+        line
+        for line in lines
+        if (line["kind"], line["decision"], line.get("version")) == ("promote", "promoted", version.number)
+    ]
+    if not promoted:
+        if tags.get("promoted_at"):
+            yield Break(None, name, f"{name} is tagged as promoted, and the ledger has no line of it")
+        return
+    line = promoted[-1]
+    told = {
+        "promoted_by": line.get("by"),
+        "approved_by": line.get("approved_by"),
+        "promoted_at": line.get("decided_at"),
+    }
+    wrong = [key for key, value in told.items() if value is not None and tags.get(key, "") != value]
+    if wrong:
+        yield Break(
+            line.get("n"), f"promote of {line['run_id']}", f"{name} tells another {' and '.join(wrong)} than the ledger"
+        )
+    record = _record(shelf, line["run_id"], "promote")
+    figures = (record or {}).get("figures") or {}
+    if (
+        record
+        and record["proceed"]
+        and "version" in figures
+        and any(figures.get(key) != line.get(key) for key in ("version", "previous", "approved_by"))
+    ):
+        yield Break(
+            line.get("n"), "record.json", f"the record of promote in run {line['run_id']} is not what the ledger says"
+        )
+
+
+def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Iterator[Break]:
+    """Whether a note of who decided against something, and when, is the ledger's."""
+    try:
+        note = json.loads(text) if text else {}
+        by, at = str(note.get("by", "")), str(note.get("at", ""))
+    except (ValueError, AttributeError):
+        by = at = text
+    words = key.replace("_", " ")
+    if line is None:
+        if text:
+            yield Break(None, what, f"{what} is tagged as {words} by {by}, and the ledger has no line of it")
+    elif by != line.get("by") or (at != line.get("decided_at", at)):
+        yield Break(
+            line.get("n"),
+            f"{line['kind']} of {line['run_id']}",
+            f"{what} is {words} by {line['by']}, and MLflow tells {by or 'nothing'}",
+        )
+    elif note.get("reason") and note["reason"] not in line["reason"]:
+        yield Break(
+            line.get("n"),
+            f"{line['kind']} of {line['run_id']}",
+            f"{what} is {words} for another reason than MLflow tells",
+        )
+
+
+def _model(book: Book, lines: Lines) -> Iterator[Break]:
+    """Whether the registered model's tags and aliases are the ledger's."""
+    tags = {key.removeprefix("ftcore."): value for key, value in book.model.tags.items()}
+    crowned = [line for line in lines if served.CROWNING.get(line["decision"]) == line["kind"]]
+    if any("n" in line for line in crowned) and not tags.get(HEAD_TAG):
+        yield Break(crowned[-1].get("n"), "head", "the registered model has lost the ledger's newest line")
+    yield from _hold(book.model, lines)
+    champion: int | None = None
+    previous: int | None = None
+    known = {version.number for version in book.versions}
+    for line in crowned:
+        champion = line.get("version")
+        if line["kind"] == "rollback":
+            previous = line.get("previous", previous) if "previous" in line else book.model.aliases.get(PREVIOUS)
+        elif line["kind"] == "promote" and line.get("previous") not in (None, champion):
+            previous = line["previous"]
+    n = crowned[-1].get("n") if crowned else None
+    for alias, number in ((CHAMPION, champion), (PREVIOUS, previous)):
+        if crowned and book.model.aliases.get(alias) != number and number in {None, *known}:
+            there = book.model.aliases.get(alias)
+            yield Break(n, alias, f"{alias} is {_named(there)} in MLflow, and {_named(number)} by the ledger")
+    if (candidate := book.model.aliases.get(CANDIDATE)) not in (None, book.model.newest):
+        yield Break(
+            None,
+            CANDIDATE,
+            f"candidate is {_named(candidate)} in MLflow, and version {book.model.newest} is the newest",
+        )
+
+
+def _hold(model: Model, lines: Lines) -> Iterator[Break]:
+    """Whether promotion is held in MLflow as it is by the ledger."""
+    held = [line for line in lines if line["kind"] in HOLDS and line["decision"] != "abandoned"]
+    last = held[-1] if held and held[-1]["kind"] != "release" else None
+    yield from _note("promotion", registry.HOLD, model.tags.get(f"ftcore.{registry.HOLD}", ""), last)
+
+
+def _sealed(
+    shelf: Shelf, tracking: Tracking, version: Version, lines: Lines, erased: Iterable[erasures.Erasure]
+) -> Iterator[Break]:
+    """Whether what a version's newest verdict was made of is still what it was."""
+    line = approvals.judged(lines, version.number)
+    if not line or "records" not in line:
+        return
+    n, name = line.get("n"), f"version {version.number}"
+    for record, path in _records(shelf, version, line["run_id"]):
+        digest = line["records"].get(record)
+        there = sha256(path.read_bytes()) if path.exists() else ""
+        if digest and digest != there and not erasures.between(erased, shelf.relative(path), digest, there):
+            yield Break(n, record, f"{shelf.relative(path)} {'was changed' if there else 'is missing'}")
+    for step in ("gate", "approve", "promote"):
+        path = shelf.folder(line["run_id"], step) / "record.json"
+        if path.exists() and not shelf.is_signed(line["run_id"], step):
+            yield Break(n, step, f"{shelf.relative(path)} was changed, or is none of the platform's")
+    run = tracking_models.run_tags(tracking, version.run)
+    now = {**{key: version.tags.get(key) for key in FACTS}, **run, "mlflow_run": version.run}
+    env = {key for key in run if key.startswith("env.")} | {key for key in FACTS if key in version.tags}
+    for key in sorted({*line["facts"], *env}):
+        if line["facts"].get(key) != now.get(key):
+            yield Break(n, key, f"the tag {key} of {name} was changed")
+    hashes = tracking_models.hashes(run, but=CHANGING)
+    tagged = _mapping(version.tags.get("ftcore.artefacts", "{}"))
+    for artefact in sorted({*line["artefacts"], *tagged, *hashes}):
+        then = line["artefacts"].get(artefact, "")
+        place = erasures.in_mlflow(version.run, artefact)
+        logged = hashes.get(artefact, "")
+        explained = logged == then or (then and erasures.between(erased, place, then, logged))
+        if tagged.get(artefact, "") != then or not explained:
+            yield Break(n, artefact, f"the hash of artefact {artefact} of {name} is not the one that was judged")
+
+
+def _records(shelf: Shelf, version: Version, run_id: str) -> Iterator[tuple[str, Any]]:
+    """Files that a version's verdict was made of, by name."""
+    snapshot = version.tags.get("ftcore.snapshot", "")
+    place = shelf.root / "snapshots" / snapshot / "manifest.json" if snapshot else None
+    if place is not None:
+        yield "snapshot/manifest.json", place
+    made = _mapping(place.read_text(encoding="utf-8")).get("run_id", "") if place is not None and place.exists() else ""
+    for chain, run, steps in (("data", made, DATA), ("finetune", run_id, FINETUNE)):
+        for step in steps:
+            if run:
+                yield f"{chain}/{step}", shelf.folder(run, step) / "record.json"
+    yield "evaluation.json", shelf.folder(run_id, "evaluate") / "evaluation.json"
+
+
+def _record(shelf: Shelf, run_id: str, step: str) -> dict[str, Any] | None:
+    try:
+        found = read_json(shelf.folder(run_id, step) / "record.json")
+    except ValueError:
+        return {"figures": {}, "proceed": True}
+    return found if isinstance(found, dict) else None
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(number: int | None) -> str:
+    return "nobody" if number is None else f"version {number}"

@@ -1,0 +1,52 @@
+"""Who started a run, by Airflow's own records: also who started the run whose asset event did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+FOLLOWED = ("snapshot", "retrain")
+"""Events that a training comes from. One of a champion does not count: what it followed is decided about already."""
+BY_API = "an event by Airflow's API"
+"""Who started what nobody's run did: Airflow does not keep who made the event."""
+MOST = 100
+"""Runs that are looked at."""
+
+
+def starters(dag_run: Any, fetch: Callable[[str, str], Any] | None = None) -> list[str]:
+    """Names of the people who started a run, or a run whose event started it, and so on; in order, each once.
+
+    Args:
+        dag_run: the run.
+        fetch: gives a run by DAG id and run id; Airflow's by default.
+    """
+    fetch = fetch or _fetch
+    found: dict[str, None] = {}
+    seen: set[tuple[str, str]] = set()
+    runs = [dag_run]
+    while runs and len(seen) < MOST:
+        run = runs.pop(0)
+        if name := getattr(run, "triggering_user_name", None):
+            found[str(name)] = None
+        for source in _sources(getattr(run, "consumed_asset_events", None) or ()):
+            if source is None:
+                found[BY_API] = None
+            elif source not in seen:
+                seen.add(source)
+                runs.append(fetch(*source))
+    return list(found)
+
+
+def _sources(events: Iterable[Any]) -> Iterable[tuple[str, str] | None]:
+    """DAG and run that emitted each event that counts; None for an event that no run did."""
+    for event in events:
+        if str(event.asset.name).rpartition(".")[2] in FOLLOWED:
+            there = event.source_dag_id and event.source_run_id
+            yield (str(event.source_dag_id), str(event.source_run_id)) if there else None
+
+
+def _fetch(dag_id: str, run_id: str) -> Any:
+    from airflow.sdk.execution_time.comms import GetDagRun
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    return SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
