@@ -189,7 +189,8 @@ def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: L
         "approved_by": line.get("approved_by"),
         "promoted_at": line.get("decided_at"),
     }
-    wrong = [key for key, value in told.items() if value is not None and tags.get(key, "") != value]
+    known = "decided_at" in line  # those of earlier versions do not tell all of it
+    wrong = [key for key, value in told.items() if known and value is not None and tags.get(key, "") != value]
     if wrong:
         yield Break(
             line.get("n"), f"promote of {line['run_id']}", f"{name} tells another {' and '.join(wrong)} than the ledger"
@@ -236,7 +237,7 @@ def _model(book: Book, lines: Lines) -> Iterator[Break]:
     """Whether the registered model's tags and aliases are the ledger's."""
     tags = {key.removeprefix("ftcore."): value for key, value in book.model.tags.items()}
     crowned = [line for line in lines if served.CROWNING.get(line["decision"]) == line["kind"]]
-    if any("n" in line for line in crowned) and not tags.get(HEAD_TAG):
+    if any("decided_at" in line for line in crowned) and not tags.get(HEAD_TAG):
         yield Break(crowned[-1].get("n"), "head", "the registered model has lost the ledger's newest line")
     yield from _hold(book.model, lines)
     champion: int | None = None

@@ -147,8 +147,20 @@ def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None
             return said
     reason = f"left half done and given up: {overtaken}"
     shelf.add_to_ledger(intent.kind, intent.run_id, "abandoned", reason, by=intent.by, intended=intent.reason)
+    _take_back(tracking, intent)
     path.unlink()
     return f"{intent.kind} of run {intent.run_id} was {reason}"
+
+
+def _take_back(tracking: Tracking, intent: Intent) -> None:
+    """Take the tags away that were set for a change that was given up."""
+    if intent.version is not None and intent.tags:
+        version = tracking.version(intent.version)
+        set_by_it = [key for key, text in intent.tags.items() if version.tags.get(f"ftcore.{key}") == text]
+        tracking.tag(version, dict.fromkeys(set_by_it, ""))
+    tags = tracking_models.model(tracking).tags
+    held = [key for key, text in intent.model_tags.items() if text and tags.get(f"ftcore.{key}") == text]
+    tracking_models.tag_model(tracking, dict.fromkeys(held))
 
 
 def _check(shelf: Shelf, tracking: Tracking, intent: Intent) -> None:
