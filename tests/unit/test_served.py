@@ -16,7 +16,7 @@ from ftcore import artefacts, doctor, erasures, intents, registry, served, track
 from ftcore.errors import ChangedArtefactError, FtcoreError, TransientError
 from ftcore.promotion import Registrar
 from ftcore.records import now
-from ftcore.store import hash_file
+from ftcore.store import hash_file, write_json
 from ftcore.tracking import CHAMPION, HASH_TAG, PREVIOUS, Version
 
 if TYPE_CHECKING:
