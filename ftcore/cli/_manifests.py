@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ftcore.cli._shared import console
+from ftcore.times import moment
 
 SHOWN = 20
 """Most labels, sources and reasons that are listed; JSON has all."""
@@ -37,7 +38,7 @@ def show(manifest: Mapping[str, Any], current: str | None) -> None:
     filtered = {f"{name} (where)": count for name, count in (manifest.get("filtered_by_where") or {}).items()}
     lines = [
         ("snapshot", f"{identity}{', current' if identity == current else ''}"),
-        ("published", f"{str(manifest.get('created_at', ''))[:19]} by run {manifest.get('run_id', 'unknown')}"),
+        ("published", f"{moment(manifest.get('created_at', ''))} by run {manifest.get('run_id', 'unknown')}"),
         ("rows", f"{manifest['rows']:,}{came}"),
         ("splits", _counts(manifest.get("splits", {}))),
         ("newest row", manifest.get("newest")),

@@ -27,7 +27,7 @@ def backup(
 
         ftcore backup /backups/ftcore-2026-11-28.tar
 
-        FTCORE_HOME=/new/home ftcore restore /backups/ftcore-2026-11-28.tar
+        ftcore backup /backups/ftcore-2026-11-28.tar --with-keys
     """
     from ftcore import backup as backups
     from ftcore import settings
@@ -48,7 +48,7 @@ def restore(
 
     Example:
 
-        FTCORE_HOME=/new/home ftcore restore /backups/ftcore-2026-11-28.tar
+        ftcore restore /backups/ftcore-2026-11-28.tar      # with FTCORE_HOME=/new/home in the environment
     """
     from ftcore import restore as restores
     from ftcore import settings
@@ -74,7 +74,7 @@ def relocate(
 
     Example:
 
-        FTCORE_HOME=/new/home ftcore relocate --dry-run
+        ftcore relocate --dry-run      # with FTCORE_HOME=/new/home in the environment
     """
     from dataclasses import replace
 

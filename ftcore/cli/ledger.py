@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe
+from ftcore.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ def ledger(
         print(json.dumps(lines, indent=2))
     else:
         for line in lines:
-            print(f"{line['at'][:19]:<19}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
+            print(f"{moment(line['at']):<23}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
 
 
 def _check(registrar: Registrar, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftcore.cli._shared import AsJson, RecipeName, open_archive, show
+from ftcore.times import moment
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -61,11 +62,12 @@ def _tree(found: dict[str, Any]) -> Tree:
 
 def _version(tree: Tree, found: dict[str, Any]) -> None:
     here = _add(tree, _named(found), "bold")
-    _add(here, f"run {found['run_id']} · MLflow run {found['mlflow_run']} · {str(found['trained_at'])[:19]}")
+    trained = moment(found["trained_at"] or "unknown time")
+    _add(here, f"run {found['run_id']} · MLflow run {found['mlflow_run']} · {trained}")
     _add(here, f"base model {found['base']}")
     _add(here, f"commit {found['git_commit'] or 'unknown'} · recipe {found['recipe_sha256'] or 'unknown'}")
     for line in found["decisions"]:
-        _add(here, f"{line['at'][:19]} {line['kind']}: {line['decision']} · {line['reason']}")
+        _add(here, f"{moment(line['at'])} {line['kind']}: {line['decision']} · {line['reason']}")
     if found["trained_on"] is None:
         _add(here, "no snapshot is known")
     elif found["trained_on"].get("gone"):
@@ -79,7 +81,7 @@ def _snapshot(tree: Tree, found: dict[str, Any]) -> None:
     if period := found["period"]:
         marks += f" · observed {period['since'][:10]} to {period['until'][:10]}"
     rows = f"{found['rows']:,} rows" if found["rows"] is not None else "rows unknown"
-    here = _add(tree, f"snapshot {found['snapshot']} · {found['created_at'][:19]} · {rows}{marks}", "bold")
+    here = _add(tree, f"snapshot {found['snapshot']} · {moment(found['created_at'])} · {rows}{marks}", "bold")
     for source, rows in found["sources"].items():
         _add(here, f"from {source}: {rows:,} rows")
     _add(here, f"after snapshot {found['previous']}" if found["previous"] else "after no snapshot")
@@ -101,7 +103,7 @@ def _snapshot(tree: Tree, found: dict[str, Any]) -> None:
 def _named(version: dict[str, Any]) -> str:
     words = [f"version {version['version']}", *version["aliases"]]
     if version["promoted_at"]:
-        words.append(f"promoted {version['promoted_at'][:19]}")
+        words.append(f"promoted {moment(version['promoted_at'])}")
     if version["approved_by"]:
         words.append(f"approved: {version['approved_by']}")
     return " · ".join(words)

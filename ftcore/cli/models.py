@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
+from ftcore.times import moment
 
 if TYPE_CHECKING:
     from ftcore.login import Person
@@ -229,16 +230,17 @@ def _because(one: dict[str, Any]) -> str:
 
 def _shown(entry: dict[str, Any], ledger: list[dict[str, Any]]) -> str:
     """All that is known of a version, a line each."""
-    notes = {key: entry[key] and f"{entry[key]['at'][:16]} {entry[key]['by']}: {entry[key]['reason']}" for key in NOTES}
+    told = {key: entry[key] for key in NOTES}
+    notes = {key: one and f"{moment(one['at'])} {one['by']}: {one['reason']}" for key, one in told.items()}
     simple = {key: value for key, value in entry.items() if not isinstance(value, list | dict)} | notes
     lines = [f"{key.replace('_', ' '):<16} {value}" for key, value in simple.items() if value not in (None, "")]
     lines += [f"{'artefact':<16} {name}  sha256 {digest}" for name, digest in entry["artefacts"].items()]
     lines += [
-        f"{'answer':<16} {_moment(one['at'])}  {one['person']}: {one['decision']} {one['reason']}".rstrip()
+        f"{'answer':<16} {moment(one['at'])}  {one['person']}: {one['decision']} {one['reason']}".rstrip()
         for one in entry["answers"]
     ]
     lines += [
-        f"{'ledger':<16} {_moment(one['at'])}  {one['kind']}: {one['decision']}: {one['reason']}" for one in ledger
+        f"{'ledger':<16} {moment(one['at'])}  {one['kind']}: {one['decision']}: {one['reason']}" for one in ledger
     ]
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ import typer
 
 from ftcore.cli import _manifests
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe
+from ftcore.times import moment
 
 HELP = """List, show, compare, verify and prune a recipe's snapshots.
 
@@ -40,7 +41,7 @@ def ls(recipe: RecipeName, as_json: AsJson = False) -> None:
         mark = "  current" if one["current"] else ""
         if period := one.get("period"):
             mark += f"  observed {period['since'][:10]} to {period['until'][:10]}"
-        print(f"{one['snapshot']}  {one['created_at'][:19]}  {one['rows']:,} rows  {splits}{mark}")
+        print(f"{one['snapshot']}  {moment(one['created_at'])}  {one['rows']:,} rows  {splits}{mark}")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from ftcore.conversations import turns as conversation
 from ftcore.serving import model as models
 from ftcore.steps._window import comparable
 from ftcore.store import hash_file, read_table, upload, write_table
+from ftcore.times import moment
 from ftcore.tracking import Tracking, Version
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(context: Context) -> Outcome:
     window = context.shelf.read_log("predictions", since)
     rows = 0 if window is None else window.num_rows
     if window is None or rows < recipe.watch.min_rows:
-        after = f" since {since:%Y-%m-%d %H:%M}" if since else ""
+        after = f" since {moment(since)}" if since else ""
         reason = f"{rows:,} predictions{after}, waiting for {recipe.watch.min_rows:,}"
         return Outcome(reason=reason, proceed=False, figures={"rows": rows})
     path = context.folder / "window.parquet"
@@ -61,7 +62,8 @@ def run(context: Context) -> Outcome:
     measured = sum(finding.score is not None for finding in found)
     words = "; ".join(finding.summary for finding in found)
     return Outcome(
-        reason=f"{len(alarms)} of {measured} detectors raise an alarm on {rows:,} predictions: {words}",
+        reason=f"{len(alarms)} of {measured} detectors raise an alarm on {rows:,} predictions of version "
+        f"{champion.number}, {_span(window)}: {words}",
         figures=figures,
         inputs={
             "window": hash_file(path),
@@ -70,6 +72,12 @@ def run(context: Context) -> Outcome:
         },
         paths={name: context.written(path) for name, path in reports.items() if path.exists()},
     )
+
+
+def _span(window: pa.Table) -> str:
+    """From when to when the predictions of a window were made."""
+    times = window["at"].to_pylist()
+    return f"made from {moment(min(times))} to {moment(max(times))}"
 
 
 def _reference(context: Context, champion: Version) -> pd.DataFrame:
