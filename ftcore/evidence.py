@@ -97,7 +97,7 @@ def _page(place: Place, version: Version, found: Gathered, *, signed: bool) -> s
     shown |= {"entry": shown.pop("version"), "recipe": shown.pop("finetune"), "files": list(found.files)}
     shown |= {"faults": [*found.missing, *found.broken], "unwritten": found.unknown}
     shown["erased"] = erased_of(place, version)
-    return environment.get_template("evidence.html.jinja").render(**known, **shown, signed=signed)
+    return environment.get_template("evidence.html.jinja").render(**(known | shown), signed=signed)
 
 
 def _record(name: str) -> bool:

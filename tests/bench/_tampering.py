@@ -36,13 +36,15 @@ class Ring:
     bundle: Path = Path()
     claims: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file that evidence is made of."""
+    gaps: list[str] = field(default_factory=list)
+    """What evidence lacked from the start."""
     count: int = 0
 
     @classmethod
     def of(cls, registrar: Registrar, number: int, database: Path, folder: Path) -> Ring:
         """A ring that nobody has touched, with a signed bundle of its evidence."""
         ring = cls(registrar, number, database, folder)
-        ring.bundle, _ = ring.collect()
+        ring.bundle, ring.gaps = ring.collect()
         ring.claims = hashes(ring.bundle)
         return ring
 
@@ -68,7 +70,7 @@ class Ring:
     def found(self) -> list[str]:
         """Everything that doctor and evidence find."""
         told = [one.what for one in doctor.examine(self.registrar, serving(self.registrar.recipe)) if one.fault]
-        return told + self.collect()[1]
+        return [one for one in told + self.collect()[1] if one not in self.gaps]
 
     def claim(self) -> dict[str, str]:
         """What evidence claims now."""

@@ -28,7 +28,8 @@ def run() -> Result:
     note = (
         f"all of them; {figures['changes']} changes, {figures['found']} found, {figures['idle']} of nothing that "
         f"evidence claims, {len(figures['missed'])} missed {figures['missed'][:5]}; {len(figures['unnamed'])} times "
-        f"the first thing said was about something else {figures['unnamed'][:5]}; {len(figures['alarms'])} false alarms in "
+        f"the first thing said was about something else {figures['unnamed'][:5]}; {len(figures['alarms'])} false "
+        f"alarms in "
         f"{figures['changes'] + 1} looks at the ring as nobody touched it"
     )
     share = figures["found"] / claimed if claimed else 0.0

@@ -108,6 +108,7 @@ def test_whatever_is_changed_is_found(ring: Ring) -> None:
     if REPORT:
         figures = {"changes": CHANGES, "found": found, "idle": idle, "missed": missed, "unnamed": unnamed}
         Path(REPORT).write_text(json.dumps(figures | {"alarms": [one for one in clean if one]}), encoding="utf-8")
+    assert not (REPORT and ring.gaps), "a real ring leaves all that evidence asks for"
     assert clean == [[]] * len(clean), "nobody touched it"
     assert missed == []
     assert unnamed == []
