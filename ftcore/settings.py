@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     """Token of Airflow's API, for scripts that decide in somebody's name; ``ftcore login`` keeps one for people."""
     airflow_password: SecretStr | None = None
     """Password of Airflow's ``admin``; without it ``ftcore up`` makes one and keeps it under ``HOME/airflow``."""
+    airflow_users: Annotated[str, Field(pattern=r"^( *[\w.@+-]+:(viewer|user|op|admin) *(,|$))*$")] = ""
+    """Further people of the local Airflow with their roles, such as ``mira:op, jon:viewer``; ``ftcore up`` makes a
+    password for each and keeps it under ``HOME/airflow``."""
 
     @cached_property
     def store_root(self) -> str:

@@ -39,10 +39,21 @@ def write(settings: Settings, port: int) -> Path:
         parser[section] = {key: value.replace("%", "%%") for key, value in options.items()}
     with _private(home / "airflow.cfg") as file:
         parser.write(file)
-    if (given := settings.airflow_password) is not None or not (home / PASSWORDS).exists():
-        with _private(home / PASSWORDS) as file:
-            json.dump({USER: given.get_secret_value() if given else secrets.token_urlsafe(12)}, file)
+    place = home / PASSWORDS
+    kept = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    found = {name: kept.get(name) or secrets.token_urlsafe(12) for name in users(settings)}
+    if settings.airflow_password is not None:
+        found[USER] = settings.airflow_password.get_secret_value()
+    if found != kept:
+        with _private(place) as file:
+            json.dump(found, file)
     return home
+
+
+def users(settings: Settings) -> dict[str, str]:
+    """Roles of the people who may log in to the local Airflow, by name; there is always an ``admin``."""
+    others = (one.strip().rpartition(":") for one in settings.airflow_users.split(",") if one.strip())
+    return {name: role for name, _, role in others} | {USER: "admin"}
 
 
 def password(settings: Settings) -> str:
@@ -70,7 +81,7 @@ def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, s
             "plugins_folder": str(home / "plugins"),
             "fernet_key": kept["fernet_key"],
             "execution_api_server_url": f"{url}/execution/",
-            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in users(settings).items()),
             "simple_auth_manager_passwords_file": str(home / PASSWORDS),
         },
         # SQLite's own 5 s for a lock stay: the API server waits for one in the loop in which its holder would let go.

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING
 import httpx
 import yaml
 
-from ftcore import settings, store
+from ftcore import chain, settings, store
+from ftcore.files import as_json
 from tests.bench._measure import Result, machine, side
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
     from ftcore.settings import Settings
+    from ftcore.store import Shelf
 
 MODELS, VERSIONS, TIMES = 50, 200, 5
 START_MS = 1_760_000_000_000
@@ -43,6 +45,9 @@ PAGES = {
     "models": "/ftcore/",
     "model": "/ftcore/models/model_07",
     "version": "/ftcore/models/model_07/versions/150",
+    "compare": "/ftcore/models/model_07/compare?before=148&after=150",
+    "history": "/ftcore/models/model_07/history",
+    "action": "/ftcore/models/model_07/actions/rollback",
     "ledger": "/ftcore/ledger?step=gate",
 }
 STARTS_S = 180
@@ -95,13 +100,14 @@ def _time(client: TestClient, path: str) -> float:
     answer = client.get(path)
     taken = time.perf_counter() - clock
     assert answer.status_code == 200, answer.text
-    assert "model_0" in answer.text
-    assert "does not answer" not in answer.text
+    assert "model_0" in answer.text, (path, answer.text[-3000:])
+    assert "does not answer" not in answer.text, (path, answer.text[-3000:])
     return taken
 
 
 def _client() -> TestClient:
     """The pages with a user who may see everything: what Airflow's own checks cost is Airflow's."""
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
@@ -109,8 +115,11 @@ def _client() -> TestClient:
     from ftcore_airflow.pages import access, app
 
     pages, outer = app.create_app(), FastAPI()
-    pages.dependency_overrides |= {get_user: lambda: None, access.permitted: lambda recipe: recipe}
+    admin = SimpleAuthManagerUser(username="bench", role="admin")
+    pages.dependency_overrides |= {get_user: lambda: admin, access.permitted: lambda recipe: recipe}
     access.readable = lambda _user, recipes: list(recipes)
+    access.rights = lambda _user, _recipe: access.Rights(*[True] * 4)
+    access.exportable = lambda _user, recipes: list(recipes)
     access.questions = lambda _recipes: {}
     access.run_urls = lambda _recipe, _verb="finetune": {}
     outer.mount("/ftcore", pages)
@@ -154,19 +163,47 @@ def _fill(home: Path) -> None:
 
 def _fill_store(conf: Settings, name: str) -> None:
     shelf = store.shelf(conf, name)
-    ledger = Path(str(shelf.root)) / "ledger"
-    ledger.mkdir(parents=True)
+    shelf.chain.ring.make()
+    lines = []
     for version in range(1, VERSIONS + 1):
         run_id = f"finetune-{version}"
         for kind, decision in (("plan", "train"), ("gate", "passed"), ("promote", "promoted")):
             line = {"at": f"2026-01-01T00:{version // 60:02}:{version % 60:02}+00:00", "kind": kind, "run_id": run_id}
-            line |= {"decision": decision, "reason": "as it was", "candidate": version}
-            (ledger / f"{kind}--{run_id}.json").write_text(json.dumps(line), encoding="utf-8")
+            lines.append(line | {"decision": decision, "reason": "as it was", "candidate": version})
         roles = {role: {"onnx-int8": {"test": {"accuracy": ESTIMATE}}} for role in ("candidate", "champion")}
-        figures = {"candidate": version, "champion": version - 1 or None, "metrics": roles}
+        figures = {"candidate": version, "champion": version - 1 or None, "served": "onnx-int8", "metrics": roles}
+        figures |= {"labels": ["negative", "positive"]}
         evaluation = Path(str(shelf.folder(run_id, "evaluate"))) / "evaluation.json"
         evaluation.parent.mkdir(parents=True)
         evaluation.write_text(json.dumps(figures), encoding="utf-8")
+    _chain(shelf, lines)
+    if name == "model_07":
+        for version in (148, 150):
+            _predictions(shelf, f"finetune-{version}")
+
+
+def _chain(shelf: Shelf, lines: list[dict[str, object]]) -> None:
+    """A ledger as the platform writes it, without waiting for the disk at each line."""
+    ledger = Path(str(shelf.root)) / "ledger"
+    (ledger / chain.FOLDER).mkdir(parents=True)
+    before = ""
+    for n, line in enumerate(lines, 1):
+        file = f"{line['kind']}--{line['run_id']}.json"
+        slot = chain.Slot(shelf.name, file, {**line, "n": n, "before": before}).sign(shelf.chain.ring)
+        before = slot.hash
+        (ledger / file).write_bytes(as_json(slot.line))
+        (ledger / chain.FOLDER / chain.number(n)).write_bytes(slot.data)
+
+
+def _predictions(shelf: Shelf, run_id: str) -> None:
+    import pyarrow as pa
+
+    numbers = [str(number) for number in range(1200)]
+    scores = pa.array([[0.8, 0.2]] * len(numbers), pa.list_(pa.float32()))
+    text = {"row_id": numbers, "text": ["a text of some length " * 20] * len(numbers), "input_sha256": numbers}
+    same = {"label": ["negative", "positive"] * 600, "source": ["test"] * 1200, "dataset": ["test"] * 1200}
+    table = pa.table({**text, **same, "candidate.onnx-int8": scores})
+    store.write_table(shelf.folder(run_id, "evaluate") / "predictions.parquet", table)
 
 
 def _fill_registry(database: sqlite3.Connection, names: list[str]) -> None:
@@ -181,8 +218,17 @@ def _fill_registry(database: sqlite3.Connection, names: list[str]) -> None:
                 database,
                 "runs",
                 {"run_uuid": run, "experiment_id": experiment, "status": "FINISHED", "lifecycle_stage": "active"}
-                | {"start_time": at, "end_time": at, "artifact_uri": "file:///nowhere", "name": run},
+                | {"start_time": at, "end_time": at, "artifact_uri": "file:///nowhere", "name": run}
+                | {
+                    "source_type": "LOCAL",
+                    "source_name": "",
+                    "entry_point_name": "",
+                    "user_id": "",
+                    "source_version": "",
+                },
             )
+            for key, value in (("base", "package://nowhere/model"), ("method.rank", "16"), ("train.epochs", "1")):
+                _insert(database, "params", {"key": key, "value": value, "run_uuid": run})
             about = {"name": name, "version": version, "creation_time": at, "last_updated_time": at, "run_id": run}
             _insert(
                 database,

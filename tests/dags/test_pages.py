@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ftcore import run_recipe, snapshot, store
-from ftcore_airflow.pages import proofs
+from ftcore_airflow.pages import proofs, reading
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, everything, fill, looks, predictions, record, report
 
@@ -274,6 +274,41 @@ def test_the_data_of_two_versions(admin: TestClient, product: Product) -> None:
     text = _text(admin.get(f"{PREFIX}/models/{product.name}/compare").text)
     assert "10 added 5 removed 0 changed 0 moved to another split 25 kept" in text
     assert "Version 1 and 2 has no evaluation in the store." in text
+
+
+def test_what_a_page_asks_of_mlflow_and_the_store_does_not_grow_with_versions(
+    admin: TestClient, new_product: Callable[[], Product], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    calls: list[str] = []
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return real(*args, **kwargs)
+
+        return call
+
+    few, many = new_product(), new_product()
+    for product in (few, many):
+        fill(product)
+    for number in range(30):
+        many.register(f"finetune-more-{number}")
+    for name in [name for name in dir(MlflowClient) if name[0] != "_"]:
+        if callable(real := getattr(MlflowClient, name)):
+            monkeypatch.setattr(MlflowClient, name, counted(name, real))
+    monkeypatch.setattr(reading, "document", counted("document", reading.document))
+    for path in ("", "/versions/2", "/compare?before=1&after=2", "/history", "/actions/hold", "/versions/2/card"):
+        asked = []
+        for product in (few, many):
+            calls.clear()
+            assert admin.get(f"{PREFIX}/models/{product.name}{path}").status_code == 200
+            asked.append({name: calls.count(name) for name in set(calls)})
+        files = [one.pop("document", 0) for one in asked]
+        assert asked[0] == asked[1], path
+        assert sum(asked[0].values()) <= 12, path
+        assert files[1] <= files[0] + 60, path
 
 
 def test_examples_are_escaped_and_told_apart(admin: TestClient, product: Product) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +32,10 @@ WAIT_MS = 60_000
 
 
 @pytest.fixture
-def airflow(home: Path) -> Iterator[services.Running]:
+def airflow(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[services.Running]:
     """Airflow and MLflow, with the small recipe, which asks for one approval."""
     write_recipe(home, approval={"required": 1})
+    monkeypatch.setenv("FTCORE_AIRFLOW_USERS", "vera:viewer")
     conf = settings.load()
     try:
         yield services.up(conf)
@@ -55,8 +58,9 @@ def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services
         _log_in(page, airflow, conf)
         _review(page)
         _read_on(page, airflow)
-        _approve(page, api)
+        _approve(page, airflow, api)
         _see_the_champion(page, airflow, conf)
+        _viewers_only_look(airflow, conf)
         _tabs(page, airflow, api)
         assert not faults
         _everybody_can_use_them(page, airflow)
@@ -131,7 +135,8 @@ def _review(page: Page) -> None:
     frame.get_by_role("link", name="small", exact=True).click()
     frame.get_by_role("link", name="Version 1", exact=True).click()
     frame.get_by_role("heading", name=re.compile("^Verdict")).wait_for()
-    assert frame.get_by_role("row").filter(has_text="threshold").get_by_text("passed").is_visible()
+    assert frame.locator(".gates li").filter(has_text="threshold").get_by_text("passed").is_visible()
+    frame.get_by_role("heading", name="Confusion matrix").wait_for()
     assert frame.locator("svg.chart").count() >= 2, "learning curves are drawn"
     frame.get_by_role("link", name="Examples").click()
     frame.get_by_text("The candidate is wrong").wait_for()
@@ -156,14 +161,41 @@ def _read_on(page: Page, airflow: services.Running) -> None:
         tab.close()
 
 
-def _approve(page: Page, api: AirflowApi) -> None:
-    page.get_by_role("button", name="Approve").click()
-    for name in ("OK", "Confirm", "Yes"):
-        button = page.get_by_role("button", name=name, exact=True)
-        if button.count():
-            button.first.click()
+def _approve(page: Page, airflow: services.Running, api: AirflowApi) -> None:
+    """On our page, through Airflow's question, in two steps."""
+    page.goto(f"{airflow.airflow_url}/plugin/models/ftcore/models/small/versions/1")
+    frame = _inside(page)
+    frame.get_by_role("link", name="Approve…").click()
+    frame.get_by_label("Reason").fill("good <b>enough</b>")
+    frame.get_by_role("button", name="Continue").click()
+    frame.get_by_text("Nothing has been changed yet").wait_for()
+    frame.get_by_role("button", name="Approve version 1").click()
+    frame.get_by_text("Airflow has recorded your answer").wait_for()
     run_id = api.dag_runs("finetune__small")[0]["dag_run_id"]
     assert api.wait("finetune__small", run_id, 120)["state"] == "success"
+
+
+def _take_the_evidence(page: Page) -> None:
+    with page.expect_download() as download:
+        _inside(page).get_by_role("link", name="Evidence (zip)").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = {name.partition("/")[2] for name in archive.namelist()}
+        approvals = archive.read("small-v1-evidence/approvals.json").decode()
+    assert {"index.html", "verdict.json", "ledger.json", "card.md"} <= names
+    assert "good <b>enough</b>" in approvals
+
+
+def _viewers_only_look(airflow: services.Running, conf: Settings) -> None:
+    """A person whom the setting makes a viewer logs in with a password of their own, and may change nothing."""
+    passwords = json.loads((airflow_config.airflow_home(conf) / airflow_config.PASSWORDS).read_text())
+    login = {"username": "vera", "password": passwords["vera"]}
+    token = httpx.post(f"{airflow.airflow_url}/auth/token", json=login).json()["access_token"]
+    pages = httpx.Client(base_url=f"{airflow.airflow_url}/ftcore", headers={"Authorization": f"Bearer {token}"})
+    page = pages.get("/models/small")
+    assert page.status_code == 200
+    assert "/actions/" not in page.text
+    for action in ("hold", "rollback", "release", "reject?version=1", "approve?version=1"):
+        assert pages.post(f"/models/small/actions/{action}").status_code == 403, action
 
 
 def _see_the_champion(page: Page, airflow: services.Running, conf: Settings) -> None:
@@ -175,7 +207,9 @@ def _see_the_champion(page: Page, airflow: services.Running, conf: Settings) -> 
     frame.get_by_role("heading", name="Approvals").wait_for()
     assert frame.get_by_text("admin").first.is_visible(), "the page names who approved"
     assert frame.get_by_text("champion").first.is_visible()
+    _take_the_evidence(page)
     frame.get_by_role("link", name="Ledger").click()
+    frame.get_by_text("Every line is as it was signed").or_(frame.get_by_text("In all 1 ledgers")).first.wait_for()
     frame.locator("select[name=step]").select_option("promote")
     frame.get_by_role("button", name="Show").click()
     frame.get_by_text("1 decision", exact=True).wait_for()

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger, registry
+from ftcore import approvals, intents, ledger, registry
+from ftcore.records import same_person
 from ftcore.store import shelf
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
 
@@ -83,7 +84,6 @@ ACTIONS = {
         ),
     )
 }
-HEAD_TAG = "ftcore.ledger"
 DONE = {"approve": "approved", "reject": "rejected"}
 NEEDED = {
     "answer": "the permission to answer the required actions of {dag}",
@@ -103,11 +103,13 @@ class State:
     tags: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     """Tags of the versions by number."""
     model_tags: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """The ledger's lines about approvals and verdicts, by version."""
 
     @property
     def head(self) -> str | None:
         """The newest line of the ledger as the registered model keeps it; None where it keeps none."""
-        return self.model_tags.get(HEAD_TAG)
+        return self.model_tags.get(f"ftcore.{intents.HEAD_TAG}")
 
     @classmethod
     def read(cls, settings: Settings, name: str) -> State:
@@ -117,10 +119,26 @@ class State:
             TransientError: MLflow does not answer.
         """
         book = registry.book(Tracking(settings, name))
-        lines = [line for line in ledger.lines(shelf(settings, name)) if line["kind"] in ("approve", "gate")]
-        entries = {one.number: registry.entry(one, book.model, lines) for one in book.versions}
+        about = _by_version(ledger.lines(shelf(settings, name)))
+        entries = {one.number: registry.entry(one, book.model, about.get(one.number, ())) for one in book.versions}
         tags = {one.number: one.tags for one in book.versions}
-        return cls(dict(book.model.aliases), book.hold, entries, tags, book.model.tags)
+        return cls(dict(book.model.aliases), book.hold, entries, tags, book.model.tags, about)
+
+    def started(self, number: int | None, person: str) -> bool:
+        """Whether a person started the run that made a version, as the ledger knows it."""
+        run_id = self.versions.get(number or 0, {}).get("run_id", "")
+        names = approvals.starters(self.about.get(number or 0, ()), run_id)
+        return same_person(person) in {same_person(name) for name in names}
+
+
+def _by_version(lines: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
+    """Lines about approvals and verdicts by the version that they are about."""
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        number = line.get("candidate" if line["kind"] == "gate" else "version")
+        if line["kind"] in (approvals.KIND, "gate") and isinstance(number, int):
+            found.setdefault(number, []).append(line)
+    return found
 
 
 @dataclass(frozen=True)
@@ -156,6 +174,12 @@ class Proposal:
         if self.product.recipe is None:
             return "The recipe cannot be read, so nothing can be changed here."
         return str(getattr(self, f"_{self.action.name}")())
+
+    def obstacle_for(self, person: str) -> str:
+        """Why this person cannot do it now, as a sentence; empty where they can."""
+        if self.action.name == "approve" and self.state.started(self.number, person):
+            return f"You started the run that made version {self.number}, and nobody approves what they started."
+        return self.obstacle
 
     def facts(self, user: str) -> dict[str, Any]:
         """What a form's token stands for: the person, the action, and all that it depends on."""

@@ -67,7 +67,7 @@ def take_form(request: Request, user: User, wanted: Wanted, sent: Annotated[Sent
         seal.check(request, sent.token, facts | ({"reason": reason} if sent.confirmed else {}))
     except (seal.ForgedError, ValueError) as error:
         return _form(request, user, wanted, fault=str(error), reason=sent.reason, status=400)
-    if wanted.obstacle:
+    if wanted.obstacle_for(access.name_of(user)):
         return _form(request, user, wanted, reason=reason, status=409)
     if wanted.action.reason_needed and not reason:
         return _form(request, user, wanted, fault="Give a reason: it is kept in the ledger.", status=400)
@@ -97,7 +97,9 @@ def _form(
     request: Request, user: Any, wanted: actions.Proposal, *, fault: str = "", reason: str = "", status: int = 200
 ) -> Response:
     token = seal.sign(wanted.facts(str(user.get_id())))
-    values = {"wanted": wanted, "person": access.name_of(user), "fault": fault, "reason": reason, "token": token}
+    person = access.name_of(user)
+    values: dict[str, Any] = {"wanted": wanted, "person": person, "fault": fault, "reason": reason, "token": token}
+    values["obstacle"] = wanted.obstacle_for(person)
     return rendering.page(request, "action.html", status, **values)
 
 

@@ -1,0 +1,46 @@
+"""Who may log in to the local Airflow."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import ValidationError
+
+from ftcore import settings
+from ftcore.local import airflow_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _written(monkeypatch: pytest.MonkeyPatch, users: str) -> tuple[str, dict[str, str], Path]:
+    monkeypatch.setenv("FTCORE_AIRFLOW_USERS", users)
+    home = airflow_config.write(settings.load(), 8080)
+    parser = configparser.ConfigParser()
+    parser.read(home / "airflow.cfg")
+    passwords = home / airflow_config.PASSWORDS
+    return parser["core"]["simple_auth_manager_users"], json.loads(passwords.read_text()), passwords
+
+
+def test_people_have_their_roles_and_keep_their_passwords(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    users, first, _ = _written(monkeypatch, "")
+    assert (users, list(first)) == ("admin:admin", ["admin"])
+    users, second, file = _written(monkeypatch, " mira:op, jon.b@x.org:viewer ,")
+    assert users == "mira:op,jon.b@x.org:viewer,admin:admin"
+    assert second["admin"] == first["admin"]
+    assert len(set(second.values())) == 3
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    monkeypatch.setenv("FTCORE_AIRFLOW_PASSWORD", "given %")
+    _, third, _ = _written(monkeypatch, "mira:user")
+    assert third == {"mira": second["mira"], "admin": "given %"}, "who is gone has no password any more"
+
+
+@pytest.mark.parametrize("users", ["mira", "mira:boss", "mira:op;jon:op", "a b:op", "mira:op:team", "[core]\nx:op"])
+def test_other_users_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch, users: str) -> None:
+    monkeypatch.setenv("FTCORE_AIRFLOW_USERS", users)
+    with pytest.raises(ValidationError, match="airflow_users"):
+        settings.load()
