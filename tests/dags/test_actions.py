@@ -80,7 +80,7 @@ def test_each_role_may_do_what_airflow_lets_it(
         for answer in (client.get(path), client.post(path, data={"reason": "no"})):
             assert (answer.status_code == 403) == (action not in ALLOWED[person]), (person, action)
             if answer.status_code == 403:
-                assert "it takes the permission" in html.unescape(answer.text), (person, action)
+                assert "it needs the permission" in html.unescape(answer.text), (person, action)
     page = client.get(f"{PREFIX}/models/{crowned.name}").text
     offered = set(re.findall(r"/actions/([a-z]+)", page))
     assert offered == {"rollback", "hold"} & ALLOWED[person], "only what is possible now is offered"
@@ -183,7 +183,7 @@ def test_pause_resume_and_reject_leave_their_lines(visit: Callable[[str], TestCl
 def test_what_is_not_possible_says_why(admin: TestClient, crowned: Product, product: Product) -> None:
     cases: dict[str, tuple[int, str]] = {
         _path(crowned, "reject", "?version=2"): (200, "Version 2 is champion"),
-        _path(crowned, "approve"): (200, "Airflow asks nobody about version 3"),
+        _path(crowned, "approve"): (200, "Airflow has no open question about version 3"),
         _path(crowned, "reject", "?version=9"): (404, "has no version 9"),
         _path(crowned, "reject", ""): (404, "does not fit"),
         _path(crowned, "rollback", "?version=2"): (400, "does not fit"),

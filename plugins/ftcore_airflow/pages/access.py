@@ -62,7 +62,7 @@ def permitted(recipe: Annotated[str, Path(pattern=NAME.pattern.replace(r"\Z", "$
         HTTPException: 403 for others, whether or not there is such a recipe.
     """
     if not may_read(user, recipe):
-        raise HTTPException(403, f"You may not read {recipe}: it takes the permission to read {dag_of(recipe)}.")
+        raise HTTPException(403, f"You may not read {recipe}: this needs the permission to read {dag_of(recipe)}.")
     return recipe
 
 

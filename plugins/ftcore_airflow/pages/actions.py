@@ -178,7 +178,7 @@ class Proposal:
     def obstacle_for(self, person: str) -> str:
         """Why this person cannot do it now, as a sentence; empty where they can."""
         if self.action.name == "approve" and self.state.started(self.number, person):
-            return f"You started the run that made version {self.number}, and nobody approves what they started."
+            return f"You started the run that made version {self.number}; another person must approve it."
         return self.obstacle
 
     def facts(self, user: str) -> dict[str, Any]:
@@ -211,7 +211,7 @@ class Proposal:
         return changed
 
     def _approve(self) -> str:
-        return "" if self.question else f"Airflow asks nobody about version {self.number} now."
+        return "" if self.question else f"Airflow has no open question about version {self.number}."
 
     def _reject(self) -> str:
         about = self.state.versions.get(self.number or 0)

@@ -175,7 +175,7 @@ def _calibration(evaluation: Json, form: str) -> list[Chart]:
             Point(
                 float(each["confidence"]),
                 float(each["accuracy"]),
-                label=f"{role}: {each['confidence']:.2f} sure, {each['accuracy']:.2f} right",
+                label=f"{role}: confidence {each['confidence']:.2f}, accuracy {each['accuracy']:.2f}",
             )
             for each in bins
             if each.get("confidence") is not None and each.get("accuracy") is not None
@@ -191,11 +191,9 @@ def _calibration(evaluation: Json, form: str) -> list[Chart]:
     lowest = min(min(point.x, point.y) for one in series for point in one.points)
     ends = (max(0.0, lowest - 0.05), 1.0)
     svg = chart(
-        "Reliability: how often the model is right by how sure it is",
+        "Reliability: accuracy by confidence",
         series,
-        ("sure", "right"),
+        ("confidence", "accuracy"),
         limits=Limits(ends, ends, diagonal=True),
     )
-    return [
-        Chart("Reliability", svg, series, "; ".join(notes) + ". On the line, the model is right as often as it says.")
-    ]
+    return [Chart("Reliability", svg, series, "; ".join(notes) + ". On the line, accuracy equals confidence.")]

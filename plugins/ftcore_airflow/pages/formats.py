@@ -99,7 +99,7 @@ def capitalize_first(text: Any) -> str:
 def by(person: Any) -> str:
     """Who promoted, after a time: a name, or the sentence that stands where nobody was asked."""
     text = str(person or "")
-    return f", {text}" if text.startswith("the ") else f" by {text}" if text else ""
+    return f", {text}" if text.startswith("the recipe") else f" by {text}" if text else ""
 
 
 FILTERS = {

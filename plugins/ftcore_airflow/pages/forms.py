@@ -16,7 +16,7 @@ from ftcore_airflow.pages.access import Permitted, User
 
 Name = Annotated[str, Path(pattern=f"^({'|'.join(actions.ACTIONS)})$")]
 Number = Annotated[int | None, Query(ge=1, le=10**9)]
-NOT_ALLOWED = "You may look at {recipe}, but not do this: it takes {needed}."
+NOT_ALLOWED = "You may read the pages of {recipe}, but not do this: it needs {needed}."
 
 
 def _proposal(

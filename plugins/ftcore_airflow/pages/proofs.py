@@ -20,8 +20,10 @@ from ftcore.records import now
 if TYPE_CHECKING:
     from ftcore.store import Shelf
 
-FRESH_S = 60.0
-"""How long a result counts as new, in seconds."""
+FRESH_S, SWEEP_S = 60.0, 3600.0
+"""How long a result counts as new, in seconds: on a recipe's own pages, and on a page of all ledgers."""
+AT_ONCE = 2
+"""Ledgers that one visit to a page of all ledgers has checked: each costs the server as long as its lines are many."""
 WAIT_S = 1.0
 """How long a page waits for a check, in seconds."""
 
@@ -57,6 +59,7 @@ class _Kept:
     under_way: Future[Proof] | None = None
 
 
+NEVER = -1e9
 _POOL = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ftcore-ledger")
 _KEPT: dict[str, _Kept] = {}
 _LOCK = Lock()
@@ -70,23 +73,25 @@ def of(shelf: Shelf, head: str | None = None, *, wait_s: float = WAIT_S) -> Proo
         head: the newest line as the registered model keeps it.
         wait_s: how long to wait for one that is under way, in seconds.
     """
-    return of_all([(shelf, head)], wait_s=wait_s, fresh_s=FRESH_S)[shelf.name]
+    started = _start(shelf, head, FRESH_S)
+    wait([started] if started else [], timeout=wait_s)
+    return _KEPT[shelf.root.as_uri()].proof
 
 
-def of_all(
-    shelves: Iterable[tuple[Shelf, str | None]], *, wait_s: float = WAIT_S, fresh_s: float = 5 * FRESH_S
-) -> Mapping[str, Proof]:
-    """The newest proof of each of several ledgers, by recipe; what is old is checked again meanwhile."""
-    pairs = list(shelves)
-    named = {shelf.name: shelf.root.as_uri() for shelf, _ in pairs}
-    futures = [one for shelf, head in pairs if (one := _start(shelf, head, fresh_s))]
+def of_all(shelves: Iterable[Shelf], *, wait_s: float = WAIT_S) -> Mapping[str, Proof]:
+    """The newest proof of each of several ledgers, by recipe; of those that were never checked or long ago some are."""
+    named = {shelf.name: shelf for shelf in shelves}
+    known = {name: _KEPT.get(shelf.root.as_uri()) for name, shelf in named.items()}
+    oldest = sorted(named, key=lambda name: kept.checked if (kept := known[name]) else NEVER)[:AT_ONCE]
+    futures = [one for name in oldest if (one := _start(named[name], None, SWEEP_S))]
     wait(futures, timeout=wait_s)
-    return {name: _KEPT[key].proof for name, key in named.items()}
+    found = {name: _KEPT.get(shelf.root.as_uri()) for name, shelf in named.items()}
+    return {name: kept.proof if kept else Proof(name) for name, kept in found.items()}
 
 
 def _start(shelf: Shelf, head: str | None, fresh_s: float) -> Future[Proof] | None:
     with _LOCK:
-        kept = _KEPT.setdefault(shelf.root.as_uri(), _Kept(Proof(shelf.name), -1e9))
+        kept = _KEPT.setdefault(shelf.root.as_uri(), _Kept(Proof(shelf.name), NEVER))
         if kept.under_way is None and time.monotonic() - kept.checked > fresh_s:
             kept.under_way = _POOL.submit(_check, shelf, head, kept)
         return kept.under_way

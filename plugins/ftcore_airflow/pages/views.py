@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path as File
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -36,6 +36,9 @@ from ftcore_airflow.pages import (
 from ftcore_airflow.pages.access import Permitted, User
 from ftcore_airflow.pages.rendering import page as _page
 from ftcore_airflow.pages.rendering import to as _to
+
+if TYPE_CHECKING:
+    from ftcore.store import Shelf
 
 LEDGER_WAIT_S = 0.3
 """How long the page of all ledgers waits for their checks, in seconds."""
@@ -86,10 +89,16 @@ def show_ledger(request: Request, user: User, wanted: Filter) -> Response:
     conf = settings.load()
     names = access.readable(user, [one.name for one in reading.products(conf)])
     chosen = [name for name in names if wanted.recipe in ("", name)]
-    found = proofs.of_all([(reading.shelf_of(conf, name), None) for name in chosen], wait_s=LEDGER_WAIT_S)
+    found = _proofs([reading.shelf_of(conf, name) for name in chosen])
     view = decisions.decisions(conf, names, wanted)
     export = bool(access.exportable(user, chosen))
-    return _page(request, "ledger.html", view=view, proofs=list(found.values()), export=export)
+    return _page(request, "ledger.html", view=view, proofs=found, export=export)
+
+
+def _proofs(shelves: Sequence[Shelf]) -> list[proofs.Proof]:
+    if len(shelves) == 1:
+        return [proofs.of(shelves[0])]
+    return list(proofs.of_all(shelves, wait_s=LEDGER_WAIT_S).values())
 
 
 def export_ledger(user: User, wanted: Filter, form: Annotated[str, Path(pattern="^(csv|json)$")]) -> Response:
@@ -98,7 +107,7 @@ def export_ledger(user: User, wanted: Filter, form: Annotated[str, Path(pattern=
     names = access.readable(user, [one.name for one in reading.products(conf)])
     chosen = access.exportable(user, [name for name in names if wanted.recipe in ("", name)])
     if not chosen:
-        raise HTTPException(403, "You may not export the ledger: it takes the permission to read a DAG's audit log.")
+        raise HTTPException(403, "You may not export the ledger: this needs the permission to read a DAG's audit log.")
     lines = [line for line in decisions.lines_of(conf, chosen) if wanted.takes(line)]
     text, kind = (exports.as_csv(lines), "text/csv") if form == "csv" else (exports.as_json(lines), "application/json")
     headers = {"Content-Disposition": f'attachment; filename="ledger.{form}"'}
@@ -176,8 +185,8 @@ def show_card(request: Request, recipe: Permitted, number: Number) -> Response:
 def download_evidence(recipe: Permitted, user: User, number: Number) -> Response:
     """The evidence of a version, collected now, as one archive."""
     if not access.rights(user, recipe).export:
-        needed = f"it takes the permission to read the audit log of {access.dag_of(recipe)}"
-        raise HTTPException(403, f"You may look at {recipe}, but not download its evidence: {needed}.")
+        needed = f"this needs the permission to read the audit log of {access.dag_of(recipe)}"
+        raise HTTPException(403, f"You may read the pages of {recipe}, but not download its evidence: {needed}.")
     product, conf = _product(recipe), settings.load()
     version.facts(conf, product, number)
     folder = documents.workspace()
