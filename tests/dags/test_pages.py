@@ -320,7 +320,7 @@ def test_examples_are_escaped_and_told_apart(admin: TestClient, product: Product
     assert "positive 90 % confidence" in _text(page)
     assert TEXTS[1] in admin.get(f"{base}?show=better").text
     assert TEXTS[3] in admin.get(f"{base}?show=both&dataset=tweets").text
-    assert "No such row" in admin.get(f"{base}?show=both&dataset=test").text
+    assert "No row is of this kind" in admin.get(f"{base}?show=both&dataset=test").text
 
 
 def test_markup_in_any_value_is_text_on_every_page(admin: TestClient, product: Product) -> None:
