@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 RUN_TAG, RECIPE_TAG, HASH_TAG = "ftcore.run", "ftcore.recipe", "ftcore.sha256."
 SIZE_TAG = "ftcore.size."
-FAILURE_TAG, HOST_TAG, PROCESS_TAG = "ftcore.failure", "ftcore.host", "ftcore.process"
+FAILURE_TAG, HOST_TAG = "ftcore.failure", "ftcore.host"
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 
 
@@ -122,12 +122,9 @@ class Tracking:
 
     def _begin(self, run: Run) -> None:
         """Show a run as running, on this machine, until it is closed; what ended an earlier try counts no more."""
-        from mlflow.entities import RunTag
-
-        at_work = {HOST_TAG: platform.node(), PROCESS_TAG: str(os.getpid())}
         if run.info.status != "RUNNING":
             self.client.update_run(run.info.run_id, status="RUNNING")
-        self.client.log_batch(run.info.run_id, tags=[RunTag(*pair) for pair in at_work.items()])
+        self.client.set_tag(run.info.run_id, HOST_TAG, platform.node())
         if FAILURE_TAG in run.data.tags:
             self.client.delete_tag(run.info.run_id, FAILURE_TAG)
 

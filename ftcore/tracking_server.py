@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TRIES, ANSWER_S = 3, 30
 MAKING = frozenset({"create_run", "create_model_version"})
 """Requests that make another thing each time."""
+LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ask for the permission"
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -104,7 +105,8 @@ def speaking_plainly(uri: str) -> Iterator[None]:
         if _is_away(error):
             away = f"MLflow at {uri} does not answer"
             raise AwayError(away, hint="start it, or mend FTCORE_TRACKING_URI", waited=True) from error
-        raise FtcoreError(f"MLflow at {uri}: {error}") from error
+        refused = any(f"error code {code}" in str(error) for code in (401, 403))
+        raise FtcoreError(f"MLflow at {uri}: {error}", hint=LOG_IN if refused else "") from error
 
 
 def _is_away(error: BaseException) -> bool:

@@ -50,7 +50,8 @@ def ending(tracking: Tracking, run: str) -> Iterator[None]:
         yield
     except BaseException as error:
         stopped = isinstance(error, TransientError | KeyboardInterrupt | SystemExit)  # another try goes on with it
-        reason = f"{type(error).__name__}: {error.args[0] if error.args else ''}".rstrip(": ")
+        first = f"{error.args[0]}".strip().splitlines()[:1] if error.args else []  # what follows may quote rows
+        reason = ": ".join([type(error).__name__, *first])
         with suppress(FtcoreError), patience.lasting(0):
             tracking.close_run(run, "KILLED" if stopped else "FAILED", reason)
         raise

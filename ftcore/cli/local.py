@@ -19,12 +19,12 @@ def up() -> None:
         ftcore up
     """
     from ftcore import mlflow_login, settings
-    from ftcore.local import airflow_config, services
+    from ftcore.local import airflow_config, programs, services
 
     conf = settings.load()
     state = services.up(conf, progress=say)
     print(f"Airflow  {state.airflow_url}   user {state.user}, password {airflow_config.password(conf)}")
-    if not conf.tracking_uri:
+    if not programs.elsewhere(conf):
         print(f"MLflow   {state.mlflow_url}   user {mlflow_login.USER}, password in {mlflow_login.file(conf.home)}")
     print(f"logs     {conf.home / 'logs'}; stop all with: ftcore down")
 

@@ -26,6 +26,12 @@ NOT_FOR_STEPS = frozenset(
 )
 
 
+def elsewhere(settings: Settings) -> str:
+    """Address of an MLflow that is none of ours; empty where the local one is used, by whatever name."""
+    uri, kept = settings.tracking_uri.rstrip("/"), mlflow_login.read(settings.home)
+    return "" if kept is not None and uri == kept.url else settings.tracking_uri
+
+
 def commands(settings: Settings, state: Running) -> dict[str, list[str]]:
     """The services' commands by name, in the order of their start; MLflow is one unless a setting names another."""
     airflow = [sys.executable, "-m", "airflow"]
@@ -34,7 +40,7 @@ def commands(settings: Settings, state: Running) -> dict[str, list[str]]:
         SCHEDULER: [*airflow, "scheduler", "--skip-serve-logs"],
         PROCESSOR: [*airflow, "dag-processor"],
     }
-    return wanted if settings.tracking_uri else {MLFLOW: _mlflow(settings, state), **wanted}
+    return wanted if elsewhere(settings) else {MLFLOW: _mlflow(settings, state), **wanted}
 
 
 def environment(settings: Settings, state: Running) -> dict[str, str]:
@@ -59,7 +65,7 @@ def environment(settings: Settings, state: Running) -> dict[str, str]:
         processes.MARK: state.mark,
         "SPT_NOENV": "1",  # keeps setproctitle from writing a title over the environment, the mark with it
     }
-    login = {} if settings.tracking_uri else mlflow_login.kept(settings.home, state.mlflow_url).environment()
+    login = {} if elsewhere(settings) else mlflow_login.kept(settings.home, state.mlflow_url).environment()
     threads = {"OMP_NUM_THREADS": str(settings.threads)} if settings.threads else {}
     store = {"FTCORE_STORE": settings.store} if settings.store else {}
     inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_STEPS}

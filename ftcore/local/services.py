@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.local import airflow_config, ports, processes
 from ftcore.local import running as state_file
-from ftcore.local.programs import API, MLFLOW, SCHEDULER, commands, environment, server_environment
+from ftcore.local.programs import API, MLFLOW, SCHEDULER, commands, elsewhere, environment, server_environment
 from ftcore.local.running import Running
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ def _placed(settings: Settings, state: Running, living: Mapping[str, int], progr
     """The state with the addresses that the services are to have: new ones only where nobody knows the old ones."""
     if not living:
         urls = ports.urls(settings, progress)
-        return Running(state.mark, urls["airflow"], settings.tracking_uri or urls["mlflow"])
+        return Running(state.mark, urls["airflow"], elsewhere(settings) or urls["mlflow"])
     for name, url in ((API, state.airflow_url), (MLFLOW, state.mlflow_url)):
-        if name not in living and url != settings.tracking_uri:
+        if name not in living and url != elsewhere(settings):
             ports.check(int(_port(url)), f"{name} had it, and what still runs knows it by that: ftcore down, then up")
     return Running(state.mark, state.airflow_url, state.mlflow_url, dict(living))
 

@@ -3,8 +3,8 @@
 For each service one ring is turned, data and finetune and monitor, and in each step, while its process runs, the
 service is away for ``FTCORE_BENCH_OUTAGE_S`` seconds: MLflow and the DAG processor are stopped (SIGSTOP: they accept
 and say nothing), the scheduler and the API server are killed and started again by ``ftcore up``, Airflow's database is
-locked; or all of it is killed at once. A service that died for want of another is started again, as ``ftcore up`` does.
-``FTCORE_BENCH_OUTAGES`` names some of the services, comma-separated.
+locked, all is killed at once, or the step's supervisor is stopped for longer than its token is good for. A service
+that died for want of another is started again. ``FTCORE_BENCH_OUTAGES`` names some of them, comma-separated.
 
 The model is a BERT of one layer that nobody trained: what is measured is what becomes of the runs, not the models.
 """
@@ -84,6 +84,8 @@ def _turn(service: str, folder: Path) -> Ring:
     os.environ |= {"FTCORE_HOME": str(folder / "home"), "FTCORE_RECIPES": str(folder / "recipes")}
     for name in ("FTCORE_TRACKING_URI", "FTCORE_ARTIFACTS", "FTCORE_STORE"):
         os.environ.pop(name, None)
+    if service == "supervisor":
+        os.environ["AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME"] = str(max(5, int(OUTAGE_S / 2)))
     conf = settings.load()
     try:
         write_product(folder)
@@ -206,6 +208,18 @@ def _lost(conf: settings.Settings) -> None:
     services.up(conf)
 
 
+def _starved(conf: settings.Settings) -> None:
+    """Airflow's supervisor of the step gets no processor time for longer than its token is good for."""
+    import psutil
+
+    with suppress(psutil.Error, ValueError):
+        step = psutil.Process(min(processes.steps(services.state(conf).mark)))
+        supervisor = step.parents()[1]
+        supervisor.suspend()
+        time.sleep(OUTAGE_S)
+        supervisor.resume()
+
+
 def _locked(conf: settings.Settings) -> None:
     """Somebody else holds Airflow's database."""
     with closing(sqlite3.connect(conf.home / "airflow" / "airflow.db", timeout=60, isolation_level=None)) as database:
@@ -222,4 +236,5 @@ AWAY: dict[str, Away] = {
     "processor": _stopped("airflow-dag-processor"),
     "database": _locked,
     "machine": _lost,
+    "supervisor": _starved,
 }

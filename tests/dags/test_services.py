@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 from ftcore import mlflow_login
 from ftcore.local import airflow_config, ports, processes, programs, services
 from ftcore.settings import Settings
+from ftcore_airflow.retry import RETRIES
 
 DEAF_WITH_A_CHILD_OF_ITS_OWN_SESSION = """
 import signal, subprocess, sys, time
@@ -55,6 +56,8 @@ def test_configuration_is_private_and_its_secrets_survive(settings: Settings) ->
     airflow_config.write(settings, 4321)
     assert _read(home)["api_auth"]["jwt_secret"] == first["api_auth"]["jwt_secret"]
     assert _read(home)["api"]["port"] == "4321"
+    outlives = float(_read(home)["execution_api"]["jwt_expiration_time"])
+    assert outlives > settings.patience_s * (RETRIES["retries"] + 1), "a token that lapsed cannot be renewed"
     assert airflow_config.password(settings) == password
     for name in ("airflow.cfg", airflow_config.PASSWORDS):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
@@ -107,6 +110,8 @@ def test_only_the_local_server_is_shown_the_login(settings: Settings, monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "theirs")
     assert programs.environment(elsewhere, state)["MLFLOW_TRACKING_PASSWORD"] == "theirs"
     assert "mlflow" not in programs.commands(elsewhere, state)
+    named = settings.model_copy(update={"tracking_uri": "http://127.0.0.1:5/"})  # as people export it for the CLI
+    assert "mlflow" in programs.commands(named, services.Running("m", "http://127.0.0.1:4", "http://127.0.0.1:5"))
 
 
 @pytest.mark.parametrize("name", ODD)

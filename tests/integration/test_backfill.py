@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ftcore import settings, snapshot, store
-from ftcore.local import services
+from ftcore.local import processes, services
 from tests.integration.conftest import write_recipe
 
 if TYPE_CHECKING:
     from ftcore.local.airflow_api import AirflowApi
+    from ftcore.settings import Settings
 
 FIRST = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ROWS = {0: 120, 1: 90, 2: 3}
@@ -65,7 +68,7 @@ def test_a_backfill_publishes_each_period_and_leaves_the_current_snapshot_alone(
         with services.up(conf).api(conf) as api:
             api.wait_for_dags(["data__small", "finetune__small", "monitor__small"])
             api.pause("finetune__small")
-            _one_run_shared(api)
+            _one_run_shared(api, conf)
             shelf = store.shelf(conf, "small")
             current = snapshot.current(shelf)
             api.backfill("data__small", datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
@@ -91,9 +94,14 @@ def test_a_backfill_publishes_each_period_and_leaves_the_current_snapshot_alone(
     assert "/dags/data__small/runs/backfill__2026-01-04" in text
 
 
-def _one_run_shared(api: AirflowApi) -> None:
-    """A run that a person starts: one task a shard, and an event that says what was published."""
-    assert api.wait("data__small", api.trigger("data__small", run_id="first"), DEADLINE_S)["state"] == "success"
+def _one_run_shared(api: AirflowApi, conf: Settings) -> None:
+    """A run that a person starts: one task a shard, and an event that says what was published.
+
+    In the middle of it the scheduler is killed: the task goes on under the next one, and all is there once.
+    """
+    api.trigger("data__small", run_id="first")
+    _lose_the_scheduler(conf, api)
+    assert api.wait("data__small", "first", DEADLINE_S)["state"] == "success"
     tasks = api.task_instances("data__small", "first")
     shards = sorted(task["rendered_map_index"] for task in tasks if task["task_id"] == "ingest")
     assert len(shards) >= 2
@@ -105,6 +113,24 @@ def _one_run_shared(api: AirflowApi) -> None:
     record: Any = api.record("data__small", "first", "validate")
     assert event["extra"] == {key: record["figures"][key] for key in ("snapshot", "rows", "verdict")}
     assert event["extra"]["verdict"].startswith("passed")
+
+
+def _lose_the_scheduler(conf: Settings, api: AirflowApi) -> None:
+    def state() -> tuple[str | None, int]:
+        tasks = {task["task_id"]: task for task in api.task_instances("data__small", "first")}
+        return tasks["validate"]["state"], tasks["validate"]["try_number"]
+
+    assert processes.wait(lambda: state()[0] == "running", DEADLINE_S)
+    before = services.state(conf)
+    os.kill(before.pids["airflow-scheduler"], signal.SIGKILL)
+    lost_at = time.monotonic()
+    assert processes.wait(lambda: services.running(conf) is None, 10)
+    after = services.up(conf)
+    assert (after.airflow_url, after.mlflow_url) == (before.airflow_url, before.mlflow_url)
+    assert {name for name in before.pids if after.pids[name] != before.pids[name]} == {"airflow-scheduler"}
+    up_s = time.monotonic() - lost_at
+    assert processes.wait(lambda: state()[0] == "success" or state() == ("running", 2), 60), state()
+    assert time.monotonic() - lost_at - up_s < 60, "what was interrupted is tried again within a minute"
 
 
 def _ended(api: AirflowApi, count: int) -> list[dict[str, Any]]:

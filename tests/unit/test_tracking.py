@@ -188,7 +188,7 @@ def test_what_a_late_request_made_after_all_is_taken_away(product: Product) -> N
 
 ENDS: list[tuple[BaseException, str, str]] = [
     (TrainingError("the loss is not a number", hint="lower the rate"), "FAILED", "TrainingError: the loss is not a n"),
-    (ValueError("a fault of ours"), "FAILED", "ValueError: a fault of ours"),
+    (ValueError("a fault of ours\nwith a row in it"), "FAILED", "ValueError: a fault of ours"),
     (MemoryError(), "FAILED", "MemoryError"),
     (StoppedError("stopped at step 3 of 8"), "KILLED", "StoppedError: stopped at step 3 of 8"),
     (SystemExit(75), "KILLED", "SystemExit: 75"),
@@ -205,6 +205,7 @@ def test_a_run_ends_as_its_training_did(product: Product, error: BaseException, 
     found = tracking.client.get_run(run)
     assert found.info.status == status
     assert found.data.tags[FAILURE_TAG].startswith(reason)
+    assert "row" not in found.data.tags[FAILURE_TAG]
     assert tracking.open_run("r1", {}) == run, "the next try goes on with it"
     found = tracking.client.get_run(run)
     assert found.info.status == "RUNNING"
