@@ -112,14 +112,24 @@ def end_all(find: Callable[[], set[int]], grace_s: float) -> int:
         _signal(first, signal.SIGTERM)
         _signal(first, signal.SIGCONT)  # one that is stopped would not hear it
         wait(lambda: not find(), grace_s, every_s=0.1)
-        deadline = time.monotonic() + 5
-        # Again and again: what is killed may have started another a moment before.
-        while (left := find()) and time.monotonic() < deadline:
-            _signal(left, signal.SIGKILL)
-            time.sleep(0.05)
+    kill_all(find)
+    return len(first)
+
+
+def inner(pids: Collection[int]) -> set[int]:
+    """Those of the processes whose parent is one of them: what an orphan still works on."""
+    return {pid for pid in pids if _parent(pid) in pids}
+
+
+def kill_all(find: Callable[[], set[int]]) -> None:
+    """End the processes that ``find`` gives, at once and without a word."""
+    deadline = time.monotonic() + 5
+    # Again and again: what is killed may have started another a moment before.
+    while (left := find()) and time.monotonic() < deadline:
+        _signal(left, signal.SIGKILL)
+        time.sleep(0.05)
     for pid in list(_STARTED):
         _reap(pid)
-    return len(first)
 
 
 def ask(pid: int) -> None:

@@ -74,11 +74,12 @@ def down(settings: Settings, grace_s: float = 10, progress: Progress = lambda _:
     with _lock(settings):
         if (state := state_file.load(settings)) is None:
             return 0
-        pids = list(state.pids.values())
+        pids, living = list(state.pids.values()), state.living()
         there = len(processes.everyone(state.mark, pids))
-        if scheduler := state.living().get(SCHEDULER):
+        if scheduler := living.pop(SCHEDULER, 0):
             processes.ask(scheduler)  # it starts nothing any more, and waits for what runs
-        _drain(settings, state, lambda: processes.steps(state.mark), progress)
+        _drain(settings, lambda: processes.steps(state.mark), lambda: SCHEDULER not in state.living(), progress)
+        processes.kill_all(lambda: processes.strays(state.mark, living.values()))
         processes.end(state.mark, pids, grace_s)
         state_file.forget(settings)
         return there
@@ -113,16 +114,22 @@ def _clear(settings: Settings, state: Running, living: Mapping[str, int], progre
     def left() -> set[int]:
         return processes.strays(state.mark, living.values())
 
-    _drain(settings, state, lambda: processes.steps(state.mark) & left(), progress)
-    processes.end_all(left, grace_s=5)
+    def over() -> bool:
+        return API not in living or not processes.inner(left())  # without its API nobody can tell Airflow anything
+
+    _drain(settings, lambda: processes.steps(state.mark) & left(), over, progress)
+    processes.kill_all(left)
 
 
-def _drain(settings: Settings, state: Running, busy: Callable[[], set[int]], progress: Progress) -> None:
-    """Give running steps the time to write a checkpoint, and Airflow the time to hear of it."""
-    if not busy():
-        return
-    progress(f"asking running steps to write a checkpoint; waiting up to {settings.stop_grace_s:g} s")
-    if not processes.drain(busy, lambda: SCHEDULER not in state.living(), settings.stop_grace_s):
+def _drain(settings: Settings, busy: Callable[[], set[int]], over: Callable[[], bool], progress: Progress) -> None:
+    """Give running steps the time to write a checkpoint, and their tasks the time to tell Airflow.
+
+    Only steps are asked. Airflow's own processes for a task are not: one that gets SIGTERM reports its task as failed
+    for good, and one that is killed without a word is tried again.
+    """
+    if busy():
+        progress(f"asking running steps to write a checkpoint; waiting up to {settings.stop_grace_s:g} s")
+    if not processes.drain(busy, over, settings.stop_grace_s):
         progress("some did not end in time: they are ended now, and go on from their last checkpoint")
 
 

@@ -12,6 +12,7 @@ The model is a BERT of one layer that nobody trained: what is measured is what b
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -104,6 +105,8 @@ def _turn(service: str, folder: Path) -> Ring:
         _look(conf, ring, runs)
     finally:
         services.down(conf)
+        if ring.failed or ring.doubled:  # why, its logs tell
+            shutil.copytree(folder / "home", Path(tempfile.mkdtemp(prefix=f"outage-{service}-")), dirs_exist_ok=True)
         os.environ.clear()
         os.environ |= before
     ring.seconds = time.monotonic() - clock

@@ -158,13 +158,25 @@ signal.signal(signal.SIGTERM, stop)
 print("ready", flush=True)
 time.sleep(60)
 """
-SERVICE = """
-import os, subprocess, sys, time
-environment = {**os.environ, "FTCORE_STEP": "1"}
-if len(sys.argv) > 1:
-    subprocess.Popen([sys.executable, "-c", STEP, sys.argv[1]], env=environment, start_new_session=True)
-time.sleep(60)
+TASK = """
+import os, signal, subprocess, sys
+def fail(*_):  # as Airflow's own processes of a task do
+    open(sys.argv[1] + ".failed", "w").write("for good")
+signal.signal(signal.SIGTERM, fail)
+step = subprocess.Popen([sys.executable, "-c", STEP, sys.argv[1]], env={**os.environ, "FTCORE_STEP": "1"})
+step.wait()
+open(sys.argv[1] + ".told", "a").write(f"{step.returncode} ")
 """.replace("STEP,", f"{STEP!r},")
+SERVICE = """
+import signal, subprocess, sys, time
+task = subprocess.Popen([sys.executable, "-c", TASK, sys.argv[1]]) if len(sys.argv) > 1 else None
+def stop(*_):
+    if task:
+        task.wait()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+time.sleep(60)
+""".replace("TASK,", f"{TASK!r},")
 
 
 def test_up_starts_what_is_missing_alone_and_down_waits_for_a_checkpoint(
@@ -195,14 +207,18 @@ def test_up_starts_what_is_missing_alone_and_down_waits_for_a_checkpoint(
         changed = {name for name in first.pids if second.pids[name] != first.pids[name]}
         assert changed == {"airflow-scheduler"}
         assert (second.airflow_url, second.mlflow_url, second.mark) == (first.airflow_url, first.mlflow_url, first.mark)
+        told = saved.with_name("checkpoint.told")
+        assert told.read_text() == "75 ", "and its task told Airflow so"
         saved.unlink()
         assert processes.wait(lambda: len(processes.steps(first.mark)) == 1, 20)
         assert processes.wait(
             lambda: processes.tail(services.log_file(settings, "airflow-scheduler")).count("ready") == 2, 20
         )
     finally:
-        assert services.down(settings, progress=said.append) == 5
+        assert services.down(settings, progress=said.append) == 6
     assert saved.read_text() == "checkpoint"
+    assert told.read_text() == "75 75 "
+    assert not saved.with_name("checkpoint.failed").exists(), "a task that is asked to end is failed for good"
     assert sum("waiting up to 60 s" in line for line in said) == 2
     assert not processes.everyone(first.mark, [])
 
