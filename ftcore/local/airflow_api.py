@@ -45,8 +45,9 @@ def is_mlflow_healthy(url: str) -> bool:
 
 
 def _may_pass(answer: httpx.Response) -> bool:
-    """Whether a server failed at a request that may be made twice."""
-    return answer.is_server_error and answer.request.method != "POST"
+    """Whether a server failed at a request that may be made twice; one that says 503 has done nothing of it."""
+    unavailable = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    return unavailable or (answer.is_server_error and answer.request.method != "POST")
 
 
 def _last(state: RetryCallState) -> httpx.Response:
