@@ -152,8 +152,20 @@ def reject(recipe: RecipeName, version: Number, reason: Reason = "", as_json: As
 
 
 @app.command()
+def hold(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) -> None:
+    """Pause automatic promotion until `ftcore models release`; the champion stays as it is.
+
+    Example:
+
+        ftcore models hold sentiment --reason 'the labels of last week are wrong'
+    """
+    registrar = _registrar(recipe)
+    _done(registrar.hold(_person(registrar).name, reason), registrar, as_json)
+
+
+@app.command()
 def release(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) -> None:
-    """End the hold of a rollback, so that the loop may promote again.
+    """End a hold, so that the loop may promote again.
 
     Example:
 

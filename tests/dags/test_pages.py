@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ftcore import run_recipe, snapshot, store
+from ftcore.approvals import Answer
+from ftcore.promotion import Registrar
+from ftcore.records import now
 from ftcore_airflow.pages import proofs, reading
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, everything, fill, looks, predictions, record, report
@@ -195,6 +198,23 @@ def test_an_answer_that_did_not_count_says_why(admin: TestClient, product: Produ
     assert f"The last answer was not counted: {why}." in _text(admin.get(path).text)
     product.shelf.add_to_ledger("approve", runs[1], "approved", "mira approved version 2", key="two", **about)
     assert "not counted" not in admin.get(path).text
+
+
+def test_each_approval_says_whether_it_counts(admin: TestClient, product: Product) -> None:
+    runs = fill(product)
+    product.change(approval={"required": 1})
+    version = product.tracking.version(2)
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    for person, witness in (("mira", {"by": "airflow", "task_id": "approve"}), ("noa", {})):
+        answer = {"person": person, "decision": "approve", "at": now(), "run_id": runs[1], "witness": witness}
+        refused = registrar.answer(version, Answer.model_validate(answer))
+        assert bool(refused) == (not witness), "no record, no approval"
+    text = _text(admin.get(f"{PREFIX}/models/{product.name}/versions/2").text)
+    assert re.search(r"mira ✓ approved [\d: -]+ – Airflow's record by airflow task id approve", text)
+    assert "The last answer was not counted: nobody vouches that noa answered." in text
+    product.shelf.add_to_ledger("gate", "again", "passed", "again", candidate=2, verdict_sha256="another")
+    text = _text(admin.get(f"{PREFIX}/models/{product.name}/versions/2").text)
+    assert "does not count: it is about an earlier verdict" in text
 
 
 def test_a_model_over_time(admin: TestClient, product: Product, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore import declared, ledger, licenses
+from ftcore import approvals, declared, ledger, licenses
 from ftcore.errors import FtcoreError
 from ftcore.tracking_curves import curves
 from ftcore.verdict import notes
@@ -76,6 +76,8 @@ class Page:
     """Figures of the training record."""
     reports: Mapping[str, str] = field(default_factory=dict)
     """About the snapshot that it was trained on: see ``snapshot_reports``."""
+    answers: Sequence[tuple[Mapping[str, Any], str]] = ()
+    """What people answered, oldest first, each with why it does not count; empty where it does."""
     refused: str = ""
     """Why the last answer about it did not count; empty where none was refused, or one was taken since."""
     examples: bool = False
@@ -124,6 +126,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
     page.curves = _curves(settings, page)
     page.reports = snapshot_reports(shelf, facts["snapshot"])
     page.refused = _refused(shelf, number)
+    page.answers = _answers(page)
     if facts["run_id"]:
         page.examples = (shelf.folder(facts["run_id"], "evaluate") / "predictions.parquet").exists()
     return page
@@ -151,6 +154,21 @@ def _read_trained(settings: Settings, page: Page, shelf: Shelf) -> Trained:
         return trained(settings, shelf, page.facts["run_id"], page.facts["mlflow_run"])
     except FtcoreError as error:
         return Trained(trouble=f"How it was trained is missing: {error.args[0]}.")
+
+
+def _answers(page: Page) -> list[tuple[Mapping[str, Any], str]]:
+    given = [approvals.Answer.model_validate(one) for one in page.facts["answers"]]
+    recipe = page.product.recipe
+    counted = {one.person for one in approvals.counted(given, recipe.approval)} if recipe else set()
+    return [(one.model_dump(), _why_not(one, counted)) for one in given]
+
+
+def _why_not(answer: approvals.Answer, counted: Collection[str]) -> str:
+    if answer.decision == "reject" or answer.person in counted:
+        return ""
+    if answer.stale:
+        return "it is about an earlier verdict"
+    return "this person may not approve it" if answer.witness else "Airflow has no record of it"
 
 
 def _refused(shelf: Shelf, number: int) -> str:
