@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from typing import Annotated
 
 import typer
@@ -13,12 +13,13 @@ from ftcore.cli._shared import AsJson
 
 def login(
     user: Annotated[str, typer.Option("--user", "-u", metavar="NAME", prompt="Airflow user", help="Name in Airflow.")],
+    stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Log in with Airflow, so that what you decide at this terminal is yours; approvals need it.
 
-    The password is asked for, or read from FTCORE_AIRFLOW_PASSWORD; it is not kept. Airflow's token is, readable by you
-    alone, until it ends. FTCORE_AIRFLOW_URL says where Airflow is, unless `ftcore up` started it here.
+    The password is asked for and not kept. Airflow's token is, readable by you alone, until it ends. FTCORE_AIRFLOW_URL
+    says where Airflow is, unless `ftcore up` started it here.
 
     Example:
 
@@ -27,9 +28,10 @@ def login(
     from ftcore import login as logins
     from ftcore import settings
 
-    given = os.environ.get("FTCORE_AIRFLOW_PASSWORD")
-    password = given or typer.prompt("Password", hide_input=True, err=True)
-    person = logins.log_in(settings.load(), user, password)
+    conf = settings.load()
+    logins.address(conf)  # before a password is asked for
+    password = sys.stdin.readline().rstrip("\n") if stdin else typer.prompt("Password", hide_input=True, err=True)
+    person = logins.log_in(conf, user, password)
     print(json.dumps({"user": person.name}) if as_json else f"logged in as {person.name}")
 
 

@@ -1,0 +1,122 @@
+"""The ledger at a terminal: searched, exported, checked; who decides there, and with which key it is signed."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ftcore import ledger, login
+from ftcore.errors import FtcoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Done, Product
+
+
+@pytest.fixture
+def decided(product: Product) -> Product:
+    """A product with lines of several kinds and people."""
+    product.change(approval={"required": 1})
+    product.register("r1")
+    product.judge(1)
+    product.approve(1, "mira", run_id="r1")
+    product.shelf.add_to_ledger("reject", "hand", "rejected", "=cmd|' /C calc'!A0", version=2, by="Jon ")
+    return product
+
+
+def test_it_is_searched(decided: Product, ftcore: Callable[..., Done]) -> None:
+    def kinds(*words: str) -> list[str]:
+        done = ftcore("ledger", decided.name, "--json", *words)
+        assert done.returncode == 0, done.stderr
+        return [line["kind"] for line in json.loads(done.stdout)]
+
+    assert kinds() == ["gate", "approve", "reject"]
+    assert kinds("--person", "MIRA") == ["approve"]
+    assert kinds("--person", "jon") == ["reject"]
+    assert kinds("--version", "1") == ["gate", "approve"]
+    assert kinds("--kind", "gate") == kinds("--decision", "passed") == ["gate"]
+    assert kinds("--since", "2020-01-01") == ["gate", "approve", "reject"]
+    assert kinds("--until", "2020-01-01") == []
+    wrong = ftcore("ledger", decided.name, "--since", "noon")
+    assert (wrong.returncode, "'noon' is no time" in wrong.stderr) == (1, True)
+
+
+def test_it_is_exported_and_no_cell_is_a_formula(decided: Product, ftcore: Callable[..., Done], tmp_path: Path) -> None:
+    assert ftcore("ledger", decided.name, "--csv", str(tmp_path / "lines.csv")).returncode == 0
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "lines.csv").read_text(encoding="utf-8"))))
+    assert [(row["n"], row["kind"], row["by"]) for row in rows] == [
+        ("1", "gate", ""),
+        ("2", "approve", "mira"),
+        ("3", "reject", "Jon "),
+    ]
+    assert rows[2]["reason"].startswith("'=cmd")
+    assert json.loads(rows[1]["witness"]) == {"by": "airflow", "task_id": "approve"}
+
+
+def test_the_first_broken_link_is_named(decided: Product, ftcore: Callable[..., Done]) -> None:
+    decided.shelf.chain.restore(3)
+    decided.tracking.tag(decided.tracking.version(1), {"approval.feed": '{"person": "eve"}', "verdict.reason": "fine"})
+    done = ftcore("ledger", decided.name, "--check")
+    assert done.returncode == 1
+    first, *others = done.stdout.splitlines()
+    assert first == "the first broken link: line 1: the verdict of version 1 has another reason in MLflow than in " + (
+        "the ledger: 'fine'"
+    )
+    assert any("ftcore.approval.feed, and the ledger has no such answer" in one for one in others)
+    told = json.loads(ftcore("ledger", decided.name, "--check", "--json").stdout)
+    assert told[0]["n"] == 1
+    reason = "0.9 reaches 0.8"
+    decided.tracking.tag(decided.tracking.version(1), {"approval.feed": "", "verdict.reason": reason})
+    good = ftcore("ledger", decided.name, "--check")
+    assert (good.returncode, good.stdout) == (
+        0,
+        f"the ledger of {decided.name} holds: 3 lines; registry and store agree with it\n",
+    )
+
+
+def test_the_key_is_rotated_and_another_is_trusted(
+    decided: Product, ftcore: Callable[..., Done], tmp_path: Path
+) -> None:
+    before = decided.shelf.chain.ring.trusted()
+    assert ftcore("keys", "rotate").returncode == 0
+    assert decided.shelf.ledger("keys")[0]["decision"] == "rotated"
+    decided.shelf.add_to_ledger("plan", "r2", "train", "signed with the new key")
+    assert ledger.check(decided.shelf) == []
+    assert ledger.check(decided.shelf, trusted=before) == []
+    assert ftcore("keys", "new", str(tmp_path / "other.pem")).returncode == 0
+    assert ftcore("keys", "trust", str(tmp_path / "other.pem.pub")).returncode == 0
+    assert len(decided.shelf.chain.ring.trusted()) == 3
+    assert ftcore("keys", "trust", "../../etc/passwd").returncode == 1
+
+
+def test_nobody_is_logged_in(product: Product, ftcore: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = ftcore("whoami")
+    assert done.stdout == f"os:{getpass.getuser()}: nobody is logged in, so this name approves nothing\n"
+    assert "nobody was logged in" in ftcore("logout").stdout
+    lost = ftcore("login", "--user", "mira")
+    assert (lost.returncode, "nobody knows where Airflow is" in lost.stderr) == (1, True)
+    with pytest.raises(FtcoreError, match="nobody is logged in"):
+        login.logged_in(product.settings)
+    monkeypatch.setenv("FTCORE_AIRFLOW_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("FTCORE_AIRFLOW_TOKEN", "x")
+    away = ftcore("models", "release", product.name)
+    assert (away.returncode, "ftcore logout" in away.stderr) == (75, True), "a token that nobody vouches for is no name"
+
+
+def test_a_login_that_others_can_read_or_that_ended_is_void(product: Product) -> None:
+    path = product.settings.home / login.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"user": "mira", "token": "x", "expires_at": "2020-01-01T00:00:00+00:00"}
+    path.write_text(json.dumps(kept))
+    with pytest.raises(FtcoreError, match="can be read by others"):
+        login.whoever(product.settings)
+    path.chmod(0o600)
+    with pytest.raises(FtcoreError, match="the login of mira ended at 2020"):
+        login.whoever(product.settings)
