@@ -37,6 +37,7 @@ def finetune(recipe_file: str) -> DAG:
         plan = StepOperator(
             task_id="plan",
             doc_md="Decide whether to train, and write the decision down.",
+            tells_starters=True,
             ask={
                 "train": "{{ 'always' if params.train == 'always' else '' }}",
                 "budget": "{{ 'approved' if params.budget == 'approved' else '' }}",

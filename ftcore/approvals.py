@@ -20,6 +20,8 @@ TAG = "approval."
 """Tag ``ftcore.approval.HASH`` of a version, which shows an answer in MLflow; the ledger's line is what counts."""
 KIND = "approve"
 """Of the ledger's lines."""
+KINDS = (KIND, "gate", "plan")
+"""Kinds of lines that tell of answers, verdicts and starters."""
 ASKED = "asked"
 """Decision of the line that says who started the run in which people are asked."""
 WORDS: Mapping[str, Literal["approve", "reject"]] = {"approved": "approve", "rejected": "reject"}
@@ -62,8 +64,7 @@ class Answer(BaseModel):
 
 def given(shelf: Shelf, version: Version) -> list[Answer]:
     """The answers on a version, oldest first: of each person the newest, as the ledger has it."""
-    kinds = (KIND, "gate", "plan")
-    return of([line for kind in kinds for line in shelf.ledger(kind)], version.number, version.tags)
+    return of([line for kind in KINDS for line in shelf.ledger(kind)], version.number, version.tags)
 
 
 def of(lines: Iterable[Mapping[str, Any]], number: int, tags: Mapping[str, str]) -> list[Answer]:
@@ -75,7 +76,7 @@ def of(lines: Iterable[Mapping[str, Any]], number: int, tags: Mapping[str, str])
         tags: of the version.
     """
     lines = sorted(lines, key=order)
-    found, started = dict[str, Answer](), starters(lines, tags.get("ftcore.run", ""))
+    found, started = dict[str, Answer](), starters(lines, number, tags.get("ftcore.run", ""))
     for line in lines:
         if line.get("kind") == KIND and line.get("version") == number and line.get("decision") in WORDS:
             try:
@@ -96,9 +97,18 @@ def of(lines: Iterable[Mapping[str, Any]], number: int, tags: Mapping[str, str])
     ]
 
 
-def starters(lines: Iterable[Mapping[str, Any]], run_id: str) -> set[str]:
-    """Who started a run, by the ledger's lines of its question and its answers."""
-    return {str(name) for line in lines if line.get("run_id") == run_id for name in line.get("started_by") or ()}
+def starters(lines: Iterable[Mapping[str, Any]], number: int, run_id: str) -> set[str]:
+    """Who started what made a version, by the ledger's lines of the plan, the question and the answers.
+
+    Args:
+        lines: of the ledger.
+        number: of the version.
+        run_id: its run by its tag; the runs that the ledger knows of it count whatever the tag says.
+    """
+    lines = list(lines)
+    about = [line for line in lines if number in (line.get("version"), line.get("candidate"))]
+    runs = {run_id, *(str(line.get("run_id")) for line in about)}
+    return {str(name) for line in lines if line.get("run_id") in runs for name in line.get("started_by") or ()}
 
 
 def judged(lines: Iterable[Mapping[str, Any]], number: int) -> Mapping[str, Any]:
@@ -116,7 +126,7 @@ def _answer(line: Mapping[str, Any]) -> Answer:
         run_id=line["run_id"],
         started_by=line.get("started_by", ()),
         verdict=line.get("verdict_sha256", ""),
-        witness=line.get("witness") or {},
+        witness=(line.get("witness") or {}) if "n" in line else {},  # what is older than the chain proves nothing
     )
 
 

@@ -60,6 +60,8 @@ def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
     if line and line["decision"] not in PASSED:
         found.append(f"its verdict is {line['decision']!r}")
     found += [] if line else ["no gate has judged it"]
+    if line and "n" not in line:
+        found.append("its verdict is older than the ledger's chain; judge it again")
     if "artefacts" in line and dict(served.judged(version)) != line["artefacts"]:
         found.append("its artefacts by MLflow are not those that were judged")
     decided = [line for kind in HOLDS for line in shelf.ledger(kind)]

@@ -176,6 +176,9 @@ def _same_as_begun(shelf: Shelf, run_id: str, step: str, kept: run_recipe.RunRec
     """
     first = RING[chain_of(step)][0]
     record = shelf.record(run_id, first) if step != first else None
+    path = shelf.root / "runs" / run_id / run_recipe.FILE
+    if record is None and not shelf.is_ours(path):  # neither a record nor a signature vouches for it
+        raise damaged(path, f"was changed, or was not written by the platform; {first} has to be run again")
     if record and not shelf.is_signed(run_id, first):
         raise damaged(
             shelf.folder(run_id, first) / "record.json",

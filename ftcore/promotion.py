@@ -311,7 +311,8 @@ class Registrar:
         lines = self.shelf.ledger("gate")
         verdict = approvals.judged(lines, version.number).get("verdict_sha256")
         verdict = answer.verdict or verdict or version.tags.get("ftcore.verdict.sha256", "")
-        started = approvals.starters(self.shelf.ledger(approvals.KIND), version.tags.get("ftcore.run", ""))
+        lines = [line for kind in approvals.KINDS for line in self.shelf.ledger(kind)]
+        started = approvals.starters(lines, version.number, version.tags.get("ftcore.run", ""))
         known = tuple(sorted({*answer.started_by, *started}))
         answer = answer.model_copy(update={"verdict": verdict, "started_by": known})
         key = f"{answer.key.removeprefix(approvals.TAG)}-{answer.decision}-{answer.at:%Y%m%d%H%M%S%f}"

@@ -58,7 +58,7 @@ class Book:
 
     def to_json(self, ledger: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
         """Plain JSON values; with the ledger's lines, the answers that people gave."""
-        lines = [line for line in ledger if line.get("kind") in (approvals.KIND, "gate")]
+        lines = [line for line in ledger if line.get("kind") in approvals.KINDS]
         return {**summary(self.model), "versions": [entry(version, self.model, lines) for version in self.versions]}
 
 

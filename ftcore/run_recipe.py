@@ -89,6 +89,7 @@ def begin(shelf: Shelf, run_id: str, recipe: Recipe, text: str) -> RunRecipe:
     aside = of(shelf, run_id, digest(resolved)) if before else None
     document = {"format": FORMAT, "recipe": resolved, "yaml": text}
     data = aside.data if aside else (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    shelf.sign(place, data)
     if before:
         create_bytes(_aside(place, before.digest), before.data)
         write_bytes(place, data)

@@ -55,7 +55,7 @@ __all__ = [
     "write_table",
 ]  # fmt: skip
 log = logging.getLogger("ftcore")
-LEDGER, SIGNATURE = "ledger", "record.sig.json"
+LEDGER, SIGNATURE = "ledger", ".sig.json"
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 
 
@@ -150,24 +150,31 @@ class Shelf:
         """Write a record: the last thing a step does."""
         folder = self.folder(record.run_id, record.step, record.params.get("shard", ""))
         data = as_json(record.model_dump(mode="json"))
-        self.chain.ring.make()
-        key, signature = self.chain.ring.sign(self._seal(folder, data))
-        write_json(folder / SIGNATURE, {"key": key, "signature": signature})
+        self.sign(folder / "record.json", data)
         write_bytes(folder / "record.json", data)
 
     def is_signed(self, run_id: str, step: str) -> bool:
         """Whether the record of a step is as the platform wrote it, and no file that somebody else put there."""
-        folder = self.folder(run_id, step)
+        return self.is_ours(self.folder(run_id, step) / "record.json")
+
+    def sign(self, path: UPath, data: bytes) -> None:
+        """Sign what a file is about to hold, for the place where it lies."""
+        self.chain.ring.make()
+        key, signature = self.chain.ring.sign(self._seal(path, data))
+        write_json(path.with_suffix(SIGNATURE), {"key": key, "signature": signature})
+
+    def is_ours(self, path: UPath) -> bool:
+        """Whether a file is as it was signed by the platform, and for this place."""
         try:
-            seal, data = read_json(folder / SIGNATURE), (folder / "record.json").read_bytes()
+            seal, data = read_json(path.with_suffix(SIGNATURE)), path.read_bytes()
             known = seal["key"] in self.chain.ring.trusted()
-            return known and signed(seal["key"], seal["signature"], self._seal(folder, data))
+            return known and signed(seal["key"], seal["signature"], self._seal(path, data))
         except (OSError, ValueError, TypeError, KeyError):
             return False
 
-    def _seal(self, folder: UPath, data: bytes) -> bytes:
-        """What is signed for a record: where it lies, and its hash."""
-        return f"ftcore.record/1\n{self.name}\n{self.relative(folder)}\n{sha256(data)}".encode()
+    def _seal(self, path: UPath, data: bytes) -> bytes:
+        """What is signed for a file: where it lies, and its hash."""
+        return f"ftcore.file/1\n{self.name}\n{self.relative(path)}\n{sha256(data)}".encode()
 
     def relative(self, path: UPath) -> str:
         """A path as records keep it: relative to the recipe's folder."""

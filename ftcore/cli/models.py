@@ -115,10 +115,14 @@ def promote(
 
         ftcore models promote sentiment 3 --override --reason 'the gate ran on wrong labels, see #12'
     """
+    from ftcore import login
     from ftcore.serving.model import serving
 
     registrar = _registrar(recipe)
-    line = registrar.promote(version, _person(registrar), reason, serving(registrar.recipe), override=override)
+    person = _person(registrar)
+    if registrar.recipe.approval.required and person.logged_in:
+        person = login.approver(registrar.tracking.settings, registrar.recipe.name)
+    line = registrar.promote(version, person, reason, serving(registrar.recipe), override=override)
     _done(line, registrar, as_json, version)
 
 

@@ -1,11 +1,13 @@
-"""Who must approve: by the run's recipe, and by what its file says today of who may."""
+"""Who must approve, and what Airflow's tasks hand over about that, sealed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ftcore import keys
 from ftcore import recipe as recipes
-from ftcore.errors import RecipeError
+from ftcore.errors import FtcoreError, RecipeError
+from ftcore.store import run_name
 
 if TYPE_CHECKING:
     from ftcore.context import Context
@@ -27,3 +29,16 @@ def current(context: Context) -> Recipe:
         return kept
     required = max(today.required, kept.approval.required)
     return kept.model_copy(update={"approval": today.model_copy(update={"required": required})})
+
+
+def handed(context: Context, name: str) -> dict[str, Any]:
+    """What Airflow's task sealed in a parameter; it must be about this run of this recipe.
+
+    Raises:
+        FtcoreError: it is not sealed by the platform, or is about another run.
+    """
+    found = keys.ring(context.settings).opened(context.params[name])
+    verb, _, recipe = str(found.get("dag_id", "")).partition("__")
+    if recipe != context.recipe.name or run_name(verb, str(found.get("run_id", ""))) != context.run_id:
+        raise FtcoreError(f"the parameter {name} is about {found.get('dag_id')} {found.get('run_id')}, not this run")
+    return found

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, keys, login, registry
+from ftcore import approvals, login, registry
 from ftcore.approvals import Answer
 from ftcore.card import request
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
 from ftcore.promotion import Registrar
 from ftcore.records import canonical, now, sha256
-from ftcore.steps._approval import current
-from ftcore.store import run_name
+from ftcore.steps._approval import current, handed
 
 NEEDS = ()
 APPROVE = "Approve"
@@ -86,7 +85,7 @@ def _take(context: Context, registrar: Registrar, number: int) -> str:
     """Keep who started the run, and the answer, if there is one; returns why it was refused."""
     tracking, shelf = registrar.tracking, context.shelf
     if "asked" in context.params:
-        started = _about_this_run(context, "asked").get("started_by", [])
+        started = handed(context, "asked").get("started_by", [])
         told = f"started by {', '.join(started)}" if started else "nobody started it by hand"
         figures = {"version": number, "started_by": started}
         key = sha256(canonical(started))[:8]
@@ -114,12 +113,12 @@ def answer(context: Context) -> Answer | None:
     if "person" in given:
         raise FtcoreError("who answers is whoever is logged in; a typed name is no approval", hint=login.HINT)
     if "answer" in given:
-        return _recorded(context, _about_this_run(context, "answer"))
+        return _recorded(context, handed(context, "answer"))
     if "decision" not in given:
         return None
     if given["decision"] not in ("approve", "reject"):
         raise FtcoreError(f"an answer is approve or reject, not {given['decision']!r}")
-    person = login.logged_in(context.settings)
+    person = login.approver(context.settings, context.recipe.name)
     told = {"person": person.name, "decision": given["decision"], "at": now(), "reason": given.get("why", "")}
     return Answer.model_validate(told | {"run_id": context.run_id, "witness": person.witness})
 
@@ -136,16 +135,3 @@ def _recorded(context: Context, record: dict[str, Any]) -> Answer:
         "verdict": record.get("verdict", ""),
     }
     return Answer.model_validate(told | {"run_id": context.run_id, "witness": {"by": "airflow", **record}})
-
-
-def _about_this_run(context: Context, name: str) -> dict[str, Any]:
-    """What Airflow's task sealed in a parameter; it must be about this run of this recipe.
-
-    Raises:
-        FtcoreError: it is not sealed by the platform, or is about another run.
-    """
-    found = keys.ring(context.settings).opened(context.params[name])
-    verb, _, recipe = str(found.get("dag_id", "")).partition("__")
-    if recipe != context.recipe.name or run_name(verb, str(found.get("run_id", ""))) != context.run_id:
-        raise FtcoreError(f"the parameter {name} is about {found.get('dag_id')} {found.get('run_id')}, not this run")
-    return found

@@ -9,6 +9,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.progress import busy
 from ftcore.steps import _budget, _holdouts, _sizes
+from ftcore.steps._approval import handed
 from ftcore.store import hash_file
 from ftcore.tracking import Tracking, Version
 
@@ -37,6 +38,8 @@ def run(context: Context) -> Outcome:
     train, reason, figures = decided
     decision = "train" if train else "skip"
     figures |= {"snapshot": identity, "champion": champion.number if champion else None, "rows": manifest["rows"]}
+    if "asked" in context.params:  # nobody approves what came of what they started, whoever asks them and where
+        figures["started_by"] = handed(context, "asked").get("started_by", [])
     cost: dict[str, Any] = {}
     if train:
         verdict, why, cost = _budget.judge(context, identity, _sizes.count(context, identity, "train"))

@@ -12,15 +12,12 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOper
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowSkipException
 
-from ftcore import keys, settings
 from ftcore_airflow.operator import StepOperator, StepProcess, small
 from ftcore_airflow.product import Product
 from ftcore_airflow.retry import RETRIES, StepFailed
-from ftcore_airflow.starters import starters
+from ftcore_airflow.starters import asked, sealed, starters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow.sdk import Context
 
 STEP = "approve"
@@ -80,13 +77,13 @@ class PersonOperator(StepProcess, ApprovalOperator):
             hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
             self.run_step(context, STEP, self.recipe_file, {"unanswered_h": f"{hours:g}"})
         answer = HITLOperator.execute_complete(self, context, event)
-        ask = {"answer": _sealed(context, _recorded(context, answer)), **_asked(context)}
+        ask = {"answer": sealed(context, _recorded(context, answer)), **_asked(context)}
         record = self.run_step(context, STEP, self.recipe_file, ask)
         if self._is_over(record):
             return small(record)
         why = record["figures"]["refused"] or record["reason"]
-        asked = {user["id"] for user in self.assigned_users or ()}
-        if asked and (answer["responded_by_user"] or {}).get("id") not in asked:
+        assigned = {user["id"] for user in self.assigned_users or ()}
+        if assigned and (answer["responded_by_user"] or {}).get("id") not in assigned:
             # Airflow keeps whom a question was put to: neither another try nor clearing the task puts it to others.
             version = f"{self.dag_id.partition('__')[2]} {record['figures']['version']}"
             raise StepFailed(f"{why}; it is for them to run ftcore models promote {version}, after ftcore login")
@@ -111,7 +108,7 @@ def _again(figures: dict[str, Any]) -> str:
 def _asked(context: Context) -> dict[str, str]:
     """Who started the run, sealed, and below which path Airflow shows our pages."""
     base = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
-    told = {"asked": _sealed(context, {"started_by": starters(context["dag_run"])})}
+    told = {"asked": asked(context)}
     return told | {"pages": f"{base}/plugin/models/ftcore"}
 
 
@@ -133,16 +130,10 @@ def _recorded(context: Context, answer: Any) -> dict[str, Any]:
     }
 
 
-def _sealed(context: Context, told: Mapping[str, Any]) -> str:
-    """What the step is told of this DAG run, signed with the platform's key: no caller can say the same."""
-    run = context["dag_run"]
-    return keys.ring(settings.load()).seal({"dag_id": run.dag_id, "run_id": run.run_id, **told})
-
-
 def approvals(product: Product) -> list[BaseOperator]:
     """One question after the other, as many as the recipe asks for approvals; nothing to do where it asks for none."""
-    asked = product.recipe.approval
-    if asked.required == 0:
+    wanted = product.recipe.approval
+    if wanted.required == 0:
         return [StepOperator(task_id=STEP, doc_md="Write down that the recipe asks nobody.")]
     policy = RETRIES["retry_policy"]
     return [
@@ -152,14 +143,14 @@ def approvals(product: Product) -> list[BaseOperator]:
             recipe_file=str(product.file),
             place=place,
             subject=f"Promote the candidate of {product.recipe.name} to champion?"
-            + (f" ({place} of {asked.required})" if asked.required > 1 else ""),
+            + (f" ({place} of {wanted.required})" if wanted.required > 1 else ""),
             params=FORM,
-            assigned_users=[{"id": name, "name": name} for name in asked.assigned] or None,
-            response_timeout=timedelta(hours=asked.timeout_h),
+            assigned_users=[{"id": name, "name": name} for name in wanted.assigned] or None,
+            response_timeout=timedelta(hours=wanted.timeout_h),
             # Without a rule for it the time-out would be a failure like any other, and ask again.
             retry_policy=ExceptionRetryPolicy(
                 [RetryRule(exception=HITLTimeoutError, action=RetryAction.FAIL), *policy.rules]
             ),
         )
-        for place in range(1, asked.required + 1)
+        for place in range(1, wanted.required + 1)
     ]

@@ -24,6 +24,7 @@ from ftcore.store import run_name
 from ftcore_airflow.assets import event_extra
 from ftcore_airflow.retry import StepFailed, failure
 from ftcore_airflow.settings import AirflowSettings
+from ftcore_airflow.starters import asked
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -169,6 +170,7 @@ class StepOperator(StepProcess, BaseOperator):
         shard: the part of the step that this task does, where several share it; what mapped tasks are expanded over.
         step: the step's name.
         hands_on: figure that is handed back in place of the record: a list that tasks after this one are mapped over.
+        tells_starters: whether the step is told who started the run, for the ledger.
     """
 
     template_fields: Sequence[str] = ("ask", "recipe_file", "shard")
@@ -183,6 +185,7 @@ class StepOperator(StepProcess, BaseOperator):
         shard: str = "",
         step: str = "",
         hands_on: str = "",
+        tells_starters: bool = False,
         **kwargs: Any,
     ) -> None:
         """Keep what the process is started with."""
@@ -192,6 +195,7 @@ class StepOperator(StepProcess, BaseOperator):
         self.shard = shard
         self.step = step or self.task_id
         self.hands_on = hands_on
+        self.tells_starters = tells_starters
 
     def execute(self, context: Context) -> dict[str, Any] | list[str]:
         """Run the step; returns its small record, or the figure that it hands on.
@@ -201,7 +205,8 @@ class StepOperator(StepProcess, BaseOperator):
             StepFailed: a second try would fail as well.
             StepInterrupted: a second try may succeed.
         """
-        whole = self.run_step(context, self.step, self.recipe_file, {**self.ask, "shard": self.shard})
+        told = {"asked": asked(context)} if self.tells_starters else {}
+        whole = self.run_step(context, self.step, self.recipe_file, {**self.ask, **told, "shard": self.shard})
         if self.hands_on:
             return list(whole["figures"][self.hands_on])
         record = small(whole)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ftcore import keys, settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 FOLLOWED = ("snapshot", "retrain")
 """Events that a training comes from. One of a champion does not count: what it followed is decided about already."""
@@ -35,6 +40,17 @@ def starters(dag_run: Any, fetch: Callable[[str, str], Any] | None = None) -> li
                 seen.add(source)
                 runs.append(fetch(*source))
     return list(found)
+
+
+def sealed(context: Context, told: Mapping[str, Any]) -> str:
+    """What a step is told of its DAG run, signed with the platform's key: no other caller can say the same."""
+    run = context["dag_run"]
+    return keys.ring(settings.load()).seal({"dag_id": run.dag_id, "run_id": run.run_id, **told})
+
+
+def asked(context: Context) -> str:
+    """Who started the run, sealed."""
+    return sealed(context, {"started_by": starters(context["dag_run"])})
 
 
 def _sources(events: Iterable[Any]) -> Iterable[tuple[str, str] | None]:

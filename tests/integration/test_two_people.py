@@ -103,7 +103,7 @@ def test_an_approver_who_left_approves_nothing_and_another_promotes_by_hand(
             assert len(mira.questions(DAG, RUN)) == 1, "she is logged in"
             services.down(conf)
 
-            monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,jon:op")
+            monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,jon:op,vera:viewer")
             write_recipe(home, approval={"required": 1, "assigned": ["jon"]})
             state = services.up(conf)
             admin = clients.enter_context(state.api(conf))
@@ -137,7 +137,11 @@ def _promote_by_hand(conf: settings.Settings, registrar: Registrar) -> None:
         login.log_in(conf, "jon", "wrong")
     assert login.log_in(conf, "jon", _passwords(conf)["jon"]).name == "jon"
     assert (conf.home / login.FILE).stat().st_mode & 0o077 == 0
-    registrar.promote(1, login.logged_in(conf))
+    login.log_in(conf, "vera", _passwords(conf)["vera"])
+    with pytest.raises(FtcoreError, match="vera may not answer what finetune__small asks in Airflow"):
+        login.approver(conf, "small")
+    login.log_in(conf, "jon", _passwords(conf)["jon"])
+    registrar.promote(1, login.approver(conf, "small"))
     assert _lines(conf, "approve")[-1]["witness"]["user"] == {"id": "jon", "name": "jon"}
     assert login.log_out(conf)
     assert not login.whoever(conf).logged_in

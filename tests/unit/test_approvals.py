@@ -71,6 +71,19 @@ def line(answer: Answer, n: int, **more: object) -> dict[str, Any]:
     return {"kind": "approve", "run_id": "r1", "n": n, "version": 1, "decision": decision} | figures(answer) | more
 
 
+def test_who_started_the_run_is_known_whatever_the_tags_say() -> None:
+    gate = {"kind": "gate", "run_id": "r1", "candidate": 1, "verdict_sha256": "v", "n": 2, "decision": "passed"}
+    plan = {"kind": "plan", "run_id": "r1", "decision": "train", "n": 1, "started_by": ["mira"]}
+    (found,) = of([plan, gate, line(given("mira", verdict="v"), 3)], 1, {"ftcore.run": "another"})
+    assert lacking([found], ONE) == "needs 1 approval, and nobody has given one; mira may not approve"
+
+
+def test_a_line_from_before_the_chain_approves_nothing() -> None:
+    """Whoever empties a ledger can leave any line to be taken for an old one."""
+    old = {key: value for key, value in line(given("mira"), 1).items() if key != "n"}
+    assert "nobody vouches for the answer of mira" in lacking(of([old], 1, {}), ONE)
+
+
 def test_answers_are_the_ledgers_lines_and_no_tag() -> None:
     mira, jon = given("mira", verdict="v2"), given("jon", verdict="v1", reason="fine")
     gate = {"kind": "gate", "run_id": "r1", "candidate": 1, "verdict_sha256": "v2", "n": 1, "decision": "passed"}
