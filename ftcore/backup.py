@@ -50,7 +50,7 @@ FORMAT = 1
 HEADER, MANIFEST, DATABASE = "backup.json", "manifest.json", "mlflow/mlflow.db"
 SMALL_BYTES = 1_000_000
 """Files below this size are read at once, under the lock; larger ones follow."""
-POINTERS = ("record.json", "current.json", "recipe.json")
+POINTERS = ("record.json", "record.sig.json", "current.json", "recipe.json")
 """Files that refer to others: they are read first."""
 CHUNK = 1 << 20
 TRIES = 3
@@ -194,10 +194,10 @@ def _decisions(archive: _Archive, one: Shelf) -> None:
     """What refers to other things, then what is small: see the module's text for the order."""
     start = f"store/{one.name}"
     small = [(name, path) for name, path, size in _files(one.root, start) if size < SMALL_BYTES]
-    rank = {name: next((n for n, end in enumerate(POINTERS) if name.endswith(f"/{end}")), 9) for name, _ in small}
+    first = {name for name, _ in small if name.rpartition("/")[2] in POINTERS}
     ledger = f"{start}/{LEDGER}/"
-    for name, path in sorted(small, key=lambda two: (rank[two[0]], two[0])):
-        if rank[name] < 9:
+    for name, path in small:
+        if name in first:
             archive.file(name, path)
     _ledger(archive, one, ledger)
     for name, path in small:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic import ValidationError
+
 from ftcore import (
     approvals,
     artefacts,
@@ -28,6 +30,7 @@ from ftcore import (
     tracking_models,
 )
 from ftcore.chain import HEAD
+from ftcore.errors import FtcoreError
 from ftcore.files import names_in, read_many
 from ftcore.records import LOCK, Record
 
@@ -127,7 +130,6 @@ class Gatherer:
 
         Raises:
             TransientError: MLflow does not answer.
-            DamagedFileError: a record cannot be read.
         """
         manifest = self._snapshot()
         self._chain("data", str(manifest.get("run_id", "")), DATA)
@@ -138,21 +140,25 @@ class Gatherer:
             self.found.put(name, self._step_file(step, name))
         self._registry()
         self._ledger()
-        self.found.put("card.md", card.card(self.place.shelf, self.version).encode())
+        try:
+            self.found.put("card.md", card.card(self.place.shelf, self.version).encode())
+        except (FtcoreError, ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
+            self.found.put("card.md", None)
+            self.found.broken.append(f"card.md cannot be made: {type(error).__name__}: {str(error).splitlines()[0]}")
         return self.found
 
     def _snapshot(self) -> dict[str, Any]:
         shelf, identity = self.place.shelf, self.version.snapshot
         place = snapshot.folder(shelf, identity) if identity else None
         data = self.found.put(links.MANIFEST, _bytes(place / "manifest.json") if place else None)
-        manifest = dict(json.loads(data)) if data else {}
+        manifest = self._mapping(links.MANIFEST, data)
         for name in (publications.SEAL, "suite/result.json", "suite/whole.json", "report.html"):
             listed = name == publications.SEAL or name in manifest.get("files", {})
             if place and (listed or name == "suite/result.json"):
                 self.found.put(f"snapshot/{name}", _bytes(place / name))
         for key, name in REPORTS.items():
             if path := manifest.get(key):
-                self.found.put(name, _bytes(shelf.root / path))
+                self.found.put(name, self._of_the_store(path))
         if manifest:
             reasons = {name: manifest.get(name) for name in ("run_id", "quarantined", "quarantine_reasons")}
             self.found.put("quarantine.json", as_json(reasons))
@@ -175,9 +181,9 @@ class Gatherer:
         if chain == "finetune":
             kept, never = self.recipe.kept, "" if self.recipe.lost else self.recipe.unknown
         else:
-            records = [one for step in steps if (one := self.place.shelf.record(run, step))]
+            records = [one for step in steps if (one := self._record(step, run))]
             wanted = next((one.inputs[run_recipe.INPUT] for one in records if run_recipe.INPUT in one.inputs), "")
-            kept = run_recipe.of(self.place.shelf, run, wanted) if wanted else None
+            kept = self._kept(run, wanted)
             never = f"run {run} was made by an earlier version of ftcore" if records and not wanted else self._old
         self.found.put(name, kept.data if kept else None, never)
 
@@ -192,22 +198,22 @@ class Gatherer:
 
     def _about(self, name: str, data: bytes | None) -> None:
         """Check that a record is about this version: a run that began anew made another one."""
-        number = json.loads(data).get("figures", {}).get("version") if data else None
+        number = (self._mapping(name, data).get("figures") or {}).get("version")
         if isinstance(number, int) and number != self.version.number:
             self.found.broken.append(f"{name} is about version {number}: the run was begun anew after this version")
 
     def _request(self) -> None:
         """The look of monitoring that asked for this training, where one did."""
-        shelf, plan = self.place.shelf, self._record("plan")
+        plan = self._record("plan")
         run = str((plan.figures.get("answers") if plan else None) or "")
         if not run:
             return
         self._chain("monitor", run, MONITOR)
-        watched = shelf.record(run, "watch")
+        watched = self._record("watch", run)
         for kind in ("html", "json"):
             path = watched.paths.get(kind) if watched else None
             if path or not watched:
-                self.found.put(f"drift/drift.{kind}", _bytes(shelf.root / path) if path else None)
+                self.found.put(f"drift/drift.{kind}", self._of_the_store(path) if path else None)
 
     def _training(self) -> None:
         """What it was trained with: packages, machine, licences, electricity."""
@@ -250,8 +256,43 @@ class Gatherer:
         if erased := erased_of(self.place, self.version):
             self.found.put(links.ERASURES, as_json([one.model_dump(mode="json") for one in erased]))
 
-    def _record(self, step: str) -> Record | None:
-        return self.place.shelf.record(self.run_id, step) if self.run_id else None
+    def _record(self, step: str, run: str = "") -> Record | None:
+        """A record of a run; None where there is none, or none that can be read, which is told."""
+        run = run or self.run_id
+        try:
+            return self.place.shelf.record(run, step) if run else None
+        except (FtcoreError, ValidationError):
+            self._tell(f"the record of {step} in run {run} cannot be read")
+            return None
+
+    def _kept(self, run: str, wanted: str) -> run_recipe.RunRecipe | None:
+        try:
+            return run_recipe.of(self.place.shelf, run, wanted) if wanted else None
+        except FtcoreError:
+            self._tell(f"the recipe of run {run} cannot be read")
+            return None
+
+    def _mapping(self, name: str, data: bytes | None) -> dict[str, Any]:
+        """A JSON object; an empty one where there is none, which is told."""
+        try:
+            found = json.loads(data) if data is not None else {}
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            self._tell(f"{name} is no JSON object")
+            return {}
+        return found
+
+    def _of_the_store(self, path: str) -> bytes | None:
+        """A file that a record names; none outside of the recipe's part of the store."""
+        if not isinstance(path, str) or path.startswith("/") or "://" in path or ".." in path.split("/"):
+            self._tell(f"a record names {path!r}, which is no file of this recipe's")
+            return None
+        return _bytes(self.place.shelf.root / path)
+
+    def _tell(self, what: str) -> None:
+        if what not in self.found.broken:
+            self.found.broken.append(what)
 
     def _step_file(self, step: str, name: str) -> bytes | None:
         return _bytes(self.place.shelf.folder(self.run_id, step) / name) if self.run_id else None
@@ -264,7 +305,10 @@ ENERGY = ("energy_kwh", "co2e_g", "cost", "worked_s", "worker", "peak_memory_byt
 def erased_of(place: Place, version: Version) -> list[Erasure]:
     """What was erased on request from what is known of a version."""
     run = version.tags.get("ftcore.run", "")
-    plan = place.shelf.record(run, "plan") if run else None
+    try:
+        plan = place.shelf.record(run, "plan") if run else None
+    except (FtcoreError, ValidationError):  # told where the records are gathered
+        plan = None
     watch = f"runs/{plan.figures['answers']}/watch" if plan and plan.figures.get("answers") else ""
     places = [f"runs/{run}/evaluate/{name}" for name in ("evaluation.json", "predictions.parquet")]
     places += [f"{watch}/drift.{kind}" for kind in ("html", "json")] if watch else []

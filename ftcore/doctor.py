@@ -80,7 +80,17 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
     with shelf.lock(LOCK, registrar.tracking.settings.lock_timeout_s):
         found = [*_ledger(shelf)] or [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
         found = [*_breaks(registrar), *found] if not [*_ledger(shelf)] else found
-    return [*found, *_runs(registrar), *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
+    return [*found, *_runs(registrar), *_moved(registrar), *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
+
+
+def _moved(registrar: Registrar) -> Iterator[Finding]:
+    """A database of MLflow's that names the artefacts of the store that this one was copied from."""
+    try:
+        registrar.tracking.check_place()
+    except FtcoreError as error:
+        if error.retryable:
+            raise
+        yield Finding(str(error.args[0]), error.hint)
 
 
 def mend(registrar: Registrar, needs: Sequence[str] = ()) -> tuple[list[str], list[Finding]]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from ftcore import attestation, card, links, tracking_models
 from ftcore.bundle import Gathered, Gatherer, Place, erased_of
@@ -44,7 +48,7 @@ class Bundle:
 
 
 def collect(place: Place, number: int, folder: Path, key: Path | None = None) -> Bundle:
-    """Collect a version's evidence into an empty folder, with an index page, and sign it.
+    """Collect a version's evidence into an empty folder, with an index page, and sign it: whole or not at all.
 
     What is missing or broken is part of the evidence: it stands on the page and in what is signed.
 
@@ -64,11 +68,23 @@ def collect(place: Place, number: int, folder: Path, key: Path | None = None) ->
         attestation.check_private(key)
     version = tracking_models.version(place.tracking, number)
     found = Gatherer(place, version).gather()
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        signed = _write(place, version, found, draft, key)
+        draft.replace(folder)  # an empty folder of this name gives way
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    told = (tuple(getattr(found, name)) for name in ("missing", "broken", "unknown"))
+    return Bundle(folder, signed, (*found.files, INDEX), *told)
+
+
+def _write(place: Place, version: Version, found: Gathered, folder: Path, key: Path | None) -> bool:
+    """Write a bundle, its page and its statement; returns whether it is signed."""
     for name, data in found.files.items():
         write_bytes(folder / name, data)
     predicate = {
         "recipe": place.shelf.name,
-        "version": number,
+        "version": version.number,
         "collected_at": now().isoformat(),
         "ftcore": versions().get("ftcore", ""),
         "snapshot": version.snapshot,
@@ -81,23 +97,32 @@ def collect(place: Place, number: int, folder: Path, key: Path | None = None) ->
     page = _page(place, version, found, signed=key is not None)
     write_bytes(folder / INDEX, page.encode())
     predicate |= {name: getattr(found, name) for name in ("missing", "broken", "unknown")}
-    signed = attestation.seal(folder, [*found.files, INDEX], predicate, key)
-    told = (tuple(getattr(found, name)) for name in ("missing", "broken", "unknown"))
-    return Bundle(folder, signed, (*found.files, INDEX), *told)
+    return attestation.seal(folder, [*found.files, INDEX], predicate, key)
 
 
 def _page(place: Place, version: Version, found: Gathered, *, signed: bool) -> str:
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(loader=FileSystemLoader(card.TEMPLATES), autoescape=True)
-    known = card.facts(place.shelf, version)
+    try:
+        known = card.facts(place.shelf, version)
+    except (FtcoreError, ValidationError, KeyError, TypeError, AttributeError, ValueError):  # told among the faults
+        known = {"name": place.shelf.name, "version": version, "nobody": "The answers cannot be shown."}
     names = ("version.json", "ledger.json", "quarantine.json", "licenses.json", "energy.json", "recipes/finetune.json")
-    read = {name: json.loads(found.files[name]) if name in found.files else None for name in names}
+    read = {name: _read(found.files.get(name)) for name in names}
     shown = {name.rpartition("/")[2].removesuffix(".json"): value for name, value in read.items()}
     shown |= {"entry": shown.pop("version"), "recipe": shown.pop("finetune"), "files": list(found.files)}
     shown |= {"faults": [*found.missing, *found.broken], "unwritten": found.unknown}
     shown["erased"] = erased_of(place, version)
     return environment.get_template("evidence.html.jinja").render(**(known | shown), signed=signed)
+
+
+def _read(data: bytes | None) -> Any:
+    """JSON of a bundle's file; None where there is none."""
+    try:
+        return None if data is None else json.loads(data)
+    except ValueError:
+        return None
 
 
 def _record(name: str) -> bool:

@@ -61,7 +61,7 @@ def faults(folder: Path, predicate: Mapping[str, Any], form: str = V2) -> list[s
     hashes = {name: sha256((folder / name).read_bytes()) for name in names(folder)}
     erasures = [Erasure.model_validate(one) for one in _json(folder / ERASURES) or []]
     absent = set(predicate.get("absent", ()))
-    found = []
+    found = [f"{name} is no JSON" for name in hashes if name.endswith(".json") and _json(folder / name) is _BROKEN]
     for link in _links(folder, predicate.get("records") or {}, form):
         there = hashes.get(link.earlier)
         if there is None:
@@ -121,14 +121,14 @@ def _links(folder: Path, records: Mapping[str, str], form: str) -> Iterator[Link
     if seal.is_file():
         yield Link("snapshot/manifest.sha256", MANIFEST, seal.read_text(encoding="utf-8").strip())
     if form != V1:
-        files = (_json(folder / MANIFEST) or {}).get("files", {})
+        files = _texts(_json(folder / MANIFEST), "files")
         own = ((f"snapshot/{name}", digest) for name, digest in files.items() if (folder / "snapshot" / name).is_file())
         yield from (Link(MANIFEST, name, digest) for name, digest in own)
     there = set(names(folder))
     for name, file in records.items():
-        inputs = (_json(folder / file) or {}).get("inputs", {}) if file in there else {}
+        inputs = _texts(_json(folder / file), "inputs") if file in there else {}
         yield from (Link(file, earlier, inputs[key]) for key, earlier in _read(name, inputs, records, form))
-    version = _json(folder / "version.json") or {}
+    version = found if isinstance(found := _json(folder / "version.json"), dict) else {}
     wanted = {"verdict.json": version.get("verdict_sha256")}
     wanted |= {recipe_file("finetune"): version.get("recipe_sha256")} if form != V1 else {}
     yield from (Link("version.json", earlier, digest) for earlier, digest in wanted.items() if digest)
@@ -154,6 +154,24 @@ def _leads(erasures: list[Erasure], file: str, then: str, there: str) -> bool:
     return then == there or any(between(erasures, place, then, there) for place in places)
 
 
+def _texts(document: Any, key: str) -> dict[str, str]:
+    """A mapping of texts in a document; an empty one where something else stands there."""
+    found = document.get(key) if isinstance(document, dict) else None
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+class _Broken(dict[str, Any]):
+    """Stands for a file that is no JSON: it holds nothing."""
+
+
+_BROKEN = _Broken()
+
+
 def _json(path: Path) -> Any:
     """What a JSON file holds; None where there is no such file."""
-    return json.loads(path.read_bytes()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return _BROKEN

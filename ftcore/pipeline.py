@@ -163,9 +163,18 @@ def _recipe(shelf: Shelf, recipe_path: Path, run_id: str, step: str, *, begins: 
                 recipe_path.name, run_id, step, RING[chain_of(step)][0],
             )  # fmt: skip
         return kept.recipe()
-    recipe = recipes.read(recipe_path, published)
-    run_recipe.begin(shelf, run_id, recipe, recipe_path.read_text(encoding="utf-8"))
+    recipe, text = _read(recipe_path, published)
+    run_recipe.begin(shelf, run_id, recipe, text)
     return recipe
+
+
+def _read(path: Path, published: Mapping[str, str]) -> tuple[Recipe, str]:
+    """A recipe and the text that it was read from, also where somebody saves the file at this moment."""
+    while True:
+        recipe = recipes.read(path, published)
+        text = path.read_text(encoding="utf-8")
+        if recipes.read(path, published) == recipe:
+            return recipe, text
 
 
 def _same_as_begun(shelf: Shelf, run_id: str, step: str, kept: run_recipe.RunRecipe) -> None:

@@ -352,6 +352,18 @@ class Tracking:
         machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
         return {**versions(), **machine}
 
+    def check_place(self) -> None:
+        """Check that MLflow's database names the artefacts of this store, not of one that it was copied from.
+
+        Raises:
+            FtcoreError: it names another place.
+            TransientError: MLflow does not answer.
+        """
+        with speaking_plainly(self.settings.mlflow_uri):
+            found = self.client.get_experiment_by_name(self.name)
+        if found:
+            check_not_moved(str(found.artifact_location), artifact_root(self.settings))
+
     def _experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 

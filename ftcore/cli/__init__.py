@@ -43,6 +43,7 @@ HandedSource = Annotated[str, typer.Option("--source", help="Source whose mappin
 HandedDelimiter = Annotated[str, typer.Option("--delimiter", help="Character between the cells of a CSV file.")]
 HandedEncoding = Annotated[str, typer.Option("--encoding", help="Encoding of a text file, such as cp1252.")]
 
+READ_ONLY = "make the folder writable, or name another one; nothing is half written"
 YOUNG = 20_000
 """Objects made before Python looks for garbage: importing torch makes millions that live, and looking costs a tenth."""
 
@@ -66,6 +67,9 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            print(f"error: {error.filename or 'a file'}: {error.strerror}\n  hint: {READ_ONLY}", file=sys.stderr)
+            raise SystemExit(FtcoreError.exit_code) from None
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" for {error.filename}" if error.filename else ""

@@ -91,7 +91,8 @@ def promoted(product: Product) -> Registrar:
     write_json(place / "suite" / "result.json", {"success": True})
     leave(product, "data_docs/rows.html", b"<p>validated</p>")
     chain(product, "d1", *bundle.DATA)
-    drift = {f"drift.{kind}": leave(product, f"runs/m1/watch/drift.{kind}", kind.encode()) for kind in ("html", "json")}
+    pages = {"drift.html": b'"html"', "drift.json": b'"json"'}
+    drift = {name: leave(product, f"runs/m1/watch/{name}", data) for name, data in pages.items()}
     chain(product, "m1", *bundle.MONITOR, watch=drift)
     product.shelf.add_to_ledger("decide", "m1", "retrain", "drift is confirmed")
     product.declare(product.register("r1", identity))
@@ -331,7 +332,7 @@ def test_it_holds_what_led_to_the_version(signed: Path) -> None:
     """Recipes, the look that asked for it, pages, quarantine, environment, licences and energy; all linked."""
     texts = {path.relative_to(signed).as_posix(): path.read_text(encoding="utf-8") for path in files(signed)}
     assert {f"recipes/{chain}.json" for chain in ("data", "finetune", "monitor")} < set(texts)
-    assert texts["drift/drift.html"] == "html"
+    assert texts["drift/drift.html"] == '"html"'
     assert texts["snapshot/report.html"] == "<p>the snapshot</p>"
     assert texts["validation/rows.html"] == "<p>validated</p>"
     assert json.loads(texts["quarantine.json"])["quarantine_reasons"] == {"the text is <b>empty</b>": 3}
@@ -467,3 +468,57 @@ def test_the_ledgers_chain_is_part_of_it_and_checked(signed: Path, change: Any, 
     write_json(signed / links.LEDGER, lines)
     (signed / links.CHAIN).write_bytes(chained)
     assert words in "\n".join(links.faults(signed, predicate))
+
+
+SPOILED = {
+    "empty": b"",
+    "garbage": b"\xff\x00{",
+    "list": b"[]",
+    "number": b"1",
+    "null": b"null",
+    "odd": b'{"inputs": 1}',
+}
+
+
+def test_whatever_is_spoiled_in_the_store_is_named_and_the_rest_collected(
+    promoted: Registrar, product: Product, tmp_path: Path
+) -> None:
+    """Files of the version's runs and snapshot, each in another way: evidence is collected all the same."""
+    root = Path(product.shelf.root.path)
+    every = sorted(path for top in ("runs", "snapshots") for path in (root / top).rglob("*.json"))
+    every = [path for path in every if not path.name.endswith(".sig.json")]  # signatures of records, not evidence
+    for number, path in enumerate(every):
+        kept, how = path.read_bytes(), [*SPOILED][number % len(SPOILED)]
+        path.write_bytes(SPOILED[how])
+        made = evidence.collect(promoted, 1, tmp_path / str(number))
+        assert made.broken or made.missing, (path, how)
+        assert (made.folder / attestation.STATEMENT).is_file()
+        attestation.examine(made.folder)
+        path.write_bytes(kept)
+    made = evidence.collect(promoted, 1, tmp_path / "whole")
+    assert (made.missing, made.broken) == ((), ())
+
+
+def test_a_record_that_names_a_file_elsewhere_brings_none_of_it(promoted: Registrar, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    record = promoted.shelf.record("m1", "watch")
+    assert record is not None
+    paths = {"html": "../../../secret", "json": str(tmp_path / "secret")}
+    promoted.shelf.write_record(record.model_copy(update={"paths": paths}))
+    made = evidence.collect(promoted, 1, tmp_path / "evidence")
+    assert [one for one in made.broken if "is no file of this recipe's" in one]
+    assert not (made.folder / "drift").exists()
+
+
+def test_a_full_disk_leaves_no_half_evidence(
+    promoted: Registrar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(attestation, "seal", full)
+    (tmp_path / "evidence").mkdir()
+    with pytest.raises(OSError, match="No space"):
+        evidence.collect(promoted, 1, tmp_path / "evidence")
+    assert [path for path in tmp_path.rglob("*") if "evidence" in path.name] == [tmp_path / "evidence"]
+    monkeypatch.undo()
