@@ -53,7 +53,7 @@ def check(
     """
     tags = tracking_models.run_tags(tracking, version.run)
     promise = served.of_version(shelf, version.number)
-    judged = (promise.artefacts if promise else None) or served.judged(version)
+    judged = (promise.artefacts if promise else None) or served.judged(shelf, version)
     limit = READ_BYTES if read_bytes is None else read_bytes
     known = {**tracking_models.hashes(tags, but=CHANGING), **judged}
     faults: dict[str, str] = {}

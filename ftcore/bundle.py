@@ -231,7 +231,7 @@ class Gatherer:
     def _registry(self) -> None:
         tracking, version = self.place.tracking, self.version
         entry = registry.entry(version, tracking_models.model(tracking), self.place.shelf.ledger())
-        recorded = served.judged(version)
+        recorded = served.judged(self.place.shelf, version)
         gone = [name for name in recorded if not tracking_artefacts.size(tracking, version.run, name)]
         self.found.missing.extend(f"the artefact {name!r} is not in MLflow" for name in gone)
         needs = tuple(name for name in recorded if name not in gone)

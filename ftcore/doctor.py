@@ -160,7 +160,8 @@ def _other_champion(registrar: Registrar, holder: int | None, ledgers: int, *, t
 
 def _pairs(registrar: Registrar, model: Model) -> Iterator[Finding]:
     champion, previous = model.aliases.get(CHAMPION), model.aliases.get(PREVIOUS)
-    if champion is not None and champion == previous:
+    unknown = previous is not None and registrar.never_promoted(previous)
+    if champion is not None and (champion == previous or unknown):
         before = registrar.before(champion)
 
         def step_back() -> None:
@@ -170,7 +171,8 @@ def _pairs(registrar: Registrar, model: Model) -> Iterator[Finding]:
                 registrar.tracking.set_alias(PREVIOUS, registrar.tracking.version(before))
 
         hint = f"make version {before} previous" if before else "take the alias previous away"
-        yield Finding(f"version {champion} is champion and previous at once", hint, step_back)
+        what = f"version {previous} is previous, and no ledger line ever promoted it"
+        yield Finding(what if unknown else f"version {champion} is champion and previous at once", hint, step_back)
     if model.newest and CANDIDATE not in model.aliases and champion is None:
         yield Finding("there are versions, and none is candidate or champion", "run finetune, or promote one by hand")
 

@@ -62,7 +62,7 @@ def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
     found += [] if line else ["no gate has judged it"]
     if line and "n" not in line:
         found.append("its verdict is older than the ledger's chain; judge it again")
-    if "artefacts" in line and dict(served.judged(version)) != line["artefacts"]:
+    if "artefacts" in line and dict(served.tagged(version)) != line["artefacts"]:
         found.append("its artefacts by MLflow are not those that were judged")
     decided = [line for kind in HOLDS for line in shelf.ledger(kind)]
     return found + [one.what for one in (*_verdict(shelf, version, line), *_hold(model, sorted(decided, key=order)))]

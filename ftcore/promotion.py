@@ -121,10 +121,10 @@ class Registrar:
             TransientError: meanwhile somebody changed the hashes that they were compared with.
         """
         model, now_ = tracking_models.model(self.tracking), tracking_models.version(self.tracking, version.number)
-        if served.judged(now_) != served.judged(version):
+        if served.judged(self.shelf, now_) != served.judged(self.shelf, version):
             raise TransientError(
-                f"the tag ftcore.artefacts of version {version.number} was changed while its artefacts were read",
-                hint="somebody else changes the registry; find out who before you promote it",
+                f"version {version.number} was judged again while its artefacts were read, or its tag was changed",
+                hint="look again, then decide; where nobody judged it again, find out who changes the registry",
             )
         return model, now_
 
@@ -183,6 +183,11 @@ class Registrar:
             if previous is None:
                 hint = f"ftcore models promote {self.recipe.name} VERSION names one by hand"
                 raise FtcoreError(f"{self.recipe.name} has no previous version to go back to", hint=hint)
+            if self.never_promoted(previous):
+                raise FtcoreError(
+                    f"version {previous} has the alias previous, and no ledger line ever promoted it",
+                    hint=f"ftcore doctor {self.recipe.name} --mend puts the alias right",
+                )
             back = tracking_models.version(self.tracking, previous)
             checked = self.fit_to_serve(back, needs)
             model, back = self.reread(back)
@@ -360,6 +365,11 @@ class Registrar:
         if missing := approvals.lacking(approvals.given(self.shelf, version), self.recipe.approval):
             sentences.append(f"it {missing}")
         return sentences
+
+    def never_promoted(self, number: int) -> bool:
+        """Whether the ledger, which knows of others, says of no version of this number that it was champion."""
+        known = served.promises(self.shelf)
+        return bool(known) and number not in {one.version for one in known if one}
 
     def before(self, number: int, instead_of: int | None = None) -> int | None:
         """The champion before ``number`` by the ledger, so that one can go back further; None where none is left."""

@@ -114,7 +114,7 @@ def facts(shelf: Shelf, tracking: Tracking, version: Version) -> dict[str, Any]:
         already; ``verdict_sha256`` and ``recipe_sha256``, empty where there is none.
     """
     before = of_version(shelf, version.number)
-    made = (before.artefacts if before else None) or judged(version)
+    made = (before.artefacts if before else None) or judged(shelf, version)
     if not made:  # no gate has judged it
         made = tracking_models.hashes(tracking_models.run_tags(tracking, version.run), but=("card",))
     return {
@@ -124,8 +124,19 @@ def facts(shelf: Shelf, tracking: Tracking, version: Version) -> dict[str, Any]:
     }
 
 
-def judged(version: Version) -> Mapping[str, str]:
-    """SHA-256 of each artefact when the version was judged; none where it was not."""
+def judged(shelf: Shelf, version: Version) -> Mapping[str, str]:
+    """SHA-256 of each artefact when the version was judged; none where it was not.
+
+    By the ledger's last line of its gates; of one that an earlier ftcore judged, by the version's tag.
+    """
+    lines = [line for line in shelf.ledger("gate") if line.get("candidate") == version.number and "artefacts" in line]
+    if lines:
+        return dict(max(lines, key=order)["artefacts"])
+    return tagged(version)
+
+
+def tagged(version: Version) -> Mapping[str, str]:
+    """The same by the version's tag alone, which anybody may have set."""
     try:
         found = json.loads(version.tags.get("ftcore.artefacts", "{}"))
     except ValueError:

@@ -74,7 +74,7 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
 
 def _unfit(registrar: Registrar, candidate: Version) -> str:
     """What happened to the candidate's artefacts since it was judged, as a sentence; empty where nothing did."""
-    recorded = served.judged(candidate)
+    recorded = served.judged(registrar.shelf, candidate)
     needs = [name for name in models.serving(registrar.recipe) if name in recorded]
     try:
         others = registrar.fit_to_serve(candidate, needs).others

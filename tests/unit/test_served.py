@@ -187,6 +187,44 @@ def test_an_alias_moved_by_hand_does_not_serve(product: Product, champion: Versi
     assert found.number == champion.number
 
 
+def test_a_previous_that_was_moved_by_hand_is_not_rolled_back_to(product: Product, champion: Version) -> None:
+    product.crown("r2")
+    product.tracking.set_alias(PREVIOUS, product.register("evil"))
+    with pytest.raises(FtcoreError, match="version 3 has the alias previous, and no ledger line ever promoted it"):
+        registrar(product).rollback("mira", "complaints")
+    assert [one.what for one in doctor.examine(registrar(product))] == [
+        "version 3 is previous, and no ledger line ever promoted it"
+    ]
+    assert doctor.mend(registrar(product))[1] == []
+
+
+def test_what_was_changed_between_verdict_and_promotion_is_not_promoted(product: Product, tmp_path: Path) -> None:
+    """With its tags: the gate's line of the ledger has the hashes."""
+    folder = tmp_path / "onnx-int8"
+    folder.mkdir()
+    (folder / "model.onnx").write_text("graph")
+    version = product.register("r1", folders=[folder])
+    figures = {
+        "candidate": 1,
+        "artefacts": tracking_models.hashes(tracking_models.run_tags(product.tracking, version.run)),
+    }
+    product.shelf.add_to_ledger("gate", "r1", "passed", "good", **figures)
+    place = stored(product, version)
+    (place / "model.onnx").write_text("grapH")
+    product.tracking.client.set_tag(version.run, f"{HASH_TAG}onnx-int8", artefacts.hash_folder(place))
+    product.tracking.tag(version, {"artefacts": f'{{"onnx-int8": "{artefacts.hash_folder(place)}"}}'})
+    with pytest.raises(FtcoreError, match="another artefact 'onnx-int8' than the one that was judged"):
+        registrar(product).promote(1, "mira", "now", ["onnx-int8"], override=True)
+    product.tracking.client.delete_tag(version.run, f"{HASH_TAG}onnx-int8")
+    product.tracking.client.delete_model_version_tag(product.name, "1", "ftcore.artefacts")
+    with pytest.raises(FtcoreError, match="its hash differs"):
+        registrar(product).promote(1, "mira", "now", ["onnx-int8"], override=True)
+    line = registrar(product).promote(1, "mira", "now", override=True)  # what it needs is not named: the line is honest
+    assert line["artefacts"] == figures["artefacts"]
+    with pytest.raises(ChangedArtefactError):
+        served.folder(product.tracking, product.tracking.version(1), "onnx-int8")
+
+
 def test_an_alias_without_any_line_does_not_serve(product: Product) -> None:
     product.tracking.set_alias(CHAMPION, product.register("r1"))
     with pytest.raises(FtcoreError, match="no ledger line promoted it"):
