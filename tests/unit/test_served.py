@@ -192,9 +192,8 @@ def test_a_previous_that_was_moved_by_hand_is_not_rolled_back_to(product: Produc
     product.tracking.set_alias(PREVIOUS, product.register("evil"))
     with pytest.raises(FtcoreError, match="version 3 has the alias previous, and no ledger line ever promoted it"):
         registrar(product).rollback("mira", "complaints")
-    assert [one.what for one in doctor.examine(registrar(product))] == [
-        "version 3 is previous, and no ledger line ever promoted it"
-    ]
+    found = [one.what for one in doctor.examine(registrar(product))]
+    assert "version 3 is previous, and no ledger line ever promoted it" in found
     assert doctor.mend(registrar(product))[1] == []
 
 
@@ -208,6 +207,7 @@ def test_what_was_changed_between_verdict_and_promotion_is_not_promoted(product:
         "candidate": 1,
         "artefacts": tracking_models.hashes(tracking_models.run_tags(product.tracking, version.run)),
     }
+    figures |= {"champion": None, "verdict_sha256": ""}
     product.shelf.add_to_ledger("gate", "r1", "passed", "good", **figures)
     place = stored(product, version)
     (place / "model.onnx").write_text("grapH")
