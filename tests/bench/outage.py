@@ -4,7 +4,8 @@ For each service one ring is turned, data and finetune and monitor, and in each 
 service is away for ``FTCORE_BENCH_OUTAGE_S`` seconds: MLflow and the DAG processor are stopped (SIGSTOP: they accept
 and say nothing), the scheduler and the API server are killed and started again by ``ftcore up``, Airflow's database is
 locked, all is killed at once, or the step's supervisor is stopped for longer than its token is good for. A service
-that died for want of another is started again. ``FTCORE_BENCH_OUTAGES`` names some of them, comma-separated.
+that died for want of another is started again. ``FTCORE_BENCH_OUTAGES`` names some of them, and
+``FTCORE_BENCH_OUTAGE_STEPS`` some of the steps, comma-separated.
 
 The model is a BERT of one layer that nobody trained: what is measured is what becomes of the runs, not the models.
 """
@@ -38,8 +39,8 @@ from tests.bench._measure import Result, machine
 from tests.bench._tiny import write_product
 
 OUTAGE_S = float(os.environ.get("FTCORE_BENCH_OUTAGE_S", "60"))
-STEPS = ("shard", "ingest", "prepare", "validate", "plan", "tune", "train", "export", "evaluate", "gate", "approve")
-STEPS += ("promote", "watch", "decide")
+ALL = "shard,ingest,prepare,validate,plan,tune,train,export,evaluate,gate,approve,promote,watch,decide"
+STEPS = os.environ.get("FTCORE_BENCH_OUTAGE_STEPS", ALL).split(",")
 DAGS = ("data__tiny", "finetune__tiny", "monitor__tiny")
 Away: TypeAlias = "Callable[[settings.Settings], None]"
 LONGEST_S = 900.0 + len(STEPS) * (OUTAGE_S + 60)
