@@ -23,8 +23,9 @@ differs. An interval is therefore the hull of two:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
@@ -41,6 +42,8 @@ CELLS = 4_000_000
 """Weights that are held at once, 8 bytes each."""
 USUAL = 0.95
 """Level of an interval where nothing asks for another."""
+KEPT_CELLS = 25_000_000
+"""Weights that are kept for the next model on rows with as many groups, 4 bytes each."""
 DEFINED = 0.95
 """Share of the resamples in which a metric must be defined for its interval to be."""
 
@@ -385,8 +388,23 @@ def _sums(kinds: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> n
 
     if not len(kinds):
         return np.zeros((resamples, kinds.shape[1]))
-    generator, groups = np.random.default_rng(seed), int(counts.sum())
-    at_once = max(1, CELLS // len(kinds))
-    sizes = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
-    weights = (generator.multinomial(groups, counts / groups, size=size).astype(np.float64) for size in sizes)
-    return np.concatenate([weight @ kinds for weight in weights])
+    drawn = _kept if resamples * len(kinds) <= KEPT_CELLS else _weights
+    return np.concatenate([weight.astype(np.float64) @ kinds for weight in drawn(counts.tobytes(), resamples, seed)])
+
+
+def _weights(counts: bytes, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each kind of group is in each resample, some resamples at a time."""
+    import numpy as np
+
+    known = np.frombuffer(counts, np.int64)
+    generator, groups = np.random.default_rng(seed), int(known.sum())
+    at_once = max(1, CELLS // len(known))
+    for start in range(0, resamples, at_once):
+        size = min(at_once, resamples - start)
+        yield generator.multinomial(groups, known / groups, size=size).astype(np.int32)
+
+
+@lru_cache(maxsize=1)
+def _kept(counts: bytes, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    """The same, kept for the next model: of tallies that are all different, any model has the same counts."""
+    return tuple(_weights(counts, resamples, seed))
