@@ -216,11 +216,11 @@ class Eraser:
 
 
 def _written(folder: UPath | Path) -> list[Any]:
-    """Pages and reports in a folder. Records and recipes hold no rows, and evaluations are gone through by row."""
+    """Pages and reports in a folder. Records, recipes and verdicts hold no rows; evaluations are gone through by row."""
     if not folder.exists():
         return []
     every = [path for pattern in ("**/*.html", "**/*.json") for path in folder.glob(pattern)]
-    skipped = ("record.json", "recipe.json", FIGURES)
+    skipped = ("record.json", "recipe.json", "verdict.json", FIGURES)
     return sorted((path for path in every if path.name not in skipped), key=lambda path: path.as_posix())
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import forget, pipeline, served, snapshot, store
+from ftcore import forget, integrity, pipeline, served, snapshot, store
 from ftcore.forget import Wish
 from ftcore.serving import scoring
 from ftcore.traces import ERASED, Traces
@@ -117,8 +117,11 @@ def test_what_is_left_is_named_and_after_the_steps_there_is_nothing(turned_for: 
     # The source still has her; what the next steps make has not.
     pipeline.run(turned.path, "two", ("data",))
     assert [path for path in _holding(turned) if not path.startswith(tuple(named))] == []
+    assert integrity.check(turned.shelf, turned.tracking) == [], "what was erased is explained"
     version = served.champion(turned.shelf, turned.tracking)
     assert version is not None, "erasing took nothing from what serves"
+    for artefact in ("onnx-int8", "evaluation"):
+        assert served.folder(turned.tracking, version, artefact).is_dir()
     assert version.snapshot == identity, "it was judged on them"
 
 
