@@ -216,7 +216,7 @@ class Eraser:
 
 
 def _written(folder: UPath | Path) -> list[Any]:
-    """Pages and reports in a folder. Records, recipes and verdicts hold no rows; evaluations are gone through by row."""
+    """Pages and reports in a folder. Records, recipes and verdicts hold no rows; evaluations are read row by row."""
     if not folder.exists():
         return []
     every = [path for pattern in ("**/*.html", "**/*.json") for path in folder.glob(pattern)]
