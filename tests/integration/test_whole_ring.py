@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from ftcore import settings
+from ftcore import integrity, settings, store
 from ftcore.demo import ring, summary
-from ftcore.local import processes, services
+from ftcore.local import airflow_config, processes, services
+from ftcore.local.airflow_api import AirflowApi
 from ftcore.tracking import Tracking
 from tests.integration.conftest import write_recipe
 
 
 @pytest.mark.ring
 @pytest.mark.timeout(600)
-def test_drift_puts_a_better_model_in_production_and_a_person_agrees(home: Path) -> None:
+def test_drift_puts_a_better_model_in_production_and_a_person_agrees(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Admin starts data and looks by hand, so what their events train is for somebody else to approve: for mira."""
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,mira:op")
     write_recipe(home, approval={"required": 1})
     conf = settings.load()
     said: list[str] = []
@@ -49,14 +55,20 @@ def test_drift_puts_a_better_model_in_production_and_a_person_agrees(home: Path)
 
     versions = Tracking(conf, "small").versions()
     assert [version.number for version in versions] == [2, 1]
-    assert all(version.tags["ftcore.approved_by"] == "admin" for version in versions), versions
+    assert all(version.tags["ftcore.approved_by"] == "mira" for version in versions), versions
+    shelf = store.shelf(conf, "small")
+    assert {tuple(line["started_by"]) for line in shelf.ledger("plan")} == {("admin",)}
+    refused = [line["reason"] for line in shelf.ledger("approve") if line["decision"] == "refused"]
+    assert refused == ["admin started this run and cannot approve what came of it"]
+    assert integrity.check(shelf, Tracking(conf, "small")) == []
     assert versions[0].snapshot == found["snapshots"][1]["snapshot"]
     assert marks, "the services ran"
     assert not processes.everyone(marks[0], []), "every process has ended"
 
 
 def _approve_everything(over: threading.Event, marks: list[str]) -> None:
-    """What the person does: answers each question with Approve."""
+    """Admin answers the first question, in vain; mira every one."""
+    tried = False
     while not over.wait(1):
         conf = settings.load()
         state = services.running(conf)
@@ -64,9 +76,12 @@ def _approve_everything(over: threading.Event, marks: list[str]) -> None:
             continue
         marks[:] = [state.mark]
         try:
-            with state.api(conf) as api:
-                for question in api.questions():
+            folder = airflow_config.airflow_home(conf)
+            password = json.loads((folder / airflow_config.PASSWORDS).read_text())["mira"]
+            with state.api(conf) as admin, AirflowApi(state.airflow_url, "mira", password) as mira:
+                for question in mira.questions():
                     task = question["task_instance"]
-                    api.answer(task["dag_id"], task["dag_run_id"], task["task_id"], "Approve")
+                    who, tried = (mira if tried else admin), True
+                    who.answer(task["dag_id"], task["dag_run_id"], task["task_id"], "Approve")
         except Exception as error:  # the services come and go meanwhile; the ring's own assertions tell
             print(f"not answered: {error}")
