@@ -29,6 +29,8 @@ SEALS = ("records", "artefacts", "facts")
 DATA, FINETUNE = ("ingest", "prepare", "validate"), ("plan", "tune", "train", "export", "evaluate")
 HOLDS = ("rollback", "hold", "release")
 """Kinds of lines that hold promotion, or end that."""
+DECIDED = (*HOLDS, "reject", "promote")
+"""Kinds of lines that are decisions about promotion."""
 PASSED = ("passed", "asks")
 """Verdicts with which a version may be promoted."""
 FACTS = ("ftcore.snapshot", "ftcore.run", "ftcore.git_commit", "ftcore.recipe", "ftcore.recipe_sha256")
@@ -64,8 +66,9 @@ def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
         found.append("its verdict is older than the ledger's chain; judge it again")
     if "artefacts" in line and dict(served.tagged(version)) != line["artefacts"]:
         found.append("its artefacts by MLflow are not those that were judged")
-    decided = [line for kind in HOLDS for line in shelf.ledger(kind)]
-    return found + [one.what for one in (*_verdict(shelf, version, line), *_hold(model, sorted(decided, key=order)))]
+    decided = sorted((line for kind in DECIDED for line in shelf.ledger(kind)), key=order)
+    breaks = (*_verdict(shelf, version, line), *_hold(model, decided), *_notes(version, decided))
+    return found + [one.what for one in breaks]
 
 
 def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Break]:
@@ -109,6 +112,11 @@ def _version(shelf: Shelf, version: Version, lines: Lines) -> Iterator[Break]:
     yield from _verdict(shelf, version, approvals.judged(lines, version.number))
     yield from _answers(version, lines)
     yield from _promotion(shelf, version, tags, lines)
+    yield from _notes(version, lines)
+
+
+def _notes(version: Version, lines: Lines) -> Iterator[Break]:
+    """Whether MLflow tells who rejected a version or rolled it back as the ledger does."""
     for key, kind, number in (
         (registry.REJECTED, "reject", "version"),
         (registry.ROLLED_BACK, "rollback", "instead_of"),
@@ -120,7 +128,7 @@ def _version(shelf: Shelf, version: Version, lines: Lines) -> Iterator[Break]:
             or (line["kind"], line["decision"], line.get("version")) == ("promote", "promoted", version.number)
         ]
         last = decided[-1] if decided and decided[-1]["kind"] == kind else None
-        yield from _note(f"version {version.number}", key, tags.get(key, ""), last)
+        yield from _note(f"version {version.number}", key, version.tags.get(f"ftcore.{key}", ""), last)
 
 
 def _verdict(shelf: Shelf, version: Version, line: Mapping[str, Any]) -> Iterator[Break]:
@@ -217,7 +225,7 @@ def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Ite
         by, at = str(note.get("by", "")), str(note.get("at", ""))
     except (ValueError, AttributeError):
         by = at = text
-    words = key.replace("_", " ")
+    words = {registry.HOLD: "held"}.get(key, key.replace("_", " "))
     if line is None:
         if text:
             yield Break(None, what, f"{what} is tagged as {words} by {by}, and the ledger has no line of it")
@@ -284,9 +292,11 @@ def _sealed(
         there = sha256(path.read_bytes()) if path.exists() else ""
         if digest and digest != there and not erasures.between(erased, shelf.relative(path), digest, there):
             yield Break(n, record, f"{shelf.relative(path)} {'was changed' if there else 'is missing'}")
-    for step in ("gate", "approve", "promote"):
-        path = shelf.folder(line["run_id"], step) / "record.json"
-        if path.exists() and not shelf.is_signed(line["run_id"], step):
+    late = (shelf.folder(line["run_id"], step) / "record.json" for step in ("gate", "approve", "promote"))
+    early = (path for _, path in _records(shelf, version, line["run_id"]) if path.name == "record.json")
+    for path in (*early, *late):
+        if path.exists() and not shelf.is_ours(path):
+            step = path.parent.name
             yield Break(n, step, f"{shelf.relative(path)} was changed, or is none of the platform's")
     run = tracking_models.run_tags(tracking, version.run)
     now = {**{key: version.tags.get(key) for key in FACTS}, **run, "mlflow_run": version.run}
@@ -311,7 +321,8 @@ def _records(shelf: Shelf, version: Version, run_id: str) -> Iterator[tuple[str,
     place = shelf.root / "snapshots" / snapshot / "manifest.json" if snapshot else None
     if place is not None:
         yield "snapshot/manifest.json", place
-    made = _mapping(place.read_text(encoding="utf-8")).get("run_id", "") if place is not None and place.exists() else ""
+    data = place.read_bytes() if place is not None and place.exists() else b""
+    made = str(_mapping(data.decode("utf-8", "replace")).get("run_id", ""))
     for chain, run, steps in (("data", made, DATA), ("finetune", run_id, FINETUNE)):
         for step in steps:
             if run:

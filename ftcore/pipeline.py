@@ -87,6 +87,9 @@ def _once(context: Context, *, again: bool) -> Record:
     step, run_id, shelf = context.step, context.run_id, context.shelf
     decides = _decides(context)
     done = shelf.record(run_id, step, context.shard)
+    if done and not shelf.is_signed(run_id, step, context.shard):
+        log.warning("the record of %s in run %s was not written by the platform: it is done again", step, run_id)
+        done = None
     same = done is not None and done.fingerprint == records.fingerprint(*decides)
     if done and same and not again and not _looks_again(done):
         log.info("%s was done already: %s", step, done.reason)

@@ -153,9 +153,9 @@ class Shelf:
         self.sign(folder / "record.json", data)
         write_bytes(folder / "record.json", data)
 
-    def is_signed(self, run_id: str, step: str) -> bool:
+    def is_signed(self, run_id: str, step: str, shard: str = "") -> bool:
         """Whether the record of a step is as the platform wrote it, and no file that somebody else put there."""
-        return self.is_ours(self.folder(run_id, step) / "record.json")
+        return self.is_ours(self.folder(run_id, step, shard) / "record.json")
 
     def sign(self, path: UPath, data: bytes) -> None:
         """Sign what a file is about to hold, for the place where it lies."""

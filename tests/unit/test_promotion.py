@@ -17,7 +17,7 @@ from ftcore.login import Person
 from ftcore.promotion import NOBODY, Registrar
 from ftcore.records import now
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
-from ftcore.tracking_models import drop_alias
+from ftcore.tracking_models import drop_alias, tag_model
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -94,6 +94,24 @@ def test_what_speaks_against_it_is_all_said_at_once_and_kept(product: Product) -
     assert "its verdict is 'failed'" in line["reason"]
     assert line["reason"].endswith("labels were wrong")
     assert registry.entry(product.tracking.version(1), registry.book(product.tracking).model)["rejected"] is None
+
+
+def test_what_was_taken_out_of_mlflow_still_speaks_against_it(product: Product) -> None:
+    """A rejection, a hold and a verdict are the ledger's: whoever clears a tag changes nothing."""
+    number = judged(product, "r1", None)
+    registrar(product).hold("mira", "wait")
+    registrar(product).reject(number, "jon", "worse on short texts")
+    product.tracking.tag(product.tracking.version(number), {"rejected": "", "verdict.reason": "fine"})
+    tag_model(product.tracking, {registry.HOLD: None})
+    with pytest.raises(FtcoreError) as error:
+        registrar(product).promote(number, "ada")
+    for words in (
+        "is rejected by jon, and MLflow tells",
+        "promotion is held by mira, and MLflow tells nothing",
+        "has another reason in MLflow",
+    ):
+        assert words in str(error.value)
+    assert aliases(product) == {}
 
 
 def test_a_verdict_against_another_champion_speaks_against_it(product: Product) -> None:
