@@ -47,7 +47,7 @@ def carry_out(settings: Settings, wanted: Proposal, by: str, reason: str) -> dic
     with registrar.shelf.lock("pages", settings.lock_timeout_s):  # a form sent twice is done once
         now = replace(wanted, state=State.read(settings, recipe.name))
         if now.facts(by) != wanted.facts(by):
-            raise FtcoreError("somebody has changed the registry meanwhile; open the form again")
+            raise FtcoreError("the registry has changed meanwhile; open the form again")
         return _change(registrar, recipe, wanted, by, reason)
 
 
