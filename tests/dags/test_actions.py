@@ -180,6 +180,13 @@ def test_pause_resume_and_reject_leave_their_lines(visit: Callable[[str], TestCl
     assert "/actions/reject" not in page
 
 
+def test_who_started_the_run_is_told_before_they_approve(visit: Callable[[str], TestClient], crowned: Product) -> None:
+    crowned.shelf.add_to_ledger("plan", "finetune-three", "train", "a person asked", started_by=["Olga "])
+    path = _path(crowned, "approve")
+    assert "You started the run that made version 3" in visit("olga").get(path).text
+    assert "no open question about version 3" in visit("admin").get(path).text
+
+
 def test_what_is_not_possible_says_why(admin: TestClient, crowned: Product, product: Product) -> None:
     cases: dict[str, tuple[int, str]] = {
         _path(crowned, "reject", "?version=2"): (200, "Version 2 is champion"),

@@ -104,7 +104,7 @@ class State:
     """Tags of the versions by number."""
     model_tags: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """The ledger's lines about approvals and verdicts, by version."""
+    """The ledger's lines about plans, verdicts and approvals, by version."""
 
     @property
     def head(self) -> str | None:
@@ -119,7 +119,8 @@ class State:
             TransientError: MLflow does not answer.
         """
         book = registry.book(Tracking(settings, name))
-        about = _by_version(ledger.lines(shelf(settings, name)))
+        runs = {one.number: one.tags.get("ftcore.run", "") for one in book.versions}
+        about = _by_version(ledger.lines(shelf(settings, name)), runs)
         entries = {one.number: registry.entry(one, book.model, about.get(one.number, ())) for one in book.versions}
         tags = {one.number: one.tags for one in book.versions}
         return cls(dict(book.model.aliases), book.hold, entries, tags, book.model.tags, about)
@@ -127,17 +128,23 @@ class State:
     def started(self, number: int | None, person: str) -> bool:
         """Whether a person started the run that made a version, as the ledger knows it."""
         run_id = self.versions.get(number or 0, {}).get("run_id", "")
-        names = approvals.starters(self.about.get(number or 0, ()), run_id)
+        names = approvals.starters(self.about.get(number or 0, ()), number or 0, run_id)
         return same_person(person) in {same_person(name) for name in names}
 
 
-def _by_version(lines: Sequence[Mapping[str, Any]]) -> dict[int, list[Mapping[str, Any]]]:
-    """Lines about approvals and verdicts by the version that they are about."""
-    found: dict[int, list[Mapping[str, Any]]] = {}
+def _by_version(lines: Sequence[Mapping[str, Any]], runs: Mapping[int, str]) -> dict[int, list[Mapping[str, Any]]]:
+    """Lines about approvals and verdicts by the version that they are about, with the plans of its runs."""
+    found: dict[int, list[Mapping[str, Any]]] = {number: [] for number in runs}
+    plans: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         number = line.get("candidate" if line["kind"] == "gate" else "version")
-        if line["kind"] in (approvals.KIND, "gate") and isinstance(number, int):
+        if line["kind"] == "plan":
+            plans.setdefault(str(line["run_id"]), []).append(line)
+        elif line["kind"] in (approvals.KIND, "gate") and isinstance(number, int):
             found.setdefault(number, []).append(line)
+    for number, about in found.items():
+        for run_id in {runs.get(number, ""), *(str(line["run_id"]) for line in about)}:
+            about.extend(plans.get(run_id, ()))
     return found
 
 

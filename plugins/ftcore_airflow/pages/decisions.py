@@ -37,12 +37,11 @@ class Wanted:
     page: int = 1
 
     def takes(self, line: Mapping[str, Any]) -> bool:
-        """Whether a line is among what was asked for."""
-        at = moment(line["at"])
+        """Whether a line of a recipe that is asked for is itself asked for."""
+        at = moment(line["at"]) if self.first or self.last else None
         day = at.date() if at else None
         return (
-            self.recipe in ("", line["recipe"])
-            and self.step in ("", line["kind"])
+            self.step in ("", line["kind"])
             and self.outcome in ("", line["decision"])
             and self.person in ("", person_of(line))
             and self.version in (None, version_of(line))
@@ -78,17 +77,23 @@ class Decisions:
     people: Sequence[str] = field(default=())
 
 
-def lines_of(settings: Settings, recipes: Iterable[str]) -> list[dict[str, Any]]:
-    """Every line of some recipes with its ``recipe``, the newest first."""
-    every = [{**line, "recipe": name} for name in recipes for line in ledger.lines(shelf_of(settings, name))]
-    return sorted(every, key=lambda line: str(line["at"]), reverse=True)
+def lines_of(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> list[dict[str, Any]]:
+    """The lines of some recipes that are asked for, each with its ``recipe``, the newest first."""
+    found = [
+        {**line, "recipe": name}
+        for name in recipes
+        if wanted.recipe in ("", name)
+        for line in ledger.lines(shelf_of(settings, name))
+        if wanted.takes(line)
+    ]
+    return sorted(found, key=lambda line: str(line["at"]), reverse=True)
 
 
 def decisions(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> Decisions:
     """Lines of some recipes, the newest first."""
     names = list(recipes)
-    every = lines_of(settings, names)
-    taken = [line for line in every if wanted.takes(line)]
+    every = [line for name in names for line in ledger.lines(shelf_of(settings, name))]
+    taken = lines_of(settings, names, wanted)
     pages = max(1, -(-len(taken) // PER_PAGE))
     page = min(max(wanted.page, 1), pages)
     shown = taken[(page - 1) * PER_PAGE : page * PER_PAGE]

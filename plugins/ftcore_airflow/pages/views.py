@@ -108,7 +108,7 @@ def export_ledger(user: User, wanted: Filter, form: Annotated[str, Path(pattern=
     chosen = access.exportable(user, [name for name in names if wanted.recipe in ("", name)])
     if not chosen:
         raise HTTPException(403, "You may not export the ledger: this needs the permission to read a DAG's audit log.")
-    lines = [line for line in decisions.lines_of(conf, chosen) if wanted.takes(line)]
+    lines = decisions.lines_of(conf, chosen, wanted)
     text, kind = (exports.as_csv(lines), "text/csv") if form == "csv" else (exports.as_json(lines), "application/json")
     headers = {"Content-Disposition": f'attachment; filename="ledger.{form}"'}
     return Response(text, media_type=f"{kind}; charset=utf-8", headers=headers)
