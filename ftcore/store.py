@@ -192,9 +192,17 @@ class Shelf:
             reason: one sentence.
             key: tells several decisions of one kind and run apart.
             figures: what else the line says.
+
+        Raises:
+            DamagedFileError: the chain does not hold where the line would be added.
+            FtcoreError: the name could leave the ledger, this machine has not the platform's key, or the ledger cannot
+                be written.
         """
+        name = f"{kind}--{run_id}{f'--{key}' if key else ''}.json"
+        if "/" in name or "\\" in name:  # a run's id may come from a tag that anybody can write
+            raise FtcoreError(f"bad name of a ledger line {name!r:.200}", hint="use letters, digits, '.', '_' and '-'")
         line = {"at": now().isoformat(), "kind": kind, "run_id": run_id, "decision": decision, "reason": reason}
-        return self.chain.append(f"{kind}--{run_id}{f'--{key}' if key else ''}.json", line | figures)
+        return self.chain.append(name, line | figures)
 
     def line(self, kind: str, run_id: str) -> dict[str, Any] | None:
         """The ledger's line of a kind and a run, as the platform wrote it; None where there is none."""

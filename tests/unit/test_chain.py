@@ -172,6 +172,13 @@ def test_a_forged_line_decides_nothing(shelf: Shelf) -> None:
     assert {line["decision"] for line in ledger.lines(shelf)} == {"train", ledger.UNSIGNED}
 
 
+@pytest.mark.parametrize("run_id", ["../../escaped", "a/b", "..\\b"])
+def test_a_line_cannot_leave_the_ledger(shelf: Shelf, run_id: str) -> None:
+    with pytest.raises(FtcoreError, match="bad name of a ledger line"):
+        shelf.add_to_ledger("approve", run_id, "approved", "")
+    assert ledger.check(shelf) == []
+
+
 def test_a_crash_between_number_and_line_loses_nothing(shelf: Shelf) -> None:
     """As it is left by a kill after the number: no line, an older head."""
     line = path(shelf, f"plan--r{LINES - 1}.json")
