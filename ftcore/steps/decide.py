@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftcore import ledger, snapshot
 from ftcore.context import Context, Outcome
+from ftcore.times import moment
 
 NEEDS = ("pyarrow.parquet",)
 
@@ -16,6 +17,7 @@ def run(context: Context) -> Outcome:
     watched = seen.figures
     retrain, reason = _decide(context, watched["alarms"], watched["snapshot"])
     decision = "retrain" if retrain else "wait"
+    reason += f"; by {watched['rows']:,} predictions of version {watched['champion']} until {moment(watched['until'])}"
     line = context.shelf.add_to_ledger(
         "decide",
         context.run_id,
@@ -37,7 +39,7 @@ def run(context: Context) -> Outcome:
 def _decide(context: Context, alarms: int, champions: str) -> tuple[bool, str]:
     limits = context.recipe.watch
     if alarms < limits.alarms:
-        return False, f"{alarms} alarms, drift takes {limits.alarms}"
+        return False, f"{_alarms(alarms)}, drift takes {limits.alarms}"
     if asked := ledger.open_request(context.shelf, context.run_id):
         return False, f"drift is confirmed, and run {asked} has asked for retraining already"
     new = _unlearnt(context, champions)
@@ -47,7 +49,11 @@ def _decide(context: Context, alarms: int, champions: str) -> tuple[bool, str]:
             f"drift is confirmed, but only {new:,} labelled rows have come back; "
             f"it takes {limits.min_feedback:,} to learn from",
         )
-    return True, f"drift is confirmed by {alarms} alarms, and {new:,} labelled rows can be learnt from"
+    return True, f"drift is confirmed by {_alarms(alarms)}, and {new:,} labelled rows can be learnt from"
+
+
+def _alarms(count: int) -> str:
+    return "1 alarm" if count == 1 else f"{count} alarms"
 
 
 def _unlearnt(context: Context, champions: str) -> int:
