@@ -142,6 +142,12 @@ def figures(answer: Answer) -> dict[str, Any]:
     }
 
 
+def words(answer: Answer, number: int) -> tuple[str, str]:
+    """Decision and reason of the ledger's line of an answer about a version."""
+    decision = next(word for word, meant in WORDS.items() if meant == answer.decision)
+    return decision, f"{answer.person} {decision} version {number}" + (f": {answer.reason}" if answer.reason else "")
+
+
 def shown(answer: Answer) -> str:
     """An answer as the version's tag shows it in MLflow."""
     return canonical(answer.model_dump(mode="json", exclude={"stale", "witness", "started_by"}))

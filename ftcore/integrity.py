@@ -264,6 +264,12 @@ def _model(book: Book, lines: Lines) -> Iterator[Break]:
         if crowned and book.model.aliases.get(alias) != number and number in {None, *known}:
             there = book.model.aliases.get(alias)
             yield Break(n, alias, f"{alias} is {_named(there)} in MLflow, and {_named(number)} by the ledger")
+    newest = [line for line in lines if (line["kind"], line.get("candidate")) == ("gate", book.model.newest)]
+    turned_down = [line for line in lines if (line["kind"], line.get("version")) == ("reject", book.model.newest)]
+    if newest and not turned_down and CANDIDATE not in book.model.aliases:
+        yield Break(
+            newest[-1].get("n"), CANDIDATE, f"nobody is candidate in MLflow, and {_named(book.model.newest)} is"
+        )
     if (candidate := book.model.aliases.get(CANDIDATE)) not in (None, book.model.newest):
         yield Break(
             None,

@@ -12,7 +12,7 @@ from ftcore import approvals, artefacts, integrity, intents, registry, served, t
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.intents import Intent
 from ftcore.login import HINT, Person
-from ftcore.records import canonical, now, same_person, sha256
+from ftcore.records import canonical, now, same_person
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking, Version
 
 if TYPE_CHECKING:
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from ftcore.registry import Hold
     from ftcore.settings import Settings
     from ftcore.store import Shelf
-    from ftcore.verdict import Verdict
 
 LOCK = "registry"
 NOBODY = "the recipe asks for no approval"
-JUDGED_AGAINST = "ftcore.verdict.champion"
-"""Tag of a version: the champion that its last verdict compared it with; empty for a first model."""
 
 
 @dataclass(frozen=True)
@@ -323,7 +320,7 @@ class Registrar:
         key = f"{answer.key.removeprefix(approvals.TAG)}-{answer.decision}-{answer.at:%Y%m%d%H%M%S%f}"
         taken = self.shelf.line(approvals.KIND, f"{answer.run_id}--{key}") is not None
         refused = "" if taken else approvals.refusal(answer, approvals.given(self.shelf, version), self.recipe.approval)
-        decision, words = _words(answer, version.number)
+        decision, words = approvals.words(answer, version.number)
         kind, told = (key, words) if not refused else (f"{key}-refused", refused)
         decision = "refused" if refused else decision
         figures = {"version": version.number, **approvals.figures(answer)}
@@ -377,45 +374,6 @@ class Registrar:
         found = next((line.get("previous") for line in reversed(lines) if line["decision"] == "promoted"), None)
         known = {version.number for version in self.tracking.versions()}
         return found if found in known and found not in (number, instead_of) else None
-
-
-def record_verdict(registrar: Registrar, run_id: str, verdict: Verdict, digest: str, **facts: object) -> Version:
-    """Write a verdict into the ledger, and keep it on the version that was judged, with the hashes of its artefacts.
-
-    The ledger has one line for each verdict, also where a run judges again with another outcome. The card's hash is
-    left out, since the card changes.
-
-    Args:
-        registrar: of the recipe.
-        run_id: the run that judged.
-        verdict: what the gates said.
-        digest: SHA-256 of ``verdict.json``.
-        facts: what else the line says.
-    """
-    shelf, tracking = registrar.shelf, registrar.tracking
-    version = tracking.version(verdict.candidate)
-    facts |= integrity.seals(shelf, tracking, version, run_id)
-    facts |= {"candidate": verdict.candidate, "champion": verdict.champion, "verdict_sha256": digest}
-    first = shelf.line("gate", run_id)
-    same = first is None or all(first.get(key) == facts.get(key) for key in ("verdict_sha256", *integrity.SEALS))
-    key = "" if same else sha256(canonical(facts))[:8]
-    shelf.add_to_ledger("gate", run_id, verdict.word, verdict.reason, key=key, **facts)
-    tags = {
-        "verdict.reason": verdict.reason[:5000],
-        JUDGED_AGAINST.removeprefix("ftcore."): "" if verdict.champion is None else verdict.champion,
-        "verdict.sha256": digest,
-        "artefacts": canonical(facts["artefacts"]),
-        "verdict": verdict.word,  # last: where MLflow goes away before it, the version is not judged
-    }
-    tracking.tag(version, tags)
-    registrar.witness()
-    return version
-
-
-def _words(answer: approvals.Answer, number: int) -> tuple[str, str]:
-    """Decision and reason of the ledger's line of an answer."""
-    decision = next(word for word, meant in approvals.WORDS.items() if meant == answer.decision)
-    return decision, f"{answer.person} {decision} version {number}" + (f": {answer.reason}" if answer.reason else "")
 
 
 def by_hand() -> str:

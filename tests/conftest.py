@@ -21,7 +21,8 @@ from ftcore import pipeline, run_recipe, served, settings, snapshot, split, stor
 from ftcore import recipe as recipes
 from ftcore.approvals import Answer
 from ftcore.context import Context
-from ftcore.promotion import Registrar, record_verdict
+from ftcore.judgement import record_verdict
+from ftcore.promotion import Registrar
 from ftcore.records import Record, now
 from ftcore.tracking import CHAMPION, Tracking, Version
 from ftcore.verdict import Rule, Verdict

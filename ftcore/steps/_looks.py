@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ftcore import looks
 from ftcore._find import find
+from ftcore.judgement import JUDGED_AGAINST
 from ftcore.looks import Look
-from ftcore.promotion import JUDGED_AGAINST
 from ftcore.records import canonical
 from ftcore.tracking import Tracking
 

@@ -16,8 +16,9 @@ from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.gates._undecided import undecided
+from ftcore.judgement import record_verdict
 from ftcore.progress import busy
-from ftcore.promotion import Registrar, record_verdict
+from ftcore.promotion import Registrar
 from ftcore.sealed import PART, SEALED, TEST
 from ftcore.serving import model as models
 from ftcore.steps import _slices

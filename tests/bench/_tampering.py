@@ -116,8 +116,10 @@ def tampered(ring: Ring, draw: random.Random, surface: str) -> Iterator[Change]:
         else:
             path.write_bytes(_changed(kept, draw, how))
         one = added if how == "add" else path
-        place = one.relative_to(root).as_posix()
-        yield Change(surface, f"{how} {place}", (one.name, *_lines(kept), one.parent.name))
+        place = one.relative_to(root)
+        line = f"line {int(one.stem)}:" if one.stem.isdigit() else one.name
+        names = (one.name, *_lines(kept), one.parent.name, place.parts[0], line)
+        yield Change(surface, f"{how} {place.as_posix()}", names)
     finally:
         added.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ import pytest
 
 from ftcore import doctor, intents, pipeline, recipe, registry, settings, store, tracking_buffer, tracking_server
 from ftcore.errors import TransientError
-from ftcore.promotion import Registrar, record_verdict
+from ftcore.judgement import record_verdict
+from ftcore.promotion import Registrar
 from ftcore.records import Record, now
 from ftcore.tracking_models import model
 from ftcore.training import callbacks

@@ -24,7 +24,8 @@ STEPS = '''
 import json, pathlib, sys
 
 from ftcore import cli, pipeline, recipe, settings, store
-from ftcore.promotion import Registrar, record_verdict
+from ftcore.judgement import record_verdict
+from ftcore.promotion import Registrar
 from ftcore.records import Record, now
 from ftcore.tracking import Tracking
 from ftcore.verdict import Rule, Verdict

@@ -15,7 +15,8 @@ import pytest
 from ftcore import artefacts, attestation, erasures, evidence, forget, snapshot, store
 from ftcore.errors import TransientError
 from ftcore.forget import Wish
-from ftcore.promotion import Registrar, record_verdict
+from ftcore.judgement import record_verdict
+from ftcore.promotion import Registrar
 from ftcore.records import Record, now
 from ftcore.serving import scoring
 from ftcore.verdict import Rule, Verdict

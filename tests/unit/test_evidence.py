@@ -14,7 +14,8 @@ import pytest
 from ftcore import attestation, bundle, evidence, links, run_recipe
 from ftcore.errors import FtcoreError
 from ftcore.intents import HEAD_TAG
-from ftcore.promotion import Registrar, record_verdict
+from ftcore.judgement import record_verdict
+from ftcore.promotion import Registrar
 from ftcore.records import LINK, Record, now, sha256
 from ftcore.store import hash_file, write_bytes, write_json
 from ftcore.tracking_models import tag_model
