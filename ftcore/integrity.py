@@ -305,7 +305,8 @@ def _sealed(
             step = path.parent.name
             yield Break(n, step, f"{shelf.relative(path)} was changed, or is none of the platform's")
     run = tracking_models.run_tags(tracking, version.run)
-    now = {**{key: version.tags.get(key) for key in FACTS}, **run, "mlflow_run": version.run}
+    # A training that went on after an update has the commit of its beginning in its run: the version's own counts.
+    now = {**run, **{key: version.tags.get(key) for key in FACTS}, "mlflow_run": version.run}
     env = {key for key in run if key.startswith("env.")} | {key for key in FACTS if key in version.tags}
     for key in sorted({*line["facts"], *env}):
         if line["facts"].get(key) != now.get(key):
