@@ -129,7 +129,7 @@ def _drain(settings: Settings, busy: Callable[[], set[int]], over: Callable[[], 
     """
     if busy():
         progress(f"asking running steps to write a checkpoint; waiting up to {settings.stop_grace_s:g} s")
-    if not processes.drain(busy, over, settings.stop_grace_s):
+    if not processes.drain(busy, over, settings.stop_grace_s) and busy():
         progress("some did not end in time: they are ended now, and go on from their last checkpoint")
 
 
