@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftcore import recipe, settings, store
+from ftcore.judgement import record_verdict
 from ftcore.promotion import Registrar
 from ftcore.records import Record, now
+from ftcore.verdict import Rule, Verdict
 
 RECIPE = """\
 name: bench
@@ -70,8 +72,13 @@ def judged(registrar: Registrar, number: int, graph: bytes = b"graph") -> str:
     made.mkdir(parents=True, exist_ok=True)
     (made / "model.onnx").write_bytes(graph)
     tracking.log_folder(run, made, "onnx-int8")
-    version = tracking.register(run_id, run, "onnx-int8", {"ftcore.verdict": "passed"})
-    figures = {"passed": True, "candidate": version.number, "champion": number - 1 or None, "rules": []}
+    version = tracking.register(run_id, run, "onnx-int8", {})
+    rule = Rule(gate="threshold", passed=True, reason="0.9 reaches 0.8")
+    verdict = Verdict(passed=True, rules=(rule,), candidate=version.number, champion=number - 1 or None)
+    path = registrar.shelf.folder(run_id, "gate") / "verdict.json"
+    store.write_json(path, verdict.to_json())
+    record_verdict(registrar, run_id, verdict, store.hash_file(path))
+    figures = verdict.to_json()
     record = Record(step="gate", recipe="bench", run_id=run_id, fingerprint="", started_at=now(), figures=figures)
     registrar.shelf.write_record(record)
     return run_id
