@@ -32,7 +32,7 @@ from ftcore.records import canonical, sha256
 if TYPE_CHECKING:
     from upath import UPath
 
-FOLDER, HEAD = "chain", "head.json"
+FOLDER, HEAD, SIGNATURE = "chain", "head.json", ".sig.json"
 ADOPTED = "ledger--adopted.json"
 """The line that lists the lines from before there was a chain."""
 KNOWN: dict[tuple[str, str, bytes], dict[str, Any]] = {}
@@ -175,17 +175,38 @@ class Chain:
         return slot
 
     def _adopt(self) -> Slot | None:
-        """List the lines from before there was a chain; None where there are none."""
+        """List the lines and records from before there was a chain; None where there are none."""
         old = read_many(self.folder, names_in(self.folder))
-        if not old or number(1) in names_in(self.slots):  # another process was first
+        records = self._unsigned()
+        if not (old or records) or number(1) in names_in(self.slots):  # another process was first
             return self._slot(0)
-        line = {"n": 0, "at": "", "kind": "ledger", "run_id": "adopted", "decision": "adopted"}
-        line |= {"reason": f"{len(old)} lines from before the ledger was a chain", "before": ""}
+        line: dict[str, Any] = {"n": 0, "at": "", "kind": "ledger", "run_id": "adopted", "decision": "adopted"}
+        told = f"{len(old):,} lines and {len(records):,} records from before the ledger was a chain"
+        line |= {"reason": told, "before": "", "records": records}
         line["lines"] = {name: sha256(data) for name, data in sorted(old.items())}
         create_bytes(self.slots / number(0), Slot(self.recipe, ADOPTED, line).sign(self.ring).data)
         slot = self._slot(0)
         assert slot is not None
         return self._next(0, slot.data, None, self.ring.trusted())
+
+    def _unsigned(self) -> dict[str, str]:
+        """Records from before records were signed, by place, with their hashes; none where any record is signed."""
+        root = self.folder.parent
+        if next(root.glob(f"runs/**/record{SIGNATURE}"), None) is not None:
+            return {}
+        found = sorted(root.glob("runs/**/record.json"), key=str)
+        return {path.as_posix().removeprefix(root.as_posix()).lstrip("/"): sha256(path.read_bytes()) for path in found}
+
+    def adopted(self) -> Mapping[str, Any]:
+        """Records from before records were signed, by place with their hashes, as the chain's number 0 lists them."""
+        data = read_many(self.slots, [number(0)]).get(number(0), b"")
+        known = str(self.folder), "records", data
+        if data and known not in KNOWN:
+            slot = read(data, self.recipe)
+            if slot is None or slot.n or slot.fault(self.ring.trusted()):
+                return {}
+            KNOWN[known] = slot.line.get("records", {})
+        return KNOWN.get(known, {})
 
     def newest(self) -> Slot | None:
         """The newest line by the head, and by what follows it; None where there is no chain.
@@ -197,7 +218,8 @@ class Chain:
         for head in sorted(heads, key=lambda head: int(head["n"]), reverse=True):
             slot = self._slot(int(head["n"]))
             if slot is None:
-                raise self._broken(f"{FOLDER}/{number(int(head['n']))} is gone")
+                anew = f"; where the ledger was emptied on purpose, delete {self.witness}" if self._is_empty() else ""
+                raise self._broken(f"{FOLDER}/{number(int(head['n']))} is gone", anew)
             if slot.hash != head["hash"]:
                 raise self._broken(f"{FOLDER}/{number(int(head['n']))} is another line than it was")
             return slot
@@ -314,8 +336,11 @@ class Chain:
             raise damaged(self.folder / name, "is no line of a ledger")
         return found
 
-    def _broken(self, what: str) -> DamagedFileError:
-        hint = f"ftcore ledger {self.recipe} --check names every break"
+    def _is_empty(self) -> bool:
+        return not names_in(self.folder) and not names_in(self.slots)
+
+    def _broken(self, what: str, more: str = "") -> DamagedFileError:
+        hint = f"ftcore ledger {self.recipe} --check names every break{more}"
         return DamagedFileError(f"the ledger of {self.recipe} is broken: {what}", hint=hint)
 
 

@@ -85,7 +85,12 @@ def whoever(settings: Settings) -> Person:
         TransientError: Airflow does not answer.
     """
     token, base = _token(settings)
-    return _asked(base, token) if token else Person(f"{HERE}{_os_user()}")
+    return _asked(base, token) if token else Person(here())
+
+
+def here() -> str:
+    """The user of this machine, as the ledger names somebody who did not log in."""
+    return f"{HERE}{_os_user()}"
 
 
 def logged_in(settings: Settings) -> Person:

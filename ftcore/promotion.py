@@ -94,9 +94,10 @@ class Registrar:
             champion = self._champion(model, number)
             against = [*self._against(version, model), *(f"it {fault}" for fault in checked.others)]
             if against and not override:
+                first = "" if person.logged_in or not self.recipe.approval.required else f"{HINT}, which approves; "
                 raise FtcoreError(
                     f"version {number} is not promoted: {'; '.join(against)}",
-                    hint="--override --reason '…' promotes it all the same, and the ledger says so",
+                    hint=f"{first}--override --reason '…' promotes it all the same, and the ledger says so",
                 )
             counted = approvals.counted(approvals.given(self.shelf, version), self.recipe.approval)
             nobody = "nobody" if self.recipe.approval.required else NOBODY

@@ -315,5 +315,6 @@ def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> 
     command = [sys.executable, "-m", "ftcore", "step", name, str(recipe), "--run", run_id, "--json", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:
+        print(f"to go on where it stopped: ftcore run {recipe} --run {run_id}", file=sys.stderr)
         raise SystemExit(done.returncode if done.returncode > 0 else 128 - done.returncode)
     return Record.model_validate_json(done.stdout.splitlines()[-1])

@@ -79,12 +79,15 @@ def _check(registrar: Registrar, as_json: bool) -> None:
     if as_json:
         print(json.dumps([{"n": one.n, "line": one.line, "what": one.what} for one in found], indent=2))
     elif not found:
-        lines = registrar.shelf.ledger()
-        print(f"the ledger of {registrar.recipe.name} holds: {len(lines)} lines; registry and store agree with it")
+        lines = len(registrar.shelf.ledger())
+        said = f"{lines:,} line{'' if lines == 1 else 's'}; registry and records agree with it"
+        print(f"the ledger of {registrar.recipe.name} holds: {said}")
     else:
         print(f"the first broken link: {found[0]}")
         for one in found[1:]:
             print(f"  {one}")
+        name = registrar.recipe.name
+        print(f"to do: ftcore doctor {name} says what to do about each; with --mend it puts back what it can")
     raise typer.Exit(bool(found))
 
 

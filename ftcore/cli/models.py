@@ -122,6 +122,9 @@ def promote(
     person = _person(registrar)
     if registrar.recipe.approval.required and person.logged_in:
         person = login.approver(registrar.tracking.settings, registrar.recipe.name)
+    found = registrar.tracking.version(version).tags
+    if word := found.get("ftcore.verdict", ""):
+        say(f"the verdict of version {version}: {word}: {found.get('ftcore.verdict.reason', '')}")
     line = registrar.promote(version, person, reason, serving(registrar.recipe), override=override)
     _done(line, registrar, as_json, version)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import enough, ledger, registry, served, snapshot
+from ftcore import enough, ledger, login, registry, served, snapshot
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.progress import busy
@@ -38,8 +38,7 @@ def run(context: Context) -> Outcome:
     train, reason, figures = decided
     decision = "train" if train else "skip"
     figures |= {"snapshot": identity, "champion": champion.number if champion else None, "rows": manifest["rows"]}
-    if "asked" in context.params:  # nobody approves what came of what they started, whoever asks them and where
-        figures["started_by"] = handed(context, "asked").get("started_by", [])
+    figures["started_by"] = _starters(context)
     cost: dict[str, Any] = {}
     if train:
         verdict, why, cost = _budget.judge(context, identity, _sizes.count(context, identity, "train"))
@@ -60,6 +59,17 @@ def run(context: Context) -> Outcome:
             **_request(context, line.get("answers")),
         },
     )
+
+
+def _starters(context: Context) -> list[str]:
+    """Who started this run: nobody approves what came of what they started, whoever asks them and where."""
+    if "asked" in context.params:
+        return list(handed(context, "asked").get("started_by", []))
+    try:
+        return [login.whoever(context.settings).name]
+    except FtcoreError as error:  # a login that has ended, or Airflow away: no reason not to train
+        log.warning("who started this run is not known by a login: %s", error.args[0])
+        return [login.here()]
 
 
 def _request(context: Context, answers: str | None) -> dict[str, str]:

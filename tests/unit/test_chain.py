@@ -245,6 +245,41 @@ def test_an_old_store_is_adopted_once(tmp_path: Path) -> None:
     assert str(ledger.check(shelf)[0]) == "line 0: plan--o1.json was changed; it is older than the chain"
 
 
+def test_records_from_before_they_were_signed_are_adopted_and_no_others(tmp_path: Path) -> None:
+    shelf = shelf_at(tmp_path)
+    old = shelf.folder("r0", "ingest") / "record.json"
+    store.write_json(old, {"step": "ingest"})
+    assert not shelf.is_ours(old), "nobody has vouched for it yet"
+    shelf.add_to_ledger("plan", "r1", "train", "")
+    assert shelf.is_ours(old)
+    store.write_json(old, {"step": "ingest", "rows": 1})
+    assert not shelf.is_ours(old)
+    late = shelf.folder("r1", "train") / "record.json"
+    store.write_json(late, {"step": "train"})
+    assert not shelf.is_ours(late)
+    assert ledger.check(shelf) == []
+
+
+def test_where_records_are_signed_one_that_lost_its_signature_is_not_adopted(tmp_path: Path) -> None:
+    shelf = shelf_at(tmp_path)
+    for step in ("ingest", "prepare"):
+        path = shelf.folder("r0", step) / "record.json"
+        data = store.as_json({"step": step})
+        shelf.sign(path, data)
+        store.write_bytes(path, data)
+    path.with_suffix(".sig.json").unlink()
+    store.write_json(path, {"step": "prepare", "rows": 7})
+    shelf.add_to_ledger("plan", "r1", "train", "")
+    assert not shelf.is_ours(path)
+
+
+def test_a_ledger_that_was_emptied_says_how_to_begin_anew(shelf: Shelf) -> None:
+    shutil.rmtree(shelf.root / "ledger")
+    with pytest.raises(DamagedFileError, match=r"emptied on purpose, delete .*heads.*json"):
+        shelf.add_to_ledger("plan", "r9", "train", "")
+    assert [str(one) for one in ledger.check(shelf)] != []
+
+
 def test_a_machine_without_the_key_reads_and_cannot_write(shelf: Shelf, tmp_path: Path) -> None:
     other = Shelf(shelf.root, "demo", tmp_path / "other" / "locks")
     assert len(other.ledger()) == LINES

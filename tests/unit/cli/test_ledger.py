@@ -77,7 +77,7 @@ def test_the_first_broken_link_is_named(decided: Product, ftcore: Callable[..., 
     good = ftcore("ledger", decided.name, "--check")
     assert (good.returncode, good.stdout) == (
         0,
-        f"the ledger of {decided.name} holds: 3 lines; registry and store agree with it\n",
+        f"the ledger of {decided.name} holds: 3 lines; registry and records agree with it\n",
     )
 
 
