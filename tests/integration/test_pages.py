@@ -193,12 +193,13 @@ def _viewers_only_look(airflow: services.Running, conf: Settings) -> None:
     """A person whom the setting makes a viewer logs in with a password of their own, and may change nothing."""
     login = {"username": "vera", "password": _password(conf, "vera")}
     token = httpx.post(f"{airflow.airflow_url}/auth/token", json=login).json()["access_token"]
-    pages = httpx.Client(base_url=f"{airflow.airflow_url}/ftcore", headers={"Authorization": f"Bearer {token}"})
-    page = pages.get("/models/small")
-    assert page.status_code == 200
-    assert "/actions/" not in page.text
-    for action in ("hold", "rollback", "release", "reject?version=1", "approve?version=1"):
-        assert pages.post(f"/models/small/actions/{action}").status_code == 403, action
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=f"{airflow.airflow_url}/ftcore", headers=headers) as pages:
+        page = pages.get("/models/small")
+        assert page.status_code == 200
+        assert "/actions/" not in page.text
+        for action in ("hold", "rollback", "release", "reject?version=1", "approve?version=1"):
+            assert pages.post(f"/models/small/actions/{action}").status_code == 403, action
 
 
 def _see_the_champion(page: Page, airflow: services.Running, conf: Settings) -> None:
