@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
 
 USER = "admin"
+USERS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
+"""Airflow's own variable of who may log in; it goes before the file."""
 PASSWORDS = "simple_auth_manager_passwords.json.generated"
 PARALLELISM = 2
 TOKEN_S = 24 * 3600
@@ -42,6 +44,8 @@ def write(settings: Settings, port: int) -> Path:
     place = home / PASSWORDS
     kept = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
     found = {name: kept.get(name) or secrets.token_urlsafe(12) for name in users(settings)}
+    # Whom Airflow's own variable names, it lets in and makes a password for, which is kept as well.
+    found |= {name: kept[name] for name in _named(os.environ.get(USERS, "")) if name in kept}
     if settings.airflow_password is not None:
         found[USER] = settings.airflow_password.get_secret_value()
     if found != kept:
@@ -52,8 +56,13 @@ def write(settings: Settings, port: int) -> Path:
 
 def users(settings: Settings) -> dict[str, str]:
     """Roles of the people who may log in to the local Airflow, by name; there is always an ``admin``."""
-    others = (one.strip().rpartition(":") for one in settings.airflow_users.split(",") if one.strip())
-    return {name: role for name, _, role in others} | {USER: "admin"}
+    return _named(settings.airflow_users) | {USER: "admin"}
+
+
+def _named(people: str) -> dict[str, str]:
+    """Roles by name, of ``mira:op, jon:viewer``."""
+    found = (one.strip().rpartition(":") for one in people.split(",") if one.strip())
+    return {name: role for name, _, role in found}
 
 
 def password(settings: Settings) -> str:

@@ -85,7 +85,7 @@ def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "method",
-    [{"kind": "prompt", "tokens": 8}, {"kind": "prefix", "tokens": 8}, {"kind": "few_shot", "pairs": 64}],
+    [{"kind": "prefix", "tokens": 8}, {"kind": "few_shot", "pairs": 64}],
     ids=lambda method: method["kind"],
 )
 def test_what_is_no_plain_adapter_goes_through_the_whole_ring(home: Path, method: dict[str, Any]) -> None:

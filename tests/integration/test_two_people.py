@@ -96,7 +96,8 @@ def test_an_approver_who_left_approves_nothing_and_another_promotes_by_hand(
     try:
         with ExitStack() as clients:
             state = services.up(conf)
-            mira = clients.enter_context(AirflowApi(state.airflow_url, "mira", _passwords(conf)["mira"]))
+            hers = _passwords(conf)["mira"]
+            mira = clients.enter_context(AirflowApi(state.airflow_url, "mira", hers))
             with state.api(conf) as admin:
                 admin.wait_for_dags([DAG])
                 admin.trigger(DAG, run_id=RUN)
@@ -108,8 +109,7 @@ def test_an_approver_who_left_approves_nothing_and_another_promotes_by_hand(
             write_recipe(home, approval={"required": 1, "assigned": ["jon"]})
             state = services.up(conf)
             admin = clients.enter_context(state.api(conf))
-            known = _passwords(conf)
-            again = clients.enter_context(AirflowApi(state.airflow_url, "mira", known["mira"]))
+            again = clients.enter_context(AirflowApi(state.airflow_url, "mira", hers))
             with pytest.raises(AirflowApiError, match="login as mira: 401"):
                 again.questions(DAG, RUN)
             mira._client.base_url = state.airflow_url

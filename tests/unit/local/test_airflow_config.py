@@ -39,6 +39,16 @@ def test_people_have_their_roles_and_keep_their_passwords(home: Path, monkeypatc
     assert third == {"mira": second["mira"], "admin": "given %"}, "who is gone has no password any more"
 
 
+def test_people_whom_airflows_own_variable_names_keep_their_passwords(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first, file = _written(monkeypatch, "")
+    file.write_text(json.dumps(first | {"ada": "made by Airflow", "gone": "too"}))
+    monkeypatch.setenv(airflow_config.USERS, "admin:admin,ada:op")
+    _, second, _ = _written(monkeypatch, "")
+    assert second == first | {"ada": "made by Airflow"}
+
+
 @pytest.mark.parametrize("users", ["mira", "mira:boss", "mira:op;jon:op", "a b:op", "mira:op:team", "[core]\nx:op"])
 def test_other_users_are_refused(home: Path, monkeypatch: pytest.MonkeyPatch, users: str) -> None:
     monkeypatch.setenv("FTCORE_AIRFLOW_USERS", users)
