@@ -30,6 +30,7 @@ def monitor(recipe_file: str) -> DAG:
         decide = StepOperator(
             task_id="decide",
             doc_md="Ask for retraining, or write down why not.",
+            tells_starters=True,
             outlets=[product.assets.retrain],
         )
         watch >> decide

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ftcore import keys
+from ftcore import keys, login
 from ftcore import recipe as recipes
 from ftcore.errors import FtcoreError, RecipeError
+from ftcore.files import log
 from ftcore.store import run_name
 
 if TYPE_CHECKING:
@@ -42,3 +43,14 @@ def handed(context: Context, name: str) -> dict[str, Any]:
     if recipe != context.recipe.name or run_name(verb, str(found.get("run_id", ""))) != context.run_id:
         raise FtcoreError(f"the parameter {name} is about {found.get('dag_id')} {found.get('run_id')}, not this run")
     return found
+
+
+def starters(context: Context) -> list[str]:
+    """Who started the run, by Airflow, or whoever is at the terminal."""
+    if "asked" in context.params:
+        return list(handed(context, "asked").get("started_by", []))
+    try:
+        return [login.whoever(context.settings).name]
+    except FtcoreError as error:  # a login that has ended, or Airflow away: no reason not to go on
+        log.warning("who started this run is not known by a login: %s", error.args[0])
+        return [login.here()]

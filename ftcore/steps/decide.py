@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftcore import ledger, snapshot
 from ftcore.context import Context, Outcome
+from ftcore.steps._approval import starters
 from ftcore.times import moment
 
 NEEDS = ("pyarrow.parquet",)
@@ -26,6 +27,7 @@ def run(context: Context) -> Outcome:
         until=watched["until"],
         alarms=watched["alarms"],
         champion=watched["champion"],
+        started_by=starters(context),
     )
     retrain = line["decision"] == "retrain"
     return Outcome(

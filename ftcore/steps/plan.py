@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import enough, ledger, login, registry, served, snapshot
+from ftcore import enough, ledger, registry, served, snapshot
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.progress import busy
 from ftcore.steps import _budget, _holdouts, _sizes
-from ftcore.steps._approval import handed
+from ftcore.steps._approval import starters
 from ftcore.store import hash_file
 from ftcore.tracking import Tracking, Version
 
@@ -38,7 +38,7 @@ def run(context: Context) -> Outcome:
     train, reason, figures = decided
     decision = "train" if train else "skip"
     figures |= {"snapshot": identity, "champion": champion.number if champion else None, "rows": manifest["rows"]}
-    figures["started_by"] = _starters(context)
+    figures["started_by"] = _starters(context, figures.get("answers"))
     cost: dict[str, Any] = {}
     if train:
         verdict, why, cost = _budget.judge(context, identity, _sizes.count(context, identity, "train"))
@@ -61,15 +61,10 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _starters(context: Context) -> list[str]:
-    """Who started this run: nobody approves what came of what they started, whoever asks them and where."""
-    if "asked" in context.params:
-        return list(handed(context, "asked").get("started_by", []))
-    try:
-        return [login.whoever(context.settings).name]
-    except FtcoreError as error:  # a login that has ended, or Airflow away: no reason not to train
-        log.warning("who started this run is not known by a login: %s", error.args[0])
-        return [login.here()]
+def _starters(context: Context, answers: str | None) -> list[str]:
+    """Who started this run, and the look that asked for the training: none of them approves what came of it."""
+    asked = context.shelf.line("decide", answers) if answers else None
+    return list(dict.fromkeys([*starters(context), *((asked or {}).get("started_by") or [])]))
 
 
 def _request(context: Context, answers: str | None) -> dict[str, str]:

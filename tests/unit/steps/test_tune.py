@@ -232,6 +232,7 @@ def test_folds_keep_groups_together_and_every_row_once(searching: Callable[..., 
 
     product = searching(trials=1, train={"folds": 3})
     product.change(search=None)
+    product.run("plan")
     record = product.run("tune")
     found = record.figures["folds"]
     rows = product.context("tune").earlier("plan").figures

@@ -144,7 +144,7 @@ def test_nonsense_is_undecided(serve: Callable[..., Server], tmp_path: Path, non
 def test_a_judge_that_only_talks_nonsense_gives_no_win_rate(serve: Callable[..., Server], tmp_path: Path) -> None:
     found = run(tmp_path, serve(lambda question: "hm").url)
     assert (found["undecided"], found["wins"], found["ties"]) == (12, 0, 0)
-    assert found["win_rate"] == {"value": None, "low": None, "high": None, "rows": 0, "groups": 0}
+    assert found["win_rate"] == {"value": None, "low": None, "high": None, "rows": 0, "groups": 0, "level": 0.95}
     json.dumps(found, allow_nan=False)
 
 
