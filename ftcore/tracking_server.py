@@ -45,7 +45,7 @@ def connected(uri: str, home: Path) -> MlflowClient:
     logging.getLogger("mlflow.store").setLevel(logging.WARNING)
     if uri.startswith("sqlite:///"):
         Path(unquote(uri.removeprefix("sqlite:///").partition("?")[0])).parent.mkdir(parents=True, exist_ok=True)
-    return patient(MlflowClient(uri), uri)
+    return patient(MlflowClient(uri, registry_uri=uri), uri)  # else another registry of this process would count
 
 
 def patient(there: T, uri: str) -> T:

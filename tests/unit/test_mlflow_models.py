@@ -15,6 +15,8 @@ from ftcore.steps import _described
 from ftcore.tracking import CHAMPION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Product
 
 TRAIN = {"epochs": 1, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
@@ -29,10 +31,11 @@ TEXTS = [
 
 
 @pytest.fixture
-def champion(product: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Product:
+def champion(product: Product, tiny: Path) -> Iterator[Product]:
     """A tiny model that was trained, exported and made champion."""
-    from mlflow import set_registry_uri, set_tracking_uri
+    from mlflow import get_tracking_uri, set_registry_uri, set_tracking_uri
 
+    before = get_tracking_uri()
     set_tracking_uri(product.settings.mlflow_uri)
     set_registry_uri(product.settings.mlflow_uri)
     product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
@@ -42,7 +45,9 @@ def champion(product: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> P
     version = product.tracking.versions()[0]
     product.tracking.set_alias(CHAMPION, version)
     product.promise(version)
-    return product
+    yield product
+    set_tracking_uri(before)
+    set_registry_uri("")  # that of the tracking server again
 
 
 def test_the_champion_by_mlflow_is_what_scores(champion: Product, tmp_path: Path) -> None:
