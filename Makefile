@@ -8,6 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export FTCORE_HOME ?= $(CURDIR)/.ftcore
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ASSETS := $(FTCORE_HOME)/cache/assets
 # uv does not read pip's find-links, where a CPU build of torch may lie.
@@ -17,7 +18,7 @@ CHECK_ASSETS = sed -nE 's/.*sha256:([0-9a-f]{64}) \# (.*)/\1  \2/p' $(CURDIR)/as
 # A stamp by the content of what decides the environment: changed files make a new name, and so a new set-up.
 STAMP := .venv/.setup-$(shell cat requirements.lock assets.lock pyproject.toml Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo up down check test bench lock clean
+.PHONY: help setup demo up down check test testlong bench lock clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -70,8 +71,11 @@ check: setup ## Lint, types, imports, recipes.
 	lint-imports
 	ftcore check
 
-test: setup ## All tests, a file a core at a time, a real ring under a real Airflow included.
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: setup ## All tests but the longest, a file a core at a time, a real ring under a real Airflow included.
+	$(PYTEST) -m 'not long'
+
+testlong: setup ## Tests that train for minutes, which make test leaves out: for a release, or a change of methods or memory.
+	$(PYTEST) -m long
 
 bench: setup ## Measure against the usual way, side by side: make bench, or make bench ONLY=name.
 	python -m tests.bench $(ONLY)

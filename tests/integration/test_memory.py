@@ -116,6 +116,7 @@ REWARDS = [{"kind": "length", "most": 20}]
 CHAT = {"kind": "chat"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("task", "method", "batch", "words"),
     [
@@ -146,6 +147,7 @@ def test_what_learns_from_answers_takes_what_was_estimated(
         assert 0.9 <= used["actual_vs_estimated"]["tokens_drawn"] <= 1.05
 
 
+@pytest.mark.long
 def test_a_pupil_with_its_teacher_takes_what_was_estimated(product: Product, tmp_path: Path) -> None:
     large = {**BERT, "hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}
     teacher = base(tmp_path / "teacher", "classification", large)

@@ -82,10 +82,11 @@ def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path
     assert sum(right) / len(right) > 0.6
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "method",
-    [{"kind": "prefix", "tokens": 8}, {"kind": "few_shot", "pairs": 64}],
+    [{"kind": "prompt", "tokens": 8}, {"kind": "prefix", "tokens": 8}, {"kind": "few_shot", "pairs": 64}],
     ids=lambda method: method["kind"],
 )
 def test_what_is_no_plain_adapter_goes_through_the_whole_ring(home: Path, method: dict[str, Any]) -> None:

@@ -77,6 +77,7 @@ def _measured(rows: pa.Table, folder: Path) -> dict[str, float]:
     return {name: float(value) for name, value in multitask.metrics(TASK, sums).items()}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
     recipes = home.parent / "recipes"
