@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,7 +184,8 @@ def test_killed_before_the_ledger_it_is_told_the_second_time(product: Product, m
     assert first == again
     (line,) = product.shelf.ledger("forget")
     assert (line["decision"], line["because"]) == ("forgotten", "case 7")
-    assert "c3" not in json.dumps(line).replace(line["run_id"], "")
+    told = re.findall(r"\w+", json.dumps(line).replace(line["run_id"], ""))
+    assert "c3" not in told, "hashes may hold these letters"
 
 
 def test_mlflow_away_does_not_hold_it_up(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
