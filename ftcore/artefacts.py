@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 READ_BYTES = 500_000_000
 """An artefact that serves is read and hashed up to this size, which takes seconds; a larger one is told by its files'
 number and bytes, so that a rollback stays one of seconds."""
+SIZE = re.compile(r"[0-9]{1,18}/[0-9]{1,18}")
+"""Files and bytes of an artefact, as its tag has them; the tag is anybody's who may write to MLflow."""
 CHANGING = ("card",)
 """Artefacts that are written anew with every decision."""
 
@@ -77,6 +80,8 @@ def _size_fault(then: str, there: str) -> str:
         return "has lost its artefact {name}"
     if not then or there.endswith("?") or then == there:
         return ""
+    if not SIZE.fullmatch(then):
+        return "has another size of its artefact {name} in MLflow than the platform writes"
     return f"has {_said(there)} in its artefact {{name}}, and {_said(then)} was recorded"
 
 
@@ -102,4 +107,4 @@ def _content_fault(tracking: Tracking, version: Version, name: str, expected: st
 
 
 def _bytes(size: str) -> int:
-    return int(size.partition("/")[2]) if size else 0
+    return int(size.partition("/")[2]) if SIZE.fullmatch(size) else 0

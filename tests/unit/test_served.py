@@ -117,6 +117,13 @@ def test_tags_of_mlflow_are_not_believed(product: Product, champion: Version) ->
     assert "onnx-int8" in fault
 
 
+@pytest.mark.parametrize("size", ["x", "/", "3/", "/7", "-1/5", "1/7/7", "9" * 30 + "/1"])
+def test_a_size_that_somebody_else_wrote_is_a_fault(product: Product, champion: Version, size: str) -> None:
+    product.tracking.client.set_tag(champion.run, f"{artefacts.SIZE_TAG}onnx-int8", size)
+    (fault,) = artefacts.check(product.tracking, product.tracking.version(1), ["onnx-int8"], product.shelf).serving
+    assert fault.startswith("has another size of its artefact 'onnx-int8'")
+
+
 def test_an_erasure_explains_a_changed_evaluation_and_nothing_else(product: Product, champion: Version) -> None:
     for name in ("evaluation", "onnx-int8"):
         place = stored(product, champion, name)
