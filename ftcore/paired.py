@@ -7,14 +7,13 @@ each, so that they can be compared without any model: on rows of one id with the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import outputs
 from ftcore._find import find
 from ftcore.errors import FtcoreError
 from ftcore.sealed import SEALED
-from ftcore.steps import _measures, _slices
+from ftcore.steps import _measures
 from ftcore.steps._predictions import INPUT
 from ftcore.store import read_table
 
@@ -56,14 +55,8 @@ def compare(shelf: Shelf, recipe: Recipe, before: tuple[str, str], after: tuple[
     said = [outputs.of(table[f"candidate.{form}"]) for table, (_, form) in zip(tables, (before, after), strict=True)]
     rows, task = tables[1], find("tasks", recipe.task.kind)
     roles = dict(zip((("champion", FORM), ("candidate", FORM)), said, strict=True))
-    judged = _measures.Judged(
-        {name: task.tallies(recipe.task, rows, one) for name, one in roles.items()},
-        partial(task.metrics, recipe.task),
-        recipe.evaluate.resamples,
-        recipe.train.seed,
-        _slices.about(recipe, rows),
-        _slices.clusters(rows),
-    )
+    tallies = {name: task.tallies(recipe.task, rows, one) for name, one in roles.items()}
+    judged = _measures.Judged.of(recipe, rows, tallies)
     dataset = np.array(rows["dataset"].to_pylist(), object)
     parts = {name: dataset == name for name in dict.fromkeys(dataset.tolist())}
     return {**_measures.by_part(judged, parts), "rows": {name: int(mask.sum()) for name, mask in parts.items()}}

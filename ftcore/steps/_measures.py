@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ftcore import calibration
+from ftcore._find import find
 from ftcore.simultaneous import bounds, clusters, effect
 from ftcore.statistics import USUAL, Estimate, mcnemar, resample, values
+from ftcore.steps import _slices
 from ftcore.verdict import right
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
+    from ftcore.recipe import Recipe
     from ftcore.statistics import Better, Drawn, Metrics
 
 ECE = ("ece", "ece_adaptive")
@@ -40,6 +45,28 @@ class Judged:
     """Of each row an id of its group, ``[rows]``: rows of one group are not independent. None: each is its own."""
     labels: np.ndarray | None = None
     """True label of each row, ``[rows]``, where each row has one."""
+
+    @classmethod
+    def of(cls, recipe: Recipe, rows: pa.Table, tallies: Mapping[tuple[str, str], np.ndarray]) -> Judged:
+        """Tallies of models on a recipe's rows, with all that the rows tell.
+
+        Args:
+            recipe: whose task, seed and resamples count.
+            rows: test rows, with ``label`` and all that groups and metrics stand on.
+            tallies: ``[rows, k]`` by role and flavour.
+        """
+        import numpy as np
+
+        task = find("tasks", recipe.task.kind)
+        return cls(
+            tallies,
+            partial(task.metrics, recipe.task),
+            recipe.evaluate.resamples,
+            recipe.train.seed,
+            _slices.about(recipe, rows),
+            _slices.clusters(rows),
+            np.array(rows["label"].to_pylist()) if recipe.task.kind == "classification" else None,
+        )
 
     def scopes(self, chosen: np.ndarray) -> list[tuple[np.ndarray, tuple[str, ...]]]:
         """Of some rows those that some metrics are about, and the metrics; no name means all of them."""

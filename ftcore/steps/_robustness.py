@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore._find import find
 from ftcore.progress import progress
 from ftcore.serving.model import Model
-from ftcore.steps import _measures, _slices
+from ftcore.steps import _measures
 from ftcore.steps._predictions import given
 
 if TYPE_CHECKING:
@@ -77,13 +76,7 @@ def changes(recipe: Recipe, model: Model, rows: pa.Table, plain: Outputs) -> dic
         changed = rows.set_column(rows.column_names.index("text"), "text", texts)
         with progress(f"test rows with other {name}", rows.num_rows) as advance:
             said = model.outputs(given(recipe, changed), advance)
-        judged = _measures.Judged(
-            {("plain", ""): before, ("perturbed", ""): task.tallies(recipe.task, rows, said)},
-            partial(task.metrics, recipe.task),
-            recipe.evaluate.resamples,
-            seed,
-            _slices.about(recipe, rows),
-            _slices.clusters(rows),
-        )
+        after = task.tallies(recipe.task, rows, said)
+        judged = _measures.Judged.of(recipe, rows, {("plain", ""): before, ("perturbed", ""): after})
         found[name] = judged.told(judged.apart(("plain", ""), ("perturbed", ""), everything), everything)
     return found

@@ -42,7 +42,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore import base, calibration, outputs, served, snapshot
@@ -220,15 +219,8 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
 
     recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
     said = {name: outputs.of(column) for name, column in columns.items()}
-    judged = _measures.Judged(
-        {name: task.tallies(recipe.task, rows, one) for name, one in said.items()},
-        partial(task.metrics, recipe.task),
-        recipe.evaluate.resamples,
-        recipe.train.seed,
-        _slices.about(recipe, rows),
-        _slices.clusters(rows),
-        np.array(rows["label"].to_pylist()) if recipe.task.kind == "classification" else None,
-    )
+    tallies = {name: task.tallies(recipe.task, rows, one) for name, one in said.items()}
+    judged = _measures.Judged.of(recipe, rows, tallies)
     served = models.flavours(recipe)[0]
     never = _slices.never_predicted(recipe, rows, said["candidate", served])
     if told := [f"{label} ({count:,} rows)" for label, count in never.items() if count]:

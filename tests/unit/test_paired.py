@@ -60,6 +60,15 @@ def test_only_rows_of_both_count_and_each_with_itself(product: Product) -> None:
     assert (test["only_candidate_right"], test["only_champion_right"]) == (20, 0)
 
 
+def test_what_rows_of_one_label_leave_undefined_is_no_number(product: Product) -> None:
+    for run, form in zip(("old", "new"), FORMS, strict=True):
+        write(product, run, predictions(range(0, 80, 2), set(range(40)), form))
+    found = compare(product)
+    for told in (found["metrics"]["champion"][paired.FORM]["test"], found["differences"][paired.FORM]["test"]):
+        assert (told["f1"]["value"], told["f1"]["undefined"]) == (None, "every row has the same label")
+        assert told["accuracy"]["value"] is not None
+
+
 def test_the_other_way_round_it_is_the_same_with_the_other_sign(product: Product) -> None:
     generator = np.random.default_rng(3)
     for run, form in zip(("old", "new"), FORMS, strict=True):
