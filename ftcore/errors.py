@@ -23,10 +23,17 @@ but a record.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
 SHOWN_FAILURES = 10
+_LOGIN = re.compile(r"(?<=://)[^/\s'\"@]*:[^/\s'\"]*@")
+
+
+def without_passwords(text: object) -> str:
+    """Text fit for a log: ``***`` in place of user and password of any address in it."""
+    return _LOGIN.sub("***@", str(text))
 
 
 class FtcoreError(Exception):
@@ -36,8 +43,8 @@ class FtcoreError(Exception):
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, hint: str = "") -> None:
-        """Keep the message and the hint apart, so that scripts can show either."""
-        super().__init__(message)
+        """Keep the message and the hint apart, so that scripts can show either; no address keeps its password."""
+        super().__init__(without_passwords(message))
         self.hint = hint
 
     def __str__(self) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
-from ftcore.errors import AwayError, FtcoreError
+from ftcore.errors import AwayError, FtcoreError, without_passwords
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -44,19 +44,25 @@ def lasting(seconds: float) -> Iterator[None]:
         _patience_s.reset(before)
 
 
-def ask(call: Callable[[], T], is_away: Callable[[BaseException], bool], who: str) -> T:
+def ask(
+    call: Callable[[], T],
+    is_away: Callable[[BaseException], bool],
+    who: str,
+    words: Callable[[object], str] = without_passwords,
+) -> T:
     """Call it, and again while the service is away, for as long as the patience lasts.
 
     Args:
         call: what may be done twice.
         is_away: whether an error means that the service is away, and not that the request is wrong.
         who: the service, as a person knows it.
+        words: an error's text, fit for a log.
 
     Raises:
         Exception: what the last call raised.
     """
     patience_s = _patience_s.get()
-    return _Outage(who, patience_s).asking(call, is_away) if patience_s else call()
+    return _Outage(who, patience_s, words=words).asking(call, is_away) if patience_s else call()
 
 
 def through(work: Callable[[], T]) -> T:
@@ -121,8 +127,15 @@ def _status(error: BaseException) -> int | None:
 class _Outage:
     """One wait for a service that is away."""
 
-    def __init__(self, who: str, patience_s: float, *, only_waits: bool = False) -> None:
-        self.who, self.patience_s, self.only_waits = who, patience_s, only_waits
+    def __init__(
+        self,
+        who: str,
+        patience_s: float,
+        *,
+        only_waits: bool = False,
+        words: Callable[[object], str] = without_passwords,
+    ) -> None:
+        self.who, self.patience_s, self.only_waits, self.words = who, patience_s, only_waits, words
         self.since: float | None = None
         self.said_s = 0.0
 
@@ -150,9 +163,11 @@ class _Outage:
         self.said_s = waited
         error = state.outcome.exception() if state.outcome else None
         so_far = f", {waited:.0f} s so far" if waited >= 1 else ""
-        log.warning("%s does not answer; waiting up to %g s%s: %s", self.who, self.patience_s, so_far, _words(error))
+        log.warning(
+            "%s does not answer; waiting up to %g s%s: %s", self.who, self.patience_s, so_far, _words(error, self.words)
+        )
 
 
-def _words(error: BaseException | None) -> str:
-    text = str(error).strip() if error else ""
+def _words(error: BaseException | None, words: Callable[[object], str] = without_passwords) -> str:
+    text = words(error).strip() if error else ""
     return (text or type(error).__name__).splitlines()[0][:120]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ftcore.tracking import HOST_TAG, RUN_TAG, Tracking
-from ftcore.tracking_server import speaking_plainly
+from ftcore.tracking_server import run_page, speaking_plainly
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
@@ -35,25 +35,20 @@ class Logged:
     """What MLflow keeps of one run."""
 
     params: dict[str, str]
-    metrics: dict[str, float]
-    """The last value of each."""
-    status: str
     page: str
     """Address in MLflow's own pages; empty where no server shows any."""
 
 
 def logged(settings: Settings, run: str) -> Logged:
-    """Parameters and metrics of a run: one request.
+    """Parameters of a run and where it is shown: one request.
 
     Raises:
         TransientError: MLflow does not answer.
         FtcoreError: there is no such run.
     """
-    uri = settings.mlflow_uri.rstrip("/")
-    with speaking_plainly(uri):
+    with speaking_plainly(settings.mlflow_uri):
         found = Tracking(settings, "").client.get_run(run)
-    page = f"{uri}/#/experiments/{found.info.experiment_id}/runs/{run}" if uri.startswith("http") else ""
-    return Logged(dict(found.data.params), dict(found.data.metrics), str(found.info.status), page)
+    return Logged(dict(found.data.params), run_page(settings.mlflow_uri, found.info.experiment_id, run))
 
 
 def trainings(tracking: Tracking) -> list[Training]:
@@ -118,13 +113,12 @@ def page(settings: Settings, name: str, run: str) -> str:
     Raises:
         TransientError: MLflow does not answer.
     """
-    tracking = Tracking(settings, name)
-    uri = settings.mlflow_uri.rstrip("/")
+    tracking, uri = Tracking(settings, name), settings.mlflow_uri
     if not uri.startswith("http"):
         return ""
     with speaking_plainly(uri):
         experiment = tracking.client.get_experiment_by_name(name)
-    return f"{uri}/#/experiments/{experiment.experiment_id}/runs/{run}" if experiment else ""
+    return run_page(uri, experiment.experiment_id, run) if experiment else ""
 
 
 def _training(found: Any, name: str) -> Training:

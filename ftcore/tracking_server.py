@@ -53,6 +53,19 @@ def patient(there: T, uri: str) -> T:
     return cast("T", _Patient(there, uri))
 
 
+def shown(uri: str) -> str:
+    """The server's address for messages, records and links: without user, password and query."""
+    if uri.startswith(("sqlite:", "file:", "/")):
+        return uri  # a path, which may hold an @
+    scheme, mark, rest = uri.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def run_page(uri: str, experiment: str, run: str) -> str:
+    """Address of a run in MLflow's own pages; empty where no server shows any."""
+    return f"{shown(uri).rstrip('/')}/#/experiments/{experiment}/runs/{run}" if uri.startswith("http") else ""
+
+
 def once(make: Callable[[], R], uri: str) -> R:
     """Look for something and make it where it is missing: of a request whose answer was lost nobody knows what it did.
 
@@ -60,7 +73,7 @@ def once(make: Callable[[], R], uri: str) -> R:
         make: looks first; the request that makes is not repeated by itself.
         uri: of the server.
     """
-    return patience.ask(make, _is_away, f"MLflow at {uri}")
+    return patience.ask(make, _is_away, f"MLflow at {shown(uri)}", partial(_said, uri=uri))
 
 
 class _Patient:
@@ -76,7 +89,8 @@ class _Patient:
         return partial(self._ask, found) if callable(found) else found
 
     def _ask(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        return patience.ask(partial(call, *args, **options), _is_away, f"MLflow at {self._uri}")
+        who, words = f"MLflow at {shown(self._uri)}", partial(_said, uri=self._uri)
+        return patience.ask(partial(call, *args, **options), _is_away, who, words)
 
 
 def _unrepeated(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -103,10 +117,20 @@ def speaking_plainly(uri: str) -> Iterator[None]:
         yield
     except (RequestException, ConnectionError, MlflowException) as error:
         if _is_away(error):
-            away = f"MLflow at {uri} does not answer"
-            raise AwayError(away, hint="start it, or mend FTCORE_TRACKING_URI", waited=True) from error
+            away = f"MLflow at {shown(uri)} does not answer"
+            raise AwayError(away, hint="start it, or correct FTCORE_TRACKING_URI", waited=True) from _cause(error, uri)
         refused = any(f"error code {code}" in str(error) for code in (401, 403))
-        raise FtcoreError(f"MLflow at {uri}: {error}", hint=LOG_IN if refused else "") from error
+        said = f"MLflow at {shown(uri)}: {_said(error, uri)}"
+        raise FtcoreError(said, hint=LOG_IN if refused else "") from _cause(error, uri)
+
+
+def _said(error: object, uri: str) -> str:
+    return str(error).replace(uri.rstrip("/"), shown(uri))
+
+
+def _cause(error: Exception, uri: str) -> Exception | None:
+    """What a traceback may show: MLflow's own errors repeat the address with its password."""
+    return error if shown(uri) == uri else None
 
 
 def _is_away(error: BaseException) -> bool:

@@ -221,7 +221,7 @@ def _url(given: str, name: str) -> URL:
     try:
         url = make_url(given)
     except (exc.ArgumentError, ValueError):
-        said = f"the connection {name!r} is not a URL such as postgresql://user:password@host/database"
+        said = f"the connection {name!r} is not a URL such as postgresql://USER@HOST/DATABASE"
         raise MissingExtraError(said) from None
     url = url.difference_update_query(["__extra__"])  # Airflow's own
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))

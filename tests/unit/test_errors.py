@@ -42,6 +42,12 @@ def test_the_hint_stands_on_a_line_of_its_own() -> None:
     assert str(FtcoreError("it broke")) == "it broke"
 
 
+@pytest.mark.parametrize("login", ["mira:hunter2", "mira:hun@hunter2", ":hunter2"])
+def test_no_address_in_a_message_keeps_its_password(login: str) -> None:
+    assert str(FtcoreError(f"s3://{login}@bucket/x is away")) == "s3://***@bucket/x is away"
+    assert str(FtcoreError("https://h:80/a@b is away")) == "https://h:80/a@b is away"
+
+
 def test_ten_failures_are_shown_at_most() -> None:
     failures = [f"row {number}" for number in range(13)]
     error = DataRejectedError("bad rows", failures, report="there.html", hint="look")

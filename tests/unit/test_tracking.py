@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import patience, served, tracking_training
+from ftcore import patience, served, settings, tracking_server, tracking_training
 from ftcore.errors import FtcoreError, StoppedError, TrainingError, TransientError
 from ftcore.tracking import CANDIDATE, CHAMPION, FAILURE_TAG, PREVIOUS, RUN_TAG, Tracking
 
@@ -132,14 +133,33 @@ def test_a_version_that_is_not_there_is_no_transient_error(product: Product) -> 
 
 
 def test_a_server_that_is_away_is_tried_again_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftcore import settings
-
     monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TransientError, match=r"MLflow at http://127.0.0.1:9 does not answer") as error:
         Tracking(settings.load(), "demo").alias(CHAMPION)
     assert error.value.exit_code == 75
     assert "FTCORE_TRACKING_URI" in error.value.hint
+
+
+@pytest.mark.parametrize("login", ["mira:hunter2", "hunter2", "mira:hun@hunter2", "mira:1/hunter2"])
+@pytest.mark.parametrize("query", ["", "?token=hunter2"])
+def test_the_servers_password_is_in_no_message_link_or_log(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, login: str, query: str
+) -> None:
+    monkeypatch.setenv("FTCORE_TRACKING_URI", f"http://{login}@127.0.0.1:9/mlflow{query}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    conf = settings.load()
+    with patience.lasting(0.01), pytest.raises(FtcoreError, match=r"MLflow at http://127\.0\.0\.1:9/mlflow") as error:
+        Tracking(conf, "demo").alias(CHAMPION)
+    page = tracking_server.run_page(conf.mlflow_uri, "1", "r")
+    assert page == "http://127.0.0.1:9/mlflow/#/experiments/1/runs/r"
+    said = "".join(traceback.format_exception(error.value)) + caplog.text + page
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////home/a@b/mlflow.db", "file:///a@b", "http://127.0.0.1:9", "https://h/a"])
+def test_an_address_without_a_password_is_shown_as_it_is(uri: str) -> None:
+    assert tracking_server.shown(uri) == uri
 
 
 def lose_answers(tracking: Tracking, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> list[object]:
