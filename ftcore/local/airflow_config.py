@@ -7,8 +7,12 @@ import configparser
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from ftcore.errors import FtcoreError
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
@@ -17,6 +21,11 @@ USER = "admin"
 USERS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"
 """Airflow's own variable of who may log in; it goes before the file."""
 PASSWORDS = "simple_auth_manager_passwords.json.generated"
+_ANEW = "put a backup of it there, or move it away: ftcore up then makes new passwords"
+_KEYS = (
+    "put a backup of it there; or move it away: ftcore up then makes new keys, and what Airflow encrypted by the old "
+    "one, such as passwords of connections, has to be entered anew"
+)
 PARALLELISM = 2
 TOKEN_S = 24 * 3600
 """How long a task may be without an answer of Airflow's API server, in seconds."""
@@ -31,6 +40,9 @@ def write(settings: Settings, port: int) -> Path:
     """Write ``airflow.cfg`` and the password file; returns the folder that ``AIRFLOW_HOME`` must name.
 
     Both hold secrets and may be read by nobody else. Secrets and the password survive a restart, so sessions do too.
+
+    Raises:
+        FtcoreError: one of them is there and cannot be read.
     """
     home = airflow_home(settings)
     home.mkdir(parents=True, exist_ok=True)
@@ -42,7 +54,7 @@ def write(settings: Settings, port: int) -> Path:
     with _private(home / "airflow.cfg") as file:
         parser.write(file)
     place = home / PASSWORDS
-    kept = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    kept = _passwords(place) if place.exists() else {}
     found = {name: kept.get(name) or secrets.token_urlsafe(12) for name in users(settings)}
     # Whom Airflow's own variable names, it lets in and makes a password for, which is kept as well.
     found |= {name: kept[name] for name in _named(os.environ.get(USERS, "")) if name in kept}
@@ -66,9 +78,26 @@ def _named(people: str) -> dict[str, str]:
 
 
 def password(settings: Settings) -> str:
-    """Password of Airflow's ``admin``."""
-    found: dict[str, str] = json.loads((airflow_home(settings) / PASSWORDS).read_text(encoding="utf-8"))
-    return found[USER]
+    """Password of Airflow's ``admin``.
+
+    Raises:
+        FtcoreError: the file is gone, cannot be read, or does not hold it.
+    """
+    place = airflow_home(settings) / PASSWORDS
+    if not (found := _passwords(place).get(USER, "")):
+        raise FtcoreError(f"{place} holds no password of {USER}", hint=_ANEW)
+    return found
+
+
+def _passwords(place: Path) -> dict[str, str]:
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+        if all(isinstance(one, str) for one in found.values()):
+            return dict(found)
+    except (OSError, ValueError, AttributeError):
+        pass
+    # Not chained: what cannot be read may be a password all the same.
+    raise FtcoreError(f"{place} is not the passwords of Airflow's people, as JSON by name", hint=_ANEW) from None
 
 
 def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, str]]:
@@ -129,8 +158,14 @@ def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, s
 
 
 def _secrets(home: Path) -> dict[str, str]:
-    old = configparser.ConfigParser(interpolation=None)
-    old.read(home / "airflow.cfg", encoding="utf-8")
+    """Keys that are kept; made where there is no file yet, and never where one is there that does not tell them."""
+    old, place = configparser.ConfigParser(interpolation=None), home / "airflow.cfg"
+    try:
+        there = bool(old.read(place, encoding="utf-8"))
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        raise FtcoreError(f"{place} is no configuration of Airflow's", hint=_KEYS) from None
+    if there and not old.get("core", "fernet_key", fallback=""):
+        raise FtcoreError(f"{place} does not hold the key of Airflow's connections, core.fernet_key", hint=_KEYS)
     return {
         "fernet_key": old.get("core", "fernet_key", fallback=base64.urlsafe_b64encode(os.urandom(32)).decode()),
         "secret_key": old.get("api", "secret_key", fallback=secrets.token_urlsafe(32)),
@@ -138,7 +173,14 @@ def _secrets(home: Path) -> dict[str, str]:
     }
 
 
-def _private(path: Path) -> IO[str]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8")
+@contextmanager
+def _private(path: Path) -> Iterator[IO[str]]:
+    """A file that its owner alone may read, there as a whole or as it was before."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        yield file
+        file.flush()
+        os.fsync(descriptor)
+    draft.replace(path)

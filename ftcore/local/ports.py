@@ -32,13 +32,13 @@ def urls(settings: Settings, progress: Callable[[str], None]) -> dict[str, str]:
         PortTakenError: a port that a setting asks for is taken.
     """
     kept, fixed = _kept(settings), {"airflow": settings.airflow_port, "mlflow": settings.mlflow_port}
-    chosen: dict[str, int] = {}
-    for name, wanted in fixed.items():
-        if wanted:
-            check(wanted, f"FTCORE_{name.upper()}_PORT asks for it")
-        chosen[name] = wanted or _free(kept.get(name), name, set(chosen.values()), progress)
-    if chosen["airflow"] == chosen["mlflow"]:
-        raise PortTakenError(f"Airflow and MLflow are both to listen on port {chosen['airflow']}", hint="choose two")
+    chosen = {name: wanted for name, wanted in fixed.items() if wanted}
+    if len(set(chosen.values())) < len(chosen):
+        raise PortTakenError(f"Airflow and MLflow are both to listen on port {fixed['airflow']}", hint="choose two")
+    for name, wanted in chosen.items():
+        check(wanted, f"FTCORE_{name.upper()}_PORT asks for it")
+    for name in fixed.keys() - chosen.keys():
+        chosen[name] = _free(kept.get(name), name, set(chosen.values()), progress)
     file = settings.home.resolve() / "ports.json"
     draft = file.with_suffix(".draft")
     draft.write_text(json.dumps(chosen) + "\n", encoding="utf-8")
@@ -77,13 +77,14 @@ def _free(kept: int | None, name: str, taken: set[int], progress: Callable[[str]
     if not found:
         raise PortTakenError("no free port was found", hint=f"name one: FTCORE_{name.upper()}_PORT")
     if kept:
-        progress(f"port {kept} is taken by another program: {name} moves to {found}, and old links to it are dead")
+        who = "the other service" if kept in taken else "another program"
+        progress(f"port {kept} is taken by {who}: {name} moves to {found}, and old links to it lead nowhere")
     return found
 
 
 def _kept(settings: Settings) -> dict[str, int]:
     try:
         found = json.loads((settings.home.resolve() / "ports.json").read_text(encoding="utf-8"))
-        return {name: port for name, port in found.items() if isinstance(port, int) and 0 < port < 2**16}
+        return {name: port for name, port in found.items() if type(port) is int and 0 < port < 2**16}
     except (OSError, ValueError, AttributeError):
         return {}

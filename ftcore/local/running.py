@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, processes
 
 if TYPE_CHECKING:
@@ -38,12 +39,23 @@ class Running:
 
 
 def load(settings: Settings) -> Running | None:
-    """What was started last; None where everything was stopped again."""
+    """What was started last; None where everything was stopped again.
+
+    Raises:
+        FtcoreError: the file is there and cannot be read, so that nobody knows what runs.
+    """
     try:
         values: dict[str, Any] = json.loads(_file(settings).read_text(encoding="utf-8"))
-        return Running(**values)
-    except (FileNotFoundError, ValueError, TypeError):
+        found = Running(**values)
+        texts = (found.mark, found.airflow_url, found.mlflow_url, found.user)
+        if all(isinstance(one, str) for one in texts) and all(type(pid) is int for pid in found.pids.values()):
+            return found
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, TypeError, AttributeError):
+        pass
+    hint = "end the processes of Airflow and MLflow that still run from there, then delete the file"
+    raise FtcoreError(f"{_file(settings)} does not tell which services were started", hint=hint)
 
 
 def save(settings: Settings, state: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import runpy
 import signal
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from ftcore import mlflow_login
+from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, ports, processes, programs, services
 from ftcore.settings import Settings
 from ftcore_airflow.retry import RETRIES
@@ -135,7 +137,7 @@ def test_ports_are_kept_and_a_taken_one_is_told(settings: Settings) -> None:
         assert moved["mlflow"] == first["mlflow"]
         assert said == [
             f"port {airflow} is taken by another program: airflow moves to "
-            f"{moved['airflow'].rpartition(':')[2]}, and old links to it are dead"
+            f"{moved['airflow'].rpartition(':')[2]}, and old links to it lead nowhere"
         ]
         fixed = settings.model_copy(update={"airflow_port": airflow})
         with pytest.raises(ports.PortTakenError, match=f"port {airflow} is taken.*FTCORE_AIRFLOW_PORT"):
@@ -144,8 +146,45 @@ def test_ports_are_kept_and_a_taken_one_is_told(settings: Settings) -> None:
     both = settings.model_copy(update={"airflow_port": airflow, "mlflow_port": airflow})
     with pytest.raises(ports.PortTakenError, match="both to listen"):
         ports.urls(both, said.append)
-    (settings.home / "ports.json").write_text('{"airflow": "x", "mlflow": 99999999}')
-    assert len(set(ports.urls(settings, said.append).values())) == 2
+    takes_over = settings.model_copy(update={"mlflow_port": airflow})
+    found = ports.urls(takes_over, said.append)
+    assert found["mlflow"].endswith(f":{airflow}")
+    assert found["airflow"] != found["mlflow"], "airflow moves"
+    assert f"port {airflow} is taken by the other service: airflow moves" in said[-1]
+    for kept in ('{"airflow": "x", "mlflow": 99999999}', '{"airflow": true, "mlflow": -1}', "[]", "7", "{"):
+        (settings.home / "ports.json").write_text(kept)
+        chosen = ports.urls(settings, said.append).values()
+        assert len(set(chosen)) == 2
+        assert "http://127.0.0.1:1" not in chosen
+        assert "http://127.0.0.1:True" not in chosen
+
+
+STARTED = {"mark": "m", "airflow_url": "http://127.0.0.1:20001", "mlflow_url": "http://127.0.0.1:20002"}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        *(b"", b"{", b"[]", b"7", b"\xff", b'{"mark": "m"}'),
+        *(
+            json.dumps(STARTED | wrong).encode()
+            for wrong in (
+                *({"pids": [1]}, {"pids": None}, {"pids": {"mlflow": "1"}}, {"pids": {"mlflow": True}}),
+                *({"mlflow_url": 6}, {"mark": None}, {"port": 1}),
+            )
+        ),
+    ],
+)
+def test_what_was_started_and_cannot_be_read_is_an_error_and_no_second_start(settings: Settings, kept: bytes) -> None:
+    settings.home.mkdir()
+    file = settings.home / "services.json"
+    assert services.running(settings) is None
+    file.write_bytes(kept)
+    for ask in (services.up, services.down):
+        with pytest.raises(FtcoreError, match=r"services\.json does not tell") as error:
+            ask(settings)
+        assert "delete the file" in error.value.hint
+    assert file.read_bytes() == kept
 
 
 STEP = """

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from ftcore import settings
+from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config
 
 if TYPE_CHECKING:
@@ -47,6 +48,31 @@ def test_people_whom_airflows_own_variable_names_keep_their_passwords(
     monkeypatch.setenv(airflow_config.USERS, "admin:admin,ada:op")
     _, second, _ = _written(monkeypatch, "")
     assert second == first | {"ada": "made by Airflow"}
+
+
+@pytest.mark.parametrize("name", ["airflow.cfg", airflow_config.PASSWORDS])
+@pytest.mark.parametrize(
+    "kept", [b"", b"[]", b"7", b"{", b"[core]\nx", b"[core]\n[core]\n", b"\xff\xfe", b'{"admin": 1}']
+)
+def test_a_file_of_secrets_that_cannot_be_read_is_told_and_left(home: Path, name: str, kept: bytes) -> None:
+    folder = airflow_config.write(settings.load(), 8080)
+    (folder / name).write_bytes(kept)
+    with pytest.raises(FtcoreError, match=name) as error:
+        airflow_config.write(settings.load(), 8080)
+    assert "backup" in error.value.hint
+    assert (folder / name).read_bytes() == kept
+    (folder / name).unlink()
+    airflow_config.write(settings.load(), 8080)
+    assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert not list(folder.glob("*.draft"))
+
+
+def test_a_password_that_nobody_kept_is_told(home: Path) -> None:
+    folder = airflow_config.write(settings.load(), 8080)
+    for kept in ("{}", "[]", None):
+        (folder / airflow_config.PASSWORDS).write_text(kept) if kept else (folder / airflow_config.PASSWORDS).unlink()
+        with pytest.raises(FtcoreError, match="password"):
+            airflow_config.password(settings.load())
 
 
 @pytest.mark.parametrize("users", ["mira", "mira:boss", "mira:op;jon:op", "a b:op", "mira:op:team", "[core]\nx:op"])
