@@ -17,6 +17,7 @@ model. A chain that ends before it was cut off.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import keys
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.files import as_json, create_bytes, damaged, log, names_in, read_many, write_bytes
+from ftcore.files import as_json, create_bytes, damaged, log, mapping, names_in, read_many, write_bytes
 from ftcore.keys import Keyring
 from ftcore.records import canonical, sha256
 
@@ -94,12 +95,12 @@ def message(recipe: str, n: int, digest: str) -> bytes:
 def read(data: bytes, recipe: str) -> Slot | None:
     """A number's file; None where it is not written as the platform writes it, to the last byte."""
     try:
-        found = json.loads(data)
-        slot = Slot(**found)
-        fits = slot.recipe == recipe and slot.n >= 0 and isinstance(slot.line["before"], str) and slot.data == data
-    except (ValueError, TypeError, KeyError, AttributeError):
+        slot = Slot(**mapping(data))
+        n, before = slot.line["n"], slot.line["before"]
+    except (TypeError, KeyError):
         return None
-    return slot if fits else None
+    fits = slot.recipe == recipe and type(n) is int and n >= 0 and isinstance(before, str)
+    return slot if fits and slot.data == data else None
 
 
 def number(n: int) -> str:
@@ -215,8 +216,8 @@ class Chain:
             DamagedFileError: the chain was cut off, or its newest number is not the platform's.
         """
         heads = [head for head in (self.kept(), self._head()) if head]
-        for head in sorted(heads, key=lambda head: int(head["n"]), reverse=True):
-            slot = self._slot(int(head["n"]))
+        for head in sorted(heads, key=lambda head: head["n"], reverse=True):
+            slot = self._slot(head["n"])
             if slot is None:
                 anew = f"; where the ledger was emptied on purpose, delete {self.witness}" if self._is_empty() else ""
                 raise self._broken(f"{FOLDER}/{number(int(head['n']))} is gone", anew)
@@ -226,8 +227,8 @@ class Chain:
         names = [name for name in names_in(self.slots) if name != HEAD]
         if not names:
             return None
-        n = int(names[-1].removesuffix(".json")) if names[-1][:8].isdigit() else -1
-        slot = self._slot(n)
+        n = position(names[-1])
+        slot = None if n is None else self._slot(n)
         if slot is None:
             raise self._broken(f"{FOLDER}/{names[-1]} is no line of the platform's")
         return slot
@@ -246,12 +247,12 @@ class Chain:
     def kept(self) -> dict[str, Any] | None:
         """The head as this machine keeps it; None where it never wrote a line."""
         try:
-            return _head(self.witness.read_bytes(), self.recipe)
+            return signed_head(self.witness.read_bytes(), self.recipe)
         except OSError:
             return None
 
     def _head(self) -> dict[str, Any] | None:
-        head = _head(read_many(self.slots, [HEAD]).get(HEAD, b""), self.recipe)
+        head = signed_head(read_many(self.slots, [HEAD]).get(HEAD), self.recipe)
         return head if head and head["key"] in (self.ring.trusted() or {head["key"]}) else None
 
     def _slot(self, n: int) -> Slot | None:
@@ -330,7 +331,7 @@ class Chain:
     def _parsed(self, name: str, data: bytes) -> dict[str, Any]:
         try:
             found = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise damaged(self.folder / name, f"is no JSON: {error}") from error
         if not isinstance(found, dict):
             raise damaged(self.folder / name, "is no line of a ledger")
@@ -344,16 +345,21 @@ class Chain:
         return DamagedFileError(f"the ledger of {self.recipe} is broken: {what}", hint=hint)
 
 
+def position(name: str) -> int | None:
+    """The number that a file name stands for; None for any other name."""
+    return int(name[:8]) if re.fullmatch(r"[0-9]{8}\.json", name) else None
+
+
 def order(line: Mapping[str, Any]) -> tuple[int, str, str]:
     """Where a line stands: by its number, whatever the clock was; those without one first, by their time."""
-    return int(line.get("n", -1)), str(line.get("at")), str(line.get("kind"))
+    n = line.get("n")
+    return n if type(n) is int else -1, str(line.get("at")), str(line.get("kind"))
 
 
-def _head(data: bytes, recipe: str) -> dict[str, Any] | None:
-    """A head that the platform signed; None for anything else."""
-    try:
-        head = json.loads(data)
-        fits = keys.signed(head["key"], head["signature"], message(recipe, int(head["n"]), head["hash"]))
-    except (ValueError, TypeError, KeyError):
+def signed_head(text: bytes | str | None, recipe: str) -> dict[str, Any] | None:
+    """A head that somebody signed; None for anything else."""
+    head = mapping(text)
+    n, parts = head.get("n"), [head.get(name) for name in ("hash", "key", "signature")]
+    if type(n) is not int or not all(isinstance(part, str) for part in parts):
         return None
-    return dict(head) if fits else None
+    return head if keys.signed(head["key"], head["signature"], message(recipe, n, head["hash"])) else None

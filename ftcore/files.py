@@ -55,7 +55,7 @@ def create_bytes(path: UPath | Path, data: bytes) -> bool:
             log.debug("%s: written without a condition: %s", path, error)
             write_bytes(path, data)
         return True
-    beside = here.with_name(f".{here.name}.{threading.get_ident()}")
+    beside = here.with_name(f".{here.name}.{threading.get_ident()}.{os.getpid()}.tmp")
     try:
         write_bytes(beside, data)
         os.link(beside, here)
@@ -88,6 +88,15 @@ def read_json(path: UPath | Path) -> Any:
         return None
     except ValueError as error:  # no JSON, or no UTF-8
         raise damaged(path, f"is no JSON: {error}") from error
+
+
+def mapping(text: bytes | str | None) -> dict[str, Any]:
+    """The JSON object in a text that anybody may have written; an empty one for anything else."""
+    try:
+        found = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def damaged(path: UPath | Path, what: str) -> DamagedFileError:

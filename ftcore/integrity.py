@@ -6,16 +6,19 @@ what its evidence is made of: the records of its runs, the hashes of its artefac
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from ftcore import approvals, erasures, ledger, registry, served, tracking_models
 from ftcore.chain import order
+from ftcore.errors import FtcoreError
+from ftcore.files import mapping
 from ftcore.intents import HEAD_TAG
 from ftcore.ledger import Break
 from ftcore.records import same_person, sha256
-from ftcore.store import read_json
+from ftcore.store import RUN_ID
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
@@ -101,8 +104,14 @@ def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Bre
         if only is None or version.number == only:
             of_it = about.get(version.number, [])
             started = known.get(version.tags.get("ftcore.run", ""))
-            found += _version(shelf, version, [*([started] if started else []), *of_it])
-            found += _sealed(shelf, tracking, version, of_it, erased)
+            name = f"version {version.number}"
+            try:
+                found += _version(shelf, version, [*([started] if started else []), *of_it])
+                found += _sealed(shelf, tracking, version, of_it, erased)
+            except FtcoreError as error:  # one that cannot be compared hides no other
+                if error.retryable:
+                    raise
+                found.append(Break(None, name, f"{name} cannot be compared with the ledger: {error.args[0]}"))
     return sorted(found, key=lambda one: (one.n is None, one.n or 0))
 
 
@@ -205,14 +214,13 @@ def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: L
         yield Break(
             line.get("n"), f"promote of {line['run_id']}", f"{name} tells another {' and '.join(wrong)} than the ledger"
         )
-    record = _record(shelf, line["run_id"], "promote")
-    figures = (record or {}).get("figures") or {}
-    if (
-        record
-        and record["proceed"]
-        and "version" in figures
-        and any(figures.get(key) != line.get(key) for key in ("version", "previous", "approved_by"))
-    ):
+    try:
+        record = shelf.record(line["run_id"], "promote")
+    except (FtcoreError, ValidationError):
+        yield Break(line.get("n"), "record.json", f"the record of promote in run {line['run_id']} cannot be read")
+        return
+    figures = record.figures if record and record.proceed and "version" in record.figures else {}
+    if figures and any(figures.get(key) != line.get(key) for key in ("version", "previous", "approved_by")):
         yield Break(
             line.get("n"), "record.json", f"the record of promote in run {line['run_id']} is not what the ledger says"
         )
@@ -220,11 +228,9 @@ def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: L
 
 def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Iterator[Break]:
     """Whether a note of who decided against something, and when, is the ledger's."""
-    try:
-        note = json.loads(text) if text else {}
-        by, at = str(note.get("by", "")), str(note.get("at", ""))
-    except (ValueError, AttributeError):
-        by = at = text
+    note = mapping(text)
+    by, at, reason = (str(note.get(part) or "") for part in ("by", "at", "reason"))
+    by = by or text[:80]
     words = {registry.HOLD: "held"}.get(key, key.replace("_", " "))
     if line is None:
         if text:
@@ -235,7 +241,7 @@ def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Ite
             f"{line['kind']} of {line['run_id']}",
             f"{what} is {words} by {line['by']}, and MLflow tells {by or 'nothing'}",
         )
-    elif note.get("reason") and note["reason"] not in line["reason"]:
+    elif reason and reason not in line["reason"]:
         yield Break(
             line.get("n"),
             f"{line['kind']} of {line['run_id']}",
@@ -312,7 +318,7 @@ def _sealed(
         if line["facts"].get(key) != now.get(key):
             yield Break(n, key, f"the tag {key} of {name} was changed")
     hashes = tracking_models.hashes(run, but=CHANGING)
-    tagged = _mapping(version.tags.get("ftcore.artefacts", "{}"))
+    tagged = served.tagged(version)
     for artefact in sorted({*line["artefacts"], *tagged, *hashes}):
         then = line["artefacts"].get(artefact, "")
         place = erasures.in_mlflow(version.run, artefact)
@@ -329,28 +335,12 @@ def _records(shelf: Shelf, version: Version, run_id: str) -> Iterator[tuple[str,
     if place is not None:
         yield "snapshot/manifest.json", place
     data = place.read_bytes() if place is not None and place.exists() else b""
-    made = str(_mapping(data.decode("utf-8", "replace")).get("run_id", ""))
+    made = str(mapping(data).get("run_id") or "")
     for chain, run, steps in (("data", made, DATA), ("finetune", run_id, FINETUNE)):
         for step in steps:
-            if run:
+            if RUN_ID.match(run):
                 yield f"{chain}/{step}", shelf.folder(run, step) / "record.json"
     yield "evaluation.json", shelf.folder(run_id, "evaluate") / "evaluation.json"
-
-
-def _record(shelf: Shelf, run_id: str, step: str) -> dict[str, Any] | None:
-    try:
-        found = read_json(shelf.folder(run_id, step) / "record.json")
-    except ValueError:
-        return {"figures": {}, "proceed": True}
-    return found if isinstance(found, dict) else None
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _named(number: int | None) -> str:

@@ -8,16 +8,14 @@ signed with the platform's key: what somebody else leaves there is never carried
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ftcore import served, tracking_models
 from ftcore.errors import FtcoreError, TransientError
-from ftcore.keys import signed
 from ftcore.records import canonical
 from ftcore.store import log, write_bytes, write_json
 from ftcore.tracking import CHAMPION, Tracking
@@ -83,14 +81,10 @@ def begin(shelf: Shelf, intent: Intent) -> UPath:
     ring = shelf.chain.ring
     ring.make()
     stated = intent.model_dump(mode="json")
-    key, signature = ring.sign(_message(shelf, stated))
+    key, signature = ring.sign(served.intent_message(shelf, stated))
     path = shelf.root / FOLDER / f"{intent.name}.json"
     write_json(path, {"intent": stated, "key": key, "signature": signature})
     return path
-
-
-def _message(shelf: Shelf, stated: Mapping[str, Any]) -> bytes:
-    return f"ftcore intent\n{shelf.name}\n{canonical(stated)}".encode()
 
 
 def pending(shelf: Shelf) -> Iterator[tuple[UPath, Intent | None]]:
@@ -105,13 +99,10 @@ def pending(shelf: Shelf) -> Iterator[tuple[UPath, Intent | None]]:
 
 def _read(shelf: Shelf, path: UPath) -> Intent | None:
     try:
-        found = json.loads(path.read_bytes())
-        stated, key, signature = (found[name] for name in ("intent", "key", "signature"))
-        ours = key in shelf.chain.ring.trusted() and signed(key, signature, _message(shelf, stated))
-        intent = Intent.model_validate(stated)
-    except (ValueError, KeyError, TypeError):  # a ValidationError is a ValueError
+        intent = Intent.model_validate(served.intended(shelf, path.read_bytes()))
+    except ValidationError:
         return None
-    return intent if ours and path.name == f"{intent.name}.json" else None
+    return intent if path.name == f"{intent.name}.json" else None
 
 
 def settle(shelf: Shelf, tracking: Tracking) -> list[str]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ftcore.chain import FOLDER, HEAD, Slot, message, number, order, read
-from ftcore.files import as_json, names_in, read_many
-from ftcore.keys import signed
+from ftcore.chain import FOLDER, HEAD, Slot, number, order, position, read, signed_head
+from ftcore.files import as_json, mapping, names_in, read_many
 from ftcore.records import sha256
 from ftcore.store import LEDGER, Shelf
 
@@ -49,7 +48,7 @@ def looked_until(shelf: Shelf, run_id: str) -> datetime | None:
 
 
 _READ: dict[tuple[str, str], dict[str, Any]] = {}
-"""Lines by store and path. They never change, so each is read once in the life of a process."""
+"""Lines that were proven, by store and name: each is read once in the life of a process."""
 _SORTED: dict[str, tuple[list[str], list[dict[str, Any]]]] = {}
 """By store the names of the lines that were there, and the lines in their order: most visits find no new one."""
 
@@ -65,17 +64,19 @@ def lines(shelf: Shelf) -> list[dict[str, Any]]:
     if root in _SORTED and _SORTED[root][0] == names:
         return list(_SORTED[root][1])
     missing = [name for name in names if (root, name) not in _READ]
-    if missing:
-        read = read_many(folder, missing)
-        whole = {name: line for name, data in read.items() if (line := _line(name, data))["decision"] != UNREADABLE}
-        proven = shelf.chain.proven({name: read[name] for name in whole})
-        for name, data in read.items():
-            line = _line(name, data)
-            ours = proven.get(name)
-            known = name not in whole or (ours is not None and ("n" not in ours or data == as_json(ours)))
-            _READ[root, name] = line if known else _line(name, b"") | {"decision": UNSIGNED, "reason": NOT_OURS}
-    found = sorted((_READ[root, name] for name in names if (root, name) in _READ), key=order, reverse=True)
-    if len(found) == len(names):
+    read, doubted = read_many(folder, missing) if missing else {}, dict[str, dict[str, Any]]()
+    whole = {name: line for name, data in read.items() if (line := _line(name, data))["decision"] != UNREADABLE}
+    proven = shelf.chain.proven({name: read[name] for name in whole})
+    for name, data in read.items():
+        ours = proven.get(name)
+        if ours is not None and ("n" not in ours or data == as_json(ours)):
+            _READ[root, name] = whole[name]
+        else:  # looked at again next time: it may have been put right by then
+            unsigned = {"decision": UNSIGNED, "reason": NOT_OURS} if name in whole else {}
+            doubted[name] = _line(name, b"") | unsigned
+    shown = {name: _READ[root, name] for name in names if (root, name) in _READ} | doubted
+    found = sorted(shown.values(), key=order, reverse=True)
+    if len(found) == len(names) and not doubted:
         _SORTED[root] = (names, found)
     return list(found)
 
@@ -83,11 +84,8 @@ def lines(shelf: Shelf) -> list[dict[str, Any]]:
 def _line(name: str, data: bytes) -> dict[str, Any]:
     kind, _, run_id = name.removesuffix(".json").partition("--")
     blank = {"at": "", "kind": kind, "run_id": run_id, "decision": UNREADABLE, "reason": "this line is not JSON"}
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return blank
-    return blank | {"reason": "", "decision": ""} | found if isinstance(found, dict) else blank
+    found = mapping(data)
+    return blank | {"reason": "", "decision": ""} | found if found else blank
 
 
 def check(
@@ -118,7 +116,8 @@ def audit(
     keys = shelf.chain.ring.trusted() if trusted is None else trusted
     chained = dict[int, Slot]()
     found = [*walk(shelf.name, numbers, keys, chained), *_files(chained, files)]
-    heads = {"the registered model": _parsed(head), "this machine": shelf.chain.kept()}
+    head = mapping(head) if isinstance(head, str) else head
+    heads = {"the registered model": head, "this machine": shelf.chain.kept()}
     for where, kept in heads.items():
         found += _cut_off(shelf.name, where, kept, chained, keys)
     old = chained[0].line.get("lines", {}) if 0 in chained else {name: sha256(data) for name, data in files.items()}
@@ -130,18 +129,20 @@ def audit(
 def walk(recipe: str, numbers: dict[str, bytes], trusted: frozenset[str], chained: dict[int, Slot]) -> Iterator[Break]:
     """What is wrong with the numbers and their links; ``chained`` takes those that are signed."""
     keys = set(trusted)
-    known = {int(name[:8]): name for name in numbers if name == f"{name[:8]}.json" and name[:8].isdigit()}
+    known = {n: name for name in numbers if (n := position(name)) is not None}
     for name in sorted(set(numbers) - set(known.values())):
         yield Break(None, f"{FOLDER}/{name}", f"{FOLDER}/{name} is no line of the platform's")
     before: Slot | None = None
     gap = False
-    first = 0 if 0 in known else 1
-    for n in range(first, max(known, default=-1) + 1):
-        slot = read(numbers[known[n]], recipe) if n in known else None
-        place = f"{FOLDER}/{number(n)}"
-        if n not in known:
-            yield Break(n, place, f"{place} is missing")
-        elif slot is None or slot.n != n:
+    wanted = 0 if 0 in known else 1
+    for n in sorted(known):
+        slot, place = read(numbers[known[n]], recipe), f"{FOLDER}/{number(n)}"
+        if n > wanted:
+            missing = f"{FOLDER}/{number(wanted)}" + (f" to {number(n - 1)} are" if n > wanted + 1 else " is")
+            yield Break(wanted, f"{FOLDER}/{number(wanted)}", f"{missing} missing")
+            gap = True
+        wanted = n + 1
+        if slot is None or slot.n != n:
             yield Break(n, place, f"{place} was changed, or is none of the platform's")
         elif fault := slot.fault(frozenset(keys)):
             yield Break(n, slot.name, f"{slot.name} {fault}")
@@ -177,9 +178,9 @@ def _files(chained: dict[int, Slot], files: dict[str, bytes]) -> Iterator[Break]
 
 def _which(line: Mapping[str, Any], data: bytes) -> str:
     """The figures of a line that its file has otherwise."""
-    there = _parsed(data.decode("utf-8", "replace"))
-    if there is None:
-        return ": it is no JSON"
+    there = mapping(data)
+    if not there:
+        return ": it is no JSON object"
     names = sorted(key for key in {*line, *there} if repr(line.get(key)) != repr(there.get(key)))
     return f" ({', '.join(names)})" if names else ""
 
@@ -190,25 +191,12 @@ def _cut_off(
     """Whether the chain goes on to the newest line that is known elsewhere."""
     if head is None:
         return
-    try:
-        n, digest = int(head["n"]), str(head["hash"])
-        ours = head["key"] in trusted and signed(head["key"], head["signature"], message(recipe, n, digest))
-    except (KeyError, ValueError, TypeError):
-        ours = False
-    if not ours and not any(slot.head == head for slot in chained.values()):
+    known = signed_head(json.dumps(head), recipe)
+    if known is None or not (known["key"] in trusted or any(slot.head == head for slot in chained.values())):
         yield Break(None, "head", f"the newest line as {where} keeps it is not signed by the platform")
-    elif n > max(chained, default=-1):
+        return
+    n, digest = known["n"], known["hash"]
+    if n > max(chained, default=-1):
         yield Break(max(chained, default=0) + 1, "head", f"the ledger was cut off: {where} knows of line {n}")
     elif n in chained and chained[n].hash != digest:
         yield Break(n, chained[n].name, f"{chained[n].name} is another line than {where} knows")
-
-
-def _parsed(text: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """A mapping, or JSON of one; an empty one for what is none, None for None."""
-    if text is None or isinstance(text, Mapping):
-        return text
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

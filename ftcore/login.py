@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError, MissingExtraError, TransientError
-from ftcore.files import read_json
+from ftcore.files import mapping
 from ftcore.records import now
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def log_in(settings: Settings, user: str, password: str) -> Person:
     answer = _send("POST", base, "/auth/token", json={"username": user, "password": password})
     if answer.is_error:
         raise FtcoreError(f"Airflow at {base} does not log {user} in: {answer.status_code}")
-    token = str(answer.json()["access_token"])
+    token = str(_answered(answer, base)["access_token"])
     person = _asked(base, token)
     expires = _claims(token).get("exp")
     until = datetime.fromtimestamp(int(expires), UTC).isoformat() if expires else ""
@@ -132,33 +132,42 @@ def address(settings: Settings) -> str:
     Raises:
         FtcoreError: neither is there.
     """
-    running = read_json(settings.home / "services.json") or {}
+    path = settings.home / "services.json"
+    running = mapping(path.read_bytes()) if path.exists() else {}
     if url := settings.airflow_url or running.get("airflow_url"):
         return str(url).rstrip("/")
-    raise FtcoreError("nobody knows where Airflow is", hint="set FTCORE_AIRFLOW_URL, or start it: ftcore up")
+    raise FtcoreError("the address of Airflow is not known", hint="set FTCORE_AIRFLOW_URL, or start it: ftcore up")
 
 
 def _token(settings: Settings) -> tuple[str, str]:
     if given := settings.airflow_token:
         return given.get_secret_value(), address(settings)
     path: Path = settings.home / FILE
-    kept = read_json(path) or {}
+    kept = mapping(path.read_bytes()) if path.exists() else {}
     if kept and path.stat().st_mode & 0o077:
         raise FtcoreError(f"{path} can be read by others, so the login is void", hint=HINT)
-    if kept.get("expires_at") and datetime.fromisoformat(kept["expires_at"]) < now():
+    if kept and _has_ended(str(kept.get("expires_at") or "")):
         raise FtcoreError(f"the login of {kept.get('user')} ended at {kept['expires_at']}", hint=HINT)
     # No file beside the settings names the server that vouches for people; `ftcore up` may take another port.
-    return str(kept["token"]) if kept else "", address(settings) if kept else ""
+    return str(kept.get("token") or "") if kept else "", address(settings) if kept else ""
+
+
+def _has_ended(at: str) -> bool:
+    """Whether a time has passed; one that cannot be read has."""
+    try:
+        return bool(at) and datetime.fromisoformat(at) < now()
+    except (ValueError, TypeError):
+        return True
 
 
 def _asked(base: str, token: str) -> Person:
     """Whom Airflow says that a token belongs to."""
     answer = _send("GET", base, "/ui/auth/me", headers={"Authorization": f"Bearer {token}"})
     if answer.status_code in (401, 403):
-        raise FtcoreError(f"Airflow at {base} does not take the token any more", hint=HINT)
+        raise FtcoreError(f"Airflow at {base} refuses the token", hint=HINT)
     if answer.is_error:
         raise TransientError(f"Airflow at {base} answers {answer.status_code}")
-    found = answer.json()
+    found = _answered(answer, base)
     witness = {"by": "login", "airflow": base, "user": {"id": str(found["id"]), "name": str(found["username"])}}
     return Person(str(found["username"]), witness | {"asked_at": now().isoformat()})
 
@@ -177,16 +186,23 @@ def _send(method: str, base: str, path: str, **request: Any) -> httpx.Response:
         raise FtcoreError(f"{base} is no address of Airflow", hint="set FTCORE_AIRFLOW_URL") from error
 
 
+def _answered(answer: httpx.Response, base: str) -> dict[str, Any]:
+    """What Airflow answers; a proxy before it, or another program at its address, answers pages."""
+    found = mapping(answer.content)
+    if not {"access_token"} <= found.keys() and not {"id", "username"} <= found.keys():
+        raise FtcoreError(f"{base} does not answer as Airflow does", hint="correct FTCORE_AIRFLOW_URL")
+    return found
+
+
 def _claims(token: str) -> dict[str, Any]:
     """What a token says of itself; Airflow, not this, decides whether it holds."""
     import base64
 
     try:
         part = token.split(".")[1]
-        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return mapping(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, IndexError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _os_user() -> str:

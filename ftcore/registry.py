@@ -5,7 +5,7 @@ Reads only, with one or two requests whatever the number of versions; ``promotio
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ftcore import approvals, served, tracking_models
+from ftcore.files import mapping
 from ftcore.tracking import CHAMPION, Tracking, Version
 from ftcore.tracking_models import Model
 
@@ -138,13 +139,13 @@ def entry(version: Version, model: Model, ledger: Iterable[Mapping[str, Any]] = 
         "verdict": tags.get("verdict", ""),
         "verdict_reason": tags.get("verdict.reason", ""),
         "verdict_sha256": tags.get("verdict.sha256", ""),
-        "judged_against": int(against) if against.isdigit() else None,
+        "judged_against": int(against) if re.fullmatch(r"[0-9]{1,9}", against) else None,
         "answers": [answer.model_dump(mode="json") for answer in approvals.of(ledger, version.number, version.tags)],
         "promoted_at": tags.get("promoted_at"),
         "promoted_by": tags.get("promoted_by") or ("the loop" if tags.get("promoted_at") else None),
         REJECTED: _note(tags, REJECTED),
         ROLLED_BACK: _note(tags, ROLLED_BACK),
-        "artefacts": _note(tags, "artefacts") or {},
+        "artefacts": dict(served.tagged(version)),
     }
     return {**found, "state": state(found)}
 
@@ -179,11 +180,12 @@ def crowned(shelf: Shelf) -> int | None:
     return known.version if known else None
 
 
-def _note(tags: Mapping[str, str], key: str) -> Any:
-    try:
-        return json.loads(tags[key]) if tags.get(key) else None
-    except ValueError:
+def _note(tags: Mapping[str, str], key: str) -> dict[str, str] | None:
+    """Who decided against a version, why and when; one that cannot be read says so."""
+    if not (text := tags.get(key)):
         return None
+    found = mapping(text) or {"by": "unknown", "reason": f"the tag ftcore.{key} cannot be read"}
+    return {part: str(found.get(part) or "") for part in ("by", "reason", "at")}
 
 
 def diff(tracking: Tracking, before: int, after: int) -> dict[str, Any]:

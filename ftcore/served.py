@@ -8,7 +8,6 @@ size, times of change); one that differs is fetched again, and bytes that differ
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -23,7 +22,10 @@ from typing import TYPE_CHECKING, Any
 from ftcore import erasures, store, tracking_artefacts, tracking_models
 from ftcore.chain import order
 from ftcore.errors import ChangedArtefactError, FtcoreError
-from ftcore.store import hash_folder, log, read_json
+from ftcore.files import mapping, names_in, read_many
+from ftcore.keys import signed
+from ftcore.records import canonical
+from ftcore.store import hash_folder, log
 from ftcore.tracking import CHAMPION, HASH_TAG, Tracking, Version
 
 if TYPE_CHECKING:
@@ -137,11 +139,7 @@ def judged(shelf: Shelf, version: Version) -> Mapping[str, str]:
 
 def tagged(version: Version) -> Mapping[str, str]:
     """The same by the version's tag alone, which anybody may have set."""
-    try:
-        found = json.loads(version.tags.get("ftcore.artefacts", "{}"))
-    except ValueError:
-        return {}
-    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
+    return {name: str(digest) for name, digest in mapping(version.tags.get("ftcore.artefacts")).items()}
 
 
 def moved(name: str, holder: int | None, known: Promise | None) -> str:
@@ -202,13 +200,22 @@ def _promise(line: Mapping[str, Any]) -> Promise | None:
 def _intended(shelf: Shelf, champion: int | None) -> set[int]:
     """Versions that a change which has begun, and began with this champion, will put in place."""
     place = shelf.root / INTENTS
-    if not place.exists():
-        return set()
-    names = (path for path in place.iterdir() if path.name.endswith(".json") and path.name[0] != ".")
-    found = [(read_json(path) or {}).get("intent", {}) for path in names]
-    return {
-        one["aliases"][CHAMPION] for one in found if one.get("was") == champion and CHAMPION in one.get("aliases", {})
-    }
+    found = (intended(shelf, data) or {} for data in read_many(place, names_in(place)).values())
+    return {one["aliases"][CHAMPION] for one in found if one.get("was") == champion and CHAMPION in one["aliases"]}
+
+
+def intended(shelf: Shelf, data: bytes) -> dict[str, Any] | None:
+    """What a file of a change that has begun says, where the platform signed it; None of any other file."""
+    found = mapping(data)
+    stated, key, signature = (found.get(name) for name in ("intent", "key", "signature"))
+    if not isinstance(stated, dict) or str(key) not in shelf.chain.ring.trusted():
+        return None
+    return stated if signed(str(key), str(signature), intent_message(shelf, stated)) else None
+
+
+def intent_message(shelf: Shelf, stated: Mapping[str, Any]) -> bytes:
+    """What is signed of a change that has begun."""
+    return f"ftcore intent\n{shelf.name}\n{canonical(stated)}".encode()
 
 
 def _expected(tracking: Tracking, version: Version, artefact: str) -> str:

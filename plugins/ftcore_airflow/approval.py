@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from ftcore_airflow.operator import StepOperator, StepProcess, small
 from ftcore_airflow.product import Product
 from ftcore_airflow.retry import RETRIES, StepFailed
-from ftcore_airflow.starters import asked, sealed, starters
+from ftcore_airflow.starters import sealed, starters
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -57,7 +57,7 @@ class PersonOperator(StepProcess, ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Look whether the version is approved; ask where it is not."""
-        record = self.run_step(context, STEP, self.recipe_file, _asked(context))
+        record = self.run_step(context, STEP, self.recipe_file, _asked(context, starters(context["dag_run"])))
         if self._is_over(record):
             return small(record)
         if self._state is not None:
@@ -77,7 +77,8 @@ class PersonOperator(StepProcess, ApprovalOperator):
             hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
             self.run_step(context, STEP, self.recipe_file, {"unanswered_h": f"{hours:g}"})
         answer = HITLOperator.execute_complete(self, context, event)
-        ask = {"answer": sealed(context, _recorded(context, answer)), **_asked(context)}
+        started = starters(context["dag_run"])
+        ask = {"answer": sealed(context, _recorded(context, answer, started)), **_asked(context, started)}
         record = self.run_step(context, STEP, self.recipe_file, ask)
         if self._is_over(record):
             return small(record)
@@ -105,14 +106,14 @@ def _again(figures: dict[str, Any]) -> str:
     return f"{said}{figures['request']}"
 
 
-def _asked(context: Context) -> dict[str, str]:
+def _asked(context: Context, started: list[str]) -> dict[str, str]:
     """Who started the run, sealed, and below which path Airflow shows our pages."""
     base = urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
-    told = {"asked": asked(context)}
+    told = {"asked": sealed(context, {"started_by": started})}
     return told | {"pages": f"{base}/plugin/models/ftcore"}
 
 
-def _recorded(context: Context, answer: Any) -> dict[str, Any]:
+def _recorded(context: Context, answer: Any, started: list[str]) -> dict[str, Any]:
     """Airflow's record of an answer, and of which task it is."""
     task = context["task_instance"]
     user = answer["responded_by_user"] or {}
@@ -125,7 +126,7 @@ def _recorded(context: Context, answer: Any) -> dict[str, Any]:
         "responded_by_user": {"id": str(user.get("id", "")), "name": str(user.get("name", ""))} if user else None,
         "chosen_options": list(answer["chosen_options"]),
         "params_input": dict(answer["params_input"]),
-        "started_by": starters(context["dag_run"]),
+        "started_by": started,
         "verdict": str(shown.get(SHOWN) or "") if (shown := context.get("task_state_store")) is not None else "",
     }
 

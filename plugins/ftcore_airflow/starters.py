@@ -14,6 +14,10 @@ FOLLOWED = ("snapshot", "retrain")
 """Events that a training comes from. One of a champion does not count: what it followed is decided about already."""
 BY_API = "an event by Airflow's API"
 """Who started what nobody's run did: Airflow does not keep who made the event."""
+GONE = "a run that Airflow has deleted"
+"""Who started what came of a run of which Airflow has no record any more."""
+MORE = "further runs, which were not looked at"
+NOT_FOUND = 404
 MOST = 100
 """Runs that are looked at."""
 
@@ -38,7 +42,12 @@ def starters(dag_run: Any, fetch: Callable[[str, str], Any] | None = None) -> li
                 found[BY_API] = None
             elif source not in seen:
                 seen.add(source)
-                runs.append(fetch(*source))
+                if there := fetch(*source):
+                    runs.append(there)
+                else:
+                    found[GONE] = None
+    if runs:
+        found[MORE] = None
     return list(found)
 
 
@@ -62,7 +71,14 @@ def _sources(events: Iterable[Any]) -> Iterable[tuple[str, str] | None]:
 
 
 def _fetch(dag_id: str, run_id: str) -> Any:
+    """A run by Airflow's record; None where there is none any more, as after ``airflow db clean``."""
+    from airflow.sdk.exceptions import AirflowRuntimeError
     from airflow.sdk.execution_time.comms import GetDagRun
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
-    return SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+    try:
+        return SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
+    except AirflowRuntimeError as error:
+        if (error.error.detail or {}).get("status_code") == NOT_FOUND:
+            return None
+        raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from ftcore_airflow.starters import BY_API, starters
+from ftcore_airflow.starters import BY_API, GONE, MORE, MOST, starters
 
 
 def run(dag_id: str, user: str | None = None, *events: tuple[str, str | None]) -> Any:
@@ -53,3 +53,20 @@ def test_several_events_have_several_starters_and_circles_end() -> None:
 
 def test_an_event_that_no_run_emitted_is_told() -> None:
     assert found(run("finetune__r", None, ("snapshot", None))) == [BY_API]
+
+
+def test_a_run_that_airflow_has_deleted_is_told() -> None:
+    first = run("finetune__r", "ada", ("snapshot", "data__r"))
+    assert starters(first, lambda dag_id, run_id: None) == ["ada", GONE]
+
+
+def test_a_chain_without_an_end_is_told() -> None:
+    made = 0
+
+    def longer(dag_id: str, run_id: str) -> Any:
+        nonlocal made
+        made += 1
+        return run(dag_id, None, ("snapshot", f"data__{made}"))
+
+    assert starters(longer("finetune__r", ""), longer) == [MORE]
+    assert made <= MOST + 1

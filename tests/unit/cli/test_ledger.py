@@ -101,7 +101,7 @@ def test_nobody_is_logged_in(product: Product, ftcore: Callable[..., Done], monk
     assert done.stdout == f"os:{getpass.getuser()}: nobody is logged in, so this name approves nothing\n"
     assert "nobody was logged in" in ftcore("logout").stdout
     lost = ftcore("login", "--user", "mira")
-    assert (lost.returncode, "nobody knows where Airflow is" in lost.stderr) == (1, True)
+    assert (lost.returncode, "the address of Airflow is not known" in lost.stderr) == (1, True)
     with pytest.raises(FtcoreError, match="nobody is logged in"):
         login.logged_in(product.settings)
     monkeypatch.setenv("FTCORE_AIRFLOW_URL", "http://127.0.0.1:9")
