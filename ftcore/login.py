@@ -49,7 +49,7 @@ def log_in(settings: Settings, user: str, password: str) -> Person:
     """Ask Airflow for a token and keep it; returns whom it belongs to.
 
     Raises:
-        FtcoreError: Airflow does not take the password, or nobody knows where Airflow is.
+        FtcoreError: Airflow does not take the password, or its address is not known.
         TransientError: Airflow does not answer.
     """
     base = address(settings)
