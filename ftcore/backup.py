@@ -20,9 +20,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import sqlite3
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -134,12 +136,11 @@ def make(settings: Settings, target: Path, *, private_keys: bool = False) -> dic
         BusyError: a change of the registry did not end within the lock's time.
         TransientError: files were deleted again and again while they were read.
     """
-    if target.exists():
-        raise FtcoreError(f"{target} is there already", hint="a backup is never written over: name another file")
+    _check_new(target)
     database, root = database_of(settings), artifact_root(settings)
     if root is None:
         raise FtcoreError("the artefacts are not on this machine", hint="back up MLflow's server by its own tools")
-    draft = target.with_name(f".{target.name}.part")
+    draft = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         for attempt in range(1, TRIES + 1):
@@ -149,11 +150,17 @@ def make(settings: Settings, target: Path, *, private_keys: bool = False) -> dic
             except _GoneError as error:
                 if attempt == TRIES:
                     raise TransientError(f"{error} was deleted while it was read", hint="try it again later") from error
+        _check_new(target)  # another backup of this name may have been faster
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
     size = sum(int(one["size_bytes"]) for one in known.values())
     return {"file": str(target), "files": len(known), "size_bytes": size, "recipes": recipes}
+
+
+def _check_new(target: Path) -> None:
+    if target.exists():
+        raise FtcoreError(f"{target} is there already", hint="a backup is never written over: name another file")
 
 
 class _GoneError(Exception):
@@ -299,7 +306,7 @@ def read_manifest(data: bytes) -> dict[str, dict[str, Any]]:
     """Files of a backup with their hashes, as its last member holds them.
 
     Raises:
-        FtcoreError: it is none.
+        ValueError: it is none.
     """
     try:
         files = json.loads(data)["files"]
@@ -307,5 +314,5 @@ def read_manifest(data: bytes) -> dict[str, dict[str, Any]]:
             str(name): {"sha256": str(one["sha256"]), "size_bytes": int(one["size_bytes"])}
             for name, one in files.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FtcoreError(f"{MANIFEST} of the backup cannot be read", hint="take another backup") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{MANIFEST} is no list of files") from error

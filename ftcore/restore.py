@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger, tracking_places
 from ftcore.backup import CHUNK, FORMAT, HEADER, MANIFEST, read_manifest
 from ftcore.errors import DamagedFileError, FtcoreError
+from ftcore.files import read_json, write_json
 from ftcore.progress import progress
+from ftcore.recipe import NAME
 from ftcore.store import shelf
 
 if TYPE_CHECKING:
@@ -30,6 +34,10 @@ PLACES = {
     "keys": "keys",
 }
 """Top folders of a backup, and where they go below the home."""
+FOLDERS = ("keys", "data_docs", "mlflow", "store")
+"""Folders of the home that a backup holds, in the order in which they are moved into place."""
+NO_SUCH_NAME = {errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR}
+"""What a disk says of a name that cannot be one. All else, such as a full disk, is no fault of the backup's."""
 
 
 def restore(settings: Settings, file: Path) -> dict[str, Any]:
@@ -43,28 +51,20 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
         the restored ledgers, a sentence each.
 
     Raises:
-        FtcoreError: the home holds something already, or its store or MLflow would be elsewhere by the settings.
+        FtcoreError: the home holds something already, another backup is half restored there, or its store or MLflow
+            would be elsewhere by the settings.
         DamagedFileError: the backup is cut, changed, or holds what no backup does.
     """
     home = settings.home.resolve()
     _check_settings(settings, home)
     staged = home / STAGED
-    if not (staged / CHECKED).is_file():
-        if full := [name for name in ("store", "mlflow", "keys", "data_docs") if _holds(home / name)]:
-            raise FtcoreError(
-                f"{home} is not empty: it has {', '.join(full)}",
-                hint="name a new folder by FTCORE_HOME to restore into",
-            )
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
-        try:
-            header = _unpack(file, staged)
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
-        header |= {"relocated": _relocate(settings, staged / "mlflow" / "mlflow.db", header)}
-        (staged / CHECKED).write_text(json.dumps(header), encoding="utf-8")
-    header = json.loads((staged / CHECKED).read_text(encoding="utf-8"))
+    header = _begun(staged)
+    if not header:
+        _check_empty(home, FOLDERS, "name a new folder by FTCORE_HOME to restore into")
+        header = _staged(settings, file, staged)
+    elif header["backup"] != _identity(file):
+        hint = f"go on with that one, or delete {staged} and what it has put into {home}"
+        raise FtcoreError(f"another backup than {file} is half restored into {home}", hint=hint)
     _move(staged, home)
     broken = [f"{name}: {one}" for name in header["recipes"] for one in ledger.check(shelf(settings, name))]
     shutil.rmtree(staged)
@@ -81,36 +81,100 @@ def _check_settings(settings: Settings, home: Path) -> None:
         )
 
 
-def _holds(folder: Path) -> bool:
-    """Whether there is any file in a folder."""
-    return any(path.is_file() or path.is_symlink() for path in folder.rglob("*"))
+def _begun(staged: Path) -> dict[str, Any]:
+    """What a restore that was killed has unpacked and checked; empty where it did not come as far."""
+    try:
+        found = read_json(staged / CHECKED)
+    except DamagedFileError:  # of an earlier version, half written: nothing was moved before
+        return {}
+    return found if isinstance(found, dict) and "backup" in found else {}
+
+
+def _check_empty(home: Path, names: Iterable[str], hint: str) -> None:
+    """Check that folders of the home hold nothing but folders."""
+    full = [name for name in names if any(one.is_symlink() or not one.is_dir() for one in (home / name).rglob("*"))]
+    if full:
+        raise FtcoreError(f"{home} is not empty: it has {', '.join(full)}", hint=hint)
+
+
+def _staged(settings: Settings, file: Path, staged: Path) -> dict[str, Any]:
+    """Unpack a backup beside, all of it checked; returns its header, which is written down last."""
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        header = _unpack(file, staged)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
+    header |= {"relocated": _relocate(settings, staged / "mlflow" / "mlflow.db", header)}
+    write_json(staged / CHECKED, header)
+    return header
+
+
+def _identity(file: Path) -> str:
+    """What tells one backup from another: the hash of its manifest, which names every file with its own."""
+    with _reading(file), tarfile.open(file, "r:") as tar:
+        source = next((tar.extractfile(member) for member in tar if member.name == MANIFEST), None)
+        return hashlib.sha256(source.read()).hexdigest() if source else ""
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Say of a file that is no backup that it is none, whatever it makes the library stumble over."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if file.exists():
+            raise
+        raise FtcoreError(f"there is no backup {file}", hint="name the file that ftcore backup wrote") from error
+    except OSError as error:
+        if error.errno not in NO_SUCH_NAME:
+            raise
+        raise _damaged(file, f"holds a name that this disk cannot have: {error.strerror}") from error
+    except DamagedFileError:
+        raise
+    except (tarfile.TarError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise _damaged(file, f"cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _unpack(file: Path, staged: Path) -> dict[str, Any]:
     """Unpack and check a backup; returns its header, with the number of its files."""
     found: dict[str, dict[str, Any]] = {}
-    try:
+    with _reading(file):
         total = file.stat().st_size
         with tarfile.open(file, "r:") as tar, progress("restore, bytes", total) as advance:
             for member in _members(tar):
                 found[member.name] = _extract(tar, member, staged, advance)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) and not file.exists():
-            raise FtcoreError(f"there is no backup {file}", hint="name the file that ftcore backup wrote") from error
-        raise
-    except tarfile.TarError as error:
-        raise _damaged(file, f"cannot be read: {error}") from error
-    if MANIFEST not in found:
-        raise _damaged(file, f"has no {MANIFEST}: it was cut, or is no backup")
-    known = read_manifest((staged / MANIFEST).read_bytes())
+        if MANIFEST not in found:
+            raise _damaged(file, f"has no {MANIFEST}: it was cut, or is no backup")
+        known = read_manifest((staged / MANIFEST).read_bytes())
     for name in sorted({*known, *found} - {MANIFEST}):
         if found.get(name) != known.get(name):
             what = "lacks" if name not in found else "has, and should not have," if name not in known else "has changed"
             raise _damaged(file, f"{what} {name}")
-    header = json.loads((staged / HEADER).read_bytes()) if HEADER in found else {}
+    with _reading(file):
+        header = _header(file, (staged / HEADER).read_bytes() if HEADER in found else b"{}")
+    return {**header, "files": len(known), "backup": found[MANIFEST]["sha256"]}
+
+
+def _header(file: Path, data: bytes) -> dict[str, Any]:
+    """What a backup says of itself.
+
+    Raises:
+        DamagedFileError: it is of another format.
+        ValueError, TypeError: no backup says this.
+    """
+    header = json.loads(data)
+    if not isinstance(header, dict):
+        raise TypeError(f"{HEADER} is no JSON object")
     if header.get("format") != FORMAT:
         raise _damaged(file, f"is of the format {header.get('format')}, and this ftcore reads {FORMAT}")
-    return {**header, "files": len(known)}
+    recipes, places = header.setdefault("recipes", []), header.setdefault("places", {})
+    if not isinstance(recipes, list) or not all(isinstance(one, str) and NAME.match(one) for one in recipes):
+        raise ValueError(f"{HEADER} names recipes that cannot be")
+    if not isinstance(places, dict):
+        raise TypeError(f"{HEADER} names places that cannot be")
+    return header
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -154,7 +218,7 @@ def _relocate(settings: Settings, database: Path, header: dict[str, Any]) -> dic
     """Tell the unpacked database where its artefacts will be."""
     if not database.is_file():
         return {}
-    home, places = settings.home.resolve(), header.get("places") or {}
+    home, places = settings.home.resolve(), header["places"]
     known = tracking_places.moves(settings, database)
     named = {Path(str(places[name])) for name in ("artifacts",) if str(places.get(name, "")).startswith("/")}
     counts: dict[str, int] = {}
@@ -169,14 +233,27 @@ def _relocate(settings: Settings, database: Path, header: dict[str, Any]) -> dic
 
 
 def _move(staged: Path, home: Path) -> None:
-    """Move what was unpacked into place; what was moved before a crash is there already."""
+    """Move what was unpacked into place; what was moved before a crash is there already.
+
+    Raises:
+        FtcoreError: somebody wrote since the crash where it would go.
+    """
     if (staged / "artifacts").is_dir():
         (staged / "mlflow").mkdir(exist_ok=True)
         (staged / "artifacts").replace(staged / "mlflow" / "artifacts")
-    for name in ("keys", "data_docs", "mlflow", "store"):
-        if (staged / name).is_dir():
-            shutil.rmtree(home / name, ignore_errors=True)  # empty folders, as checked before
-            (staged / name).replace(home / name)
+    waiting = [name for name in FOLDERS if (staged / name).is_dir()]
+    _check_empty(home, waiting, "move away what was written there since the restore was killed, and run it again")
+    for name in waiting:
+        _drop_empty(home / name)
+        (staged / name).replace(home / name)
+
+
+def _drop_empty(folder: Path) -> None:
+    """Remove a folder of empty folders; a file that was written there in the meantime stays, and stops it."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir()
+    if folder.is_dir():
+        folder.rmdir()
 
 
 def _damaged(file: Path, what: str) -> DamagedFileError:

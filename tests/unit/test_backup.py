@@ -27,6 +27,7 @@ from ftcore import (
 )
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.promotion import Registrar
+from ftcore.records import sha256
 from ftcore.tracking import CHAMPION, Tracking
 
 if TYPE_CHECKING:
@@ -188,6 +189,26 @@ EVIL = {
     "device": named("store/evil", type=tarfile.CHRTYPE),
     "folder": named("store/evil", type=tarfile.DIRTYPE),
     "extra": named("store/evil"),
+    "below a file": named("backup.json/evil"),
+    "a file above": named("store"),
+    "long": named("store/" + "e" * 300),
+    "null byte": named("store/e?il"),
+}
+HEADERS = {
+    "newer": {"format": 9},
+    "a list": [],
+    "a text": "backup",
+    "recipes that are none": {"format": 1, "recipes": [1]},
+    "recipes outside": {"format": 1, "recipes": ["../../evil"]},
+    "places that are none": {"format": 1, "places": [1]},
+}
+"""What backup.json may say, by somebody who wrote the manifest anew."""
+
+
+MANIFESTS = {
+    "manifest cut": b'{"files": {',
+    "manifest nested": b"[" * 100_000,
+    "sizes": b'{"files": {"a": {"sha256": 1, "size_bytes": Infinity}}}',
 }
 
 
@@ -197,7 +218,13 @@ def spoiled(good: Path, bad: Path, how: str) -> None:
     def change(member: tarfile.TarInfo, data: bytes) -> Any:
         if member.name == backup.HEADER:
             evil = [(EVIL[how], b"")] if how in EVIL else []
-            return [(member, data.replace(b'"format": 1', b'"format": 9') if how == "newer" else data), *evil]
+            return [(member, json.dumps(HEADERS[how]).encode() if how in HEADERS else data), *evil]
+        if member.name == backup.MANIFEST and how in HEADERS:
+            known, header = json.loads(data), json.dumps(HEADERS[how]).encode()
+            known["files"][backup.HEADER] = {"sha256": sha256(header), "size_bytes": len(header)}
+            return member, json.dumps(known).encode()
+        if member.name == backup.MANIFEST and how in MANIFESTS:
+            return member, MANIFESTS[how]
         if member.name.endswith("/recipe.json"):
             if how == "left out":
                 return None
@@ -208,6 +235,16 @@ def spoiled(good: Path, bad: Path, how: str) -> None:
         bad.write_bytes(good.read_bytes()[: good.stat().st_size // 3] if how == "cut" else b"no archive" * 200)
     else:
         rewritten(good, bad, change)
+    if how == "null byte":  # as a flipped byte makes one; the checksum of the member's head is of the other name
+        bad.write_bytes(with_null(bad.read_bytes()))
+
+
+def with_null(data: bytes) -> bytes:
+    """An archive in which a name that PAX keeps has a null byte in it."""
+    head = data.index(b"store/e?il")
+    made = tarfile.TarInfo("store/evil")
+    made.pax_headers = {"path": "store/e\0il"}
+    return data[:head] + made.tobuf(tarfile.PAX_FORMAT) + data[head + 512 :]
 
 
 def test_what_is_no_backup_of_ours_restores_nothing(
@@ -216,9 +253,9 @@ def test_what_is_no_backup_of_ours_restores_nothing(
     backup.make(own.settings, good := tmp_path / "good.tar")
     home = tmp_path / "new"
     there = moved(own, monkeypatch, home)
-    for how in (*EVIL, "cut", "changed", "left out", "twice", "no manifest", "no archive", "newer"):
+    for how in (*EVIL, *HEADERS, *MANIFESTS, "cut", "changed", "left out", "twice", "no manifest", "no archive"):
         spoiled(good, tmp_path / "bad.tar", how)
-        with pytest.raises(DamagedFileError):
+        with pytest.raises(DamagedFileError, match=r"bad\.tar"):
             restore.restore(there.settings, tmp_path / "bad.tar")
         assert list(home.rglob("*")) == [], how
     assert not (tmp_path / "evil").exists()
@@ -228,7 +265,7 @@ def test_nothing_is_restored_over_something(own: Product, monkeypatch: pytest.Mo
     backup.make(own.settings, tmp_path / "b.tar")
     with pytest.raises(FtcoreError, match="is there already"):
         backup.make(own.settings, tmp_path / "b.tar")
-    with pytest.raises(FtcoreError, match="is not empty: it has store, mlflow, keys"):
+    with pytest.raises(FtcoreError, match="is not empty: it has keys, mlflow, store"):
         restore.restore(own.settings, tmp_path / "b.tar")
     there = moved(own, monkeypatch, tmp_path / "new")
     with pytest.raises(FtcoreError, match="there is no backup"):
@@ -241,21 +278,103 @@ def test_nothing_is_restored_over_something(own: Product, monkeypatch: pytest.Mo
 def test_a_restore_that_was_killed_goes_on(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     backup.make(own.settings, tmp_path / "b.tar", private_keys=True)
     there = moved(own, monkeypatch, tmp_path / "new")
-    real, moves = Path.replace, list[Path]()
+    real = Path.replace
+
+    def killed_at(move: int) -> None:
+        moves = list[Path]()
+
+        def killed(path: Path, target: Path) -> Path:
+            moves.append(path)
+            if len(moves) == move:
+                raise KeyboardInterrupt
+            return real(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(KeyboardInterrupt):
+                restore.restore(there.settings, tmp_path / "b.tar")
+
+    for move in range(1, 6):  # what was checked, then each folder
+        killed_at(move)
+        restore.restore(there.settings, tmp_path / "b.tar")
+        assert not (tmp_path / "new" / restore.STAGED).exists()
+        if move < 5:
+            shutil.rmtree(tmp_path / "new")
+    healthy(there, tmp_path / "evidence")
+
+
+def test_a_restore_goes_on_with_its_own_backup_and_over_nothing(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backup.make(own.settings, tmp_path / "b.tar", private_keys=True)
+    backup.make(own.settings, tmp_path / "other.tar")
+    there = moved(own, monkeypatch, home := tmp_path / "new")
+    real = Path.replace
 
     def killed(path: Path, target: Path) -> Path:
-        moves.append(path)
-        if len(moves) == 3:
+        if path.name == "store":
             raise KeyboardInterrupt
         return real(path, target)
 
-    monkeypatch.setattr(Path, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore.restore(there.settings, tmp_path / "b.tar")
+    with pytest.raises(FtcoreError, match=r"another backup than .*other\.tar is half restored"):
+        restore.restore(there.settings, tmp_path / "other.tar")
+    (written := home / "store" / "other" / "ledger" / "line.json").parent.mkdir(parents=True)
+    written.write_text("{}")
+    with pytest.raises(FtcoreError, match="not empty: it has store"):
         restore.restore(there.settings, tmp_path / "b.tar")
-    monkeypatch.setattr(Path, "replace", real)
+    assert written.read_text() == "{}", "what was written since is still there"
+    written.unlink()
     restore.restore(there.settings, tmp_path / "b.tar")
     healthy(there, tmp_path / "evidence")
-    assert not (tmp_path / "new" / restore.STAGED).exists()
+
+
+@pytest.mark.parametrize("left", ['{"format": 1, "fil', "[]", "{}", '{"format": 1}'])
+def test_what_an_earlier_version_half_wrote_begins_anew(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: str
+) -> None:
+    backup.make(own.settings, tmp_path / "b.tar")
+    there = moved(own, monkeypatch, home := tmp_path / "new")
+    (home / restore.STAGED / "store").mkdir(parents=True)
+    (home / restore.STAGED / restore.CHECKED).write_text(left)
+    assert restore.restore(there.settings, tmp_path / "b.tar")["recipes"] == [own.name]
+
+
+def test_a_full_disk_is_no_fault_of_the_backups(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    backup.make(own.settings, tmp_path / "b.tar")
+    there = moved(own, monkeypatch, tmp_path / "new")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(restore, "_extract", full)
+    with pytest.raises(OSError, match="No space"):
+        restore.restore(there.settings, tmp_path / "b.tar")
+    assert not list((tmp_path / "new").rglob("*"))
+
+
+def test_a_backup_is_never_written_over_another(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two at once: the faster one stays, and each has a draft of its own."""
+    real, drafts = backup._write, list[Path]()
+
+    def both(*arguments: Any) -> Any:
+        drafts.append(arguments[1])
+        if len(drafts) == 1:
+            thread = threading.Thread(target=backup.make, args=(own.settings, tmp_path / "b.tar"))
+            thread.start()
+            thread.join()
+        return real(*arguments)
+
+    monkeypatch.setattr(backup, "_write", both)
+    with pytest.raises(FtcoreError, match="is there already"):
+        backup.make(own.settings, tmp_path / "b.tar")
+    assert len({*drafts}) == 2
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert tar.getnames()[-1] == backup.MANIFEST
+    assert [path.name for path in tmp_path.glob("*b.tar*")] == ["b.tar"]
 
 
 def test_a_backup_that_fails_leaves_nothing(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
