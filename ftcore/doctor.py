@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ftcore import artefacts, integrity, intents, registry, served, snapshot, tracking_models, tracking_runs
+from ftcore import artefacts, erasures, integrity, intents, registry, served, snapshot, tracking_models, tracking_runs
 from ftcore.errors import FtcoreError
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
@@ -78,8 +78,10 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
     """
     shelf = registrar.shelf
     with shelf.lock(LOCK, registrar.tracking.settings.lock_timeout_s):
-        found = [*_ledger(shelf)] or [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
-        found = [*_breaks(registrar), *found] if not [*_ledger(shelf)] else found
+        found = [*_ledger(shelf)]
+        if not found:
+            half_done = [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
+            found = [*_breaks(registrar), *half_done]
     return [*found, *_runs(registrar), *_moved(registrar), *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
 
 
@@ -187,10 +189,18 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
         yield from _artefacts(registrar, previous, needs, "previous champion")
     run_id = champion.tags.get("ftcore.run", "")
     line = registrar.shelf.line("promote", run_id) if run_id else None
-    if line and line["decision"] == "promoted" and registrar.shelf.record(run_id, "promote") is None:
+    if line and line["decision"] == "promoted" and not _has_record(registrar.shelf, run_id, "promote"):
         what = f"version {champion.number} was promoted, and the step of run {run_id} did not end"
         hint = f"clear the task promote in Airflow, which tells monitor__{registrar.recipe.name} of the champion"
         yield Finding(what, f"{hint}; or ftcore step promote {registrar.recipe.name} --run {run_id}")
+
+
+def _has_record(shelf: Shelf, run_id: str, step: str) -> bool:
+    """Whether a step has ended; one whose record cannot be read is told of among the files."""
+    try:
+        return shelf.record(run_id, step) is not None
+    except (FtcoreError, ValidationError):
+        return True
 
 
 def _unnamed(registrar: Registrar, champion: Version) -> Iterator[Finding]:
@@ -292,11 +302,14 @@ def _breaks(registrar: Registrar) -> Iterator[Finding]:
 
 
 def _files(shelf: Shelf) -> Iterator[Finding]:
-    """Records that nobody can read, and drafts that a process left when it died."""
+    """Records and erasures that nobody can read, and drafts that a process left when it died."""
     for path in shelf.root.glob("runs/*/*/record.json"):
         if not _is_record(path):
             hint = "remove it; its step will be run again"
             yield Finding(f"{shelf.relative(path)} is half written", hint, partial(path.unlink, missing_ok=True))
+    for path in erasures.unreadable(shelf):
+        hint = "set it aside as .unreadable; restore it from a backup, or what it explains looks forged"
+        yield Finding(f"{shelf.relative(path)} is no erasure", hint, partial(_set_aside, path))
     for path in shelf.root.glob("**/.*.tmp"):
         if not _is_alive(path.name.split(".")[-2]):
             died = f"{shelf.relative(path)} was left by a process that died"

@@ -7,6 +7,7 @@ crash at any instant leaves some files with the rows and some without: erasing a
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -35,6 +36,8 @@ EVALUATION, PREDICTIONS, FIGURES = "evaluation", "predictions.parquet", "evaluat
 TRAINING = ("train", "tune")
 LOGS = ("feedback", "predictions")
 """In the order in which they are written: feedback is told by the requests that the prediction log still holds."""
+KEPT = re.compile(r"(record|recipe(-[0-9a-f]{16})?|verdict)\.json|.+\.sig\.json|" + re.escape(FIGURES))
+"""Records, recipes, verdicts and signatures: a word of theirs that is a subject's text, too, is not its row."""
 EXAMPLE = ("row_id", "source", "text", "label")
 """What of a kept example may tell whose it is."""
 
@@ -124,7 +127,7 @@ class Eraser:
             if path.name.endswith(".json"):
                 value, taken = self.traces.out_of_json(json.loads(text))
                 return (as_json(value), taken) if taken else None
-        except ValueError:  # half written, or something else
+        except (ValueError, RecursionError):  # half written, or something else
             return None
         page, taken = self.traces.out_of_page(text)
         return (page.encode(), taken) if taken else None
@@ -216,12 +219,11 @@ class Eraser:
 
 
 def _written(folder: UPath | Path) -> list[Any]:
-    """Pages and reports in a folder. Records, recipes and verdicts hold no rows; evaluations are read row by row."""
+    """Pages and reports in a folder. What a run keeps by its hash holds no rows; evaluations are read row by row."""
     if not folder.exists():
         return []
     every = [path for pattern in ("**/*.html", "**/*.json") for path in folder.glob(pattern)]
-    skipped = ("record.json", "recipe.json", "verdict.json", FIGURES)
-    return sorted((path for path in every if path.name not in skipped), key=lambda path: path.as_posix())
+    return sorted((path for path in every if not KEPT.fullmatch(path.name)), key=lambda path: path.as_posix())
 
 
 def requests_as_rows(requests: pa.Table) -> pa.Table:

@@ -7,18 +7,21 @@ It is written before the file is, so a crash leaves an erasure that did not happ
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ftcore.keys import signed
 from ftcore.records import canonical, sha256
-from ftcore.store import Shelf, read_json, write_json
+from ftcore.store import Shelf, write_json
 
 if TYPE_CHECKING:
     from upath import UPath
+
+log = logging.getLogger("ftcore")
 
 FOLDER = "erasures"
 MLFLOW = "mlflow"
@@ -73,13 +76,14 @@ def add(shelf: Shelf, erasure: Erasure) -> None:
 def read(shelf: Shelf, places: Iterable[str] | None = None) -> list[Erasure]:
     """Everything that the platform erased, oldest first; of some places, or of all.
 
-    An erasure that nobody signed is of an earlier version, and counts where a line of the ledger tells of it.
+    An erasure that nobody signed is of an earlier version, and counts where a line of the ledger tells of it. A file
+    that is none is left out with a warning.
     """
     folder = shelf.root / FOLDER
     if not folder.exists():
         return []
     paths: list[UPath] = [path for path in folder.iterdir() if path.name.endswith(".json") and path.name[0] != "."]
-    found = [Erasure.model_validate(read_json(path)) for path in paths]
+    found = [one for path in paths if (one := _read(path))]
     trusted, told = shelf.chain.ring.trusted(), set[tuple[str, str]]()
     if any(not one.signature for one in found):
         lines = [line for line in shelf.ledger("forget") if line["decision"] == "erased"]
@@ -94,6 +98,22 @@ def read(shelf: Shelf, places: Iterable[str] | None = None) -> list[Erasure]:
     return sorted(
         (one for one in found if wanted is None or one.place in wanted), key=lambda one: (one.at, one.place, one.before)
     )
+
+
+def unreadable(shelf: Shelf) -> list[UPath]:
+    """Files among the erasures that are none, by name."""
+    folder = shelf.root / FOLDER
+    found = [path for path in folder.glob("*.json") if path.name[0] != "."] if folder.exists() else []
+    return sorted((path for path in found if _read(path) is None), key=lambda path: path.name)
+
+
+def _read(path: UPath) -> Erasure | None:
+    """One erasure; None where the file is none."""
+    try:
+        return Erasure.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        log.warning("%s is no erasure: %s", path, str(error).splitlines()[0])
+        return None
 
 
 def between(erasures: Iterable[Erasure], place: str, before: str, after: str) -> list[Erasure]:

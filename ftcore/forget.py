@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -286,13 +286,30 @@ def _out_of_reach(recipe: Recipe, tracking: Tracking, found: Found) -> list[str]
 
 
 def _shows(tracking: Tracking, run: str, traces: Traces) -> bool:
-    """Whether the input example of a model is a row of the subject."""
+    """Whether the input example of a model is a row of the subject.
+
+    Raises:
+        TransientError: MLflow does not answer, so that nobody can tell.
+    """
     for name in EXAMPLES:
-        with TemporaryDirectory() as folder, suppress(FtcoreError):
-            text = tracking.artifact(run, name, Path(folder)).read_text(encoding="utf-8")
-            if traces.out_of_json(json.loads(text))[1]:
-                return True
+        with TemporaryDirectory() as folder:
+            try:
+                text = tracking.artifact(run, name, Path(folder)).read_text(encoding="utf-8", errors="replace")
+            except FtcoreError as error:
+                if error.retryable:
+                    raise
+                continue  # it has none
+        if _tells(traces, text):
+            return True
     return False
+
+
+def _tells(traces: Traces, text: str) -> bool:
+    """Whether anything of the subject stands in a text that should be JSON."""
+    try:
+        return bool(traces.out_of_json(json.loads(text))[1])
+    except (ValueError, RecursionError):
+        return traces.tells(text)
 
 
 def _next(recipe: str, found: Found, current: str | None, trained: list[int]) -> list[str]:

@@ -6,7 +6,7 @@ a licence that nobody named is null.
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ftcore.recipe import Recipe
 
 CARD = "README.md"
+log = logging.getLogger("ftcore")
 LIMIT_BYTES = 1_000_000
 """A model card that is longer is none."""
 FIELDS = ("license", "license_name", "license_link", "language")
@@ -38,7 +39,7 @@ def of_base(reference: str, folder: Path) -> dict[str, Any]:
         names any, ``hub_id`` where the base is one of the hub.
     """
     found: dict[str, Any] = {"license": None, "stated_in": None}
-    if known := {name: value for name, value in _head(folder / CARD).items() if name in FIELDS and value}:
+    if known := _head(folder / CARD):
         found |= known
         found["stated_in"] = f"{CARD} of the base model" if "license" in known else None
     if not found["license"] and reference.startswith("package://"):
@@ -92,7 +93,7 @@ def hub_id(reference: str) -> str:
 
 
 def _head(path: Path) -> dict[str, Any]:
-    """The YAML head of a model card; empty where there is none that can be read."""
+    """What the YAML head of a model card, which anybody may have written, says of ``FIELDS``."""
     try:
         if path.stat().st_size > LIMIT_BYTES:
             return {}
@@ -103,9 +104,20 @@ def _head(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = yaml.safe_load(text.split("---", 2)[1])
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        told = str(error).splitlines()[0] if str(error) else ""
+        log.warning("%s: its head cannot be read: %s: %s", path, type(error).__name__, told)
         return {}
-    return json.loads(json.dumps(found, default=str)) if isinstance(found, dict) else {}
+    head = found if isinstance(found, dict) else {}
+    stated = {name: head[name] for name in FIELDS if head.get(name)}
+    if odd := [name for name, value in stated.items() if not _is_plain(value)]:
+        log.warning("%s: %s cannot be read", path, ", ".join(odd))
+    return {name: value for name, value in stated.items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a text or a list of texts, as all of these fields are."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
 def _of_package(module: str) -> dict[str, Any]:

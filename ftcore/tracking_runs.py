@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ftcore.records import now
 from ftcore.tracking import HOST_TAG, RUN_TAG, Tracking
 from ftcore.tracking_server import run_page, speaking_plainly
 
@@ -101,10 +102,15 @@ def running(tracking: Tracking) -> list[Open]:
 def _open(tracking: Tracking, found: Any) -> Open:
     names = sorted(found.data.metrics, key=lambda name: not name.startswith("system/"))
     history = tracking.client.get_metric_history(found.info.run_id, names[0]) if names else []
-    seen = max((one.timestamp for one in history), default=0)
-    tags = found.data.tags
-    at = datetime.fromtimestamp(max(seen, found.info.start_time) / 1000, UTC)
+    tags, at = found.data.tags, _last(found.info.start_time, *(one.timestamp for one in history))
     return Open(str(found.info.run_id), tags.get(RUN_TAG, ""), tags.get(HOST_TAG, ""), at)
+
+
+def _last(*moments_ms: int | None) -> datetime:
+    """The last of some moments that have been; whoever logs a metric may name any. Where none has, now."""
+    latest = now()
+    known = [one for one in moments_ms if one is not None and 0 <= one <= latest.timestamp() * 1000]
+    return datetime.fromtimestamp(max(known) / 1000, UTC) if known else latest
 
 
 def page(settings: Settings, name: str, run: str) -> str:
@@ -127,7 +133,7 @@ def _training(found: Any, name: str) -> Training:
         str(found.info.run_id),
         found.data.tags.get(RUN_TAG, ""),
         str(found.info.status),
-        datetime.fromtimestamp(found.info.start_time / 1000, UTC),
+        _last(found.info.start_time),
         tuple(one.digest for one in inputs if one.name == f"{name}-{one.digest}"),
         found.data.params.get("base", ""),
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import doctor, intents, registry
+from ftcore import doctor, intents, registry, tracking_runs
 from ftcore.promotion import Registrar
+from ftcore.records import now
 from ftcore.tracking import CANDIDATE, CHAMPION, FAILURE_TAG, HOST_TAG, PREVIOUS
 from ftcore.tracking_models import drop_alias
 
@@ -148,6 +149,30 @@ def test_a_promotion_whose_step_did_not_end_is_told(product: Product) -> None:
     assert one.what == "version 1 was promoted, and the step of run r1 did not end"
     product.run("promote")
     assert found(registrar) == []
+
+
+@pytest.mark.parametrize("half", [b'{"step": "pro', b"", b"[]", b"\xff"])
+def test_a_half_written_record_of_the_promotion_is_found_and_mended(
+    registrar: Registrar, product: Product, half: bytes
+) -> None:
+    champion = product.tracking.version(2).tags["ftcore.run"]
+    line = product.shelf.ledger("promote")[-1]
+    product.shelf.add_to_ledger("promote", champion, "promoted", "again", version=2, by="the loop")
+    assert line["version"] == 2
+    path = product.shelf.folder(champion, "promote") / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(half)
+    assert f"runs/{champion}/promote/record.json is half written" in found(registrar)
+    doctor.mend(registrar)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("timestamp_ms", [10**18, 2**62, 0])
+def test_a_metric_of_no_time_says_nothing_about_when_a_run_was_heard_of(product: Product, timestamp_ms: int) -> None:
+    run = product.tracking.open_run("r1", {})
+    product.tracking.client.log_metric(run, "loss", 0.5, timestamp=timestamp_ms)
+    (one,) = tracking_runs.running(product.tracking)
+    assert timedelta(0) <= now() - one.seen_at < timedelta(minutes=5)
 
 
 def test_it_knows_every_step() -> None:

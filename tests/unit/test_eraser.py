@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pytest
 
-from ftcore import artefacts, attestation, erasures, evidence, forget, snapshot, store
+from ftcore import artefacts, attestation, doctor, eraser, erasures, evidence, forget, run_recipe, snapshot, store
 from ftcore.errors import TransientError
 from ftcore.forget import Wish
 from ftcore.judgement import record_verdict
 from ftcore.promotion import Registrar
 from ftcore.records import Record, now
 from ftcore.serving import scoring
+from ftcore.suppression import Suppression
+from ftcore.traces import Traces
 from ftcore.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
@@ -161,6 +163,39 @@ def test_her_rows_leave_and_everybody_elses_stay(make: Callable[[], Product]) ->
     written = [line, *(one.model_dump(mode="json") for one in erasures.read(product.shelf))]
     assert len(written) == 8
     assert WHO.lower() not in json.dumps(written).lower(), "the request is named by its hash"
+
+
+def test_a_subject_whose_text_is_a_word_of_recipes_changes_none(product: Product) -> None:
+    """Recipes, aside ones too, and signatures are kept by their hash: the label ``positive`` is nobody's row."""
+    first = run_recipe.begin(product.shelf, "r1", product.recipe, "as it was")
+    product.edit(description="another")
+    run_recipe.begin(product.shelf, "r1", product.recipe, "as it is")
+    folder = product.shelf.folder("r1", "gate")
+    store.write_json(folder / "notes.json", {"labels": ["positive", "negative"]})
+    product.shelf.write_record(Record(step="gate", recipe=product.name, run_id="r1", fingerprint="", started_at=now()))
+    traces = Traces()
+    traces.add([{"text": "positive"}], ["text"])
+    run = Path(str(product.shelf.root / "runs" / "r1"))
+    before = {path: path.read_bytes() for path in run.rglob("*.json")}
+    eraser.Eraser(product.shelf, "s", Suppression(b"key", ()), {}, traces).pages(product.settings.home)
+    changed = {path.name for path, data in before.items() if path.read_bytes() != data}
+    assert changed == {"notes.json"}
+    assert run_recipe.of(product.shelf, "r1", first.digest) == first
+
+
+def test_garbage_among_erasures_hides_none_and_stops_nobody(make: Callable[[], Product]) -> None:
+    product = make()
+    forgets(product)
+    every = erasures.read(product.shelf)
+    shapes = (b"", b"[]", b"{}", b"\xff\x00", b"[" * 100_000, b'{"place": 1}')
+    for number, data in enumerate(shapes):
+        store.write_bytes(product.shelf.root / "erasures" / f"{number}.json", data)
+    assert erasures.read(product.shelf) == every
+    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    said = [one.what for one in doctor.examine(registrar) if "erasure" in one.what]
+    assert said == [f"erasures/{number}.json is no erasure" for number in range(len(shapes))]
+    doctor.mend(registrar)
+    assert (erasures.unreadable(product.shelf), erasures.read(product.shelf)) == ([], every)
 
 
 def test_what_cannot_be_told_any_more_is_said(make: Callable[[], Product]) -> None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ftcore import forget, parts, pipeline, snapshot, store, suppression
+from ftcore import forget, parts, pipeline, settings, snapshot, store, suppression
 from ftcore.cleaning.audit import audit
 from ftcore.cleaning.personal import KEY_VARIABLE
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.forget import Wish
 from ftcore.serving import scoring
+from ftcore.traces import Traces
+from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -195,6 +197,34 @@ def test_mlflow_away_does_not_hold_it_up(product: Product, monkeypatch: pytest.M
         forgets(product, "c3")
     assert len(suppression.load(product.shelf, {}).entries) == 1
     assert product.shelf.ledger() == []
+
+
+EXAMPLES = {
+    b'{"inputs": ["somebody else wrote all of this"]}': False,
+    b'{"inputs": ["what a customer of ours wrote"]}': True,
+    b'["what a customer of ours wrote"': True,  # cut
+    b"\xff what a customer of ours wrote": True,
+    b"[" * 100_000: False,
+    b"": False,
+}
+
+
+def test_an_input_example_of_whatever_shape_is_looked_through(
+    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces = Traces()
+    traces.add([{"text": "what a customer of ours wrote"}], ["text"])
+    for number, (example, shown) in enumerate(EXAMPLES.items()):
+        store.write_bytes((folder := tmp_path / str(number) / "model") / "input_example.json", example)
+        version = product.register(f"r{number}", folders=[folder])
+        assert forget._shows(product.tracking, version.run, traces) == shown, example
+    assert not forget._shows(product.tracking, product.register("none").run, traces), "it has none"
+    forgets(product, "c3")
+    assert [line["decision"] for line in product.shelf.ledger("forget")] == ["forgotten"]
+    monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TransientError):
+        forget._shows(Tracking(settings.load(), product.name), version.run, traces)
 
 
 def test_a_run_that_had_read_already_publishes_nothing_of_it(product: Product) -> None:
