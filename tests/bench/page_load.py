@@ -121,7 +121,7 @@ def _client() -> TestClient:
     access.rights = lambda _user, _recipe: access.Rights(*[True] * 4)
     access.exportable = lambda _user, recipes: list(recipes)
     access.questions = lambda _recipes: {}
-    access.run_urls = lambda _recipe, _verb="finetune": {}
+    access.run_url = lambda _recipe, _run, _verb="finetune": ""
     outer.mount("/ftcore", pages)
     return TestClient(outer)
 

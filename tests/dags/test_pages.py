@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import json
+import os
 import re
 import tempfile
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -16,6 +21,7 @@ from ftcore import run_recipe, snapshot, store
 from ftcore.approvals import Answer
 from ftcore.promotion import Registrar
 from ftcore.records import now
+from ftcore.tracking import RUN_TAG
 from ftcore_airflow.pages import proofs, reading
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, everything, fill, looks, predictions, record, report
@@ -560,6 +566,68 @@ def test_mlflow_away_leaves_the_page_up(admin: TestClient, product: Product, mon
     answer = admin.get(f"{PREFIX}/models/{product.name}/versions/2")
     assert answer.status_code == 503
     assert "does not answer" in answer.text
+
+
+def test_a_run_of_any_name_leads_to_airflows_page_of_it(server: object) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    from ftcore_airflow.pages.access import run_url
+
+    ids = ["one", "a-12345678", "scheduled__2026-11-21T04:00:00+00:00", "a:b", "a+b", "~", "x" * 150, "x" * 151]
+    with create_session() as session:
+        session.add_all(
+            DagRun(dag_id="data__urls", run_id=one, run_type="manual", run_after=datetime.now(UTC)) for one in ids
+        )
+    for one in ids:
+        name = store.run_name("data", one)
+        assert run_url("urls", name, "data").endswith(f"/dags/data__urls/runs/{quote(one, safe='')}")
+    for nobody in ("data-two", "finetune-one", "one", "data-", "data-a-12345679", ""):
+        assert run_url("urls", nobody, "data") == "", nobody
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_store_that_cannot_be_used_is_a_page_that_says_so(
+    admin: TestClient, product: Product, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code), "/a/path/of/this/machine")
+
+    monkeypatch.setattr("ftcore_airflow.pages.views.ledger.lines", fail)
+    answer = admin.get(f"{PREFIX}/models/{product.name}/decisions/r")
+    assert answer.status_code == 503
+    assert f"The store cannot be read or written: {os.strerror(code)}." in answer.text
+    assert "/a/path" not in answer.text
+
+
+def test_a_run_id_that_leads_out_of_the_store_costs_a_part_of_the_page(admin: TestClient, product: Product) -> None:
+    fill(product)
+    for run_id in ("a/b", "", "x" * 200, "../x"):
+        product.tracking.client.set_model_version_tag(product.name, "2", RUN_TAG, run_id)
+        path = f"{PREFIX}/models/{product.name}/versions/2"
+        for page in (path, f"{path}/examples"):
+            assert admin.get(page).status_code == 200, (page, run_id)
+    assert "cannot be read" in admin.get(f"{path}/examples").text
+
+
+WRONG_FIGURES = [
+    *({"findings": 5}, {"findings": [5]}, {"findings": {"a": 1}}, {"findings": [{"name": "n", "score": "y"}]}),
+    {"findings": [{"name": "n", "score": 1, "threshold": "y"}]},
+    *({"performance": {"rows": 50, "accuracy": one}} for one in (2, -1, "y", None, float("nan"), True)),
+    *({"performance": {"rows": one, "accuracy": 0.5}} for one in (-1, "y", [1], float("inf"))),
+    *({"performance": 5}, {"performance": [1]}),
+]
+
+
+def test_figures_of_a_look_that_are_none_are_told(admin: TestClient, product: Product) -> None:
+    looks(product, 2)
+    file = product.shelf.folder("monitor-0", "watch") / "record.json"
+    kept = json.loads(file.read_text())
+    for wrong in WRONG_FIGURES:
+        file.write_text(json.dumps(kept | {"figures": kept["figures"] | wrong}))
+        text = _text(admin.get(f"{PREFIX}/models/{product.name}/history").text)
+        assert "The look of run monitor-0 at predictions cannot be read" in text, wrong
+        assert "0.600" in text, "the other look is there"
 
 
 def test_no_models_yet(admin: TestClient, home: Path, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

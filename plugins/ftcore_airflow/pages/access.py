@@ -6,7 +6,8 @@ person may do is in ``Rights``; each route that does it asks again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -28,6 +29,8 @@ from ftcore.store import run_name
 LOGGED_IN = Depends(get_user)
 """Every route depends on this: without a valid token of Airflow's the answer is 401 or 403."""
 WAITS = "awaiting_input"
+HASHED = re.compile(r"-[0-9a-f]{8}\Z")
+"""End of a run's name that is not Airflow's own: see ``store.run_name``."""
 
 
 def dag_of(recipe: str) -> str:
@@ -152,14 +155,18 @@ def questions(recipes: Iterable[str]) -> dict[str, list[Question]]:
     return found
 
 
-def run_urls(recipe: str, verb: str = "finetune") -> Mapping[str, str]:
-    """Airflow's page of each DAG run, by the run's name in the store."""
-    from sqlalchemy import select
+def run_url(recipe: str, run: str, verb: str = "finetune") -> str:
+    """Airflow's page of the DAG run that has this name in the store; empty where there is none."""
+    from sqlalchemy import or_, select
 
-    dag_id = f"{verb}__{recipe}"
+    dag_id, given = f"{verb}__{recipe}", run.removeprefix(f"{verb}-")
+    of_that_name = DagRun.run_id == given
+    if HASHED.search(given):  # or one with a character that no path holds, in whose place a "-" stands
+        of_that_name = or_(of_that_name, DagRun.run_id.like(f"{given[:-9].replace('-', '_')}%"))
+    wanted = select(DagRun.run_id).where(DagRun.dag_id == dag_id, of_that_name)
     with create_session() as session:
-        ids = session.scalars(select(DagRun.run_id).where(DagRun.dag_id == dag_id))
-        return {run_name(verb, run_id): _run_url(dag_id, run_id) for run_id in ids}
+        found = next((one for one in session.scalars(wanted) if run_name(verb, one) == run), None)
+    return _run_url(dag_id, found) if found else ""
 
 
 def base_path() -> str:

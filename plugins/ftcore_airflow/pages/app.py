@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from ftcore.errors import FtcoreError, TransientError
 from ftcore_airflow.pages import access, diff, forms, overview, rendering, version, views
 from ftcore_airflow.pages.access import LOGGED_IN
 
+log = logging.getLogger("ftcore")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'",
@@ -58,7 +60,7 @@ def create_app() -> FastAPI:
         default_response_class=HTMLResponse,
     )
     made.middleware("http")(_with_headers)
-    for error in (AnyHTTPException, RequestValidationError, FtcoreError):
+    for error in (AnyHTTPException, RequestValidationError, FtcoreError, OSError):
         made.exception_handler(error)(_error)
     for path, route in ROUTES.items():
         made.get(path)(route)
@@ -79,6 +81,9 @@ async def _error(request: Request, error: Exception) -> Response:
         status, message = error.status_code, str(error.detail)
     elif isinstance(error, TransientError):
         status, message = 503, str(error)
+    elif isinstance(error, OSError):
+        log.error("a page cannot be made", exc_info=error)
+        status, message = 503, f"The store cannot be read or written: {error.strerror or type(error).__name__}."
     elif isinstance(error, version.NoSuchVersionError | diff.UnknownVersionError):
         status, message = 404, str(error)
     elif isinstance(error, RequestValidationError):

@@ -8,7 +8,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger
-from ftcore_airflow.pages.formats import brief, moment
+from ftcore.times import utc
+from ftcore_airflow.pages.formats import brief
 from ftcore_airflow.pages.reading import shelf_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Wanted:
 
     def takes(self, line: Mapping[str, Any]) -> bool:
         """Whether a line of a recipe that is asked for is itself asked for."""
-        at = moment(line["at"]) if self.first or self.last else None
+        at = utc(line["at"]) if self.first or self.last else None
         day = at.date() if at else None
         return (
             self.step in ("", line["kind"])

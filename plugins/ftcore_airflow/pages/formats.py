@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup, escape
+
+from ftcore.times import utc
 
 NONE = "–"
 BRIEF = 120
@@ -42,22 +43,10 @@ def size(value: Any) -> str:
 
 def when(value: Any) -> Markup:
     """A time as ``<time>``, in UTC; a dash where there is none."""
-    at = moment(value)
+    at = utc(value)
     if at is None:
         return escape(NONE)
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M}")
-
-
-def moment(value: Any) -> datetime | None:
-    """A time in UTC of a time or of ISO 8601 text; None of anything else."""
-    if isinstance(value, str) and value:
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def short(value: Any, length: int = 12) -> str:

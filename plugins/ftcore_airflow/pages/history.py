@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger
 from ftcore.errors import FtcoreError
+from ftcore.served import CROWNING
 from ftcore.statistics import score_interval
+from ftcore.times import utc
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import EPOCH, Limits, Point, Series, chart
 from ftcore_airflow.pages.comparison import Chart
-from ftcore_airflow.pages.formats import moment
 from ftcore_airflow.pages.versions import Entry, entry
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MOST = 60
 """Versions and looks that are drawn, the newest ones."""
-CROWNING = ("promoted", "rolled back")
 Mark = tuple[float, str]
 
 
@@ -77,7 +77,7 @@ def history(settings: Settings, product: Product) -> History:
     """A model over time; where MLflow does not answer, what the store knows."""
     found, shelf = History(product), reading.shelf_of(settings, product.name)
     lines = ledger.lines(shelf)
-    found.promotions = [line for line in lines if line["decision"] in CROWNING][:MOST]
+    found.promotions = [line for line in lines if CROWNING.get(line["decision"]) == line["kind"]][:MOST]
     entries: list[Entry] = []
     try:
         state = State.read(settings, product.name)
@@ -95,11 +95,11 @@ def history(settings: Settings, product: Product) -> History:
 
 def _mark(line: Mapping[str, Any]) -> Mark | None:
     at = _days(line["at"])
-    return None if at is None else (at, f"v{line.get('version')}")
+    return None if at is None else (at, f"v{line['version']}" if line.get("version") else "none")
 
 
 def _days(value: Any) -> float | None:
-    at = moment(value)
+    at = utc(value)
     return (at - EPOCH).total_seconds() / 86_400 if at else None
 
 
@@ -130,18 +130,30 @@ def _looks(shelf: Shelf, lines: Sequence[Mapping[str, Any]], trouble: list[str])
     for line in [one for one in lines if one["kind"] == "decide"][:MOST]:
         try:
             record = reading.record(shelf, str(line["run_id"]), "watch")
-        except FtcoreError as error:
-            trouble.append(f"A look at predictions cannot be read: {error.args[0]}.")
-            continue
-        if record:
-            found.append({**record.get("figures", {}), "at": line["at"]})
+            found += [{**_figures(record), "at": line["at"]}] if record else []
+        except (FtcoreError, OSError, AttributeError, TypeError, ValueError) as error:
+            trouble.append(f"The look of run {line['run_id']} at predictions cannot be read: {error}.")
     return found
+
+
+def _figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Figures of a look as they are to be: no other can be drawn."""
+    figures: Mapping[str, Any] = record.get("figures") or {}
+    seen = figures.get("performance") or {}
+    numbers = [one.get(key) for one in figures.get("findings") or () for key in ("score", "threshold")]
+    counted = [seen["rows"], seen["accuracy"]] if seen and seen.get("rows") else []
+    for one in [*(one for one in numbers if one is not None), *counted]:
+        if isinstance(one, bool) or not math.isfinite(one):
+            raise ValueError(f"{one!r} is no number")
+    if counted and not (counted[0] > 0 and 0 <= counted[1] <= 1):
+        raise ValueError(f"{counted[1]!r} of {counted[0]!r} rows is no accuracy")
+    return figures
 
 
 def _drift(looks: Sequence[Mapping[str, Any]], axis: Axis) -> list[Drawn]:
     by_name: dict[str, list[tuple[float, Mapping[str, Any], Mapping[str, Any]]]] = {}
     for look in looks:
-        for one in look.get("findings", ()):
+        for one in look.get("findings") or ():
             if (at := _days(look["at"])) is not None and one.get("score") is not None:
                 by_name.setdefault(str(one.get("name", "")), []).append((at, one, look))
     return [_of_detector(name, found, axis) for name, found in by_name.items()]

@@ -127,8 +127,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
     page.reports = snapshot_reports(shelf, facts["snapshot"])
     page.refused = _refused(shelf, number)
     page.answers = _answers(page)
-    if facts["run_id"]:
-        page.examples = (shelf.folder(facts["run_id"], "evaluate") / "predictions.parquet").exists()
+    page.examples = _has_examples(page, shelf)
     return page
 
 
@@ -198,10 +197,19 @@ def _confusion(page: Page, shelf: Shelf) -> Sequence[Confusion]:
         return ()
 
 
+def _has_examples(page: Page, shelf: Shelf) -> bool:
+    run_id = page.facts["run_id"]
+    try:
+        return bool(run_id) and (shelf.folder(run_id, "evaluate") / "predictions.parquet").exists()
+    except (FtcoreError, OSError) as error:
+        page.trouble.append(f"The predictions cannot be read: {error}.")
+        return False
+
+
 def _read(page: Page, read: Any) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] | None = read()
-    except FtcoreError as error:
+    except (FtcoreError, OSError) as error:
         page.trouble.append(f"A part of this page is missing: {error}.")
         return None
     return found

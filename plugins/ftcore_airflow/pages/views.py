@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from ftcore import ledger, settings
+from ftcore.errors import FtcoreError
 from ftcore.recipe import NAME
 from ftcore.store import RUN_ID, run_name
 from ftcore_airflow.pages import (
@@ -134,7 +135,7 @@ def show_version(request: Request, user: User, recipe: Permitted, number: Number
     view = version.version(settings.load(), _product(recipe), number, form)
     open_ones = access.questions([recipe]).get(recipe, [])
     question = next((one for one in open_ones if one.run == view.facts["run_id"]), None)
-    run_url = access.run_urls(recipe).get(view.facts["run_id"], "")
+    run_url = access.run_url(recipe, view.facts["run_id"])
     rights = access.rights(user, recipe)
     about = [(number, question), *([(None, None)] if "champion" in view.facts["aliases"] else [])]
     offers = actions.offered(view.product, view.state, rights, about)
@@ -169,7 +170,7 @@ def show_examples(
     try:
         if found["run_id"]:
             view = examples.examples(shelf, product, found["run_id"], kind=show, dataset=dataset, page=page)
-    except ValueError as error:
+    except (FtcoreError, OSError, ValueError) as error:
         trouble = f"The predictions cannot be read: {error}."
     kinds = examples.KINDS
     return _page(request, "examples.html", product=product, number=number, view=view, trouble=trouble, kinds=kinds)
@@ -204,7 +205,7 @@ def show_run(request: Request, recipe: Permitted, run_id: RunId) -> Response:
     product, conf = _product(recipe), settings.load()
     view = runs.run(reading.shelf_of(conf, recipe), run_id)
     verb = view.verb if view.verb in ("data", "finetune", "monitor") else "finetune"
-    run_url = access.run_urls(recipe, verb).get(run_id, "")
+    run_url = access.run_url(recipe, run_id, verb)
     return _page(request, "run.html", product=product, view=view, run_url=run_url)
 
 
