@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.errors import FtcoreError
 from ftcore.records import sha256
 from ftcore.store import hash_folder
-from ftcore.tracking_places import artifact_root, check_not_moved, here
+from ftcore.tracking_places import artifact_root, check_not_moved, here, source_of
 from ftcore.tracking_server import connected, once, patient, speaking_plainly
 
 if TYPE_CHECKING:
@@ -280,14 +280,12 @@ class Tracking:
         Raises:
             FtcoreError: no such run or dataset, or one whose source is no file.
         """
-        import json
-
         with speaking_plainly(self.settings.mlflow_uri):
             inputs = self.client.get_run(run).inputs.dataset_inputs
         for dataset in (one.dataset for one in inputs if one.dataset.name == name):
-            source = json.loads(dataset.source)
-            if uri := source.get("uri") or source.get("url"):
-                return str(uri)
+            source = source_of(dataset.source)
+            if isinstance(uri := source.get("uri") or source.get("url"), str) and uri:
+                return uri
             raise FtcoreError(f"the source of dataset {name!r} of run {run} is no file but {dataset.source_type}")
         names = ", ".join(one.dataset.name for one in inputs) or "none"
         raise FtcoreError(f"run {run} has no dataset {name!r}; it has {names}")

@@ -41,8 +41,10 @@ class Buffer:
         self._thread = threading.Thread(target=self._work, name="curve", daemon=True)
 
     def start(self) -> None:
-        """Start to send."""
+        """Start to send; a line that a crash cut off is taken out of the file, so that no other is joined to it."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
+        if self.file.exists():
+            self._rewrite()
         self._thread.start()
 
     def add(self, points: Sequence[Point]) -> None:
@@ -121,9 +123,15 @@ class Buffer:
         self._send(batch)
         with self._change:
             del self._waiting[: len(batch)]
-            draft = self.file.with_suffix(".draft")
-            draft.write_text("".join(json.dumps(point) + "\n" for point in self._waiting), encoding="utf-8")
-            draft.replace(self.file)
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        draft = self.file.with_suffix(".draft")
+        with draft.open("w", encoding="utf-8") as out:
+            out.writelines(json.dumps(point) + "\n" for point in self._waiting)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(self.file)
 
 
 @contextmanager

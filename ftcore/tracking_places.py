@@ -153,17 +153,21 @@ def _located(session: Session) -> Iterator[tuple[Any, str]]:
     yield from ((row, "value") for row in session.query(SqlTraceTag).filter(SqlTraceTag.key == TRACE_TAG))
 
 
+def source_of(text: str | None) -> dict[str, Any]:
+    """What a data set's source says, which anybody may have logged; empty where it is no JSON object."""
+    try:
+        found = json.loads(text or "")
+    except (ValueError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _json_moved(text: str | None, move: Move) -> str:
     """A data set's source with its place as it is after the move."""
-    try:
-        source = json.loads(text or "")
-        return (
-            json.dumps({**source, "uri": move.of(source["uri"])})
-            if move.of(source["uri"]) != source["uri"]
-            else text or ""
-        )
-    except (ValueError, KeyError, TypeError):
-        return text or ""
+    source = source_of(text)
+    uri = source.get("uri")
+    moved = move.of(uri) if isinstance(uri, str) else uri
+    return json.dumps({**source, "uri": moved}) if moved != uri else text or ""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
@@ -68,7 +68,7 @@ def curve(tracking: Tracking, run: str, folder: Path) -> Iterator[Track]:
         run: MLflow's run id.
         folder: of this machine; keeps the points that MLflow does not have yet.
     """
-    sent = last_steps(tracking, run)
+    sent = last_steps(tracking, run, lambda name: not name.startswith(SYSTEM))
     known = dict(sent)
 
     def send(points: Sequence[Point]) -> None:
@@ -104,10 +104,10 @@ def log_curve(tracking: Tracking, run: str, points: Iterable[Point]) -> None:
             tracking.client.log_batch(run, metrics=flat[start : start + 1000])
 
 
-def last_steps(tracking: Tracking, run: str) -> dict[str, int]:
-    """The last step that each metric of a run was logged at."""
+def last_steps(tracking: Tracking, run: str, wanted: Callable[[str], bool]) -> dict[str, int]:
+    """The last step that each metric of a run was logged at, of those whose names are wanted: a request for each."""
     with tracking.speaking_plainly():
-        names = tracking.client.get_run(run).data.metrics
+        names = filter(wanted, tracking.client.get_run(run).data.metrics)
         return {name: max(m.step for m in tracking.client.get_metric_history(run, name)) for name in names}
 
 
@@ -120,10 +120,10 @@ def system_metrics(tracking: Tracking, run: str, folder: Path) -> Iterator[None]
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
     sensors, over = SystemMetricsMonitor(run, SAMPLE_S, tracking_uri=tracking.settings.mlflow_uri), threading.Event()
-    first = max((step for name, step in last_steps(tracking, run).items() if name.startswith(SYSTEM)), default=-1) + 1
+    sent = last_steps(tracking, run, lambda name: name.startswith(SYSTEM)).values()
 
     def sample() -> None:
-        for step in itertools.count(first):
+        for step in itertools.count(max([*sent, *(step for step, *_ in buffer.left)], default=-1) + 1):
             if over.wait(SAMPLE_S):
                 return
             try:

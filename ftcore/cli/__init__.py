@@ -158,10 +158,10 @@ def run(
     show(table, markup=False)
 
 
-def _told_to_stop(number: int, frame: FrameType | None) -> None:
+def _stopped(number: int, frame: FrameType | None) -> None:
     """End a step by way of its own cleaning up, so that MLflow shows no run that nobody works on."""
     del number, frame
-    print("error: told to stop\n  hint: run it again; what is kept is not done twice", file=sys.stderr)
+    print("error: stopped by a signal\n  hint: run it again; what is kept is not done twice", file=sys.stderr)
     sys.exit(TransientError.exit_code)
 
 
@@ -198,7 +198,7 @@ def step(
 
     if name not in pipeline.STEPS:
         raise FtcoreError(f"no such step: {name}", hint=f"known: {', '.join(pipeline.STEPS)}")
-    signal.signal(signal.SIGTERM, _told_to_stop)
+    signal.signal(signal.SIGTERM, _stopped)
     record = pipeline.run_step(name, path_of(recipe), run_id, params_of(param), again=again)
     if as_json:
         print(record.model_dump_json())

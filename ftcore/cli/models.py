@@ -97,7 +97,7 @@ def promote(
     version: Number,
     reason: Reason = "",
     override: Annotated[
-        bool, typer.Option("--override", help="Although verdict or approvals speak against it; needs --reason.")
+        bool, typer.Option("--override", help="Promote despite a failed verdict or missing approvals; needs --reason.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -148,7 +148,7 @@ def rollback(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) -
 
 @app.command()
 def reject(recipe: RecipeName, version: Number, reason: Reason = "", as_json: AsJson = False) -> None:
-    """Say no to a version: the loop will not promote it.
+    """Reject a version; it will not be promoted automatically.
 
     Example:
 

@@ -79,7 +79,7 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is not a number, the disk is full, the checkpoints are another recipe's.
-            TransientError: told to stop; a checkpoint was written.
+            TransientError: stopped by a signal; a checkpoint was written.
         """
         asked = _reinforcement.prompts(self.config, self.job)
         before = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)

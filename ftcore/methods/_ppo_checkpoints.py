@@ -42,7 +42,7 @@ class Watch:
 
         Raises:
             TrainingError: a checkpoint could not be written.
-            TransientError: told to stop; a checkpoint was written.
+            TransientError: stopped by a signal; a checkpoint was written.
         """
         self.state.global_step = done = self.trainer.done
         self.callbacks.on_log(self.args, self.state, self.control, seen)

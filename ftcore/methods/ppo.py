@@ -69,7 +69,7 @@ def fit(config: Config, job: Job) -> dict[str, float]:
 
     Raises:
         TrainingError: the loss is not a number, the disk is full, the checkpoints are another recipe's.
-        TransientError: told to stop; a checkpoint was written.
+        TransientError: stopped by a signal; a checkpoint was written.
     """
     from ftcore.methods import _ppo
 

@@ -66,7 +66,7 @@ def work(context: Context, search: Search, parent: str) -> int:
         parent: MLflow run that the trials are shown under.
 
     Raises:
-        TransientError: told to stop; the trial goes on when the step is run again.
+        TransientError: stopped by a signal; the trial goes on when the step is run again.
     """
     rows, done = _job.rows(context), 0
     while (trial := search.claim()) is not None:

@@ -31,7 +31,7 @@ def run(context: Context) -> Outcome:
     Raises:
         NotEnoughDataError: the rows do not suffice for the task.
         TrainingError: no trial could be trained.
-        TransientError: told to stop; what was done is kept.
+        TransientError: stopped by a signal; what was done is kept.
     """
     identity = context.earlier("plan").figures["snapshot"]
     inputs = {"snapshot": identity}

@@ -155,7 +155,7 @@ class Watched(TrainerCallback):  # type: ignore[misc]
 
 
 class Punctual(TrainerCallback):  # type: ignore[misc]
-    """Asks for a checkpoint when enough time has passed, and at once when the process is told to stop.
+    """Asks for a checkpoint when enough time has passed, and at once when a signal stops the process.
 
     Raises:
         StoppedError: after the checkpoint that SIGTERM asked for.
@@ -170,7 +170,7 @@ class Punctual(TrainerCallback):  # type: ignore[misc]
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        log.warning("told to stop: a checkpoint is written after this step")
+        log.warning("stopped by a signal: a checkpoint is written after this step")
         self.stopping = True
 
     def on_train_begin(

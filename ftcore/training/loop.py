@@ -293,7 +293,7 @@ def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
 
     Raises:
         TrainingError: the loss is not a number, memory or disk do not suffice, the checkpoints are another recipe's.
-        TransientError: told to stop; a checkpoint was written.
+        TransientError: stopped by a signal; a checkpoint was written.
     """
     if not (torch.cuda.is_available() or job.config.compile):
         dropout.use(job.model)

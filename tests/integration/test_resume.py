@@ -1,4 +1,4 @@
-"""The train step as a process of its own, told to stop and killed: what Airflow sees, and what MLflow keeps."""
+"""The train step as a process of its own, stopped by a signal and killed: what Airflow sees, and what MLflow keeps."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_a_thread_beside_the_work_is_not_patient() -> None:
         (ConnectionResetError("the store is away"), 3),
         (AwayError("MLflow was waited for already", waited=True), 1),
         (BusyError("another run is at work"), 1),
-        (StoppedError("told to stop"), 1),
+        (StoppedError("stopped by a signal"), 1),
         (DataRejectedError("bad rows"), 1),
         (ValueError("a fault of ours"), 1),
         (FileNotFoundError("no such file"), 1),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -242,3 +244,22 @@ def test_the_curve_of_a_resumed_training_holds_each_step_once(product: Product, 
         (step, float(step)) for step in range(6)
     ]
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_the_load_of_a_resumed_training_goes_on_after_what_waits_to_be_sent(
+    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking, name = product.tracking, "system/cpu_utilization_percentage"
+    run = tracking.open_run("r1", {})
+    tracking.log(run, metrics={name: 1.0, "loss": 1.0}, step=1)
+    (tmp_path / f"system-{run}.jsonl").write_text("".join(json.dumps([s, {name: 1.0}, s]) + "\n" for s in (2, 3)))
+    assert tracking_training.last_steps(tracking, run, lambda one: one == "loss") == {"loss": 1}
+    monkeypatch.setattr(tracking_training, "SAMPLE_S", 0.05)
+    deadline = time.monotonic() + 20
+    with tracking_training.system_metrics(tracking, run, tmp_path):
+        while time.monotonic() < deadline:
+            steps = [one.step for one in tracking.client.get_metric_history(run, name)]
+            if max(steps) > 3:
+                break
+    assert sorted(steps) == list(range(1, len(steps) + 1))
+    assert len(steps) > 3

@@ -37,9 +37,9 @@ def points(first: int, last: int) -> list[Point]:
     return [(step, {"loss": step / 10}, float(step)) for step in range(first, last)]
 
 
-def failing(file: Path, server: Server) -> None:
+def failing(file: Path, server: Server, added: Sequence[Point] = tuple(points(0, 3))) -> None:
     with buffered(file, server) as buffer:
-        buffer.add(points(0, 3))
+        buffer.add(added)
         raise KeyError
 
 
@@ -62,10 +62,12 @@ def test_the_next_process_sends_what_the_first_could_not(tmp_path: Path, server:
     assert not server.points
     with file.open("a") as out:
         out.write('[3, {"loss"')  # a crash in the middle of a line
+    with pytest.raises(KeyError):
+        failing(file, server, points(3, 5))
     server.away = False
     with buffered(file, server) as buffer:
-        assert buffer.left == points(0, 3)
-    assert server.points == points(0, 3)
+        assert buffer.left == points(0, 5), "no point is joined to the line that was cut off"
+    assert server.points == points(0, 5)
 
 
 def test_a_training_that_fails_sends_what_it_has(tmp_path: Path, server: Server) -> None:

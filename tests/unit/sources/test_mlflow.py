@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ftcore import tracking_places
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.tracking import Tracking
 
@@ -44,6 +45,12 @@ def test_a_logged_file_and_a_logged_dataset(tmp_path: Path, tracking: Tracking, 
     source = json.dumps({"uri": str(tmp_path / "up" / "rows.jsonl")})
     tracking.client.log_inputs(run, [DatasetInput(Dataset("reviews", "d1", "local", source), [])])
     tracking.client.log_inputs(run, [DatasetInput(Dataset("code", "d2", "code", "{}"), [])])
+    for number, said in enumerate(("", "[]", "7", "null", "s3://b/k", '{"uri": 5}', '{"uri": ["a"]}', "{")):
+        dataset = Dataset(f"odd{number}", f"o{number}", "odd", said)
+        tracking.client.log_inputs(run, [DatasetInput(dataset, [])])
+        with pytest.raises(FtcoreError, match="is no file but odd"):
+            tracking.dataset_source(run, f"odd{number}")
+        assert tracking_places._json_moved(said, tracking_places.Move(tmp_path, tmp_path / "new")) == said
     for place in ({"artifact": "data/rows.jsonl"}, {"dataset": "reviews"}):
         assert [(r["text"], r["label"]) for r in rows(kind="mlflow", run=run, **place)] == [("a", "x")]
     for place, said in (
