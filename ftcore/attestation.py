@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import links
-from ftcore.erasures import Erasure
 from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.files import as_json, mapping, write_bytes
 from ftcore.records import sha256
-from ftcore.store import write_bytes
 
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
@@ -76,7 +75,7 @@ def seal(folder: Path, files: list[str], predicate: Mapping[str, Any], key: Path
         "predicateType": links.V2,
         "predicate": dict(predicate),
     }
-    payload = (json.dumps(statement, indent=2, ensure_ascii=False) + "\n").encode()
+    payload = as_json(statement)
     write_bytes(folder / STATEMENT, payload)
     if signer is None:
         return False
@@ -102,11 +101,6 @@ class Proof:
     """What is to be said of the evidence's format; empty where it is the one of this version."""
     erased: tuple[str, ...] = ()
     """What was erased on a forgotten subject's request before it was collected, a sentence each."""
-
-
-def prove(folder: Path, key: Path | None = None) -> list[str]:
-    """Faults of a sealed folder: see ``examine``."""
-    return list(examine(folder, key).faults)
 
 
 def examine(folder: Path, key: Path | None = None) -> Proof:
@@ -135,10 +129,10 @@ def examine(folder: Path, key: Path | None = None) -> Proof:
         signature = f"signed by {public.keyid[:16]}" if not found else "not proven"
     if payload is None or found:
         return Proof(tuple(found), signature)
-    found, statement = _contents(folder, payload), _mapping(payload)
+    found, statement = _contents(folder, payload), mapping(payload)
     predicate = statement.get("predicate")
     told = predicate if isinstance(predicate, dict) else {}
-    gaps = [str(one) for name in ("missing", "broken", "unknown") for one in told.get(name) or ()]
+    gaps = [str(one) for name in ("missing", "broken", "unknown") for one in _listed(told.get(name))]
     return Proof(tuple(found), signature, tuple(gaps), _form(statement), () if found else tuple(erased(folder)))
 
 
@@ -162,22 +156,17 @@ def _statement(folder: Path) -> tuple[list[str], bytes | None]:
     return [], path.read_bytes()
 
 
-def _mapping(payload: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(payload)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+def _listed(value: object) -> list[Any]:
+    """A list of an unsigned statement, which anybody may have written; what is none is its own one item."""
+    return value if isinstance(value, list) else [value] if value else []
 
 
 def erased(folder: Path) -> list[str]:
     """What was erased from the evidence on a forgotten subject's request before it was collected, a sentence each.
 
-    Only of a folder that ``prove`` finds nothing wrong with.
+    Only of a folder that ``examine`` finds nothing wrong with.
     """
-    path = folder / links.ERASURES
-    found = [Erasure.model_validate(one) for one in json.loads(path.read_bytes())] if path.is_file() else []
-    return [f"{one.place}: {one}" for one in found]
+    return [f"{one.place}: {one}" for one in links.erased(folder)]
 
 
 def _signature(folder: Path, public: SSlibKey) -> tuple[list[str], bytes | None]:
@@ -203,7 +192,7 @@ def _envelope(path: Path) -> Envelope | None:
 
     try:
         return Envelope.from_dict(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -233,24 +222,27 @@ def _contents(folder: Path, payload: bytes) -> list[str]:
         statement = json.loads(payload)
         known = {str(one["name"]): str(one["digest"]["sha256"]) for one in statement["subject"]}
         form, predicate = str(statement["predicateType"]), dict(statement["predicate"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         return [f"{STATEMENT} is no statement: {type(error).__name__}: {error}"]
     there, found = set(links.names(folder)), []
     for name, digest in known.items():
         path = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
             found.append(f"{name} is no file of this folder")
-        elif not path.is_file():
+        elif not _is_file(path):
             found.append(f"{name} is gone")
         elif path.is_symlink() or sha256(path.read_bytes()) != digest:
             found.append(f"{name} was changed: its hash is not the one in the statement")
     found += [f"{name} does not belong here" for name in sorted(there - {*known, STATEMENT, ENVELOPE})]
-    if found:
-        return found
+    return found or links.faults(folder, predicate, form)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that cannot be one is none."""
     try:
-        return links.faults(folder, predicate, form)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return [f"the links cannot be followed: {type(error).__name__}: {error}"]
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _signer(path: Path) -> CryptoSigner:

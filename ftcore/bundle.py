@@ -31,8 +31,9 @@ from ftcore import (
 )
 from ftcore.chain import HEAD
 from ftcore.errors import FtcoreError
-from ftcore.files import names_in, read_many
+from ftcore.files import as_json, names_in, read_many
 from ftcore.records import LOCK, Record
+from ftcore.store import RUN_ID
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -117,8 +118,8 @@ class Gatherer:
 
     @property
     def run_id(self) -> str:
-        """The run that made the version."""
-        return self.version.tags.get("ftcore.run", "")
+        """The run that made the version; empty where its tag is no run's id."""
+        return run if RUN_ID.match(run := self.version.tags.get("ftcore.run", "")) else ""
 
     @property
     def _old(self) -> str:
@@ -149,11 +150,12 @@ class Gatherer:
 
     def _snapshot(self) -> dict[str, Any]:
         shelf, identity = self.place.shelf, self.version.snapshot
-        place = snapshot.folder(shelf, identity) if identity else None
+        place = snapshot.folder(shelf, identity) if identity.isalnum() else None
         data = self.found.put(links.MANIFEST, _bytes(place / "manifest.json") if place else None)
         manifest = self._mapping(links.MANIFEST, data)
+        files = self._part(links.MANIFEST, manifest, "files")
         for name in (publications.SEAL, "suite/result.json", "suite/whole.json", "report.html"):
-            listed = name == publications.SEAL or name in manifest.get("files", {})
+            listed = name == publications.SEAL or name in files
             if place and (listed or name == "suite/result.json"):
                 self.found.put(f"snapshot/{name}", _bytes(place / name))
         for key, name in REPORTS.items():
@@ -166,6 +168,9 @@ class Gatherer:
 
     def _chain(self, chain: str, run: str, steps: tuple[str, ...]) -> None:
         """The recipe that a chain's run went by, and the records of its steps."""
+        if run and not RUN_ID.match(run):
+            self._tell(f"{run!r}, the run of the chain {chain}, is no run's id")
+            run = ""
         if not run:
             self.found.put(links.recipe_file(chain), None, self._old)
         else:
@@ -198,7 +203,7 @@ class Gatherer:
 
     def _about(self, name: str, data: bytes | None) -> None:
         """Check that a record is about this version: a run that began anew made another one."""
-        number = (self._mapping(name, data).get("figures") or {}).get("version")
+        number = self._part(name, self._mapping(name, data), "figures").get("version")
         if isinstance(number, int) and number != self.version.number:
             self.found.broken.append(f"{name} is about version {number}: the run was begun anew after this version")
 
@@ -276,10 +281,18 @@ class Gatherer:
         """A JSON object; an empty one where there is none, which is told."""
         try:
             found = json.loads(data) if data is not None else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             self._tell(f"{name} is no JSON object")
+            return {}
+        return found
+
+    def _part(self, name: str, document: dict[str, Any], key: str) -> dict[str, Any]:
+        """A mapping within a file; an empty one where something else stands there, which is told."""
+        found = document.get(key, {})
+        if not isinstance(found, dict):
+            self._tell(f"{name}: its {key} are no JSON object")
             return {}
         return found
 
@@ -288,7 +301,11 @@ class Gatherer:
         if not isinstance(path, str) or path.startswith("/") or "://" in path or ".." in path.split("/"):
             self._tell(f"a record names {path!r}, which is no file of this recipe's")
             return None
-        return _bytes(self.place.shelf.root / path)
+        try:
+            return _bytes(self.place.shelf.root / path)
+        except (OSError, ValueError) as error:
+            self._tell(f"{path!r}, which a record names, cannot be read: {error}")
+            return None
 
     def _tell(self, what: str) -> None:
         if what not in self.found.broken:
@@ -315,13 +332,8 @@ def erased_of(place: Place, version: Version) -> list[Erasure]:
     return erasures.read(place.shelf, [*places, erasures.in_mlflow(version.run, "evaluation")])
 
 
-def as_json(value: Any) -> bytes:
-    """Indented JSON with a line end."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
 def _bytes(path: UPath) -> bytes | None:
     try:
         return bytes(path.read_bytes())
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None

@@ -121,7 +121,7 @@ def _read(data: bytes | None) -> Any:
     """JSON of a bundle's file; None where there is none."""
     try:
         return None if data is None else json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

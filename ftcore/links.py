@@ -58,9 +58,25 @@ def faults(folder: Path, predicate: Mapping[str, Any], form: str = V2) -> list[s
             ``absent``, the names of files that were not there when it was collected, which are told anyway.
         form: of the evidence; a later one than this version knows is read like the last known.
     """
+    try:
+        return _faults(folder, predicate, form)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return [f"the links cannot be followed: {type(error).__name__}: {error}"]
+
+
+def erased(folder: Path) -> list[Erasure]:
+    """What was erased on request before the evidence was collected.
+
+    Raises:
+        ValueError: the file is no list of erasures.
+        TypeError: the same.
+    """
+    return [Erasure.model_validate(one) for one in _json(folder / ERASURES) or []]
+
+
+def _faults(folder: Path, predicate: Mapping[str, Any], form: str) -> list[str]:
     hashes = {name: sha256((folder / name).read_bytes()) for name in names(folder)}
-    erasures = [Erasure.model_validate(one) for one in _json(folder / ERASURES) or []]
-    absent = set(predicate.get("absent", ()))
+    erasures, absent = erased(folder), set(predicate.get("absent", ()))
     found = [f"{name} is no JSON" for name in hashes if name.endswith(".json") and _json(folder / name) is _BROKEN]
     for link in _links(folder, predicate.get("records") or {}, form):
         there = hashes.get(link.earlier)
@@ -119,7 +135,7 @@ def names(folder: Path) -> list[str]:
 def _links(folder: Path, records: Mapping[str, str], form: str) -> Iterator[Link]:
     seal = folder / "snapshot" / "manifest.sha256"
     if seal.is_file():
-        yield Link("snapshot/manifest.sha256", MANIFEST, seal.read_text(encoding="utf-8").strip())
+        yield Link("snapshot/manifest.sha256", MANIFEST, seal.read_text(encoding="utf-8", errors="replace").strip())
     if form != V1:
         files = _texts(_json(folder / MANIFEST), "files")
         own = ((f"snapshot/{name}", digest) for name, digest in files.items() if (folder / "snapshot" / name).is_file())
@@ -173,5 +189,5 @@ def _json(path: Path) -> Any:
         return None
     try:
         return json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         return _BROKEN

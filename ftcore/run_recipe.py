@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import recipe as recipes
 from ftcore.records import sha256
-from ftcore.store import create_bytes, damaged, digest, write_bytes
+from ftcore.store import as_json, create_bytes, damaged, digest, write_bytes
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -88,7 +88,7 @@ def begin(shelf: Shelf, run_id: str, recipe: Recipe, text: str) -> RunRecipe:
         return before
     aside = of(shelf, run_id, digest(resolved)) if before else None
     document = {"format": FORMAT, "recipe": resolved, "yaml": text}
-    data = aside.data if aside else (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    data = aside.data if aside else as_json(document)
     shelf.sign(place, data)
     if before:
         create_bytes(_aside(place, before.digest), before.data)
@@ -132,6 +132,6 @@ def _read(path: UPath) -> RunRecipe | None:
         found.resolved  # noqa: B018 - read here, where the file's name is known
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, f"is no recipe of a run: {type(error).__name__}: {error}") from error
     return found

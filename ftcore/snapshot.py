@@ -9,7 +9,6 @@ quarantine and a manifest of each publication: see ``ftcore.publications``.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from ftcore import hashes, parts, publications
 from ftcore.errors import DataRejectedError
 from ftcore.publications import SEAL
 from ftcore.records import now, sha256
-from ftcore.store import Shelf, as_parquet, damaged, read_json, write_bytes, write_json
+from ftcore.store import Shelf, as_json, as_parquet, damaged, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,7 +198,7 @@ def _write_beside(
         content = given(document) if callable(given) else given
         write_bytes(folder / name, content)
         document["files"][name] = sha256(content)
-    data = (json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n").encode()
+    data = as_json(document)
     write_bytes(folder / SEAL, sha256(data).encode())
     write_bytes(folder / "manifest.json", data)
 

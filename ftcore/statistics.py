@@ -88,14 +88,13 @@ class Estimate(BaseModel):
 
         The level is told where it is not 95 %: ``[0.825, 0.859; 90 %]``.
         """
-        usual = self.level is None or abs(self.level - USUAL) < 1e-9
-        told = "" if usual else f"; {percent(self.level)}"
+        told = "" if self.level is None or abs(self.level - USUAL) < 1e-9 else f"; {percent(self.level)}"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}{told}] on {self.size}"
 
 
-def percent(level: float | None) -> str:
+def percent(level: float) -> str:
     """A level for people: ``95 %``, ``93.9 %``."""
-    return "unknown level" if level is None else f"{level * 100:.3g} %"
+    return f"{level * 100:.3g} %"
 
 
 def size(rows: int, groups: int | None) -> str:

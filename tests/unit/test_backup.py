@@ -91,7 +91,7 @@ def healthy(product: Product, tmp_path: Path) -> None:
         read=("onnx-int8",)
     )
     made = evidence.collect(Registrar(product.recipe, product.shelf, product.tracking), version.number, tmp_path)
-    assert (attestation.prove(made.folder), made.broken) == ([], ())
+    assert (attestation.examine(made.folder).faults, made.broken) == ((), ())
 
 
 def test_what_is_restored_elsewhere_is_whole(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -446,4 +446,4 @@ def test_what_was_restored_turns_on(bare: Product, tiny: Path, monkeypatch: pyte
     assert (done[-1].step, done[-1].reason) == ("promote", "version 2 is champion, after version 1")
     made = evidence.collect(evidence.Archive(there.shelf, there.tracking), 2, tmp_path / "evidence")
     assert (made.missing, made.broken, made.unknown) == ((), (), ())
-    assert attestation.prove(made.folder) == []
+    assert attestation.examine(made.folder).faults == ()

@@ -86,10 +86,10 @@ def promoted(product: Product) -> Registrar:
     page = leave(product, f"snapshots/{identity}/report.html", b"<p>the snapshot</p>")
     manifest = json.loads((place / "manifest.json").read_text()) | {"run_id": "d1", "data_docs": "data_docs/rows.html"}
     manifest |= {"quarantined": 3, "quarantine_reasons": {"the text is <b>empty</b>": 3}}
-    manifest["files"] |= {"report.html": page}
+    suite = leave(product, f"snapshots/{identity}/suite/result.json", b'{"success": true}')
+    manifest["files"] |= {"report.html": page, "suite/result.json": suite}
     write_json(place / "manifest.json", manifest)
     write_bytes(place / "manifest.sha256", sha256((place / "manifest.json").read_bytes()).encode())
-    write_json(place / "suite" / "result.json", {"success": True})
     leave(product, "data_docs/rows.html", b"<p>validated</p>")
     chain(product, "d1", *bundle.DATA)
     pages = {"drift.html": b'"html"', "drift.json": b'"json"'}
@@ -133,8 +133,12 @@ def public(key: Path) -> Path:
     return key.with_name("signing.pem.pub")
 
 
+def prove(folder: Path, key: Path | None = None) -> list[str]:
+    return list(attestation.examine(folder, key).faults)
+
+
 def test_what_was_collected_is_proven(signed: Path, key: Path, promoted: Registrar) -> None:
-    assert attestation.prove(signed, public(key)) == []
+    assert prove(signed, public(key)) == []
     names = {path.relative_to(signed).as_posix() for path in signed.rglob("*") if path.is_file()}
     assert {
         "snapshot/manifest.json",
@@ -170,7 +174,7 @@ def test_whichever_byte_is_changed_its_file_is_named(signed: Path, key: Path, da
     place = data.draw(st.integers(0, len(kept) - 1), label="place")
     other = data.draw(st.integers(1, 255), label="change")
     path.write_bytes(kept[:place] + bytes([kept[place] ^ other]) + kept[place + 1 :])
-    faults = attestation.prove(signed, public(key))
+    faults = prove(signed, public(key))
     path.write_bytes(kept)
     assert faults
     assert faults[0].startswith(path.relative_to(signed).as_posix()), faults
@@ -184,7 +188,7 @@ def test_every_byte_of_the_envelope_counts(signed: Path, key: Path) -> None:
     for place in [*range(60), *range(len(kept) - 300, len(kept))]:
         for other in {ord(" "), ord("\t"), ord("A"), kept[place] ^ 1} - {kept[place]}:
             path.write_bytes(kept[:place] + bytes([other]) + kept[place + 1 :])
-            faults = attestation.prove(signed, public(key))
+            faults = prove(signed, public(key))
             assert len(faults) == 1, (place, other)
             assert faults[0].startswith(attestation.ENVELOPE)
             changed += 1
@@ -205,12 +209,12 @@ def test_whatever_happens_to_a_file_it_is_named_first(signed: Path, key: Path, t
             path.write_bytes(changed[how])
             if changed[how] == kept:  # runs of one recipe keep the same bytes
                 continue
-        faults = attestation.prove(signed, public(key))
+        faults = prove(signed, public(key))
         path.unlink(missing_ok=True)
         path.write_bytes(kept)
         assert faults, name
         assert faults[0].startswith(name), (name, faults)
-    assert attestation.prove(signed, public(key)) == []
+    assert prove(signed, public(key)) == []
 
 
 def test_two_files_that_changed_places_are_both_named(signed: Path, key: Path) -> None:
@@ -218,20 +222,20 @@ def test_two_files_that_changed_places_are_both_named(signed: Path, key: Path) -
     before = train.read_bytes()
     train.write_bytes(export.read_bytes())
     export.write_bytes(before)
-    faults = attestation.prove(signed, public(key))
+    faults = prove(signed, public(key))
     assert [fault.split()[0] for fault in faults] == ["records/finetune/train.json", "records/finetune/export.json"]
 
 
 def test_a_folder_that_was_replaced_by_a_link_does_not_belong(signed: Path, key: Path, tmp_path: Path) -> None:
     (signed / "records").rename(tmp_path / "elsewhere")
     (signed / "records").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    assert attestation.prove(signed, public(key)) == ["records does not belong here"]
+    assert prove(signed, public(key)) == ["records does not belong here"]
 
 
 def test_the_first_broken_link_comes_first(signed: Path, key: Path) -> None:
     for name in ("verdict.json", "records/data/prepare.json", "records/finetune/train.json"):
         (signed / name).write_text("{}")
-    faults = attestation.prove(signed, public(key))
+    faults = prove(signed, public(key))
     assert [fault.split()[0] for fault in faults] == [
         "records/data/prepare.json",
         "records/finetune/train.json",
@@ -242,12 +246,12 @@ def test_the_first_broken_link_comes_first(signed: Path, key: Path) -> None:
 def test_a_file_that_is_gone_or_too_many_is_named(signed: Path, key: Path) -> None:
     (signed / "verdict.json").unlink()
     (signed / "records" / "extra.json").write_text("{}")
-    assert attestation.prove(signed, public(key)) == ["verdict.json is gone", "records/extra.json does not belong here"]
+    assert prove(signed, public(key)) == ["verdict.json is gone", "records/extra.json does not belong here"]
 
 
 def test_another_key_proves_nothing(signed: Path, tmp_path: Path) -> None:
     other = attestation.new_keys(tmp_path / "other.pem")
-    (fault,) = attestation.prove(signed, other)
+    (fault,) = prove(signed, other)
     assert "is signed by" in fault
     assert "not by the key" in fault
 
@@ -261,16 +265,14 @@ def test_a_forged_statement_under_the_right_key_id_is_found(signed: Path, key: P
     forged = json.loads((signed / attestation.ENVELOPE).read_bytes())
     forged["signatures"][0]["keyid"] = old["signatures"][0]["keyid"]
     (signed / attestation.ENVELOPE).write_text(json.dumps(forged))
-    assert attestation.prove(signed, public(key)) == ["evidence.dsse.json was changed: its signature does not hold"]
+    assert prove(signed, public(key)) == ["evidence.dsse.json was changed: its signature does not hold"]
 
 
 def test_unsigned_evidence_says_so_and_proves_nothing(promoted: Registrar, key: Path, tmp_path: Path) -> None:
     made = evidence.collect(promoted, 1, tmp_path / "unsigned")
     assert not made.signed
     assert "This evidence is not signed." in (made.folder / "index.html").read_text()
-    assert attestation.prove(made.folder, public(key)) == [
-        "evidence.dsse.json is not there: this evidence is not signed"
-    ]
+    assert prove(made.folder, public(key)) == ["evidence.dsse.json is not there: this evidence is not signed"]
 
 
 def test_a_record_that_was_made_from_another_is_told_when_it_is_collected(
@@ -283,7 +285,7 @@ def test_a_record_that_was_made_from_another_is_told_when_it_is_collected(
     assert made.broken[0] == (
         "records/finetune/export.json was made from another records/finetune/train.json than this one"
     )
-    assert made.broken[0] in attestation.prove(made.folder, public(key))
+    assert made.broken[0] in prove(made.folder, public(key))
 
 
 def test_what_is_not_in_the_store_any_more_is_told(promoted: Registrar, tmp_path: Path) -> None:
@@ -326,7 +328,7 @@ def test_openssl_makes_keys_that_fit(promoted: Registrar, tmp_path: Path) -> Non
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True, capture_output=True)
     subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
     made = evidence.collect(promoted, 1, tmp_path / "evidence", private)
-    assert attestation.prove(made.folder, public) == []
+    assert prove(made.folder, public) == []
 
 
 def test_it_holds_what_led_to_the_version(signed: Path) -> None:
@@ -421,11 +423,57 @@ def test_without_a_key_files_and_links_are_checked_and_nothing_is_proven(signed:
     assert attestation.examine(signed) == attestation.Proof((), "unsigned")
     text = (signed / "verdict.json").read_text(encoding="utf-8")
     (signed / "verdict.json").write_text(text.replace("true", "false", 1), encoding="utf-8")
-    assert attestation.prove(signed) == ["verdict.json was changed: its hash is not the one in the statement"]
+    assert prove(signed) == ["verdict.json was changed: its hash is not the one in the statement"]
     (signed / "verdict.json").write_text(text, encoding="utf-8")
     for kept in (b"", b"[]", b"{}", b'{"subject": 1}', b'{"subject": [{"name": "../x", "digest": {"sha256": "0"}}]}'):
         (signed / attestation.STATEMENT).write_bytes(kept)
-        assert attestation.prove(signed), kept
+        assert prove(signed), kept
+
+
+STATEMENTS: dict[str, Any] = {
+    "one gap is no list": {"missing": 5},
+    "gaps are a text": {"broken": "nothing"},
+    "names are no list": {"absent": 5},
+    "records are a list": {"records": [1]},
+    "keys are a number": {"ledger_keys": 5},
+    "about is a number": {"about": 5},
+}
+
+
+@pytest.mark.parametrize("how", STATEMENTS)
+def test_an_unsigned_statement_of_whatever_shape_is_read(signed: Path, how: str) -> None:
+    """Whoever writes it anew may write anything; it is told, and nothing more."""
+    statement = json.loads((signed / attestation.STATEMENT).read_text())
+    statement["predicate"] |= STATEMENTS[how]
+    (signed / attestation.ENVELOPE).unlink()
+    write_json(signed / attestation.STATEMENT, statement)
+    found = attestation.examine(signed)
+    assert found.signature == "unsigned"
+    assert found.faults or found.gaps == (str(*STATEMENTS[how].values()),)
+
+
+@pytest.mark.parametrize(
+    "data", [b"[" * 100_000, b'{"predicate": ' * 50_000, b"\xff", b'{"subject": [{"name": "' + b"x" * 300]
+)
+def test_what_is_no_statement_or_envelope_is_named(signed: Path, key: Path, data: bytes) -> None:
+    kept = (signed / attestation.STATEMENT).read_bytes()
+    (signed / attestation.STATEMENT).write_bytes(data)
+    assert prove(signed)
+    (signed / attestation.ENVELOPE).unlink()
+    assert prove(signed)
+    (signed / attestation.STATEMENT).write_bytes(kept)
+    (signed / attestation.ENVELOPE).write_bytes(data)
+    assert prove(signed, public(key)) == ["evidence.dsse.json is no envelope"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "../x", "records"])
+def test_a_statement_that_names_no_file_is_told(signed: Path, name: str) -> None:
+    statement = json.loads((signed / attestation.STATEMENT).read_text())
+    statement["subject"].append({"name": name, "digest": {"sha256": "0"}})
+    (signed / attestation.ENVELOPE).unlink()
+    write_json(signed / attestation.STATEMENT, statement)
+    (fault,) = prove(signed)
+    assert fault.startswith(name)
 
 
 def test_an_older_and_a_newer_format_are_named_and_checked_as_far_as_it_goes(signed: Path) -> None:
@@ -478,6 +526,7 @@ SPOILED = {
     "number": b"1",
     "null": b"null",
     "odd": b'{"inputs": 1}',
+    "of other shapes": b'{"figures": [1], "files": null, "run_id": "../x", "data_docs": "a\\u0000b", "recipe": [1]}',
 }
 
 
@@ -488,8 +537,11 @@ def test_whatever_is_spoiled_in_the_store_is_named_and_the_rest_collected(
     root = Path(product.shelf.root.path)
     every = sorted(path for top in ("runs", "snapshots") for path in (root / top).rglob("*.json"))
     every = [path for path in every if not path.name.endswith(".sig.json")]  # signatures of records, not evidence
-    for number, path in enumerate(every):
-        kept, how = path.read_bytes(), [*SPOILED][number % len(SPOILED)]
+    spoiled = [(path, [*SPOILED][number % len(SPOILED)]) for number, path in enumerate(every)]
+    spoiled += [(path, "of other shapes") for path in every if path.name in ("manifest.json", "record.json")]
+    spoiled += [(path, "garbage") for path in root.rglob("manifest.sha256")]
+    for number, (path, how) in enumerate(spoiled):
+        kept = path.read_bytes()
         path.write_bytes(SPOILED[how])
         made = evidence.collect(promoted, 1, tmp_path / str(number))
         assert made.broken or made.missing, (path, how)
