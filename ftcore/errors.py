@@ -14,7 +14,7 @@
     │                 └ ParityError     1   an export gives other outputs than the model, or depends on the batch
     └ TransientError                   75   a second try may succeed: Airflow retries
       ├ AwayError                      75   MLflow, a store, a source's server or the hub does not answer
-      ├ StoppedError                   75   stopped by a signal; what was done is kept, and the next try goes on from there
+      ├ StoppedError                   75   stopped by a signal; what was done is kept, the next try goes on
       └ BusyError                      75   another run holds what this one needs
 
 The number is the process's exit code; 75 is ``EX_TEMPFAIL`` of sysexits.h. A *verdict* that says no is not an error

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -31,6 +31,7 @@ from ftcore.cli import (
     search,
     snapshots,
 )
+from ftcore.cli._help import group
 from ftcore.cli._shared import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence, show
 from ftcore.errors import TransientError
 
@@ -47,12 +48,18 @@ READ_ONLY = "make the folder writable, or name another one; nothing is half writ
 YOUNG = 20_000
 """Objects made before Python looks for garbage: importing torch makes millions that live, and looking costs a tenth."""
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Fine-tune language models on your own data and look after them for the rest of their lives.",
-    epilog="A recipe is named by its file in dags/recipes/ or by a path. README.md lists the settings, FTCORE_*.",
+app = group(
+    "Fine-tune language models on your own data and look after them for the rest of their lives.",
+    """Examples:
+
+    ftcore new recipe reviews --data reviews.csv
+
+    ftcore run reviews
+
+    ftcore models show reviews
+
+Each command has examples of its own: ftcore COMMAND --help. A recipe is named by its file in dags/recipes/ or by
+a path. README.md lists the settings, FTCORE_*.""",
 )
 
 
@@ -108,7 +115,6 @@ def _quiet() -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
-@app.command()
 def run(
     recipe: RecipeName,
     only: Annotated[str, typer.Option(help="Comma-separated: data, finetune, monitor.")] = "data,finetune",
@@ -118,7 +124,7 @@ def run(
     param: Params = [],
     as_json: AsJson = False,
 ) -> None:
-    """Turn the ring for a recipe without Airflow: data, then finetune.
+    """Run a recipe's data and finetune pipelines locally, without Airflow.
 
     Examples:
 
@@ -165,7 +171,6 @@ def _stopped(number: int, frame: FrameType | None) -> None:
     sys.exit(TransientError.exit_code)
 
 
-@app.command()
 def step(
     name: Annotated[
         str,
@@ -176,7 +181,7 @@ def step(
     recipe: RecipeName,
     run_id: Annotated[str, typer.Option("--run", help="Run that the step belongs to.")],
     param: Params = [],
-    again: Annotated[bool, typer.Option("--again", help="Do it even where the record says that it was done.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Re-run the step even if it has already completed.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run one step of the ring; what Airflow's tasks call.
@@ -185,13 +190,13 @@ def step(
 
         ftcore step train sentiment --run manual-1
 
-        ftcore step shard sentiment --run manual-1                            # what there is to share
+        ftcore step shard sentiment --run manual-1  # what there is to share
 
-        ftcore step ingest sentiment --run manual-1 -p shard=00-vader         # one worker's part of it
+        ftcore step ingest sentiment --run manual-1 -p shard=00-vader  # one worker's part of it
 
-        ftcore step ingest sentiment --run manual-1                           # the rest, and all parts joined
+        ftcore step ingest sentiment --run manual-1  # the rest, and all parts joined
 
-        ftcore step tune sentiment --run manual-1 -p shard=2                  # the second worker of a search
+        ftcore step tune sentiment --run manual-1 -p shard=2  # the second worker of a search
     """
     from ftcore import pipeline
     from ftcore.errors import FtcoreError
@@ -206,7 +211,6 @@ def step(
         print(record.reason)
 
 
-@app.command()
 def score(
     recipe: RecipeName,
     file: Annotated[
@@ -249,7 +253,6 @@ def score(
     print(json.dumps(summary) if as_json else sentence(summary))
 
 
-@app.command()
 def feedback(
     recipe: RecipeName,
     file: Annotated[
@@ -278,31 +281,24 @@ def feedback(
     print(json.dumps(counts) if as_json else sentence(counts))
 
 
-app.command()(recipes.check)
-app.command()(recipes.ls)
-app.command()(recipes.new)
-app.command()(recipes.schema)
-app.command()(ledger.ledger)
-app.command()(lineage.lineage)
-app.command()(login.login)
-app.command()(login.logout)
-app.command()(login.whoami)
-app.command()(local.up)
-app.command()(local.down)
-app.command()(local.demo)
-app.command()(evidence.doctor)
-app.command()(evidence.evidence)
-app.command()(evidence.verify)
-app.add_typer(evidence.keys, name="keys")
-app.command()(backup.backup)
-app.command()(backup.restore)
-app.command()(backup.relocate)
-app.add_typer(models.app, name="models")
-app.command()(privacy.forget)
-app.add_typer(runs.app, name="runs")
-app.command()(profile.profile)
-app.add_typer(snapshots.app, name="snapshots")
-app.add_typer(search.app, name="search")
+SECTIONS: Mapping[str, Sequence[Callable[..., None]]] = {
+    "Run": (run, step, score, feedback),
+    "Recipes and data": (recipes.check, recipes.ls, recipes.new, recipes.schema, profile.profile),
+    "Models and decisions": (ledger.ledger, lineage.lineage),
+    "Proof and privacy": (evidence.doctor, evidence.evidence, evidence.verify, privacy.forget),
+    "This machine": (local.up, local.down, local.demo, login.login, login.logout, login.whoami),
+    "Move and save a store": (backup.backup, backup.restore, backup.relocate),
+}
+"""What the help lists under which heading; groups of commands come last in theirs."""
+
+for section, commands in SECTIONS.items():
+    for command in commands:
+        app.command(rich_help_panel=section)(command)
+app.add_typer(snapshots.app, name="snapshots", rich_help_panel="Recipes and data")
+app.add_typer(search.app, name="search", rich_help_panel="Models and decisions")
+app.add_typer(models.app, name="models", rich_help_panel="Models and decisions")
+app.add_typer(evidence.keys, name="keys", rich_help_panel="Proof and privacy")
+app.add_typer(runs.app, name="runs", rich_help_panel="Run")
 
 
 def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> Record:

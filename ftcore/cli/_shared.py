@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 Params = Annotated[
-    list[str], typer.Option("--param", "-p", metavar="KEY=VALUE", help="What is asked of this run, e.g. train=always.")
+    list[str],
+    typer.Option("--param", "-p", metavar="KEY=VALUE", help="Run parameter, such as train=always; may be repeated."),
 ]
 
 

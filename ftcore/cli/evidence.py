@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ftcore.cli._help import group
 from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_recipe, say
 
 HELP = """Make, rotate and trust the keys that sign ledger and evidence.
@@ -16,7 +17,7 @@ Example:
 
     ftcore keys new signing.pem
 """
-keys = typer.Typer(no_args_is_help=True, help=HELP)
+keys = group(HELP)
 
 
 def doctor(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ftcore.cli._help import group
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
 from ftcore.times import moment
 
@@ -23,7 +24,7 @@ Example:
 NEWEST, WIDEST = 30, 100
 """Versions and characters of a reason that `ls` shows."""
 NOTES = ("rejected", "rolled_back")
-app = typer.Typer(no_args_is_help=True, help=HELP)
+app = group(HELP)
 Number = Annotated[int, typer.Argument(metavar="VERSION", help="Number of a version.", min=1)]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the ledger keeps it.")]
 

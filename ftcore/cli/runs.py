@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ftcore.cli._help import group
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 
 HELP = """Look after what runs left in the store.
@@ -15,7 +16,7 @@ Example:
 
     ftcore runs prune sentiment --older-than 30
 """
-app = typer.Typer(no_args_is_help=True, help=HELP)
+app = group(HELP)
 
 
 @app.callback()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ftcore.cli._help import group
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Example:
 
     ftcore search show sentiment
 """
-app = typer.Typer(no_args_is_help=True, help=HELP)
+app = group(HELP)
 
 
 @app.callback()

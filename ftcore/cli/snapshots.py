@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ftcore.cli import _manifests
+from ftcore.cli._help import group
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe
 from ftcore.times import moment
 
@@ -18,7 +19,7 @@ Example:
 
     ftcore snapshots ls sentiment
 """
-app = typer.Typer(no_args_is_help=True, help=HELP)
+app = group(HELP)
 Id = Annotated[str, typer.Argument(metavar="[ID]", help="Id of a snapshot; the current one by default.")]
 
 

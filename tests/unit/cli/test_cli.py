@@ -65,11 +65,20 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
         assert parameter.name == "as_json" or getattr(parameter, "help", "") or parameter.name == "help", parameter
 
 
-def test_help_is_printed() -> None:
-    done = process("--help")
-    assert done.returncode == 0
+def test_help_lists_every_command_with_its_whole_sentence_and_loads_no_rich() -> None:
+    code = (
+        "import sys; from ftcore.cli import app\n"
+        "try: app(['--help'], prog_name='ftcore')\n"
+        "except SystemExit as end: sys.exit(f'rich in {sys.modules.keys()}' if 'rich' in sys.modules else end.code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "..." not in done.stdout
+    assert re.search(r"^ +ftcore run \w+$", done.stdout, re.MULTILINE)
     for name in COMMANDS:
-        assert re.search(rf"^│ {name} ", done.stdout, re.MULTILINE)
+        assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+    for section in cli.SECTIONS:
+        assert f"\n{section}:\n" in done.stdout
 
 
 def test_a_faulty_recipe_exits_with_2_and_lists_its_faults(product: Product) -> None:
