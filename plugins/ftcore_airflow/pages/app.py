@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,6 +26,8 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "private, no-store",
 }
+SLOW = ("pyarrow.parquet", "scipy.special")
+"""What confusion matrices, examples and comparisons import: seconds, on a busy machine."""
 ROUTES: dict[str, Callable[..., Response]] = {**views.ROUTES, **forms.FORMS}
 """What is read."""
 CHANGES: dict[str, Callable[..., Response]] = dict.fromkeys(forms.FORMS, forms.take_form)
@@ -38,14 +41,16 @@ async def _warmed(_: FastAPI) -> AsyncIterator[None]:
 
 
 def warm() -> None:
-    """Import MLflow, read the ledgers and compile the templates, so that the first visitor does not wait for them."""
+    """Import what is slow, read the ledgers and compile the templates, so that the first visitor does not wait."""
     for name in rendering.templates().list_templates():
         rendering.templates().get_template(name)
     try:
         conf, trouble = settings.load(), list[str]()
         overview.overview(conf, overview.names(conf, trouble), {}, trouble=trouble)
     except (FtcoreError, OSError):
-        return  # the pages will say what is wrong
+        pass  # the pages will say what is wrong
+    for name in SLOW:
+        importlib.import_module(name)
 
 
 def create_app() -> FastAPI:

@@ -80,35 +80,45 @@ class Decisions:
 
 def lines_of(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> list[dict[str, Any]]:
     """The lines of some recipes that are asked for, each with its ``recipe``, the newest first."""
-    found = [
-        {**line, "recipe": name}
-        for name in recipes
-        if wanted.recipe in ("", name)
-        for line in ledger.lines(shelf_of(settings, name))
-        if wanted.takes(line)
-    ]
-    return sorted(found, key=lambda line: str(line["at"]), reverse=True)
+    taken = _taken(_ledgers(settings, recipes), wanted)
+    return [{**line, "recipe": name} for name, line in taken]
 
 
 def decisions(settings: Settings, recipes: Iterable[str], wanted: Wanted) -> Decisions:
     """Lines of some recipes, the newest first."""
-    names = list(recipes)
-    every = [line for name in names for line in ledger.lines(shelf_of(settings, name))]
-    taken = lines_of(settings, names, wanted)
+    every = _ledgers(settings, recipes)
+    taken = _taken(every, wanted)
     pages = max(1, -(-len(taken) // PER_PAGE))
     page = min(max(wanted.page, 1), pages)
     shown = taken[(page - 1) * PER_PAGE : page * PER_PAGE]
+    found = {(str(one["kind"]), str(one["decision"]), person_of(one)) for lines in every.values() for one in lines}
     return Decisions(
-        [shaped(line) for line in shown],
+        [shaped({**line, "recipe": name}) for name, line in shown],
         len(taken),
         page,
         pages,
         wanted,
-        names,
-        sorted({str(line["kind"]) for line in every}),
-        sorted({str(line["decision"]) for line in every}),
-        sorted({person for line in every if (person := person_of(line))}),
+        list(every),
+        sorted({kind for kind, _, _ in found}),
+        sorted({decision for _, decision, _ in found}),
+        sorted({person for _, _, person in found if person}),
     )
+
+
+def _ledgers(settings: Settings, recipes: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    return {name: ledger.lines(shelf_of(settings, name)) for name in recipes}
+
+
+def _taken(ledgers: Mapping[str, Sequence[dict[str, Any]]], wanted: Wanted) -> list[tuple[str, dict[str, Any]]]:
+    """Name of the recipe and line, of those that are asked for, the newest first."""
+    found = [
+        (name, line)
+        for name, lines in ledgers.items()
+        if wanted.recipe in ("", name)
+        for line in lines
+        if wanted.takes(line)
+    ]
+    return sorted(found, key=lambda one: str(one[1]["at"]), reverse=True)
 
 
 def person_of(line: Mapping[str, Any]) -> str:

@@ -41,8 +41,8 @@ from ftcore_airflow.pages.rendering import to as _to
 if TYPE_CHECKING:
     from ftcore.store import Shelf
 
-LEDGER_WAIT_S = 0.3
-"""How long the page of all ledgers waits for their checks, in seconds."""
+LEDGER_WAIT_S = 0.1
+"""How long the page of all ledgers waits for their checks, in seconds: enough for short ones, others show next time."""
 STATIC = File(__file__).parent / "static"
 FILES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 RunId = Annotated[str, Path(pattern=RUN_ID.pattern.replace(r"\Z", "$"))]
