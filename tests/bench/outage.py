@@ -3,8 +3,9 @@
 For each service one ring is turned, data and finetune and monitor, and in each step, while its process runs, the
 service is away for ``FTCORE_BENCH_OUTAGE_S`` seconds: MLflow and the DAG processor are stopped (SIGSTOP: they accept
 and say nothing), the scheduler and the API server are killed and started again by ``ftcore up``, Airflow's database is
-locked, all is killed at once, or the step's supervisor is stopped for longer than its token is good for. A service
-that died for want of another is started again. ``FTCORE_BENCH_OUTAGES`` names some of them, and
+locked, all is killed at once, all is restarted by ``ftcore down`` and ``ftcore up``, the S3 that holds the store is
+stopped, or the step's supervisor is stopped for longer than its token is good for. A service that died for want of
+another is started again. ``FTCORE_BENCH_OUTAGES`` names some of them, and
 ``FTCORE_BENCH_OUTAGE_STEPS`` some of the steps, comma-separated.
 
 The model is a BERT of one layer that nobody trained: what is measured is what becomes of the runs, not the models.
@@ -22,7 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,6 +36,7 @@ from ftcore.local import processes, services
 from ftcore.local.airflow_api import FINAL
 from ftcore.store import write_json
 from ftcore.tracking import RUN_TAG, Tracking
+from tests import _seaweed
 from tests.bench._measure import Result, machine
 from tests.bench._tiny import write_product
 
@@ -88,15 +90,18 @@ def _turn(service: str, folder: Path) -> Ring:
         os.environ.pop(name, None)
     if service == "supervisor":
         os.environ["AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME"] = str(max(5, int(OUTAGE_S / 2)))
-    conf = settings.load()
+    stack, away = ExitStack(), AWAY[service]
     try:
+        if service == STORE:
+            away = _without(stack.enter_context(_seaweed.serving(folder / "s3")))
+        conf = settings.load()
         write_product(folder)
         state = services.up(conf)
         with state.api(conf) as api:
             api.wait_for_dags(list(DAGS))
             api.trigger("data__tiny", run_id="outage")
         over = threading.Event()
-        breaker = threading.Thread(target=_break, args=(conf, AWAY[service], ring, over))
+        breaker = threading.Thread(target=_break, args=(conf, away, ring, over))
         breaker.start()
         try:
             runs = _followed(conf)
@@ -105,7 +110,8 @@ def _turn(service: str, folder: Path) -> Ring:
             breaker.join()
         _look(conf, ring, runs)
     finally:
-        services.down(conf)
+        services.down(settings.load())
+        stack.close()
         if ring.failed or ring.doubled:  # why, its logs tell
             shutil.copytree(folder / "home", Path(tempfile.mkdtemp(prefix=f"outage-{service}-")), dirs_exist_ok=True)
         os.environ.clear()
@@ -212,6 +218,26 @@ def _lost(conf: settings.Settings) -> None:
     services.up(conf)
 
 
+def _restarted(conf: settings.Settings) -> None:
+    """Somebody stops all of it in the middle of the step, and starts it again."""
+    services.down(conf)
+    time.sleep(OUTAGE_S)
+    services.up(conf)
+
+
+def _without(store: _seaweed.Store) -> Away:
+    """The store on S3, which the ring is told of, is stopped, and goes on."""
+    os.environ |= {**store.environment, "FTCORE_STORE": f"s3://{_seaweed.BUCKET}/store"}
+
+    def away(conf: settings.Settings) -> None:
+        del conf
+        store.tell(signal.SIGSTOP)
+        time.sleep(OUTAGE_S)
+        store.tell(signal.SIGCONT)
+
+    return away
+
+
 def _starved(conf: settings.Settings) -> None:
     """Airflow's supervisor of the step gets no processor time for longer than its token is good for."""
     import psutil
@@ -233,6 +259,7 @@ def _locked(conf: settings.Settings) -> None:
     services.up(conf)  # a service that could not do without has ended
 
 
+STORE = "store"
 AWAY: dict[str, Away] = {
     "mlflow": _stopped("mlflow"),
     "scheduler": _killed("airflow-scheduler"),
@@ -240,5 +267,7 @@ AWAY: dict[str, Away] = {
     "processor": _stopped("airflow-dag-processor"),
     "database": _locked,
     "machine": _lost,
+    "restart": _restarted,
+    STORE: lambda conf: None,  # made with the store, see ``_without``
     "supervisor": _starved,
 }

