@@ -16,6 +16,8 @@ Json = dict[str, Any]
 FINAL = frozenset({"success", "failed"})
 _CONFLICT = 409
 _SETTLED_S = 3.0
+AGAIN = "ftcore.again"
+"""Mark of a POST that may be sent twice: one that logs in, or that makes what may be there already."""
 
 
 class AirflowApiError(FtcoreError):
@@ -47,7 +49,8 @@ def is_mlflow_healthy(url: str) -> bool:
 def _may_pass(answer: httpx.Response) -> bool:
     """Whether a server failed at a request that may be made twice; one that says 503 has done nothing of it."""
     unavailable = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
-    return unavailable or (answer.is_server_error and answer.request.method != "POST")
+    twice = answer.request.method != "POST" or AGAIN in answer.request.extensions
+    return unavailable or (answer.is_server_error and twice)
 
 
 def _last(state: RetryCallState) -> httpx.Response:
@@ -138,7 +141,7 @@ class AirflowApi:
 
     def make_pool(self, name: str, slots: int) -> None:
         """Make a pool unless it is there."""
-        self._call("POST", "/pools", json={"name": name, "slots": slots}, accept=(_CONFLICT,))
+        self._call("POST", "/pools", json={"name": name, "slots": slots}, accept=(_CONFLICT,), extensions={AGAIN: True})
 
     def questions(self, dag_id: str = "~", run_id: str = "~") -> list[Json]:
         """Tasks that wait for a person: ``subject``, ``body``, ``options``, ``assigned_users``, ``task_instance``."""
@@ -239,7 +242,7 @@ class AirflowApi:
         return result
 
     def _log_in(self) -> str:
-        answer = self._send("POST", "/auth/token", json=self._login)
+        answer = self._send("POST", "/auth/token", json=self._login, extensions={AGAIN: True})
         if answer.is_error:
             raise AirflowApiError(f"login as {self._login['username']}: {answer.status_code} {answer.text[:200]}")
         return str(answer.json()["access_token"])

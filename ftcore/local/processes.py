@@ -19,8 +19,10 @@ MARK = "FTCORE_SERVICES"
 """Environment variable that names the ``up`` which a process belongs to."""
 STEP = "FTCORE_STEP"
 """Environment variable of the processes of a step, which may have something to save before they end."""
-_STARTED: dict[int, subprocess.Popen[bytes]] = {}
-"""Processes that this one started and so has to wait for once they have ended."""
+LOOKS = 5
+"""How often to look again for the environment of a program: in its first moment the system shows none."""
+_STARTED: dict[int, tuple[subprocess.Popen[bytes], str]] = {}
+"""Processes that this one started, and so has to wait for once they have ended, with their marks."""
 
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
@@ -35,13 +37,15 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
             env=dict(environment),
             start_new_session=True,
         )
-    _STARTED[process.pid] = process
+    _STARTED[process.pid] = (process, environment.get(MARK, ""))
     return process.pid
 
 
 def is_alive(pid: int, mark: str) -> bool:
     """Whether the process runs and is ours."""
     _reap(pid)
+    if pid in _STARTED:
+        return _STARTED[pid][1] == mark
     if sys.platform == "linux":
         return _mark_of(pid) == mark
     with suppress(OSError):  # pragma: no cover - no /proc to look into
@@ -191,6 +195,11 @@ def _descends(pid: int, ancestors: Collection[int]) -> bool:
 def _variable(pid: int, name: str) -> str | None:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
+        for _ in range(LOOKS):
+            if environment or not _has_memory(pid):
+                break
+            time.sleep(0.001)
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return None
     for entry in environment.split(b"\0"):
@@ -199,6 +208,11 @@ def _variable(pid: int, name: str) -> str | None:
     return None
 
 
+def _has_memory(pid: int) -> bool:
+    """Whether it is a program that runs: neither a zombie nor a part of the kernel, which have no environment."""
+    return b"VmSize:" in Path(f"/proc/{pid}/status").read_bytes()
+
+
 def _reap(pid: int) -> None:
-    if (process := _STARTED.get(pid)) is not None and process.poll() is not None:
+    if pid in _STARTED and _STARTED[pid][0].poll() is not None:
         del _STARTED[pid]

@@ -51,6 +51,15 @@ def test_end_reaches_the_deaf_and_those_who_left_the_group(tmp_path: Path) -> No
     assert processes.end("of-this-test", [pid], grace_s=0.3) == 0
 
 
+def test_a_process_is_alive_from_its_first_moment(tmp_path: Path) -> None:
+    environment = {**os.environ, processes.MARK: "of-this-test", "LONG": "x" * 50_000}
+    for _ in range(20):
+        pid = processes.start(["sleep", "60"], tmp_path / "log", environment)
+        assert processes.is_alive(pid, "of-this-test")
+        processes.end("of-this-test", [pid], grace_s=5)
+    assert not processes.is_alive(pid, "of-this-test")
+
+
 def test_configuration_is_private_and_its_secrets_survive(settings: Settings) -> None:
     home = airflow_config.write(settings, 1234)
     first = _read(home)
