@@ -143,9 +143,9 @@ class Gatherer:
         self._ledger()
         try:
             self.found.put("card.md", card.card(self.place.shelf, self.version).encode())
-        except (FtcoreError, ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
+        except FtcoreError as error:
             self.found.put("card.md", None)
-            self.found.broken.append(f"card.md cannot be made: {type(error).__name__}: {str(error).splitlines()[0]}")
+            self.found.broken.append(f"card.md cannot be made: {str(error).splitlines()[0]}")
         return self.found
 
     def _snapshot(self) -> dict[str, Any]:

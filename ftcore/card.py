@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import approvals, card_head, declared, licenses, registry, snapshot, tracking_models, tracking_runs
-from ftcore.errors import DataRejectedError
+from ftcore.errors import DamagedFileError, DataRejectedError
 from ftcore.sections import NAME_RECALL, NAMED, PATTERN_RECALL
 from ftcore.statistics import percent
 from ftcore.store import read_json
@@ -54,12 +54,21 @@ def publish(shelf: Shelf, tracking: Tracking, version: Version) -> str:
 
 
 def card(shelf: Shelf, version: Version) -> str:
-    """A version's model card: a YAML head that Hugging Face's tools read, then Markdown."""
+    """A version's model card: a YAML head that Hugging Face's tools read, then Markdown.
+
+    Raises:
+        DamagedFileError: a record or file of the version's run is not what its step wrote.
+    """
     from huggingface_hub import ModelCard
 
-    known = facts(shelf, version)
-    data = card_head.head(shelf.name, known)
-    body = _rendered("card.md.jinja", **known)
+    try:
+        known = facts(shelf, version)
+        data, body = card_head.head(shelf.name, known), _rendered("card.md.jinja", **known)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+        what = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        run = version.tags.get("ftcore.run", "")
+        hint = f"restore the files of run {run} from a backup; ftcore doctor {shelf.name} names what was changed"
+        raise DamagedFileError(f"the card of version {version.number} cannot be made: {what}", hint=hint) from error
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}"))
 
 

@@ -630,6 +630,57 @@ def test_figures_of_a_look_that_are_none_are_told(admin: TestClient, product: Pr
         assert "0.600" in text, "the other look is there"
 
 
+OF_OTHER_SHAPES = {
+    ("export", "record.json"): {(): ({"a": 1}, []), ("figures",): ([], "x"), ("recipe",): (["x"],), ("paths",): (5,)},
+    ("gate", "verdict.json"): {
+        (): (True, [1]),
+        ("rules",): (True, {"a": 1}, [5]),
+        ("rules", 0, "high"): ([{}], "x"),
+        ("rules", 0, "gate"): ([],),
+        ("undecided",): (-1, [{"a": 1}]),
+        ("decided_by",): ("on_undecided",),
+    },
+    ("evaluate", "evaluation.json"): {
+        ("metrics",): ([1], 5),
+        ("metrics", "candidate", "onnx-int8"): ("x", {"a": 1}),
+        ("metrics", "candidate", "onnx-int8", "test", "accuracy"): (
+            "x",
+            {"value": "y"},
+            {"value": [1]},
+            {"value": True},
+        ),
+        ("labels",): ("x", 5),
+    },
+}
+"""Values of other types than a step writes, by file and by where in it."""
+
+
+def _put(value: Any, path: tuple[Any, ...], new: object) -> Any:
+    if not path:
+        return new
+    inner = value[path[0]] if isinstance(value, list) else value.get(path[0])
+    changed = _put(inner, path[1:], new)
+    if isinstance(value, list):
+        return [changed if place == path[0] else one for place, one in enumerate(value)]
+    return {**value, path[0]: changed}
+
+
+@pytest.mark.parametrize("file", OF_OTHER_SHAPES, ids=lambda file: file[1])
+def test_files_of_other_shapes_cost_their_own_part_of_each_page(
+    admin: TestClient, product: Product, file: tuple[str, str]
+) -> None:
+    fill(product)
+    model, (step, name) = f"{PREFIX}/models/{product.name}", file
+    place = product.shelf.folder("finetune-two", step) / name
+    kept = json.loads(place.read_text())
+    paths = [f"{model}/versions/2", f"{model}/versions/2/card", f"{model}/runs/finetune-two", f"{model}/history", model]
+    for inside, values in OF_OTHER_SHAPES[file].items():
+        for wrong in values:
+            place.write_text(json.dumps(_put(kept, inside, wrong)))
+            for path in paths[: 3 if step == "export" else 5]:
+                assert admin.get(path).status_code == 200, (path, inside, wrong)
+
+
 def test_no_models_yet(admin: TestClient, home: Path, mlflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTCORE_TRACKING_URI", f"sqlite:///{mlflow_home / 'mlflow.db'}")
     assert "No models yet" in admin.get(f"{PREFIX}/").text

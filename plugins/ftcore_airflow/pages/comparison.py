@@ -114,7 +114,7 @@ def headline(evaluation: Json | None) -> tuple[str, Estimate] | None:
         form = next(iter(part(evaluation or {}, "metrics", "candidate").values()))
         metric, found = next(iter(form[TEST].items()))
         estimate = Estimate.of(found)
-    except (StopIteration, KeyError, TypeError, AttributeError):
+    except (StopIteration, KeyError, TypeError, AttributeError, ValueError):
         return None
     return (metric, estimate) if estimate else None
 

@@ -16,7 +16,7 @@ from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import EPOCH, Limits, Point, Series, chart
 from ftcore_airflow.pages.comparison import Chart
-from ftcore_airflow.pages.versions import Entry, entry
+from ftcore_airflow.pages.versions import Entry, entry, figures_of_look
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
@@ -130,24 +130,10 @@ def _looks(shelf: Shelf, lines: Sequence[Mapping[str, Any]], trouble: list[str])
     for line in [one for one in lines if one["kind"] == "decide"][:MOST]:
         try:
             record = reading.record(shelf, str(line["run_id"]), "watch")
-            found += [{**_figures(record), "at": line["at"]}] if record else []
+            found += [{**figures_of_look(record), "at": line["at"]}] if record else []
         except (FtcoreError, OSError, AttributeError, TypeError, ValueError) as error:
             trouble.append(f"The look of run {line['run_id']} at predictions cannot be read: {error}.")
     return found
-
-
-def _figures(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Figures of a look as they are to be: no other can be drawn."""
-    figures: Mapping[str, Any] = record.get("figures") or {}
-    seen = figures.get("performance") or {}
-    numbers = [one.get(key) for one in figures.get("findings") or () for key in ("score", "threshold")]
-    counted = [seen["rows"], seen["accuracy"]] if seen and seen.get("rows") else []
-    for one in [*(one for one in numbers if one is not None), *counted]:
-        if isinstance(one, bool) or not math.isfinite(one):
-            raise ValueError(f"{one!r} is no number")
-    if counted and not (counted[0] > 0 and 0 <= counted[1] <= 1):
-        raise ValueError(f"{counted[1]!r} of {counted[0]!r} rows is no accuracy")
-    return figures
 
 
 def _drift(looks: Sequence[Mapping[str, Any]], axis: Axis) -> list[Drawn]:

@@ -8,9 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from ftcore import recipe as recipes
 from ftcore import run_recipe
 from ftcore.errors import FtcoreError, RecipeError
+from ftcore.records import Record
 from ftcore.store import Shelf, shelf
 
 if TYPE_CHECKING:
@@ -117,8 +120,22 @@ def verdict(shelf: Shelf, run_id: str) -> dict[str, Any] | None:
 
 
 def record(shelf: Shelf, run_id: str, step: str) -> dict[str, Any] | None:
-    """The record of a step."""
-    return document(shelf, run_id, step, "record.json")
+    """The record of a step, with the types that a record has.
+
+    Raises:
+        UnreadableError: the file is no record.
+        FtcoreError: the run id could leave the store.
+    """
+    found = document(shelf, run_id, step, "record.json")
+    if found is None:
+        return None
+    try:
+        Record.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise UnreadableError(f"record.json is no record of a step: {place}: {first['msg']}") from error
+    return found
 
 
 def shelf_of(settings: Settings, name: str) -> Shelf:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore.errors import FtcoreError
 from ftcore.pipeline import RING
 from ftcore_airflow.pages import reading, reports
 
@@ -45,8 +44,9 @@ def run(shelf: Shelf, run_id: str) -> Run:
     names = RING.get(verb) or tuple(step for steps in RING.values() for step in steps)
     steps = [_step(shelf, run_id, name) for name in names]
     done = {step.name: step.record for step in steps if step.record}
-    version = done.get("train", {}).get("figures", {}).get("version")
-    left = [kind for kind, (step, _) in reports.KINDS.items() if step in done and reports.find(shelf, kind, run_id)]
+    version = (done.get("train", {}).get("figures") or {}).get("version")
+    there = {step.name for step in steps if step.word in ("done", "stopped")}
+    left = [kind for kind, (step, _) in reports.KINDS.items() if step in there and reports.find(shelf, kind, run_id)]
     return Run(run_id, verb, steps, version if isinstance(version, int) else None, left)
 
 
@@ -56,8 +56,6 @@ def _step(shelf: Shelf, run_id: str, name: str) -> Step:
         record = reading.record(shelf, run_id, name)
     except reading.UnreadableError as error:
         return Step(name, "unreadable", "bad", {"reason": str(error)})
-    except FtcoreError:
-        raise
     if record is None:
         return Step(name, "not yet", "calm", {})
     return Step(name, "done", "good", record) if record.get("proceed", True) else Step(name, "stopped", "wait", record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,19 @@ class Estimate:
 
     @classmethod
     def of(cls, found: Json | None) -> Estimate | None:
-        """An estimate of what the evaluation holds; None of nothing."""
+        """An estimate of what the evaluation holds; None of nothing.
+
+        Raises:
+            ValueError: it holds something else than numbers.
+        """
         if not found or found.get("value") is None:
             return None
-        return cls(*(found.get(key) for key in ("value", "low", "high", "rows", "groups")))
+        numbers = [found.get(key) for key in ("value", "low", "high", "rows", "groups")]
+        if strange := [
+            one for one in numbers if one is not None and (type(one) not in (int, float) or math.isnan(one))
+        ]:
+            raise ValueError(f"{strange[0]!r} is no number")
+        return cls(*numbers)
 
     def point(self) -> Point:
         """For a chart."""

@@ -118,7 +118,7 @@ def version(settings: Settings, product: Product, number: int, form: str = "") -
         page.evaluation = evaluation
         page.comparison = _compare(page, shelf, form)
         page.trouble += page.comparison.faults
-    page.rules, page.notes = rules(verdict or {}, page.trouble), notes(verdict or {})
+    page.rules, page.notes = rules(verdict or {}, page.trouble), _notes(page, verdict or {})
     page.trained = _read_trained(settings, page, shelf)
     page.confusion = _confusion(page, shelf)
     page.training = (_read(page, lambda: reading.record(shelf, facts["run_id"], "train")) or {}).get("figures", {})
@@ -146,6 +146,14 @@ def _state(settings: Settings, product: Product, number: int) -> State:
     if number not in state.versions:
         raise NoSuchVersionError(f"{product.name} has no version {number}.")
     return state
+
+
+def _notes(page: Page, verdict: Mapping[str, Any]) -> list[str]:
+    try:
+        return notes(verdict)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        page.trouble.append(f"verdict.json cannot be read: {error!r}.")
+        return []
 
 
 def _read_trained(settings: Settings, page: Page, shelf: Shelf) -> Trained:
@@ -228,7 +236,7 @@ def _compare(page: Page, shelf: Shelf, form: str) -> Comparison:
 def rules(verdict: Mapping[str, Any], trouble: list[str]) -> list[Rule]:
     """Rows of the verdict's table; a rule that cannot be read is told of instead."""
     found = []
-    for rule in verdict.get("rules", ()):
+    for rule in rows if isinstance(rows := verdict.get("rules", ()), list) else ():
         try:
             found.append(_rule(rule))
         except (KeyError, TypeError, ValueError, AttributeError) as error:

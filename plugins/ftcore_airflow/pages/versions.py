@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,7 @@ def entry(shelf: Shelf, facts: Mapping[str, Any]) -> Entry:
     """A version with its first metric, where it was evaluated."""
     try:
         found = headline(reading.evaluation(shelf, facts["run_id"]))
-    except FtcoreError as error:
+    except (FtcoreError, OSError) as error:
         return Entry(facts, trouble=str(error))
     return Entry(facts, *found) if found else Entry(facts, trouble="not evaluated")
 
@@ -143,10 +144,29 @@ def drift(shelf: Shelf, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | 
         if line["kind"] == "decide":
             try:
                 record = reading.record(shelf, str(line["run_id"]), "watch")
-            except FtcoreError:
+                figures_of_look(record or {})
+            except (FtcoreError, OSError, AttributeError, TypeError, ValueError):
                 record = None
             return {"run_id": line["run_id"], "at": line["at"], "decision": line["decision"], "record": record}
     return None
+
+
+def figures_of_look(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Figures of a look at predictions as they are to be: no other can be drawn.
+
+    Raises:
+        AttributeError, TypeError, ValueError: they are something else.
+    """
+    figures: Mapping[str, Any] = record.get("figures") or {}
+    seen = figures.get("performance") or {}
+    numbers = [one.get(key) for one in figures.get("findings") or () for key in ("score", "threshold")]
+    counted = [seen["rows"], seen["accuracy"]] if seen and seen.get("rows") else []
+    for one in [*(one for one in numbers if one is not None), *counted]:
+        if isinstance(one, bool) or not math.isfinite(one):
+            raise ValueError(f"{one!r} is no number")
+    if counted and not (counted[0] > 0 and 0 <= counted[1] <= 1):
+        raise ValueError(f"{counted[1]!r} of {counted[0]!r} rows is no accuracy")
+    return figures
 
 
 def snapshot_reports(shelf: Shelf, identity: str = "") -> dict[str, str]:

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from ftcore import ledger, settings
-from ftcore.errors import FtcoreError
+from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.recipe import NAME
 from ftcore.store import RUN_ID, run_name
 from ftcore_airflow.pages import (
@@ -180,7 +180,12 @@ def show_card(request: Request, recipe: Permitted, number: Number) -> Response:
     """The model card."""
     product, conf = _product(recipe), settings.load()
     version.facts(conf, product, number)
-    return _page(request, "card.html", product=product, number=number, card=documents.card_of(conf, recipe, number))
+    card, trouble = "", ""
+    try:
+        card = documents.card_of(conf, recipe, number)
+    except DamagedFileError as error:
+        trouble = str(error)
+    return _page(request, "card.html", product=product, number=number, card=card, trouble=trouble)
 
 
 def download_evidence(recipe: Permitted, user: User, number: Number) -> Response:
