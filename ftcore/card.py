@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import approvals, card_head, declared, licenses, registry, snapshot, tracking_models, tracking_runs
 from ftcore.errors import DamagedFileError, DataRejectedError
+from ftcore.metric_titles import title
 from ftcore.sections import NAME_RECALL, NAMED, PATTERN_RECALL
 from ftcore.statistics import percent
 from ftcore.store import read_json
@@ -88,10 +89,10 @@ def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict
     if pages:
         links = {"The model's page": f"{pages}/models/{name}/versions/{version.number}"}
     left = {"Snapshot report": ("snapshot", known["report"]), "Validation report": ("validation", known["docs"])}
-    for title, (kind, path) in left.items():
+    for what, (kind, path) in left.items():
         if path:
             in_store = f"`{path}` in the store"
-            links[title] = f"{pages}/models/{name}/runs/{validation}/reports/{kind}" if pages else in_store
+            links[what] = f"{pages}/models/{name}/runs/{validation}/reports/{kind}" if pages else in_store
     return links | ({"MLflow run": run} if (run := tracking_runs.page(context.settings, name, version.run)) else {})
 
 
@@ -176,15 +177,9 @@ def _metrics(metrics: Mapping[str, Any], flavour: str) -> list[dict[str, Any]]:
 
 
 def _named(rows: list[dict[str, Any]], recipe: Declared, evaluated: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows whose metrics say which class they are about: F1, precision and recall are of one, or means over several."""
-    labels = evaluated.get("labels") or recipe.of("task.labels", ())
-    if recipe.of("task.kind") == "classification" and labels:
-        of = f"of {labels[1]}" if len(labels) == 2 else "mean over labels"
-        for row in rows:
-            row["title"] = (
-                f"{row['metric']} ({of})" if row["metric"] in ("f1", "precision", "recall") else row["metric"]
-            )
-    return [{"title": row["metric"], **row} for row in rows]
+    """Rows whose metrics say which class they are about."""
+    task = {**recipe.of("task", {}), **({"labels": labels} if (labels := evaluated.get("labels")) else {})}
+    return [{"title": title(row["metric"], task), **row} for row in rows]
 
 
 def _personal(manifest: Mapping[str, Any]) -> dict[str, Any]:

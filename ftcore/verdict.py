@@ -52,7 +52,9 @@ class Evidence:
     comparisons: int | None = None
     """Comparisons that the gates about losses, fairness and calibration make together; None for a gate by itself."""
     figures: Mapping[str, Any] = field(default_factory=dict)
-    """``evaluation.json``: what was measured beside the metrics, such as latency."""
+    """``evaluation.json``: what was measured in addition to the metrics, such as latency."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Metrics as people read them, with the class that they are about; without an entry as they are called."""
 
     @property
     def served(self) -> str:
@@ -67,6 +69,10 @@ class Evidence:
     def value(self, metric: str, tallies: np.ndarray) -> float:
         """A metric of some rows' tallies ``[rows, k]``; NaN where it is not defined."""
         return float(values(self.metrics, tallies.sum(0)[None])[metric][0])
+
+    def title(self, metric: str) -> str:
+        """A metric as people read it, such as ``f1 (of spam)``."""
+        return self.titles.get(metric, metric)
 
     def sign(self, metric: str) -> int:
         """1 for a metric that is better when higher, else -1."""

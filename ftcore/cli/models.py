@@ -87,9 +87,13 @@ def diff(recipe: RecipeName, before: int, after: int, as_json: AsJson = False) -
         ftcore models diff sentiment 1 2 --json
     """
     from ftcore import registry
+    from ftcore.metric_titles import title
 
-    found = registry.diff(_registrar(recipe).tracking, before, after)
-    _print(found, as_json, _differing(found))
+    registrar = _registrar(recipe)
+    found = registry.diff(registrar.tracking, before, after)
+    task = registrar.recipe.task.model_dump(mode="json")
+    named = {title(key, task): ends for key, ends in found["metrics"].items()}
+    _print(found, as_json, _differing(found | {"metrics": named}))
 
 
 @app.command()

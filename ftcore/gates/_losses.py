@@ -82,7 +82,9 @@ def judge(
         return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
     gains, skipped = _gains(limits, evidence, parts, more or {})
     if not gains:
-        because = f"{limits.metric} is defined on no part of {LEAST_ROWS} rows and {LEAST_GROUPS} groups"
+        because = (
+            f"{evidence.title(limits.metric)} is defined on no part of {LEAST_ROWS} rows and {LEAST_GROUPS} groups"
+        )
         return undecided(limits.kind, because + _disclosed({}, skipped), -limits.max_loss)
     alpha = share(evidence, len(gains))
     held = bounds(gains, alpha, evidence.seed, least={name: _least(limits, gain) for name, gain in gains.items()})
@@ -92,7 +94,8 @@ def judge(
     untold = short if len(short) == len(held) else {name: short[name] for name in large}
     chosen = failed or untold or {name: one for name, one in held.items() if name not in short}
     name, worst = min(chosen.items(), key=lambda item: item[1].value)
-    reason = _reason(limits, held, failed, untold, (name, worst))
+    found = (held, failed, untold)
+    reason = _reason(limits, evidence.title(limits.metric), found, (name, worst))
     small = {n: f"{one.effect.size}, {_needs(limits, one)}" for n, one in short.items() if n not in untold}
     return Rule(
         gate=limits.kind,
@@ -142,24 +145,19 @@ def _needs(limits: Limits, gain: Bounds) -> str:
 
 def _reason(
     limits: Limits,
-    held: Mapping[str, Bounds],
-    failed: Mapping[str, Bounds],
-    untold: Mapping[str, Bounds],
+    metric: str,
+    found: tuple[Mapping[str, Bounds], Mapping[str, Bounds], Mapping[str, Bounds]],
     worst: tuple[str, Bounds],
 ) -> str:
-    name, gain = worst
+    """What was found, with the parts that were judged, those that failed and those that could not be told."""
+    (held, failed, untold), (name, gain) = found, worst
     if failed:
         also = "".join(f", and so does {other}" for other in sorted(set(failed) - {name}))
-        return f"{name} loses more than {limits.max_loss:g} in {limits.metric}: {gain}{also}"
+        return f"{name} loses more than {limits.max_loss:g} in {metric}: {gain}{also}"
     if untold:
         several = ", ".join(f"{part} ({one.effect.size}, {_needs(limits, one)})" for part, one in untold.items())
-        return (
-            f"undecided: too few rows to see a loss of {beyond(limits):g} in {limits.metric} in {several}; "
-            f"{name}: {gain}"
-        )
-    return (
-        f"none of {len(held)} parts loses more than {limits.max_loss:g} in {limits.metric}; the worst is {name}: {gain}"
-    )
+        return f"undecided: too few rows to see a loss of {beyond(limits):g} in {metric} in {several}; {name}: {gain}"
+    return f"none of {len(held)} parts loses more than {limits.max_loss:g} in {metric}; the worst is {name}: {gain}"
 
 
 def _gains(

@@ -108,7 +108,7 @@ def _judge(config: Config, evidence: Evidence, dataset: str, looks: int | None) 
     confidence = config.confidence if looks is None else 1 - (1 - config.confidence) / looks
     gains = {name: _gain(config, evidence, name, rows, confidence) for name in evidence.baselines}
     if not gains or not all(gain.defined for gain in gains.values()):
-        because = few or f"no baseline has {config.metric} on {size[0]:,} rows of {dataset}"
+        because = few or f"no baseline has {evidence.title(config.metric)} on {size[0]:,} rows of {dataset}"
         return Finding(dataset, must_beat, None, because, *size)
     name, gain = min(gains.items(), key=lambda item: item[1].low if must_beat else item[1].high)
     outcome = gain.low > config.minimum_gain if must_beat else gain.high >= 0
@@ -140,17 +140,17 @@ def _sentence(
     if gain.value < 0:
         word = "is worse than" if gain.high < 0 else "may be worse than"
         return (
-            f"{word} the {name} baseline in {config.metric} {where}: {mine:.3f} against {theirs:.3f}, "
+            f"{word} the {name} baseline in {evidence.title(config.metric)} {where}: {mine:.3f} against {theirs:.3f}, "
             f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
         )
     if must_beat:
         word = "beats" if gain.low > config.minimum_gain else "does not surely beat"
         return (
-            f"{word} the {name} baseline in {config.metric} by {gain.value:+.3f} "
+            f"{word} the {name} baseline in {evidence.title(config.metric)} by {gain.value:+.3f} "
             f"(at least {gain.low:+.3f} with {confidence * 100:g} % confidence) {where}"
         )
     amount = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-    return f"is no worse than the {name} baseline in {config.metric} {where}: {amount}"
+    return f"is no worse than the {name} baseline in {evidence.title(config.metric)} {where}: {amount}"
 
 
 def _values(config: Config, evidence: Evidence, models: Sequence[np.ndarray], rows: np.ndarray) -> list[float]:

@@ -89,11 +89,11 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     gain = difference(evidence.metrics, config.metric, low, high, *drawing)
     where = f"on {gain.size}, paired, of {sealed.PART if evidence.sealed else ', '.join(config.datasets)}"
     if not gain.defined:
-        because = few or f"{config.metric} is not defined {where}"
+        because = few or f"{evidence.title(config.metric)} is not defined {where}"
         return undecided(config.kind, because, config.bound, count, groups)
     if few and (gain.high >= config.bound or not sure(count, groups)):
         numbers = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-        because = f"{few}; {numbers} in {config.metric} {where}, more than {config.bound:+g} is asked"
+        because = f"{few}; {numbers} in {evidence.title(config.metric)} {where}, more than {config.bound:+g} is asked"
         return undecided(config.kind, because, config.bound, count, groups, gain)
     passed = gain.low > config.bound
     word = (
@@ -102,7 +102,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         else ("is as good as" if passed else "may be worse than")
     )
     reason = (
-        f"{word} the champion in {config.metric} by {gain.value:+.3f} "
+        f"{word} the champion in {evidence.title(config.metric)} by {gain.value:+.3f} "
         f"(at least {gain.low:+.3f} with {(1 - alpha) * 100:.4g} % confidence) {where}; "
         f"look {look['look']:.3g} at these rows spends {alpha:.2%} of the {1 - config.confidence:.2%} error allowed "
         f"over all looks, {look['alpha_spent']:.2%} so far (alpha spending by 1/k²)"

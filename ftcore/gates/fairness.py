@@ -75,7 +75,8 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     untold = short if pairs == math.comb(len(effects), 2) else large
     pair, worst = max((failed or untold or held).items(), key=lambda item: item[1].value)
     count, groups = _union(config, evidence, pair[:2])
-    reason = f"{_found(config, effects, (pair, worst), size(count, groups))}. Judged: {named(effects)}{left_out}"
+    found = f"{evidence.title(config.metric)} is {_found(config, effects, (pair, worst), size(count, groups))}"
+    reason = f"{found}. Judged: {named(effects)}{left_out}"
     if untold and not failed:
         needed = max(one.needed(_margin(config)) for one in untold.values())
         more = f"{_margin(config):g} more than is allowed, about {needed:,} in both groups are needed"
@@ -124,7 +125,7 @@ def _effects(config: Config, evidence: Evidence) -> tuple[dict[str, Effect], dic
         if one.defined:
             effects[name] = one
         else:
-            skipped[name] = f"{config.metric} is not defined"
+            skipped[name] = f"{evidence.title(config.metric)} is not defined"
     return effects, skipped
 
 
@@ -165,7 +166,7 @@ def _found(config: Config, effects: dict[str, Effect], worst: tuple[tuple[str, s
     error = excess.half
     ratio = effects[low].value / effects[high].value if effects[high].value else 1.0
     return (
-        f"{config.metric} is {effects[low].value:.3f} for {low} and {effects[high].value:.3f} for {high}: "
+        f"{effects[low].value:.3f} for {low} and {effects[high].value:.3f} for {high}: "
         f"{apart.value:.3f} [{apart.value - error:.3f}, {apart.value + error:.3f}] apart on {of}, "
         f"{config.max_difference:g} is allowed, in a ratio of {ratio:.2f}"
     ) + (f", {config.min_ratio:g} is required" if config.min_ratio else "")

@@ -62,13 +62,13 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         for name, tallies in exports.items()
     }
     if undefined := [name for name, difference in differences.items() if not isfinite(difference)]:
-        because = f"{config.metric} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
+        because = f"{evidence.title(config.metric)} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
         return undecided(config.kind, because, config.max_difference, rows)
     counted = bool((torch % 1 == 0).all())  # of sums of scores no two are ever the same
     worst = max(differences, key=lambda name: abs(differences[name]))
     agree = f"and agrees on {float((exports[worst] == torch).all(-1).mean()):.1%} of" if counted else "on"
     reason = (
-        f"{worst} differs from torch by {differences[worst]:+.4f} in {config.metric} "
+        f"{worst} differs from torch by {differences[worst]:+.4f} in {evidence.title(config.metric)} "
         f"{agree} {rows:,} rows; {config.max_difference:g} is allowed"
     )
     rule = Rule(

@@ -67,27 +67,25 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     It passes where even the worse end of the interval reaches the bound, ``tolerance`` aside, and fails where even the
     better end does not; for a sure failure fewer than ``min_rows`` and ``min_groups`` are enough.
     """
-    rows = evidence.on(config.datasets, config.metric)
+    rows, metric = evidence.on(config.datasets, config.metric), evidence.title(config.metric)
     count, groups = int(rows.sum()), evidence.groups(rows)
-    few = too_few(config, evidence, rows, f"judge {config.metric}")
+    few = too_few(config, evidence, rows, f"judge {metric}")
     if not count:
         return undecided(config.kind, few, config.bound, count, groups)
     served = evidence.candidate[evidence.served][rows]
     found = estimate(evidence.metrics, served, evidence.resamples, evidence.seed, evidence.of(rows))[config.metric]
     if not found.defined:
-        because = few or f"{config.metric} is not defined on {found.size}"
+        because = few or f"{metric} is not defined on {found.size}"
         return undecided(config.kind, because, config.bound, count, groups)
     passed = _passes(config, found)
     if few and (passed is not False or not sure(count, groups)):
-        because = f"{few}; {config.metric} {found}, {config.bound:g} is asked"
+        because = f"{few}; {metric} {found}, {config.bound:g} is asked"
         return undecided(config.kind, because, config.bound, count, groups, found)
     if passed is None:
-        word = (
-            f"undecided: {config.metric} {found} may lie on either side of {config.bound:g}; add rows, or set tolerance"
-        )
+        word = f"undecided: {metric} {found} may lie on either side of {config.bound:g}; add rows, or set tolerance"
     else:
         verb = ("reaches", "does not reach") if config.maximum is None else ("stays within", "exceeds")
-        word = f"{config.metric} {found} {verb[0 if passed else 1]} {config.bound:g}"
+        word = f"{metric} {found} {verb[0 if passed else 1]} {config.bound:g}"
     return Rule(
         gate=config.kind,
         passed=passed,

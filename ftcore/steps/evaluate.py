@@ -48,6 +48,7 @@ from ftcore import base, calibration, outputs, served, snapshot
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
+from ftcore.metric_titles import title
 from ftcore.progress import busy
 from ftcore.sealed import SEALED
 from ftcore.serving import model as models
@@ -162,9 +163,9 @@ def _measured(
 def _outcome(context: Context, path: UPath, figures: dict[str, Any]) -> Outcome:
     served, evaluation = figures["served"], context.folder / "evaluation.json"
     metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
-    value = Estimate.model_validate(first)
+    value, named = Estimate.model_validate(first), title(metric, context.recipe.task.model_dump(mode="json"))
     return Outcome(
-        reason=f"version {figures['candidate']} ({served}): {metric} {value} of the test split",
+        reason=f"version {figures['candidate']} ({served}): {named} {value} of the test split",
         figures={name: figures[name] for name in IN_RECORD},
         inputs={
             "snapshot": figures["snapshot"],

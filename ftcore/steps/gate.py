@@ -17,6 +17,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.errors import FtcoreError
 from ftcore.gates._undecided import undecided
 from ftcore.judgement import record_verdict
+from ftcore.metric_titles import title
 from ftcore.progress import busy
 from ftcore.promotion import Registrar
 from ftcore.sealed import PART, SEALED, TEST
@@ -217,4 +218,5 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
         group=_slices.clusters(table),
         resamples=recipe.evaluate.resamples,
         seed=recipe.train.seed,
+        titles={metric: title(metric, recipe.task.model_dump(mode="json")) for metric in recipe.metrics},
     )

@@ -24,7 +24,7 @@ from ftcore.records import now
 from ftcore.tracking import RUN_TAG
 from ftcore_airflow.pages import proofs, reading
 from tests.dags import _auth
-from tests.dags._pages import TEXTS, everything, fill, looks, predictions, record, report
+from tests.dags._pages import TEXTS, estimate, everything, fill, looks, predictions, record, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -264,6 +264,24 @@ def test_what_a_judge_and_general_texts_say_is_on_the_page(admin: TestClient, pr
     assert "base 1,500 3.600 [3.580, 3.620] 3.600 [3.580, 3.620] ▼ +0.400 [+0.300, +0.500] worse" in text
     assert "On 200 of the test rows" in text
     assert "cannot be read" not in text
+
+
+def test_metrics_name_their_class_and_say_why_they_are_undefined(admin: TestClient, product: Product) -> None:
+    nothing = {"value": None, "low": None, "high": None, "rows": 400, "undefined": "every row has the same label"}
+
+    def judge(candidate: int, champion: int) -> dict[str, Any]:
+        found = everything(candidate, champion) | {"labels": ["no", "Very_good"]}
+        for forms in (found["metrics"]["candidate"], found["metrics"]["champion"]):
+            for parts in forms.values():
+                parts["test"]["f1"], parts["tweets"]["f1"] = estimate(0.7), nothing
+        return found
+
+    fill(product, judge)
+    model = f"{PREFIX}/models/{product.name}"
+    for path in (f"{model}/versions/2", f"{model}/compare?before=1&after=2"):
+        text = _text(admin.get(path).text)
+        assert "F1 (of Very_good)" in text, path
+        assert "– every row has the same label" in text, path
 
 
 def test_any_two_versions_side_by_side(admin: TestClient, product: Product) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart, strip
 from ftcore_airflow.pages.costs import Cost, costs
 from ftcore_airflow.pages.opinions import GeneralText, Opinion, general_text, opinion
-from ftcore_airflow.pages.tables import Estimate, Json, Line, Table, limits_of, part, table, tables
+from ftcore_airflow.pages.tables import Estimate, Json, Line, Metrics, Table, limits_of, part, table, tables
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -79,16 +79,16 @@ def compare(
     forms = list(mine)
     served = form if form in forms else (forms[0] if forms else "")
     found = Comparison(served, forms)
-    lower = lower_is_better(evaluation, recipe)
+    how = metrics_of(evaluation, recipe)
     sections: dict[str, Callable[[], object]] = {
-        "metrics": lambda: _tables(evaluation, served, lower),
-        "slices": lambda: _slices(evaluation, served, lower),
+        "metrics": lambda: _tables(evaluation, served, how),
+        "slices": lambda: _slices(evaluation, served, how),
         "calibration": lambda: _calibration(evaluation, served),
         "costs": lambda: costs(evaluation, before or {}, sizes or {}),
-        "baselines": lambda: _baselines(evaluation, served, lower),
+        "baselines": lambda: _baselines(evaluation, served, how),
         "mcnemar": lambda: list(part(evaluation, "mcnemar", served).items()),
-        "robustness": lambda: _robustness(evaluation, lower),
-        "fairness": lambda: _fairness(evaluation),
+        "robustness": lambda: _robustness(evaluation, how),
+        "fairness": lambda: _fairness(evaluation, how),
         "opinion": lambda: opinion(evaluation),
         "general_text": lambda: general_text(evaluation),
     }
@@ -100,12 +100,13 @@ def compare(
     return found
 
 
-def lower_is_better(evaluation: Json, recipe: Recipe | None) -> frozenset[str]:
-    """Metrics that improve when they fall: as the evaluation says, else the recipe's task."""
-    metrics = evaluation.get("better") or (recipe.metrics if recipe else ())
-    if not isinstance(metrics, Mapping):
-        return frozenset()
-    return frozenset(name for name, better in metrics.items() if better == "lower")
+def metrics_of(evaluation: Json, recipe: Recipe | None) -> Metrics:
+    """What the metrics are about, and which of them improve when they fall: by the evaluation, else by the recipe."""
+    better = evaluation.get("better") or (recipe.metrics if recipe else ())
+    lower = [name for name, way in better.items() if way == "lower"] if isinstance(better, Mapping) else []
+    task = recipe.task.model_dump(mode="json") if recipe else {}
+    labels = evaluation.get("labels")
+    return Metrics(frozenset(lower), task | ({"labels": labels} if labels and isinstance(labels, list) else {}))
 
 
 def headline(evaluation: Json | None) -> tuple[str, Estimate] | None:
@@ -119,31 +120,31 @@ def headline(evaluation: Json | None) -> tuple[str, Estimate] | None:
     return (metric, estimate) if estimate else None
 
 
-def _tables(evaluation: Json, form: str, lower: frozenset[str]) -> list[Table]:
+def _tables(evaluation: Json, form: str, how: Metrics) -> list[Table]:
     sides = [part(evaluation, "metrics", role, form) for role in ("candidate", "champion")]
-    return tables(sides[0], sides[1], part(evaluation, "differences", form), lower)
+    return tables(sides[0], sides[1], part(evaluation, "differences", form), how)
 
 
-def _slices(evaluation: Json, form: str, lower: frozenset[str]) -> list[Table]:
+def _slices(evaluation: Json, form: str, how: Metrics) -> list[Table]:
     found = part(evaluation, "slices")
     if form != evaluation.get("served", form):
         return []  # slices are those of the form that serves
     sides = [
         {name: one.get(role, {}) for name, one in found.items()} for role in ("candidate", "champion", "difference")
     ]
-    return tables(sides[0], sides[1], sides[2], lower)
+    return tables(sides[0], sides[1], sides[2], how)
 
 
-def _baselines(evaluation: Json, form: str, lower: frozenset[str]) -> Table | None:
+def _baselines(evaluation: Json, form: str, how: Metrics) -> Table | None:
     """The first metric on the test rows of the candidate, as if each baseline were a champion."""
     simple = {name: parts.get(TEST, {}) for name, parts in part(evaluation, "metrics", "baseline").items()}
     mine = part(evaluation, "metrics", "candidate", form, TEST)
     if not simple or not mine:
         return None
-    return table(next(iter(mine)), dict.fromkeys(simple, mine), simple, {}, lower)
+    return table(next(iter(mine)), dict.fromkeys(simple, mine), simple, {}, how)
 
 
-def _robustness(evaluation: Json, lower: frozenset[str]) -> Table | None:
+def _robustness(evaluation: Json, how: Metrics) -> Table | None:
     found = part(evaluation, "robustness")
     first = next(iter(next(iter(found.values()), {})), "")
     lines, limits = [], limits_of([*(Estimate.of(one.get(first)) for one in found.values()), Estimate(0.0)])
@@ -151,16 +152,16 @@ def _robustness(evaluation: Json, lower: frozenset[str]) -> Table | None:
         if change := Estimate.of(metrics.get(first)):
             plot = strip([("candidate", change.point())], limits, mark=0.0)
             lines.append(Line(name, None, None, change, plot))
-    return Table(first, first in lower, limits, lines) if lines else None
+    return Table(how.title(first), first in how.lower, limits, lines) if lines else None
 
 
-def _fairness(evaluation: Json) -> list[tuple[str, Json]]:
+def _fairness(evaluation: Json, how: Metrics) -> list[tuple[str, Json]]:
     found: list[tuple[str, Json]] = []
     for column, one in part(evaluation, "fairness").items():
         for metric, spread in list(one["metrics"].items())[:1]:
             groups = sorted(spread["by_group"].items(), key=lambda pair: pair[1] if pair[1] is not None else 2)
             difference = Estimate.of(spread["difference"])
-            facts = {"metric": metric, "difference": difference, "ratio": spread["ratio"], "groups": groups}
+            facts = {"metric": how.title(metric), "difference": difference, "ratio": spread["ratio"], "groups": groups}
             found.append((column, facts | {"rows": one["groups"]}))
     return found
 

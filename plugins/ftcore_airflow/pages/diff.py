@@ -14,7 +14,7 @@ from ftcore.records import canonical
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
-from ftcore_airflow.pages.comparison import lower_is_better
+from ftcore_airflow.pages.comparison import metrics_of
 from ftcore_airflow.pages.data_diff import Data, data_of
 from ftcore_airflow.pages.tables import Json, Table, part, tables
 from ftcore_airflow.pages.training import flat, recipe_of, trained
@@ -147,13 +147,13 @@ def _metrics(found: Difference, shelf: Shelf, sides: Sequence[Mapping[str, Any]]
             missing = [str(one["version"]) for one, read in zip(sides, (before, after), strict=True) if read is None]
             found.unpaired = f"Version {' and '.join(missing)} has no evaluation in the store."
             return
-        lower = lower_is_better(after, found.product.recipe)
+        how = metrics_of(after, reading.as_trained(found.product, shelf, sides[1]["run_id"]).recipe)
         pairs = _pairs(found, shelf, sides, (before, after))
         found.shared = pairs.get("rows", {})
         mine, other = (pairs["metrics"].get(role, {}) for role in ("candidate", "champion"))
-        found.paired = tables(mine, other, pairs["differences"], lower)
+        found.paired = tables(mine, other, pairs["differences"], how)
         own = [_own(one, but=found.shared) for one in (after, before)]
-        found.apart = tables({name: own[0][name] for name in own[0] if name in own[1]}, own[1], {}, lower)
+        found.apart = tables({name: own[0][name] for name in own[0] if name in own[1]}, own[1], {}, how)
     except UNREADABLE as error:
         found.trouble.append(f"The metrics cannot be compared: {error}.")
 

@@ -15,7 +15,7 @@ from ftcore.times import utc
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import EPOCH, Limits, Point, Series, chart
-from ftcore_airflow.pages.comparison import Chart
+from ftcore_airflow.pages.comparison import Chart, metrics_of
 from ftcore_airflow.pages.versions import Entry, entry, figures_of_look
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def history(settings: Settings, product: Product) -> History:
     marks = [one for line in reversed(found.promotions) if (one := _mark(line))]
     times = [_days(one.facts["created_at"]) for one in entries] + [_days(look["at"]) for look in looks]
     axis = Axis([one for one in [*times, *(at for at, _ in marks)] if one is not None], marks)
-    found.quality = _quality(entries, axis)
+    found.quality = _quality(entries, axis, product)
     found.looks, found.drift, found.live = len(looks), _drift(looks, axis), _live(looks, axis)
     return found
 
@@ -103,7 +103,7 @@ def _days(value: Any) -> float | None:
     return (at - EPOCH).total_seconds() / 86_400 if at else None
 
 
-def _quality(entries: Sequence[Entry], axis: Axis) -> Drawn | None:
+def _quality(entries: Sequence[Entry], axis: Axis, product: Product) -> Drawn | None:
     metric = next((one.metric for one in entries if one.metric), "")
     points: dict[bool, list[Point]] = {True: [], False: []}
     rows = []
@@ -121,7 +121,8 @@ def _quality(entries: Sequence[Entry], axis: Axis) -> Drawn | None:
     series = [Series("not promoted", "champion", points[False], joined=False)]
     series.append(Series("promoted", "candidate", points[True][::-1]))
     note = "Test rows of each version's own snapshot, with 95 % intervals, by the time of registration."
-    return _drawn(f"{metric} of each version", [one for one in series if one.points], (metric, note), rows, axis)
+    title = metrics_of({}, product.recipe).title(metric)
+    return _drawn(f"{title} of each version", [one for one in series if one.points], (title, note), rows, axis)
 
 
 def _looks(shelf: Shelf, lines: Sequence[Mapping[str, Any]], trouble: list[str]) -> list[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ftcore_airflow.pages.charts import strip
-from ftcore_airflow.pages.tables import Estimate, Json, Table, part, tables
+from ftcore_airflow.pages.tables import Estimate, Json, Metrics, Table, part, tables
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -64,8 +64,6 @@ def general_text(evaluation: Json) -> GeneralText | None:
         return None
     sides = dict(part(found, "metrics"))
     mine = sides.pop("candidate")
-    lower = frozenset(mine)
+    how = Metrics(frozenset(mine))
     against = [name for name in ("base", "champion") if name in sides]
-    return GeneralText(
-        int(found["rows"]), tables(dict.fromkeys(against, mine), sides, part(found, "differences"), lower)
-    )
+    return GeneralText(int(found["rows"]), tables(dict.fromkeys(against, mine), sides, part(found, "differences"), how))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ftcore.metric_titles import about
 from ftcore_airflow.pages.charts import Point, domain, strip
+from ftcore_airflow.pages.formats import words
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -48,6 +50,21 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """What a task's metrics are called, and which way they improve."""
+
+    lower: frozenset[str] = frozenset()
+    """Those that improve when they fall."""
+    task: Json = field(default_factory=dict)
+    """The task that they are of, as plain values."""
+
+    def title(self, metric: str) -> str:
+        """A metric for people, with the class that it is about."""
+        of = about(metric, self.task)
+        return words(metric) + (f" ({of})" if of else "")
+
+
+@dataclass(frozen=True)
 class Line:
     """One row of a table that compares."""
 
@@ -58,6 +75,8 @@ class Line:
     plot: Markup
     change: Markup | None = None
     """The difference with its interval, beside zero; None where it has none."""
+    undefined: str = ""
+    """Why one of the two has no value; empty where both have one, or the evaluation does not say."""
     look: str = ""
     """``better`` or ``worse`` where the difference is beyond doubt, or beyond both intervals."""
 
@@ -67,6 +86,7 @@ class Table:
     """One metric over datasets or slices."""
 
     metric: str
+    """As people read it."""
     lower_is_better: bool
     limits: tuple[float, float]
     """Ends of the axis that all plots share."""
@@ -80,20 +100,20 @@ def part(values: Any, *keys: str) -> Json:
     return values if isinstance(values, Mapping) else {}
 
 
-def tables(mine: Json, other: Json, differences: Json, lower: frozenset[str]) -> list[Table]:
+def tables(mine: Json, other: Json, differences: Json, metrics: Metrics) -> list[Table]:
     """Tables by metric of ``{part: {metric: estimate}}``.
 
     Args:
         mine: of the candidate.
         other: of what it is compared with.
         differences: candidate less the other, where they were measured.
-        lower: metrics that improve when they fall.
+        metrics: of the task.
     """
-    metrics = list(dict.fromkeys(metric for one in mine.values() for metric in one))
-    return [table(metric, mine, other, differences, lower) for metric in metrics]
+    names = list(dict.fromkeys(metric for one in mine.values() for metric in one))
+    return [table(metric, mine, other, differences, metrics) for metric in names]
 
 
-def table(metric: str, mine: Json, other: Json, differences: Json, lower: frozenset[str]) -> Table:
+def table(metric: str, mine: Json, other: Json, differences: Json, metrics: Metrics) -> Table:
     """The table of one metric; its arguments are those of ``tables``."""
     trios = {
         name: tuple(Estimate.of(side.get(name, {}).get(metric)) for side in (mine, other, differences)) for name in mine
@@ -105,9 +125,10 @@ def table(metric: str, mine: Json, other: Json, differences: Json, lower: frozen
         difference = measured or _difference(candidate, champion)
         points = [(look, one.point()) for look, one in (("candidate", candidate), ("champion", champion)) if one]
         change = strip([("plain", measured.point())], about_zero, mark=0.0) if measured else None
-        look = _look(candidate, champion, difference, metric in lower)
-        lines.append(Line(name, candidate, champion, difference, strip(points, limits), change, look))
-    return Table(metric, metric in lower, limits, lines)
+        look = _look(candidate, champion, difference, metric in metrics.lower)
+        why = next((str(text) for side in (mine, other) if (text := part(side, name, metric).get("undefined"))), "")
+        lines.append(Line(name, candidate, champion, difference, strip(points, limits), change, why, look))
+    return Table(metrics.title(metric), metric in metrics.lower, limits, lines)
 
 
 def limits_of(estimates: Sequence[Estimate | None]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore_airflow.pages import reading, reports
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart
-from ftcore_airflow.pages.comparison import headline
+from ftcore_airflow.pages.comparison import headline, metrics_of
 from ftcore_airflow.pages.decisions import shaped
 from ftcore_airflow.pages.tables import Estimate
 
@@ -83,13 +83,14 @@ def versions(settings: Settings, product: Product, page: int = 1) -> Page:
     if CHAMPION in roles and CANDIDATE in roles and roles[CHAMPION].number == roles[CANDIDATE].number:
         del roles[CANDIDATE]  # it was promoted
     metric = next((one.metric for one in shown if one.metric), "")
+    title = metrics_of({}, product.recipe).title(metric)
     return Page(
         product,
         shown,
         roles,
         state.hold,
-        trend(shown, metric),
-        metric,
+        trend(shown, metric, title),
+        title,
         len(facts),
         page,
         pages,
@@ -118,7 +119,7 @@ def entry(shelf: Shelf, facts: Mapping[str, Any]) -> Entry:
     return Entry(facts, *found) if found else Entry(facts, trouble="not evaluated")
 
 
-def trend(entries: Sequence[Entry], metric: str) -> Markup | None:
+def trend(entries: Sequence[Entry], metric: str, title: str) -> Markup | None:
     """The metric from version to version, with intervals; None where there are fewer than two."""
     drawn = [one for one in reversed(entries) if one.estimate and one.metric == metric]
     if len(drawn) < 2:
@@ -127,7 +128,7 @@ def trend(entries: Sequence[Entry], metric: str) -> Markup | None:
     crowned = [point for one, point in zip(drawn, points, strict=True) if one.facts["promoted_at"]]
     series = [Series("not promoted", "champion", points, joined=False), Series("promoted", "candidate", crowned)]
     limits = Limits.around(points, whole=True)
-    return chart(f"{metric} on the test rows by version", series, ("version", metric), limits=limits)
+    return chart(f"{title} on the test rows by version", series, ("version", title), limits=limits)
 
 
 def _point(number: int, estimate: Estimate) -> Point:

@@ -77,6 +77,34 @@ def evidence(
     )
 
 
+def test_every_reason_names_the_class_that_f1_is_about() -> None:
+    settings: dict[Any, list[dict[str, Any]]] = {
+        threshold: [{"minimum": bound} for bound in (0.1, 0.8, 0.99)],
+        beats_champion: [{}, {"non_inferior": 0.05}],
+        beats_baseline: [{}],
+        slice_gate: [{"max_loss": loss} for loss in (0.001, 0.01, 0.9)],
+        forgetting: [{"max_loss": loss} for loss in (0.001, 0.01, 0.9)],
+        fairness: [{"by": "source", "max_difference": most} for most in (0.001, 0.9)],
+        parity: [{"max_difference": 0.01}],
+    }
+    named = 0
+    for rows, right, champion in ((400, 0.8, 0.7), (400, 0.6, 0.9), (40, 0.5, 0.5), (4000, 0.8, 0.8)):
+        half = np.arange(rows) % 4 < 2
+        given = evidence(rows, right, champion, export=right - 0.1)
+        baselines = {
+            "majority": classification.tallies(CONFIG, pa.table({"label": ["yes"] * rows}), np.eye(2)[[0] * rows])
+        }
+        slices = {"source=a": half, "source=b": ~half}
+        given = replace(given, titles={"f1": "f1 (of yes)"}, baselines=baselines, slices=slices)
+        for gate, every in settings.items():
+            for one in every:
+                config = gate.Config.model_validate({"metric": "f1", **one})
+                reason = gate.judge(config, given).reason
+                assert "f1" not in reason.replace("f1 (of yes)", ""), reason
+                named += "f1 (of yes)" in reason
+    assert named > 30
+
+
 def test_threshold_reached_and_missed() -> None:
     good = threshold.judge(threshold.Config(minimum=0.75), evidence(right=0.8))
     bad = threshold.judge(threshold.Config(minimum=0.85), evidence(right=0.8))
