@@ -101,6 +101,8 @@ class Proof:
     """What is to be said of the evidence's format; empty where it is the one of this version."""
     erased: tuple[str, ...] = ()
     """What was erased on a forgotten subject's request before it was collected, a sentence each."""
+    about: str = ""
+    """The version that it is evidence of, such as ``version 2 of sentiment``: a folder may bear any name."""
 
 
 def examine(folder: Path, key: Path | None = None) -> Proof:
@@ -133,7 +135,9 @@ def examine(folder: Path, key: Path | None = None) -> Proof:
     predicate = statement.get("predicate")
     told = predicate if isinstance(predicate, dict) else {}
     gaps = [str(one) for name in ("missing", "broken", "unknown") for one in _listed(told.get(name))]
-    return Proof(tuple(found), signature, tuple(gaps), _form(statement), () if found else tuple(erased(folder)))
+    about = f"version {told.get('version')} of {told.get('recipe')}" if told.get("recipe") else ""
+    rows = () if found else tuple(erased(folder))
+    return Proof(tuple(found), signature, tuple(gaps), _form(statement), rows, about)
 
 
 def _form(statement: Mapping[str, Any]) -> str:

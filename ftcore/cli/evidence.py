@@ -131,7 +131,7 @@ def verify(
     found = examine(folder, key)
     if as_json:
         told: dict[str, Any] = {"proved": not found.faults and key is not None, "intact": not found.faults}
-        told |= {"signature": found.signature, "format": found.form, "gaps": list(found.gaps)}
+        told |= {"about": found.about, "signature": found.signature, "format": found.form, "gaps": list(found.gaps)}
         print(json.dumps(told | {"faults": list(found.faults), "erased": list(found.erased)}, indent=2))
     else:
         for gap in found.gaps:
@@ -145,16 +145,17 @@ def verify(
             f"{folder} is not what was collected; the first broken link: {found.faults[0]}", list(found.faults[1:])
         )
     if not as_json:
-        print(_proven(folder, found.signature))
+        print(_proven(folder, found.about, found.signature))
         print("".join(f"erased on request: {one}\n" for one in found.erased), end="")
 
 
-def _proven(folder: Path, signature: str) -> str:
+def _proven(folder: Path, about: str, signature: str) -> str:
+    told = f"{folder}: evidence of {about}" if about else str(folder)
     if signature == "unsigned":
-        return f"{folder}: every file and link holds; UNSIGNED: nothing proves who wrote it"
+        return f"{told}: every file and link holds; UNSIGNED: nothing proves who wrote it"
     if signature == "not checked":
-        return f"{folder}: every file and link holds; the signature was not checked: name the signer's key by --key"
-    return f"{folder} is as it was signed; {signature}"
+        return f"{told}: every file and link holds; the signature was not checked: name the signer's key by --key"
+    return f"{told} is as it was signed; {signature}"
 
 
 @keys.command()

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import random
+import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from ftcore import attestation, doctor, evidence
+from ftcore import attestation, doctor, evidence, tracking_places
 from ftcore.errors import FtcoreError
 from ftcore.promotion import Registrar
 from ftcore.records import sha256
 from ftcore.serving.model import serving
+from tests.bench import _tampering_chain, _tampering_database, _tampering_files
 
 VOLATILE = ("statement.json", "evidence.dsse.json", "index.html")
 """Files of a bundle that tell when it was collected."""
 SURFACES = ("store", "ledger", "database", "artefacts", "evidence")
-VALUES = ("forged", "0", "passed", '{"by": "eve", "reason": "no", "at": "2026-01-01T00:00:00+00:00"}')
 
 
 @dataclass
@@ -33,20 +32,30 @@ class Ring:
     database: Path
     folder: Path
     """For bundles."""
+    older: Path | None = None
+    """FTCORE_HOME as it was before."""
     bundle: Path = Path()
     claims: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each file that evidence is made of."""
     gaps: list[str] = field(default_factory=list)
     """What evidence lacked from the start."""
+    signed: bool = True
+    """Whether this machine has the key that signs."""
     count: int = 0
 
     @classmethod
-    def of(cls, registrar: Registrar, number: int, database: Path, folder: Path) -> Ring:
+    def of(cls, registrar: Registrar, number: int, database: Path, folder: Path, older: Path | None = None) -> Ring:
         """A ring that nobody has touched, with a signed bundle of its evidence."""
-        ring = cls(registrar, number, database, folder)
+        ring = cls(registrar, number, database, folder, older)
+        ring.signed = (ring.keys / "platform.pem").exists()
         ring.bundle, ring.gaps = ring.collect()
         ring.claims = hashes(ring.bundle)
         return ring
+
+    @property
+    def about(self) -> str:
+        """What evidence of it says that it is about."""
+        return f"version {self.number} of {self.registrar.recipe.name}"
 
     @property
     def store(self) -> Path:
@@ -54,27 +63,43 @@ class Ring:
         return Path(self.registrar.shelf.root.path)
 
     @property
+    def keys(self) -> Path:
+        """Folder of the keys, and of the newest line as this machine keeps it."""
+        return self.registrar.shelf.chain.ring.folder
+
+    @property
+    def run(self) -> str:
+        """MLflow's id of the version's run."""
+        return self.registrar.tracking.version(self.number).run
+
+    @property
     def artefacts(self) -> Path:
         """Where MLflow keeps what the version's run logged."""
-        tracking = self.registrar.tracking
-        return Path(urlsplit(tracking.client.get_run(tracking.version(self.number).run).info.artifact_uri).path)
+        place = tracking_places.local(self.registrar.tracking.client.get_run(self.run).info.artifact_uri)
+        assert place is not None
+        return place
 
     def collect(self) -> tuple[Path, list[str]]:
         """Evidence of the version, collected anew; and what it tells that is missing or broken."""
         self.count += 1
         target = self.folder / f"bundle-{self.count}"
-        archive = evidence.Archive(self.registrar.shelf, self.registrar.tracking)
-        made = evidence.collect(archive, self.number, target, self.registrar.shelf.chain.ring.private)
+        archive, key = evidence.Archive(self.registrar.shelf, self.registrar.tracking), self.keys / "platform.pem"
+        made = evidence.collect(archive, self.number, target, key if key.exists() else None)
         return target, [*made.broken, *made.missing]
 
     def found(self) -> list[str]:
         """Everything that doctor and evidence find."""
         told = [one.what for one in doctor.examine(self.registrar, serving(self.registrar.recipe)) if one.fault]
-        return [one for one in told + self.collect()[1] if one not in self.gaps]
+        folder, faults = self.collect()
+        shutil.rmtree(folder)
+        return [one for one in told + faults if one not in self.gaps]
 
     def claim(self) -> dict[str, str]:
         """What evidence claims now."""
-        return hashes(self.collect()[0])
+        folder, _ = self.collect()
+        claimed = hashes(folder)
+        shutil.rmtree(folder)
+        return claimed
 
 
 @dataclass(frozen=True)
@@ -84,7 +109,7 @@ class Change:
     surface: str
     what: str
     names: tuple[str, ...]
-    """Words of which one has to stand in what is found: the file, the tag, the line."""
+    """Words of which one has to stand in the first thing that is said: the file, the tag, the line."""
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -96,116 +121,67 @@ def hashes(folder: Path) -> dict[str, str]:
 @contextmanager
 def tampered(ring: Ring, draw: random.Random, surface: str) -> Iterator[Change]:
     """Make one change, and take it back in the end."""
-    if surface == "database":
-        with _database(ring, draw) as change:
-            yield change
-        return
-    roots = {"store": ring.store, "ledger": ring.store / "ledger", "artefacts": ring.artefacts, "evidence": ring.bundle}
-    root = roots[surface]
-    files = sorted(path for path in root.rglob("*") if path.is_file() and "cache" not in path.parts)
-    if surface == "store":
-        files = [path for path in files if "ledger" not in path.relative_to(root).parts]
-    path = draw.choice(files)
-    how = draw.choice(["flip", "cut", "delete", "add", "edit"])
-    kept, added = path.read_bytes(), path.with_name(f"forged-{draw.randrange(10**6)}.json")
-    try:
-        if how == "add":
-            added.write_bytes(kept)
-        elif how == "delete":
-            path.unlink()
-        else:
-            path.write_bytes(_changed(kept, draw, how))
-        one = added if how == "add" else path
-        place = one.relative_to(root)
-        line = f"line {int(one.stem)}:" if one.stem.isdigit() else one.name
-        names = (one.name, *_lines(kept), one.parent.name, place.parts[0], line)
-        yield Change(surface, f"{how} {place.as_posix()}", names)
-    finally:
-        added.unlink(missing_ok=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(kept)
-
-
-def _lines(data: bytes) -> tuple[str, ...]:
-    """The name of the line that a number of the ledger's chain holds."""
-    try:
-        return (str(json.loads(data)["name"]),)
-    except (ValueError, KeyError, TypeError):
-        return ()
-
-
-def _changed(kept: bytes, draw: random.Random, how: str) -> bytes:
-    """Other bytes than those that were there."""
-    if how == "cut" and kept:
-        return kept[: draw.randrange(len(kept))]
-    if how == "edit" and b"true" in kept:
-        return kept.replace(b"true", b"false", 1)
-    if not kept:
-        return b"{}"
-    place = draw.randrange(len(kept))
-    return kept[:place] + bytes([kept[place] ^ draw.randrange(1, 256)]) + kept[place + 1 :]
+    root = {"store": ring.store, "ledger": ring.store, "artefacts": ring.artefacts, "evidence": ring.bundle}.get(
+        surface
+    )
+    with ExitStack() as kept:
+        kept.enter_context(_rows_kept(ring.database))
+        runs = ring.artefacts.parents[1] if surface == "artefacts" else root
+        for folder in {runs, ring.keys if surface == "ledger" else None} - {None}:
+            kept.enter_context(_files_kept(folder, ring.folder))  # type: ignore[arg-type]
+        while True:
+            if surface == "database":
+                made = _tampering_database.change(ring, draw)
+            elif surface == "ledger" and draw.random() < 0.5:
+                made = _tampering_chain.change(ring, draw)
+            elif surface == "artefacts" and draw.random() < 0.2:
+                made = _tampering_files.with_its_tags(ring, draw)
+            elif surface == "evidence" and draw.random() < 0.1:
+                made = _tampering_files.another_bundle(ring, draw)
+            else:
+                assert root is not None
+                made = _tampering_files.change(ring, draw, surface, root)
+            if made:
+                yield Change(surface, *made)
+                return
 
 
 @contextmanager
-def _database(ring: Ring, draw: random.Random) -> Iterator[Change]:
-    """Change one row of MLflow's database that is about the recipe."""
-    name, run = ring.registrar.recipe.name, ring.registrar.tracking.version(ring.number).run
-    with closing(sqlite3.connect(ring.database)) as here, closing(sqlite3.connect(":memory:")) as kept:
-        here.backup(kept)
+def _rows_kept(database: Path) -> Iterator[None]:
+    """Put MLflow's database back in the end."""
+    with closing(sqlite3.connect(":memory:")) as kept:
+        with closing(sqlite3.connect(database)) as here:
+            here.backup(kept)
         try:
-            yield _row(here, draw, name, run, ring.number)
+            yield
         finally:
-            here.commit()
-            kept.backup(here)
+            with closing(sqlite3.connect(database)) as here:
+                kept.backup(here)
 
 
-def _row(here: sqlite3.Connection, draw: random.Random, name: str, run: str, number: int) -> Change:
-    tables: dict[str, Callable[[], list[tuple[str, str]]]] = {
-        "model_version_tags": lambda: here.execute(
-            "select key, value from model_version_tags where name = ? and version = ? and key like 'ftcore.%'",
-            (name, number),
-        ).fetchall(),
-        "registered_model_tags": lambda: here.execute(
-            "select key, value from registered_model_tags where name = ?", (name,)
-        ).fetchall(),
-        "registered_model_aliases": lambda: here.execute(
-            "select alias, version from registered_model_aliases where name = ?", (name,)
-        ).fetchall(),
-        "tags": lambda: here.execute(
-            "select key, value from tags where run_uuid = ? and (key like 'ftcore.%' or key like 'env.%')", (run,)
-        ).fetchall(),
-    }
-    table = draw.choice(list(tables))
-    key, value = draw.choice(sorted(tables[table]()))
-    column = "alias" if table == "registered_model_aliases" else "key"
-    where = f"{column} = ? and " + ("run_uuid = ?" if table == "tags" else "name = ?")
-    owner = run if table == "tags" else name
-    how = draw.choice(["update", "delete", "insert"])
-    if how == "delete":
-        here.execute(f"delete from {table} where {where}", (key, owner))  # noqa: S608
-    elif how == "update":
-        new = 999 if column == "alias" else draw.choice([one for one in VALUES if one != value])
-        changed = "version" if column == "alias" else "value"
-        here.execute(f"update {table} set {changed} = ? where {where}", (new, key, owner))  # noqa: S608
-    else:
-        table, key = "model_version_tags", f"ftcore.approval.{draw.randrange(16**8):08x}"
-        forged = {"person": "eve", "decision": "approve", "at": "2026-01-01T00:00:00+00:00", "verdict": "0"}
-        values = (name, number, key, json.dumps(forged))
-        here.execute("insert into model_version_tags (name, version, key, value) values (?, ?, ?, ?)", values)
-    here.commit()
-    short = key.removeprefix("ftcore.")
-    words = {"verdict": "verdict", "approval": "answer", "artefacts": "artefact", "sha256": "artefact"}
-    spoken = next((said for start, said in words.items() if short.startswith(start)), short.replace("_", " "))
-    return Change("database", f"{how} {table} {key}", (key, short, spoken, "promotion", "newest line", "champion"))
+@contextmanager
+def _files_kept(folder: Path, aside: Path) -> Iterator[None]:
+    """Put a folder back in the end, whatever was done to it."""
+    kept = aside / f".kept-{folder.name}"
+    shutil.copytree(folder, kept, symlinks=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        kept.replace(folder)
 
 
-def outcome(ring: Ring, change: Change, key: Path) -> tuple[bool, bool, list[str]]:
+def outcome(ring: Ring, change: Change) -> tuple[bool, bool, list[str]]:
     """Whether what was changed was found, whether evidence claims something else by it, and what was said."""
     if change.surface == "evidence":
-        said = list(attestation.examine(ring.bundle, key).faults)
+        key = ring.keys / "platform.pem.pub" if ring.signed else None
+        proof = attestation.examine(ring.bundle, key)
+        said = [*proof.faults, *([] if proof.about == ring.about else [f"this is evidence of {proof.about}"])]
         return bool(said), True, said
     try:
         said = ring.found()
     except FtcoreError as error:  # whoever reads is told, and goes no further
         return True, True, [str(error)]
+    except Exception as error:  # noqa: BLE001 - whoever reads has an error of Python's, and nothing to go by
+        return False, True, [f"{type(error).__name__}: {error}"]
     return bool(said), (not said) and ring.claim() != ring.claims, said

@@ -418,9 +418,10 @@ def test_an_artefact_that_is_gone_is_an_error_and_has_no_hash(product: Product, 
 
 
 def test_without_a_key_files_and_links_are_checked_and_nothing_is_proven(signed: Path) -> None:
-    assert attestation.examine(signed) == attestation.Proof((), "not checked")
+    about = f"version 1 of {json.loads((signed / attestation.STATEMENT).read_bytes())['predicate']['recipe']}"
+    assert attestation.examine(signed) == attestation.Proof((), "not checked", about=about)
     (signed / attestation.ENVELOPE).unlink()
-    assert attestation.examine(signed) == attestation.Proof((), "unsigned")
+    assert attestation.examine(signed) == attestation.Proof((), "unsigned", about=about)
     text = (signed / "verdict.json").read_text(encoding="utf-8")
     (signed / "verdict.json").write_text(text.replace("true", "false", 1), encoding="utf-8")
     assert prove(signed) == ["verdict.json was changed: its hash is not the one in the statement"]
