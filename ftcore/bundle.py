@@ -31,13 +31,11 @@ from ftcore import (
 )
 from ftcore.chain import HEAD
 from ftcore.errors import FtcoreError
-from ftcore.files import as_json, names_in, read_many
+from ftcore.files import as_json, names_in, read_bytes, read_many
 from ftcore.records import LOCK, Record
 from ftcore.store import RUN_ID
 
 if TYPE_CHECKING:
-    from upath import UPath
-
     from ftcore.declared import Declared
     from ftcore.erasures import Erasure
     from ftcore.store import Shelf
@@ -151,13 +149,13 @@ class Gatherer:
     def _snapshot(self) -> dict[str, Any]:
         shelf, identity = self.place.shelf, self.version.snapshot
         place = snapshot.folder(shelf, identity) if identity.isalnum() else None
-        data = self.found.put(links.MANIFEST, _bytes(place / "manifest.json") if place else None)
+        data = self.found.put(links.MANIFEST, read_bytes(place / "manifest.json") if place else None)
         manifest = self._mapping(links.MANIFEST, data)
         files = self._part(links.MANIFEST, manifest, "files")
         for name in (publications.SEAL, "suite/result.json", "suite/whole.json", "report.html"):
             listed = name == publications.SEAL or name in files
             if place and (listed or name == "suite/result.json"):
-                self.found.put(f"snapshot/{name}", _bytes(place / name))
+                self.found.put(f"snapshot/{name}", read_bytes(place / name))
         for key, name in REPORTS.items():
             if path := manifest.get(key):
                 self.found.put(name, self._of_the_store(path))
@@ -176,7 +174,7 @@ class Gatherer:
         else:
             self._recipe(chain, run, steps)
         for step in steps:
-            data = _bytes(self.place.shelf.folder(run, step) / "record.json") if run else None
+            data = read_bytes(self.place.shelf.folder(run, step) / "record.json") if run else None
             if data is not None or self._asked(step):
                 self.found.put(f"records/{chain}/{step}.json", data)
                 self._about(f"records/{chain}/{step}.json", data)
@@ -302,7 +300,7 @@ class Gatherer:
             self._tell(f"a record names {path!r}, which is no file of this recipe's")
             return None
         try:
-            return _bytes(self.place.shelf.root / path)
+            return read_bytes(self.place.shelf.root / path)
         except (OSError, ValueError) as error:
             self._tell(f"{path!r}, which a record names, cannot be read: {error}")
             return None
@@ -312,7 +310,7 @@ class Gatherer:
             self.found.broken.append(what)
 
     def _step_file(self, step: str, name: str) -> bytes | None:
-        return _bytes(self.place.shelf.folder(self.run_id, step) / name) if self.run_id else None
+        return read_bytes(self.place.shelf.folder(self.run_id, step) / name) if self.run_id else None
 
 
 ENERGY = ("energy_kwh", "co2e_g", "cost", "worked_s", "worker", "peak_memory_bytes", "energy_assumptions")
@@ -330,10 +328,3 @@ def erased_of(place: Place, version: Version) -> list[Erasure]:
     places = [f"runs/{run}/evaluate/{name}" for name in ("evaluation.json", "predictions.parquet")]
     places += [f"{watch}/drift.{kind}" for kind in ("html", "json")] if watch else []
     return erasures.read(place.shelf, [*places, erasures.in_mlflow(version.run, "evaluation")])
-
-
-def _bytes(path: UPath) -> bytes | None:
-    try:
-        return bytes(path.read_bytes())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None

@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 from ftcore import artefacts, erasures, integrity, intents, registry, served, snapshot, tracking_models, tracking_runs
 from ftcore.errors import FtcoreError
+from ftcore.files import read_bytes, set_aside
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
-from ftcore.store import read_json, write_bytes, write_json
+from ftcore.store import read_json, write_json
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
@@ -278,7 +279,9 @@ def _ledger(shelf: Shelf) -> Iterator[Finding]:
     for path in shelf.root.glob("ledger/*.json"):
         if path.name[0] != "." and not _is_line(path):
             hint = "set it aside as .unreadable; restore it from a backup"
-            yield Finding(f"{shelf.relative(path)} is no line of a ledger", hint, partial(_set_aside, path))
+            yield Finding(
+                f"{shelf.relative(path)} is no line of a ledger", hint, partial(set_aside, path, "unreadable")
+            )
 
 
 def _breaks(registrar: Registrar) -> Iterator[Finding]:
@@ -295,7 +298,7 @@ def _breaks(registrar: Registrar) -> Iterator[Finding]:
             yield Finding(str(one), "write the signed line again, and find out who changed it", restore)
         elif one.n is None and one.line.endswith(".json") and "/" not in one.line and path.exists():
             yield Finding(
-                str(one), "set it aside as .foreign, and find out who wrote it", partial(_set_aside, path, "foreign")
+                str(one), "set it aside as .foreign, and find out who wrote it", partial(set_aside, path, "foreign")
             )
         else:
             yield Finding(str(one), hint)
@@ -306,10 +309,11 @@ def _files(shelf: Shelf) -> Iterator[Finding]:
     for path in shelf.root.glob("runs/*/*/record.json"):
         if not _is_record(path):
             hint = "remove it; its step will be run again"
-            yield Finding(f"{shelf.relative(path)} is half written", hint, partial(path.unlink, missing_ok=True))
+            remove = partial(set_aside, path, "unreadable") if path.is_dir() else partial(path.unlink, missing_ok=True)
+            yield Finding(f"{shelf.relative(path)} is half written", hint, remove)
     for path in erasures.unreadable(shelf):
         hint = "set it aside as .unreadable; restore it from a backup, or what it explains looks forged"
-        yield Finding(f"{shelf.relative(path)} is no erasure", hint, partial(_set_aside, path))
+        yield Finding(f"{shelf.relative(path)} is no erasure", hint, partial(set_aside, path, "unreadable"))
     for path in shelf.root.glob("**/.*.tmp"):
         if not _is_alive(path.name.split(".")[-2]):
             died = f"{shelf.relative(path)} was left by a process that died"
@@ -378,7 +382,7 @@ def _holder(path: Path) -> str:
 
 def _is_record(path: UPath) -> bool:
     try:
-        Record.model_validate_json(path.read_bytes())
+        Record.model_validate_json(read_bytes(path) or b"")
     except ValidationError:
         return False
     return True
@@ -389,11 +393,6 @@ def _is_line(path: UPath) -> bool:
         return {"at", "kind", "run_id", "decision", "reason"} <= set(read_json(path) or ())
     except (ValueError, TypeError):
         return False
-
-
-def _set_aside(path: UPath, word: str = "unreadable") -> None:
-    write_bytes(path.with_name(f"{path.name}.{word}"), path.read_bytes())
-    path.unlink()
 
 
 def _is_alive(pid: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ftcore.files import read_bytes
 from ftcore.keys import signed
 from ftcore.records import canonical, sha256
 from ftcore.store import Shelf, write_json
@@ -110,7 +111,7 @@ def unreadable(shelf: Shelf) -> list[UPath]:
 def _read(path: UPath) -> Erasure | None:
     """One erasure; None where the file is none."""
     try:
-        return Erasure.model_validate_json(path.read_bytes())
+        return Erasure.model_validate_json(read_bytes(path) or b"")
     except ValidationError as error:
         log.warning("%s is no erasure: %s", path, str(error).splitlines()[0])
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from upath import UPath
 
 log = logging.getLogger("ftcore")
+NO_FILE = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
+"""What a disk says of something else in the place of a file."""
 
 
 def write_bytes(path: UPath | Path, data: bytes) -> None:
@@ -66,6 +69,11 @@ def create_bytes(path: UPath | Path, data: bytes) -> bool:
     return True
 
 
+def set_aside(path: UPath | Path, word: str) -> None:
+    """Rename what is in the place of a file to ``NAME.WORD``, whatever it is."""
+    (local(path) or path).rename((local(path) or path).with_name(f"{path.name}.{word}"))  # type: ignore[arg-type]
+
+
 def write_json(path: UPath | Path, value: object) -> None:
     """Write indented JSON, whole or not at all."""
     write_bytes(path, as_json(value))
@@ -80,14 +88,28 @@ def read_json(path: UPath | Path) -> Any:
     """The value in a JSON file, or None where there is no such file.
 
     Raises:
-        DamagedFileError: there is one, and it holds no JSON.
+        DamagedFileError: there is one, and it holds no JSON; or a folder or a link to nowhere is in its place.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:  # no JSON, or no UTF-8
+    except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
         raise damaged(path, f"is no JSON: {error}") from error
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        raise damaged(path, f"is no file: {error.strerror}") from error
+
+
+def read_bytes(path: UPath | Path) -> bytes | None:
+    """The bytes of a file; None where there is none, or something else in its place: a folder, a link to nowhere."""
+    try:
+        return bytes(path.read_bytes())
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in NO_FILE:
+            return None
+        raise
 
 
 def mapping(text: bytes | str | None) -> dict[str, Any]:
@@ -111,10 +133,9 @@ def read_many(folder: UPath | Path, names: Iterable[str]) -> dict[str, bytes]:
     here, found = local(folder), dict[str, bytes]()
     if here is not None:
         for name in names:
-            try:
-                found[name] = (here / name).read_bytes()
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-                continue
+            data = read_bytes(here / name)
+            if data is not None:
+                found[name] = data
         return found
     paths = [f"{folder.path}/{name}" for name in names]  # type: ignore[union-attr]
     read = folder.fs.cat(paths, on_error="omit") if paths else {}  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ftcore import approvals, erasures, ledger, registry, served, tracking_models
 from ftcore.chain import order
 from ftcore.errors import FtcoreError
-from ftcore.files import mapping
+from ftcore.files import mapping, read_bytes
 from ftcore.intents import HEAD_TAG
 from ftcore.ledger import Break
 from ftcore.records import same_person, sha256
@@ -52,8 +52,8 @@ def seals(shelf: Shelf, tracking: Tracking, version: Version, run_id: str) -> di
     run = tracking_models.run_tags(tracking, version.run)
     facts = {key: version.tags[key] for key in FACTS if key in version.tags}
     facts |= {key: value for key, value in run.items() if key.startswith("env.")} | {"mlflow_run": version.run}
-    read = {name: path.read_bytes() for name, path in _records(shelf, version, run_id) if path.exists()}
-    records = {name: sha256(data) for name, data in read.items()}
+    read = ((name, read_bytes(path)) for name, path in _records(shelf, version, run_id))
+    records = {name: sha256(data) for name, data in read if data is not None}
     return {"records": records, "artefacts": tracking_models.hashes(run, but=CHANGING), "facts": facts}
 
 
@@ -159,11 +159,12 @@ def _verdict(shelf: Shelf, version: Version, line: Mapping[str, Any]) -> Iterato
     if "champion" in line and version.tags.get("ftcore.verdict.champion", "") != champion:
         yield Break(n, there, f"{name} was judged against another champion than MLflow tells")
     path = shelf.folder(line["run_id"], "gate") / "verdict.json"
-    if not path.exists():
+    data = read_bytes(path)
+    if data is None:
         if (path.parent / "record.json").exists():
             yield Break(n, "verdict.json", f"{shelf.relative(path)} is missing")
         return
-    if sha256(path.read_bytes()) != line.get("verdict_sha256"):
+    if sha256(data) != line.get("verdict_sha256"):
         yield Break(n, "verdict.json", f"{shelf.relative(path)} is not the verdict that the ledger has")
 
 
@@ -301,7 +302,8 @@ def _sealed(
     n, name = line.get("n"), f"version {version.number}"
     for record, path in _records(shelf, version, line["run_id"]):
         digest = line["records"].get(record)
-        there = sha256(path.read_bytes()) if path.exists() else ""
+        data = read_bytes(path)
+        there = "" if data is None else sha256(data)
         if digest and digest != there and not erasures.between(erased, shelf.relative(path), digest, there):
             yield Break(n, record, f"{shelf.relative(path)} {'was changed' if there else 'is missing'}")
     late = (shelf.folder(line["run_id"], step) / "record.json" for step in ("gate", "approve", "promote"))
@@ -334,8 +336,7 @@ def _records(shelf: Shelf, version: Version, run_id: str) -> Iterator[tuple[str,
     place = shelf.root / "snapshots" / snapshot / "manifest.json" if snapshot else None
     if place is not None:
         yield "snapshot/manifest.json", place
-    data = place.read_bytes() if place is not None and place.exists() else b""
-    made = str(mapping(data).get("run_id") or "")
+    made = str(mapping(read_bytes(place) if place is not None else None).get("run_id") or "")
     for chain, run, steps in (("data", made, DATA), ("finetune", run_id, FINETUNE)):
         for step in steps:
             if RUN_ID.match(run):

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ftcore import served, tracking_models
 from ftcore.errors import FtcoreError, TransientError
+from ftcore.files import read_bytes, set_aside
 from ftcore.records import canonical
-from ftcore.store import log, write_bytes, write_json
+from ftcore.store import log, write_json
 from ftcore.tracking import CHAMPION, Tracking
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def pending(shelf: Shelf) -> Iterator[tuple[UPath, Intent | None]]:
 
 def _read(shelf: Shelf, path: UPath) -> Intent | None:
     try:
-        intent = Intent.model_validate(served.intended(shelf, path.read_bytes()))
+        intent = Intent.model_validate(served.intended(shelf, read_bytes(path) or b""))
     except ValidationError:
         return None
     return intent if path.name == f"{intent.name}.json" else None
@@ -117,8 +118,7 @@ def settle(shelf: Shelf, tracking: Tracking) -> list[str]:
 def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None) -> str:
     if intent is None:
         log.warning("%s in the store is no intent that this platform signed: nothing of it is carried out", path.name)
-        write_bytes(path.with_name(f"{path.name}.unsigned"), path.read_bytes())
-        path.unlink()
+        set_aside(path, "unsigned")
         return f"{path.name} was no intent of this platform, and is set aside as {path.name}.unsigned"
     if shelf.line(intent.kind, intent.run_id) is not None:
         witness(shelf, tracking)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ftcore.files import read_bytes
 from ftcore.records import canonical, now, sha256
 from ftcore.store import hash_file, read_json
 
@@ -79,8 +80,8 @@ def rows(name: str) -> bool:
 
 
 def _sealed(place: UPath) -> bool:
-    manifest, seal = place / "manifest.json", place / SEAL
-    return manifest.exists() and seal.exists() and seal.read_bytes() == sha256(manifest.read_bytes()).encode()
+    manifest, seal = read_bytes(place / "manifest.json"), read_bytes(place / SEAL)
+    return manifest is not None and seal == sha256(manifest).encode()
 
 
 def _files(snapshot: UPath, place: UPath) -> set[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import hashes, parts, publications
 from ftcore.errors import DataRejectedError
+from ftcore.files import read_bytes
 from ftcore.publications import SEAL
 from ftcore.records import now, sha256
 from ftcore.store import Shelf, as_json, as_parquet, damaged, read_json, write_bytes, write_json
@@ -325,8 +326,8 @@ def file(shelf: Shelf, identity: str, name: str) -> bytes:
     Raises:
         DataRejectedError: no such snapshot or file, or it was changed since it was published.
     """
-    known, place = manifest(shelf, identity)["files"], path(shelf, identity, name)
-    if name not in known or not place.exists() or sha256(data := place.read_bytes()) != known[name]:
+    known, data = manifest(shelf, identity)["files"], read_bytes(path(shelf, identity, name))
+    if name not in known or data is None or sha256(data) != known[name]:
         raise DataRejectedError(
             f"snapshot {identity} of {shelf.name} was changed: {name} is gone or does not match its hash",
             hint=f"restore {name} from a backup, or prepare the data again",

@@ -39,8 +39,13 @@ def change(ring: Ring, draw: random.Random, surface: str, root: Path) -> Made:
         touched = PLACES[how](ring, path, draw)
     if touched is None:
         return None
-    what = f"{how} {' and '.join(one.relative_to(root).as_posix() for one in touched)}"
-    return what, tuple(word for one in touched for word in words(one.relative_to(root), surface, kept))
+    what = f"{how} {' and '.join(_below(one, root).as_posix() for one in touched)}"
+    return what, tuple(word for one in touched for word in words(_below(one, root), surface, kept))
+
+
+def _below(path: Path, root: Path) -> Path:
+    """A path as it is said; of another run's artefacts from the run on."""
+    return path.relative_to(root if path.is_relative_to(root) else root.parents[1])
 
 
 def words(place: Path, surface: str, kept: bytes = b"") -> tuple[str, ...]:
@@ -51,7 +56,8 @@ def words(place: Path, surface: str, kept: bytes = b"") -> tuple[str, ...]:
         known = (str(json.loads(kept)["name"]),)
     except (ValueError, KeyError, TypeError):
         known = ()
-    return (place.name, place.parent.name or place.name, *line, *about, *known)
+    inside = ("recipes/",) if place.name == "recipe.json" else ()  # as evidence has it
+    return (place.name, place.parent.name or place.name, *line, *about, *inside, *known)
 
 
 def _cut(kept: bytes, draw: random.Random) -> bytes | None:
@@ -168,12 +174,12 @@ def _replay(ring: Ring, path: Path, __: random.Random) -> list[Path] | None:
     return [path]
 
 
-def _over(_: Ring, path: Path, draw: random.Random) -> list[Path] | None:
+def _over(ring: Ring, path: Path, draw: random.Random) -> list[Path] | None:
     """A folder copied over the one beside it: another run, step, snapshot or artefact."""
-    level = draw.randrange(0, 3)
-    folder = path.parents[level]
+    folder = path.parents[draw.randrange(0, 3)]
     others = sorted(one for one in folder.parent.iterdir() if one.is_dir() and one != folder)
-    if not others or folder.name in ("chain", "ledger") or folder.parent.name in ("home", "store"):
+    roots = (ring.store, ring.artefacts.parents[1], ring.bundle)
+    if not others or folder.name in ("chain", "ledger") or not any(root in folder.parents for root in roots):
         return None
     other = draw.choice(others)
     shutil.copytree(folder, other, dirs_exist_ok=True)

@@ -14,7 +14,7 @@ import pytest
 
 from ftcore import bundle, store
 from ftcore.records import LINK, Record, now, sha256
-from tests.bench._tampering import SURFACES, Ring, outcome, tampered
+from tests.bench._tampering import SURFACES, Change, Ring, outcome, tampered
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -76,3 +76,28 @@ def test_whatever_is_changed_is_found(ring: Ring) -> None:
     assert ring.found() == [], "all was put back"
     assert (missed, unnamed) == ([], [])
     assert found >= CHANGES / 2
+
+
+THINGS = {
+    "a folder": lambda path: path.mkdir(),
+    "a link to nowhere": lambda path: path.symlink_to(path.with_name("nowhere")),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link through a file": lambda path: path.symlink_to(path.parent / "record.json" / "x"),
+}
+
+
+def test_something_else_in_the_place_of_a_file_is_found_and_stops_nothing(ring: Ring) -> None:
+    files = sorted(path for path in ring.store.rglob("*.json") if "cache" not in path.parts)
+    of_each_name = {path.name.partition("--")[0]: path for path in files}.values()
+    for one, path in enumerate(of_each_name):
+        how, kept = sorted(THINGS)[one % len(THINGS)], path.read_bytes()
+        path.unlink()
+        THINGS[how](path)
+        seen, claims, said = outcome(ring, Change("store", how, ()))
+        assert seen or not claims, f"{how} in the place of {path}: {said}"
+        if path.is_symlink():
+            path.unlink()
+        else:
+            path.rmdir()
+        path.write_bytes(kept)
+    assert ring.found() == []
