@@ -313,7 +313,7 @@ class Gatherer:
         return read_bytes(self.place.shelf.folder(self.run_id, step) / name) if self.run_id else None
 
 
-ENERGY = ("energy_kwh", "co2e_g", "cost", "worked_s", "worker", "peak_memory_bytes", "energy_assumptions")
+ENERGY = ("energy_kwh", "co2e_g", "cost", "worked_s", "worker", "peak_memory_bytes", "energy_assumptions", "attempts")
 """Figures of the training about what it used."""
 
 

@@ -289,6 +289,9 @@ def _limits(recipe: Declared, figures: Mapping[str, Mapping[str, Any]], verdict:
 
 def _costs(figures: Mapping[str, Mapping[str, Any]], trained_s: float | None) -> dict[str, str]:
     costs = {"training": "unknown" if trained_s is None else f"{trained_s:,.0f} s"}
+    if (attempts := figures["train"].get("attempts")) and trained_s is not None:
+        seconds = figures["train"]["worked_s"]
+        costs["training"] = f"{seconds:,.0f} s in {len(attempts)} attempts; energy, CO2e and cost are those of all"
     for name, size in (figures["evaluate"].get("latency") or {}).items():
         if isinstance(size, Mapping) and "p50_ms" in size:
             costs[f"one text with {name}"] = (

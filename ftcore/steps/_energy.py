@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore import workers
 from ftcore.context import Context, log
 from ftcore.sections_training import AUTO
-from ftcore.steps import _sizes
+from ftcore.steps import _attempts, _sizes
 from ftcore.training.cost import START_S
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 EVERY_S = 15
 """Seconds between two looks at the power."""
+LOOKS = 4
+"""Looks after which what was used until then is kept."""
 WORLD_G_PER_KWH = 475.0
 """CO2e of electricity where nobody said otherwise: codecarbon's figure for the world."""
 POWER = {
@@ -34,8 +36,14 @@ POWER = {
 
 
 @contextmanager
-def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
+def measured(
+    worker: Worker | None, keep: Callable[[Mapping[str, Any]], None] = lambda _: None
+) -> Iterator[dict[str, Any]]:
     """Measure what happens until the ``with`` ends.
+
+    Args:
+        worker: this machine, where it is known.
+        keep: called about every minute and at the end with what was used until then.
 
     Yields:
         An empty mapping that is filled at the end: ``worked_s``, ``energy_kwh``, ``co2e_g``, ``cost`` where the
@@ -43,6 +51,15 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
         codecarbon reads from the processor and the GPU, or where they tell nothing, estimates from their kind and load.
     """
     from codecarbon import OfflineEmissionsTracker
+    from codecarbon.output_methods.base_output import BaseOutput
+
+    class Kept(BaseOutput):  # type: ignore[misc]  # codecarbon has no types
+        """What codecarbon tells from time to time."""
+
+        def live_out(self, total: Any, delta: Any) -> None:
+            """Keep what was used since the start."""
+            del delta
+            keep(_used(total.duration, total.energy_consumed, total.emissions, worker))
 
     used: dict[str, Any] = {}
     logging.getLogger("codecarbon").disabled = True  # it tells of itself before it hears its level
@@ -50,6 +67,8 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
         country_iso_code="USA",  # asked for, but the next line decides
         force_carbon_intensity_g_co2e_kwh=worker.carbon_g_per_kwh if worker else WORLD_G_PER_KWH,
         output_methods=[],
+        output_handlers=[Kept()],
+        api_call_interval=LOOKS,
         log_level="critical",
         measure_power_secs=EVERY_S,
         allow_multiple_runs=True,
@@ -61,16 +80,21 @@ def measured(worker: Worker | None) -> Iterator[dict[str, Any]]:
     finally:
         kilograms = tracker.stop()
         worked_s = time.monotonic() - started
-        energy = tracker.final_emissions_data.energy_consumed
-        used |= {
-            "worked_s": round(worked_s, 3),
-            "energy_kwh": round(float(energy), 9),
-            "co2e_g": round(float(kilograms or 0) * 1000, 6),
-        }
+        used |= _used(worked_s, tracker.final_emissions_data.energy_consumed, kilograms, worker)
+        keep(used)
         used["energy_assumptions"] = _assumptions(tracker, worker)
-        if worker is not None:
-            used |= {"worker": worker.name, "cost": round(worked_s / 3600 * worker.price_per_h, 6)}
         used["peak_memory_bytes"] = peak_bytes()
+
+
+def _used(worked_s: float, kwh: float, kilograms: float | None, worker: Worker | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "worked_s": round(worked_s, 3),
+        "energy_kwh": round(float(kwh), 9),
+        "co2e_g": round(float(kilograms or 0) * 1000, 6),
+    }
+    if worker is not None:
+        found |= {"worker": worker.name, "cost": round(worked_s / 3600 * worker.price_per_h, 6)}
+    return found
 
 
 def _assumptions(tracker: Any, worker: Worker | None) -> dict[str, Any]:
@@ -109,15 +133,21 @@ def planned(context: Context) -> Train:
     return train.model_copy(update={"micro_batch_tokens": estimate["micro_batch_tokens"]})
 
 
-def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
+def spent(
+    context: Context, used: dict[str, Any], figures: dict[str, Any], earlier: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """What was used, for the record, with the speed, by which later plans estimate, and actual over estimated.
 
-    A training that was interrupted tells of its last attempt only; it is not compared.
+    Args:
+        context: of the step.
+        used: by this attempt.
+        figures: of the training; one that went on from a checkpoint is not compared with its estimate.
+        earlier: what interrupted attempts at this training used, which counts.
     """
     recipe, estimate = context.recipe, estimate_of(context)
     machines = recipe.train.distributed.machines  # one is measured, the others do the same
-    used = {**used, **{name: used[name] * machines for name in ("energy_kwh", "co2e_g", "cost") if name in used}}
-    found = {**used, "method": recipe.method.kind}
+    used, *earlier = ({key: _of_all(key, value, machines) for key, value in one.items()} for one in (used, *earlier))
+    found = {**_attempts.total(used, earlier), "method": recipe.method.kind}
     if estimate is None or figures.get("resumed"):
         return found
     by_epochs = _sizes.effort_of(context, figures["rows"]).rows is None
@@ -136,6 +166,11 @@ def spent(context: Context, used: dict[str, Any], figures: dict[str, Any]) -> di
     ratios = {name: round(is_ / thought, 3) for name, (is_, thought) in pairs.items() if is_ is not None and thought}
     log.info("actual vs. estimated: %s", ", ".join(f"{name} {share:.0%}" for name, share in ratios.items()))
     return {**found, "actual_vs_estimated": ratios}
+
+
+def _of_all(name: str, value: Any, machines: int) -> Any:
+    """A figure of one machine as that of all of them."""
+    return value * machines if name in ("energy_kwh", "co2e_g", "cost") else value
 
 
 def _speed(worked_s: float, loop_s: float | None, estimate: dict[str, Any], done: float) -> dict[str, float]:

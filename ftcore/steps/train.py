@@ -15,7 +15,7 @@ from ftcore.context import Context, Outcome, log
 from ftcore.records import LOCK, canonical, environment_lock, git_commit, sha256, versions
 from ftcore.serving import model as models
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _ancestry, _described, _distributed, _energy, _first_steps, _job, _method, _tuned
+from ftcore.steps import _ancestry, _attempts, _described, _distributed, _energy, _first_steps, _job, _method, _tuned
 from ftcore.steps._readable import NAMED
 from ftcore.tracking import RECIPE_TAG, Tracking
 
@@ -118,7 +118,9 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
 
     found: dict[str, Any] = {}
     watching = [FirstSteps(partial(_first_steps.corrected, context, found))]
-    with _energy.measured(workers.own(context.settings)) as used:  # a teacher reads every row in it
+    attempts = _attempts.Attempts.of(context)
+    keep = attempts.keep if attempts else lambda _: None
+    with _energy.measured(workers.own(context.settings), keep) as used:  # a teacher reads every row in it
         log.info("loading %s and making tokens of the rows", context.recipe.base)
         job = _job.prepared(context, rows, context.scratch / "checkpoints", track, watching)
         encoded = job.rows
@@ -145,7 +147,9 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
         **found,
-        **_energy.spent(context, used, {"rows": len(encoded["train"]), **figures}),
+        **_energy.spent(
+            context, used, {"rows": len(encoded["train"]), **figures}, attempts.earlier() if attempts else ()
+        ),
     }
 
 

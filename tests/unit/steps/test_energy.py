@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ftcore import card, workers
-from ftcore.errors import TrainingError
-from ftcore.steps import _energy, _first_steps
+from ftcore.errors import TrainingError, TransientError
+from ftcore.steps import _attempts, _energy, _first_steps, train
 from ftcore.training import callbacks
 
 if TYPE_CHECKING:
@@ -33,6 +33,67 @@ def test_energy_carbon_and_money_are_measured(caplog: pytest.LogCaptureFixture) 
     assert used["co2e_g"] == pytest.approx(used["energy_kwh"] * 100, rel=0.01)
     assert used["peak_memory_bytes"] > 50e6
     assert not caplog.records, "it says nothing of itself"
+
+
+def test_what_was_used_is_kept_while_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_energy, "EVERY_S", 0.1)
+    monkeypatch.setattr(_energy, "LOOKS", 2)
+    kept: list[dict[str, Any]] = []
+    with _energy.measured(None, lambda used: kept.append(dict(used))) as used:
+        deadline = time.monotonic() + 10
+        while len(kept) < 2 and time.monotonic() < deadline:
+            sum(range(1000))
+    assert len(kept) >= 3, "twice meanwhile, and at the end"
+    seconds = [one["worked_s"] for one in kept]
+    assert seconds == sorted(seconds)
+    assert 0 < kept[0]["energy_kwh"] <= used["energy_kwh"] == kept[-1]["energy_kwh"]
+
+
+def test_all_attempts_at_a_training_count_and_each_once(
+    product: Product, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it is stopped: in the training, after it, or between two writings of what was used."""
+    product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
+    product.publish(range(160))
+    product.run("plan")
+    fit, register = train._method.fit, train._register
+
+    def stopped(*_: object) -> None:
+        raise TransientError("stopped")
+
+    monkeypatch.setattr(train._method, "fit", stopped)
+    with pytest.raises(TransientError):
+        product.run("train")
+    monkeypatch.setattr(train._method, "fit", fit)
+    monkeypatch.setattr(train, "_register", stopped)
+    with pytest.raises(TransientError):
+        product.run("train")
+    folder = Path(str(product.shelf.folder("r1", "train"))) / "used" / "first"
+    for place, strange in enumerate(("{", "[]", '{"worked_s": "x"}', '{"energy_kwh": -1}', '{"cost": NaN}')):
+        (folder / f"{place}.json").write_text(strange)
+    monkeypatch.setattr(train, "_register", register)
+    figures = product.run("train").figures
+    assert len(figures["attempts"]) == 3
+    for name in ("energy_kwh", "co2e_g", "worked_s", "cost"):
+        assert figures[name] == pytest.approx(sum(one[name] for one in figures["attempts"])), name
+    assert all(one["energy_kwh"] > 0 for one in figures["attempts"])
+    tags = product.tracking.versions()[0].tags
+    assert float(tags["ftcore.energy_kwh"]) == figures["energy_kwh"]
+    assert "s in 3 attempts; energy, CO2e and cost are those of all" in card.card(
+        product.shelf, product.tracking.versions()[0]
+    )
+    again = product.run("train", again=True).figures
+    assert "attempts" not in again, "it is another training"
+    assert again["energy_kwh"] < figures["energy_kwh"]
+
+
+def test_a_cost_that_is_not_known_of_every_attempt_is_not_known() -> None:
+    used = {"worked_s": 2.0, "energy_kwh": 0.2, "co2e_g": 3.0, "cost": 4.0, "worker": "b", "peak_memory_bytes": 7}
+    assert _attempts.total(used, []) == used
+    found = _attempts.total(used, [{"worked_s": 1.0, "energy_kwh": 0.1, "co2e_g": 1.0}])
+    assert "cost" not in found
+    assert (found["worked_s"], found["energy_kwh"], found["co2e_g"]) == (3.0, 0.3, 4.0)
+    assert (found["worker"], found["peak_memory_bytes"], len(found["attempts"])) == ("b", 7, 2)
 
 
 def test_an_unknown_worker_costs_what_nobody_knows() -> None:
