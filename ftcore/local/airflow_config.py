@@ -100,9 +100,14 @@ def _passwords(place: Path) -> dict[str, str]:
     raise FtcoreError(f"{place} is not the passwords of Airflow's people, as JSON by name", hint=_ANEW) from None
 
 
-def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, str]]:
+def database(settings: Settings) -> str:
+    """URL of Airflow's database."""
     from ftcore.settings import sqlite_url  # here, since the settings import pydantic
 
+    return sqlite_url(airflow_home(settings) / "airflow.db")
+
+
+def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, str]]:
     url = f"http://127.0.0.1:{port}"
     kept = _secrets(home)
     bundle = {
@@ -122,8 +127,7 @@ def _options(settings: Settings, home: Path, port: int) -> dict[str, dict[str, s
             "simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in users(settings).items()),
             "simple_auth_manager_passwords_file": str(home / PASSWORDS),
         },
-        # SQLite's own 5 s for a lock stay: the API server waits for one in the loop in which its holder would let go.
-        "database": {"sql_alchemy_conn": sqlite_url(home / "airflow.db")},
+        "database": {"sql_alchemy_conn": database(settings)},
         "api": {"host": "127.0.0.1", "port": str(port), "base_url": url, "secret_key": kept["secret_key"]},
         "api_auth": {"jwt_secret": kept["jwt_secret"]},
         "dag_processor": {

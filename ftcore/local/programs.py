@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 API, SCHEDULER, PROCESSOR, MLFLOW = "airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "mlflow"
 """Names of the services."""
+DATABASE, SQLITE_S = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", 5
+"""Variable that names Airflow's database; how long SQLite waits for a lock by itself."""
 NOT_FOR_STEPS = frozenset(
     {
         "PYTHONDONTWRITEBYTECODE",  # without compiled files each step would compile all it imports: 28 s instead of 10
@@ -70,6 +72,17 @@ def environment(settings: Settings, state: Running) -> dict[str, str]:
     store = {"FTCORE_STORE": settings.store} if settings.store else {}
     inherited = {name: value for name, value in os.environ.items() if name not in NOT_FOR_STEPS}
     return {**inherited, **quiet, **threads, **store, **login, **own}
+
+
+def waiting(settings: Settings) -> dict[str, str]:
+    """What scheduler and DAG processor need to outlive a database that is locked: SQLite's own 5 s would end them.
+
+    Not the API server: it waits for a lock in the loop in which the lock's holder would let go.
+    """
+    if DATABASE in os.environ:
+        return {}
+    url = airflow_config.database(settings)
+    return {DATABASE: f"{url}?timeout={max(SQLITE_S, settings.patience_s):g}"}
 
 
 def server_environment(settings: Settings, state: Running) -> dict[str, str]:

@@ -20,7 +20,17 @@ from typing import TYPE_CHECKING
 from ftcore.errors import FtcoreError, MissingExtraError
 from ftcore.local import airflow_config, ports, processes
 from ftcore.local import running as state_file
-from ftcore.local.programs import API, MLFLOW, SCHEDULER, commands, elsewhere, environment, server_environment
+from ftcore.local.programs import (
+    API,
+    MLFLOW,
+    PROCESSOR,
+    SCHEDULER,
+    commands,
+    elsewhere,
+    environment,
+    server_environment,
+    waiting,
+)
 from ftcore.local.running import Running
 
 if TYPE_CHECKING:
@@ -35,6 +45,15 @@ class ServiceError(FtcoreError):
     """A service did not come up; the message holds the end of its log."""
 
 
+class EndedError(ServiceError):
+    """A service ended while others were waited for."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        """Tell its name, and the end of its log."""
+        super().__init__(f"{name} ended:\n{processes.tail(log)}", hint=f"the whole log: {log}")
+        self.name = name
+
+
 def up(settings: Settings, *, deadline_s: float = 180, progress: Progress = lambda _: None) -> Running:
     """Start what is not running and wait until all of it is healthy; twice in a row gives the same.
 
@@ -46,23 +65,16 @@ def up(settings: Settings, *, deadline_s: float = 180, progress: Progress = lamb
         PortTakenError: another program listens where a service has to.
         MissingExtraError: Airflow or what MLflow's login needs is not installed.
     """
+    deadline = time.monotonic() + deadline_s
     with _lock(settings):
-        state = state_file.load(settings) or Running(secrets.token_hex(8), "", "")
-        living = state.living()
-        missing = [name for name in commands(settings, state) if name not in living]
-        if not missing:
-            return state
-        for package in ("apache-airflow-core", "flask-wtf"):
-            _require(package)
-        _clear(settings, state, living, progress)
-        state = _placed(settings, state, living, progress)
-        try:
-            _start(settings, state, missing, deadline_s, progress)
-        except BaseException:
-            processes.end_all(lambda: processes.strays(state.mark, living.values()), grace_s=5)
-            _keep(settings, state, living)
-            raise
-    return state
+        while True:
+            living = (state_file.load(settings) or Running("", "", "")).living()
+            try:
+                return _up(settings, deadline, progress)
+            except EndedError as error:
+                if error.name not in living:
+                    raise
+                progress(f"{error.name} ended meanwhile and is started, too")
 
 
 def down(settings: Settings, grace_s: float = 10, progress: Progress = lambda _: None) -> int:
@@ -108,6 +120,25 @@ def log_file(settings: Settings, name: str) -> Path:
     return settings.home.resolve() / "logs" / f"{name}.log"
 
 
+def _up(settings: Settings, deadline: float, progress: Progress) -> Running:
+    state = state_file.load(settings) or Running(secrets.token_hex(8), "", "")
+    living = state.living()
+    missing = [name for name in commands(settings, state) if name not in living]
+    if not missing:
+        return state
+    for package in ("apache-airflow-core", "flask-wtf"):
+        _require(package)
+    _clear(settings, state, living, progress)
+    state = _placed(settings, state, living, progress)
+    try:
+        _start(settings, state, missing, deadline, progress)
+    except BaseException:
+        processes.end_all(lambda: processes.strays(state.mark, living.values()), grace_s=5)
+        _keep(settings, state, living)
+        raise
+    return state
+
+
 def _clear(settings: Settings, state: Running, living: Mapping[str, int], progress: Progress) -> None:
     """End what services that died have left behind: it holds their ports, and steps that nobody waits for."""
 
@@ -144,8 +175,7 @@ def _placed(settings: Settings, state: Running, living: Mapping[str, int], progr
     return Running(state.mark, state.airflow_url, state.mlflow_url, dict(living))
 
 
-def _start(settings: Settings, state: Running, missing: Collection[str], deadline_s: float, progress: Progress) -> None:
-    deadline = time.monotonic() + deadline_s
+def _start(settings: Settings, state: Running, missing: Collection[str], deadline: float, progress: Progress) -> None:
     airflow_config.write(settings, int(_port(state.airflow_url)))
     (settings.home.resolve() / "mlflow").mkdir(parents=True, exist_ok=True)
     state_file.save(settings, state)
@@ -168,7 +198,8 @@ def _make_pools(settings: Settings, state: Running) -> None:
 
 def _launch(settings: Settings, state: Running, wanted: dict[str, list[str]], env: dict[str, str]) -> None:
     for name, command in wanted.items():
-        state.pids[name] = processes.start(command, log_file(settings, name), env)
+        own = waiting(settings) if name in (SCHEDULER, PROCESSOR) else {}
+        state.pids[name] = processes.start(command, log_file(settings, name), {**env, **own})
         state_file.save(settings, state)
 
 
@@ -206,8 +237,7 @@ def _await_health(settings: Settings, state: Running, deadline: float, progress:
     while missing:
         for name, pid in state.pids.items():
             if not processes.is_alive(pid, state.mark):
-                log = log_file(settings, name)
-                raise ServiceError(f"{name} ended:\n{processes.tail(log)}", hint=f"the whole log: {log}")
+                raise EndedError(name, log_file(settings, name))
         for service in [service for service, (is_healthy, url) in missing.items() if is_healthy(url)]:
             del missing[service]
             progress(f"{service} is up")

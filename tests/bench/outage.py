@@ -135,7 +135,8 @@ def _let_it_come_back(conf: settings.Settings, away: Away) -> None:
         away(conf)
     except (httpx.HTTPError, FtcoreError) as error:  # on a machine that is busy enough, up may have to be told again
         print(f"  up failed: {error}", file=sys.stderr)
-        services.up(conf)
+        with suppress(httpx.HTTPError, FtcoreError):
+            services.up(conf)
 
 
 def _step(pid: int) -> str:

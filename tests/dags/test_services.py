@@ -293,6 +293,48 @@ def test_a_service_that_ends_is_reported_with_its_log_and_takes_the_rest_along(
     assert services.running(settings) is None
 
 
+def test_a_service_that_dies_while_another_is_started_is_started_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = {name: ["sleep", "60"] for name in ("mlflow", "airflow-scheduler", "airflow-dag-processor")}
+    monkeypatch.setattr(services, "commands", lambda *_: dict(commands))
+    for name in ("_migrate", "_make_pools"):
+        monkeypatch.setattr(services, name, lambda *_: None)
+    dying: list[int] = []
+
+    def wait_for_health(_: Settings, state: services.Running, *__: object) -> None:
+        while dying:  # the one that still lived when ``up`` began
+            os.kill(dying.pop(), signal.SIGKILL)
+            raise services.EndedError("airflow-scheduler", Path("log"))
+        assert set(state.living()) == set(commands)
+
+    monkeypatch.setattr(services, "_await_health", wait_for_health)
+    said: list[str] = []
+    first = services.up(settings)
+    try:
+        dying.append(first.pids["airflow-scheduler"])
+        os.kill(first.pids["airflow-dag-processor"], signal.SIGKILL)
+        assert processes.wait(lambda: services.running(settings) is None, 5)
+        second = services.up(settings, progress=said.append)
+        assert services.running(settings) == second
+        assert second.pids["mlflow"] == first.pids["mlflow"]
+        assert "airflow-scheduler ended meanwhile and is started, too" in said
+    finally:
+        services.down(settings)
+
+
+def test_scheduler_and_processor_wait_for_a_locked_database(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(programs.DATABASE, raising=False)
+    settings = settings.model_copy(update={"home": tmp_path / "a ?b%20c"})
+    url = make_url(programs.waiting(settings)[programs.DATABASE])
+    assert url.database == str(settings.home / "airflow" / "airflow.db")
+    assert url.query == {"timeout": "900"}
+    monkeypatch.setenv(programs.DATABASE, "postgresql://db/airflow")
+    assert programs.waiting(settings) == {}, "a database of somebody's own"
+
+
 def test_import_is_light() -> None:
     code = "import time; t = time.process_time(); import ftcore.local.services, sys; print(time.process_time() - t);"
     code += "print(*sys.modules)"
