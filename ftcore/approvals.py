@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from ftcore.chain import order
 from ftcore.records import canonical, same_person, sha256
+from ftcore.slots import order
 
 if TYPE_CHECKING:
     from ftcore.sections import Approval

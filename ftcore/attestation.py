@@ -103,6 +103,8 @@ class Proof:
     """What was erased on a forgotten subject's request before it was collected, a sentence each."""
     about: str = ""
     """The version that it is evidence of, such as ``version 2 of sentiment``: a folder may bear any name."""
+    acknowledged: tuple[str, ...] = ()
+    """What did not hold when it was collected, with who went on all the same and why, a sentence each."""
 
 
 def examine(folder: Path, key: Path | None = None) -> Proof:
@@ -135,9 +137,10 @@ def examine(folder: Path, key: Path | None = None) -> Proof:
     predicate = statement.get("predicate")
     told = predicate if isinstance(predicate, dict) else {}
     gaps = [str(one) for name in ("missing", "broken", "unknown") for one in _listed(told.get(name))]
+    known = tuple(str(one) for one in _listed(told.get("acknowledged")))
     about = f"version {told.get('version')} of {told.get('recipe')}" if told.get("recipe") else ""
     rows = () if found else tuple(erased(folder))
-    return Proof(tuple(found), signature, tuple(gaps), _form(statement), rows, about)
+    return Proof(tuple(found), signature, tuple(gaps), _form(statement), rows, about, known)
 
 
 def _form(statement: Mapping[str, Any]) -> str:

@@ -32,13 +32,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
-from ftcore.chain import FOLDER, HEAD, number, read
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.files import as_json, local, names_in, read_many
 from ftcore.progress import progress
 from ftcore.promotion import LOCK
 from ftcore.recipe import NAME
 from ftcore.records import now, versions
+from ftcore.slots import FOLDER, HEAD, number, read
 from ftcore.store import LEDGER, shelf
 from ftcore.tracking_places import artifact_root
 
@@ -224,7 +224,10 @@ def _ledger(archive: _Archive, one: Shelf, start: str) -> None:
         if slot:
             lines |= {slot.name, *slot.line.get("lines", {})}
             last = slot if name == number(slot.n) else last
-    for name, data in read_many(one.root / LEDGER, sorted(lines)).items():
+    there = read_many(one.root / LEDGER, sorted(lines))
+    if last:  # its line may be about to be written
+        there.setdefault(last.name, as_json(last.line))
+    for name, data in there.items():
         archive.data(f"{start}{name}", data)
     if last:
         archive.data(f"{start}{FOLDER}/{HEAD}", as_json(last.head))

@@ -29,10 +29,10 @@ from ftcore import (
     tracking_artefacts,
     tracking_models,
 )
-from ftcore.chain import HEAD
 from ftcore.errors import FtcoreError
 from ftcore.files import as_json, names_in, read_bytes, read_many
 from ftcore.records import LOCK, Record
+from ftcore.slots import HEAD, read
 from ftcore.store import RUN_ID
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Gathered:
     broken: list[str] = field(default_factory=list)
     """What is not as it was recorded, a sentence each: an error."""
 
+    acknowledged: list[str] = field(default_factory=list)
+    """What is not as it was recorded, and somebody goes on all the same, a sentence each with who and why."""
     about: list[Any] = field(default_factory=list)
     """Version and runs whose lines of the ledger are part of the bundle."""
     keys: list[str] = field(default_factory=list)
@@ -252,9 +254,10 @@ class Gatherer:
         self.found.about.extend(sorted(about, key=str))
         self.found.put(links.LEDGER, as_json([line for line in shelf.ledger() if links.concerns(line, about)]))
         slots = read_many(shelf.chain.slots, [name for name in names_in(shelf.chain.slots) if name != HEAD])
-        self.found.put(links.CHAIN, b"".join(slots[name] for name in sorted(slots)) or None, self._old or NO_CHAIN)
-        broken = integrity.check(shelf, self.place.tracking, self.version.number)
-        self.found.broken.extend(f"the ledger, {one}" for one in broken)
+        chain = b"".join(slots[name] for name in sorted(slots) if read(slots[name], shelf.name))
+        self.found.put(links.CHAIN, chain or None, self._old or NO_CHAIN)
+        for one in integrity.check(shelf, self.place.tracking, self.version.number):
+            (self.found.acknowledged if one.acknowledged else self.found.broken).append(f"the ledger, {one}")
         self.found.keys.extend(sorted(shelf.chain.ring.trusted()))
         if erased := erased_of(self.place, self.version):
             self.found.put(links.ERASURES, as_json([one.model_dump(mode="json") for one in erased]))

@@ -13,8 +13,10 @@ from ftcore import approvals, card_head, declared, licenses, registry, snapshot,
 from ftcore.errors import DamagedFileError, DataRejectedError
 from ftcore.metric_titles import title
 from ftcore.sections import NAME_RECALL, NAMED, PATTERN_RECALL
+from ftcore.slots import ACKNOWLEDGE
 from ftcore.statistics import percent
 from ftcore.store import read_json
+from ftcore.times import moment
 from ftcore.verdict import notes, outcome
 
 if TYPE_CHECKING:
@@ -142,8 +144,14 @@ def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
         "limits": _limits(recipe, figures, verdict),
         "costs": _costs(figures, training.work_s if training else None),
         "answers": approvals.given(shelf, version),
+        "acknowledged": [f"{line['reason']} ({moment(line['at'])}, {line['by']})" for line in _acknowledged(shelf)],
         "nobody": "Nobody was asked." if recipe.of("approval.required", 1) == 0 else "Nobody has answered.",
     }
+
+
+def _acknowledged(shelf: Shelf) -> list[dict[str, Any]]:
+    """Lines of the ledger that say what of it, or of what it seals, is lost or was changed."""
+    return [line for line in shelf.ledger(ACKNOWLEDGE) if line["decision"] == "acknowledged"]
 
 
 def _left(shelf: Shelf, run_id: str, step: str, name: str) -> dict[str, Any]:

@@ -11,101 +11,34 @@ the head. Whoever finds a number without its line writes the line: nothing is lo
 were written before there was a chain are listed with their hashes by number 0.
 
 The newest number is also kept where whoever changes the store does not reach: in ``FTCORE_HOME``, and on the registered
-model. A chain that ends before it was cut off.
+model. A chain that ends before it was cut off. Nothing is added to it then, but a line of the kind ``acknowledge``: it
+lists the numbers that are lost, takes the first number behind them, and names by ``follows`` and ``before`` the newest
+line that anybody knows of.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import keys
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.files import as_json, create_bytes, damaged, log, mapping, names_in, read_many, write_bytes
+from ftcore.files import as_json, create_bytes, damaged, log, names_in, read_many, write_bytes
 from ftcore.keys import Keyring
-from ftcore.records import canonical, sha256
+from ftcore.records import sha256
+from ftcore.slots import FOLDER, HEAD, Slot, number, order, position, read, signed_head
 
 if TYPE_CHECKING:
     from upath import UPath
 
-FOLDER, HEAD, SIGNATURE = "chain", "head.json", ".sig.json"
+SIGNATURE = ".sig.json"
 ADOPTED = "ledger--adopted.json"
 """The line that lists the lines from before there was a chain."""
 KNOWN: dict[tuple[str, str, bytes], dict[str, Any]] = {}
 """Lines that were proven, by store, name and bytes, in the life of a process."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A number of the chain, with its line."""
-
-    recipe: str
-    name: str
-    """File name of the line."""
-    line: dict[str, Any]
-    key: str = ""
-    """Public key that signed it, in hex."""
-    signature: str = ""
-
-    @property
-    def n(self) -> int:
-        """Its number."""
-        return int(self.line["n"])
-
-    @cached_property
-    def hash(self) -> str:
-        """SHA-256 of what is signed."""
-        return sha256(canonical({"recipe": self.recipe, "name": self.name, "line": self.line}))
-
-    @property
-    def data(self) -> bytes:
-        """The bytes of its file."""
-        parts = {"recipe": self.recipe, "name": self.name, "line": self.line}
-        return as_json(parts | {"key": self.key, "signature": self.signature})
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """What is kept of it elsewhere, to tell whether the chain was cut off."""
-        return {"n": self.n, "hash": self.hash, "key": self.key, "signature": self.signature}
-
-    def sign(self, ring: Keyring) -> Slot:
-        """The same, signed."""
-        key, signature = ring.sign(message(self.recipe, self.n, self.hash))
-        return Slot(self.recipe, self.name, self.line, key, signature)
-
-    def fault(self, trusted: frozenset[str]) -> str:
-        """What is wrong with its signature, as a half sentence; empty where it holds."""
-        if not keys.signed(self.key, self.signature, message(self.recipe, self.n, self.hash)):
-            return "is not signed by the platform, or was changed"
-        if self.key not in trusted:
-            return f"is signed by the key {self.key[:16]}, which is not trusted here"
-        return ""
-
-
-def message(recipe: str, n: int, digest: str) -> bytes:
-    """What is signed for a number."""
-    return f"ftcore.ledger/1\n{recipe}\n{n}\n{digest}".encode()
-
-
-def read(data: bytes, recipe: str) -> Slot | None:
-    """A number's file; None where it is not written as the platform writes it, to the last byte."""
-    try:
-        slot = Slot(**mapping(data))
-        n, before = slot.line["n"], slot.line["before"]
-    except (TypeError, KeyError):
-        return None
-    fits = slot.recipe == recipe and type(n) is int and n >= 0 and isinstance(before, str)
-    return slot if fits and slot.data == data else None
-
-
-def number(n: int) -> str:
-    """File name of a number."""
-    return f"{n:08d}.json"
 
 
 @dataclass(frozen=True)
@@ -131,8 +64,13 @@ class Chain:
             DamagedFileError: the chain does not hold where the line would be added.
             FtcoreError: this machine has not the platform's key, or the ledger cannot be written.
         """
-        try:
+        with self._writing():
             return self._append(name, json.loads(json.dumps(line, default=str)))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             if error.errno in (28, 122):  # the disk is full: the command says so
                 raise
@@ -150,6 +88,8 @@ class Chain:
             self.ring.make()
             last = self._adopt()
         trusted = self._trusted(last)
+        if last and last.lost:  # whoever wrote it may have been killed right after
+            self._write_out(last)
         while True:
             n = 1 if last is None else last.n + 1
             data = read_many(self.slots, [number(n)]).get(number(n))
@@ -162,18 +102,64 @@ class Chain:
             if last.name == name:
                 return last.line
 
+    def resume(self, name: str, line: Mapping[str, Any], sound: Mapping[int, Slot], known: Mapping[str, Any]) -> bool:
+        """Write a line that begins a new segment of a chain in which numbers are lost, and lists them.
+
+        Args:
+            name: file name of the line.
+            line: what it says.
+            sound: the lines that hold, by number.
+            known: the newest head that is known anywhere, signed by a key that is trusted here.
+
+        Returns:
+            False where somebody else wrote a line meanwhile: look again then.
+
+        Raises:
+            FtcoreError: this machine has not the platform's key, or the ledger cannot be written.
+        """
+        with self._writing():
+            return self._resume(name, json.loads(json.dumps(line, default=str)), sound, known)
+
+    def _resume(self, name: str, line: dict[str, Any], sound: Mapping[int, Slot], known: Mapping[str, Any]) -> bool:
+        trusted, n = self._trusted(sound[max(sound)] if sound else None), int(known["n"]) + 1
+        while (self.slots / number(n)).exists():
+            there = self._slot(n)
+            if there and not there.fault(trusted):
+                return False
+            n += 1
+        lost = _ranges(one for one in range(0 if 0 in sound else 1, n) if one not in sound)
+        more = {"lost": lost, "follows": known["n"], "n": n, "before": known["hash"]}
+        made = Slot(self.recipe, name, line | more).sign(self.ring)
+        if not create_bytes(self.slots / number(n), made.data):
+            return False
+        self._write_out(made)
+        return True
+
     def _next(self, n: int, data: bytes, before: Slot | None, trusted: frozenset[str]) -> Slot:
         """The slot that follows, with its line and the head written."""
         slot = read(data, self.recipe)
         if slot is None or slot.n != n or slot.line["before"] != (before.hash if before else ""):
-            raise self._broken(f"{FOLDER}/{number(n)} does not follow the line before it")
-        if fault := slot.fault(trusted):
-            raise self._broken(f"{FOLDER}/{number(n)} {fault}")
+            what, slot = f"{FOLDER}/{number(n)} does not follow the line before it", self._behind(n)
+        elif fault := slot.fault(trusted):
+            what, slot = f"{FOLDER}/{number(n)} {fault}", self._behind(n)
+        if slot is None:
+            raise self._broken(what)
+        self._write_out(slot)
+        return slot
+
+    def _write_out(self, slot: Slot) -> None:
+        """Write the line of a number where it has none, and that it is the newest."""
         if read_many(self.folder, [slot.name]).get(slot.name) is None:
             write_bytes(self.folder / slot.name, as_json(slot.line))
         write_bytes(self.slots / HEAD, as_json(slot.head))
         write_bytes(self.witness, as_json(slot.head))
-        return slot
+
+    def _behind(self, n: int) -> Slot | None:
+        """The line that goes on after a number that is lost; None where nobody acknowledged that."""
+        later = (one for name in names_in(self.slots) if (one := position(name)) is not None and one > n)
+        trusted = self.ring.trusted()
+        found = (slot for one in later if (slot := self._slot(one)) and not slot.fault(trusted))
+        return next((slot for slot in found if slot.goes_on_after(n)), None)
 
     def _adopt(self) -> Slot | None:
         """List the lines and records from before there was a chain; None where there are none."""
@@ -217,11 +203,11 @@ class Chain:
         """
         heads = [head for head in (self.kept(), self._head()) if head]
         for head in sorted(heads, key=lambda head: head["n"], reverse=True):
-            slot = self._slot(head["n"])
+            slot = self._slot(head["n"]) or self._behind(head["n"])
             if slot is None:
                 anew = f"; where the ledger was emptied on purpose, delete {self.witness}" if self._is_empty() else ""
                 raise self._broken(f"{FOLDER}/{number(int(head['n']))} is gone", anew)
-            if slot.hash != head["hash"]:
+            if slot.n == head["n"] and slot.hash != head["hash"]:
                 raise self._broken(f"{FOLDER}/{number(int(head['n']))} is another line than it was")
             return slot
         names = [name for name in names_in(self.slots) if name != HEAD]
@@ -341,25 +327,17 @@ class Chain:
         return not names_in(self.folder) and not names_in(self.slots)
 
     def _broken(self, what: str, more: str = "") -> DamagedFileError:
-        hint = f"ftcore ledger {self.recipe} --check names every break{more}"
+        check = f"ftcore ledger {self.recipe} --check names every break"
+        hint = f"{check}; what no backup has can be acknowledged: ftcore ledger {self.recipe} --acknowledge{more}"
         return DamagedFileError(f"the ledger of {self.recipe} is broken: {what}", hint=hint)
 
 
-def position(name: str) -> int | None:
-    """The number that a file name stands for; None for any other name."""
-    return int(name[:8]) if re.fullmatch(r"[0-9]{8}\.json", name) else None
-
-
-def order(line: Mapping[str, Any]) -> tuple[int, str, str]:
-    """Where a line stands: by its number, whatever the clock was; those without one first, by their time."""
-    n = line.get("n")
-    return n if type(n) is int else -1, str(line.get("at")), str(line.get("kind"))
-
-
-def signed_head(text: bytes | str | None, recipe: str) -> dict[str, Any] | None:
-    """A head that somebody signed; None for anything else."""
-    head = mapping(text)
-    n, parts = head.get("n"), [head.get(name) for name in ("hash", "key", "signature")]
-    if type(n) is not int or not all(isinstance(part, str) for part in parts):
-        return None
-    return head if keys.signed(head["key"], head["signature"], message(recipe, n, head["hash"])) else None
+def _ranges(numbers: Iterable[int]) -> list[list[int]]:
+    """Ascending numbers as the first and last of each run."""
+    found: list[list[int]] = []
+    for n in numbers:
+        if found and found[-1][1] == n - 1:
+            found[-1][1] = n
+        else:
+            found.append([n, n])
+    return found

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from ftcore import artefacts, erasures, integrity, intents, registry, served, snapshot, tracking_models, tracking_runs
+from ftcore import (
+    artefacts,
+    erasures,
+    integrity,
+    intents,
+    locks,
+    registry,
+    repairs,
+    served,
+    snapshot,
+    tracking_models,
+    tracking_runs,
+)
 from ftcore.errors import FtcoreError
 from ftcore.files import read_bytes, set_aside
 from ftcore.promotion import LOCK, Registrar, by_hand
@@ -29,6 +39,8 @@ if TYPE_CHECKING:
 
     from upath import UPath
 
+    from ftcore.ledger import Acknowledgement
+    from ftcore.locks import Held
     from ftcore.store import Shelf
     from ftcore.tracking import Version
     from ftcore.tracking_models import Model
@@ -56,11 +68,14 @@ class Finding:
     mend: Callable[[], object] | None = None
     """Mends it; None where only a person can."""
     fault: bool = True
-    """False for what is only in progress, such as a step that is running."""
+    """False for what is only in progress, such as a step that is running, and for what was acknowledged."""
+    acknowledged: Acknowledgement | None = None
+    """Who goes on although it does not hold."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"what": self.what, "hint": self.hint, "mendable": self.mend is not None, "fault": self.fault}
+        found = {"what": self.what, "hint": self.hint, "mendable": self.mend is not None, "fault": self.fault}
+        return found | {"acknowledged": asdict(self.acknowledged) if self.acknowledged else None}
 
 
 def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
@@ -235,9 +250,7 @@ def _artefacts(registrar: Registrar, version: Version, needs: Sequence[str], rol
 
 def _runs(registrar: Registrar) -> Iterator[Finding]:
     """Runs of MLflow that nobody works on any more: their process was killed, or MLflow was away when it ended."""
-    held = {
-        path.name.removeprefix(f"{registrar.shelf.name}.").partition(".")[0] for path in _held_locks(registrar.shelf)
-    }
+    held = {one.what.partition(".")[0] for one in locks.held(registrar.shelf)}
     if any(lock == step or lock.startswith(f"{step}-") for lock in held for step in TRAINING):
         return
     for one in tracking_runs.running(registrar.tracking):
@@ -286,20 +299,21 @@ def _ledger(shelf: Shelf) -> Iterator[Finding]:
 
 def _breaks(registrar: Registrar) -> Iterator[Finding]:
     """What somebody else's hand changed: the first broken link of the ledger first."""
-    hint = "restore it from a backup, and find out who changed it; the ledger's signed line is right"
-    if any(True for _ in intents.pending(registrar.shelf)):  # what is half done agrees with nothing yet
+    shelf, tracking = registrar.shelf, registrar.tracking
+    hint = (
+        "restore it from a backup, and find out who changed it; the ledger's signed line is right. What no backup has: "
+        f"ftcore ledger {shelf.name} --acknowledge --reason '…' goes on without it"
+    )
+    if any(True for _ in intents.pending(shelf)):  # what is half done agrees with nothing yet
         return
-    for one in integrity.check(registrar.shelf, registrar.tracking):
+    for one in integrity.check(shelf, tracking):
         if one.line == CHAMPION:  # its alias is given back by another finding
             continue
-        path = registrar.shelf.chain.folder / one.line
-        if one.n is not None and registrar.shelf.chain.has(one.n, one.line):
-            restore = partial(registrar.shelf.chain.restore, one.n)
-            yield Finding(str(one), "write the signed line again, and find out who changed it", restore)
-        elif one.n is None and one.line.endswith(".json") and "/" not in one.line and path.exists():
-            yield Finding(
-                str(one), "set it aside as .foreign, and find out who wrote it", partial(set_aside, path, "foreign")
-            )
+        if one.acknowledged:
+            known = f"nothing; where a backup turns up, restore it (line {one.acknowledged.n} of the ledger)"
+            yield Finding(str(one), known, fault=False, acknowledged=one.acknowledged)
+        elif repair := repairs.of(shelf, tracking, one):
+            yield Finding(str(one), repair.hint, repair.do)
         else:
             yield Finding(str(one), hint)
 
@@ -322,62 +336,21 @@ def _files(shelf: Shelf) -> Iterator[Finding]:
 
 def _locks(shelf: Shelf) -> Iterator[Finding]:
     """Locks that are held: by a run at work, or by a process that hangs. A lock whose holder died is free."""
-    return (_held(shelf, path) for path in _held_locks(shelf))
+    return (_held(one) for one in locks.held(shelf))
 
 
-def _held_locks(shelf: Shelf) -> Iterator[Path]:
-    for path in sorted(shelf.locks.glob(f"{shelf.name}.*.lock")):
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-            lock.release()
-        except Timeout:
-            yield path
-
-
-def _held(shelf: Shelf, path: Path) -> Finding:
+def _held(one: Held) -> Finding:
     """A lock that is held, with the step that is running, and since when."""
-    process, what = _holder(path), path.name.removeprefix(f"{shelf.name}.").removesuffix(".lock")
-    run_id = _run_of(process)
-    since = f", since {now() - timedelta(seconds=age):%Y-%m-%d %H:%M} UTC" if (age := _age_s(process)) else ""
-    if what in STEPS:
-        said = f"the step {what} is running{f' for run {run_id}' if run_id else ''} in process {process}{since}"
-        return Finding(said, "wait until it ends, or end the process if it hangs", fault=False)
-    if what in ("run", "monitor"):
-        said = f"ftcore run is at work{f' on run {run_id}' if run_id else ''} in process {process}{since}"
-        return Finding(said, "wait until it ends, or end the process if it hangs", fault=False)
-    hangs = _age_s(process) > HANGS_AFTER_S
-    return Finding(
-        f"{path.name} is held by process {process}{since}", "wait for it, or end it if it hangs", fault=hangs
-    )
-
-
-def _run_of(process: str) -> str:
-    """The run that a process of ``ftcore`` works on, by its command line; empty where it does not tell."""
-    with suppress(OSError):
-        words = Path(f"/proc/{process}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-        return words[words.index("--run") + 1] if "--run" in words[:-1] else ""
-    return ""
-
-
-def _age_s(process: str) -> float:
-    """Seconds since a process was started; 0 where nobody knows."""
-    with suppress(OSError, ValueError, IndexError):
-        ticks = float(Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
-        uptime = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-        return max(0.0, uptime - ticks / os.sysconf("SC_CLK_TCK"))
-    return 0.0
-
-
-def _holder(path: Path) -> str:
-    """Who holds a lock, by Linux's table of locks."""
-    with suppress(OSError):
-        inode = str(path.stat().st_ino)
-        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            words = line.split()
-            if "FLOCK" in words and words[-3].endswith(f":{inode}"):
-                return words[-4]
-    return "unknown"
+    age, run = one.age_s, f" for run {one.run_id}" if one.run_id else ""
+    since = f", since {now() - timedelta(seconds=age):%Y-%m-%d %H:%M} UTC" if age else ""
+    wait = "wait until it ends, or end the process if it hangs"
+    if one.what in STEPS:
+        return Finding(f"the step {one.what} is running{run} in process {one.process}{since}", wait, fault=False)
+    if one.what in ("run", "monitor"):
+        run = run.replace(" for ", " on ")
+        return Finding(f"ftcore run is at work{run} in process {one.process}{since}", wait, fault=False)
+    what = f"{one.file} is held by process {one.process}{since}"
+    return Finding(what, "wait for it, or end it if it hangs", fault=age > HANGS_AFTER_S)
 
 
 def _is_record(path: UPath) -> bool:

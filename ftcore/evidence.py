@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ftcore.tracking import Tracking, Version
 
 INDEX = "index.html"
+TOLD = ("missing", "broken", "unknown", "acknowledged")
+"""What is to be said of a bundle."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Bundle:
     """What is not as it was recorded, a sentence each."""
     unknown: tuple[str, ...] = ()
     """What was never written down, since an earlier version of ftcore made the version, a sentence each."""
+    acknowledged: tuple[str, ...] = ()
+    """What is not as it was recorded, with who goes on all the same and why, a sentence each."""
 
 
 def collect(place: Place, number: int, folder: Path, key: Path | None = None) -> Bundle:
@@ -74,7 +78,7 @@ def collect(place: Place, number: int, folder: Path, key: Path | None = None) ->
         draft.replace(folder)  # an empty folder of this name gives way
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    told = (tuple(getattr(found, name)) for name in ("missing", "broken", "unknown"))
+    told = (tuple(getattr(found, name)) for name in TOLD)
     return Bundle(folder, signed, (*found.files, INDEX), *told)
 
 
@@ -96,7 +100,7 @@ def _write(place: Place, version: Version, found: Gathered, folder: Path, key: P
     found.broken.extend(one for one in links.faults(folder, predicate) if one not in found.broken)
     page = _page(place, version, found, signed=key is not None)
     write_bytes(folder / INDEX, page.encode())
-    predicate |= {name: getattr(found, name) for name in ("missing", "broken", "unknown")}
+    predicate |= {name: getattr(found, name) for name in TOLD}
     return attestation.seal(folder, [*found.files, INDEX], predicate, key)
 
 
@@ -112,7 +116,7 @@ def _page(place: Place, version: Version, found: Gathered, *, signed: bool) -> s
     read = {name: _read(found.files.get(name)) for name in names}
     shown = {name.rpartition("/")[2].removesuffix(".json"): value for name, value in read.items()}
     shown |= {"entry": shown.pop("version"), "recipe": shown.pop("finetune"), "files": list(found.files)}
-    shown |= {"faults": [*found.missing, *found.broken], "unwritten": found.unknown}
+    shown |= {"acknowledged": found.acknowledged, "faults": [*found.missing, *found.broken], "unwritten": found.unknown}
     shown["erased"] = erased_of(place, version)
     return environment.get_template("evidence.html.jinja").render(**(known | shown), signed=signed)
 

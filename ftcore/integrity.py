@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ftcore import approvals, erasures, ledger, registry, served, tracking_models
-from ftcore.chain import order
 from ftcore.errors import FtcoreError
 from ftcore.files import mapping, read_bytes
 from ftcore.intents import HEAD_TAG
-from ftcore.ledger import Break
-from ftcore.records import same_person, sha256
+from ftcore.ledger import HEADS, Break
+from ftcore.records import canonical, same_person, sha256
+from ftcore.slots import order
 from ftcore.store import RUN_ID
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 
@@ -58,8 +58,12 @@ def seals(shelf: Shelf, tracking: Tracking, version: Version, run_id: str) -> di
 
 
 def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
-    """Why a version must not be promoted: a broken ledger, or what MLflow tells otherwise than it, a sentence each."""
-    broken = ledger.check(shelf, model.tags.get(f"ftcore.{HEAD_TAG}"))
+    """Why a version must not be promoted: a broken ledger, or what MLflow tells otherwise than it, a sentence each.
+
+    What somebody acknowledged speaks against nothing; another break in its place does.
+    """
+    audit = ledger.audit(shelf, model.tags.get(f"ftcore.{HEAD_TAG}"))
+    broken = ledger.unacknowledged(audit.breaks)
     found = [f"the ledger is broken: {broken[0]}"] if broken else []
     line = approvals.judged(shelf.ledger("gate"), version.number)
     if line and line["decision"] not in PASSED:
@@ -71,7 +75,7 @@ def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
         found.append("its artefacts by MLflow are not those that were judged")
     decided = sorted((line for kind in DECIDED for line in shelf.ledger(kind)), key=order)
     breaks = (*_verdict(shelf, version, line), *_hold(model, decided), *_notes(version, decided))
-    return found + [one.what for one in breaks]
+    return found + [one.what for one in ledger.unacknowledged(audit.acknowledged(breaks))]
 
 
 def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Break]:
@@ -83,13 +87,15 @@ def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Bre
         only: number of a version; None compares all of them.
 
     Returns:
-        What does not hold, the first line of the ledger first, and what has no line last.
+        What does not hold, the first line of the ledger first, and what has no line last; among it what was
+        acknowledged.
 
     Raises:
         TransientError: MLflow does not answer.
     """
     book = registry.book(tracking)
-    found, lines = ledger.audit(shelf, book.model.tags.get(f"ftcore.{HEAD_TAG}"))
+    audit = ledger.audit(shelf, book.model.tags.get(f"ftcore.{HEAD_TAG}"))
+    found, lines = list(audit.breaks), audit.lines
     if not any("n" in line for line in lines):  # a store that nobody has written to since ledgers are chains
         return found
     found += _model(book, lines)
@@ -111,8 +117,9 @@ def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Bre
             except FtcoreError as error:  # one that cannot be compared hides no other
                 if error.retryable:
                     raise
-                found.append(Break(None, name, f"{name} cannot be compared with the ledger: {error.args[0]}"))
-    return sorted(found, key=lambda one: (one.n is None, one.n or 0))
+                what = f"{name} cannot be compared with the ledger: {error.args[0]}"
+                found.append(Break(None, name, what, canonical(dict(version.tags))))
+    return sorted(audit.acknowledged(found), key=lambda one: (one.n is None, one.n or 0))
 
 
 def _version(shelf: Shelf, version: Version, lines: Lines) -> Iterator[Break]:
@@ -146,26 +153,27 @@ def _verdict(shelf: Shelf, version: Version, line: Mapping[str, Any]) -> Iterato
     word, digest = version.tags.get("ftcore.verdict", ""), version.tags.get("ftcore.verdict.sha256", "")
     if not line:
         if word:
-            yield Break(None, name, f"{name} is tagged with the verdict {word!r}, and the ledger has no line of one")
+            what = f"{name} is tagged with the verdict {word!r}, and the ledger has no line of one"
+            yield Break(None, name, what, f"verdict {word}")
         return
     there = f"gate of {line['run_id']}"
     if digest != line.get("verdict_sha256", digest) or word != line["decision"]:
-        yield Break(
-            n, there, f"the verdict of {name} in MLflow ({word or 'none'}) is not the ledger's ({line['decision']})"
-        )
+        what = f"the verdict of {name} in MLflow ({word or 'none'}) is not the ledger's ({line['decision']})"
+        yield Break(n, there, what, f"verdict {word} {digest}")
     if (reason := version.tags.get("ftcore.verdict.reason", "")) != line["reason"][:5000]:
-        yield Break(n, there, f"the verdict of {name} has another reason in MLflow than in the ledger: {reason[:80]!r}")
-    champion = "" if line.get("champion") is None else str(line["champion"])
-    if "champion" in line and version.tags.get("ftcore.verdict.champion", "") != champion:
-        yield Break(n, there, f"{name} was judged against another champion than MLflow tells")
+        what = f"the verdict of {name} has another reason in MLflow than in the ledger: {reason[:80]!r}"
+        yield Break(n, there, what, f"reason {reason}")
+    champion, other = str(line.get("champion") or ""), version.tags.get("ftcore.verdict.champion", "")
+    if "champion" in line and other != champion:
+        yield Break(n, there, f"{name} was judged against another champion than MLflow tells", f"champion {other}")
     path = shelf.folder(line["run_id"], "gate") / "verdict.json"
     data = read_bytes(path)
     if data is None:
         if (path.parent / "record.json").exists():
-            yield Break(n, "verdict.json", f"{shelf.relative(path)} is missing")
+            yield Break(n, "verdict.json", f"{shelf.relative(path)} is missing", "")
         return
-    if sha256(data) != line.get("verdict_sha256"):
-        yield Break(n, "verdict.json", f"{shelf.relative(path)} is not the verdict that the ledger has")
+    if (found := sha256(data)) != line.get("verdict_sha256"):
+        yield Break(n, "verdict.json", f"{shelf.relative(path)} is not the verdict that the ledger has", found)
 
 
 def _answers(version: Version, lines: Lines) -> Iterator[Break]:
@@ -180,15 +188,16 @@ def _answers(version: Version, lines: Lines) -> Iterator[Break]:
         shown, n = left.pop(f"ftcore.{one.key}", None), numbers.get(same_person(one.person))
         if not one.witness:  # of an earlier version, whose tags are written otherwise
             continue
+        line, key = f"approve of {one.run_id}", f"{name}: {one.key}"
         if shown is None:
-            yield Break(n, f"approve of {one.run_id}", f"{name} has lost the tag of the answer of {one.person}")
+            yield Break(n, line, f"{name} has lost the tag of the answer of {one.person}", key)
         elif shown != approvals.shown(one):
-            yield Break(
-                n, f"approve of {one.run_id}", f"the tag of the answer of {one.person} about {name} was changed"
-            )
+            what = f"the tag of the answer of {one.person} about {name} was changed"
+            yield Break(n, line, what, f"{key} {shown}")
     for key in sorted(left):
         if left[key]:
-            yield Break(None, key, f"{name} has the tag {key}, and the ledger has no such answer: {left[key][:80]}")
+            what = f"{name} has the tag {key}, and the ledger has no such answer: {left[key][:80]}"
+            yield Break(None, key, what, f"{name}: {left[key]}")
 
 
 def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: Lines) -> Iterator[Break]:
@@ -201,9 +210,11 @@ def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: L
     ]
     if not promoted:
         if tags.get("promoted_at"):
-            yield Break(None, name, f"{name} is tagged as promoted, and the ledger has no line of it")
+            what = f"{name} is tagged as promoted, and the ledger has no line of it"
+            yield Break(None, name, what, f"promoted {tags['promoted_at']}")
         return
     line = promoted[-1]
+    there = f"promote of {line['run_id']}"
     told = {
         "promoted_by": line.get("by"),
         "approved_by": line.get("approved_by"),
@@ -212,19 +223,19 @@ def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: L
     known = "decided_at" in line  # those of earlier versions do not tell all of it
     wrong = [key for key, value in told.items() if known and value is not None and tags.get(key, "") != value]
     if wrong:
-        yield Break(
-            line.get("n"), f"promote of {line['run_id']}", f"{name} tells another {' and '.join(wrong)} than the ledger"
-        )
+        what = f"{name} tells another {' and '.join(wrong)} than the ledger"
+        yield Break(line.get("n"), there, what, canonical({key: tags.get(key) for key in wrong}))
+    path = shelf.folder(line["run_id"], "promote") / "record.json"
     try:
         record = shelf.record(line["run_id"], "promote")
     except (FtcoreError, ValidationError):
-        yield Break(line.get("n"), "record.json", f"the record of promote in run {line['run_id']} cannot be read")
+        what = f"the record of promote in run {line['run_id']} cannot be read"
+        yield Break(line.get("n"), "record.json", what, sha256(read_bytes(path) or b""))
         return
     figures = record.figures if record and record.proceed and "version" in record.figures else {}
     if figures and any(figures.get(key) != line.get(key) for key in ("version", "previous", "approved_by")):
-        yield Break(
-            line.get("n"), "record.json", f"the record of promote in run {line['run_id']} is not what the ledger says"
-        )
+        what = f"the record of promote in run {line['run_id']} is not what the ledger says"
+        yield Break(line.get("n"), "record.json", what, sha256(read_bytes(path) or b""))
 
 
 def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Iterator[Break]:
@@ -235,19 +246,14 @@ def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Ite
     words = {registry.HOLD: "held"}.get(key, key.replace("_", " "))
     if line is None:
         if text:
-            yield Break(None, what, f"{what} is tagged as {words} by {by}, and the ledger has no line of it")
-    elif by != line.get("by") or (at != line.get("decided_at", at)):
-        yield Break(
-            line.get("n"),
-            f"{line['kind']} of {line['run_id']}",
-            f"{what} is {words} by {line['by']}, and MLflow tells {by or 'nothing'}",
-        )
-    elif reason and reason not in line["reason"]:
-        yield Break(
-            line.get("n"),
-            f"{line['kind']} of {line['run_id']}",
-            f"{what} is {words} for another reason than MLflow tells",
-        )
+            told = f"{what} is tagged as {words} by {by}, and the ledger has no line of it"
+            yield Break(None, what, told, f"{key} {text}")
+        return
+    told = f"{what} is {words} by {line['by']}, and MLflow tells {by or 'nothing'}"
+    if by == line.get("by") and at == line.get("decided_at", at):
+        told = f"{what} is {words} for another reason than MLflow tells" if reason not in line["reason"] else ""
+    if told:
+        yield Break(line.get("n"), f"{line['kind']} of {line['run_id']}", told, f"{key} {text}")
 
 
 def _model(book: Book, lines: Lines) -> Iterator[Break]:
@@ -255,7 +261,7 @@ def _model(book: Book, lines: Lines) -> Iterator[Break]:
     tags = {key.removeprefix("ftcore."): value for key, value in book.model.tags.items()}
     crowned = [line for line in lines if served.CROWNING.get(line["decision"]) == line["kind"]]
     if any("decided_at" in line for line in crowned) and not tags.get(HEAD_TAG):
-        yield Break(crowned[-1].get("n"), "head", "the registered model has lost the ledger's newest line")
+        yield Break(crowned[-1].get("n"), HEADS, "the registered model has lost the ledger's newest line", "")
     yield from _hold(book.model, lines)
     champion: int | None = None
     previous: int | None = None
@@ -269,20 +275,16 @@ def _model(book: Book, lines: Lines) -> Iterator[Break]:
     n = crowned[-1].get("n") if crowned else None
     for alias, number in ((CHAMPION, champion), (PREVIOUS, previous)):
         if crowned and book.model.aliases.get(alias) != number and number in {None, *known}:
-            there = book.model.aliases.get(alias)
-            yield Break(n, alias, f"{alias} is {_named(there)} in MLflow, and {_named(number)} by the ledger")
+            there = _named(book.model.aliases.get(alias))
+            yield Break(n, alias, f"{alias} is {there} in MLflow, and {_named(number)} by the ledger", there)
     newest = [line for line in lines if (line["kind"], line.get("candidate")) == ("gate", book.model.newest)]
     turned_down = [line for line in lines if (line["kind"], line.get("version")) == ("reject", book.model.newest)]
     if newest and not turned_down and CANDIDATE not in book.model.aliases:
-        yield Break(
-            newest[-1].get("n"), CANDIDATE, f"nobody is candidate in MLflow, and {_named(book.model.newest)} is"
-        )
+        told = f"nobody is candidate in MLflow, and {_named(book.model.newest)} is"
+        yield Break(newest[-1].get("n"), CANDIDATE, told, "")
     if (candidate := book.model.aliases.get(CANDIDATE)) not in (None, book.model.newest):
-        yield Break(
-            None,
-            CANDIDATE,
-            f"candidate is {_named(candidate)} in MLflow, and version {book.model.newest} is the newest",
-        )
+        told = f"candidate is {_named(candidate)} in MLflow, and version {book.model.newest} is the newest"
+        yield Break(None, CANDIDATE, told, told)
 
 
 def _hold(model: Model, lines: Lines) -> Iterator[Break]:
@@ -305,20 +307,20 @@ def _sealed(
         data = read_bytes(path)
         there = "" if data is None else sha256(data)
         if digest and digest != there and not erasures.between(erased, shelf.relative(path), digest, there):
-            yield Break(n, record, f"{shelf.relative(path)} {'was changed' if there else 'is missing'}")
+            yield Break(n, record, f"{shelf.relative(path)} {'was changed' if there else 'is missing'}", there)
     late = (shelf.folder(line["run_id"], step) / "record.json" for step in ("gate", "approve", "promote"))
     early = (path for _, path in _records(shelf, version, line["run_id"]) if path.name == "record.json")
     for path in (*early, *late):
         if path.exists() and not shelf.is_ours(path):
-            step = path.parent.name
-            yield Break(n, step, f"{shelf.relative(path)} was changed, or is none of the platform's")
+            what = f"{shelf.relative(path)} was changed, or is none of the platform's"
+            yield Break(n, path.parent.name, what, sha256(read_bytes(path) or b""))
     run = tracking_models.run_tags(tracking, version.run)
     # A training that went on after an update has the commit of its beginning in its run: the version's own counts.
     now = {**run, **{key: version.tags.get(key) for key in FACTS}, "mlflow_run": version.run}
     env = {key for key in run if key.startswith("env.")} | {key for key in FACTS if key in version.tags}
     for key in sorted({*line["facts"], *env}):
         if line["facts"].get(key) != now.get(key):
-            yield Break(n, key, f"the tag {key} of {name} was changed")
+            yield Break(n, key, f"the tag {key} of {name} was changed", str(now.get(key)))
     hashes = tracking_models.hashes(run, but=CHANGING)
     tagged = served.tagged(version)
     for artefact in sorted({*line["artefacts"], *tagged, *hashes}):
@@ -327,7 +329,8 @@ def _sealed(
         logged = hashes.get(artefact, "")
         explained = logged == then or (then and erasures.between(erased, place, then, logged))
         if tagged.get(artefact, "") != then or not explained:
-            yield Break(n, artefact, f"the hash of artefact {artefact} of {name} is not the one that was judged")
+            what = f"the hash of artefact {artefact} of {name} is not the one that was judged"
+            yield Break(n, artefact, what, f"{tagged.get(artefact, '')} {logged}")
 
 
 def _records(shelf: Shelf, version: Version, run_id: str) -> Iterator[tuple[str, Any]]:

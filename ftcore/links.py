@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ftcore.chain import Slot, number, read
 from ftcore.erasures import Erasure, between
 from ftcore.files import as_json
-from ftcore.ledger import walk
+from ftcore.ledger import acknowledged, walk
 from ftcore.records import LINK, sha256
 from ftcore.run_recipe import INPUT
+from ftcore.slots import ACKNOWLEDGE, Slot, number, read
 
 ERASURES, LEDGER, CHAIN = "erasures.json", "ledger.json", "ledger-chain.jsonl"
 MANIFEST = "snapshot/manifest.json"
@@ -90,8 +90,8 @@ def _faults(folder: Path, predicate: Mapping[str, Any], form: str) -> list[str]:
 
 
 def concerns(line: Mapping[str, Any], about: Collection[Any]) -> bool:
-    """Whether a line of the ledger is about one of some versions or runs."""
-    return any(line.get(key) in about for key in ("version", "candidate", "run_id"))
+    """Whether a line of the ledger is about one of some versions or runs; what was acknowledged is about all."""
+    return line.get("kind") == ACKNOWLEDGE or any(line.get(key) in about for key in ("version", "candidate", "run_id"))
 
 
 def _ledger(folder: Path, predicate: Mapping[str, Any]) -> list[str]:
@@ -104,7 +104,8 @@ def _ledger(folder: Path, predicate: Mapping[str, Any]) -> list[str]:
         slot = read(data, recipe)
         numbers[number(slot.n) if slot else f"entry {len(numbers) + 1}"] = data
     chained: dict[int, Slot] = {}
-    found = [f"{CHAIN}, {one}" for one in walk(recipe, numbers, keys, chained)]
+    breaks = acknowledged(walk(recipe, numbers, keys, chained), chained)
+    found = [f"{CHAIN}, {one}" for one in breaks if not (one.acknowledged or _is_lost(one.n, chained))]
     lines, about = _json(folder / LEDGER) or [], predicate.get("about") or []
     older = set(chained[0].line.get("lines", {}).values()) if 0 in chained else set()
     told = {line["n"]: line for line in lines if "n" in line}
@@ -117,6 +118,11 @@ def _ledger(folder: Path, predicate: Mapping[str, Any]) -> list[str]:
             )
     strange = [line for line in lines if "n" not in line and sha256(as_json(line)) not in older]
     return found + [f"{LEDGER}: a line of {line.get('at')} is in no chain" for line in strange]
+
+
+def _is_lost(n: int | None, chained: Mapping[int, Slot]) -> bool:
+    """Whether a signed line says that a number is lost: what lay there instead is not part of the evidence."""
+    return n is not None and n not in chained and any(slot.goes_on_after(n) for slot in chained.values())
 
 
 def _objects(data: bytes) -> Iterator[bytes]:

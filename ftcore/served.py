@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore import erasures, store, tracking_artefacts, tracking_models
-from ftcore.chain import order
 from ftcore.errors import ChangedArtefactError, FtcoreError
 from ftcore.files import mapping, names_in, read_many
 from ftcore.keys import signed
 from ftcore.records import canonical
+from ftcore.slots import order
 from ftcore.store import hash_folder, log
 from ftcore.tracking import CHAMPION, HASH_TAG, Tracking, Version
 

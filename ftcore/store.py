@@ -37,7 +37,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.chain import Chain
+from ftcore.chain import SIGNATURE, Chain
 from ftcore.errors import BusyError, FtcoreError
 from ftcore.files import as_json, create_bytes, damaged, local, names_in, read_json, write_bytes, write_json
 from ftcore.keys import Keyring, signed
@@ -55,7 +55,7 @@ __all__ = [
     "write_table",
 ]  # fmt: skip
 log = logging.getLogger("ftcore")
-LEDGER, SIGNATURE = "ledger", ".sig.json"
+LEDGER = "ledger"
 RUN_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 
 

@@ -79,7 +79,7 @@ def evidence(
 
     It tells what the run of the version went by and wrote down, not what the recipe says today; the recipe's file may
     be gone. Exit 3 where something is missing or is not as it was recorded; the folder is written all the same, and
-    says so.
+    says so. Breaks that somebody acknowledged (`ftcore ledger RECIPE --acknowledge`) are told first and are no fault.
 
     Example:
 
@@ -93,12 +93,14 @@ def evidence(
     ring = shelf.chain.ring
     key = ring.private if ring.named or ring.private.exists() else None
     bundle = bundles.collect(bundles.Archive(shelf, Tracking(conf, shelf.name)), version, output, key)
+    for told in bundle.acknowledged:
+        say(f"! a break that somebody acknowledged: {told}")
     for told in bundle.unknown:
         say(f"not known: {told}")
     if not bundle.signed:
         say("! NOT SIGNED: nothing proves this evidence; there is no key here, ftcore keys new FILE makes one")
     found = {"folder": str(output), "signed": bundle.signed, "files": len(bundle.files)}
-    found |= {name: list(getattr(bundle, name)) for name in ("missing", "broken", "unknown")}
+    found |= {name: list(getattr(bundle, name)) for name in bundles.TOLD}
     print(json.dumps(found, indent=2) if as_json else f"{output / bundles.INDEX}: {len(bundle.files)} files")
     if faults := [*bundle.missing, *bundle.broken]:
         raise DataRejectedError(
@@ -115,9 +117,9 @@ def verify(
 ) -> None:
     """Check that evidence is as it was collected; exit 3 and name the first broken link where a byte was changed.
 
-    Gaps and breaks that were there when it was collected are told first. With the signer's public key the signature is
-    checked, too: without it, whoever could write the folder could have written all of it anew. Rows that
-    `ftcore forget` had erased before the evidence was collected are told, and are no fault.
+    Breaks that were acknowledged, gaps and breaks that were there when it was collected are told first. With the
+    signer's public key the signature is checked, too: without it, whoever could write the folder could have written all
+    of it anew. Rows that `ftcore forget` had erased before the evidence was collected are told, and are no fault.
 
     Examples:
 
@@ -131,9 +133,12 @@ def verify(
     found = examine(folder, key)
     if as_json:
         told: dict[str, Any] = {"proved": not found.faults and key is not None, "intact": not found.faults}
-        told |= {"about": found.about, "signature": found.signature, "format": found.form, "gaps": list(found.gaps)}
+        told |= {"about": found.about, "signature": found.signature, "format": found.form}
+        told |= {"acknowledged": list(found.acknowledged), "gaps": list(found.gaps)}
         print(json.dumps(told | {"faults": list(found.faults), "erased": list(found.erased)}, indent=2))
     else:
+        for one in found.acknowledged:
+            print(f"! a break that somebody acknowledged: {one}")
         for gap in found.gaps:
             print(f"! told when it was collected: {gap}")
         if found.form:

@@ -40,6 +40,11 @@ def ledger(
     check: Annotated[
         bool, typer.Option("--check", help="Check the chain, and what registry and store say; exit 1 where it breaks.")
     ] = False,
+    acknowledge: Annotated[
+        bool,
+        typer.Option("--acknowledge", help="Go on despite the breaks that no backup restores; needs --reason."),
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the ledger keeps it.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Print every decision about a recipe: trained or not, promoted or not, and why.
@@ -53,12 +58,15 @@ def ledger(
         ftcore ledger sentiment --version 3 --csv version-3.csv
 
         ftcore ledger sentiment --check
+
+        ftcore ledger sentiment --acknowledge --reason 'the disk is gone, and the backup is older'
     """
     read, shelf, conf = open_recipe(recipe)
-    if check:
+    if check or acknowledge:
         from ftcore.promotion import Registrar
 
-        _check(Registrar.of(read, shelf, conf), as_json)
+        registrar = Registrar.of(read, shelf, conf)
+        _acknowledge(registrar, reason, as_json) if acknowledge else _check(registrar, as_json)
         return
     wanted = {"kind": kind, "decision": decision, "since": _moment(since), "until": _moment(until)}
     lines = [line for line in shelf.ledger() if _fits(line, wanted) and _is_about(line, person, version)]
@@ -72,23 +80,46 @@ def ledger(
 
 
 def _check(registrar: Registrar, as_json: bool) -> None:
-    """Say what does not hold, the first broken link first."""
+    """Say what does not hold, the first broken link first; what was acknowledged breaks nothing and is told."""
     from ftcore import integrity
+    from ftcore.ledger import unacknowledged
 
-    found = integrity.check(registrar.shelf, registrar.tracking)
+    found, name = integrity.check(registrar.shelf, registrar.tracking), registrar.recipe.name
+    broken = unacknowledged(found)
     if as_json:
-        print(json.dumps([{"n": one.n, "line": one.line, "what": one.what} for one in found], indent=2))
-    elif not found:
+        print(json.dumps([one.to_json() for one in found], indent=2))
+        raise typer.Exit(bool(broken))
+    for one in found:
+        if one.acknowledged:
+            print(f"a break that somebody acknowledged: {one}")
+    if not broken:
         lines = len(registrar.shelf.ledger())
-        said = f"{lines:,} line{'' if lines == 1 else 's'}; registry and records agree with it"
-        print(f"the ledger of {registrar.recipe.name} holds: {said}")
+        rest = "all else in registry and records agrees" if found else "registry and records agree"
+        print(f"the ledger of {name} holds: {lines:,} line{'' if lines == 1 else 's'}; {rest} with it")
     else:
-        print(f"the first broken link: {found[0]}")
-        for one in found[1:]:
+        print(f"the first broken link: {broken[0]}")
+        for one in broken[1:]:
             print(f"  {one}")
-        name = registrar.recipe.name
         print(f"to do: ftcore doctor {name} says what to do about each; with --mend it puts back what it can")
-    raise typer.Exit(bool(found))
+    raise typer.Exit(bool(broken))
+
+
+def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
+    """Write the line that acknowledges what does not hold, and say what it lists."""
+    from ftcore import login
+    from ftcore.acknowledgement import acknowledge
+
+    conf, name = registrar.tracking.settings, registrar.recipe.name
+    person = login.whoever(conf)
+    if registrar.recipe.approval.required and person.logged_in:
+        person = login.approver(conf, name)
+    line = acknowledge(registrar, person, reason)
+    if as_json:
+        print(json.dumps(line, indent=2))
+        return
+    print(f"line {line['n']} of the ledger of {name}: {line['by']} acknowledges {len(line['breaks']):,} of its breaks")
+    for one in line["breaks"]:
+        print(f"  {one['what']}")
 
 
 def _moment(text: str) -> datetime | None:

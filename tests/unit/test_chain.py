@@ -15,10 +15,10 @@ import pytest
 from upath import UPath
 
 from ftcore import keys, ledger, store
-from ftcore.chain import HEAD, number
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import as_json
 from ftcore.records import now, sha256
+from ftcore.slots import HEAD, number
 from ftcore.store import Shelf
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def edit(file: Path, **figures: object) -> None:
 
 def sign_anew(shelf: Shelf, n: int, forger: Path) -> None:
     """A line as somebody with a key of their own would sign it."""
-    from ftcore.chain import read
     from ftcore.keys import Keyring
+    from ftcore.slots import read
 
     old = read(slot(shelf, n).read_bytes(), "demo")
     assert old is not None
@@ -321,7 +321,7 @@ def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path, where: str) -> 
 
 
 def test_the_head_on_the_registered_model_is_compared(shelf: Shelf) -> None:
-    from ftcore.chain import read
+    from ftcore.slots import read
 
     last = read(slot(shelf, LINES).read_bytes(), "demo")
     assert last is not None

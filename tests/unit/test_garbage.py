@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ftcore import integrity, ledger, registry, served
-from ftcore.chain import position
 from ftcore.files import mapping
 from ftcore.intents import HEAD_TAG, pending
 from ftcore.promotion import Registrar
+from ftcore.slots import position
 from ftcore.tracking import Version
 from ftcore.tracking_models import Model, tag_model
 

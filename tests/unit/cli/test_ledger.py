@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import ledger, login
+from ftcore import attestation, evidence, ledger, login
 from ftcore.errors import FtcoreError
+from ftcore.slots import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,3 +121,42 @@ def test_a_login_that_others_can_read_or_that_ended_is_void(product: Product) ->
     path.chmod(0o600)
     with pytest.raises(FtcoreError, match="the login of mira ended at 2020"):
         login.whoever(product.settings)
+
+
+def test_what_was_acknowledged_is_told_first(decided: Product, ftcore: Callable[..., Done], tmp_path: Path) -> None:
+    """At the terminal, in evidence and in the card, with who and why; the next break is one."""
+    shelf, name, folder = decided.shelf, decided.name, tmp_path / "evidence"
+    decided.change(approval={"required": 0})
+    for one in range(4):
+        shelf.add_to_ledger("plan", f"p{one}", "skip", "nothing is new")
+
+    def lose(n: int) -> None:
+        (shelf.chain.slots / number(n)).unlink()
+        (shelf.root / "ledger" / f"plan--p{n - 4}.json").unlink()
+
+    lose(4)
+    (shelf.chain.slots / number(5)).write_bytes(b"garbage")
+    assert "a reason is missing" in ftcore("ledger", name, "--acknowledge").stderr
+    done = ftcore("ledger", name, "--acknowledge", "--reason", "the disk is gone", "--json")
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout)
+    assert line["lost"] == [[4, 5]]
+    check = ftcore("ledger", name, "--check")
+    assert check.returncode == 0
+    assert check.stdout.startswith("a break that somebody acknowledged: line 4: chain/00000004.json is missing")
+    told = json.loads(ftcore("ledger", name, "--check", "--json").stdout)
+    assert {one["acknowledged"]["reason"] for one in told} == {"the disk is gone"}
+    found = json.loads(ftcore("doctor", name, "--json").stdout)[name]["found"]
+    assert {(one["fault"], one["acknowledged"]["n"]) for one in found if one["acknowledged"]} == {(False, line["n"])}
+    key = shelf.chain.ring.private
+    bundle = evidence.collect(decided.registrar, 1, folder, key)
+    assert [one for one in bundle.broken if "ledger" in one] == []
+    assert len(bundle.acknowledged) == len(told)
+    for page in ("index.html", "card.md"):
+        assert "the disk is gone" in (folder / page).read_text(), page
+    proof = attestation.examine(folder, key.with_name(f"{key.name}.pub"))
+    assert (proof.faults, proof.acknowledged) == ((), bundle.acknowledged)
+    lose(6)
+    assert ftcore("ledger", name, "--check").returncode == 1
+    worse = evidence.collect(decided.registrar, 1, tmp_path / "worse")
+    assert any("00000006" in one for one in worse.broken)
