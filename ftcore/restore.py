@@ -66,7 +66,8 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
         hint = f"go on with that one, or delete {staged} and what it has put into {home}"
         raise FtcoreError(f"another backup than {file} is half restored into {home}", hint=hint)
     _move(staged, home)
-    broken = [f"{name}: {one}" for name in header["recipes"] for one in ledger.check(shelf(settings, name))]
+    found = {name: ledger.check(shelf(settings, name)) for name in header["recipes"]}
+    broken = [f"{name}: {one}" for name, breaks in found.items() for one in ledger.unacknowledged(breaks)]
     shutil.rmtree(staged)
     return {**{name: header[name] for name in ("files", "recipes", "relocated")}, "ledger": broken}
 

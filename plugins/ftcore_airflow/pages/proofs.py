@@ -34,7 +34,9 @@ class Proof:
 
     recipe: str
     breaks: tuple[ledger.Break, ...] = ()
-    """What does not hold, the first line first."""
+    """What does not hold, the first line first, but for what was acknowledged."""
+    acknowledged: tuple[ledger.Break, ...] = ()
+    """What does not hold, and somebody goes on all the same."""
     at: datetime | None = None
     """When it was checked, UTC; None where that is still under way."""
     trouble: str = ""
@@ -47,7 +49,7 @@ class Proof:
 
     @property
     def holds(self) -> bool:
-        """Whether every line was found as it was written."""
+        """Whether every line was found as it was written, but for what was acknowledged."""
         return self.at is not None and not self.breaks and not self.trouble
 
 
@@ -99,7 +101,9 @@ def _start(shelf: Shelf, head: str | None, fresh_s: float) -> Future[Proof] | No
 
 def _check(shelf: Shelf, head: str | None, kept: _Kept) -> Proof:
     try:
-        found = Proof(shelf.name, tuple(ledger.check(shelf, head)), now())
+        breaks = ledger.check(shelf, head)
+        known = tuple(one for one in breaks if one.acknowledged)
+        found = Proof(shelf.name, tuple(ledger.unacknowledged(breaks)), known, now())
     except (FtcoreError, OSError, ValueError) as error:
         found = Proof(shelf.name, at=now(), trouble=str(error.args[0] if error.args else error))
     with _LOCK:
