@@ -13,11 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ftcore import erasures, publications, snapshot, split, suppression
+from ftcore import erasures, log_files, publications, snapshot, split, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.eraser import Eraser, requests_as_rows
 from ftcore.errors import FtcoreError, TransientError
+from ftcore.log_files import LogSearch
+from ftcore.progress import busy
 from ftcore.records import canonical, now, sha256
 from ftcore.store import read_table
 from ftcore.traces import Traces
@@ -80,8 +82,9 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
         ``subject``, the hash that stands for the key; ``known``, whether it was forgotten before; ``snapshots`` with
         rows by split, newest first; ``versions`` that were trained or tested on them; ``pruned``, versions whose
         snapshot is gone, so that rows of their evaluations can be told by id and text only; ``logs``, rows erased from
-        the prediction and the feedback log; ``erased``, rows by file or artefact, logs included; ``masked``, whether
-        snapshots may hold more rows than could be told; ``next``, what to do.
+        the prediction and the feedback log; ``erased``, rows by file or artefact, logs included; ``log_files``, lines
+        of services' and tasks' logs on this machine by file; ``masked``, whether snapshots may hold more rows than
+        could be told; ``next``, what to do.
 
     Raises:
         FtcoreError: an empty key, or a reason that holds it.
@@ -101,15 +104,17 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
             entry = suppression.add(shelf, entry)
         subject = suppression.Suppression(before.key, (*told, entry))
         eraser = Eraser(shelf, entry.subject, subject, found.rows, found.traces, dry_run=wish.dry_run)
+        searched = _search_logs(recipe, settings, found, dry_run=wish.dry_run)  # while all that tells the rows is there
         logs = _erase(eraser, tracking, settings)
         report = _report(recipe, shelf, tracking, found) | {"logs": logs, "erased": eraser.found, "left": found.left}
-        report["next"] += _out_of_reach(recipe, tracking, found)
+        report["next"] += [*_out_of_reach(recipe, tracking, found), *searched.steps()]
         if any("/evaluat" in place for place in eraser.found):
             report["next"] += [
                 "collect evidence anew where it was handed out before: such folders hold kept examples",
                 f"delete cache/models/{recipe.name} below FTCORE_HOME on other machines: copies of evaluations",
             ]
         report |= {"recipe": recipe.name, "subject": entry.subject, "dry_run": wish.dry_run, "masked": entry.reread}
+        report |= {"log_files": searched.cleared}
         report |= {"known": any(one.subject == entry.subject for one in before.entries)}
         if not wish.dry_run:
             _tell(shelf, entry, report)
@@ -135,6 +140,15 @@ def _erase(eraser: Eraser, tracking: Tracking, settings: Settings) -> dict[str, 
             )
             raise TransientError(f"{error.args[0]}{done}", hint=f"{error.hint}, and forget again") from error
     return logs
+
+
+def _search_logs(recipe: Recipe, settings: Settings, found: Found, *, dry_run: bool) -> LogSearch:
+    """Clear the logs of this machine."""
+    places = log_files.folders(settings.home.resolve(), recipe.name, os.environ)
+    with busy("looking through the logs of this machine"):
+        searched = log_files.search(places, found.traces, dry_run=dry_run)
+    searched.elsewhere = log_files.remote(os.environ)
+    return searched
 
 
 def _find(

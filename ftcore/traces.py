@@ -39,6 +39,8 @@ class Traces:
     """Texts of a few characters, folded, which are only told where values of rows are listed."""
     beginnings: set[str] = field(default_factory=set)
     """Beginnings of texts, as ``text_key`` folds them."""
+    lines: set[str] = field(default_factory=set)
+    """Lines of texts of several, folded: behind the beginning of one they are its own."""
     _compiled: tuple[int, re.Pattern[str]] | None = None
 
     def add(self, rows: Iterable[Mapping[str, Any]], texts: Iterable[str]) -> None:
@@ -47,7 +49,9 @@ class Traces:
         for row in rows:
             self.name(str(row[name]) for name in ("row_id", "group") if row.get(name))
             for name in names:
-                folded = text_key(row.get(name) or "")
+                folded = text_key(text := row.get(name) or "")
+                if "\n" in text:
+                    self.lines |= {text_key(line) for line in text.splitlines()}
                 if len(folded) >= SHORTEST:
                     self.beginnings.add(folded[:BEGINNING])
                 elif folded:

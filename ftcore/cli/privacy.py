@@ -31,10 +31,11 @@ def forget(
     """Forget a subject: every later ingest leaves its rows out, and logs and evaluations keep none of them.
 
     What is kept is a keyed hash of the key, never the key. Its rows are erased from the prediction and feedback logs,
-    and from the evaluations and kept examples in the store and in MLflow; hashes before and after are kept, so that
-    `ftcore verify` tells an erasure from a forgery. Published snapshots do not change, and model versions go on knowing
-    what they learnt: both are listed, with what to do about them. Where snapshots hold the key under a mask, their rows
-    cannot be told; incremental sources are then read from the beginning once, so that none comes back.
+    from the evaluations and kept examples in the store and in MLflow, and from the logs of services and tasks on this
+    machine; hashes before and after are kept, so that `ftcore verify` distinguishes an erasure from a forgery.
+    Published snapshots do not change, and model versions still contain what they were trained on: both are listed, with
+    what to do about them. Where snapshots hold the key under a mask, their rows cannot be found; incremental sources
+    are then read from the beginning once, so that none comes back.
 
     Where MLflow does not answer, it says so and what is left to do: the same command again.
 
@@ -66,6 +67,8 @@ def _print(report: dict[str, Any]) -> None:
         print(f"  version {one['version']}: trained on {one['trained']:,} of them, tested on {one['tested']:,}")
     for place, rows in report["erased"].items():
         print(f"  {'would be erased' if report['dry_run'] else 'erased'} from {place}: {rows:,}")
+    for path, lines in report["log_files"].items():
+        print(f"  {'would be erased' if report['dry_run'] else 'erased'} from the log {path}: {lines:,} lines")
     if not report["snapshots"]:
         print("  no snapshot holds rows that can be told to be the subject's")
     if report["pruned"]:

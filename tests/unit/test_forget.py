@@ -156,6 +156,22 @@ def test_a_pseudonym_tells_whose_a_row_is(product: Product, monkeypatch: pytest.
     assert snapshot.verify(product.shelf, identity) == []
 
 
+def test_logs_of_this_machine_are_cleared(product: Product) -> None:
+    product.change(sources=[FILES], prepare={"near_duplicates": None}, validation={"min_rows": 10})
+    write(product, people(40))
+    data(product, "r1")
+    theirs, other = (next(text for _, text, _, who, _ in people(40) if who == name) for name in ("c3", "c4"))
+    log = product.settings.home.resolve() / "airflow" / "logs" / "dag_id=data__x" / "attempt=1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(json.dumps({"event": f"cannot read {text!r}"}) + "\n" for text in (theirs, other)))
+    assert forgets(product, "c3", dry_run=True)["log_files"] == {str(log): 1}
+    assert theirs in log.read_text()
+    assert forgets(product, "c3")["log_files"] == {str(log): 1}
+    assert theirs not in log.read_text()
+    assert other in log.read_text()
+    assert forgets(product, "c3")["log_files"] == {}
+
+
 def test_to_look_changes_nothing(product: Product) -> None:
     product.change(
         sources=[FILES], prepare={"near_duplicates": None, "validation": 0.3, "test": 0.3}, validation={"min_rows": 10}
