@@ -250,7 +250,13 @@ def score(
     if output:
         scoring.write(table, output)
     summary = scoring.summary(table)
-    print(json.dumps(summary) if as_json else sentence(summary))
+    if as_json:
+        print(json.dumps(summary))
+        return
+    before = summary.pop("scored_before", 0)
+    print(sentence(summary))
+    if before:
+        print(f"{before:,} of {table.num_rows:,} were scored before: the prediction log has these requests already")
 
 
 def feedback(

@@ -47,7 +47,7 @@ def logged(shelf: Shelf, identities: Collection[str], columns: Sequence[str]) ->
     return list(rows)
 
 
-def check(file: Path, shelf: Shelf, rows: Sequence[dict[str, Any]]) -> None:
+def check(file: Path, shelf: Shelf, rows: Sequence[dict[str, Any]]) -> set[str]:
     """Check that no request id of a file names another request in the log already.
 
     Args:
@@ -55,12 +55,16 @@ def check(file: Path, shelf: Shelf, rows: Sequence[dict[str, Any]]) -> None:
         shelf: where the log is.
         rows: requests as they will be logged: ``request_id``, ``text``, ``context`` and ``part``.
 
+    Returns:
+        The request ids of those that the log has a prediction for.
+
     Raises:
         DataRejectedError: an id was used with another text; with the time of the first.
     """
     asked = {row["request_id"]: _asked(row) for row in rows}
     first: dict[str, datetime] = {}
-    for row in logged(shelf, asked, ["text", "context", "part"]):
+    known = logged(shelf, asked, ["text", "context", "part"])
+    for row in known:
         if _asked(row) != asked[row["request_id"]]:
             first.setdefault(row["request_id"], row["at"])
     if first:
@@ -70,6 +74,7 @@ def check(file: Path, shelf: Shelf, rows: Sequence[dict[str, Any]]) -> None:
             hint="a request id names one request for ever, or labels would come back to the wrong text; "
             "--new-ids makes ids instead of those of the file",
         )
+    return {row["request_id"] for row in known}
 
 
 def warn(file: Path, rows: Sequence[dict[str, Any]], config: PersonalData) -> None:

@@ -47,7 +47,10 @@ LOG = (
 come back by it. ``context`` and ``group`` may be null, ``score`` is where the model gives no
 probability, and ``part`` where the task has no parts."""
 REFUSAL = "refusal"
-"""Column behind those of the log: why a row has no prediction."""
+"""Column after those of the log: why a row has no prediction."""
+BEFORE = "scored_before"
+"""Key of the table's metadata: rows whose request the log had a prediction for. It is no column, so that scoring a file
+again writes the same output."""
 
 log = logging.getLogger("ftcore")
 SHOWN_REQUESTS = 3
@@ -89,7 +92,8 @@ def score(
 
     Returns:
         The predictions, in the file's order, with the columns of ``LOG`` and ``refusal``: why a row has none. Rows that
-        the task cannot read, or that the model's template refuses, cost one row each.
+        the task cannot read, or that the model's template refuses, cost one row each. ``scored_before`` in the table's
+        metadata is the number of rows that the log had a prediction for already.
 
     Raises:
         FtcoreError: there is no champion yet, or the registry's is not the ledger's.
@@ -105,7 +109,7 @@ def score(
     rows = requests.read(file, recipe, handed)
     model = models.load(recipe, tracking, champion, models.flavours(recipe)[0])
     made = cleaned.clean(model.card, rows, shelf, recipe.prepare.personal_data)
-    request_ids.check(file, shelf, made.rows)
+    before = request_ids.check(file, shelf, made.rows)
     request_ids.warn(file, made.rows, cleaned.settings(model.card, recipe.prepare.personal_data))
     asked = made.asked
     made.refused.update({asked[place]: why for place, why in model.unreadable(made.examples(asked)).items()})
@@ -117,7 +121,8 @@ def score(
         ],
         schema=log_schema(),
     )
-    return _logged(shelf, table, made, at)
+    scored_before = str(sum(row["request_id"] in before for row in made.rows))
+    return _logged(shelf, table, made, at).replace_schema_metadata({BEFORE: scored_before})
 
 
 def _predicted(recipe: Recipe, model: models.Model, made: cleaned.Requests) -> dict[int, dict[str, Any]]:
@@ -177,8 +182,31 @@ def feedback(
         DataRejectedError: a label that the recipe does not have, or none of the requests was ever scored here; nothing
             is added then.
     """
-    import pyarrow as pa
+    rows, predicted, asked = _labels_of(recipe, shelf, file, handed)
+    known_rows = [row for row in rows if row["request_id"] in asked]
+    last = {str(row["request_id"]): row for row in known_rows}
+    requests_told, superseded = len(last), _superseded(file, known_rows, last)
+    private = _clean_labels(recipe, shelf, tracking, [predicted[name] | row for name, row in last.items()], last)
+    new = _new_labels(shelf, last)
+    _append_labels(shelf, new)
+    return {
+        "added": len(new),
+        "known_already": len(last) - len(new),
+        "repeated": len(known_rows) - requests_told - superseded,
+        "superseded": superseded,
+        "unknown_request": len(rows) - len(known_rows),
+        **({"personal_data": len(private)} if private else {}),
+    }
 
+
+def _labels_of(
+    recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None
+) -> tuple[list[dict[str, str | None]], dict[str, dict[str, Any]], dict[str, str | None]]:
+    """A file's labels, the predictions that they belong to by request id, and the part that each request asked.
+
+    Raises:
+        DataRejectedError: a label that the recipe does not have, or none of the requests was ever scored here.
+    """
     rows = requests.labels(file, recipe, handed)
     named = {str(row["request_id"]) for row in rows}
     plain = {name: snapshot.source_key(name) for name in named}  # 12.0 where a table made numbers of the ids
@@ -199,41 +227,43 @@ def feedback(
             [f"request_id {name}" for name in sorted(named)],
             hint="`ftcore score RECIPE FILE -o scored.csv` writes the ids that were logged",
         )
-    known_rows = [row for row in rows if row["request_id"] in asked]
-    last = {str(row["request_id"]): row for row in known_rows}
-    requests_told, superseded = len(last), _superseded(file, known_rows, last)
-    private = _clean_labels(recipe, shelf, tracking, [predicted[name] | row for name, row in last.items()], last)
+    return rows, predicted, asked
+
+
+def _new_labels(shelf: Shelf, last: dict[str, dict[str, str | None]]) -> list[dict[str, str | None]]:
+    """Those of some labels, by request id, that are not what the feedback log says last."""
     earlier = shelf.read_log("feedback")
     said = {row["request_id"]: row["label"] for row in earlier.sort_by("at").to_pylist()} if earlier is not None else {}
-    new = [row for identity, row in last.items() if said.get(identity) != row["label"]]
-    if new:
-        at = now()
-        schema = pa.schema([("request_id", pa.string()), ("label", pa.string()), ("at", pa.timestamp("ms", "UTC"))])
-        # The time makes it a batch of its own: a label may be corrected, and corrected back.
-        batch = sha256("\x00".join([at.isoformat(), *(f"{row['request_id']}\x00{row['label']}" for row in new)]))[:16]
-        _append_once(
-            shelf, "feedback", pa.Table.from_pylist([{**row, "at": at} for row in new], schema=schema), batch, at
-        )
-    return {
-        "added": len(new),
-        "known_already": len(last) - len(new),
-        "repeated": len(known_rows) - requests_told - superseded,
-        "superseded": superseded,
-        "unknown_request": len(rows) - len(known_rows),
-        **({"personal_data": len(private)} if private else {}),
-    }
+    return [row for identity, row in last.items() if said.get(identity) != row["label"]]
+
+
+def _append_labels(shelf: Shelf, rows: list[dict[str, str | None]]) -> None:
+    """Append labels to the feedback log; a label may be corrected, and corrected back, so the time is in the name."""
+    import pyarrow as pa
+
+    if not rows:
+        return
+    at = now()
+    schema = pa.schema([("request_id", pa.string()), ("label", pa.string()), ("at", pa.timestamp("ms", "UTC"))])
+    batch = sha256("\x00".join([at.isoformat(), *(f"{row['request_id']}\x00{row['label']}" for row in rows)]))[:16]
+    _append_once(shelf, "feedback", pa.Table.from_pylist([{**row, "at": at} for row in rows], schema=schema), batch, at)
 
 
 def summary(table: pa.Table) -> dict[str, Any]:
-    """What was scored, in a few numbers: rows, model version, labels where they are few, and rows per second."""
+    """What was scored, in a few numbers: rows, model version, labels where they are few, and rows per second.
+
+    ``refused`` and ``scored_before`` are there where any row was refused, or had a prediction in the log already.
+    """
     predicted = table.filter(table[REFUSAL].is_null()) if REFUSAL in table.column_names else table
     counts = predicted["label"].value_counts().to_pylist()
     labels = {row["values"]: row["counts"] for row in counts} if len(counts) <= MOST_LABELS else {}
     latency_ms = predicted["latency_ms"][0].as_py() if predicted.num_rows else None
     refused = table.num_rows - predicted.num_rows
+    before = int((table.schema.metadata or {}).get(BEFORE.encode(), 0))
     return {
         "rows": table.num_rows,
         **({"refused": refused} if refused else {}),
+        **({BEFORE: before} if before else {}),
         "model_version": table["model_version"][0].as_py(),
         "labels": dict(sorted(labels.items())),
         "rows_per_s": round(1000 / latency_ms, 1) if latency_ms else None,

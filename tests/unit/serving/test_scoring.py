@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from ftcore import base, split, store
+from ftcore import base, cli, split, store
 from ftcore._find import find
 from ftcore.errors import DataRejectedError, ExportError, FtcoreError
 from ftcore.exporters import onnx
@@ -78,8 +78,23 @@ def test_scoring_the_same_file_again_adds_nothing(served: Product, tmp_path: Pat
     path = requests(tmp_path, [{"text": text} for text in TEXTS])
     first, again = score(served, path), score(served, path)
     assert first.equals(again)
+    assert "scored_before" not in scoring.summary(first)
+    assert scoring.summary(again)["scored_before"] == first.num_rows
     assert len(logged(served)) == len(TEXTS)
     assert len(set(first["request_id"].to_pylist())) == len(TEXTS)
+
+
+def test_the_command_says_how_many_rows_were_scored_before(
+    served: Product, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"request_id": f"q{number}", "text": text} for number, text in enumerate(TEXTS)]
+    for some, before in ((rows[:2], ""), (rows, "2 of 5 were scored before"), (rows, "5 of 5 were scored before")):
+        cli.score(str(served.path), requests(tmp_path, some))
+        text = capsys.readouterr().out
+        assert before in text
+        assert bool(before) == ("scored before" in text)
+    cli.score(str(served.path), requests(tmp_path, rows), as_json=True)
+    assert json.loads(capsys.readouterr().out)["scored_before"] == 5
 
 
 def test_the_log_holds_only_cleaned_text_and_pseudonyms_and_the_raw_rows_split_key(
