@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ftcore import erasures, log_files, publications, snapshot, split, suppression
+from ftcore import erasures, log_files, login, publications, snapshot, split, suppression
 from ftcore._find import find
 from ftcore.cleaning import personal
 from ftcore.eraser import Eraser, requests_as_rows
@@ -54,6 +54,8 @@ class Wish:
     """Why, for the ledger; it must not name the subject."""
     dry_run: bool = False
     """Only look."""
+    by: str = ""
+    """Who asks for it; the user of this machine by default."""
 
 
 @dataclass
@@ -117,7 +119,9 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
         report |= {"log_files": searched.cleared}
         report |= {"known": any(one.subject == entry.subject for one in before.entries)}
         if not wish.dry_run:
-            _tell(shelf, entry, report)
+            by = wish.by or login.here()
+            named = snapshot.text_key(wish.key) in snapshot.text_key(by)
+            _tell(shelf, entry, report, "the subject" if named else by)
     return report
 
 
@@ -343,22 +347,26 @@ def _prune(recipe: str) -> str:
     return f"ftcore runs prune {recipe} --older-than 0, for the rows that runs left; their evidence stays"
 
 
-def _tell(shelf: Shelf, entry: suppression.Entry, report: dict[str, Any]) -> None:
+def _tell(shelf: Shelf, entry: suppression.Entry, report: dict[str, Any], by: str) -> None:
+    """Write the ledger's lines: one for each who asked, and one for each state that was reached by erasing."""
     versions = [one["version"] for one in report["versions"]]
     rows = sum(sum(one["rows"].values()) for one in report["snapshots"])
     said = f"subject {entry.subject[:8]}: {rows:,} rows in {len(report['snapshots'])} snapshots"
     said += f"; versions {', '.join(map(str, versions))} know them" if versions else "; no model version knows them"
     figures: dict[str, Any] = {
+        "by": by,
         "because": entry.reason,
         "versions": versions,
         "snapshots": [o["snapshot"] for o in report["snapshots"]],
     }
-    shelf.add_to_ledger("forget", entry.subject, "forgotten", said, **figures)
+    known = shelf.line("forget", entry.subject)
+    key = "" if known is None or known.get("by") == by else sha256(by)[:8]
+    shelf.add_to_ledger("forget", entry.subject, "forgotten", said, key=key, **figures)
     # Of all that was ever erased for the subject: a crash before this line does not lose it.
     erased = [one for one in erasures.read(shelf) if one.subject == entry.subject]
     if erased:
         key = sha256(canonical([[one.place, one.after] for one in erased]))[:8]
         said = f"subject {entry.subject[:8]}: {sum(one.rows for one in erased):,} rows erased from {len(erased)} files"
         hashes = {one.place: one.after for one in erased}  # the oldest first: what each is in the end
-        more = {"because": entry.reason, "places": sorted(hashes), "hashes": hashes}
+        more = {"by": by, "because": entry.reason, "places": sorted(hashes), "hashes": hashes}
         shelf.add_to_ledger("forget", entry.subject, "erased", said, key=key, **more)

@@ -37,6 +37,7 @@ def forget(
     what to do about them. Where snapshots hold the key under a mask, their rows cannot be found; incremental sources
     are then read from the beginning once, so that none comes back.
 
+    The ledger's line names who asked for it: whoever is logged in (`ftcore login`), else the user of this machine.
     Where MLflow does not answer, it says so and what is left to do: the same command again.
 
     Examples:
@@ -45,12 +46,14 @@ def forget(
 
         ftcore forget support_tickets --subject - --in-text --dry-run < address.txt
     """
+    from ftcore import login
     from ftcore.forget import Wish
     from ftcore.forget import forget as suppress
 
     read, shelf, conf = open_recipe(recipe)
     key = sys.stdin.readline().strip() if subject == "-" else subject
-    report = suppress(read, shelf, conf, Wish(key, in_text=in_text, reason=reason, dry_run=dry_run))
+    by = "" if dry_run else login.whoever(conf).name
+    report = suppress(read, shelf, conf, Wish(key, in_text=in_text, reason=reason, dry_run=dry_run, by=by))
     if as_json:
         print(json.dumps(report, indent=2))
     else:

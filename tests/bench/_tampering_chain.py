@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftcore import keys
-from ftcore.chain import HEAD, Slot, number, read
 from ftcore.files import as_json
+from ftcore.slots import HEAD, Slot, number, read
 
 if TYPE_CHECKING:
     from tests.bench._tampering import Ring

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ftcore import forget, parts, pipeline, settings, snapshot, store, suppression
+from ftcore import forget, login, parts, pipeline, settings, snapshot, store, suppression
 from ftcore.cleaning.audit import audit
 from ftcore.cleaning.personal import KEY_VARIABLE
 from ftcore.errors import FtcoreError, TransientError
@@ -202,7 +202,12 @@ def test_killed_before_the_ledger_it_is_told_the_second_time(product: Product, m
     assert first == again
     (line,) = product.shelf.ledger("forget")
     assert (line["decision"], line["because"]) == ("forgotten", "case 7")
-    told = re.findall(r"\w+", json.dumps(line).replace(line["run_id"], ""))
+    assert line["by"] == login.here()
+    forgets(product, "c3", by="mira")
+    forgets(product, "c3", by="mira")
+    forgets(product, "c3", by="C3 ")
+    assert [one["by"] for one in product.shelf.ledger("forget")] == [login.here(), "mira", "the subject"]
+    told = re.findall(r"\w+", json.dumps(product.shelf.ledger("forget")).replace(line["run_id"], ""))
     assert "c3" not in told, "hashes may hold these letters"
 
 

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import typer
 
-from ftcore import _find, cli, snapshot
+from ftcore import _find, cli, login, snapshot
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -250,7 +250,7 @@ def test_forget_and_prune_speak_to_people_and_to_scripts(
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert [sum(one["rows"].values()) for one in report["snapshots"]] == [1, 1]
-    assert len(product.shelf.ledger("forget")) == 1
+    assert [line["by"] for line in product.shelf.ledger("forget")] == [login.here()]
     looked = ftcore("snapshots", "prune", product.name, "--keep", "1", "--dry-run")
     assert re.fullmatch(r"\w{16}  would be deleted\n", looked.stdout), looked.stdout
     pruned = ftcore("snapshots", "prune", product.name, "--keep", "1", "--json")
