@@ -20,6 +20,7 @@ from ftcore import (
     integrity,
     intents,
     locks,
+    promoted,
     registry,
     repairs,
     served,
@@ -300,10 +301,7 @@ def _ledger(shelf: Shelf) -> Iterator[Finding]:
 def _breaks(registrar: Registrar) -> Iterator[Finding]:
     """What somebody else's hand changed: the first broken link of the ledger first."""
     shelf, tracking = registrar.shelf, registrar.tracking
-    hint = (
-        "restore it from a backup, and find out who changed it; the ledger's signed line is right. What no backup has: "
-        f"ftcore ledger {shelf.name} --acknowledge --reason '…' goes on without it"
-    )
+    hint = _backup_hint(shelf)
     if any(True for _ in intents.pending(shelf)):  # what is half done agrees with nothing yet
         return
     for one in integrity.check(shelf, tracking):
@@ -318,10 +316,22 @@ def _breaks(registrar: Registrar) -> Iterator[Finding]:
             yield Finding(str(one), hint)
 
 
+def _backup_hint(shelf: Shelf) -> str:
+    """What to do about what nothing that is signed can put back."""
+    return (
+        "restore it from a backup, and find out who changed it; the ledger's signed line is right. What no backup has: "
+        f"ftcore ledger {shelf.name} --acknowledge --reason '…' goes on without it"
+    )
+
+
 def _files(shelf: Shelf) -> Iterator[Finding]:
     """Records and erasures that nobody can read, and drafts that a process left when it died."""
     for path in shelf.root.glob("runs/*/*/record.json"):
-        if not _is_record(path):
+        number = None if _is_record(path) else promoted.version_of(shelf, path.parent.parent.name, path.parent.name)
+        if number is not None:
+            what = f"{shelf.relative(path)} cannot be read, and version {number} was promoted with it"
+            yield Finding(what, _backup_hint(shelf))
+        elif not _is_record(path):
             hint = "remove it; its step will be run again"
             remove = partial(set_aside, path, "unreadable") if path.is_dir() else partial(path.unlink, missing_ok=True)
             yield Finding(f"{shelf.relative(path)} is half written", hint, remove)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ftcore import patience, records, run_recipe, settings, snapshot, store
+from ftcore import patience, promoted, records, run_recipe, settings, snapshot, store
 from ftcore import recipe as recipes
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import DamagedFileError, FtcoreError, MissingExtraError, RecipeError
@@ -63,7 +63,7 @@ def run_step(
         recipe_path: the recipe's file.
         run_id: letters, digits, ``.``, ``_`` and ``-``; steps of one run share it.
         params: what is asked of this run, such as ``{"train": "always"}``.
-        again: do the work even where a record says that it was done.
+        again: do the work even where a record says that it was done; never in a run whose version was promoted.
 
     Raises:
         FtcoreError: one of the tree in ``errors.py``.
@@ -94,6 +94,7 @@ def _once(context: Context, *, again: bool) -> Record:
     if done and same and not again and not _looks_again(done):
         log.info("%s was done already: %s", step, done.reason)
         return done
+    promoted.check(shelf, run_id, step)
     if done and not same:
         log.info("%s", _why_again(done, records.parts(*decides)))
     record = _work(context, decides)
@@ -167,6 +168,8 @@ def _recipe(shelf: Shelf, recipe_path: Path, run_id: str, step: str, *, begins: 
             )  # fmt: skip
         return kept.recipe()
     recipe, text = _read(recipe_path, published)
+    if kept and recipe.resolved() != kept.resolved:
+        promoted.check(shelf, run_id, step)
     run_recipe.begin(shelf, run_id, recipe, text)
     return recipe
 

@@ -181,7 +181,9 @@ def step(
     recipe: RecipeName,
     run_id: Annotated[str, typer.Option("--run", help="Run that the step belongs to.")],
     param: Params = [],
-    again: Annotated[bool, typer.Option("--again", help="Re-run the step even if it has already completed.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Re-run a step that has completed; refused once its version was promoted.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run one step of the ring; what Airflow's tasks call.
