@@ -83,7 +83,8 @@ class Chain:
         if there is not None and (known := self.proven({name: there})):
             return known[name]
         if there is not None and last is not None:
-            raise self._broken(f"{name} is not in the chain, and was not written by the platform")
+            aside = f"; ftcore doctor {self.recipe} --mend sets it aside"
+            raise self._broken(f"{name} is not in the chain, and was not written by the platform", aside)
         if last is None:
             self.ring.make()
             last = self._adopt()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ftcore import (
+    alternatives,
     artefacts,
     erasures,
     integrity,
@@ -154,7 +155,7 @@ def _aliases(registrar: Registrar) -> Iterator[Finding]:
     if ledgers is not None and holder != ledgers:
         yield _other_champion(registrar, holder, ledgers, there=ledgers in known)
     if ledgers is None and holder is not None:
-        hint = f"ftcore models promote {registrar.recipe.name} VERSION writes one"
+        hint = alternatives.to_unexplained(registrar.recipe.name, holder)
         yield Finding(f"version {holder} is champion, and the ledger does not know why", hint)
     yield from _pairs(registrar, book.model)
 
@@ -172,7 +173,9 @@ def _other_champion(registrar: Registrar, holder: int | None, ledgers: int, *, t
 
     def write_off() -> None:
         reason = f"version {ledgers} is not in the registry any more"
-        registrar.shelf.add_to_ledger("registry", by_hand(), "lost", reason, version=holder, lost=ledgers)
+        # Whoever moved the alias meanwhile is champion by nobody's decision, and must not become it by this line.
+        heir = None if holder is None or registrar.never_promoted(holder) else holder
+        registrar.shelf.add_to_ledger("registry", by_hand(), "lost", reason, version=heir, lost=ledgers)
 
     return Finding(f"{what}, which is not in the registry", "write it off in the ledger", write_off)
 
@@ -192,13 +195,15 @@ def _pairs(registrar: Registrar, model: Model) -> Iterator[Finding]:
         hint = f"make version {before} previous" if before else "take the alias previous away"
         what = f"version {previous} is previous, and no ledger line ever promoted it"
         yield Finding(what if unknown else f"version {champion} is champion and previous at once", hint, step_back)
-    if model.newest and CANDIDATE not in model.aliases and champion is None:
-        yield Finding("there are versions, and none is candidate or champion", "run finetune, or promote one by hand")
+    nobody = champion is None and registry.crowned(registrar.shelf) is None
+    if model.newest and CANDIDATE not in model.aliases and nobody:
+        hint = alternatives.to_champion(registrar.tracking)
+        yield Finding("there are versions, and none is candidate or champion", hint)
 
 
 def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
-    champion = registrar.tracking.alias(CHAMPION)
-    if champion is None:
+    champion, known = registrar.tracking.alias(CHAMPION), registry.crowned(registrar.shelf)
+    if champion is None or champion.number != known:  # whose alias it is has to be put right first
         return
     yield from _artefacts(registrar, champion, needs, "champion")
     yield from _unnamed(registrar, champion)
@@ -238,15 +243,18 @@ def _unnamed(registrar: Registrar, champion: Version) -> Iterator[Finding]:
     if facts["artefacts"] and not found.serving:
         yield Finding(what, "take the hashes over from its tags; its artefacts were read and have them", take_over)
     else:
-        yield Finding(what, f"its artefacts are not what its tags say; ftcore models rollback {registrar.recipe.name}")
+        yield Finding(what, f"its artefacts are not what its tags say; {alternatives.to_champion(registrar.tracking)}")
 
 
 def _artefacts(registrar: Registrar, version: Version, needs: Sequence[str], role: str) -> Iterator[Finding]:
-    name = registrar.recipe.name
-    away = f"ftcore models rollback {name}" if role == "champion" else f"a rollback of {name} has nothing to go back to"
-    found = artefacts.check(registrar.tracking, version, needs, registrar.shelf)
-    for fault in (*found.serving, *found.others):
-        yield Finding(f"the {role}, version {version.number}, {fault}", f"restore it, or {away}")
+    found, name = artefacts.check(registrar.tracking, version, needs, registrar.shelf), registrar.recipe.name
+    for fault in found.serving:
+        back = f"a rollback of {name} has nothing to go back to"
+        instead = alternatives.to_champion(registrar.tracking) if role == CHAMPION else back
+        yield Finding(f"the {role}, version {version.number}, {fault}", f"restore it from a backup, or {instead}")
+    for fault in found.others:
+        hint = "restore it from a backup; it serves nothing, so the version goes on serving"
+        yield Finding(f"the {role}, version {version.number}, {fault}", hint)
 
 
 def _runs(registrar: Registrar) -> Iterator[Finding]:

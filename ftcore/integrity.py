@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ftcore import approvals, erasures, ledger, registry, served, tracking_models
+from ftcore.alternatives import PASSED
 from ftcore.errors import FtcoreError
 from ftcore.files import mapping, read_bytes
 from ftcore.intents import HEAD_TAG
@@ -34,8 +35,6 @@ HOLDS = ("rollback", "hold", "release")
 """Kinds of lines that hold promotion, or end that."""
 DECIDED = (*HOLDS, "reject", "promote")
 """Kinds of lines that are decisions about promotion."""
-PASSED = ("passed", "asks")
-"""Verdicts with which a version may be promoted."""
 FACTS = ("ftcore.snapshot", "ftcore.run", "ftcore.git_commit", "ftcore.recipe", "ftcore.recipe_sha256")
 """Tags of a version that never change."""
 CHANGING = ("card",)

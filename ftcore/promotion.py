@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, artefacts, integrity, intents, registry, served, tracking_models
+from ftcore import alternatives, approvals, artefacts, integrity, intents, registry, served, tracking_models
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.intents import Intent
 from ftcore.login import HINT, Person
@@ -126,7 +126,7 @@ class Registrar:
             )
         return model, now_
 
-    def _champion(self, model: tracking_models.Model, number: int) -> int | None:
+    def _champion(self, model: tracking_models.Model, number: int | None) -> int | None:
         """The champion by registry and ledger, before ``number`` takes its place.
 
         Raises:
@@ -134,7 +134,7 @@ class Registrar:
         """
         holder, known = model.aliases.get(CHAMPION), served.by_ledger(self.shelf)
         if known is not None and holder != known.version:
-            hint = f"ftcore doctor {self.recipe.name} --mend"
+            hint = served.put_right(self.recipe.name, holder, known)
             raise FtcoreError(served.moved(self.recipe.name, holder, known), hint=hint)
         if known is not None and holder == number:
             raise FtcoreError(f"version {number} is champion already")
@@ -177,9 +177,10 @@ class Registrar:
         """
         named(by, reason)
         with self.at_work() as before:
-            champion, previous = before.aliases.get(CHAMPION), before.aliases.get(PREVIOUS)
+            previous = before.aliases.get(PREVIOUS)
+            champion = self._champion(before, previous)
             if previous is None:
-                hint = f"ftcore models promote {self.recipe.name} VERSION names one by hand"
+                hint = alternatives.to_champion(self.tracking)
                 raise FtcoreError(f"{self.recipe.name} has no previous version to go back to", hint=hint)
             if self.never_promoted(previous):
                 raise FtcoreError(
@@ -227,8 +228,8 @@ class Registrar:
         with self.at_work() as model:
             tracking_models.version(self.tracking, number)
             if model.aliases.get(CHAMPION) == number:
-                hint = f"ftcore models rollback {self.recipe.name} --reason '…'"
-                raise FtcoreError(f"version {number} is champion; bring the one before it back instead", hint=hint)
+                hint = alternatives.to_champion(self.tracking)
+                raise FtcoreError(f"version {number} is champion; put another in its place instead", hint=hint)
             at = now()
             intent = Intent(
                 kind="reject",
@@ -356,7 +357,7 @@ class Registrar:
         """What speaks against promoting a version by hand, a sentence each."""
         sentences, champion = integrity.against(self.shelf, version, model), model.aliases.get(CHAMPION)
         judged = approvals.judged(self.shelf.ledger("gate"), version.number)
-        if judged and judged["decision"] in integrity.PASSED and judged["champion"] != champion:
+        if judged and judged["decision"] in alternatives.PASSED and judged["champion"] != champion:
             sentences.append(f"it was judged against {_named(judged['champion'])}, and {_named(champion)} is champion")
         if decided := registry.decided_against(version):
             sentences.append(decided)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import erasures, store, tracking_artefacts, tracking_models
+from ftcore import alternatives, erasures, store, tracking_artefacts, tracking_models
 from ftcore.errors import ChangedArtefactError, FtcoreError
 from ftcore.files import mapping, names_in, read_many
 from ftcore.keys import signed
@@ -91,9 +91,8 @@ def champion(shelf: Shelf, tracking: Tracking) -> Version | None:
         return None
     if holder is not None and holder.number in _intended(shelf, number):
         return tracking_models.version(tracking, number) if number is not None else None
-    raise FtcoreError(
-        moved(shelf.name, holder.number if holder else None, known), hint=f"ftcore doctor {shelf.name} --mend"
-    )
+    there = holder.number if holder else None
+    raise FtcoreError(moved(shelf.name, there, known), hint=put_right(shelf.name, there, known))
 
 
 def holder(tracking: Tracking, alias: str) -> Version | None:
@@ -152,6 +151,13 @@ def moved(name: str, holder: int | None, known: Promise | None) -> str:
         f"version {holder} of {name} has the alias champion, and by the ledger the champion is {known}: "
         f"version {holder} must not serve"
     )
+
+
+def put_right(name: str, holder: int | None, known: Promise | None) -> str:
+    """What to do where registry and ledger name different champions."""
+    if known is None and holder is not None:
+        return alternatives.to_unexplained(name, holder)
+    return f"ftcore doctor {name} --mend"
 
 
 def folder(tracking: Tracking, version: Version, artefact: str) -> Path:
@@ -329,10 +335,16 @@ def _changed(tracking: Tracking, version: Version, artefact: str, what: str) -> 
     name = tracking.name
     return ChangedArtefactError(
         f"artefact {artefact!r} of version {version.number} of {name} {what}",
-        hint=f"it was changed by something else than ftcore, and is not used: restore it from a backup, or "
-        f"ftcore models rollback {name} --reason '…'"
+        hint="it was changed by something else than ftcore, and is not used: restore it from a backup"
+        + _or_another(tracking, version)
         + ("; where ftcore forget was cut short, run it again" if artefact in REWRITTEN else ""),
     )
+
+
+def _or_another(tracking: Tracking, version: Version) -> str:
+    """What to do instead of restoring the champion; nothing of any other version."""
+    known = by_ledger(store.shelf(tracking.settings, tracking.name))
+    return f", or {alternatives.to_champion(tracking)}" if known and known.version == version.number else ""
 
 
 def _discard(target: Path) -> None:

@@ -90,7 +90,7 @@ def _moved(context: Context, verdict: dict[str, Any], candidate: Version, model:
     holder, known = model.aliases.get(CHAMPION), served.by_ledger(context.shelf)
     number = known.version if known else None
     if holder != number != candidate.number:
-        return f"{served.moved(model.name, holder, known)}: ftcore doctor {model.name} --mend"
+        return f"{served.moved(model.name, holder, known)}: {served.put_right(model.name, holder, known)}"
     if holder not in (candidate.number, verdict["champion"]):
         return f"version {holder} became champion after version {candidate.number} was judged; judge it again"
     return ""

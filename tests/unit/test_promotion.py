@@ -268,7 +268,7 @@ def test_reject_takes_the_candidate_out_and_spares_the_champion(product: Product
     judged(product, "r4", 3)
     registrar(product).reject(4, "jon", "worse")
     assert CANDIDATE not in aliases(product)
-    with pytest.raises(FtcoreError, match="version 3 is champion; bring the one before it back"):
+    with pytest.raises(FtcoreError, match="version 3 is champion; put another in its place"):
         registrar(product).reject(3, "jon", "worse")
     assert [line["decision"] for line in product.shelf.ledger("reject")] == ["rejected"]
 

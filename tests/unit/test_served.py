@@ -99,7 +99,7 @@ def test_a_changed_cache_is_fetched_anew_and_a_changed_artefact_is_refused(
         promised = served.promises(product.shelf)[-1]
         assert promised is not None
         assert promised.artefacts is not None
-        for words in ("artefact 'onnx-int8' of version 1", promised.artefacts["onnx-int8"], "SHA-256", "rollback"):
+        for words in ("artefact 'onnx-int8' of version 1", promised.artefacts["onnx-int8"], "SHA-256", "restore it"):
             assert words in str(error.value)
         assert not again.exists() or (again / "model.onnx").read_text() == "the graph"
 
