@@ -30,7 +30,7 @@ from ftcore import (
     tracking_models,
 )
 from ftcore.errors import FtcoreError
-from ftcore.files import as_json, names_in, read_bytes, read_many
+from ftcore.files import as_json, mapping, names_in, read_bytes, read_many
 from ftcore.records import LOCK, Record
 from ftcore.slots import HEAD, read
 from ftcore.store import RUN_ID
@@ -48,8 +48,6 @@ DATA, FINETUNE, MONITOR = (
 )
 """Steps whose records are collected, in the order of the chain."""
 NO_CHAIN = "nothing was written to the ledger since it is a chain"
-REPORTS = {"data_docs": "validation/rows.html", "data_docs_as_a_whole": "validation/snapshot.html"}
-"""Validation pages by the manifest's name of each."""
 
 
 class Place(Protocol):
@@ -158,7 +156,7 @@ class Gatherer:
             listed = name == publications.SEAL or name in files
             if place and (listed or name == "suite/result.json"):
                 self.found.put(f"snapshot/{name}", read_bytes(place / name))
-        for key, name in REPORTS.items():
+        for key, name in links.PAGES.items():
             if path := manifest.get(key):
                 self.found.put(name, self._of_the_store(path))
         if manifest:
@@ -330,4 +328,7 @@ def erased_of(place: Place, version: Version) -> list[Erasure]:
     watch = f"runs/{plan.figures['answers']}/watch" if plan and plan.figures.get("answers") else ""
     places = [f"runs/{run}/evaluate/{name}" for name in ("evaluation.json", "predictions.parquet")]
     places += [f"{watch}/drift.{kind}" for kind in ("html", "json")] if watch else []
+    folder = place.shelf.root / "snapshots" / version.snapshot if version.snapshot.isalnum() else None
+    manifest = mapping(read_bytes(folder / "manifest.json") if folder else None)
+    places += [str(manifest[name]) for name in links.PAGES if name in manifest]
     return erasures.read(place.shelf, [*places, erasures.in_mlflow(version.run, "evaluation")])

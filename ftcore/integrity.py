@@ -86,18 +86,18 @@ def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Bre
         only: number of a version; None compares all of them.
 
     Returns:
-        What does not hold, the first line of the ledger first, and what has no line last; among it what was
-        acknowledged.
+        What does not hold, and among it what was acknowledged: of the chain first, since what is compared with a broken one
+        may only follow from that; then by the ledger's lines, and what has no line last.
 
     Raises:
         TransientError: MLflow does not answer.
     """
     book = registry.book(tracking)
     audit = ledger.audit(shelf, book.model.tags.get(f"ftcore.{HEAD_TAG}"))
-    found, lines = list(audit.breaks), audit.lines
+    broken, lines = list(audit.breaks), audit.lines
     if not any("n" in line for line in lines):  # a store that nobody has written to since ledgers are chains
-        return found
-    found += _model(book, lines)
+        return broken
+    found = list(_model(book, lines))
     about: dict[int, Lines] = {}
     for line in lines:
         for key in {line.get("version"), line.get("candidate"), line.get("instead_of")}:
@@ -113,12 +113,14 @@ def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Bre
             try:
                 found += _version(shelf, version, [*([started] if started else []), *of_it])
                 found += _sealed(shelf, tracking, version, of_it, erased)
+                if version.number in book.model.aliases.values():
+                    found += _place(tracking, version, of_it)
             except FtcoreError as error:  # one that cannot be compared hides no other
                 if error.retryable:
                     raise
                 what = f"{name} cannot be compared with the ledger: {error.args[0]}"
                 found.append(Break(None, name, what, canonical(dict(version.tags))))
-    return sorted(audit.acknowledged(found), key=lambda one: (one.n is None, one.n or 0))
+    return audit.acknowledged([*broken, *sorted(found, key=lambda one: (one.n is None, one.n or 0))])
 
 
 def _version(shelf: Shelf, version: Version, lines: Lines) -> Iterator[Break]:
@@ -330,6 +332,15 @@ def _sealed(
         if tagged.get(artefact, "") != then or not explained:
             what = f"the hash of artefact {artefact} of {name} is not the one that was judged"
             yield Break(n, artefact, what, f"{tagged.get(artefact, '')} {logged}")
+
+
+def _place(tracking: Tracking, version: Version, lines: Lines) -> Iterator[Break]:
+    """Whether MLflow's own loaders load what was judged: they go by the version's source alone."""
+    line = approvals.judged(lines, version.number)
+    judged = line.get("artefacts", ())
+    if judged and (place := tracking_models.misplaced(tracking, version, judged)):
+        what = f"the source of version {version.number} in MLflow is {place}, which is no artefact of its run"
+        yield Break(line.get("n"), "source", what, place)
 
 
 def _records(shelf: Shelf, version: Version, run_id: str) -> Iterator[tuple[str, Any]]:

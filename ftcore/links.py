@@ -16,6 +16,8 @@ from ftcore.slots import ACKNOWLEDGE, Slot, number, read
 
 ERASURES, LEDGER, CHAIN = "erasures.json", "ledger.json", "ledger-chain.jsonl"
 MANIFEST = "snapshot/manifest.json"
+PAGES = {"data_docs": "validation/rows.html", "data_docs_as_a_whole": "validation/snapshot.html"}
+"""Validation pages by the manifest's name of each."""
 V1, V2 = "https://ftcore.dev/evidence/v1", "https://ftcore.dev/evidence/v2"
 READ: dict[str, dict[tuple[str, str], str]] = {
     V1: {
@@ -83,7 +85,7 @@ def _faults(folder: Path, predicate: Mapping[str, Any], form: str) -> list[str]:
         if there is None:
             if form != V1 and link.earlier not in absent:
                 found.append(f"{link.file} was made from {link.earlier}, which is not here")
-        elif not _leads(erasures, Path(link.earlier).name, link.digest, there):
+        elif not _leads(erasures, link.earlier, link.digest, there):
             found.append(f"{link.file} was made from another {link.earlier} than this one")
     found += _ledger(folder, predicate) if form != V1 else []
     return list(dict.fromkeys(found))
@@ -146,6 +148,8 @@ def _links(folder: Path, records: Mapping[str, str], form: str) -> Iterator[Link
         files = _texts(_json(folder / MANIFEST), "files")
         own = ((f"snapshot/{name}", digest) for name, digest in files.items() if (folder / "snapshot" / name).is_file())
         yield from (Link(MANIFEST, name, digest) for name, digest in own)
+        pages = _texts(_json(folder / MANIFEST), "pages")
+        yield from (Link(MANIFEST, PAGES[name], digest) for name, digest in pages.items() if name in PAGES)
     there = set(names(folder))
     for name, file in records.items():
         inputs = _texts(_json(folder / file), "inputs") if file in there else {}
@@ -172,7 +176,8 @@ def _read(name: str, inputs: Mapping[str, str], records: Mapping[str, str], form
 
 def _leads(erasures: list[Erasure], file: str, then: str, there: str) -> bool:
     """Whether a file is as it was, or as erasures on request have left it."""
-    places = {one.place for one in erasures if one.place.rpartition("/")[2] == file}
+    page, name = file in PAGES.values(), Path(file).name
+    places = {one.place for one in erasures if page or one.place.rpartition("/")[2] == name}
     return then == there or any(between(erasures, place, then, there) for place in places)
 
 

@@ -69,6 +69,8 @@ class Version:
     tags: dict[str, str] = field(default_factory=dict)
     created_at: datetime | None = None
     """UTC."""
+    source: str = field(default="", compare=False)
+    """Where MLflow's own loaders look for it; another place once the store was moved."""
 
     @property
     def snapshot(self) -> str:
@@ -391,4 +393,4 @@ def size_of(folder: Path) -> str:
 
 def _version(found: ModelVersion) -> Version:
     at = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
-    return Version(int(found.version), str(found.run_id), dict(found.tags), at)
+    return Version(int(found.version), str(found.run_id), dict(found.tags), at, str(found.source))

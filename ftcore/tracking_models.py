@@ -121,6 +121,15 @@ def run_tags(tracking: Tracking, run: str) -> dict[str, str]:
         return dict(tracking.client.get_run(run).data.tags)
 
 
+def misplaced(tracking: Tracking, version: Version, artefacts: Collection[str]) -> str:
+    """Where MLflow's own loaders look for a version, where that is none of some artefacts of its run; else empty."""
+    with speaking_plainly(tracking.settings.mlflow_uri):
+        root = str(tracking.client.get_run(version.run).info.artifact_uri).rstrip("/")
+        named = str(tracking.client.get_model_version_download_uri(tracking.name, str(version.number)))
+    ours = {f"{root}/{name}" for name in artefacts}
+    return next((place for place in (version.source, named) if place.rstrip("/") not in ours), "")
+
+
 def run_data(tracking: Tracking, run: str) -> tuple[dict[str, float], dict[str, str]]:
     """Last value of each metric of a run, and its parameters."""
     with speaking_plainly(tracking.settings.mlflow_uri):

@@ -179,7 +179,8 @@ class Product:
         run = self.tracking.open_run(run_id, {})
         for folder in folders:
             self.tracking.log_folder(run, folder, folder.name)
-        return self.tracking.register(run_id, run, "model", {"ftcore.snapshot": identity})
+        artefact = folders[0].name if folders else "model"
+        return self.tracking.register(run_id, run, artefact, {"ftcore.snapshot": identity})
 
     def crown(self, run_id: str, identity: str = "", folders: Sequence[Path] = ()) -> Version:
         """Register a version and make it champion, with the ledger's line."""

@@ -19,7 +19,7 @@ from ftcore.reports import snapshot as reports
 from ftcore.steps import _carry, _comparison, _history, _keys, _renamed, _shards
 from ftcore.steps._comparison import Whole
 from ftcore.steps._kept import Kept, concatenated
-from ftcore.store import digest, read_json, read_table, upload, write_bytes, write_table
+from ftcore.store import digest, hash_file, read_json, read_table, upload, write_bytes, write_table
 from ftcore.tally import Tally
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def _verdict(context: Context, rows: SuiteResult, whole: SuiteResult) -> dict[st
         "checks": [*rows.checks, *whole.checks],
         "data_docs": context.written(pages[0]),
         "data_docs_as_a_whole": context.written(pages[1]),
+        "pages": dict(zip(("data_docs", "data_docs_as_a_whole"), map(hash_file, pages), strict=True)),
     }
 
 

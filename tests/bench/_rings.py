@@ -73,6 +73,11 @@ class Home:
         return self.home / "mlflow" / "mlflow.db"
 
     @property
+    def signs(self) -> bool:
+        """Whether it has the platform's private key, so that its evidence is signed."""
+        return (self.home / "keys" / "platform.pem").exists()
+
+    @property
     def bundles(self) -> list[Path]:
         """Folders of evidence that were handed out."""
         return sorted((self.folder / "evidence").glob("*"))

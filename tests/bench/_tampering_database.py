@@ -74,7 +74,7 @@ def _words(key: str) -> tuple[str, ...]:
     """Words by which a tag or an alias may be named."""
     short = key.removeprefix("ftcore.")
     spoken = next((said for start, said in SPOKEN.items() if short.startswith(start)), short.replace("_", " "))
-    return key, short, spoken, "promotion", "newest line", "champion"
+    return key, short, spoken, "promotion", "newest line", "champion", "cut off"
 
 
 def _delete(ring: Ring, draw: random.Random, here: sqlite3.Connection) -> Made:
@@ -112,7 +112,7 @@ def _version(ring: Ring, draw: random.Random, here: sqlite3.Connection) -> Made:
         row[0] for row in here.execute("select run_id from model_versions where name = ?", (name,)) if row[0] != run
     ]
     where = (name, number)
-    about = ("mlflow_run", "run", f"version {number}", "champion", "artefact")
+    about = ("mlflow_run", "run", f"version {number}", "champion", "artefact", "source")
     how = draw.choice(["run", "source", "gone"])
     if how == "run" and others:
         other = draw.choice(others)

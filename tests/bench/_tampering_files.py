@@ -183,7 +183,7 @@ def _over(ring: Ring, path: Path, draw: random.Random) -> list[Path] | None:
         return None
     other = draw.choice(others)
     shutil.copytree(folder, other, dirs_exist_ok=True)
-    return sorted(one for one in folder.rglob("*") if one.is_file()) or None
+    return sorted(other / one.relative_to(folder) for one in folder.rglob("*") if one.is_file()) or None
 
 
 PLACES: dict[str, Callable[[Ring, Path, random.Random], list[Path] | None]] = {

@@ -62,7 +62,8 @@ def run() -> Result:
 def _change(homes: dict[str, tuple[_rings.Home, int]], rings: dict[str, Ring], one: int, count: Count) -> None:
     """Make one change to one of the rings, and look whether it is found, and whether all is well after it."""
     draw = random.Random(SEED * 1_000_003 + one)
-    name = draw.choice(sorted(homes))
+    surface = SURFACES[one % len(SURFACES)]
+    name = draw.choice([name for name in sorted(homes) if surface != "evidence" or homes[name][0].signs])
     home, number = homes[name]
     with home.entered() as registrar:
         if name not in rings:
@@ -71,7 +72,7 @@ def _change(homes: dict[str, tuple[_rings.Home, int]], rings: dict[str, Ring], o
             older = home.older / "home" if home.older else None
             rings[name] = Ring.of(registrar, number, home.database, bundles, older)
         ring = rings[name]
-        with tampered(ring, draw, SURFACES[one % len(SURFACES)]) as change:
+        with tampered(ring, draw, surface) as change:
             seen, claims, said = outcome(ring, change)
         what = f"{name}: {change.surface}, {change.what}"
         count.found += seen

@@ -496,6 +496,23 @@ def test_an_older_and_a_newer_format_are_named_and_checked_as_far_as_it_goes(sig
         assert any("another records/finetune/train.json" in fault for fault in found.faults), form
 
 
+def test_pages_of_validations_are_as_the_manifest_has_them_or_as_an_erasure_left_them(signed: Path) -> None:
+    predicate = json.loads((signed / attestation.STATEMENT).read_text())["predicate"]
+    manifest, page = signed / links.MANIFEST, signed / links.PAGES["data_docs"]
+    page.parent.mkdir(exist_ok=True)
+    page.write_text("all rows passed")
+    known = json.loads(manifest.read_text())
+    write_json(manifest, known | {"pages": {"data_docs": sha256(b"all rows passed"), "of a later version": "0"}})
+    told = f"{links.MANIFEST} was made from another {links.PAGES['data_docs']} than this one"
+    assert told not in links.faults(signed, predicate)
+    page.write_text("all rows failed")
+    assert told in links.faults(signed, predicate)
+    made = {"place": "data_docs/validations/x/1/snapshot-rows.html", "subject": "s", "at": now(), "rows": 1}
+    made |= {"before": sha256(b"all rows passed"), "after": sha256(b"all rows failed")}
+    write_json(signed / links.ERASURES, [made])
+    assert told not in links.faults(signed, predicate)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

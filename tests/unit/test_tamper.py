@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,3 +103,15 @@ def test_something_else_in_the_place_of_a_file_is_found_and_stops_nothing(ring: 
             path.rmdir()
         path.write_bytes(kept)
     assert ring.found() == []
+
+
+@pytest.mark.parametrize("column", ["source", "storage_location"])
+def test_what_mlflows_own_loaders_load_is_what_was_judged(ring: Ring, column: str) -> None:
+    """``models:/NAME@champion`` goes by the version's source alone."""
+    here = ring.artefacts
+    for place in (here.with_name("eve"), here / "eve", here.parent, f"{here}/onnx-int8/../eve"):
+        with closing(sqlite3.connect(ring.database)) as database:
+            names = (Path(place).as_uri(), ring.registrar.recipe.name)
+            database.execute(f"update model_versions set {column} = ? where name = ?", names)  # noqa: S608
+            database.commit()
+        assert f"the source of version 1 in MLflow is {Path(place).as_uri()}" in ring.found()[0]
