@@ -33,9 +33,13 @@ from ftcore.errors import FtcoreError
 from ftcore.files import as_json, mapping, names_in, read_bytes, read_many
 from ftcore.records import LOCK, Record
 from ftcore.slots import HEAD, read
-from ftcore.store import RUN_ID
+from ftcore.store import RUN_ID, hash_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from upath import UPath
+
     from ftcore.declared import Declared
     from ftcore.erasures import Erasure
     from ftcore.store import Shelf
@@ -83,7 +87,7 @@ class Gathered:
     about: list[Any] = field(default_factory=list)
     """Version and runs whose lines of the ledger are part of the bundle."""
     keys: list[str] = field(default_factory=list)
-    """Public keys that may have signed the ledger, in hex."""
+    """Public keys that are trusted and signed lines of the ledger, in hex."""
 
     def put(self, name: str, data: bytes | None, never: str = "") -> bytes | None:
         """Add a file, or what there is to say where there is none.
@@ -156,6 +160,7 @@ class Gatherer:
             listed = name == publications.SEAL or name in files
             if place and (listed or name == "suite/result.json"):
                 self.found.put(f"snapshot/{name}", read_bytes(place / name))
+        self._rows(place, files)
         for key, name in links.PAGES.items():
             if path := manifest.get(key):
                 self.found.put(name, self._of_the_store(path))
@@ -163,6 +168,16 @@ class Gatherer:
             reasons = {name: manifest.get(name) for name in ("run_id", "quarantined", "quarantine_reasons")}
             self.found.put("quarantine.json", as_json(reasons))
         return manifest
+
+    def _rows(self, place: UPath | None, files: Mapping[str, Any]) -> None:
+        """Check that the rows are there, and up to a size that they are those of the manifest; they are not copied."""
+        left = artefacts.READ_BYTES
+        there = {name: place / name for name in sorted(files) if publications.rows(name)} if place else {}
+        for name, path in there.items():
+            if not path.is_file():
+                self.found.missing.append(f"snapshot/{name} is not there")
+            elif (left := left - path.stat().st_size) > 0 and hash_file(path) != files[name]:
+                self.found.broken.append(f"snapshot/{name} was changed: its hash is not the one in the manifest")
 
     def _chain(self, chain: str, run: str, steps: tuple[str, ...]) -> None:
         """The recipe that a chain's run went by, and the records of its steps."""
@@ -256,7 +271,8 @@ class Gatherer:
         self.found.put(links.CHAIN, chain or None, self._old or NO_CHAIN)
         for one in integrity.check(shelf, self.place.tracking, self.version.number):
             (self.found.acknowledged if one.acknowledged else self.found.broken).append(f"the ledger, {one}")
-        self.found.keys.extend(sorted(shelf.chain.ring.trusted()))
+        signers = {slot.key for data in slots.values() if (slot := read(data, shelf.name))}
+        self.found.keys.extend(sorted(signers & shelf.chain.ring.trusted()))
         if erased := erased_of(self.place, self.version):
             self.found.put(links.ERASURES, as_json([one.model_dump(mode="json") for one in erased]))
 

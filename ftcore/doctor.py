@@ -100,7 +100,23 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
         if not found:
             half_done = [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
             found = [*_breaks(registrar), *half_done]
-    return [*found, *_runs(registrar), *_moved(registrar), *_snapshots(shelf), *_files(shelf), *_locks(shelf)]
+    return [
+        *found,
+        *_keys(shelf),
+        *_runs(registrar),
+        *_moved(registrar),
+        *_snapshots(shelf),
+        *_files(shelf),
+        *_locks(shelf),
+    ]
+
+
+def _keys(shelf: Shelf) -> Iterator[Finding]:
+    """A public key of somebody else's, which evidence would be verified by, and whose lines would count."""
+    ring = shelf.chain.ring
+    if not ring.public_is_its_own():
+        what = f"{ring.private.name}.pub is not the public key of {ring.private}"
+        yield Finding(what, "write it anew, and find out who changed it", ring.write_public)
 
 
 def _moved(registrar: Registrar) -> Iterator[Finding]:

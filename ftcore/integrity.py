@@ -86,7 +86,7 @@ def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Bre
         only: number of a version; None compares all of them.
 
     Returns:
-        What does not hold, and among it what was acknowledged: of the chain first, since what is compared with a broken one
+        What does not hold, among it what was acknowledged: of the chain first, since what is compared with a broken one
         may only follow from that; then by the ledger's lines, and what has no line last.
 
     Raises:

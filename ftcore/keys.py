@@ -103,6 +103,18 @@ class Keyring:
             raise FtcoreError("what was handed over is not signed by the platform's key", hint=hint)
         return value
 
+    def public_is_its_own(self) -> bool:
+        """Whether the public key's file, which is handed to those who verify, is of the private one; or one is gone."""
+        file = self.private.with_name(f"{self.private.name}.pub")
+        if not (self.private.exists() and file.exists()):
+            return True
+        return public(file) == _read(self.private).public_key().public_bytes_raw().hex()
+
+    def write_public(self) -> None:
+        """Write the public key's file anew, from the private one."""
+        made = _public_pem(_read(self.private).public_key().public_bytes_raw().hex())
+        write_bytes(self.private.with_name(f"{self.private.name}.pub"), made)
+
     def trust(self, key: str) -> None:
         """Trust a public key, in hex, from now on.
 

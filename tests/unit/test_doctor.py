@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ftcore import doctor, intents, registry, tracking_runs
+from ftcore.attestation import new_keys
 from ftcore.promotion import Registrar
 from ftcore.records import now
 from ftcore.tracking import CANDIDATE, CHAMPION, FAILURE_TAG, HOST_TAG, PREVIOUS
@@ -37,6 +39,15 @@ def test_a_healthy_recipe_has_nothing(registrar: Registrar) -> None:
 
 def test_a_recipe_that_never_ran_has_nothing(product: Product) -> None:
     assert found(Registrar(product.recipe, product.shelf, product.tracking)) == []
+
+
+def test_a_public_key_of_somebody_else_is_found_and_written_anew(registrar: Registrar, tmp_path: Path) -> None:
+    file = registrar.shelf.chain.ring.private.with_name("platform.pem.pub")
+    own = file.read_bytes()
+    file.write_bytes(new_keys(tmp_path / "eve.pem").read_bytes())
+    (told,) = found(registrar)
+    assert told.startswith("platform.pem.pub is not the public key of")
+    assert (doctor.mend(registrar)[1], file.read_bytes()) == ([], own)
 
 
 def test_a_half_done_promotion_is_finished(registrar: Registrar, product: Product) -> None:

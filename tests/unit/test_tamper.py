@@ -115,3 +115,19 @@ def test_what_mlflows_own_loaders_load_is_what_was_judged(ring: Ring, column: st
             database.execute(f"update model_versions set {column} = ? where name = ?", names)  # noqa: S608
             database.commit()
         assert f"the source of version 1 in MLflow is {Path(place).as_uri()}" in ring.found()[0]
+
+
+@pytest.mark.parametrize("how", ["gone", "changed", "swapped"])
+def test_the_rows_that_it_was_trained_on_are_those_of_the_manifest(ring: Ring, how: str) -> None:
+    one, other = sorted((ring.store / "snapshots").rglob("part-*.parquet"))[:2]
+    mine = one.read_bytes()
+    if how == "gone":
+        one.unlink()
+    else:
+        one.write_bytes(other.read_bytes() if how == "swapped" else mine + b" ")
+    (told,) = ring.found()
+    assert told.startswith(
+        f"snapshot/{one.parent.name}/{one.name} {'is not there' if how == 'gone' else 'was changed'}"
+    )
+    one.write_bytes(mine)
+    assert ring.found() == []
