@@ -1,6 +1,6 @@
 """One of several processes that train a tiny Llama together, or the only one: what the tests of strategies start.
 
-``python -m tests.integration._together JSON``, alone or by torchrun. It leaves ``weights.safetensors``, ``curve.json``.
+``main`` leaves ``weights.safetensors``, ``curve.json``.
 """
 
 from __future__ import annotations

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-WAY = "tests.integration._together"
-REPOSITORY = Path(__file__).parents[2]
+from tests.integration._forks import together
+from tests.integration._together import main
 
 
 def train(folder: Path, strategy: str, method: str, **more: Any) -> int:
     """Train in two processes, or for ``ddp`` in one; returns the exit code."""
     folder.mkdir(exist_ok=True)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", WAY]
-    how = ["-m", WAY] if strategy == "ddp" else torchrun
-    asked = json.dumps({"strategy": strategy, "method": method, "out": str(folder), **more})
-    done = subprocess.run([sys.executable, *how, asked], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or more.get("vanish"), done.stderr[-6000:]
-    return done.returncode
+    asked = {"strategy": strategy, "method": method, "out": str(folder), **more}
+    code, told = together(main, asked, folder, 1 if strategy == "ddp" else 2)
+    assert code == 0 or more.get("vanish"), told[-6000:]
+    return code
 
 
 def made(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
