@@ -21,7 +21,7 @@ LONGEST_S = 240.0
 
 
 def start(function: Callable[..., Any], *arguments: Any, out: Path, **env: str) -> BaseProcess:
-    """Start a process of its own session that calls a module's function; what it prints goes to ``out`` and ``out.err``."""
+    """Start a session that calls a module's function; what it prints goes to ``out`` and ``out.err``."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(WARM)
     process = context.Process(target=_called, args=(function, arguments, out, {**os.environ, **env}))
