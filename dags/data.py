@@ -18,7 +18,7 @@ STORY = """\
 Fetches rows, makes an immutable snapshot of them, and publishes it if it is fit to be trained on.
 
 A backfill run reads the rows observed since the tick before its own, and publishes them as a snapshot that does not
-become current: validate is skipped then, its log names the snapshot, and nothing is trained unless somebody asks.
+become current: validate is skipped then, its log names the snapshot, and nothing is trained unless a person asks.
 """
 
 WHEN = {"type": ["null", "string"], "format": "date-time"}
@@ -48,7 +48,7 @@ def data(recipe_file: str) -> DAG:
         collect = StepOperator(
             task_id="collect", doc_md="Join what was fetched to one record.", ask=PERIOD, step="ingest"
         )
-        prepare = StepOperator(task_id="prepare", doc_md="Mend the text, drop duplicates, draw the splits.")
+        prepare = StepOperator(task_id="prepare", doc_md="Clean the text, drop duplicates, draw the splits.")
         validate = StepOperator(
             task_id="validate",
             doc_md="Quarantine what breaks an expectation and publish the snapshot; unfit data fails here.",

@@ -40,7 +40,7 @@ def acknowledge(registrar: Registrar, person: Person, reason: str) -> dict[str, 
         The ledger's line; its ``breaks`` are what was acknowledged.
 
     Raises:
-        FtcoreError: nobody is named or logged in, there is nothing to acknowledge, or this machine has not the
+        FtcoreError: no person is named or logged in, there is nothing to acknowledge, or this machine has not the
             platform's key.
         TransientError: MLflow does not answer, or others are writing all the time.
         BusyError: a change of the registry is being made right now.
@@ -94,7 +94,7 @@ def _open(registrar: Registrar) -> tuple[Audit, list[Break]]:
         repair.do()
     left = [one for one in found if one.line != CHAMPION]
     if not left:
-        doctor = f"ftcore doctor {name} --mend"
+        doctor = f"ftcore doctor {name} --fix"
         hint = f"{doctor} puts the champion's alias right" if found else f"{doctor} finishes it" if half_done else ""
         what = "a change is half done, and the ledger's chain holds" if half_done else "nothing is to acknowledge"
         raise FtcoreError(f"{name}: {found[0] if found else what}", hint=hint)

@@ -179,11 +179,11 @@ def refusal(answer: Answer, answers: Sequence[Answer], asked: Approval) -> str:
     if answer.decision == "reject":
         return "" if answer.reason.strip() else f"{person} rejected without a reason; a rejection needs one"
     faults = {
-        f"nobody vouches that {person} answered": not answer.witness,
-        f"{person} started this run and cannot approve what came of it": name in starters,
+        f"Airflow has no record that {person} answered": not answer.witness,
+        f"{person} started this run and cannot approve its result": name in starters,
         f"{person} is not among those who may approve: {', '.join(asked.assigned)}": bool(asked.assigned)
         and name not in {same_person(one) for one in asked.assigned},
-        f"{person} has approved already; the other approval must come from somebody else": asked.required > 1
+        f"{person} has approved already; the other approval must come from another person": asked.required > 1
         and name in others,
     }
     return next((fault for fault, there in faults.items() if there), "")
@@ -196,11 +196,11 @@ def lacking(answers: Sequence[Answer], asked: Approval) -> str:
         return ""
     wanted = "1 approval" if asked.required == 1 else f"{asked.required} approvals"
     others = [answer for answer in answers if answer.decision == "approve" and answer.person not in names]
-    said = f"has {len(names)} ({', '.join(names)})" if names else "nobody has given one"
+    said = f"has {len(names)} ({', '.join(names)})" if names else "has none"
     if stale := [answer.person for answer in others if answer.stale]:
         said += f"; {', '.join(stale)} approved an earlier verdict"
     if unproven := [answer.person for answer in others if not answer.stale and not answer.witness]:
-        said += f"; nobody vouches for the answer of {', '.join(unproven)}"
+        said += f"; Airflow has no record of the answer of {', '.join(unproven)}"
     if gone := [answer.person for answer in others if not answer.stale and answer.witness]:
         said += f"; {', '.join(gone)} may not approve"
     return f"needs {wanted}, and {said}"

@@ -145,7 +145,9 @@ def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
         "costs": _costs(figures, training.work_s if training else None),
         "answers": approvals.given(shelf, version),
         "acknowledged": [f"{line['reason']} ({moment(line['at'])}, {line['by']})" for line in _acknowledged(shelf)],
-        "nobody": "Nobody was asked." if recipe.of("approval.required", 1) == 0 else "Nobody has answered.",
+        "nobody": "The recipe requires no approval."
+        if recipe.of("approval.required", 1) == 0
+        else "There are no answers yet.",
     }
 
 

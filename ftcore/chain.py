@@ -83,7 +83,7 @@ class Chain:
         if there is not None and (known := self.proven({name: there})):
             return known[name]
         if there is not None and last is not None:
-            aside = f"; ftcore doctor {self.recipe} --mend sets it aside"
+            aside = f"; ftcore doctor {self.recipe} --fix sets it aside"
             raise self._broken(f"{name} is not in the chain, and was not written by the platform", aside)
         if last is None:
             self.ring.make()

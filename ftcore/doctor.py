@@ -156,7 +156,7 @@ def _half_done(registrar: Registrar) -> Iterator[Finding]:
     for path, intent in intents.pending(registrar.shelf):
         done = f"{intent.kind} of run {intent.run_id} is half done ({intent.reason})" if intent else ""
         what = done or f"{path.name} is no intent of the platform's"
-        yield Finding(what, "finish it, or give it up where somebody else was champion since", finish)
+        yield Finding(what, "finish it, or abandon it where another version has become champion since", finish)
 
 
 def _aliases(registrar: Registrar) -> Iterator[Finding]:
@@ -229,7 +229,7 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
     line = registrar.shelf.line("promote", run_id) if run_id else None
     if line and line["decision"] == "promoted" and not _has_record(registrar.shelf, run_id, "promote"):
         what = f"version {champion.number} was promoted, and the step of run {run_id} did not end"
-        hint = f"clear the task promote in Airflow, which tells monitor__{registrar.recipe.name} of the champion"
+        hint = f"clear the task promote in Airflow, which notifies monitor__{registrar.recipe.name} of the champion"
         yield Finding(what, f"{hint}; or ftcore step promote {registrar.recipe.name} --run {run_id}")
 
 

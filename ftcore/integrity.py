@@ -166,7 +166,9 @@ def _verdict(shelf: Shelf, version: Version, line: Mapping[str, Any]) -> Iterato
         yield Break(n, there, what, f"reason {reason}")
     champion, other = str(line.get("champion") or ""), version.tags.get("ftcore.verdict.champion", "")
     if "champion" in line and other != champion:
-        yield Break(n, there, f"{name} was judged against another champion than MLflow tells", f"champion {other}")
+        yield Break(
+            n, there, f"{name} was judged against another champion than MLflow's tag names", f"champion {other}"
+        )
     path = shelf.folder(line["run_id"], "gate") / "verdict.json"
     data = read_bytes(path)
     if data is None:
@@ -224,7 +226,7 @@ def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: L
     known = "decided_at" in line  # those of earlier versions do not tell all of it
     wrong = [key for key, value in told.items() if known and value is not None and tags.get(key, "") != value]
     if wrong:
-        what = f"{name} tells another {' and '.join(wrong)} than the ledger"
+        what = f"{name} has another {' and '.join(wrong)} than the ledger"
         yield Break(line.get("n"), there, what, canonical({key: tags.get(key) for key in wrong}))
     path = shelf.folder(line["run_id"], "promote") / "record.json"
     try:
@@ -250,9 +252,9 @@ def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Ite
             told = f"{what} is tagged as {words} by {by}, and the ledger has no line of it"
             yield Break(None, what, told, f"{key} {text}")
         return
-    told = f"{what} is {words} by {line['by']}, and MLflow tells {by or 'nothing'}"
+    told = f"{what} is {words} by {line['by']}, and MLflow's tag names {by or 'no person'}"
     if by == line.get("by") and at == line.get("decided_at", at):
-        told = f"{what} is {words} for another reason than MLflow tells" if reason not in line["reason"] else ""
+        told = f"{what} is {words} for another reason than MLflow's tag gives" if reason not in line["reason"] else ""
     if told:
         yield Break(line.get("n"), f"{line['kind']} of {line['run_id']}", told, f"{key} {text}")
 
@@ -281,7 +283,7 @@ def _model(book: Book, lines: Lines) -> Iterator[Break]:
     newest = [line for line in lines if (line["kind"], line.get("candidate")) == ("gate", book.model.newest)]
     turned_down = [line for line in lines if (line["kind"], line.get("version")) == ("reject", book.model.newest)]
     if newest and not turned_down and CANDIDATE not in book.model.aliases:
-        told = f"nobody is candidate in MLflow, and {_named(book.model.newest)} is"
+        told = f"MLflow has no candidate, and {_named(book.model.newest)} is"
         yield Break(newest[-1].get("n"), CANDIDATE, told, "")
     if (candidate := book.model.aliases.get(CANDIDATE)) not in (None, book.model.newest):
         told = f"candidate is {_named(candidate)} in MLflow, and version {book.model.newest} is the newest"

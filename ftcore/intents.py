@@ -175,7 +175,7 @@ def _check(shelf: Shelf, tracking: Tracking, intent: Intent) -> None:
     if faults:
         raise TransientError(
             f"{intent.kind} of run {intent.run_id} is not done: {'; '.join(faults)}",
-            hint=f"somebody else changes the registry; ftcore doctor {shelf.name} --mend finishes it or gives it up",
+            hint=f"another process changes the registry; ftcore doctor {shelf.name} --fix finishes or abandons it",
         )
 
 

@@ -285,7 +285,7 @@ def _files(chained: dict[int, Slot], files: dict[str, bytes], *, begun: bool) ->
                 yield Break(n, name, what, sha256(old) if old is not None else "")
     if begun:
         for name in sorted(left):
-            yield Break(None, name, f"{name} is foreign: it is not in the chain", sha256(left[name]))
+            yield Break(None, name, f"{name} is not part of the chain", sha256(left[name]))
 
 
 def _which(line: Mapping[str, Any], data: bytes) -> str:

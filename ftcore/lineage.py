@@ -75,7 +75,7 @@ class Lineage:
 
     def _found(self, what: str) -> Version:
         if self.models.away:
-            raise TransientError(self.models.away, hint="what snapshots hold can be told without it: name one")
+            raise TransientError(self.models.away, hint="the lineage of a snapshot needs no MLflow: name one")
         for version in self.models.versions:
             if what == str(version.number) or what in self.models.aliases.get(version.number, []):
                 return version

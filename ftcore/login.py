@@ -102,7 +102,7 @@ def logged_in(settings: Settings) -> Person:
     """
     person = whoever(settings)
     if not person.logged_in:
-        raise FtcoreError("nobody is logged in; an approval needs a login, a typed name is none", hint=HINT)
+        raise FtcoreError("there is no login; an approval needs one; a typed name is not enough", hint=HINT)
     return person
 
 
@@ -119,7 +119,7 @@ def approver(settings: Settings, recipe: str) -> Person:
     form, headers = {"chosen_options": ["Approve"], "params_input": {}}, {"Authorization": f"Bearer {token}"}
     answer = _send("PATCH", base, path, json=form, headers=headers)
     if answer.status_code in (401, 403):
-        hint = "somebody with the permission to answer its required actions can"
+        hint = "a person with the permission to answer its required actions can"
         raise FtcoreError(f"{person.name} may not answer what {dag} asks in Airflow, and cannot approve", hint=hint)
     if answer.status_code != 404:
         raise TransientError(f"Airflow at {base} answers {answer.status_code}")

@@ -27,7 +27,7 @@ def check(shelf: Shelf, run_id: str, step: str) -> None:
     if number is not None:
         raise FtcoreError(
             f"{step} is not done again in run {run_id}: version {number} was promoted with what it left there",
-            hint=f"start another run: ftcore run {shelf.name} --run NAME; where somebody changed the run's files, "
+            hint=f"start another run: ftcore run {shelf.name} --run NAME; if the run's files were changed, "
             "restore them from a backup",
         )
 

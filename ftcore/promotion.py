@@ -122,7 +122,7 @@ class Registrar:
         if served.judged(self.shelf, now_) != served.judged(self.shelf, version):
             raise TransientError(
                 f"version {version.number} was judged again while its artefacts were read, or its tag was changed",
-                hint="look again, then decide; where nobody judged it again, find out who changes the registry",
+                hint="look again, then decide; if it was not judged again, find out who changes the registry",
             )
         return model, now_
 
@@ -185,7 +185,7 @@ class Registrar:
             if self.never_promoted(previous):
                 raise FtcoreError(
                     f"version {previous} has the alias previous, and no ledger line ever promoted it",
-                    hint=f"ftcore doctor {self.recipe.name} --mend puts the alias right",
+                    hint=f"ftcore doctor {self.recipe.name} --fix restores the alias",
                 )
             back = tracking_models.version(self.tracking, previous)
             checked = self.fit_to_serve(back, needs)
@@ -390,7 +390,7 @@ def named(by: str, reason: str) -> None:
         FtcoreError: a name or a reason is missing.
     """
     if not by.strip():
-        raise FtcoreError("nobody is named", hint=HINT)
+        raise FtcoreError("no person is named", hint=HINT)
     if not reason.strip():
         raise FtcoreError("a reason is missing", hint="--reason '…'")
 

@@ -197,7 +197,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     metrics = recipe.metrics
     datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:
-        yield "on_undecided", "nobody can be asked where approval.required is 0"
+        yield "on_undecided", "there is no approval to wait for where approval.required is 0"
     for number, gate in enumerate(recipe.gates):
         metric = getattr(gate, "metric", None)
         if metric is not None and metric not in metrics:

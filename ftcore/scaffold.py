@@ -33,7 +33,7 @@ README = """Data of the recipe {name}
 
 Put CSV files here: UTF-8, a header, and the columns that sources[{number}] of {recipe} names
 (text: what the model reads; label: one of task.labels). Other names are set there: `text: COLUMN`, `label: COLUMN`.
-`ftcore check {name}` tells what is missing. This file is not read.
+`ftcore check {name}` lists what is missing. This file is not read.
 """
 
 

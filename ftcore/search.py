@@ -302,7 +302,7 @@ def _newest(shelf: Shelf, run_id: str) -> UPath:
     found = [folder / JOURNAL for folder in folders if (folder / JOURNAL).exists()]
     if not found:
         what = f"run {run_id} of {shelf.name}" if run_id else f"{shelf.name}"
-        raise FtcoreError(f"{what} has no search", hint="add search: to the recipe; ftcore schema prints what it takes")
+        raise FtcoreError(f"{what} has no search", hint="add search: to the recipe; ftcore schema prints its fields")
     return max(found, key=lambda path: path.stat().st_mtime)
 
 

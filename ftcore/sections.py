@@ -55,7 +55,7 @@ class PersonalData(Config):
     """What happens to personal data in texts, by kind."""
 
     entities: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z_]+$")], Action] = Field(default_factory=dict)
-    """What is done with each of Presidio's entities, over the defaults: ``mask`` writes ``[EMAIL_ADDRESS]`` in its
+    """Action for each of Presidio's entities, over the defaults: ``mask`` writes ``[EMAIL_ADDRESS]`` in its
     place, ``pseudonym`` a name that is the same for the same value within this recipe (the secret behind it is
     ``FTCORE_PSEUDONYM_KEY``), ``drop_row`` leaves the row out, ``keep`` does not look for it. By default e-mail
     addresses, phone numbers, cards, IBANs, IP addresses and the national numbers with a checksum are masked. ``URL`` is
@@ -118,7 +118,7 @@ class Prepare(Config):
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] = ()
     """ISO 639-1 codes of the languages to keep; empty keeps all."""
     language_confidence: Share = 0.95
-    """How sure the guess must be before a text counts as foreign."""
+    """How sure the guess must be before a text counts as one of another language."""
     length_outliers: Annotated[float, Field(gt=0)] | None = None
     """Interquartile ranges of the logarithm of the length beyond the quartiles from which a text is quarantined; 3 is
     far out. Null only counts those beyond 3."""
@@ -160,7 +160,7 @@ class Validation(Config):
     personal_data: bool = True
     """Whether to look again for the personal data that ``prepare`` removes, and reject a snapshot that holds any."""
     change: Change = Change()
-    """What is odd beside the snapshot before."""
+    """Limits of change against the previous snapshot."""
     max_age_days: Annotated[float, Field(gt=0)] | None = None
     """Age of the newest row, by ``observed_at``, from which data is stale; null does not look."""
     on_stale: Literal["warn", "reject"] = "warn"
@@ -188,7 +188,7 @@ class Judge(Config):
     model: Annotated[str, Field(min_length=1)]
     """Name that the address knows the judge by."""
     rows: Annotated[int, Field(ge=1, le=10_000)] = 50
-    """Most test rows that are judged, drawn at random; each is asked about twice, with the answers swapped."""
+    """Most test rows that are judged, drawn at random; each is judged twice, with the answers swapped."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60
     """Seconds to wait for one answer of the judge."""
     answer_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -233,7 +233,7 @@ class Evaluate(Config):
     examples: Annotated[int, Field(ge=0, le=1000)] = 20
     """Best and worst answers, and disagreements with the champion, that are kept to be read; of each this many."""
     judge: Judge | None = None
-    """Compares what candidate and champion write; null asks nobody. For tasks that write answers."""
+    """Compares what candidate and champion write; null compares none. For tasks that write answers."""
     general_text: Source | None = None
     """Texts of no domain, on which base model, champion and candidate are compared, to see what was forgotten. For
     tasks with a language model; rows of the snapshot are left out."""
@@ -266,12 +266,12 @@ class Watch(Config):
     detectors: tuple[Detector, ...] = ()
     """Each measures one kind of drift."""
     min_rows: Annotated[int, Field(ge=30)] = 200
-    """Fewest predictions in a window before anything is said about drift; detectors need 30 to say anything."""
+    """Minimum number of predictions in a window before drift is judged; detectors need 30."""
     alarms: Annotated[int, Field(ge=1)] = 1
     """Detectors that must raise an alarm before drift is confirmed."""
     min_feedback: Annotated[int, Field(ge=0)] = 100
-    """Fewest labelled rows not yet learnt from before retraining is asked for; without new labels a retraining
-    teaches nothing."""
+    """Minimum number of new labelled rows before retraining is requested; without new labels a retraining has nothing
+    to learn from."""
 
 
 License = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+\-]*$")]
@@ -281,7 +281,7 @@ class Card(Config):
     """What the model card and the evidence tell besides; nothing else depends on it."""
 
     license: License | None = None
-    """Licence of the trained model, as the hub or SPDX spells it, such as ``apache-2.0``; null: nobody said."""
+    """Licence of the trained model, as the hub or SPDX spells it, such as ``apache-2.0``; null: not stated."""
     base_license: License | None = None
     """The same of the base model, where its own card names none or another one holds."""
     data_licenses: dict[Annotated[str, Field(min_length=1)], License] = Field(default_factory=dict)
@@ -294,9 +294,9 @@ class Schedule(Config):
     """Cron expressions, in UTC."""
 
     data: str | None = None
-    """When new data is fetched; null means only when asked or when drift asks."""
+    """When new data is fetched; null means only on request, by a person or by drift."""
     monitor: str | None = None
-    """When the prediction log is looked at; null means only when asked or after a promotion."""
+    """When the prediction log is looked at; null means only on request or after a promotion."""
 
     @field_validator("data", "monitor")
     @classmethod

@@ -29,9 +29,9 @@ class Plan(Config):
     """When to train again, and what it may cost."""
 
     min_new_rows: Annotated[int, Field(ge=1)] = 1000
-    """Training rows that the champion has not seen before a new one is trained without being asked."""
+    """Training rows that the champion has not seen before a new one is trained automatically."""
     budget: Budget = Budget()
-    """What is spent without asking; a training that is expected to take more waits for ``--param budget=approved``."""
+    """Limits of spending without approval; a training that would take more waits for ``--param budget=approved``."""
 
 
 class Distributed(Config):
@@ -141,7 +141,7 @@ class Train(Config):
     """Seeds the data order, dropout and the new layers."""
     folds: Annotated[int, Field(ge=0, le=20)] = 0
     """Parts of the training rows for a cross-validation before the training, at least 2; rows of one group stay
-    together. It tells how much the metrics depend on the rows, and costs as many trainings; 0 does none."""
+    together. It shows how much the metrics depend on the rows, and costs as many trainings; 0 does none."""
 
     @field_validator("folds")
     @classmethod
@@ -194,7 +194,7 @@ class Search(Config):
     """Which settings are tried before the training, and how long. The best by its validation loss trains."""
 
     space: Annotated[dict[str, Dimension], Field(min_length=1)]
-    """What is tried, by the setting's place in the recipe, such as ``train.learning_rate`` or ``method.rank``. The
+    """Search space, by the setting's place in the recipe, such as ``train.learning_rate`` or ``method.rank``. The
     first trial is the recipe's own setting where it lies in this space."""
     trials: Annotated[int, Field(ge=1, le=10_000)] = 20
     """Most trials, those that were cut short or failed included. Raise it to go on with a finished search."""

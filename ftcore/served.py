@@ -157,7 +157,7 @@ def put_right(name: str, holder: int | None, known: Promise | None) -> str:
     """What to do where registry and ledger name different champions."""
     if known is None and holder is not None:
         return alternatives.to_unexplained(name, holder)
-    return f"ftcore doctor {name} --mend"
+    return f"ftcore doctor {name} --fix"
 
 
 def folder(tracking: Tracking, version: Version, artefact: str) -> Path:
@@ -231,7 +231,7 @@ def _expected(tracking: Tracking, version: Version, artefact: str) -> str:
     if promise is None and known is not None and known.version == version.number:
         raise FtcoreError(
             f"the ledger's line that made version {version.number} of {tracking.name} champion names no artefacts",
-            hint=f"it is of an earlier ftcore: ftcore doctor {tracking.name} --mend checks them and takes them over",
+            hint=f"it is of an earlier ftcore: ftcore doctor {tracking.name} --fix checks and adopts them",
         )
     if promise is None or promise.artefacts is None or artefact == "card":
         return tracking_models.run_tags(tracking, version.run).get(f"{HASH_TAG}{artefact}", "")
@@ -318,7 +318,7 @@ def _fetch(tracking: Tracking, version: Version, artefact: str, target: Path, ex
             if not any(stored.list_artifacts(artefact)):
                 raise FtcoreError(
                     f"version {version.number} of {tracking.name} has no artefact {artefact!r}",
-                    hint=f"restore it; ftcore doctor {tracking.name} tells what the champion has lost",
+                    hint=f"restore it; ftcore doctor {tracking.name} lists what the champion has lost",
                 )
             got = tracking_artefacts.without_mlflows_own(Path(stored.download_artifacts(artefact, made)))
         if fault := _fault(tracking, version, artefact, got, expected):

@@ -110,7 +110,7 @@ class SplitKeys:
         return rows.set_column(there.index("split_key"), rows.schema.field("split_key"), column)
 
     def pseudonym(self, group: str, word: str = "GROUP") -> str:
-        """Name that stands for a group whose own name is personal data: groups stay apart, and nobody is named."""
+        """Name that stands for a group whose own name is personal data: groups stay apart, and no person is named."""
         return f"[{word} {self._hash('name', normal_group(group)).translate(LETTERS)}]"
 
     def within(self, split: str, seed: str, shares: Prepare) -> str:

@@ -147,7 +147,7 @@ class Suppression:
     def _warn(self, rows: pa.Table) -> None:
         for source in rows["source"].unique().to_pylist():
             if source not in self._warned and any(source not in one.sources for one in self.entries):
-                log.warning("%s is newer than a forgotten subject, told there by group and text only", source)
+                log.warning("%s is newer than a forgotten subject, recognized there by group and text only", source)
             self._warned.add(source)
 
     @cached_property
@@ -218,7 +218,7 @@ def _key(salt: Mapping[str, str], environment: Mapping[str, str]) -> bytes:
     secret = environment.get(SECRET_VARIABLE, "") if salt["secret"] else ""
     if _check(secret) != salt["secret"]:
         raise MissingExtraError(
-            f"who was forgotten can be told only with the {SECRET_VARIABLE} that was set then",
+            f"forgotten subjects can be recognized only with the {SECRET_VARIABLE} that was set then",
             hint=f"set {SECRET_VARIABLE} as it was when the first subject was forgotten",
         )
     return hmac.digest(secret.encode(), bytes.fromhex(salt["salt"]), "sha256")

@@ -191,7 +191,7 @@ def _check_requests(module: Any, task: Part, rows: Rows) -> Faults:
     found |= module.check_requests(task, rows) if hasattr(module, "check_requests") else {}
     conversations = "text" in getattr(module, "STRUCTURES", ())  # of other tasks a request without labels has none
     there = [place for place, label in enumerate(rows.label) if conversations and label is not None]
-    return dict.fromkeys(there, "the conversation ends with an answer: nothing is asked") | found
+    return dict.fromkeys(there, "the conversation ends with an answer: there is no question") | found
 
 
 def _unread(texts: Sequence[str | None]) -> Iterator[tuple[int, re.Match[str]]]:

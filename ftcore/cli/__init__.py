@@ -167,7 +167,7 @@ def run(
 def _stopped(number: int, frame: FrameType | None) -> None:
     """End a step by way of its own cleaning up, so that MLflow shows no run that nobody works on."""
     del number, frame
-    print("error: stopped by a signal\n  hint: run it again; what is kept is not done twice", file=sys.stderr)
+    print("error: stopped by a signal\n  hint: run it again; finished work is not repeated", file=sys.stderr)
     sys.exit(TransientError.exit_code)
 
 

@@ -27,7 +27,7 @@ REVIEW = {
 
 
 def show(manifest: Mapping[str, Any], current: str | None) -> None:
-    """Print a manifest: what came in, what was left out and why, what there is.
+    """Print a manifest: rows read, rows left out with the reasons, rows per split.
 
     Args:
         manifest: of a snapshot; one of an earlier version lacks some figures.

@@ -70,7 +70,7 @@ def relocate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell MLflow's database where its artefacts are after FTCORE_HOME was copied or moved, all at once or not at all.
+    """Update the artefact locations in MLflow's database after FTCORE_HOME was copied or moved, all or none.
 
     Example:
 

@@ -22,10 +22,12 @@ keys = group(HELP)
 
 def doctor(
     recipe: Annotated[str, typer.Argument(metavar="[RECIPE]", help="Name of a recipe; all by default.")] = "",
-    mend: Annotated[bool, typer.Option("--mend", help="Mend what can be mended.")] = False,
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", hidden=True, help="The former name of --fix.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find what a crash or a hand in MLflow left behind: half-done promotions, lost aliases, orphan runs, broken files.
+    """Check store, ledger and registry for inconsistencies: half-done promotions, aliases, orphan runs, broken files.
 
     Fit for cron: exit 0 where all is well, also while a step is running; 1 while something is wrong; 75 where MLflow or
     the store does not answer, or a promotion is under way.
@@ -36,7 +38,7 @@ def doctor(
 
         ftcore doctor --json
 
-        ftcore doctor sentiment --mend
+        ftcore doctor sentiment --fix
     """
     from ftcore import doctor as doctors
     from ftcore import recipe as recipes
@@ -49,7 +51,7 @@ def doctor(
     for name in names:
         registrar = Registrar.of(*open_recipe(name))
         needs = serving(registrar.recipe)
-        done, left = doctors.mend(registrar, needs) if mend else ([], doctors.examine(registrar, needs))
+        done, left = doctors.mend(registrar, needs) if fix or mend else ([], doctors.examine(registrar, needs))
         report[registrar.recipe.name] = {"mended": done, "found": [one.to_json() for one in left]}
     if as_json:
         print(json.dumps(report, indent=2))
@@ -63,9 +65,9 @@ def _tell(report: dict[str, dict[str, list[Any]]]) -> None:
         if not one["found"] and not one["mended"]:
             print(f"✔ {name}: registry, ledger and store agree")
         for done in one["mended"]:
-            print(f"✔ {name}: mended: {done}")
+            print(f"✔ {name}: fixed: {done}")
         for found in one["found"]:
-            to_do = "--mend would" if found["mendable"] else "to do"
+            to_do = "--fix would" if found["mendable"] else "to do"
             print(f"{'✘' if found['fault'] else '…'} {name}: {found['what']}\n  {to_do}: {found['hint']}")
 
 
@@ -77,9 +79,9 @@ def evidence(
 ) -> None:
     """Collect all evidence of a version into one folder with an index page, signed with the platform's key.
 
-    It tells what the run of the version went by and wrote down, not what the recipe says today; the recipe's file may
+    It holds what the run of the version used and recorded, not what the recipe says today; the recipe's file may
     be gone. Exit 3 where something is missing or is not as it was recorded; the folder is written all the same, and
-    says so. Breaks that somebody acknowledged (`ftcore ledger RECIPE --acknowledge`) are told first and are no fault.
+    says so. Acknowledged breaks (`ftcore ledger RECIPE --acknowledge`) are listed first and are no fault.
 
     Example:
 
@@ -94,7 +96,7 @@ def evidence(
     key = ring.private if ring.named or ring.private.exists() else None
     bundle = bundles.collect(bundles.Archive(shelf, Tracking(conf, shelf.name)), version, output, key)
     for told in bundle.acknowledged:
-        say(f"! a break that somebody acknowledged: {told}")
+        say(f"! an acknowledged break: {told}")
     for told in bundle.unknown:
         say(f"not known: {told}")
     if not bundle.signed:
@@ -104,7 +106,7 @@ def evidence(
     print(json.dumps(found, indent=2) if as_json else f"{output / bundles.INDEX}: {len(bundle.files)} files")
     if faults := [*bundle.missing, *bundle.broken]:
         raise DataRejectedError(
-            f"the evidence of version {version} has {len(faults)} gaps and breaks, which it tells of itself", faults
+            f"the evidence of version {version} has {len(faults)} gaps and breaks, which it lists", faults
         )
 
 
@@ -117,9 +119,9 @@ def verify(
 ) -> None:
     """Check that evidence is as it was collected; exit 3 and name the first broken link where a byte was changed.
 
-    Breaks that were acknowledged, gaps and breaks that were there when it was collected are told first. With the
+    Breaks that were acknowledged, gaps and breaks that were there when it was collected are listed first. With the
     signer's public key the signature is checked, too: without it, whoever could write the folder could have written all
-    of it anew. Rows that `ftcore forget` had erased before the evidence was collected are told, and are no fault.
+    of it anew. Rows that `ftcore forget` had erased before the evidence was collected are listed, and are no fault.
 
     Examples:
 
@@ -138,9 +140,9 @@ def verify(
         print(json.dumps(told | {"faults": list(found.faults), "erased": list(found.erased)}, indent=2))
     else:
         for one in found.acknowledged:
-            print(f"! a break that somebody acknowledged: {one}")
+            print(f"! an acknowledged break: {one}")
         for gap in found.gaps:
-            print(f"! told when it was collected: {gap}")
+            print(f"! listed when it was collected: {gap}")
         if found.form:
             print(f"! {found.form}")
         if found.faults:

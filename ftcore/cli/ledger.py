@@ -28,7 +28,7 @@ Moment = Annotated[str, typer.Option(metavar="TIME", help="ISO 8601, such as 202
 def ledger(
     recipe: RecipeName,
     *,
-    person: Annotated[str, typer.Option("--person", metavar="NAME", help="Lines of what somebody decided.")] = "",
+    person: Annotated[str, typer.Option("--person", metavar="NAME", help="Lines with this person's decisions.")] = "",
     version: Annotated[int, typer.Option("--version", metavar="N", help="Lines about a version.")] = 0,
     decision: Annotated[str, typer.Option("--decision", help="Such as promoted, refused, approved.")] = "",
     kind: Annotated[str, typer.Option("--kind", help="Such as plan, gate, approve, promote, rollback, decide.")] = "",
@@ -91,7 +91,7 @@ def _check(registrar: Registrar, as_json: bool) -> None:
         raise typer.Exit(bool(broken))
     for one in found:
         if one.acknowledged:
-            print(f"a break that somebody acknowledged: {one}")
+            print(f"an acknowledged break: {one}")
     if not broken:
         lines = len(registrar.shelf.ledger())
         rest = "all else in registry and records agrees" if found else "registry and records agree"
@@ -100,7 +100,7 @@ def _check(registrar: Registrar, as_json: bool) -> None:
         print(f"the first broken link: {broken[0]}")
         for one in broken[1:]:
             print(f"  {one}")
-        print(f"to do: ftcore doctor {name} says what to do about each; with --mend it puts back what it can")
+        print(f"to do: ftcore doctor {name} says what to do about each; with --fix it restores what it can")
     raise typer.Exit(bool(broken))
 
 

@@ -23,7 +23,7 @@ What = Annotated[
 
 
 def lineage(recipe: RecipeName, what: What = "", as_json: AsJson = False) -> None:
-    """Print what came from which data: snapshots with the runs and versions trained on them, versions with their past.
+    """Print the lineage: snapshots with the runs and versions trained on them, versions with their past.
 
     Examples:
 

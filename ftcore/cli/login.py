@@ -18,8 +18,8 @@ def login(
 ) -> None:
     """Log in with Airflow, so that what you decide at this terminal is yours; approvals need it.
 
-    The password is asked for and not kept. Airflow's token is, readable by you alone, until it ends. FTCORE_AIRFLOW_URL
-    says where Airflow is, unless `ftcore up` started it here.
+    The password is prompted for and not stored. Airflow's token is, readable by you alone, until it ends.
+    FTCORE_AIRFLOW_URL says where Airflow is, unless `ftcore up` started it here.
 
     Example:
 
@@ -45,7 +45,7 @@ def logout() -> None:
     from ftcore import login as logins
     from ftcore import settings
 
-    print("logged out" if logins.log_out(settings.load()) else "nobody was logged in")
+    print("logged out" if logins.log_out(settings.load()) else "there was no login")
 
 
 def whoami(as_json: AsJson = False) -> None:
@@ -62,4 +62,4 @@ def whoami(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps({"user": person.name, "logged_in": person.logged_in, "witness": person.witness}, indent=2))
         return
-    print(person.name if person.logged_in else f"{person.name}: nobody is logged in, so this name approves nothing")
+    print(person.name if person.logged_in else f"{person.name}: not logged in, so this name approves nothing")

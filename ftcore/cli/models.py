@@ -58,7 +58,7 @@ def ls(
 
 @app.command()
 def show(recipe: RecipeName, version: Number, as_json: AsJson = False) -> None:
-    """Print what is known of a version: verdict, snapshot, run, commit, hashes, approvals, ledger lines.
+    """Print a version: verdict, snapshot, run, commit, hashes, approvals, ledger lines.
 
     Examples:
 
@@ -181,7 +181,7 @@ def release(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) ->
 
     Example:
 
-        ftcore models release sentiment --reason 'cause found and mended'
+        ftcore models release sentiment --reason 'cause found and fixed'
     """
     registrar = _registrar(recipe)
     _done(registrar.release(_person(registrar).name, reason), registrar, as_json)

@@ -24,7 +24,9 @@ def forget(
     in_text: Annotated[
         bool, typer.Option("--in-text", help="Also every row in whose text the key stands: an e-mail address, a name.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why, for the ledger, such as a case number; it must name nobody.")] = "",
+    reason: Annotated[
+        str, typer.Option(help="Why, for the ledger, such as a case number; it must not name the subject.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: suppress and erase nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +39,7 @@ def forget(
     what to do about them. Where snapshots hold the key under a mask, their rows cannot be found; incremental sources
     are then read from the beginning once, so that none comes back.
 
-    The ledger's line names who asked for it: whoever is logged in (`ftcore login`), else the user of this machine.
+    The ledger's line names the person: whoever is logged in (`ftcore login`), else the user of this machine.
     Where MLflow does not answer, it says so and what is left to do: the same command again.
 
     Examples:
@@ -73,7 +75,7 @@ def _print(report: dict[str, Any]) -> None:
     for path, lines in report["log_files"].items():
         print(f"  {'would be erased' if report['dry_run'] else 'erased'} from the log {path}: {lines:,} lines")
     if not report["snapshots"]:
-        print("  no snapshot holds rows that can be told to be the subject's")
+        print("  no snapshot holds rows that can be recognized as the subject's")
     if report["pruned"]:
         named = ", ".join(map(str, report["pruned"]))
         print(f"  the snapshots of versions {named} are gone: their evaluations were searched by row id and text only")

@@ -47,7 +47,7 @@ def ls(recipe: RecipeName, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(recipe: RecipeName, identity: Id = "", as_json: AsJson = False) -> None:
-    """Show what came into a snapshot, what was left out and why; with --json its manifest, hashes of files included.
+    """Show a snapshot: rows read, rows left out with the reasons; with --json its manifest, hashes of files included.
 
     Example:
 
@@ -160,7 +160,7 @@ def report(
     browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the page that a person reads first: what came in, what was left out and why, plots, checks, verdict.
+    """Write the page that a person reads first: rows read, rows left out with the reasons, plots, checks, verdict.
 
     Examples:
 

@@ -141,7 +141,7 @@ def check(turns: list[Turn]) -> str | None:
         if turn["role"] in ("user", "assistant") and is_blank(turn["content"]) and not turn.get("tool_calls"):
             return f"turn {number} ({turn['role']}) is empty"
     if all(turn["role"] == "system" for turn in turns):
-        return "the conversation has only system turns: nothing is asked"
+        return "the conversation has only system turns: there is no question"
     return None
 
 

@@ -131,7 +131,7 @@ def _shuffled_scores(config: Config, found: Samples, seed: int) -> list[float]:
         except ValueError as error:  # sklearn's "empty vocabulary" and "no terms remain"
             raise NotEnoughDataError(
                 f"{config.kind} on {config.column!r}: {len(texts):,} texts, {len(set(texts)):,} of them different, "
-                f"hold no words to tell the window from the reference by"
+                f"hold no words that distinguish the window from the reference"
             ) from error
         # `fit_transform`, as in Evidently, and not `transform`: that stores the same numbers in another order, which is
         # enough for the classifier to end elsewhere (AUC off by up to 0.013 was seen).

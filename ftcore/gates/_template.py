@@ -30,9 +30,9 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     """Whether the candidate passes. Judge the flavour that serves, and say *undecided* rather than guess."""
     rows = len(evidence.dataset)
     if rows < config.min_rows:
-        because = f"{rows} rows are too few, it takes {config.min_rows}"
+        because = f"{rows} rows are too few, at least {config.min_rows} are needed"
         return undecided(config.kind, because, config.bound, rows)
     measured = evidence.value("accuracy", evidence.candidate[evidence.served])
-    reason = f"measured {measured:.3f} on {rows:,} rows, {config.bound:g} is asked"
+    reason = f"measured {measured:.3f} on {rows:,} rows, {config.bound:g} is required"
     passed = measured >= config.bound
     return Rule(gate=config.kind, passed=passed, reason=reason, measured=measured, bound=config.bound, rows=rows)

@@ -93,7 +93,9 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         return undecided(config.kind, because, config.bound, count, groups)
     if few and (gain.high >= config.bound or not sure(count, groups)):
         numbers = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-        because = f"{few}; {numbers} in {evidence.title(config.metric)} {where}, more than {config.bound:+g} is asked"
+        because = (
+            f"{few}; {numbers} in {evidence.title(config.metric)} {where}, more than {config.bound:+g} is required"
+        )
         return undecided(config.kind, because, config.bound, count, groups, gain)
     passed = gain.low > config.bound
     word = (

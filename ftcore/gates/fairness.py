@@ -83,7 +83,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         reason = f"undecided: too few rows to see {more}; {reason}"
     elif short:
         names = sorted({name for pair in short for name in pair[:2] if not _large(config, effects[name])})
-        reason += f". Too few rows to tell: {named([f'{name} ({effects[name].size})' for name in names])}"
+        reason += f". Too few rows to decide: {named([f'{name} ({effects[name].size})' for name in names])}"
     bound = config.max_difference if pair[2] == "difference" else 0.0
     return Rule(
         gate=config.kind,

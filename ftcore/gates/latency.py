@@ -34,7 +34,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     reason = (
         f"{evidence.served} answers in {speed['p95_ms']:.1f} ms at the 95th percentile, {config.max_p95_ms:g} are "
         f"allowed, and {speed['rows_per_s']:,.0f} rows/s in batches"
-    ) + (f", {config.min_rows_per_s:g} are asked" if config.min_rows_per_s else "")
+    ) + (f", {config.min_rows_per_s:g} are required" if config.min_rows_per_s else "")
     return Rule(
         gate=config.kind,
         passed=speed["p95_ms"] <= config.max_p95_ms and speed["rows_per_s"] >= config.min_rows_per_s,

@@ -53,7 +53,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
     mine = evidence.on(list(set(evidence.dataset)), config.metric)
     rows = int(mine.sum())
     if rows < config.min_rows:
-        because = f"{rows} rows are too few to compare the exports, it takes {config.min_rows}"
+        because = f"{rows} rows are too few to compare the exports, at least {config.min_rows} are needed"
         return undecided(config.kind, because, config.max_difference, rows)
     exports = {name: tallies[mine] for name, tallies in evidence.candidate.items()}
     torch = exports.pop(TORCH)

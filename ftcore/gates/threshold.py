@@ -79,7 +79,7 @@ def judge(config: Config, evidence: Evidence) -> Rule:
         return undecided(config.kind, because, config.bound, count, groups)
     passed = _passes(config, found)
     if few and (passed is not False or not sure(count, groups)):
-        because = f"{few}; {metric} {found}, {config.bound:g} is asked"
+        because = f"{few}; {metric} {found}, {config.bound:g} is required"
         return undecided(config.kind, because, config.bound, count, groups, found)
     if passed is None:
         word = f"undecided: {metric} {found} may lie on either side of {config.bound:g}; add rows, or set tolerance"

@@ -78,7 +78,7 @@ def _free(kept: int | None, name: str, taken: set[int], progress: Callable[[str]
         raise PortTakenError("no free port was found", hint=f"name one: FTCORE_{name.upper()}_PORT")
     if kept:
         who = "the other service" if kept in taken else "another program"
-        progress(f"port {kept} is taken by {who}: {name} moves to {found}, and old links to it lead nowhere")
+        progress(f"port {kept} is taken by {who}: {name} moves to {found}, and old links to it no longer work")
     return found
 
 

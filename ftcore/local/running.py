@@ -55,7 +55,7 @@ def load(settings: Settings) -> Running | None:
     except (OSError, ValueError, TypeError, AttributeError):
         pass
     hint = "end the processes of Airflow and MLflow that still run from there, then delete the file"
-    raise FtcoreError(f"{_file(settings)} does not tell which services were started", hint=hint)
+    raise FtcoreError(f"{_file(settings)} does not list which services were started", hint=hint)
 
 
 def save(settings: Settings, state: Running) -> None:

@@ -56,7 +56,7 @@ def faults(config: Settings, recipe: Recipe, *, pairs: bool) -> Iterator[tuple[s
     if pairs and not any(getattr(source, "rejected", None) for source in recipe.sources):
         yield (
             "sources",
-            f"{recipe.method.kind} learns from pairs, and no source has a worse answer; map one: rejected: COLUMN",
+            f"{recipe.method.kind} learns from pairs, and no source maps `rejected`; map it: rejected: COLUMN",
         )
 
 
@@ -88,12 +88,14 @@ def pairs(job: Job) -> dict[str, list[Exchange]]:
         rows = job.exchanges[split]
         if not kept:
             raise DataRejectedError(
-                f"no row of the {split} split has a worse answer to learn from",
+                f"no row of the {split} split has a rejected answer to learn from",
                 [f"row {one.row_id}" for one in rows],
                 hint="map it in the recipe's sources, as in rejected: COLUMN",
             )
         if len(kept) < len(rows):
-            log.warning("%d of %d rows of %s have no worse answer: left out", len(rows) - len(kept), len(rows), split)
+            log.warning(
+                "%d of %d rows of %s have no rejected answer: left out", len(rows) - len(kept), len(rows), split
+            )
     return roomy(job, found, 1)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
 
 TASKS = ("chat", "completion")
-ALONE = "one reward judges every answer, whichever part was asked"
+ALONE = "one reward judges every answer, whichever part it belongs to"
 MEASURED = 64
 """Most validation prompts that are answered before and after."""
 

@@ -115,6 +115,6 @@ def _champions_snapshot(context: Context) -> str:
         return ""
     identity = Tracking(context.settings, context.recipe.name).version(number).snapshot
     if not identity or not (snapshot.folder(context.shelf, identity) / "manifest.json").exists():
-        log.warning("the champion's snapshot %s is gone: which rows are old cannot be told", identity or "")
+        log.warning("the champion's snapshot %s is gone: which rows are old is not known", identity or "")
         return ""
     return identity

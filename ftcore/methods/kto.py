@@ -42,7 +42,7 @@ def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Sources without worse answers, and a batch that is not half good, half worse answers, of two pairs or more."""
     yield from _preference.faults(config, recipe, pairs=True)
     if recipe.train.batch_size < 2 * LEAST or recipe.train.batch_size % 2:
-        yield "train.batch_size", "kto reads good and worse answers of several pairs at once: it takes 4, 6, 8 or more"
+        yield "train.batch_size", "kto reads chosen and rejected answers of several pairs at once: use 4, 6, 8 or more"
 
 
 def effort(config: Config, recipe: Recipe, rows: int) -> Effort:

@@ -24,7 +24,7 @@ LEFT_OUT = {
 REVIEW = {
     "doubtful_labels": (
         "Labels that look wrong",
-        "A model that learnt from the other rows believes another label. The rows stay until a person decides.",
+        "A model trained on the other rows predicts another label. The rows stay until a person decides.",
         "doubtful label",
     ),
     "alike_with_other_labels": (

@@ -28,7 +28,7 @@ def why_no_champion(shelf: Shelf, tracking: Tracking) -> tuple[str, str]:
         hint = f"{show}; ftcore models promote {name} {newest.number} --override --reason TEXT serves it anyway"
     elif verdict:
         said = f"version {newest.number} passed the gate, and was not promoted: {reason}"
-        hint = f"{show} tells whether it waits for approval; ftcore ledger {name} tells the decisions"
+        hint = f"{show} shows whether it waits for approval; ftcore ledger {name} lists the decisions"
     else:
         said = f"version {newest.number} was not judged yet"
         run_id = newest.tags.get("ftcore.run", "")

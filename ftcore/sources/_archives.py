@@ -61,7 +61,7 @@ def members(path: UPath | Path, pattern: str | None, *, any_format: bool) -> Ite
                 raise DataRejectedError(
                     f"{where}: none of its {len(names):,} members matches {pattern or 'a known format'!r}",
                     names,
-                    hint="set members to a pattern such as '*/train/*.txt', and format where their endings tell none",
+                    hint="set members to a pattern such as '*/train/*.txt', and format where their endings name none",
                 )
             if len(chosen) < len(names):
                 log.info("%s: %s of its %s members are read", where, f"{len(chosen):,}", f"{len(names):,}")

@@ -127,7 +127,7 @@ def _unread(lines: Lines, where: str, number: int, text: str, error: Exception) 
         rest += more
     broken = size <= LONGEST_ROW
     if rest.lstrip()[:1] not in {",", "]"} or not ends.is_sure(broken=broken):
-        raise _doubtful(where, number, first, f"is no JSON, and nobody can tell where it ends: {error}") from None
+        raise _doubtful(where, number, first, f"is no JSON, and where it ends is not certain: {error}") from None
     if not broken:
         return _too_long(number, size, start), rest
     why = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deeply"

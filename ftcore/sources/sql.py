@@ -236,9 +236,9 @@ def _translated(where: str, error: Any, secrets: list[str], url: URL) -> FtcoreE
 
     said = scrub(getattr(error, "orig", None) or error, secrets).strip().splitlines()[0]
     if "authentication failed" in said or "Access denied" in said:
-        return FtcoreError(f"{where}: the server refuses the login", hint="mend the connection in the environment")
+        return FtcoreError(f"{where}: the server refuses the login", hint="fix the connection in the environment")
     if isinstance(error, exc.OperationalError | exc.InterfaceError) and any(words in said for words in _WRONG):
-        hint = "mend the connection in the environment"
+        hint = "fix the connection in the environment"
         return FtcoreError(f"{where}: the connection names something that is not there: {said}", hint=hint)
     lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
     if url.get_backend_name() == "sqlite":

@@ -130,7 +130,7 @@ def _listed(tag: str, number: int) -> list[str]:
     if not isinstance(found, list):
         raise FtcoreError(
             f"the tag {PARENTS} of version {number} is no list of models: {tag!r}",
-            hint="restore it in MLflow: without it nobody knows which rows the models behind it were trained on",
+            hint="restore it in MLflow: without it the training rows of the models behind it are not known",
         )
     return [str(one) for one in found]
 

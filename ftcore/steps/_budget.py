@@ -38,7 +38,7 @@ def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[st
     if not able:
         roomiest = max(known.values(), key=lambda one: (one.device in wanted.devices, one.memory_gib))
         needed = found[roomiest.name]["memory_bytes"]["total"] / workers.GIB
-        why = f"it takes {needed:.1f} GiB on {roomiest.name}, which has {roomiest.memory_gib:.1f}; "
+        why = f"it needs {needed:.1f} GiB on {roomiest.name}, which has {roomiest.memory_gib:.1f}; "
         why = why if roomiest.device in wanted.devices else ""
         factor = found[roomiest.name]["memory_factor"]
         return "refused", why + _estimate.remedy(context, wanted, roomiest, factor), {"workers": found}
@@ -64,7 +64,7 @@ def words(estimate: dict[str, Any]) -> str:
         f"{estimate[name]:.3g} {unit or name}" for name, unit in UNITS.items() if name != "hours" and estimate[name]
     ]
     if estimate["trainings"] > 1:
-        parts.append(f"each, of what is worth {estimate['trainings']:.3g} trainings")
+        parts.append(f"each, of the equivalent of {estimate['trainings']:.3g} trainings")
     parts.append(f"{estimate['rows_at_once']} rows at once, {estimate['accumulation']} times a step")
     return ", ".join(parts)
 

@@ -156,7 +156,7 @@ def _age(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
     if limits.max_age_days is None:
         return []
     newest = whole.tally.newest
-    reason = "no row says when it was observed, so nobody can tell how old the data is"
+    reason = "no row says when it was observed, so the age of the data is not known"
     if newest:
         age = (whole.at - newest).total_seconds() / 86_400
         reason = f"the newest row is {age:.1f} days old, {limits.max_age_days:g} are allowed"

@@ -151,7 +151,7 @@ def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) 
     if strategy == "ddp" and cost.rows_at_once(shape, one, worker.device, has, held(shape, "fsdp2")):
         return f"train.distributed.strategy: fsdp2 would make it fit on {worker.name}"
     total = cost.memory_bytes(shape, one, one.batch_rows, worker.device, held(shape))["total"]
-    return f"it takes a worker with {total / cost.USABLE / workers.GIB * worker.memory_gib / has:.1f} GiB"
+    return f"needs a worker with {total / cost.USABLE / workers.GIB * worker.memory_gib / has:.1f} GiB"
 
 
 def _changes(context: Context, wanted: Need, worker: Worker) -> Iterator[tuple[str, cost.Shape, cost.Work]]:

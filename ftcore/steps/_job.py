@@ -124,7 +124,7 @@ def _every_token_is_known(model: Any, encoded: dict[str, Features], base_folder:
     highest = max((max(ids, default=0) for rows in encoded.values() for ids in rows.columns["input_ids"]), default=0)
     if highest >= known:
         raise TrainingError(
-            f"the tokenizer in {base_folder} gives token {highest}, and the model beside it knows {known}",
+            f"the tokenizer in {base_folder} gives token {highest}, and the model next to it has {known}",
             hint="they belong to different models: put the right tokenizer there",
         )
 

@@ -84,7 +84,7 @@ def ask(judge: Judge, there: httpx.Client, question: list[dict[str, str]]) -> Sa
     try:
         return trying(_once, judge, there, question)
     except _AgainError as error:
-        hint = "nothing is lost: what it said so far is kept; run the step again once it answers"
+        hint = "nothing is lost: its answers so far are kept; run the step again once it responds"
         raise AwayError(f"the judge {judge.model} at {judge.host} {error}", hint=hint) from None
 
 

@@ -55,7 +55,7 @@ def taught(context: Context, tables: dict[str, pa.Table], encoded: dict[str, Fea
         if len(texts) != len(features):
             raise TrainingError(f"{recipe.method.kind} needs one encoded row for each text, and {split} has others")
         said = np.concatenate([ask(texts[start : start + 32]) for start in range(0, len(texts), 32)])
-        log.info("%s told its opinion of %d rows of %s", reference, len(texts), split)
+        log.info("%s computed teacher probabilities for %d rows of %s", reference, len(texts), split)
         result[split] = replace(features, columns={**features.columns, "teacher": said.tolist()})
     return result
 

@@ -178,7 +178,7 @@ def known(tracking: Tracking, version: Version, recipe: Recipe, flavours: Sequen
     if other := [name for name in today if name not in same]:
         log.info(
             "version %d predicts all rows again as %s: its earlier outputs were made with other settings, or do not "
-            "tell with which",
+            "name them",
             version.number,
             ", ".join(other),
         )

@@ -26,7 +26,7 @@ def run(context: Context) -> Outcome:
     An answer is Airflow's record of one, sealed by the task that waited for it in the parameter ``answer``; or, at a
     terminal, the parameter ``decision`` (``approve`` or ``reject``) with ``why`` of whoever is logged in. One that may
     not count is refused in ``figures.refused``. ``asked`` is sealed, too, and tells who started the run.
-    ``unanswered_h`` says that nobody answered for so many hours. ``pages`` says where the pages are that the request
+    ``unanswered_h`` says that no answer in so many hours. ``pages`` says where the pages are that the request
     links to.
 
     Under a hold on promotions nobody is asked: by the time of its release another may be champion, and the answer would
@@ -78,7 +78,7 @@ def _how(context: Context, number: int, missing: int) -> str:
 
 def _held(context: Context, hold: registry.Hold) -> str:
     name = context.recipe.name
-    return f"nobody is asked while {hold}; after ftcore models release {name} run approve again"
+    return f"no approval is requested while {hold}; after ftcore models release {name} run approve again"
 
 
 def _take(context: Context, registrar: Registrar, number: int) -> str:
@@ -86,12 +86,12 @@ def _take(context: Context, registrar: Registrar, number: int) -> str:
     tracking, shelf = registrar.tracking, context.shelf
     if "asked" in context.params:
         started = handed(context, "asked").get("started_by", [])
-        told = f"started by {', '.join(started)}" if started else "nobody started it by hand"
+        told = f"started by {', '.join(started)}" if started else "not started by hand"
         figures = {"version": number, "started_by": started}
         key = sha256(canonical(started))[:8]
         shelf.add_to_ledger(approvals.KIND, context.run_id, approvals.ASKED, told, key=f"asked-{key}", **figures)
     if hours := context.params.get("unanswered_h"):
-        reason = f"nobody answered for {hours} h, so version {number} is not approved"
+        reason = f"no answer in {hours} h, so version {number} is not approved"
         key = f"unanswered-{now():%Y%m%d%H%M%S}"
         shelf.add_to_ledger(approvals.KIND, context.run_id, "no answer", reason, key=key, version=number)
     given = answer(context)

@@ -43,15 +43,14 @@ def _decide(context: Context, alarms: int, champions: str) -> tuple[bool, str]:
     if alarms < limits.alarms:
         return False, f"{_alarms(alarms)}, drift takes {limits.alarms}"
     if asked := ledger.open_request(context.shelf, context.run_id):
-        return False, f"drift is confirmed, and run {asked} has asked for retraining already"
+        return False, f"drift is confirmed, and run {asked} has requested retraining already"
     new = _unlearnt(context, champions)
     if new < limits.min_feedback:
         return (
             False,
-            f"drift is confirmed, but only {new:,} labelled rows have come back; "
-            f"it takes {limits.min_feedback:,} to learn from",
+            f"drift is confirmed, but only {new:,} labelled rows have come back; {limits.min_feedback:,} are needed",
         )
-    return True, f"drift is confirmed by {_alarms(alarms)}, and {new:,} labelled rows can be learnt from"
+    return True, f"drift is confirmed by {_alarms(alarms)}, and {new:,} labelled rows are new"
 
 
 def _alarms(count: int) -> str:

@@ -115,15 +115,15 @@ def _decide(context: Context, identity: str, champion: Version | None) -> tuple[
     new = _new_rows(context, identity, champion.snapshot)
     figures = {"new_rows": new, "answers": request}
     if context.params.get("train") == "always":
-        return True, "a person asked for it", figures
+        return True, "requested by a person", figures
     if request:
-        return True, f"monitoring asked for it in run {request}", figures
+        return True, f"requested by monitoring in run {request}", figures
     if champion.snapshot == identity:
         return False, f"the champion was trained on this very snapshot, {identity}", figures
     wanted = context.recipe.plan.min_new_rows
     if new >= wanted:
         return True, f"{new:,} training rows are new, {wanted:,} are enough", figures
-    return False, f"only {new:,} training rows are new, it takes {wanted:,}", figures
+    return False, f"only {new:,} training rows are new, {wanted:,} are needed", figures
 
 
 def _new_rows(context: Context, identity: str, champions: str) -> int:

@@ -184,7 +184,7 @@ def _none_published_since(context: Context) -> None:
     if current.get("run_id") != context.run_id:
         raise FtcoreError(
             f"run {current.get('run_id')} published snapshot {now_current} after this run, {context.run_id}, "
-            f"read its sources beside snapshot {figures['current']}",
+            f"read its sources when the current one was {figures['current']}",
             hint=f"read them again in a new run: trigger the data DAG, or ftcore run {context.recipe.name} --only data",
         )
 

@@ -73,7 +73,7 @@ def check_rows(config: Config, rows: Rows) -> Faults:
 
 def check_pairs(config: Config, rows: Rows) -> Faults:
     """The same of rows that have a worse answer, too."""
-    return _rows.missing(rows, rejected="worse answer") | check_rows(config, rows)
+    return _rows.missing(rows, rejected="rejected answer") | check_rows(config, rows)
 
 
 def check_requests(config: Config, rows: Rows) -> Faults:
@@ -152,7 +152,7 @@ def _answered(rows: Rows, place: int, turns: list[Turn], *, last_turn: bool) -> 
     if last.get("tool_calls"):
         raise MalformedError("the conversation ends with tool calls, which cannot be learned as an answer")
     if len(turns) == 1:
-        raise MalformedError("the conversation has only an assistant turn: nothing is asked")
+        raise MalformedError("the conversation has only an assistant turn: there is no question")
     if label is None:
         rows.label[place] = last["content"]
     elif label.strip() != last["content"].strip():
@@ -182,7 +182,7 @@ def _answer(name: str, said: list[Turn], asked: list[Turn]) -> str:
     if len(said) != 1 or said[0]["role"] != "assistant":
         roles = ", ".join(turn["role"] for turn in said) or "no turn"
         raise MalformedError(
-            f"{name} is a conversation, and behind what is asked it holds {roles}, not one assistant turn"
+            f"{name} is a conversation, and after the question it holds {roles}, not one assistant turn"
         )
     if said[0].get("tool_calls"):
         raise MalformedError(f"{name} is a tool call, which cannot be learned as an answer")

@@ -115,7 +115,7 @@ def several(found: Collection[str | None]) -> str:
     """Why nothing can be told apart by the labels of the train split; empty where something can."""
     if len(found) > 1:
         return ""
-    return f"every row of the train split has the label {', '.join(map(str, found))}: there is nothing to tell apart"
+    return f"every row of the train split has the label {', '.join(map(str, found))}: there is nothing to distinguish"
 
 
 def learnable(why: str) -> None:

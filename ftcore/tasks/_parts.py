@@ -126,7 +126,7 @@ class Config(Base):
         for name, part in self.parts.items():
             if source in part.sources or source == FEEDBACK + name:
                 return name
-        said = f"{source!r} belongs to no part of the task" if source else "a text does not say which part is asked"
+        said = f"{source!r} belongs to no part of the task" if source else "a text does not name its part"
         raise DataRejectedError(said, hint=f"name one of {', '.join(self.parts)}")
 
     def of(self, source: str | None) -> Part:

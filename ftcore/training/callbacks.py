@@ -201,7 +201,7 @@ class Punctual(TrainerCallback):  # type: ignore[misc]
         self.saved = time.monotonic()
         if self.stopping:
             raise StoppedError(
-                f"stopped at step {state.global_step} of {state.max_steps}, as the process was told to",
+                f"stopped at step {state.global_step} of {state.max_steps}, as a signal requested",
                 hint="run it again: it goes on from the checkpoint",
             )
 

@@ -52,4 +52,4 @@ def of(rows: pa.Table, prompt: Callable[[Example], Prompt]) -> Iterator[Exchange
 
 def not_asked(reference: str) -> NoReturn:
     """For a job outside of a run."""
-    raise LookupError(f"this job has nobody to ask for {reference}")
+    raise LookupError(f"this job has no reference model to query for {reference}")

@@ -135,7 +135,7 @@ def approvals(product: Product) -> list[BaseOperator]:
     """One question after the other, as many as the recipe asks for approvals; nothing to do where it asks for none."""
     wanted = product.recipe.approval
     if wanted.required == 0:
-        return [StepOperator(task_id=STEP, doc_md="Write down that the recipe asks nobody.")]
+        return [StepOperator(task_id=STEP, doc_md="Record that the recipe requires no approval.")]
     policy = RETRIES["retry_policy"]
     return [
         PersonOperator(

@@ -31,7 +31,7 @@ def tuning(product: Product) -> list[BaseOperator | MappedOperator]:
         return [tune]
     search = StepOperator.partial(
         task_id="search",
-        doc_md="Try settings beside the other workers, until no trial is left.",
+        doc_md="Run trials in parallel with the other workers, until none is left.",
         step="tune",
         map_index_template="{{ task.shard }}",
         **place,

@@ -217,7 +217,7 @@ def test_each_approval_says_whether_it_counts(admin: TestClient, product: Produc
         assert bool(refused) == (not witness), "no record, no approval"
     text = _text(admin.get(f"{PREFIX}/models/{product.name}/versions/2").text)
     assert re.search(r"mira ✓ approved [\d: -]+ – Airflow's record by airflow task id approve", text)
-    assert "The last answer was not counted: nobody vouches that noa answered." in text
+    assert "The last answer was not counted: Airflow has no record that noa answered." in text
     product.shelf.add_to_ledger("gate", "again", "passed", "again", candidate=2, verdict_sha256="another")
     text = _text(admin.get(f"{PREFIX}/models/{product.name}/versions/2").text)
     assert "does not count: it is about an earlier verdict" in text

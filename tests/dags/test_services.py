@@ -146,7 +146,7 @@ def test_ports_are_kept_and_a_taken_one_is_told(settings: Settings) -> None:
         assert moved["mlflow"] == first["mlflow"]
         assert said == [
             f"port {airflow} is taken by another program: airflow moves to "
-            f"{moved['airflow'].rpartition(':')[2]}, and old links to it lead nowhere"
+            f"{moved['airflow'].rpartition(':')[2]}, and old links to it no longer work"
         ]
         fixed = settings.model_copy(update={"airflow_port": airflow})
         with pytest.raises(ports.PortTakenError, match=f"port {airflow} is taken.*FTCORE_AIRFLOW_PORT"):

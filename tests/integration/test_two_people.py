@@ -191,7 +191,7 @@ def _check(conf: settings.Settings) -> None:
         "refused",
         "approved",
     ]
-    assert _lines(conf, "approve")[0]["reason"] == "admin started this run and cannot approve what came of it"
+    assert _lines(conf, "approve")[0]["reason"] == "admin started this run and cannot approve its result"
     line = _lines(conf, "approve")[2]
     assert line["reason"] == "mira approved version 1: better on tweets"
     witness = line["witness"]

@@ -59,7 +59,7 @@ def test_drift_puts_a_better_model_in_production_and_a_person_agrees(
     shelf = store.shelf(conf, "small")
     assert {tuple(line["started_by"]) for line in shelf.ledger("plan")} == {("admin",)}
     refused = [line["reason"] for line in shelf.ledger("approve") if line["decision"] == "refused"]
-    assert refused == ["admin started this run and cannot approve what came of it"]
+    assert refused == ["admin started this run and cannot approve its result"]
     assert integrity.check(shelf, Tracking(conf, "small")) == []
     assert versions[0].snapshot == found["snapshots"][1]["snapshot"]
     assert marks, "the services ran"

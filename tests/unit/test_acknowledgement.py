@@ -1,4 +1,4 @@
-"""What is lost for good can be acknowledged: the ring goes on, it is told ever after, and the next break is found."""
+"""What is lost for good can be acknowledged: the ring goes on, it stays listed, and the next break is found."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_what_is_signed_is_put_back_and_not_acknowledged(broken: Broken) -> None
     broken.alias(CHAMPION, 2)
     with pytest.raises(FtcoreError, match="champion is version 2 in MLflow") as told:
         broken.acknowledge()
-    assert "--mend" in told.value.hint
+    assert "--fix" in told.value.hint
 
 
 def test_what_lies_behind_the_newest_line_is_set_aside(broken: Broken) -> None:

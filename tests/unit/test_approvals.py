@@ -26,7 +26,7 @@ CHOSEN = Approval(required=1, assigned=("mira", "jon"))
         (given("mira"), [], ONE, ""),
         (given(""), [], ONE, "an answer needs a name"),
         (given(" "), [], ONE, "an answer needs a name"),
-        (given("mira", witness={}), [], ONE, "nobody vouches that mira answered"),
+        (given("mira", witness={}), [], ONE, "Airflow has no record that mira answered"),
         (given("mira", started_by="mira"), [], ONE, "mira started this run"),
         (given("Mira ", started_by="mira"), [], ONE, "Mira  started this run"),
         (given("mira"), [given("jon", started_by="MIRA")], ONE, "mira started this run"),
@@ -46,11 +46,11 @@ def test_which_answers_are_taken(answer: Answer, before: list[Answer], asked: Ap
 
 
 def test_what_is_missing() -> None:
-    assert lacking([], ONE) == "needs 1 approval, and nobody has given one"
+    assert lacking([], ONE) == "needs 1 approval, and has none"
     assert lacking([given("mira"), given("jon", "reject", "no")], TWO) == "needs 2 approvals, and has 1 (mira)"
     assert lacking([given("mira"), given("jon")], TWO) == ""
     assert lacking([], Approval()) == ""
-    unproven = "needs 1 approval, and nobody has given one; nobody vouches for the answer of mira"
+    unproven = "needs 1 approval, and has none; Airflow has no record of the answer of mira"
     assert lacking([given("mira", witness={})], ONE) == unproven
 
 
@@ -75,13 +75,13 @@ def test_who_started_the_run_is_known_whatever_the_tags_say() -> None:
     gate = {"kind": "gate", "run_id": "r1", "candidate": 1, "verdict_sha256": "v", "n": 2, "decision": "passed"}
     plan = {"kind": "plan", "run_id": "r1", "decision": "train", "n": 1, "started_by": ["mira"]}
     (found,) = of([plan, gate, line(given("mira", verdict="v"), 3)], 1, {"ftcore.run": "another"})
-    assert lacking([found], ONE) == "needs 1 approval, and nobody has given one; mira may not approve"
+    assert lacking([found], ONE) == "needs 1 approval, and has none; mira may not approve"
 
 
 def test_a_line_from_before_the_chain_approves_nothing() -> None:
     """Whoever empties a ledger can leave any line to be taken for an old one."""
     old = {key: value for key, value in line(given("mira"), 1).items() if key != "n"}
-    assert "nobody vouches for the answer of mira" in lacking(of([old], 1, {}), ONE)
+    assert "Airflow has no record of the answer of mira" in lacking(of([old], 1, {}), ONE)
 
 
 def test_answers_are_the_ledgers_lines_and_no_tag() -> None:

@@ -140,7 +140,7 @@ def test_what_the_card_says(judged: Product) -> None:
     assert "co2e kg: 0.002" in text
     assert "- training: 61 s" in text
     assert "3.5 ms, 5 ms at the 95th percentile" in text
-    assert "Nobody was asked." in text
+    assert "The recipe requires no approval." in text
 
 
 def opine(product: Product) -> None:
@@ -220,7 +220,7 @@ def test_the_card_tells_what_was_whatever_the_file_says_by_now(judged: Product, 
 def test_a_recipe_that_is_not_known_is_not_replaced_by_todays(judged: Product, spoil: Any, words: str) -> None:
     spoil(judged.shelf.folder("r1", "recipe.json"))
     text = written(judged)
-    assert "What the recipe said is not known: " in text
+    assert "The recipe's description is not known: " in text
     assert words in text
     assert "`unknown` on `unknown`" in text
     assert "lora" not in text

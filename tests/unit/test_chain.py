@@ -108,11 +108,11 @@ CHANGES: dict[str, tuple[Callable[[Shelf], object], str]] = {
     "the chain is gone": (lambda s: shutil.rmtree(path(s, "chain")), "line 1: the ledger was cut off"),
     "a new line": (
         lambda s: path(s, "promote--x.json").write_bytes(as_json({"kind": "promote", "decision": "promoted"})),
-        "promote--x.json is foreign: it is not in the chain",
+        "promote--x.json is not part of the chain",
     ),
     "a copied line": (
         lambda s: shutil.copy(path(s, "plan--r2.json"), path(s, "plan--r9.json")),
-        "plan--r9.json is foreign: it is not in the chain",
+        "plan--r9.json is not part of the chain",
     ),
     "a copied number": (
         lambda s: shutil.copy(slot(s, 2), slot(s, 3)),
@@ -240,7 +240,7 @@ def test_an_old_store_is_adopted_once(tmp_path: Path) -> None:
     assert [(line["run_id"], line.get("n")) for line in shelf.ledger()] == [("o1", None), ("adopted", 0), ("r1", 1)]
     assert ledger.check(shelf) == []
     store.write_json(shelf.root / "ledger" / "plan--o2.json", old | {"reason": "", "run_id": "o2"})
-    assert [str(one) for one in ledger.check(shelf)] == ["plan--o2.json is foreign: it is not in the chain"]
+    assert [str(one) for one in ledger.check(shelf)] == ["plan--o2.json is not part of the chain"]
     path(shelf, "plan--o1.json").write_text("{}")
     assert str(ledger.check(shelf)[0]) == "line 0: plan--o1.json was changed; it is older than the chain"
 

@@ -399,7 +399,7 @@ def test_what_an_earlier_version_never_wrote_down_is_not_known_and_no_fault(
     names = [one.partition(" ")[0] for one in made.unknown]
     assert names == [*(f"recipes/{one}.json" for one in ("data", "monitor", "finetune")), links.CHAIN]
     page = (made.folder / "index.html").read_text(encoding="utf-8")
-    assert "What the recipe said is not known: the run was made by an earlier version of ftcore" in page
+    assert "The recipe's description is not known: the run was made by an earlier version of ftcore" in page
     assert "As it is." not in page
 
 

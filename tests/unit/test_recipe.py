@@ -112,7 +112,7 @@ def test_an_unknown_kind_names_the_known_ones(minimal: dict[str, Any], key: str,
         ({"gates": [{"kind": "slice", "by": ["language"]}]}, "gates[0].by", "'language' is none of evaluate.slices"),
         ({"gates": [{"kind": "forgetting", "datasets": ["x"]}]}, "gates[0].datasets", "unknown dataset 'x'"),
         ({"gates": [{"kind": "slice", "metric": "bleu"}]}, "gates[0].metric", "unknown metric 'bleu'"),
-        ({"on_undecided": "ask"}, "on_undecided", "nobody can be asked"),
+        ({"on_undecided": "ask"}, "on_undecided", "there is no approval to wait for"),
     ],
 )
 def test_what_contradicts_the_rest_is_named(

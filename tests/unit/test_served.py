@@ -309,7 +309,7 @@ def test_a_line_of_an_earlier_ftcore_is_taken_over_after_a_check(product: Produc
     product.shelf.add_to_ledger(
         "promote", "hand", "promoted", "version 1 is champion", version=1, previous=None, by="mira"
     )
-    with pytest.raises(FtcoreError, match=r"names no artefacts\n.*doctor .* --mend"):
+    with pytest.raises(FtcoreError, match=r"names no artefacts\n.*doctor .* --fix"):
         served.folder(product.tracking, version, "onnx-int8")
     good = stored(product, version) / "model.onnx"
     good.write_text("grapH")

@@ -38,7 +38,7 @@ def test_a_file_names_them(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("- {name: a, memory_gib: 0, colour: red}\n", "0.memory_gib.*\n.*0.colour"),
         ("- {name: a, memory_gib: 1}\n- {name: a, memory_gib: 2}\n", "each with a name of its own"),
-        ("[]\n", "one worker at least"),
+        ("[]\n", "at least one worker"),
         ("name: [", "cannot be read"),
         ("just words\n", "tuple"),
     ],

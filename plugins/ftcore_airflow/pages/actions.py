@@ -64,7 +64,7 @@ ACTIONS = {
             "rollback",
             "Roll back",
             "Roll back",
-            "The previous champion serves again, and automatic promotion is paused until somebody resumes it.",
+            "The previous champion serves again, and automatic promotion is paused until a person resumes it.",
             "change",
             danger=True,
         ),
@@ -72,7 +72,7 @@ ACTIONS = {
             "hold",
             "Pause automatic promotion",
             "Pause",
-            "New versions are trained and evaluated, but none becomes champion until somebody resumes promotion.",
+            "New versions are trained and evaluated, but none becomes champion until a person resumes promotion.",
             "hold",
         ),
         Action(

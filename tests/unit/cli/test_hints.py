@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conftest import Done, Product
 
 COMMAND = re.compile(
-    r"ftcore (?:doctor \w+ --mend|models rollback \w+ --reason '…'|models promote \w+ \d+(?: --override --reason '…')?"
+    r"ftcore (?:doctor \w+ --fix|models rollback \w+ --reason '…'|models promote \w+ \d+(?: --override --reason '…')?"
     r"|ledger \w+ --acknowledge --reason '…')"
 )
 
@@ -100,7 +100,7 @@ STATES: dict[str, tuple[int, Callable[[Product], object]]] = {
 
 def hints(product: Product) -> list[str]:
     found = [one.hint for one in doctor.examine(product.registrar, ["onnx-int8"]) if one.fault and one.mend is None]
-    found += [f"ftcore doctor {product.name} --mend" for one in doctor.examine(product.registrar) if one.mend]
+    found += [f"ftcore doctor {product.name} --fix" for one in doctor.examine(product.registrar) if one.mend]
     try:
         served.champion(product.shelf, product.tracking)
     except FtcoreError as error:

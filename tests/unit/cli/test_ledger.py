@@ -99,11 +99,11 @@ def test_the_key_is_rotated_and_another_is_trusted(
 
 def test_nobody_is_logged_in(product: Product, ftcore: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     done = ftcore("whoami")
-    assert done.stdout == f"os:{getpass.getuser()}: nobody is logged in, so this name approves nothing\n"
-    assert "nobody was logged in" in ftcore("logout").stdout
+    assert done.stdout == f"os:{getpass.getuser()}: not logged in, so this name approves nothing\n"
+    assert "there was no login" in ftcore("logout").stdout
     lost = ftcore("login", "--user", "mira")
     assert (lost.returncode, "the address of Airflow is not known" in lost.stderr) == (1, True)
-    with pytest.raises(FtcoreError, match="nobody is logged in"):
+    with pytest.raises(FtcoreError, match="there is no login"):
         login.logged_in(product.settings)
     monkeypatch.setenv("FTCORE_AIRFLOW_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("FTCORE_AIRFLOW_TOKEN", "x")
@@ -143,7 +143,7 @@ def test_what_was_acknowledged_is_told_first(decided: Product, ftcore: Callable[
     assert line["lost"] == [[4, 5]]
     check = ftcore("ledger", name, "--check")
     assert check.returncode == 0
-    assert check.stdout.startswith("a break that somebody acknowledged: line 4: chain/00000004.json is missing")
+    assert check.stdout.startswith("an acknowledged break: line 4: chain/00000004.json is missing")
     told = json.loads(ftcore("ledger", name, "--check", "--json").stdout)
     assert {one["acknowledged"]["reason"] for one in told} == {"the disk is gone"}
     found = json.loads(ftcore("doctor", name, "--json").stdout)[name]["found"]

@@ -93,7 +93,7 @@ def test_doctor_finds_and_mends(crowned: Product, ftcore: Callable[..., Done]) -
     found = ftcore("doctor", crowned.name, "--json")
     assert found.returncode == 1
     assert json.loads(found.stdout)[crowned.name]["found"][0]["mendable"] is True
-    mended = ftcore("doctor", crowned.name, "--mend")
+    mended = ftcore("doctor", crowned.name, "--fix")
     assert (mended.returncode, "mended: the registry has no champion" in mended.stdout) == (0, True)
 
 
@@ -106,7 +106,7 @@ def test_evidence_that_is_signed_and_evidence_that_is_not(
     keys = crowned.settings.home / "keys"
     proven = ftcore("verify", str(tmp_path / "signed"), "--key", str(keys / "platform.pem.pub"))
     assert proven.returncode == 0, proven.stderr
-    assert proven.stdout.startswith("! told when it was collected: snapshot/manifest.json is not there")
+    assert proven.stdout.startswith("! listed when it was collected: snapshot/manifest.json is not there")
     assert "is as it was signed; signed by" in proven.stdout.splitlines()[-1]
     keys.rename(tmp_path / "elsewhere")
     loud = ftcore("evidence", crowned.name, "2", "-o", str(tmp_path / "unsigned"))

@@ -251,7 +251,7 @@ def test_an_answer_that_is_a_block_of_code_stays_one(asked: str, answer: str) ->
             "another",
             "the conversation ends with an assistant turn, and the row has another answer",
         ),
-        (HH, "\n\nHuman: other\n\nAssistant: hello", "label is a conversation, and behind what is asked it holds user"),
+        (HH, "\n\nHuman: other\n\nAssistant: hello", "label is a conversation, and after the question it holds user"),
     ],
 )
 def test_answers_whose_marks_are_broken_are_named(text: str, label: str, why: str) -> None:

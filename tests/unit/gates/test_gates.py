@@ -771,7 +771,7 @@ def test_a_sure_failure_needs_no_more_rows_and_an_undecided_rule_has_numbers() -
         rule = threshold.judge(threshold.Config(minimum=bound), seen)
         assert rule.passed is None
         assert rule.reason.startswith("undecided: 87 rows are too few to judge accuracy, at least 100 are needed")
-        assert f"; accuracy 0.678 [{rule.low:.3f}, {rule.high:.3f}] on 87 rows, {bound:g} is asked" in rule.reason
+        assert f"; accuracy 0.678 [{rule.low:.3f}, {rule.high:.3f}] on 87 rows, {bound:g} is required" in rule.reason
         assert (rule.measured, rule.bound, rule.rows, rule.groups) == (pytest.approx(0.678, abs=1e-3), bound, 87, 87)
     assert threshold.judge(threshold.Config(minimum=0.95), evidence(rows=29, right=0.5)).passed is None, "too few"
     few_groups = replace(evidence(rows=90, right=0.5), group=np.arange(90) // 10)

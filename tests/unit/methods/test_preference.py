@@ -212,9 +212,9 @@ def test_rows_without_a_worse_answer_are_left_out_and_said(made: Any, caplog: py
     some = [rows[0], *(one._replace(worse=None) for one in rows[1:])]
     job, _, _ = made("dpo", exchanges={"train": some})
     assert len(_preference.pairs(job)["train"]) == 1
-    assert "3 of 4 rows of train have no worse answer" in caplog.text
+    assert "3 of 4 rows of train have no rejected answer" in caplog.text
     job, _, _ = made("dpo", exchanges={"train": some[1:]})
-    with pytest.raises(DataRejectedError, match="no row of the train split has a worse answer"):
+    with pytest.raises(DataRejectedError, match="no row of the train split has a rejected answer"):
         _preference.pairs(job)
 
 
@@ -273,7 +273,10 @@ DOCUMENT: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"method": {"kind": "dpo"}, "sources": [{"kind": "files", "path": "rows.jsonl"}]}, "has a worse answer"),
+        (
+            {"method": {"kind": "dpo"}, "sources": [{"kind": "files", "path": "rows.jsonl"}]},
+            "no source maps `rejected`",
+        ),
         ({"method": {"kind": "dpo", "adapter": {"init": "pissa"}}}, "init must be default"),
         ({"method": {"kind": "dpo", "loss": "ipo", "label_smoothing": 0.1}}, "the loss ipo has none"),
         ({"method": {"kind": "reward"}}, "reward does not fit the task chat; it fits preference"),

@@ -69,7 +69,7 @@ def test_two_are_two_different_people(asked: Product) -> None:
     assert run(asked, **recorded(asked, "mira", why="fine")).figures["approvals"] == 1
     for name in ("mira", "Mira "):
         again = run(asked, **recorded(asked, name))
-        said = f"{name} has approved already; the other approval must come from somebody else"
+        said = f"{name} has approved already; the other approval must come from another person"
         assert again.figures["refused"] == said
         assert not again.proceed
     after = run(asked, **recorded(asked, "jon"))
@@ -83,7 +83,7 @@ def test_two_are_two_different_people(asked: Product) -> None:
 
 def test_who_started_the_run_cannot_approve_it(asked: Product) -> None:
     outcome = run(asked, **recorded(asked, "mira", started_by=["ada", "mira"]))
-    refused = "mira started this run and cannot approve what came of it"
+    refused = "mira started this run and cannot approve its result"
     assert (outcome.figures["approvals"], outcome.figures["refused"]) == (0, refused)
     assert run(asked, **recorded(asked, "jon", started_by=["mira"])).figures["approvals"] == 1
 
@@ -99,7 +99,7 @@ def test_a_typed_name_is_refused(asked: Product) -> None:
     with pytest.raises(FtcoreError, match="a typed name is no approval") as error:
         run(asked, person="mira", decision="approve")
     assert "ftcore login" in error.value.hint
-    with pytest.raises(FtcoreError, match="nobody is logged in"):
+    with pytest.raises(FtcoreError, match="there is no login"):
         run(asked, decision="approve")
     assert lines(asked) == []
 
@@ -158,7 +158,7 @@ def test_clearing_the_task_does_not_forget_an_approval(asked: Product) -> None:
 def test_silence_is_written_down_and_approves_nothing(asked: Product) -> None:
     outcome = run(asked, unanswered_h="72")
     assert (outcome.proceed, outcome.figures["approvals"]) == (False, 0)
-    assert lines(asked) == [("no answer", "nobody answered for 72 h, so version 1 is not approved")]
+    assert lines(asked) == [("no answer", "no answer in 72 h, so version 1 is not approved")]
 
 
 def test_under_a_hold_nobody_is_asked_and_an_answer_is_kept(asked: Product) -> None:
@@ -167,7 +167,9 @@ def test_under_a_hold_nobody_is_asked_and_an_answer_is_kept(asked: Product) -> N
     tag_model(asked.tracking, {registry.HOLD: note})
     outcome = run(asked)
     assert (outcome.proceed, outcome.figures["held"], "request" in outcome.figures) == (False, True, False)
-    assert outcome.reason.startswith("nobody is asked while promotion is held since 2026-11-21 05:00 UTC by jon")
+    assert outcome.reason.startswith(
+        "no approval is requested while promotion is held since 2026-11-21 05:00 UTC by jon"
+    )
     answered = run(asked, **recorded(asked, "mira"))  # it was asked before
     assert (answered.proceed, answered.figures["held"]) == (True, False)
     tag_model(asked.tracking, {registry.HOLD: None})
@@ -194,7 +196,7 @@ def test_an_approval_is_of_the_verdict_that_was_shown(asked: Product) -> None:
     asked.judge(1, 7, run_id=RUN)
     outcome = run(asked)
     assert not outcome.proceed
-    missing = "version 1 needs 1 approval, and nobody has given one; mira approved an earlier verdict"
+    missing = "version 1 needs 1 approval, and has none; mira approved an earlier verdict"
     assert outcome.reason == f"{missing}; to approve, after ftcore login: ftcore models promote {asked.name} 1"
     assert not run(asked, **recorded(asked, "ada", verdict=shown)).proceed, "the question showed another verdict"
     assert run(asked, **recorded(asked, "mira", why="again")).proceed

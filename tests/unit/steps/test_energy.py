@@ -162,5 +162,5 @@ def test_the_first_steps_correct_the_plan_and_stop_where_memory_is_not_enough(
     found: dict[str, Any] = {}
     with pytest.raises(TrainingError, match=r"first 7 steps took .* GiB of memory on local, which has 0\.1") as raised:
         _first_steps.corrected(product.context("train"), found, 7, 60.0)
-    assert "it takes a worker with" in raised.value.hint
+    assert "needs a worker with" in raised.value.hint
     assert found["expected"]["seconds"] == 60.0

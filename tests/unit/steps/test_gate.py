@@ -219,7 +219,7 @@ def test_nobody_can_be_asked_without_an_approval(product: Product) -> None:
     from ftcore.errors import RecipeError
 
     product.change(on_undecided="ask")
-    with pytest.raises(RecipeError, match="nobody can be asked"):
+    with pytest.raises(RecipeError, match="there is no approval to wait for"):
         _ = product.recipe
 
 

@@ -125,6 +125,6 @@ def test_rows_by_label_of_tags_and_of_the_parts_of_a_task() -> None:
     assert labels.unlearnable(task, found, labels.rows_of_parts(task, rows)) == [
         "part topic: the validation split has no row",
         "part topic: the test split has no row",
-        "part topic: every row of the train split has the label a: there is nothing to tell apart",
+        "part topic: every row of the train split has the label a: there is nothing to distinguish",
         "part tags: the validation split has no row",
     ]

@@ -76,7 +76,7 @@ def test_a_snapshot_may_be_chosen(product: Product) -> None:
 def test_a_person_may_ask(product: Product) -> None:
     product.crown("first", product.publish(range(20)))
     outcome = decide(product, train="always")
-    assert (outcome.proceed, outcome.reason) == (True, "train: a person asked for it")
+    assert (outcome.proceed, outcome.reason) == (True, "train: requested by a person")
 
 
 def test_a_request_is_answered_once(product: Product) -> None:
@@ -86,7 +86,7 @@ def test_a_request_is_answered_once(product: Product) -> None:
     product.shelf.add_to_ledger("decide", "m1", "retrain", "drift", until="2026-01-02T00:00:00+00:00")
     outcome = decide(product, "r1")
     assert (outcome.proceed, outcome.figures["answers"]) == (True, "m1")
-    assert "monitoring asked for it in run m1" in outcome.reason
+    assert "requested by monitoring in run m1" in outcome.reason
     assert not decide(product, "r2").proceed
 
 
@@ -122,7 +122,7 @@ def test_a_hold_stops_training_and_leaves_the_request_open(product: Product) -> 
     assert "held since" in outcome.reason
     assert "by mira: complaints; ftcore models release" in outcome.reason
     registrar.release("mira")
-    assert decide(product, "r2").reason == "train: monitoring asked for it in run m1"
+    assert decide(product, "r2").reason == "train: requested by monitoring in run m1"
 
 
 def test_a_person_may_train_during_a_hold(product: Product) -> None:

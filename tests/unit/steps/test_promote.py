@@ -100,7 +100,7 @@ def test_no_approval_no_promotion_and_the_ledger_says_so_once(product: Product) 
     for _ in range(2):
         outcome = run(product)
         assert not outcome.proceed
-        assert outcome.reason == "version 1 needs 1 approval, and nobody has given one"
+        assert outcome.reason == "version 1 needs 1 approval, and has none"
     assert aliases(product)[CHAMPION] is None
     assert "ftcore.approved_by" not in product.tracking.version(1).tags
     (line,) = product.shelf.ledger("promote")
@@ -127,7 +127,7 @@ def test_an_approval_of_somebody_who_left_does_not_count(product: Product) -> No
     judged(product, 1, None)
     approve(product, 1, "mira")
     product.change(approval={"required": 1, "assigned": ["jon"]})
-    assert run(product).reason == "version 1 needs 1 approval, and nobody has given one; mira may not approve"
+    assert run(product).reason == "version 1 needs 1 approval, and has none; mira may not approve"
 
 
 def test_an_approval_that_comes_after_a_newer_champion_is_too_late(product: Product) -> None:

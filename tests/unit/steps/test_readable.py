@@ -127,7 +127,7 @@ def test_in_production_what_cannot_be_asked_is_refused_by_name(product: Product,
     assert refusals[0] is refusals[3] is None
     assert "roles must alternate" in refusals[1]
     assert "is no JSON" in refusals[2]
-    assert "nothing is asked" in refusals[4]
+    assert "there is no question" in refusals[4]
     assert [label is None for label in table["label"].to_pylist()] == [False, True, True, False, True]
     log = product.shelf.read_log("predictions")
     assert isinstance(log, pa.Table)

@@ -142,7 +142,7 @@ def test_a_tokenizer_of_another_model_is_refused(ready: Callable[..., Product], 
     few = AutoConfig.from_pretrained(tiny / "model", vocab_size=8)
     AutoModel.from_config(few).save_pretrained(tmp_path / "mixed")
     product = ready(base=str(tmp_path / "mixed"))
-    with pytest.raises(TrainingError, match=r"gives token \d+, and the model beside it knows 8"):
+    with pytest.raises(TrainingError, match=r"gives token \d+, and the model next to it has 8"):
         product.run("train")
 
 

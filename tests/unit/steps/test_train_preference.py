@@ -99,5 +99,5 @@ def test_a_reward_from_a_model_that_is_not_there_or_gives_no_score_is_refused(pl
 
 def test_rows_without_a_worse_answer_are_refused_before_training(planned: Callable[..., Product]) -> None:
     product = planned(paired=False, metric="perplexity", task={"kind": "chat"}, method={"kind": "dpo"})
-    with pytest.raises(DataRejectedError, match="has a worse answer to learn from"):
+    with pytest.raises(DataRejectedError, match="has a rejected answer to learn from"):
         product.run("train")

@@ -267,7 +267,7 @@ def test_stale_data_is_said_or_refused(tmp_path: Path) -> None:
     assert "days old, 2 are allowed" in outcome.figures["warnings"][0]
     with pytest.raises(DataRejectedError, match="days old, 2 are allowed"):
         validated(tmp_path / "old", dated, validation={"max_age_days": 2, "on_stale": "reject"})
-    with pytest.raises(DataRejectedError, match="nobody can tell how old"):
+    with pytest.raises(DataRejectedError, match="the age of the data is not known"):
         validated(tmp_path / "unknown", many(200), validation={"max_age_days": 2, "on_stale": "reject"})
     fresh = [*dated, many(1, 900)[0] | {"observed_at": now() - timedelta(hours=1)}]
     run, outcome = validated(tmp_path / "fresh", fresh, validation={"max_age_days": 2, "on_stale": "reject"})

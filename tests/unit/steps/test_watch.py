@@ -163,13 +163,11 @@ def test_drift_with_labels_asks_once(watched: Product) -> None:
     label(watched, *(f"a-{minute}" for minute in range(5)))
     _, decide = look(watched, "m1")
     assert decide.proceed
-    assert decide.reason.startswith(
-        "retrain: drift is confirmed by 1 alarm, and 5 labelled rows can be learnt from; by"
-    )
+    assert decide.reason.startswith("retrain: drift is confirmed by 1 alarm, and 5 labelled rows are new; by")
     predict(watched, "b", TWEET, range(60, 120))
     _, second = look(watched, "m2")
     assert not second.proceed
-    assert second.reason.startswith("wait: drift is confirmed, and run m1 has asked for retraining already; by")
+    assert second.reason.startswith("wait: drift is confirmed, and run m1 has requested retraining already; by")
     watched.shelf.add_to_ledger("plan", "r1", "train", "asked", answers="m1")
     predict(watched, "c", TWEET, range(120, 180))
     _, third = look(watched, "m3")

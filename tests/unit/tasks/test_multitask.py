@@ -212,7 +212,7 @@ def test_rows_are_asked_of_their_part_whatever_the_batch(trained: Path) -> None:
     assert labels == ["red", "O B-THING O B-COL O"]
     assert sure[0] > 0.5
     assert np.isnan(sure[1])
-    with pytest.raises(DataRejectedError, match="does not say which part is asked"):
+    with pytest.raises(DataRejectedError, match="does not name its part"):
         ask(["the door is red"])
     with pytest.raises(DataRejectedError, match="'weather' belongs to no part"):
         ask([Example("the door is red", source="weather")])
