@@ -65,7 +65,7 @@ def load(settings: Settings) -> tuple[Worker, ...]:
         raise RecipeError(str(settings.workers), faults) from error
     names = [worker.name for worker in workers]
     if not names or len(set(names)) < len(names):
-        raise RecipeError(str(settings.workers), [("", "at least one worker is needed, each with its own name")])
+        raise RecipeError(str(settings.workers), [("", "at least one worker is needed, each with a name of its own")])
     if settings.worker and settings.worker not in names:
         fault = f"there is no worker {settings.worker!r}, which FTCORE_WORKER names; known: {', '.join(names)}"
         raise RecipeError(str(settings.workers), [("", fault)])

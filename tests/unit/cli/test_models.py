@@ -94,7 +94,9 @@ def test_doctor_finds_and_mends(crowned: Product, ftcore: Callable[..., Done]) -
     assert found.returncode == 1
     assert json.loads(found.stdout)[crowned.name]["found"][0]["mendable"] is True
     mended = ftcore("doctor", crowned.name, "--fix")
-    assert (mended.returncode, "mended: the registry has no champion" in mended.stdout) == (0, True)
+    assert (mended.returncode, "fixed: the registry has no champion" in mended.stdout) == (0, True)
+    assert ftcore("doctor", crowned.name, "--mend").returncode == 0, "the former name"
+    assert "--mend" not in ftcore("doctor", "--help").stdout
 
 
 def test_evidence_that_is_signed_and_evidence_that_is_not(

@@ -670,7 +670,7 @@ def test_groups_differ_by_too_much_surely_or_not(
     assert rule.passed is passed, rule.reason
     assert rule.reason.startswith("undecided: ") is (passed is None)
     if "c" in rights and passed:
-        assert rule.reason.endswith("Too few rows to tell: c (40 rows)")
+        assert rule.reason.endswith("Too few rows to decide: c (40 rows)")
 
 
 def test_the_four_fifths_rule_is_told_with_its_numbers() -> None:

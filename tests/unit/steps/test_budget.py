@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_refused_with_the_change_that_makes_it_fit(
 ) -> None:
     outcome = planned({**FAST, "memory_gib": 0.5})
     assert not outcome.proceed
-    assert outcome.reason.startswith("refused: there is no champion yet, but it takes ")
+    assert outcome.reason.startswith("refused: there is no champion yet, but it needs ")
     assert "needs a worker with" in outcome.reason
     assert [(line["kind"], line["decision"]) for line in product.shelf.ledger()] == [("budget", "refused")]
 

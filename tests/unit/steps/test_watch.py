@@ -190,7 +190,7 @@ def test_without_labels_there_is_nothing_to_learn(watched: Product) -> None:
     watch, decide = look(watched, "m1")
     assert watch.figures["alarms"] == 1
     assert not decide.proceed
-    assert "only 4 labelled rows have come back; it takes 5" in decide.reason
+    assert "only 4 labelled rows have come back; 5 are needed" in decide.reason
 
 
 def test_labels_that_the_champion_has_learnt_from_do_not_count(watched: Product) -> None:
