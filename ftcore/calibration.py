@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftcore.statistics import Estimate, by_group, effective_groups, quantile
+from ftcore.resampling import by_group, effective_groups
+from ftcore.statistics import Estimate, quantile
 
 if TYPE_CHECKING:
     import numpy as np

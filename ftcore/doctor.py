@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -31,6 +30,7 @@ from ftcore import (
 )
 from ftcore.errors import FtcoreError
 from ftcore.files import read_bytes, set_aside
+from ftcore.findings import Finding
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
 from ftcore.store import read_json, write_json
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from upath import UPath
 
-    from ftcore.ledger import Acknowledgement
     from ftcore.locks import Held
     from ftcore.store import Shelf
     from ftcore.tracking import Version
@@ -57,27 +56,6 @@ ORPHAN_AFTER = timedelta(minutes=10)
 """How long nothing was heard of a run that nobody works on: Airflow may be about to try its step again."""
 HANGS_AFTER_S = 24 * 3600.0
 """Age of a process that holds a lock which is no step's, from which on it is taken to hang."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is not as it should be."""
-
-    what: str
-    """One sentence."""
-    hint: str
-    """What mending does, or what a person has to do."""
-    mend: Callable[[], object] | None = None
-    """Mends it; None where only a person can."""
-    fault: bool = True
-    """False for what is only in progress, such as a step that is running, and for what was acknowledged."""
-    acknowledged: Acknowledgement | None = None
-    """Who goes on although it does not hold."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        found = {"what": self.what, "hint": self.hint, "mendable": self.mend is not None, "fault": self.fault}
-        return found | {"acknowledged": asdict(self.acknowledged) if self.acknowledged else None}
 
 
 def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore import _source_names, _yaml, licenses, sealed, space
-from ftcore._find import ROOMS, Config, find, kinds
+from ftcore import _source_names, _yaml, licenses, recipe_faults, sealed, space
+from ftcore._find import Config, find, kinds
 from ftcore.errors import RecipeError
 from ftcore.sections import (
     Approval,
@@ -146,7 +146,7 @@ def read(path: str | Path, published: Mapping[str, str] | None = None) -> Recipe
     except UnicodeDecodeError as error:
         raise RecipeError(str(path), [("", f"is not UTF-8: byte {error.start}")]) from error
     except yaml.YAMLError as error:
-        raise RecipeError(str(path), [_yaml_fault(error)]) from error
+        raise RecipeError(str(path), [recipe_faults.of_yaml(error)]) from error
     if not isinstance(document, dict):
         raise RecipeError(str(path), [("", "is empty or not a mapping of keys to values")])
     return parse(document, str(path), published)
@@ -162,7 +162,7 @@ def parse(document: dict[str, Any], origin: str = "recipe", published: Mapping[s
     try:
         recipe = Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(origin, list(_faults(error)), hint) from error
+        raise RecipeError(origin, list(recipe_faults.of_fields(error)), hint) from error
     recipe = _named_apart(recipe, published)
     if faults := [*_contradictions(recipe), *_unexportable(recipe)]:
         raise RecipeError(origin, faults, hint)
@@ -189,7 +189,7 @@ def _contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _unshareable(recipe)
     yield from _unsmoothed(recipe)
     yield from _unbalanced(recipe)
-    yield from space.faults(recipe, _faults)
+    yield from space.faults(recipe, recipe_faults.of_fields)
     yield from sealed.faults(recipe)
     yield from _unanswerable(recipe)
     yield from _unwatchable(recipe)
@@ -332,52 +332,6 @@ def _first_metric(task: Any) -> str | None:
     except ValidationError:
         return None  # what is wrong with it is said anyway
     return next(iter(metrics))
-
-
-def _yaml_fault(error: yaml.YAMLError) -> tuple[str, str]:
-    mark = getattr(error, "problem_mark", None)
-    where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return where, getattr(error, "problem", None) or str(error)
-
-
-def _faults(error: ValidationError) -> Iterator[tuple[str, str]]:
-    faults = [(_yaml_path(fault["loc"]), _message(fault)) for fault in error.errors(include_url=False)]
-    for path, message in faults:
-        # A list whose entries are all faulty is also "too short": one of the two is enough.
-        nested = any(other.startswith(f"{path}[") for other, _ in faults)
-        if not (nested and message.startswith("Tuple should have at least")):
-            yield path, message
-
-
-def _yaml_path(location: tuple[int | str, ...]) -> str:
-    """``sources[0].domain``: pydantic's location without the chosen kinds of unions, which are no keys in the YAML."""
-    every_kind = {kind for room in ROOMS for kind in kinds(room)}
-    path = ""
-    for number, step in enumerate(location):
-        before, name_of = (None, None, *location)[number + 1], (None, None, *location)[number]
-        named = name_of in {"holdouts", "parts"}
-        chosen = isinstance(before, int) or before in {"task", "method", "general_text"} or named
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif not (chosen and step in every_kind):
-            path += f".{step}" if path else str(step)
-    return path
-
-
-def _message(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "unknown key"
-    if fault["type"] == "missing":
-        return "is required"
-    if fault["type"] == "literal_error" and fault["loc"][-1] == "kind":
-        return f"unknown kind '{fault['input']}'; known: {fault['ctx']['expected'].replace(chr(39), '')}"
-    if fault["type"] == "union_tag_not_found":
-        return "needs a kind"
-    if fault["type"] == "union_tag_invalid":
-        context = fault["ctx"]
-        return f"unknown kind '{context['tag']}'; known: {context['expected_tags'].replace(chr(39), '')}"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    return message if isinstance(fault["input"], dict | list) else f"{message} (got {fault['input']!r})"
 
 
 def files(folder: Path) -> list[Path]:

@@ -16,7 +16,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ftcore.statistics import DEFINED, by_group, effective_groups, quantile, quiet, size, unseen, values
+from ftcore.resampling import by_group, effective_groups
+from ftcore.statistics import DEFINED, quantile, quiet, size, unseen, values
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,12 +23,13 @@ differs. An interval is therefore the hull of two:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from ftcore.resampling import by_group, drawn_sums, effective_groups, kinds_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +39,8 @@ if TYPE_CHECKING:
 
 Better = Literal["higher", "lower"]
 """Which way a metric improves."""
-CELLS = 4_000_000
-"""Weights that are held at once, 8 bytes each."""
 USUAL = 0.95
 """Level of an interval where nothing asks for another."""
-KEPT_CELLS = 25_000_000
-"""Weights that are kept for the next model on rows with as many groups, 4 bytes each."""
 DEFINED = 0.95
 """Share of the resamples in which a metric must be defined for its interval to be."""
 
@@ -238,32 +235,13 @@ def resample(
     width = [table.shape[1] for table in tallies]
     together = np.ascontiguousarray(np.concatenate(tallies, axis=1), np.float64)
     summed, sizes = by_group(together, group)
-    kinds, counts = _kinds(summed)
+    kinds, counts = kinds_of(summed)
     with quiet():
         whole = (counts @ kinds)[None]
-        sums = np.concatenate([whole, _sums(kinds, counts, resamples, seed), whole - kinds, kinds])
+        sums = np.concatenate([whole, drawn_sums(kinds, counts, resamples, seed), whole - kinds, kinds])
     found = [values(metrics, part) for part in np.split(sums, np.cumsum(width)[:-1], axis=1)]
     shape = (counts, len(together), effective_groups(sizes))
     return [{name: _drawn(measured, *shape) for name, measured in one.items()} for one in found]
-
-
-def by_group(tallies: np.ndarray, group: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Tallies summed by group ``[groups, k]``, and the rows of each ``[groups]``."""
-    import numpy as np
-
-    if group is None or not len(tallies):
-        return tallies, np.ones(len(tallies), int)
-    _, ids, sizes = np.unique(group, return_inverse=True, return_counts=True)
-    if len(sizes) == len(tallies):
-        return tallies, sizes
-    order = np.argsort(ids, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    return np.add.reduceat(tallies[order], starts, axis=0), sizes
-
-
-def effective_groups(sizes: np.ndarray) -> float:
-    """Groups of equal size that are as informative as groups of these sizes (L. Kish 1965): ``(Σn)² / Σn²``."""
-    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
 
 
 def values(metrics: Metrics, sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -368,42 +346,3 @@ def quiet() -> np.errstate:
     import numpy as np
 
     return np.errstate(invalid="ignore", divide="ignore", over="ignore")
-
-
-def _kinds(tallies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Groups that differ ``[kinds, k]``, sorted by their bytes, and how often each occurs ``[kinds]``."""
-    import numpy as np
-
-    if not tallies.size:
-        return tallies[:1], np.ones(min(len(tallies), 1), int)
-    rows = np.ascontiguousarray(tallies).view(np.dtype((np.void, tallies.itemsize * tallies.shape[1]))).ravel()
-    _, first, counts = np.unique(rows, return_index=True, return_counts=True)
-    return tallies[first], counts
-
-
-def _sums(kinds: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Sums of the tallies in each resample, ``[resamples, k]``."""
-    import numpy as np
-
-    if not len(kinds):
-        return np.zeros((resamples, kinds.shape[1]))
-    drawn = _kept if resamples * len(kinds) <= KEPT_CELLS else _weights
-    return np.concatenate([weight.astype(np.float64) @ kinds for weight in drawn(counts.tobytes(), resamples, seed)])
-
-
-def _weights(counts: bytes, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each kind of group is in each resample, some resamples at a time."""
-    import numpy as np
-
-    known = np.frombuffer(counts, np.int64)
-    generator, groups = np.random.default_rng(seed), int(known.sum())
-    at_once = max(1, CELLS // len(known))
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
-        yield generator.multinomial(groups, known / groups, size=size).astype(np.int32)
-
-
-@lru_cache(maxsize=1)
-def _kept(counts: bytes, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
-    """The same, kept for the next model: of tallies that are all different, any model has the same counts."""
-    return tuple(_weights(counts, resamples, seed))

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from ftcore._find import Config as Base
 from ftcore.gates._undecided import undecided
-from ftcore.statistics import by_group, quantile
+from ftcore.resampling import by_group
+from ftcore.statistics import quantile
 from ftcore.verdict import TORCH, Rule
 
 if TYPE_CHECKING:

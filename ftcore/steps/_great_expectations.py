@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.errors import FtcoreError
 from ftcore.steps._data_docs import make_offline
 from ftcore.steps._markup import disarmed, restored
+from ftcore.steps._suite_results import SHOWN_EXAMPLES, as_json, exception, shortened, without_markup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +28,8 @@ if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
 
 NAME = re.compile(r"[\w][\w.\-]*")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 POSITION = "position"
 """Column added to the frame that Great Expectations sees: row ids can be null or repeat, positions cannot."""
-SHOWN_EXAMPLES = 20
-"""Unexpected values kept per expectation in what is written; all of them only count in memory."""
-SHOWN_CHARACTERS = 80
-"""A text is personal data: what is written holds its beginning at most, and only of rows that failed."""
 SITE = "snapshots"
 ENDINGS = {
     "reject": " Otherwise the snapshot is rejected.",
@@ -143,7 +139,7 @@ def run_suite(
         rejections=found.rejections,
         warnings=found.warnings,
         statistics=dict(result.statistics),
-        result_json=_as_json(checkpoint_result),
+        result_json=as_json(checkpoint_result),
         page=page,
         checks=[_check(one) for one in result.results],
     )
@@ -151,7 +147,7 @@ def run_suite(
 
 def _check(one: ExpectationValidationResult) -> dict[str, Any]:
     config: Any = one.expectation_config
-    problem = _exception(one)
+    problem = exception(one)
     what = restored(config.description or "") or config.type.removeprefix("expect_").replace("_", " ")
     for ending in ENDINGS.values():
         what = what.removesuffix(ending)
@@ -214,7 +210,7 @@ def _context(docs: Path) -> AbstractDataContext:
     write = store.set
     # The checkpoint needs every unexpected row, the files must not hold them; the store's write is the only place
     # between the two, and the pages are rendered from what is stored.
-    store.set = lambda key, value, **more: write(key=key, value=_disarmed(_shortened(value)), **more)
+    store.set = lambda key, value, **more: write(key=key, value=without_markup(shortened(value)), **more)
     return context
 
 
@@ -281,7 +277,7 @@ def _findings(result: ExpectationSuiteValidationResult, frame: pd.DataFrame) -> 
     for one in result.results:
         assert one.expectation_config is not None
         on_failure = one.expectation_config.meta["on_failure"]
-        if problem := _exception(one):
+        if problem := exception(one):
             unchecked[problem] += 1
             continue
         if one.success:
@@ -294,15 +290,6 @@ def _findings(result: ExpectationSuiteValidationResult, frame: pd.DataFrame) -> 
             (found.rejections if on_failure == "reject" else found.warnings).append(reason)
     found.rejections.extend(f"{count} expectations could not be checked: {why}" for why, count in unchecked.items())
     return found
-
-
-def _exception(one: ExpectationValidationResult) -> str:
-    """The message of the exception that kept an expectation from being evaluated; empty where there was none."""
-    info: Any = one.exception_info or {}
-    for part in [info] if "raised_exception" in info else info.values():
-        if part["raised_exception"]:
-            return str(part["exception_message"]).strip().splitlines()[0].removeprefix("Error: ")
-    return ""
 
 
 def _reason(one: ExpectationValidationResult) -> str:
@@ -344,55 +331,6 @@ def _by_row_id(failures: dict[int, list[str]], frame: pd.DataFrame) -> dict[str,
         known = found.setdefault(row_id if isinstance(row_id, str) else f"#{position}", [])
         known.extend(reason for reason in reasons if reason not in known)
     return found
-
-
-def _shortened(result: ExpectationSuiteValidationResult) -> ExpectationSuiteValidationResult:
-    """A copy with at most 20 examples an expectation and 80 characters an example."""
-    short = copy.copy(result)
-    short.results = []
-    for one in result.results:
-        kept = copy.copy(one)
-        kept.result = _short(one.result)
-        if problem := _exception(one):
-            # A traceback names the machine's folders and tells a reader of the report nothing.
-            kept.exception_info = {"raised_exception": True, "exception_message": problem, "exception_traceback": ""}
-        short.results.append(kept)
-    return short
-
-
-def _disarmed(result: ExpectationSuiteValidationResult) -> ExpectationSuiteValidationResult:
-    """A shortened result as pages are rendered from it: no text of it can be markup."""
-    for one in result.results:
-        one.result = disarmed(one.result)
-        one.exception_info = disarmed(one.exception_info)
-        if one.expectation_config is not None:
-            one.expectation_config = copy.deepcopy(one.expectation_config)
-            one.expectation_config.kwargs = disarmed(one.expectation_config.kwargs)
-    result.suite_parameters = disarmed(result.suite_parameters)
-    return result
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _short(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_short(inner) for inner in value[:SHOWN_EXAMPLES]]
-    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
-        value = value[: SHOWN_CHARACTERS - 1] + "…"
-    # A NUL would make the page a binary file to every tool that reads it.
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value) if isinstance(value, str) else value
-
-
-def _as_json(checkpoint_result: CheckpointResult) -> dict[str, Any]:
-    return {
-        "success": checkpoint_result.success,
-        "run_id": checkpoint_result.run_id.to_json_dict(),
-        "run_results": [_json(_shortened(result)) for result in checkpoint_result.run_results.values()],
-    }
-
-
-def _json(value: Any) -> Any:
-    return value.to_json_dict()
 
 
 def _page(context: AbstractDataContext, checkpoint_result: CheckpointResult, docs: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats import contingency_tables
 
-from ftcore import statistics
+from ftcore import resampling, statistics
 from ftcore.tasks import classification
 
 CONFIG = classification.Config(labels=("no", "yes"))
@@ -193,7 +193,8 @@ def test_a_correlation_is_bootstrapped_through_its_sums() -> None:
 def test_many_kinds_of_rows_are_drawn_in_pieces_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pairs(200, 23)[2]
     at_once = statistics.estimate(correlation, rows, 300, 24)
-    monkeypatch.setattr(statistics, "CELLS", 1000)
+    monkeypatch.setattr(resampling, "CELLS", 1000)
+    resampling.forget()
     piecemeal = statistics.estimate(correlation, rows, 300, 24)
     assert piecemeal["r"].low == pytest.approx(at_once["r"].low)
 
