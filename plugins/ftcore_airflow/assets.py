@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+NEWEST = 100
+"""Events of an asset among which an earlier try's is looked for."""
 
 EMITTED = {"snapshot": ("snapshot", "rows", "verdict"), "champion": ("version",), "retrain": ("reason",)}
 """What the event of each asset carries: figures of the record that emits it, or its reason."""
@@ -50,6 +56,25 @@ def event_extra(asset: Asset, record: Mapping[str, Any]) -> dict[str, Any]:
     """
     known = {**record["figures"], "reason": record["reason"]}
     return {key: known[key] for key in EMITTED[asset.name.rpartition(".")[2]]}
+
+
+def was_emitted(context: Context, task_id: str, asset: Asset, extra: Mapping[str, Any]) -> bool:
+    """Whether an earlier try of this task has emitted the same event: it did its work, and Airflow heard half of it.
+
+    A second event would start the consumer a second time.
+    """
+    if context["ti"].try_number == 1:
+        return False
+    from airflow.sdk.execution_time.context import InletEventsAccessors  # here, since no DAG needs it to be parsed
+
+    run = context["dag_run"]
+    mine = (run.dag_id, run.run_id, task_id)
+    # The context has the events of declared inlets only, and an inlet would show the task as a reader of its asset.
+    events = InletEventsAccessors([asset])[asset].ascending(False).limit(NEWEST)
+    return any(
+        (event.source_dag_id, event.source_run_id, event.source_task_id) == mine and dict(event.extra or {}) == extra
+        for event in events
+    )
 
 
 def newest(triggering_asset_events: Mapping[Asset, Sequence[Any]], key: str) -> str:

@@ -21,7 +21,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from ftcore.local.processes import STEP
 from ftcore.progress import MARK
 from ftcore.store import run_name
-from ftcore_airflow.assets import event_extra
+from ftcore_airflow.assets import event_extra, was_emitted
 from ftcore_airflow.retry import StepFailed, failure
 from ftcore_airflow.settings import AirflowSettings
 from ftcore_airflow.starters import asked
@@ -214,11 +214,16 @@ class StepOperator(StepProcess, BaseOperator):
             # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.
             context["ti"].xcom_push(key="return_value", value=record)
             raise AirflowSkipException(record["reason"])
-        for asset in self.outlets:
+        for asset in list(self.outlets):
             try:
-                context["outlet_events"][asset].extra = event_extra(asset, record)
+                extra = event_extra(asset, record)
             except KeyError as error:
                 raise StepFailed(f"{self.task_id} left no figure {error} for {asset.name}") from error
+            if was_emitted(context, self.task_id, asset, extra):
+                self.log.info("an earlier try has emitted the event of %s already", asset.name)
+                self.outlets = [one for one in self.outlets if one != asset]
+            else:
+                context["outlet_events"][asset].extra = extra
         return record
 
 

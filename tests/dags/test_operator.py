@@ -45,7 +45,7 @@ class Run:
         self.events: dict[Any, SimpleNamespace] = {asset: SimpleNamespace(extra={}) for asset in self.operator.outlets}
         self.context: Any = {
             "dag_run": SimpleNamespace(run_id="manual__1"),
-            "ti": SimpleNamespace(xcom_push=lambda key, value: self.pushed.update({key: value})),
+            "ti": SimpleNamespace(try_number=1, xcom_push=lambda key, value: self.pushed.update({key: value})),
             "outlet_events": self.events,
             "task_state_store": state,
         }

@@ -113,6 +113,14 @@ def _one_run_shared(api: AirflowApi, conf: Settings) -> None:
     record: Any = api.record("data__small", "first", "validate")
     assert event["extra"] == {key: record["figures"][key] for key in ("snapshot", "rows", "verdict")}
     assert event["extra"]["verdict"].startswith("passed")
+    api.clear("data__small", "first", ["validate"])  # as where the end of a task was lost on the way to Airflow
+    assert api.wait("data__small", "first", DEADLINE_S)["state"] == "success"
+    (attempt,) = (
+        one["try_number"] for one in api.task_instances("data__small", "first") if one["task_id"] == "validate"
+    )
+    log = api.task_log("data__small", "first", "validate", attempt=attempt)
+    assert "has emitted the event of small.snapshot already" in log
+    assert len(api.asset_events("small.snapshot")) == 1, "a second event would start the training twice"
 
 
 def _lose_the_scheduler(conf: Settings, api: AirflowApi) -> None:
