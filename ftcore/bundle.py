@@ -269,7 +269,7 @@ class Gatherer:
         slots = read_many(shelf.chain.slots, [name for name in names_in(shelf.chain.slots) if name != HEAD])
         chain = b"".join(slots[name] for name in sorted(slots) if read(slots[name], shelf.name))
         self.found.put(links.CHAIN, chain or None, self._old or NO_CHAIN)
-        for one in integrity.check(shelf, self.place.tracking, self.version.number):
+        for one in integrity.check(shelf, self.place.tracking, [self.version.number]):
             (self.found.acknowledged if one.acknowledged else self.found.broken).append(f"the ledger, {one}")
         signers = {slot.key for data in slots.values() if (slot := read(data, shelf.name))}
         self.found.keys.extend(sorted(signers & shelf.chain.ring.trusted()))

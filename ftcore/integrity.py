@@ -6,7 +6,7 @@ what its evidence is made of: the records of its runs, the hashes of its artefac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -77,13 +77,13 @@ def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
     return found + [one.what for one in ledger.unacknowledged(audit.acknowledged(breaks))]
 
 
-def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Break]:
+def check(shelf: Shelf, tracking: Tracking, only: Collection[int] | None = None) -> list[Break]:
     """Check the ledger's chain, and compare with it what store and registry say.
 
     Args:
         shelf: the recipe's part of the store.
         tracking: the recipe's registry.
-        only: number of a version; None compares all of them.
+        only: numbers of versions; None compares all of them.
 
     Returns:
         What does not hold, among it what was acknowledged: of the chain first, since what is compared with a broken one
@@ -106,7 +106,7 @@ def check(shelf: Shelf, tracking: Tracking, only: int | None = None) -> list[Bre
     known = {line["run_id"]: line for line in lines if line["kind"] == "plan"}
     erased = erasures.read(shelf)
     for version in book.versions:
-        if only is None or version.number == only:
+        if only is None or version.number in only:
             of_it = about.get(version.number, [])
             started = known.get(version.tags.get("ftcore.run", ""))
             name = f"version {version.number}"

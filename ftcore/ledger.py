@@ -188,18 +188,19 @@ def audit(shelf: Shelf, head: str | Mapping[str, Any] | None = None, trusted: fr
     known = [
         one for text in heads.values() if (one := signed_head(json.dumps(text), shelf.name)) and one["key"] in keys
     ]
-    chained = dict[int, Slot]()
+    chained, begun = dict[int, Slot](), bool(slots or known)
     found = list(walk(shelf.name, numbers, keys, chained, max((one["n"] for one in known), default=0)))
-    found += _files(chained, files, begun=bool(slots or known))
+    found += _files(chained, files, begun=begun)
     for where, kept in heads.items():
         found += _cut_off(shelf.name, where, kept, chained, keys, numbers)
     known += [chained[max(chained)].head] if chained else []
-    old = chained[0].line.get("lines", {}) if 0 in chained else {name: sha256(data) for name, data in files.items()}
+    old = {} if begun else {name: sha256(data) for name, data in files.items()}
+    old = chained[0].line.get("lines", {}) if 0 in chained else old
     older = [_line(name, files[name]) for name, digest in old.items() if sha256(files.get(name, b"")) == digest]
     lines = [*sorted(older, key=order), *(slot.line for slot in chained.values())]
     found = acknowledged(sorted(found, key=lambda one: (one.n is None, one.n or 0)), chained)
     newest = max(known, key=lambda one: int(one["n"]), default=None)
-    return Audit(found, lines if chained or not (slots or known) else [], chained, newest)
+    return Audit(found, lines if chained or not begun else [], chained, newest)
 
 
 def walk(

@@ -104,7 +104,10 @@ def fill(product: Product, judge: Callable[[int, int], dict[str, Any]] | None = 
         record(product, run_id, "export", figures={"size_bytes": {"onnx-int8": 23_000_000}})
         record(product, run_id, "train", figures={"version": number, "rows": 4000})
         record(product, run_id, "evaluate")
-        product.shelf.add_to_ledger("gate", run_id, "passed", "accuracy 0.860 reaches 0.8", candidate=number)
+        digest = store.hash_file(product.shelf.folder(run_id, "gate") / "verdict.json")
+        seals = {"candidate": number, "verdict_sha256": digest}
+        product.shelf.add_to_ledger("gate", run_id, "passed", "accuracy 0.860 reaches 0.8", **seals)
+        product.tracking.tag(version, {"verdict.sha256": digest})
     product.shelf.add_to_ledger("promote", runs[0], "promoted", "version 1 is champion", version=1)
     predictions(product, runs[1])
     return runs

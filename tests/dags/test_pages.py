@@ -18,7 +18,9 @@ from urllib.parse import quote
 import pytest
 
 from ftcore import run_recipe, snapshot, store
+from ftcore.acknowledgement import acknowledge
 from ftcore.approvals import Answer
+from ftcore.login import Person
 from ftcore.promotion import Registrar
 from ftcore.records import now
 from ftcore.tracking import RUN_TAG
@@ -559,6 +561,25 @@ def test_a_broken_ledger_is_told_with_its_first_broken_link(admin: TestClient, p
         assert "gate--finetune-one.json was changed (reason)" in text, path
         assert "1 more." in text, path
     assert "not signed" in admin.get(f"{PREFIX}/ledger?recipe={product.name}").text
+
+
+def test_what_registry_and_records_say_otherwise_is_told_until_it_is_acknowledged(
+    admin: TestClient, product: Product
+) -> None:
+    fill(product)
+    version = f"{PREFIX}/models/{product.name}/versions/2"
+    assert "registry and records agree with it" in admin.get(f"{PREFIX}/models/{product.name}").text
+    product.tracking.tag(product.tracking.version(2), {"verdict.reason": "accuracy 0.990"})
+    proofs._KEPT.clear()
+    for path in (version, f"{PREFIX}/models/{product.name}"):
+        assert "the verdict of version 2 has another reason in MLflow" in _text(admin.get(path).text), path
+    assert "another reason" not in admin.get(f"{PREFIX}/models/{product.name}/versions/1").text
+    acknowledge(product.registrar, Person("os:mira"), "MLflow's backup is older")
+    proofs._KEPT.clear()
+    text = _text(admin.get(version).text)
+    assert "does not hold" not in text
+    assert "somebody goes on. line 2: the verdict of version 2 has another reason" in text
+    assert "by os:mira: MLflow's backup is older" in text
 
 
 def test_tabs_of_dag_and_run_lead_to_the_model(admin: TestClient, product: Product) -> None:

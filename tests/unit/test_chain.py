@@ -166,6 +166,7 @@ def test_a_forged_line_decides_nothing(shelf: Shelf) -> None:
     edit(path(shelf, "plan--r2.json"), rows=9)
     assert [line["run_id"] for line in shelf.ledger()] == [f"r{one}" for one in range(LINES)]
     assert shelf.ledger()[2]["rows"] == 2, "the signed line counts, not what its file was made to say"
+    assert [line["run_id"] for line in ledger.audit(shelf).lines] == [f"r{one}" for one in range(LINES)]
     assert shelf.line("plan", "x") is None
     with pytest.raises(DamagedFileError, match=r"plan--x.json is not in the chain"):
         shelf.add_to_ledger("plan", "x", "skip", "because")

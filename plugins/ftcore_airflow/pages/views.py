@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path as File
@@ -120,9 +120,15 @@ def show_model(request: Request, user: User, recipe: Permitted, page: PageNumber
     product = _product(recipe)
     view = versions.versions(settings.load(), product, page)
     asked = access.questions([recipe]).get(recipe, [])
-    proof = proofs.of(reading.shelf_of(settings.load(), recipe), view.state.head)
+    proof = _compared(recipe, view.state, set(view.state.aliases.values()))
     offers = [] if view.trouble else actions.offered(product, view.state, access.rights(user, recipe), [(None, None)])
     return _page(request, "model.html", view=view, questions=asked, offers=offers, proof=proof)
+
+
+def _compared(recipe: str, state: actions.State, versions: Collection[int]) -> proofs.Proof:
+    """Whether the ledger holds, and registry and records agree with it about some versions."""
+    conf = settings.load()
+    return proofs.of_versions(conf, reading.shelf_of(conf, recipe), state.head, versions)
 
 
 def show_history(request: Request, recipe: Permitted) -> Response:
@@ -139,7 +145,7 @@ def show_version(request: Request, user: User, recipe: Permitted, number: Number
     rights = access.rights(user, recipe)
     about = [(number, question), *([(None, None)] if "champion" in view.facts["aliases"] else [])]
     offers = actions.offered(view.product, view.state, rights, about)
-    proof = proofs.of(reading.shelf_of(settings.load(), recipe), view.state.head)
+    proof = _compared(recipe, view.state, {number})
     values: dict[str, Any] = {
         "question": question,
         "run_url": run_url,
