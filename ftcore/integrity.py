@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ftcore import approvals, erasures, ledger, registry, served, tracking_models
 from ftcore.alternatives import PASSED
+from ftcore.artefacts import CHANGING
 from ftcore.errors import FtcoreError
 from ftcore.files import mapping, read_bytes
 from ftcore.intents import HEAD_TAG
@@ -37,8 +38,6 @@ DECIDED = (*HOLDS, "reject", "promote")
 """Kinds of lines that are decisions about promotion."""
 FACTS = ("ftcore.snapshot", "ftcore.run", "ftcore.git_commit", "ftcore.recipe", "ftcore.recipe_sha256")
 """Tags of a version that never change."""
-CHANGING = ("card",)
-"""Artefacts that are written anew with every decision."""
 Lines = list[dict[str, Any]]
 
 
