@@ -578,7 +578,7 @@ def test_what_registry_and_records_say_otherwise_is_told_until_it_is_acknowledge
     proofs._KEPT.clear()
     text = _text(admin.get(version).text)
     assert "does not hold" not in text
-    assert "somebody goes on. line 2: the verdict of version 2 has another reason" in text
+    assert "and a person acknowledged it. line 2: the verdict of version 2 has another reason" in text
     assert "by os:mira: MLflow's backup is older" in text
 
 

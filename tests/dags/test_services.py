@@ -190,7 +190,7 @@ def test_what_was_started_and_cannot_be_read_is_an_error_and_no_second_start(set
     assert services.running(settings) is None
     file.write_bytes(kept)
     for ask in (services.up, services.down):
-        with pytest.raises(FtcoreError, match=r"services\.json does not tell") as error:
+        with pytest.raises(FtcoreError, match=r"services\.json does not list") as error:
             ask(settings)
         assert "delete the file" in error.value.hint
     assert file.read_bytes() == kept
