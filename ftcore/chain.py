@@ -257,15 +257,12 @@ class Chain:
         if last and last.fault(frozenset({last.key})):
             raise self._broken(f"{FOLDER}/{number(last.n)} is not signed by the platform, or was changed")
         if last and last.key not in trusted:
-            hint = f"copy it to {self.ring.private}, or name it in FTCORE_SIGNING_KEY; a key that was lost is followed "
             raise FtcoreError(
                 f"the ledger of {self.recipe} is signed by the key {last.key[:16]}, and this machine has not that key",
-                hint=f"{hint}by a new one after ftcore keys trust {last.key}",
+                hint=f"{self.ring.bring} after ftcore keys trust {last.key}",
             )
-        if not self.ring.private.exists():
-            self.ring.make()
-            return self.ring.trusted()
-        return trusted
+        self.ring.make()
+        return trusted | self.ring.trusted()
 
     def proven(self, lines: dict[str, bytes]) -> dict[str, dict[str, Any]]:
         """The lines that are the platform's, by name, as they were written; others are left out.

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
-from ftcore.files import write_bytes
+from ftcore.files import names_in, write_bytes
 from ftcore.records import canonical
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from upath import UPath
 
     from ftcore.settings import Settings
 
@@ -35,7 +36,9 @@ HINT = "ftcore keys new FILE makes one"
 
 def ring(settings: Settings) -> Keyring:
     """The keys of this machine."""
-    return Keyring(settings.home / "keys", settings.signing_key)
+    from upath import UPath
+
+    return Keyring(settings.home / "keys", settings.signing_key, UPath(settings.store_root))
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Keyring:
     """``FTCORE_HOME/keys``."""
     named: Path | None = None
     """File that ``FTCORE_SIGNING_KEY`` names."""
+    store: UPath | None = None
+    """Root of the store: where a ledger is signed, the platform has a key already."""
 
     @property
     def private(self) -> Path:
@@ -53,17 +58,38 @@ class Keyring:
         return self.named or self.folder / NAME
 
     def make(self) -> Path:
-        """Make the platform's key where there is none, and return its file; one that is there stays.
+        """Make the platform's key where it never had one, and return its file; one that is there stays.
 
         Raises:
-            FtcoreError: ``FTCORE_SIGNING_KEY`` names a file that is not there.
+            FtcoreError: ``FTCORE_SIGNING_KEY`` names a file that is not there, or the platform's key is elsewhere.
         """
         if not self.private.exists():
+            elsewhere = self.is_elsewhere
             if self.named:
-                raise FtcoreError(f"the key {self.named} of FTCORE_SIGNING_KEY is not there", hint=HINT)
+                hint = self.bring if elsewhere else HINT
+                raise FtcoreError(f"the key {self.named} of FTCORE_SIGNING_KEY is not there", hint=hint)
+            if elsewhere:
+                raise FtcoreError("the platform's private key is not on this machine", hint=self.bring)
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             create(self.private)
         return self.private
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the private key is missing although there was one: another in its place would be trusted nowhere."""
+        known = self._is_signed() or any(self.folder.glob("*.pub")) or any((self.folder / "heads").glob("*.json"))
+        return known and not self.private.exists()  # looked at last: whoever makes one writes it first
+
+    @property
+    def bring(self) -> str:
+        """What to do where the private key is elsewhere."""
+        lost = "one that is lost for good: ftcore keys new FILE, and name FILE in FTCORE_SIGNING_KEY"
+        return f"bring the platform's private key (FTCORE_SIGNING_KEY or {self.folder / NAME}); {lost}"
+
+    def _is_signed(self) -> bool:
+        """Whether a ledger of the store is a chain, which nobody writes without a key."""
+        there = self.store is not None and self.store.exists()
+        return there and any(names_in(one / "ledger" / "chain") for one in self.store.iterdir())  # type: ignore[union-attr]
 
     def sign(self, message: bytes) -> tuple[str, str]:
         """The key and its signature of a message, both in hex.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger, tracking_places
+from ftcore import keys, ledger, tracking_places
 from ftcore.backup import CHUNK, FORMAT, HEADER, MANIFEST, read_manifest
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import read_json, write_json
@@ -47,8 +47,8 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
     can be run again.
 
     Returns:
-        ``files``, ``recipes``, ``relocated`` (locations written anew, by table) and ``ledger``, what does not hold in
-        the restored ledgers, a sentence each.
+        ``files``, ``recipes``, ``relocated`` (locations written anew, by table), ``ledger``, what does not hold in the
+        restored ledgers, a sentence each, and ``private_key``, how to bring it where it is not here.
 
     Raises:
         FtcoreError: the home holds something already, another backup is half restored there, or its store or MLflow
@@ -69,7 +69,9 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
     found = {name: ledger.check(shelf(settings, name)) for name in header["recipes"]}
     broken = [f"{name}: {one}" for name, breaks in found.items() for one in ledger.unacknowledged(breaks)]
     shutil.rmtree(staged)
-    return {**{name: header[name] for name in ("files", "recipes", "relocated")}, "ledger": broken}
+    ring = keys.ring(settings)
+    done = {name: header[name] for name in ("files", "recipes", "relocated")}
+    return {**done, "ledger": broken, "private_key": ring.bring if ring.is_elsewhere else ""}
 
 
 def _check_settings(settings: Settings, home: Path) -> None:

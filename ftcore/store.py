@@ -127,7 +127,9 @@ class Shelf:
         """The ledger as the chain that it is."""
         keys = self.locks.parent / "keys"
         here = f"{self.name}-{sha256(self.root.as_uri())[:8]}.json"
-        return Chain(self.root / LEDGER, self.name, Keyring(keys, self.signing_key), keys / "heads" / here)
+        return Chain(
+            self.root / LEDGER, self.name, Keyring(keys, self.signing_key, self.root.parent), keys / "heads" / here
+        )
 
     def folder(self, run_id: str, step: str, shard: str = "") -> UPath:
         """Folder in which a step of a run, or one shard of it, writes.

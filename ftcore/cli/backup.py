@@ -58,6 +58,8 @@ def restore(
     done = restores.restore(conf, file)
     told = f"{conf.home.resolve()}: {done['files']:,} files, of {', '.join(done['recipes'])}"
     print(json.dumps(done, indent=2) if as_json else told)
+    if done["private_key"]:
+        say(f"! the private key was not in the backup: until it is here nothing can be written; {done['private_key']}")
     if done["ledger"]:
         raise DataRejectedError("the restored ledger does not hold", done["ledger"])
 

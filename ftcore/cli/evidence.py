@@ -100,7 +100,8 @@ def evidence(
     for told in bundle.unknown:
         say(f"not known: {told}")
     if not bundle.signed:
-        say("! NOT SIGNED: nothing proves this evidence; there is no key here, ftcore keys new FILE makes one")
+        to_do = ring.bring if ring.is_elsewhere else "ftcore keys new FILE makes one"
+        say(f"! NOT SIGNED: nothing proves this evidence; there is no key here: {to_do}")
     found = {"folder": str(output), "signed": bundle.signed, "files": len(bundle.files)}
     found |= {name: list(getattr(bundle, name)) for name in bundles.TOLD}
     print(json.dumps(found, indent=2) if as_json else f"{output / bundles.INDEX}: {len(bundle.files)} files")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import doctor, integrity, intents, ledger, store, tracking_models
+from ftcore import doctor, integrity, intents, keys, ledger, store, tracking_models
 from ftcore.acknowledgement import acknowledge
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.intents import HEAD_TAG
@@ -243,8 +243,11 @@ def test_without_the_platforms_key_nobody_acknowledges(broken: Broken, tmp_path:
         acknowledge(type(product.registrar)(product.recipe, other, product.tracking), MIRA, "mine")
     (platform,) = shelf.chain.ring.trusted()
     forger = Keyring(tmp_path / "other" / "keys")
-    forger.make()
     forger.trust(platform)
+    with pytest.raises(FtcoreError, match="private key is not on this machine"):
+        acknowledge(type(product.registrar)(product.recipe, other, product.tracking), MIRA, "mine")
+    assert not forger.private.exists()
+    keys.create(forger.private)
     breaks = [{"n": one.n, "line": one.line, "digest": one.digest} for one in ledger.check(shelf)]
     assert other.chain.resume("acknowledge--x.json", {"at": "", "kind": "acknowledge", "decision": "",
         "run_id": "x", "reason": "", "breaks": breaks}, sound, sound[max(sound)].head)  # fmt: skip

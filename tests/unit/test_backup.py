@@ -25,7 +25,9 @@ from ftcore import (
     settings,
     tracking_places,
 )
+from ftcore.acknowledgement import acknowledge
 from ftcore.errors import DamagedFileError, FtcoreError
+from ftcore.login import Person
 from ftcore.promotion import Registrar
 from ftcore.records import sha256
 from ftcore.tracking import CHAMPION, Tracking
@@ -117,6 +119,28 @@ def test_private_keys_go_with_it_only_where_somebody_asks(own: Product, tmp_path
     with tarfile.open(tmp_path / "b.tar") as tar:
         keys = {name for name in tar.getnames() if name.startswith("keys/")}
     assert keys == {"keys/platform.pem.pub", *(["keys/platform.pem"] if private else [])}
+
+
+def test_a_restored_home_without_the_private_key_keeps_what_it_trusts(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Restore says what to bring; a write is refused and changes no key; with the key all goes on."""
+    backup.make(own.settings, tmp_path / "b.tar")
+    pem = own.shelf.chain.ring.private.read_bytes()
+    there = moved(own, monkeypatch, tmp_path / "new")
+    done = restore.restore(there.settings, tmp_path / "b.tar")
+    assert (done["ledger"], done["private_key"][:34]) == ([], "bring the platform's private key (")
+    before = {file: file.read_bytes() for file in (tmp_path / "new" / "keys").rglob("*") if file.is_file()}
+    for attempt in (
+        lambda: there.registrar.hold("mira", "why"),
+        lambda: acknowledge(there.registrar, Person("mira", {"by": "login", "user": {"name": "mira"}}), "why"),
+    ):
+        with pytest.raises(FtcoreError):
+            attempt()
+        assert {file: file.read_bytes() for file in (tmp_path / "new" / "keys").rglob("*") if file.is_file()} == before
+    there.shelf.chain.ring.private.write_bytes(pem)
+    there.registrar.hold("mira", "why")
+    assert ledger.check(there.shelf) == []
 
 
 def test_a_copy_reads_its_own_artefacts_and_writes_none_to_the_other(

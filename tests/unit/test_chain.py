@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from ftcore.slots import HEAD, number
 from ftcore.store import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 LINES = 6
@@ -290,8 +290,52 @@ def test_a_machine_without_the_key_reads_and_cannot_write(shelf: Shelf, tmp_path
     (key,) = shelf.chain.ring.trusted()
     other.chain.ring.trust(key)
     assert ledger.check(other) == []
+    with pytest.raises(FtcoreError, match=r"private key is not on this machine[\s\S]*bring the platform's private key"):
+        other.add_to_ledger("plan", "r9", "train", "")
+    keys.create(new := tmp_path / "new.pem")  # where it is lost for good
+    other = Shelf(shelf.root, "demo", tmp_path / "other" / "locks", new)
     assert other.add_to_ledger("plan", "r9", "train", "")["n"] == LINES + 1
     assert len(ledger.check(other)) == 0
+
+
+def lose_private(home: Path) -> None:
+    (home / "keys" / "platform.pem").unlink()
+
+
+ELSEWHERE: dict[str, Callable[[Path], object]] = {
+    "its public key is here": lambda home: shutil.rmtree(home / "store"),
+    "another trusted key is here": lambda home: (
+        shutil.rmtree(home / "store"),
+        (home / "keys" / "platform.pem.pub").rename(home / "keys" / "a.pub"),
+    ),
+    "a ledger is signed": lambda home: shutil.rmtree(home / "keys"),
+    "this machine knows of a line": lambda home: (
+        shutil.rmtree(home / "store"),
+        (home / "keys" / "platform.pem.pub").unlink(),
+    ),
+    "all of it": lambda home: None,
+}
+
+
+@pytest.mark.parametrize("left", ELSEWHERE)
+def test_no_key_is_made_where_the_platform_has_one_elsewhere(shelf: Shelf, tmp_path: Path, left: str) -> None:
+    """As in a restored home: whatever is tried, the files stay as they are, and it says what to bring."""
+    pem = shelf.chain.ring.private.read_bytes()
+    lose_private(tmp_path)
+    ELSEWHERE[left](tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    found, ring = shelf_at(tmp_path), shelf_at(tmp_path).chain.ring
+    for attempt in (ring.make, lambda: ring.seal({}), lambda: found.sign(found.root / "a.json", b"{}"),
+                    lambda: found.add_to_ledger("hold", "r1", "held", "")):  # fmt: skip
+        with pytest.raises(FtcoreError):
+            attempt()
+    with pytest.raises(FtcoreError, match="not on this machine") as told:
+        ring.make()
+    assert told.value.hint.startswith(f"bring the platform's private key (FTCORE_SIGNING_KEY or {ring.private})")
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    ring.folder.mkdir(exist_ok=True)
+    ring.private.write_bytes(pem)
+    assert ring.make() == ring.private
 
 
 def test_a_rotated_key_is_followed(shelf: Shelf) -> None:
