@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 FILE = "login.json"
 HERE = "os:"
 """Start of a name that nobody logged in under."""
-NO_RUN = "ftcore-asks-who-may-answer"
-"""Name of a run that there is none of."""
+NO_LOGIN = "there is no login; an approval needs one; a typed name is not enough"
 HINT = "ftcore login asks Airflow for a token"
 
 
@@ -102,28 +101,19 @@ def logged_in(settings: Settings) -> Person:
     """
     person = whoever(settings)
     if not person.logged_in:
-        raise FtcoreError("there is no login; an approval needs one; a typed name is not enough", hint=HINT)
+        raise FtcoreError(NO_LOGIN, hint=HINT)
     return person
 
 
-def approver(settings: Settings, recipe: str) -> Person:
-    """Who is logged in, where Airflow lets them answer what a recipe's DAG asks: who may only look approves nothing.
+def ask(settings: Settings, method: str, path: str, body: dict[str, Any]) -> int:
+    """Airflow's status for a request of whoever is logged in.
 
     Raises:
-        FtcoreError: nobody is logged in, or they may not.
+        FtcoreError: nobody is, or the login has ended.
         TransientError: Airflow does not answer.
     """
-    person, (token, base), dag = logged_in(settings), _token(settings), f"finetune__{recipe}"
-    # An answer to a question that is not there: Airflow says first whether this user may give one, and changes nothing.
-    path = f"/api/v2/dags/{dag}/dagRuns/{NO_RUN}/taskInstances/approve/-1/hitlDetails"
-    form, headers = {"chosen_options": ["Approve"], "params_input": {}}, {"Authorization": f"Bearer {token}"}
-    answer = _send("PATCH", base, path, json=form, headers=headers)
-    if answer.status_code in (401, 403):
-        hint = "a person with the permission to answer its required actions can"
-        raise FtcoreError(f"{person.name} may not answer what {dag} asks in Airflow, and cannot approve", hint=hint)
-    if answer.status_code != 404:
-        raise TransientError(f"Airflow at {base} answers {answer.status_code}")
-    return Person(person.name, {**person.witness, "may_answer": dag})
+    token, base = _token(settings)
+    return _send(method, base, path, json=body, headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 def address(settings: Settings) -> str:

@@ -106,13 +106,11 @@ def _check(registrar: Registrar, as_json: bool) -> None:
 
 def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
     """Write the line that acknowledges what does not hold, and say what it lists."""
-    from ftcore import login
+    from ftcore import rights
     from ftcore.acknowledgement import acknowledge
 
-    conf, name = registrar.tracking.settings, registrar.recipe.name
-    person = login.whoever(conf)
-    if registrar.recipe.approval.required and person.logged_in:
-        person = login.approver(conf, name)
+    name = registrar.recipe.name
+    person = rights.decider(registrar.tracking.settings, name, rights.CHANGE)
     line = acknowledge(registrar, person, reason)
     if as_json:
         print(json.dumps(line, indent=2))

@@ -108,8 +108,8 @@ def promote(
 ) -> None:
     """Make a version champion by hand; it needs a verdict that passed, and the approvals that the recipe asks for.
 
-    Who decides is whoever is logged in (`ftcore login`), which is an approval, too; else the user of this machine,
-    which is none.
+    Who decides is whoever is logged in (`ftcore login`), which is an approval, too, and takes the rights that README
+    lists; else the user of this machine, which is none.
 
     What it serves with is read and compared with the hash that was recorded when it was judged; where it differs or is
     gone nothing is promoted, not even with --override.
@@ -120,13 +120,10 @@ def promote(
 
         ftcore models promote sentiment 3 --override --reason 'the gate ran on wrong labels, see #12'
     """
-    from ftcore import login
     from ftcore.serving.model import serving
 
     registrar = _registrar(recipe)
     person = _person(registrar)
-    if registrar.recipe.approval.required and person.logged_in:
-        person = login.approver(registrar.tracking.settings, registrar.recipe.name)
     found = registrar.tracking.version(version).tags
     if word := found.get("ftcore.verdict", ""):
         say(f"the verdict of version {version}: {word}: {found.get('ftcore.verdict.reason', '')}")
@@ -172,7 +169,7 @@ def hold(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) -> No
         ftcore models hold sentiment --reason 'the labels of last week are wrong'
     """
     registrar = _registrar(recipe)
-    _done(registrar.hold(_person(registrar).name, reason), registrar, as_json)
+    _done(registrar.hold(_person(registrar, "hold").name, reason), registrar, as_json)
 
 
 @app.command()
@@ -193,10 +190,11 @@ def _registrar(recipe: str) -> Registrar:
     return Registrar.of(*open_recipe(recipe))
 
 
-def _person(registrar: Registrar) -> Person:
-    from ftcore import login
+def _person(registrar: Registrar, right: str = "change") -> Person:
+    """Who decides; whoever is logged in needs the right that the pages ask for."""
+    from ftcore import rights
 
-    return login.whoever(registrar.tracking.settings)
+    return rights.decider(registrar.tracking.settings, registrar.recipe.name, right)
 
 
 def _done(line: dict[str, Any], registrar: Registrar, as_json: bool, *versions: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, login, registry
+from ftcore import approvals, login, registry, rights
 from ftcore.approvals import Answer
 from ftcore.card import request
 from ftcore.context import Context, Outcome
@@ -118,7 +118,7 @@ def answer(context: Context) -> Answer | None:
         return None
     if given["decision"] not in ("approve", "reject"):
         raise FtcoreError(f"an answer is approve or reject, not {given['decision']!r}")
-    person = login.approver(context.settings, context.recipe.name)
+    person = rights.approver(context.settings, context.recipe.name)
     told = {"person": person.name, "decision": given["decision"], "at": now(), "reason": given.get("why", "")}
     return Answer.model_validate(told | {"run_id": context.run_id, "witness": person.witness})
 

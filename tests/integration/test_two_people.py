@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ftcore import integrity, login, recipe, settings, store
+from ftcore import integrity, login, recipe, rights, settings, store
 from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, processes, services
 from ftcore.local.airflow_api import AirflowApi, AirflowApiError
@@ -140,9 +140,13 @@ def _promote_by_hand(conf: settings.Settings, registrar: Registrar) -> None:
     assert (conf.home / login.FILE).stat().st_mode & 0o077 == 0
     login.log_in(conf, "vera", _passwords(conf)["vera"])
     with pytest.raises(FtcoreError, match="vera may not answer what finetune__small asks in Airflow"):
-        login.approver(conf, "small")
+        rights.approver(conf, "small")
+    for right, words in ((rights.HOLD, "edit finetune__small"), (rights.CHANGE, "answer what finetune__small asks")):
+        with pytest.raises(FtcoreError, match=f"vera may not {words}"):
+            rights.decider(conf, "small", right)
     login.log_in(conf, "jon", _passwords(conf)["jon"])
-    registrar.promote(1, login.approver(conf, "small"))
+    assert rights.decider(conf, "small", rights.HOLD).name == "jon"
+    registrar.promote(1, rights.decider(conf, "small", rights.CHANGE))
     assert _lines(conf, "approve")[-1]["witness"]["user"] == {"id": "jon", "name": "jon"}
     assert login.log_out(conf)
     assert not login.whoever(conf).logged_in
