@@ -88,10 +88,11 @@ def _open(registrar: Registrar) -> tuple[Audit, list[Break]]:
         audit = ledger.audit(shelf, tracking_models.model(tracking).tags.get(f"ftcore.{HEAD_TAG}"))
         half_done = next(intents.pending(shelf), None) is not None  # what is half done agrees with nothing yet
         found = ledger.unacknowledged(audit.breaks if half_done else integrity.check(shelf, tracking))
-        repair = next((repair for one in found if (repair := repairs.of(shelf, tracking, one))), None)
-        if repair is None:
+        known = repairs.Repairs(shelf, tracking)
+        do = next((repair.do for one in found if (repair := known.of(one)) and repair.do), None)
+        if do is None:
             break
-        repair.do()
+        do()
     left = [one for one in found if one.line != CHAMPION]
     if not left:
         doctor = f"ftcore doctor {name} --fix"

@@ -77,7 +77,7 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
         found = [*_ledger(shelf)]
         if not found:
             half_done = [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
-            found = [*_breaks(registrar), *half_done]
+            found = [*_breaks(registrar), *_known(registrar, half_done)]
     return [
         *found,
         *_keys(shelf),
@@ -124,6 +124,15 @@ def mend(registrar: Registrar, needs: Sequence[str] = ()) -> tuple[list[str], li
             one.mend()
             done.append(f"{one.what}: {one.hint}")
     return done, examine(registrar, needs)
+
+
+def _known(registrar: Registrar, found: list[Finding]) -> list[Finding]:
+    """What was found by the ledger's lines; where a key that is not trusted here signed some, they tell nothing yet."""
+    known = repairs.Repairs(registrar.shelf, registrar.tracking)
+    if not found or not known.strangers:
+        return found
+    what = f"the ledger of {registrar.shelf.name} has lines of the key %s, which is not trusted here"
+    return [Finding(what % key[:16], known.trust(key)) for key in sorted({*known.strangers.values()})]
 
 
 def _half_done(registrar: Registrar) -> Iterator[Finding]:
@@ -306,13 +315,14 @@ def _breaks(registrar: Registrar) -> Iterator[Finding]:
     hint = _backup_hint(shelf)
     if any(True for _ in intents.pending(shelf)):  # what is half done agrees with nothing yet
         return
+    mending = repairs.Repairs(shelf, tracking)
     for one in integrity.check(shelf, tracking):
         if one.line == CHAMPION:  # its alias is given back by another finding
             continue
         if one.acknowledged:
             known = f"nothing; where a backup turns up, restore it (line {one.acknowledged.n} of the ledger)"
             yield Finding(str(one), known, fault=False, acknowledged=one.acknowledged)
-        elif repair := repairs.of(shelf, tracking, one):
+        elif repair := mending.of(one):
             yield Finding(str(one), repair.hint, repair.do)
         else:
             yield Finding(str(one), hint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +22,6 @@ from ftcore.tracking import CANDIDATE, CHAMPION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from conftest import Product
 
@@ -100,6 +101,12 @@ def garble(path: Path, text: str = "{") -> None:
     path.write_text(text)
 
 
+def spoil(b: Broken, n: int, how: Callable[[Path], object]) -> None:
+    """A number with its line gone, too: what only the line tells is put back from it."""
+    b.line(n).unlink()
+    how(b.slot(n))
+
+
 def older(path: Path, words: str = "nothing is old") -> None:
     """A record or number as somebody would like it to be."""
     path.write_text(path.read_text().replace("nothing is new", words).replace("nothing is old", words))
@@ -107,11 +114,13 @@ def older(path: Path, words: str = "nothing is old") -> None:
 
 BREAKS: dict[str, tuple[Callable[[Broken], object], Callable[[Broken], object]]] = {
     "line and number deleted": (lambda b: b.lose(b.last - 3), lambda b: b.lose(b.last - 3)),
-    "number deleted": (lambda b: b.slot(b.last - 3).unlink(), lambda b: b.slot(b.last - 3).unlink()),
-    "number garbage": (lambda b: garble(b.slot(b.last - 3)), lambda b: garble(b.slot(b.last - 5), "[]")),
-    "number changed": (lambda b: older(b.slot(b.last - 3)), lambda b: older(b.slot(b.last - 3))),
+    "number garbage": (
+        lambda b: spoil(b, b.last - 3, garble),
+        lambda b: spoil(b, b.last - 4, lambda path: garble(path, "[]")),
+    ),
+    "number changed": (lambda b: spoil(b, b.last - 3, older), lambda b: spoil(b, b.last - 3, older)),
     "tail cut off": (lambda b: b.lose(b.last, b.last - 1), lambda b: b.lose(b.last)),
-    "newest garbage": (lambda b: garble(b.slot(b.last)), lambda b: garble(b.slot(b.last))),
+    "newest garbage": (lambda b: spoil(b, b.last, garble), lambda b: spoil(b, b.last, garble)),
     "first deleted": (lambda b: b.lose(1), lambda b: b.lose(2)),
     "record changed": (lambda b: older(b.record("train")), lambda b: older(b.record("train"), "another")),
     "record missing": (
@@ -172,6 +181,54 @@ def test_what_is_signed_is_put_back_and_not_acknowledged(broken: Broken) -> None
     with pytest.raises(FtcoreError, match="champion is version 2 in MLflow") as told:
         broken.acknowledge()
     assert "--fix" in told.value.hint
+
+
+@pytest.mark.parametrize("how", [Path.unlink, garble, older], ids=["deleted", "garbage", "changed"])
+def test_a_number_is_written_again_from_its_line(broken: Broken, how: Callable[[Path], object]) -> None:
+    """Of the first, two that follow each other, and the newest, by whatever signed thing proves each."""
+    numbers = (1, 4, 5, broken.last)
+    kept = {broken.slot(n): broken.slot(n).read_bytes() for n in numbers}
+    lines = {path: path.read_bytes() for path in broken.path("ledger").glob("*.json")}
+    for path in kept:
+        how(path)
+    assert broken.faults()
+    assert doctor.mend(broken.product.registrar)[1] == []
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert {path: path.read_bytes() for path in broken.path("ledger").glob("*.json")} == lines
+    assert broken.open() == []
+
+
+def test_a_line_that_nothing_proves_is_left_where_it_is(broken: Broken) -> None:
+    """One that may be the missing number's; one that cannot be is set aside."""
+    genuine, forged = broken.line(4), broken.path("ledger/plan--forged.json")
+    broken.slot(4).unlink()
+    broken.lose(5)
+    forged.write_bytes(genuine.read_bytes().replace(b'"n": 4', b'"n": 3'))
+    _, left = doctor.mend(broken.product.registrar)
+    assert (genuine.exists(), forged.exists()) == (True, False)
+    assert any("chain/00000004.json from a backup: this may be its line" in one.hint for one in left)
+
+
+def test_a_machine_that_lacks_the_key_before_a_rotation_takes_nothing_away(broken: Broken, tmp_path: Path) -> None:
+    """It says which key to trust, and after that finds all in order: alias, lines and records stay as they are."""
+    product, ring = broken.product, broken.product.shelf.chain.ring
+    (before,) = ring.trusted()
+    new = ring.replacement()
+    product.shelf.add_to_ledger("keys", f"to-{new[:16]}", "rotated", "", public_key=new)
+    ring.replace()
+    (other := tmp_path / "other" / "keys").mkdir(parents=True)
+    shutil.copy(ring.private, other)
+    there = Shelf(product.shelf.root, product.name, tmp_path / "other" / "locks")
+    registrar = type(product.registrar)(product.recipe, there, product.tracking)
+    files = {path: path.read_bytes() for path in broken.path("ledger").rglob("*") if path.is_file()}
+    aliases = tracking_models.model(product.tracking).aliases
+    done, left = doctor.mend(registrar)
+    assert done == []
+    assert [one for one in left if one.fault and f"ftcore keys trust {before}" not in one.hint] == []
+    assert {path: path.read_bytes() for path in broken.path("ledger").rglob("*") if path.is_file()} == files
+    assert tracking_models.model(product.tracking).aliases == aliases
+    there.chain.ring.trust(before)
+    assert doctor.mend(registrar) == ([], [])
 
 
 def test_what_lies_behind_the_newest_line_is_set_aside(broken: Broken) -> None:

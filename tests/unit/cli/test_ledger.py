@@ -135,7 +135,8 @@ def test_what_was_acknowledged_is_told_first(decided: Product, ftcore: Callable[
         (shelf.root / "ledger" / f"plan--p{n - 4}.json").unlink()
 
     lose(4)
-    (shelf.chain.slots / number(5)).write_bytes(b"garbage")
+    lose(5)
+    (shelf.chain.slots / number(5)).write_bytes(b"garbage")  # and its line, which would tell it
     assert "a reason is missing" in ftcore("ledger", name, "--acknowledge").stderr
     done = ftcore("ledger", name, "--acknowledge", "--reason", "the disk is gone", "--json")
     assert done.returncode == 0, done.stderr
