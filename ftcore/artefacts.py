@@ -75,6 +75,33 @@ def check(
     return Checked(serving, others, tuple(read))
 
 
+def differing(tracking: Tracking, version: Version, shelf: Shelf, judged: Mapping[str, str]) -> list[str]:
+    """What of a version in MLflow is not what was judged, tags and bytes; nothing is believed that is not read.
+
+    Args:
+        tracking: the registry.
+        version: which one.
+        shelf: its erasures explain a changed evaluation.
+        judged: SHA-256 of each artefact; of one larger than ``READ_BYTES`` the size is compared alone.
+
+    Raises:
+        TransientError: MLflow does not answer.
+    """
+    tags = tracking_models.run_tags(tracking, version.run)
+    logged, faults = tracking_models.hashes(tags, but=CHANGING), []
+    for name in sorted({*logged, *judged}):
+        size = tags.get(f"{SIZE_TAG}{name}", "")
+        expected = logged.get(name, "") if name in served.REWRITTEN else judged.get(name, "")
+        fault = "" if name in judged else "has an artefact {name} that was not judged"
+        fault = fault or ("" if name in logged else "has lost the tag of its artefact {name}")
+        fault = fault or _hash_fault(version, name, judged, tags, shelf)
+        fault = fault or _size_fault(size, tracking_artefacts.size(tracking, version.run, name))
+        if not fault and _bytes(size) <= READ_BYTES:
+            fault = _content_fault(tracking, version, name, expected)
+        faults += [fault.format(name=repr(name))] if fault else []
+    return faults
+
+
 def _size_fault(then: str, there: str) -> str:
     if not there:
         return "has lost its artefact {name}"

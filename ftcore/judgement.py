@@ -27,11 +27,11 @@ def record_verdict(registrar: Registrar, run_id: str, verdict: Verdict, digest: 
         run_id: the run that judged.
         verdict: what the gates said.
         digest: SHA-256 of ``verdict.json``.
-        facts: what else the line says.
+        facts: what else the line says; ``artefacts``, the hashes that were judged, are else MLflow's own.
     """
     shelf, tracking = registrar.shelf, registrar.tracking
     version = tracking.version(verdict.candidate)
-    facts |= integrity.seals(shelf, tracking, version, run_id)
+    facts = integrity.seals(shelf, tracking, version, run_id) | facts
     facts |= {"candidate": verdict.candidate, "champion": verdict.champion, "verdict_sha256": digest}
     first = shelf.line("gate", run_id)
     same = first is None or all(first.get(key) == facts.get(key) for key in ("verdict_sha256", *integrity.SEALS))

@@ -1,9 +1,10 @@
 """What serves: the champion by the ledger, and its artefacts only as they were when it was promoted.
 
 This is the only door to a version's bytes. A version that a ``promote`` or ``rollback`` line of the ledger put in place
-is promised by that line: ``artefacts`` holds the SHA-256 of each. Any other version is held against the hash that was
-recorded when the artefact was logged. A copy in the cache is hashed once per process and file identity (device, inode,
-size, times of change); one that differs is fetched again, and bytes that differ after that are refused.
+is promised by that line: ``artefacts`` holds the SHA-256 of each. Any other version is compared with the hash that the
+signed record of the step that logged it holds, else the gate's line; one of an earlier ftcore with that of its tag. A
+copy in the cache is hashed once per process and file identity (device, inode, size, times of change); one that differs
+is fetched again, and bytes that differ after that are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import alternatives, erasures, store, tracking_artefacts, tracking_models
+from ftcore import alternatives, erasures, recorded, store, tracking_artefacts, tracking_models
 from ftcore.errors import ChangedArtefactError, FtcoreError
 from ftcore.files import mapping, names_in, read_many
 from ftcore.keys import signed
@@ -128,12 +129,13 @@ def facts(shelf: Shelf, tracking: Tracking, version: Version) -> dict[str, Any]:
 def judged(shelf: Shelf, version: Version) -> Mapping[str, str]:
     """SHA-256 of each artefact when the version was judged; none where it was not.
 
-    By the ledger's last line of its gates; of one that an earlier ftcore judged, by the version's tag.
+    By the ledger's last line of its gates; of one that was not judged yet, by the signed records of its run; of one of
+    an earlier ftcore, by the version's tag.
     """
     lines = [line for line in shelf.ledger("gate") if line.get("candidate") == version.number and "artefacts" in line]
     if lines:
         return dict(max(lines, key=order)["artefacts"])
-    return tagged(version)
+    return recorded.hashes(shelf, version) or tagged(version)
 
 
 def tagged(version: Version) -> Mapping[str, str]:
@@ -234,7 +236,8 @@ def _expected(tracking: Tracking, version: Version, artefact: str) -> str:
             hint=f"it is of an earlier ftcore: ftcore doctor {tracking.name} --fix checks and adopts them",
         )
     if promise is None or promise.artefacts is None or artefact == "card":
-        return tracking_models.run_tags(tracking, version.run).get(f"{HASH_TAG}{artefact}", "")
+        vouched = {} if artefact == "card" else {**judged(shelf, version), **recorded.hashes(shelf, version)}
+        return vouched.get(artefact) or tracking_models.run_tags(tracking, version.run).get(f"{HASH_TAG}{artefact}", "")
     if artefact not in promise.artefacts:
         raise FtcoreError(
             f"version {version.number} of {tracking.name} has no artefact {artefact!r} by the ledger line that "

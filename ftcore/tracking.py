@@ -177,17 +177,22 @@ class Tracking:
         with speaking_plainly(self.settings.mlflow_uri):
             self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
-    def log_folder(self, run: str, folder: Path, target: str) -> None:
+    def log_folder(self, run: str, folder: Path, target: str) -> str:
         """Log a local folder as artefact ``target`` of a run, with its hash and its size as tags of the run.
+
+        Returns:
+            The hash of what was logged, for the step's signed record: whoever may write to MLflow can change a tag.
 
         The tags are ``ftcore.sha256.TARGET`` and ``ftcore.size.TARGET``, the latter ``FILES/BYTES``: what can be
         checked without reading a file.
         """
+        made = hash_folder(folder)
         with speaking_plainly(self.settings.mlflow_uri):
             self.stored(run).log_artifacts(str(folder), target)
             self.client.set_tag(run, f"{SIZE_TAG}{target}", size_of(folder))
-            self.client.set_tag(run, f"{HASH_TAG}{target}", hash_folder(folder))
+            self.client.set_tag(run, f"{HASH_TAG}{target}", made)
         shutil.rmtree(self.cached(run, target), ignore_errors=True)  # what was fetched before is old now
+        return made
 
     def close_run(self, run: str, status: str = "FINISHED", reason: str = "") -> None:
         """End a run, with the reason where it did not end well."""

@@ -44,7 +44,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, calibration, outputs, served, snapshot
+from ftcore import base, calibration, outputs, recorded, served, snapshot, tracking_models
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.errors import NotEnoughDataError
@@ -67,7 +67,7 @@ from ftcore.steps import (
 from ftcore.steps._excluded import TEST
 from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, load, predict, settings, stand_ins
 from ftcore.steps._readable import by_all
-from ftcore.store import hash_file, write_json, write_table
+from ftcore.store import hash_file, hash_folder, write_json, write_table
 from ftcore.tracking import Tracking, Version
 
 if TYPE_CHECKING:
@@ -105,9 +105,12 @@ def run(context: Context) -> Outcome:
         NotEnoughDataError: the test split, or a holdout that a gate judges on, is empty.
         ExportError: candidate or champion was made for other labels than the recipe's, or answers NaN.
         TransientError: the judge cannot be reached.
+        ChangedArtefactError: the candidate's bytes or tags are not what ``train`` and ``export`` recorded.
     """
     tracking = Tracking(context.settings, context.recipe.name)
-    candidate = tracking.version(context.earlier("train").figures["version"])
+    candidate = recorded.candidate(context, tracking)
+    recorded.same_model(context)
+    made = _artefacts(context, tracking, candidate)
     champion = served.champion(context.shelf, tracking)
     champion = None if champion and champion.number == candidate.number else champion
     rows, kept_out = _datasets.read(context, candidate, champion)
@@ -140,8 +143,19 @@ def run(context: Context) -> Outcome:
         predictions = _table(rows, {f"{role}.{flavour}": made for (role, flavour), made in columns.items()})
         write_table(path, predictions)
         write_json(context.folder / "evaluation.json", figures)
-        _log(context, tracking, candidate, predictions, figures)
-    return _outcome(context, path, figures)
+        made["evaluation"] = _log(context, tracking, candidate, predictions, figures)
+    return _outcome(context, path, figures, made)
+
+
+def _artefacts(context: Context, tracking: Tracking, candidate: Version) -> dict[str, str]:
+    """SHA-256 of each artefact that is judged, by the records of the steps that logged it.
+
+    What a step of an earlier ftcore logged is judged as it is now.
+    """
+    known = recorded.of_record(context.earlier("export")) | recorded.of_record(context.earlier("train"))
+    tags = tracking_models.run_tags(tracking, candidate.run)
+    others = tracking_models.hashes(tags, but=("card", "evaluation", *known))
+    return known | {name: hash_folder(served.folder(tracking, candidate, name)) for name in others}
 
 
 def _measured(
@@ -160,7 +174,7 @@ def _measured(
     return found
 
 
-def _outcome(context: Context, path: UPath, figures: dict[str, Any]) -> Outcome:
+def _outcome(context: Context, path: UPath, figures: dict[str, Any], made: dict[str, str]) -> Outcome:
     served, evaluation = figures["served"], context.folder / "evaluation.json"
     metric, first = next(iter(figures["metrics"]["candidate"][served][TEST].items()))
     value, named = Estimate.model_validate(first), title(metric, context.recipe.task.model_dump(mode="json"))
@@ -171,6 +185,7 @@ def _outcome(context: Context, path: UPath, figures: dict[str, Any]) -> Outcome:
             "snapshot": figures["snapshot"],
             "predictions": hash_file(path),
             "evaluation": hash_file(evaluation),
+            **recorded.inputs(made),
         },
         paths={"predictions": context.written(path), "evaluation": context.written(evaluation)},
     )
@@ -323,8 +338,8 @@ def _cost(context: Context, latency: dict[str, Any]) -> dict[str, float]:
 
 def _log(
     context: Context, tracking: Tracking, candidate: Version, predictions: pa.Table, figures: dict[str, Any]
-) -> None:
-    """Log the candidate's own predictions and figures to its run."""
+) -> str:
+    """Log the candidate's own predictions and figures to its run; returns the artefact's hash."""
     folder = context.scratch / "evaluation"
     others = [name for name in predictions.column_names if name.startswith(("champion.", "baseline."))]
     own = predictions.drop_columns(others)
@@ -332,7 +347,7 @@ def _log(
     folder.mkdir(parents=True, exist_ok=True)
     write_table(folder / "predictions.parquet", own)
     write_json(folder / "evaluation.json", figures)
-    tracking.log_folder(candidate.run, folder, "evaluation")
+    made = tracking.log_folder(candidate.run, folder, "evaluation")
     shutil.rmtree(folder)
     flat = {
         f"{part.replace(':', '-')}.{flavour}.{name}": e["value"]
@@ -342,6 +357,7 @@ def _log(
         if e["value"] is not None
     }
     tracking.log(candidate.run, metrics=flat)
+    return made
 
 
 def _table(rows: pa.Table, columns: dict[str, pa.Array]) -> pa.Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ftcore import base, served, snapshot, tracking_training
+from ftcore import base, recorded, served, snapshot, tracking_training
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
 from ftcore.outputs import Sample
@@ -30,24 +30,28 @@ def run(context: Context) -> Outcome:
     Raises:
         ExportError: the model cannot be translated.
         ParityError: an export gives other outputs than the model, or a row's depend on what else is in its batch.
+        ChangedArtefactError: the trained model is not what ``train`` recorded.
     """
     tracking = Tracking(context.settings, context.recipe.name)
-    version = tracking.version(context.earlier("train").figures["version"])
+    version = recorded.candidate(context, tracking)
     source = served.folder(tracking, version, "model")
-    sizes = {TORCH: _size(source)}
+    sizes, hashes = {TORCH: _size(source)}, {"model": hash_folder(source)}
     if context.recipe.exports:
-        sizes |= _export(context, tracking, version, source)
+        more, logged = _export(context, tracking, version, source)
+        sizes, hashes = sizes | more, hashes | logged
     tracking.log(version.run, metrics={f"size_bytes.{name}": size for name, size in sizes.items()})
     said = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items())
     return Outcome(
         reason=said if context.recipe.exports else f"the recipe asks for no export, torch serves: {said}",
         figures={"version": version.number, "size_bytes": sizes},
-        inputs={"model": hash_folder(source)},
+        inputs={"model": hashes["model"], **recorded.inputs(hashes)},
     )
 
 
-def _export(context: Context, tracking: Tracking, version: Version, source: Path) -> dict[str, int]:
-    """Write and log every export; returns the size of each by name."""
+def _export(
+    context: Context, tracking: Tracking, version: Version, source: Path
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Write and log every export; returns size and hash of each by name."""
     from ftcore.training.loading import tokenizer as load_tokenizer
 
     task = find("tasks", context.recipe.task.kind)
@@ -58,7 +62,7 @@ def _export(context: Context, tracking: Tracking, version: Version, source: Path
     sample = _sample(context, version, source)
     made = context.scratch / "made"
     shutil.rmtree(made, ignore_errors=True)
-    sizes = {}
+    sizes, hashes = {}, {}
     for config in context.recipe.exports:
         exporter = find("exporters", config.kind)
         exporter.export(config, model, tokenizer, made, sample)
@@ -69,9 +73,9 @@ def _export(context: Context, tracking: Tracking, version: Version, source: Path
             tracking_training.describe(made / name, _described.example(context.recipe.task), needs)
             sizes[name] = _size(made / name)
             log.info("exported %s: %.1f MB", name, sizes[name] / 1e6)
-            tracking.log_folder(version.run, made / name, name)
+            hashes[name] = tracking.log_folder(version.run, made / name, name)
     shutil.rmtree(context.scratch)
-    return sizes
+    return sizes, hashes
 
 
 def _sample(context: Context, version: Version, source: Path) -> Sample:

@@ -11,15 +11,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import calibration, card, erasures, outputs, registry
+from ftcore import artefacts, calibration, card, erasures, outputs, recorded, registry
 from ftcore._find import find
 from ftcore.context import Context, Outcome, log
-from ftcore.errors import FtcoreError
+from ftcore.errors import ChangedArtefactError, FtcoreError
 from ftcore.gates._undecided import undecided
 from ftcore.judgement import record_verdict
 from ftcore.metric_titles import title
 from ftcore.progress import busy
 from ftcore.promotion import Registrar
+from ftcore.records import LINK
 from ftcore.sealed import PART, SEALED, TEST
 from ftcore.serving import model as models
 from ftcore.steps import _slices
@@ -42,12 +43,19 @@ NEEDS = ("numpy", "pyarrow.parquet", "mlflow")
 
 
 def run(context: Context) -> Outcome:
-    """Write ``verdict.json`` and tag the version with it; a candidate that fails goes no further."""
+    """Write ``verdict.json`` and tag the version with it; a candidate that fails goes no further.
+
+    Raises:
+        DamagedFileError: the evaluation was changed.
+        ChangedArtefactError: the candidate's artefacts are not those that were evaluated.
+    """
     import pyarrow.compute as pc
 
     evaluation = context.earlier("evaluate")
     path = context.shelf.root / evaluation.paths["predictions"]
     _unchanged(context, evaluation)
+    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
+    judged = _evaluated(context, registrar, evaluation)
     figures = read_json(context.shelf.root / evaluation.paths["evaluation"])
     table, versions = read_table(path), {role: evaluation.figures[role] for role in ("candidate", "champion")}
     sealed = pc.equal(table["dataset"], SEALED)
@@ -70,12 +78,11 @@ def run(context: Context) -> Outcome:
     for note in notes(verdict.to_json()):
         log.info("%s", note)
     write_json(context.folder / "verdict.json", verdict.to_json())
-    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
     digest = hash_file(context.folder / "verdict.json")
     hold = registry.held(registrar.tracking) if verdict.passed else None
     held = {"held": str(hold)} if hold else {}
-    judged = record_verdict(registrar, context.run_id, verdict, digest, **held)
-    card.publish(context.shelf, registrar.tracking, judged)
+    version = record_verdict(registrar, context.run_id, verdict, digest, artefacts=judged, **held)
+    card.publish(context.shelf, registrar.tracking, version)
     return Outcome(
         reason=f"{verdict.word}: {verdict.reason}" + (f"; but {hold}" if hold else ""),
         proceed=verdict.passed,
@@ -99,6 +106,25 @@ def _unchanged(context: Context, evaluation: Record) -> None:
         there, place = hash_file(path), context.shelf.relative(path)
         if then and then != there and not erasures.between(erasures.read(context.shelf), place, then, there):
             raise damaged(path, f"is not what the step evaluate of run {context.run_id} wrote; evaluate again")
+
+
+def _evaluated(context: Context, registrar: Registrar, evaluation: Record) -> dict[str, str]:
+    """Hashes of the artefacts that were evaluated; tags and bytes in MLflow have to be those still.
+
+    Raises:
+        ChangedArtefactError: some were changed, or were evaluated by an ftcore that did not record them.
+    """
+    known, tracking = recorded.of_record(evaluation), registrar.tracking
+    if f"{LINK}train" in evaluation.inputs:
+        recorded.candidate(context, tracking)
+    version = tracking.version(evaluation.figures["candidate"])
+    if faults := artefacts.differing(tracking, version, context.shelf, known):
+        raise ChangedArtefactError(
+            f"version {version.number} is not what was evaluated in run {context.run_id}: it {'; it '.join(faults)}",
+            hint="restore the artefacts and their tags in MLflow from a backup; where they are right, evaluate again: "
+            f"ftcore step evaluate {context.recipe.name} --run {context.run_id} --again",
+        )
+    return known
 
 
 def _complete(context: Context, evidence: Evidence, champion: int | None) -> None:

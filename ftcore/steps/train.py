@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, licenses, run_recipe, snapshot, store, tracking_training, workers
+from ftcore import base, licenses, recorded, run_recipe, snapshot, store, tracking_training, workers
 from ftcore.context import Context, Outcome, log
 from ftcore.records import LOCK, canonical, environment_lock, git_commit, sha256, versions
 from ftcore.serving import model as models
@@ -77,7 +77,7 @@ def _trained(
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
     figures |= _tuned.figures(context) | {"base_license": _license(context)}
     tracking.log(mlflow_run, metrics=_tuned.flat(figures["folds"]) if "folds" in figures else {})
-    version = _register(context, tracking, mlflow_run, tags)
+    version, made = _register(context, tracking, mlflow_run, tags)
     tracking.tag(version, _tuned.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
     if "actual_vs_estimated" in figures:
@@ -85,7 +85,7 @@ def _trained(
     return Outcome(
         reason=f"trained version {version.number} on {figures['rows']:,} rows, {_told(figures)}",
         figures={"version": version.number, "snapshot": identity, "mlflow_run": mlflow_run, **figures},
-        inputs={"snapshot": identity, "environment": _environment(context)},
+        inputs={"snapshot": identity, "environment": _environment(context), **recorded.inputs(made)},
     )
 
 
@@ -162,15 +162,16 @@ def _unreadable(encoded: Mapping[str, Features]) -> dict[str, Any]:
     return {"unreadable_rows": {split: len(rows) for split, rows in found.items()}, "unreadable": first}
 
 
-def _register(context: Context, tracking: Tracking, mlflow_run: str, tags: dict[str, str]) -> Version:
-    """Upload what was made, register it, and only then let go of the checkpoints."""
-    made = context.scratch / "made"
-    for folder in sorted(made.iterdir()):
-        tracking.log_folder(mlflow_run, folder, folder.name)
+def _register(
+    context: Context, tracking: Tracking, mlflow_run: str, tags: dict[str, str]
+) -> tuple[Version, dict[str, str]]:
+    """Upload what was made, register it, and only then let go of the checkpoints; also returns the hashes."""
+    folders = sorted((context.scratch / "made").iterdir())
+    made = {folder.name: tracking.log_folder(mlflow_run, folder, folder.name) for folder in folders}
     version = tracking.register(context.run_id, mlflow_run, models.serving(context.recipe)[0], tags)
     tracking.close_run(mlflow_run)
     shutil.rmtree(context.scratch)
-    return version
+    return version, made
 
 
 def _told(figures: dict[str, Any]) -> str:
