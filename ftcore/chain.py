@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.files import as_json, create_bytes, damaged, log, names_in, read_many, write_bytes
+from ftcore.files import as_json, content, create_bytes, damaged, log, names_in, read_many, write_bytes
 from ftcore.keys import Keyring
 from ftcore.records import sha256
 from ftcore.slots import FOLDER, HEAD, Slot, number, order, position, read, signed_head
@@ -183,7 +183,7 @@ class Chain:
         if next(root.glob(f"runs/**/record{SIGNATURE}"), None) is not None:
             return {}
         found = sorted(root.glob("runs/**/record.json"), key=str)
-        return {path.as_posix().removeprefix(root.as_posix()).lstrip("/"): sha256(path.read_bytes()) for path in found}
+        return {path.as_posix().removeprefix(root.as_posix()).lstrip("/"): sha256(content(path)) for path in found}
 
     def adopted(self) -> Mapping[str, Any]:
         """Records from before records were signed, by place with their hashes, as the chain's number 0 lists them."""
@@ -234,7 +234,7 @@ class Chain:
     def kept(self) -> dict[str, Any] | None:
         """The head as this machine keeps it; None where it never wrote a line."""
         try:
-            return signed_head(self.witness.read_bytes(), self.recipe)
+            return signed_head(content(self.witness), self.recipe)
         except OSError:
             return None
 

@@ -30,7 +30,7 @@ from ftcore import (
 )
 from ftcore.errors import FtcoreError
 from ftcore.files import read_bytes, set_aside
-from ftcore.findings import Finding
+from ftcore.findings import Finding, each
 from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import Record, now
 from ftcore.store import read_json, write_json
@@ -74,19 +74,22 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
     """
     shelf = registrar.shelf
     with shelf.lock(LOCK, registrar.tracking.settings.lock_timeout_s):
-        found = [*_ledger(shelf)]
+        found = [*each("the ledger", partial(_ledger, shelf))]
         if not found:
-            half_done = [*_half_done(registrar)] or [*_aliases(registrar), *_champion(registrar, needs)]
-            found = [*_breaks(registrar), *_known(registrar, half_done)]
-    return [
-        *found,
-        *_keys(shelf),
-        *_runs(registrar),
-        *_moved(registrar),
-        *_snapshots(shelf),
-        *_files(shelf),
-        *_locks(shelf),
-    ]
+            half_done = [*each("half-done changes", partial(_half_done, registrar))] or [
+                *each("the aliases", partial(_aliases, registrar)),
+                *each("the champion", partial(_champion, registrar, needs)),
+            ]
+            found = [*each("ledger, registry and records", partial(_breaks, registrar)), *_known(registrar, half_done)]
+    parts = {
+        "the keys": partial(_keys, shelf),
+        "the runs in MLflow": partial(_runs, registrar),
+        "the place of the artefacts": partial(_moved, registrar),
+        "the snapshots": partial(_snapshots, shelf),
+        "the files of the store": partial(_files, shelf),
+        "the locks": partial(_locks, shelf),
+    }
+    return [*found, *(one for what, look in parts.items() for one in each(what, look))]
 
 
 def _keys(shelf: Shelf) -> Iterator[Finding]:
@@ -208,10 +211,10 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
     champion, known = registrar.tracking.alias(CHAMPION), registry.crowned(registrar.shelf)
     if champion is None or champion.number != known:  # whose alias it is has to be put right first
         return
-    yield from _artefacts(registrar, champion, needs, "champion")
-    yield from _unnamed(registrar, champion)
+    yield from each("the champion", partial(_artefacts, registrar, champion, needs, "champion"))
+    yield from each("the champion's line", partial(_unnamed, registrar, champion))
     if previous := registrar.tracking.alias(PREVIOUS):
-        yield from _artefacts(registrar, previous, needs, "previous champion")
+        yield from each("the previous champion", partial(_artefacts, registrar, previous, needs, "previous champion"))
     run_id = champion.tags.get("ftcore.run", "")
     line = registrar.shelf.line("promote", run_id) if run_id else None
     if line and line["decision"] == "promoted" and not _has_record(registrar.shelf, run_id, "promote"):

@@ -6,6 +6,8 @@ import errno
 import json
 import logging
 import os
+import re
+import stat
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
     from upath import UPath
 
 log = logging.getLogger("ftcore")
-NO_FILE = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
-"""What a disk says of something else in the place of a file."""
+NO_FILE = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENAMETOOLONG}
+"""What a disk says of something else in the place of a file, and of a name that no file can have."""
+_HALF = re.compile(r"[\ud800-\udfff]|\\u[dD][89a-fA-F]")
+"""Where half a character may stand, which no UTF-8 file holds."""
 
 
 def write_bytes(path: UPath | Path, data: bytes) -> None:
@@ -91,7 +95,7 @@ def read_json(path: UPath | Path) -> Any:
         DamagedFileError: there is one, and it holds no JSON; or a folder or a link to nowhere is in its place.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parsed(content(path))
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
@@ -103,19 +107,56 @@ def read_json(path: UPath | Path) -> Any:
 
 
 def read_bytes(path: UPath | Path) -> bytes | None:
-    """The bytes of a file; None where there is none, or something else in its place: a folder, a link to nowhere."""
+    """The bytes of a file; None where there is none, or something else in its place: a folder, a link, a pipe."""
     try:
-        return bytes(path.read_bytes())
+        return content(path)
     except OSError as error:
         if isinstance(error, FileNotFoundError) or error.errno in NO_FILE:
             return None
         raise
 
 
+def content(path: UPath | Path) -> bytes:
+    """The bytes of a file that is one; whoever opens a pipe would wait for its writer for ever.
+
+    Raises:
+        OSError: there is none, no file can have this name (as if there was none), or something else is in its place,
+            see ``NO_FILE``.
+    """
+    here = local(path)
+    if here is None:
+        return bytes(path.read_bytes())
+    try:
+        opened = os.open(here, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # no name holds a null character
+        raise FileNotFoundError(errno.ENOENT, "no file can have this name") from error
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.ENODEV, "no regular file", str(here))
+        with os.fdopen(opened, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(opened)
+
+
+def parsed(text: bytes | str) -> Any:
+    """The value in a JSON text.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8; half a character is none either, and could be neither hashed nor printed.
+        RecursionError: it is nested too deeply.
+    """
+    text = text if isinstance(text, str) else text.decode()
+    found = json.loads(text)
+    if _HALF.search(text):
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
 def mapping(text: bytes | str | None) -> dict[str, Any]:
     """The JSON object in a text that anybody may have written; an empty one for anything else."""
     try:
-        found = json.loads(text or "null")
+        found = parsed(text or "null")
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftcore.errors import FtcoreError
+
 if TYPE_CHECKING:
     from ftcore.ledger import Acknowledgement
+
+ODD = "restore from a backup what was changed there, and find out who changed it"
 
 
 @dataclass(frozen=True)
@@ -29,3 +33,19 @@ class Finding:
         """Plain JSON values."""
         found = {"what": self.what, "hint": self.hint, "mendable": self.mend is not None, "fault": self.fault}
         return found | {"acknowledged": asdict(self.acknowledged) if self.acknowledged else None}
+
+
+def each(what: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What a look finds; one that cannot be ended is a finding itself, and hides no other.
+
+    Raises:
+        TransientError: MLflow does not answer, so that nothing can be said.
+    """
+    try:
+        yield from look()
+    except FtcoreError as error:
+        if error.retryable:
+            raise
+        yield Finding(f"{what} cannot be examined: {error.args[0]}", error.hint or ODD)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        yield Finding(f"{what} cannot be examined: {type(error).__name__}: {error}", ODD)

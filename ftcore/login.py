@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError, MissingExtraError, TransientError
-from ftcore.files import mapping
+from ftcore.files import mapping, read_bytes
 from ftcore.records import now
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def address(settings: Settings) -> str:
         FtcoreError: neither is there.
     """
     path = settings.home / "services.json"
-    running = mapping(path.read_bytes()) if path.exists() else {}
+    running = mapping(read_bytes(path)) if path.exists() else {}
     if url := settings.airflow_url or running.get("airflow_url"):
         return str(url).rstrip("/")
     raise FtcoreError("the address of Airflow is not known", hint="set FTCORE_AIRFLOW_URL, or start it: ftcore up")
@@ -133,7 +133,7 @@ def _token(settings: Settings) -> tuple[str, str]:
     if given := settings.airflow_token:
         return given.get_secret_value(), address(settings)
     path: Path = settings.home / FILE
-    kept = mapping(path.read_bytes()) if path.exists() else {}
+    kept = mapping(read_bytes(path)) if path.exists() else {}
     if kept and path.stat().st_mode & 0o077:
         raise FtcoreError(f"{path} can be read by others, so the login is void", hint=HINT)
     if kept and _has_ended(str(kept.get("expires_at") or "")):

@@ -85,8 +85,8 @@ def now() -> datetime:
 
 
 def sha256(data: bytes | str) -> str:
-    """SHA-256 in hex of bytes, or of text as UTF-8."""
-    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+    """SHA-256 in hex of bytes, or of text as UTF-8, whatever name of a file or tag stands in it."""
+    return hashlib.sha256(data.encode(errors="surrogatepass") if isinstance(data, str) else data).hexdigest()
 
 
 def same_person(name: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftcore import recipe as recipes
+from ftcore.files import NO_FILE, content
 from ftcore.records import sha256
 from ftcore.store import as_json, create_bytes, damaged, digest, write_bytes
 
@@ -128,10 +129,14 @@ def _aside(place: UPath, known: str) -> UPath:
 
 def _read(path: UPath) -> RunRecipe | None:
     try:
-        found = RunRecipe(bytes(path.read_bytes()))
+        found = RunRecipe(content(path))
         found.resolved  # noqa: B018 - read here, where the file's name is known
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        raise damaged(path, f"is no file: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged(path, f"is no recipe of a run: {type(error).__name__}: {error}") from error
     return found

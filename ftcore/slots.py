@@ -84,10 +84,11 @@ def read(data: bytes, recipe: str) -> Slot | None:
     """A number's file; None where it is not written as the platform writes it, to the last byte."""
     try:
         slot = Slot(**mapping(data))
-        n, before = slot.line["n"], slot.line["before"]
-    except (TypeError, KeyError):
+        n, before, _ = slot.line["n"], slot.line["before"], slot.lost
+        texts = [slot.recipe, slot.name, before, slot.key, slot.signature, slot.line["kind"], slot.line["decision"]]
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    fits = slot.recipe == recipe and type(n) is int and n >= 0 and isinstance(before, str)
+    fits = slot.recipe == recipe and type(n) is int and n >= 0 and all(isinstance(text, str) for text in texts)
     return slot if fits and slot.data == data else None
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import hashes, parts, publications
 from ftcore.errors import DataRejectedError
-from ftcore.files import read_bytes
+from ftcore.files import content, read_bytes
 from ftcore.publications import SEAL
 from ftcore.records import now, sha256
 from ftcore.store import Shelf, as_json, as_parquet, damaged, read_json, write_bytes, write_json
@@ -298,7 +298,7 @@ def batches(
     files = manifest(shelf, identity)["files"]
     for split in splits:
         for name in sorted(name for name in files if name == f"{split}.parquet" or name.startswith(f"{split}/part-")):
-            data = path(shelf, identity, name).read_bytes()
+            data = content(path(shelf, identity, name))
             if sha256(data) != files[name]:
                 raise DataRejectedError(
                     f"snapshot {identity} of {shelf.name} was changed: {name} does not match its hash",

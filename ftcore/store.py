@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.chain import SIGNATURE, Chain
 from ftcore.errors import BusyError, FtcoreError
-from ftcore.files import as_json, create_bytes, damaged, local, names_in, read_json, write_bytes, write_json
+from ftcore.files import as_json, content, create_bytes, damaged, local, names_in, read_json, write_bytes, write_json
 from ftcore.keys import Keyring, signed
 from ftcore.records import Record, canonical, now, sha256
 
@@ -94,7 +94,7 @@ def read_table(path: UPath | Path, columns: list[str] | None = None) -> pa.Table
 
 def hash_file(path: UPath | Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    return sha256(path.read_bytes())
+    return sha256(content(path))
 
 
 def hash_folder(path: Path) -> str:
@@ -168,7 +168,7 @@ class Shelf:
     def is_ours(self, path: UPath) -> bool:
         """Whether a file is as it was signed by the platform, and for this place, or is known to be older than that."""
         try:
-            seal, data = read_json(path.with_suffix(SIGNATURE)), path.read_bytes()
+            seal, data = read_json(path.with_suffix(SIGNATURE)), content(path)
             if seal is None:
                 return self.chain.adopted().get(self.relative(path)) == sha256(data)
             known = seal["key"] in self.chain.ring.trusted()

@@ -397,5 +397,8 @@ def size_of(folder: Path) -> str:
 
 
 def _version(found: ModelVersion) -> Version:
-    at = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    try:
+        at = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC)
+    except (OverflowError, OSError, TypeError, ValueError):  # whoever writes to MLflow's database may name any
+        at = None
     return Version(int(found.version), str(found.run_id), dict(found.tags), at, str(found.source))

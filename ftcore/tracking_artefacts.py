@@ -14,6 +14,9 @@ MLFLOWS_OWN = ("registered_model_meta", "__pycache__")
 """What MLflow leaves in an artefact folder that it loads a model from, where that folder is on this machine: a note and
 compiled code. Neither is ever read by ftcore, or belongs to what was promoted."""
 
+LONGEST = 250
+"""Characters of an artefact's name."""
+
 
 def size(tracking: Tracking, run: str, artefact: str) -> str:
     """Files and bytes of an artefact folder as ``FILES/BYTES``, by MLflow's listing alone.
@@ -24,7 +27,7 @@ def size(tracking: Tracking, run: str, artefact: str) -> str:
     Raises:
         TransientError: MLflow does not answer.
     """
-    files, known, folders = 0, 0, [artefact]
+    files, known, folders = 0, 0, [artefact] if _is_name(artefact) else []
     told = True
     with tracking.speaking_plainly():
         stored = tracking.stored(run)
@@ -39,6 +42,12 @@ def size(tracking: Tracking, run: str, artefact: str) -> str:
                 told = told and one.file_size is not None
                 known += one.file_size or 0
     return f"{files}/{known if told else '?'}" if files else ""
+
+
+def _is_name(artefact: str) -> bool:
+    """Whether an artefact can have this name; whoever writes tags may name any, such as one outside of its run."""
+    parts = artefact.split("/")
+    return artefact.isprintable() and len(artefact) <= LONGEST and not {"", ".", ".."} & set(parts)
 
 
 def without_mlflows_own(folder: Path) -> Path:
@@ -61,6 +70,6 @@ def fresh(tracking: Tracking, run: str, artefact: str) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory(dir=place, prefix=".fresh-") as folder:
         with tracking.speaking_plainly():
             stored = tracking.stored(run)
-            there = any(stored.list_artifacts(artefact))
+            there = _is_name(artefact) and any(stored.list_artifacts(artefact))
             got = without_mlflows_own(Path(stored.download_artifacts(artefact, folder))) if there else None
         yield got
