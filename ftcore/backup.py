@@ -7,7 +7,9 @@
     mlflow/mlflow.db         a copy by SQLite's own backup
     artifacts/RECIPE/…       what MLflow keeps for the runs
     data_docs/…  keys/…      pages of validations; public keys, and private ones where asked for
-    manifest.json            SHA-256 and size of every file before it; the last member, so that a cut archive has none
+    keys/heads/…             the newest line of each ledger, by which an older one that is put in its place is told
+    manifest.json            SHA-256 and size of every file before it, signed with the platform's key; the last member,
+                             so that a cut archive has none
 
 It may be made while a ring runs. What refers to something is read before what it refers to: records, then the ledger,
 then the rest, and the database last, all under the lock that changes of the registry take. So the archive is like the
@@ -32,12 +34,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
+from ftcore import keys
 from ftcore.errors import FtcoreError, TransientError
-from ftcore.files import as_json, local, names_in, read_many
+from ftcore.files import as_json, local, mapping, names_in, read_many
 from ftcore.progress import progress
 from ftcore.promotion import LOCK
 from ftcore.recipe import NAME
-from ftcore.records import now, versions
+from ftcore.records import canonical, now, sha256, versions
 from ftcore.slots import FOLDER, HEAD, number, read
 from ftcore.store import LEDGER, shelf
 from ftcore.tracking_places import artifact_root
@@ -129,7 +132,7 @@ def make(settings: Settings, target: Path, *, private_keys: bool = False) -> dic
         private_keys: whether the keys that sign go with it; whoever has the file can then sign as this platform.
 
     Returns:
-        ``file``, ``files``, ``size_bytes``, ``recipes``.
+        ``file``, ``files``, ``size_bytes``, ``recipes``, and ``signed_by``, the key; empty where it is not here.
 
     Raises:
         FtcoreError: the file is there, or MLflow's database or artefacts are not on this machine.
@@ -140,6 +143,9 @@ def make(settings: Settings, target: Path, *, private_keys: bool = False) -> dic
     database, root = database_of(settings), artifact_root(settings)
     if root is None:
         raise FtcoreError("the artefacts are not on this machine", hint="back up MLflow's server by its own tools")
+    ring = keys.ring(settings)
+    if not (ring.is_elsewhere or ring.named):
+        ring.make()
     draft = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -155,7 +161,8 @@ def make(settings: Settings, target: Path, *, private_keys: bool = False) -> dic
     finally:
         draft.unlink(missing_ok=True)
     size = sum(int(one["size_bytes"]) for one in known.values())
-    return {"file": str(target), "files": len(known), "size_bytes": size, "recipes": recipes}
+    about = {"file": str(target), "files": len(known), "size_bytes": size, "recipes": recipes}
+    return about | {"signed_by": ring.own()}
 
 
 def _check_new(target: Path) -> None:
@@ -192,9 +199,36 @@ def _write(
                 if not archive.file(name, path) and _is_referred_to(name):
                     raise _GoneError(name)
             _keys(archive, settings, private_keys)
-            archive.data(MANIFEST, as_json({"files": archive.known}))
+            archive.data(MANIFEST, as_json({"files": archive.known, **_signature(settings, archive.known)}))
         file.flush()
     return archive.known, names
+
+
+def _signature(settings: Settings, files: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Who wrote a backup; nothing where the platform's private key is not here."""
+    ring = keys.ring(settings)
+    if not ring.private.exists():
+        return {}
+    key, signature = ring.sign(message(files))
+    return {"key": key, "signature": signature}
+
+
+def message(files: dict[str, dict[str, Any]]) -> bytes:
+    """What is signed of a backup: its files with their hashes."""
+    return f"ftcore.backup/1\n{sha256(canonical(files))}".encode()
+
+
+def signer(data: bytes) -> str:
+    """The key that signed a backup's manifest, in hex; empty where nobody did.
+
+    Raises:
+        ValueError: the signature does not hold.
+    """
+    files, found = read_manifest(data), mapping(data)
+    key = found.get("key", "")
+    if key and not keys.signed(str(key), str(found.get("signature")), message(files)):
+        raise ValueError(f"the signature of {MANIFEST} does not hold")
+    return str(key)
 
 
 def _decisions(archive: _Archive, one: Shelf) -> None:
@@ -214,6 +248,7 @@ def _decisions(archive: _Archive, one: Shelf) -> None:
 
 def _ledger(archive: _Archive, one: Shelf, start: str) -> None:
     """The ledger up to its newest number at one moment: numbers, their lines, and a head that fits."""
+    kept = one.chain.kept()  # before the numbers, so that each that it knows of must be there
     names = [name for name in names_in(one.chain.slots) if name != HEAD]
     slots = read_many(one.chain.slots, names)
     lines = set(names_in(one.root / LEDGER)) if not slots else set[str]()
@@ -231,6 +266,9 @@ def _ledger(archive: _Archive, one: Shelf, start: str) -> None:
         archive.data(f"{start}{name}", data)
     if last:
         archive.data(f"{start}{FOLDER}/{HEAD}", as_json(last.head))
+    if last or kept:
+        head = last.head if last and not (kept and kept["n"] >= last.n) else kept
+        archive.data(f"keys/heads/{one.chain.witness.name}", as_json(head))
 
 
 def _copy_database(archive: _Archive, database: Path) -> None:

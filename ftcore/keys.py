@@ -100,11 +100,14 @@ class Keyring:
         key = _read(self.private)
         return key.public_key().public_bytes_raw().hex(), key.sign(message).hex()
 
+    def own(self) -> str:
+        """The public key of the private one, in hex; empty where it is not here."""
+        return _read(self.private).public_key().public_bytes_raw().hex() if self.private.exists() else ""
+
     def trusted(self) -> frozenset[str]:
         """The public keys that this machine trusts: its own, and those of the folder."""
-        own = {_read(self.private).public_key().public_bytes_raw().hex()} if self.private.exists() else set()
         files = self.folder.glob("*.pub") if self.folder.is_dir() else ()
-        return frozenset({*own, *(public(file) for file in files)})
+        return frozenset({self.own(), *(public(file) for file in files)} - {""})
 
     def seal(self, value: Mapping[str, Any]) -> str:
         """A value as text that ``opened`` takes, signed with the platform's key, which is made where there is none."""
@@ -134,12 +137,11 @@ class Keyring:
         file = self.private.with_name(f"{self.private.name}.pub")
         if not (self.private.exists() and file.exists()):
             return True
-        return public(file) == _read(self.private).public_key().public_bytes_raw().hex()
+        return public(file) == self.own()
 
     def write_public(self) -> None:
         """Write the public key's file anew, from the private one."""
-        made = _public_pem(_read(self.private).public_key().public_bytes_raw().hex())
-        write_bytes(self.private.with_name(f"{self.private.name}.pub"), made)
+        write_bytes(self.private.with_name(f"{self.private.name}.pub"), _public_pem(self.own()))
 
     def trust(self, key: str) -> None:
         """Trust a public key, in hex, from now on.
@@ -147,8 +149,7 @@ class Keyring:
         Raises:
             FtcoreError: it is none.
         """
-        if len(key) != 64 or set(key) - set("0123456789abcdef"):
-            raise FtcoreError(f"{key!r:.80} is no public Ed25519 key in hex", hint="name its file, *.pub")
+        key = named(key)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_bytes(self.folder / f"{key[:16]}.pub", _public_pem(key))
 
@@ -161,7 +162,7 @@ class Keyring:
 
     def replace(self) -> None:
         """Sign with the replacement from now on; the key before it is kept, and trusted."""
-        old = _read(self.private).public_key().public_bytes_raw().hex()
+        old = self.own()
         new = self.replacement()
         self.trust(old)
         kept = self.private.with_name(f"{self.private.name}.{old[:16]}")
@@ -211,6 +212,19 @@ def public(path: Path) -> str:
     if not isinstance(key, Ed25519PublicKey):
         raise FtcoreError(f"{path} is a key, but no Ed25519 key", hint=HINT)
     return key.public_bytes_raw().hex()
+
+
+def named(text: str) -> str:
+    """A public key as people name it: its file, PEM, or its 64 digits in hex.
+
+    Raises:
+        FtcoreError: it is none.
+    """
+    if (path := Path(text)).is_file():
+        return public(path)
+    if len(text) != 64 or set(text.lower()) - set("0123456789abcdef"):
+        raise FtcoreError(f"{text!r:.80} is no public Ed25519 key in hex", hint="name its file, *.pub")
+    return text.lower()
 
 
 def signed(key: str, signature: str, message: bytes) -> bool:

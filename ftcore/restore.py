@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ftcore import keys, ledger, tracking_places
-from ftcore.backup import CHUNK, FORMAT, HEADER, MANIFEST, read_manifest
+from ftcore.backup import CHUNK, FORMAT, HEADER, MANIFEST, read_manifest, signer
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import read_json, write_json
 from ftcore.progress import progress
@@ -40,19 +40,25 @@ NO_SUCH_NAME = {errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.EL
 """What a disk says of a name that cannot be one. All else, such as a full disk, is no fault of the backup's."""
 
 
-def restore(settings: Settings, file: Path) -> dict[str, Any]:
+def restore(settings: Settings, file: Path, trust: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Put a backup into this home, and tell MLflow's database where it is now.
 
     It is unpacked beside, every file compared with the manifest, and only then moved into place; killed in between it
     can be run again.
 
+    Args:
+        settings: tell the home.
+        file: what ``backup`` wrote.
+        trust: public keys, in hex, one of which must have signed it, beside that of ``FTCORE_SIGNING_KEY``; of a backup
+            that is not signed, as an earlier ftcore wrote it, no other key is taken over.
+
     Returns:
         ``files``, ``recipes``, ``relocated`` (locations written anew, by table), ``ledger``, what does not hold in the
-        restored ledgers, a sentence each, and ``private_key``, how to bring it where it is not here.
+        restored ledgers, a sentence each, ``signed_by`` and ``private_key``, how to bring it where it is not here.
 
     Raises:
-        FtcoreError: the home holds something already, another backup is half restored there, or its store or MLflow
-            would be elsewhere by the settings.
+        FtcoreError: the home holds something already, another backup is half restored there, its store or MLflow would
+            be elsewhere by the settings, or who signed it is not known here.
         DamagedFileError: the backup is cut, changed, or holds what no backup does.
     """
     home = settings.home.resolve()
@@ -61,7 +67,7 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
     header = _begun(staged)
     if not header:
         _check_empty(home, FOLDERS, "name a new folder by FTCORE_HOME to restore into")
-        header = _staged(settings, file, staged)
+        header = _staged(settings, file, staged, trust)
     elif header["backup"] != _identity(file):
         hint = f"go on with that one, or delete {staged} and what it has put into {home}"
         raise FtcoreError(f"another backup than {file} is half restored into {home}", hint=hint)
@@ -70,7 +76,7 @@ def restore(settings: Settings, file: Path) -> dict[str, Any]:
     broken = [f"{name}: {one}" for name, breaks in found.items() for one in ledger.unacknowledged(breaks)]
     shutil.rmtree(staged)
     ring = keys.ring(settings)
-    done = {name: header[name] for name in ("files", "recipes", "relocated")}
+    done = {name: header.get(name, "") for name in ("files", "recipes", "relocated", "signed_by")}
     return {**done, "ledger": broken, "private_key": ring.bring if ring.is_elsewhere else ""}
 
 
@@ -100,18 +106,51 @@ def _check_empty(home: Path, names: Iterable[str], hint: str) -> None:
         raise FtcoreError(f"{home} is not empty: it has {', '.join(full)}", hint=hint)
 
 
-def _staged(settings: Settings, file: Path, staged: Path) -> dict[str, Any]:
+def _staged(settings: Settings, file: Path, staged: Path, trust: frozenset[str]) -> dict[str, Any]:
     """Unpack a backup beside, all of it checked; returns its header, which is written down last."""
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(parents=True)
     try:
         header = _unpack(file, staged)
+        _check_signer(settings, file, header["signed_by"], trust)
+        _keep_keys(staged / "keys", header["signed_by"], trust)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
     header |= {"relocated": _relocate(settings, staged / "mlflow" / "mlflow.db", header)}
     write_json(staged / CHECKED, header)
     return header
+
+
+def _check_signer(settings: Settings, file: Path, by: str, trust: frozenset[str]) -> None:
+    """Check that a backup is the platform's: nothing in it can tell, since whoever wrote it wrote that, too.
+
+    Raises:
+        FtcoreError: this machine knows another key, or none.
+    """
+    known = trust | keys.ring(settings).trusted()
+    if by in known or (trust and not by):
+        return
+    elsewhere = "ftcore keys ls on another machine, what ftcore backup said, or the ledger_keys of evidence"
+    again = f"ftcore restore {file} --trust"
+    if not by:
+        hint = f"where an earlier ftcore made it, {again} KEY, the key of its ledgers: by {elsewhere}"
+        raise FtcoreError(f"{file} is not signed; nothing was restored", hint=hint)
+    hint = f"compare it with {elsewhere}; where it is the platform's: {again} {by}"
+    here = f"known here is {', '.join(sorted(known))}" if known else "nothing here tells whether it is the platform's"
+    raise FtcoreError(f"{file} is signed by the key {by}, and {here}; nothing was restored", hint=hint)
+
+
+def _keep_keys(folder: Path, by: str, trust: frozenset[str]) -> None:
+    """Take over the keys of a backup that is signed; of another one those alone that somebody named."""
+    if not by:
+        shutil.rmtree(folder / "heads", ignore_errors=True)
+        for path in folder.glob("*") if folder.is_dir() else ():
+            if path.suffix != ".pub" or keys.public(path) not in trust:
+                path.unlink()
+    there = {keys.public(path) for path in folder.glob("*.pub")}
+    for key in {by, *trust} - there - {""}:
+        keys.Keyring(folder).trust(key)
 
 
 def _identity(file: Path) -> str:
@@ -157,7 +196,10 @@ def _unpack(file: Path, staged: Path) -> dict[str, Any]:
             raise _damaged(file, f"{what} {name}")
     with _reading(file):
         header = _header(file, (staged / HEADER).read_bytes() if HEADER in found else b"{}")
-    return {**header, "files": len(known), "backup": found[MANIFEST]["sha256"]}
+        by = signer((staged / MANIFEST).read_bytes())
+    inside = {PurePosixPath(name).parts[1] for name in known if name.startswith("store/") and name.count("/") > 1}
+    recipes = sorted({*header["recipes"], *(name for name in inside if NAME.match(name))})  # whatever it says of itself
+    return {**header, "recipes": recipes, "files": len(known), "backup": found[MANIFEST]["sha256"], "signed_by": by}
 
 
 def _header(file: Path, data: bytes) -> dict[str, Any]:

@@ -35,29 +35,40 @@ def backup(
     made = backups.make(settings.load(), file, private_keys=with_keys)
     if with_keys:
         say(f"! {file} holds private keys: keep it as you keep them")
+    if not made["signed_by"]:
+        say("! NOT SIGNED: the platform's private key is not here, and restore asks whose ledgers they are")
     told = f"{made['file']}: {made['files']:,} files, {made['size_bytes']:,} bytes, of {', '.join(made['recipes'])}"
     print(json.dumps(made, indent=2) if as_json else told)
+    if made["signed_by"] and not as_json:
+        print(f"signed by the key {made['signed_by']}: keep it elsewhere, restore asks for it")
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What ftcore backup wrote.")], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What ftcore backup wrote.")],
+    trust: Annotated[
+        list[str] | None, typer.Option("--trust", metavar="KEY", help="A public key: its file, PEM, or 64 hex digits.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Put a backup back into FTCORE_HOME, which must hold no store yet; every file is checked first.
 
-    Exit 3 where the restored ledger does not hold: it was broken before the backup was made.
+    It must be signed by the key of FTCORE_SIGNING_KEY or by one that --trust names: ftcore backup says which it is, and
+    ftcore keys ls elsewhere. Exit 3 where the restored ledger does not hold: it was broken before the backup was made.
 
     Example:
 
-        ftcore restore /backups/ftcore-2026-11-28.tar      # with FTCORE_HOME=/new/home in the environment
+        ftcore restore /backups/ftcore-2026-11-28.tar --trust platform.pem.pub   # with FTCORE_HOME=/new/home
     """
+    from ftcore import keys, settings
     from ftcore import restore as restores
-    from ftcore import settings
     from ftcore.errors import DataRejectedError
 
     conf = settings.load()
-    done = restores.restore(conf, file)
+    done = restores.restore(conf, file, frozenset(map(keys.named, trust or ())))
     told = f"{conf.home.resolve()}: {done['files']:,} files, of {', '.join(done['recipes'])}"
     print(json.dumps(done, indent=2) if as_json else told)
+    if not done["signed_by"]:
+        say("! the backup is not signed: what its ledgers do not say may have been changed by whoever could write it")
     if done["private_key"]:
         say(f"! the private key was not in the backup: until it is here nothing can be written; {done['private_key']}")
     if done["ledger"]:

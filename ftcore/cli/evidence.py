@@ -205,6 +205,27 @@ def rotate() -> None:
     print(f"{ring.private}: {new}; give {ring.private}.pub to those who verify")
 
 
+@keys.command("ls")
+def listed(as_json: AsJson = False) -> None:
+    """List the public keys that this machine trusts; the first one signs, where its private key is here.
+
+    Example:
+
+        ftcore keys ls
+    """
+    from ftcore import keys as rings
+    from ftcore import settings
+
+    ring = rings.ring(settings.load())
+    own = ring.own()
+    found = [{"key": key, "signs": key == own} for key in sorted(ring.trusted(), key=lambda key: (key != own, key))]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for one in found:
+        print(f"{one['key']}  {'signs' if one['signs'] else 'trusted'}")
+
+
 @keys.command()
 def trust(
     key: Annotated[str, typer.Argument(metavar="KEY", help="A public key: its file, PEM, or its 64 digits in hex.")],
@@ -218,7 +239,6 @@ def trust(
     from ftcore import keys as rings
     from ftcore import settings
 
-    path = Path(key)
-    public = rings.public(path) if path.is_file() else key.lower()
+    public = rings.named(key)
     rings.ring(settings.load()).trust(public)
     print(f"trusted: {public}")

@@ -114,12 +114,13 @@ class Home:
         there = Home(folder, self._older(folder))
         archive = folder.with_name(f"{folder.name}.backup")
         with self.entered():
-            backup.make(settings.load(), archive, private_keys=private_keys)
+            made = backup.make(settings.load(), archive, private_keys=private_keys)
+            trust = frozenset({str(made["signed_by"])})
         for name in ("recipes", "evidence"):
             if (self.folder / name).is_dir():
                 shutil.copytree(self.folder / name, folder / name)
         with there.entered():
-            done = restore.restore(settings.load(), archive)
+            done = restore.restore(settings.load(), archive, trust)
         archive.unlink()
         assert done["ledger"] == [], done
         return there

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,14 +28,17 @@ from ftcore import (
 )
 from ftcore.acknowledgement import acknowledge
 from ftcore.errors import DamagedFileError, FtcoreError
+from ftcore.keys import Keyring
 from ftcore.login import Person
 from ftcore.promotion import Registrar
 from ftcore.records import sha256
+from ftcore.slots import number
 from ftcore.tracking import CHAMPION, Tracking
 
 if TYPE_CHECKING:
     from conftest import Product
 
+    from ftcore.settings import Settings
     from ftcore.tracking import Version
 
 
@@ -84,6 +88,18 @@ def moved(product: Product, monkeypatch: pytest.MonkeyPatch, home: Path) -> Prod
     return type(product)(product.name, product.path)
 
 
+def signed_by(file: Path) -> frozenset[str]:
+    with suppress(OSError, tarfile.TarError, ValueError), tarfile.open(file) as tar:
+        found = next((tar.extractfile(one) for one in tar if one.name == backup.MANIFEST), None)
+        return frozenset({backup.signer(found.read() if found else b"")} - {""})
+    return frozenset()
+
+
+def put_back(conf: Settings, file: Path) -> dict[str, Any]:
+    """Restore as somebody does who compared the key that signed it."""
+    return restore.restore(conf, file, signed_by(file))
+
+
 def healthy(product: Product, tmp_path: Path) -> None:
     """Ledger, artefacts and evidence hold."""
     assert ledger.check(product.shelf) == []
@@ -103,7 +119,7 @@ def test_what_is_restored_elsewhere_is_whole(own: Product, monkeypatch: pytest.M
     assert (tmp_path / "b.tar").stat().st_mode & 0o077 == 0
     home.rename(tmp_path / "away")
     there = moved(own, monkeypatch, tmp_path / "new home %")
-    done = restore.restore(there.settings, tmp_path / "b.tar")
+    done = put_back(there.settings, tmp_path / "b.tar")
     assert (done["ledger"], done["relocated"]["runs"], done["files"]) == ([], 1, made["files"] - 1)
     assert there.tracking.version(1) == before
     healthy(there, tmp_path / "evidence")
@@ -117,7 +133,7 @@ def test_what_is_restored_elsewhere_is_whole(own: Product, monkeypatch: pytest.M
 def test_private_keys_go_with_it_only_where_somebody_asks(own: Product, tmp_path: Path, private: bool) -> None:
     backup.make(own.settings, tmp_path / "b.tar", private_keys=private)
     with tarfile.open(tmp_path / "b.tar") as tar:
-        keys = {name for name in tar.getnames() if name.startswith("keys/")}
+        keys = {name for name in tar.getnames() if name.startswith("keys/") and "heads" not in name}
     assert keys == {"keys/platform.pem.pub", *(["keys/platform.pem"] if private else [])}
 
 
@@ -128,7 +144,7 @@ def test_a_restored_home_without_the_private_key_keeps_what_it_trusts(
     backup.make(own.settings, tmp_path / "b.tar")
     pem = own.shelf.chain.ring.private.read_bytes()
     there = moved(own, monkeypatch, tmp_path / "new")
-    done = restore.restore(there.settings, tmp_path / "b.tar")
+    done = put_back(there.settings, tmp_path / "b.tar")
     assert (done["ledger"], done["private_key"][:34]) == ([], "bring the platform's private key (")
     before = {file: file.read_bytes() for file in (tmp_path / "new" / "keys").rglob("*") if file.is_file()}
     for attempt in (
@@ -280,9 +296,68 @@ def test_what_is_no_backup_of_ours_restores_nothing(
     for how in (*EVIL, *HEADERS, *MANIFESTS, "cut", "changed", "left out", "twice", "no manifest", "no archive"):
         spoiled(good, tmp_path / "bad.tar", how)
         with pytest.raises(DamagedFileError, match=r"bad\.tar"):
-            restore.restore(there.settings, tmp_path / "bad.tar")
+            put_back(there.settings, tmp_path / "bad.tar")
         assert list(home.rglob("*")) == [], how
     assert not (tmp_path / "evil").exists()
+
+
+def test_who_signed_a_backup_is_compared(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing in it tells whose it is: a key that somebody names does, or the one that this machine signs with."""
+    made, private = backup.make(own.settings, file := tmp_path / "b.tar"), own.shelf.chain.ring.private
+    key, there = str(made["signed_by"]), moved(own, monkeypatch, home := tmp_path / "new")
+    for trust, told in ((set(), "nothing here tells whether"), ({"a" * 64}, "known here is aaaa")):
+        with pytest.raises(FtcoreError, match=told) as refused:
+            restore.restore(there.settings, file, frozenset(trust))
+        assert (refused.value.hint.endswith(f"--trust {key}"), list(home.rglob("*"))) == (True, [])
+    monkeypatch.setenv("FTCORE_SIGNING_KEY", str(private))
+    done = restore.restore(there.settings, file)
+    assert (done["signed_by"], done["private_key"], done["ledger"]) == (key, "", [])
+    assert Keyring(home / "keys").trusted() == {key}
+    assert read_heads(there) == read_heads(own) != {}
+
+
+def read_heads(product: Product) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in product.shelf.chain.witness.parent.iterdir()}
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed by another", "signature taken away"])
+def test_a_backup_that_somebody_wrote_anew_brings_no_keys(
+    own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, signed: bool
+) -> None:
+    """Their key, their head, and a ledger that the header does not name."""
+    made = backup.make(own.settings, tmp_path / "good.tar")
+    evil = Keyring(tmp_path / "evil")
+    evil.make()
+    pub = (tmp_path / "evil" / "platform.pem.pub").read_bytes()
+    slot = f"store/{own.name}/ledger/chain/{number(1)}"
+
+    def change(member: tarfile.TarInfo, data: bytes) -> Any:
+        header = json.dumps({"format": 1, "recipes": []}).encode()
+        mine = {backup.HEADER: header, slot: b"{}"}
+        if member.name != backup.MANIFEST:
+            more = [(named("keys/evil.pub"), pub)] if member.name == backup.HEADER else []
+            return [(member, mine.get(member.name, data)), *more]
+        files = json.loads(data)["files"]
+        for name, content in {**mine, "keys/evil.pub": pub}.items():
+            files[name] = {"sha256": sha256(content), "size_bytes": len(content)}
+        key, signature = evil.sign(backup.message(files))
+        return member, json.dumps({"files": files, **({"key": key, "signature": signature} if signed else {})}).encode()
+
+    rewritten(tmp_path / "good.tar", bad := tmp_path / "bad.tar", change)
+    there = moved(own, monkeypatch, home := tmp_path / "new")
+    with pytest.raises(FtcoreError, match="is signed by the key" if signed else "is not signed"):
+        restore.restore(there.settings, bad)
+    platform = frozenset({str(made["signed_by"])})
+    if signed:
+        with pytest.raises(FtcoreError, match="known here is"):
+            restore.restore(there.settings, bad, platform)
+        assert list(home.rglob("*")) == []
+    else:
+        done = restore.restore(there.settings, bad, platform)
+        assert (done["signed_by"], done["recipes"]) == ("", [own.name])
+        assert any(number(1) in one for one in done["ledger"])
+        assert Keyring(home / "keys").trusted() == platform
+        assert not (home / "keys" / "heads").exists()
 
 
 def test_nothing_is_restored_over_something(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -290,13 +365,13 @@ def test_nothing_is_restored_over_something(own: Product, monkeypatch: pytest.Mo
     with pytest.raises(FtcoreError, match="is there already"):
         backup.make(own.settings, tmp_path / "b.tar")
     with pytest.raises(FtcoreError, match="is not empty: it has keys, mlflow, store"):
-        restore.restore(own.settings, tmp_path / "b.tar")
+        put_back(own.settings, tmp_path / "b.tar")
     there = moved(own, monkeypatch, tmp_path / "new")
     with pytest.raises(FtcoreError, match="there is no backup"):
-        restore.restore(there.settings, tmp_path / "none.tar")
+        put_back(there.settings, tmp_path / "none.tar")
     monkeypatch.setenv("FTCORE_ARTIFACTS", "s3://bucket/x")
     with pytest.raises(FtcoreError, match="FTCORE_ARTIFACTS names another place"):
-        restore.restore(there.settings, tmp_path / "b.tar")
+        put_back(there.settings, tmp_path / "b.tar")
 
 
 def test_a_restore_that_was_killed_goes_on(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -316,11 +391,11 @@ def test_a_restore_that_was_killed_goes_on(own: Product, monkeypatch: pytest.Mon
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", killed)
             with pytest.raises(KeyboardInterrupt):
-                restore.restore(there.settings, tmp_path / "b.tar")
+                put_back(there.settings, tmp_path / "b.tar")
 
     for move in range(1, 6):  # what was checked, then each folder
         killed_at(move)
-        restore.restore(there.settings, tmp_path / "b.tar")
+        put_back(there.settings, tmp_path / "b.tar")
         assert not (tmp_path / "new" / restore.STAGED).exists()
         if move < 5:
             shutil.rmtree(tmp_path / "new")
@@ -343,16 +418,16 @@ def test_a_restore_goes_on_with_its_own_backup_and_over_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            restore.restore(there.settings, tmp_path / "b.tar")
+            put_back(there.settings, tmp_path / "b.tar")
     with pytest.raises(FtcoreError, match=r"another backup than .*other\.tar is half restored"):
-        restore.restore(there.settings, tmp_path / "other.tar")
+        put_back(there.settings, tmp_path / "other.tar")
     (written := home / "store" / "other" / "ledger" / "line.json").parent.mkdir(parents=True)
     written.write_text("{}")
     with pytest.raises(FtcoreError, match="not empty: it has store"):
-        restore.restore(there.settings, tmp_path / "b.tar")
+        put_back(there.settings, tmp_path / "b.tar")
     assert written.read_text() == "{}", "what was written since is still there"
     written.unlink()
-    restore.restore(there.settings, tmp_path / "b.tar")
+    put_back(there.settings, tmp_path / "b.tar")
     healthy(there, tmp_path / "evidence")
 
 
@@ -364,7 +439,7 @@ def test_what_an_earlier_version_half_wrote_begins_anew(
     there = moved(own, monkeypatch, home := tmp_path / "new")
     (home / restore.STAGED / "store").mkdir(parents=True)
     (home / restore.STAGED / restore.CHECKED).write_text(left)
-    assert restore.restore(there.settings, tmp_path / "b.tar")["recipes"] == [own.name]
+    assert put_back(there.settings, tmp_path / "b.tar")["recipes"] == [own.name]
 
 
 def test_a_full_disk_is_no_fault_of_the_backups(own: Product, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -376,7 +451,7 @@ def test_a_full_disk_is_no_fault_of_the_backups(own: Product, monkeypatch: pytes
 
     monkeypatch.setattr(restore, "_extract", full)
     with pytest.raises(OSError, match="No space"):
-        restore.restore(there.settings, tmp_path / "b.tar")
+        put_back(there.settings, tmp_path / "b.tar")
     assert not list((tmp_path / "new").rglob("*"))
 
 
@@ -439,7 +514,7 @@ def test_backups_made_while_the_registry_changes_hold(
         thread.join()
     for number, file in enumerate(made):
         there = moved(own, monkeypatch, tmp_path / f"new{number}")
-        assert restore.restore(there.settings, file)["ledger"] == []
+        assert put_back(there.settings, file)["ledger"] == []
         champion = there.tracking.alias(CHAMPION)
         assert champion is not None
         assert registry.crowned(there.shelf) == champion.number
@@ -464,7 +539,7 @@ def test_what_was_restored_turns_on(bare: Product, tiny: Path, monkeypatch: pyte
     backup.make(product.settings, tmp_path / "b.tar", private_keys=True)
     product.settings.home.rename(tmp_path / "away")
     there = moved(product, monkeypatch, tmp_path / "new")
-    restore.restore(there.settings, tmp_path / "b.tar")
+    put_back(there.settings, tmp_path / "b.tar")
     product.write_rows([(f"{words[n % 4]} number {n}", ("positive", "negative")[n % 2]) for n in range(180)])
     done = pipeline.run(there.path, "r2", params={"train": "always"})
     assert (done[-1].step, done[-1].reason) == ("promote", "version 2 is champion, after version 1")
