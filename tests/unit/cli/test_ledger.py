@@ -94,6 +94,7 @@ def test_the_key_is_rotated_and_another_is_trusted(
     assert ftcore("keys", "new", str(tmp_path / "other.pem")).returncode == 0
     assert ftcore("keys", "trust", str(tmp_path / "other.pem.pub")).returncode == 0
     assert len(decided.shelf.chain.ring.trusted()) == 3
+    assert [one["signs"] for one in json.loads(ftcore("keys", "ls", "--json").stdout)] == [True, False, False]
     assert ftcore("keys", "trust", "../../etc/passwd").returncode == 1
 
 
