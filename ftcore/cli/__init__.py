@@ -11,8 +11,9 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
@@ -32,6 +33,7 @@ from ftcore.cli import (
     snapshots,
 )
 from ftcore.cli._help import group
+from ftcore.cli._plain import Plain, PlainFormatter, printable
 from ftcore.cli._shared import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence, show
 from ftcore.errors import TransientError
 
@@ -69,13 +71,17 @@ def main() -> None:
 
     gc.set_threshold(YOUNG)
     try:
-        app()
+        with redirect_stdout(cast("TextIO", Plain(sys.stdout))):
+            app()
     except FtcoreError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            print(f"error: {error.filename or 'a file'}: {error.strerror}\n  hint: {READ_ONLY}", file=sys.stderr)
+            print(
+                f"error: {printable(str(error.filename or 'a file'))}: {error.strerror}\n  hint: {READ_ONLY}",
+                file=sys.stderr,
+            )
             raise SystemExit(FtcoreError.exit_code) from None
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -104,7 +110,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 def _quiet() -> None:
     """Our own log goes to stderr; other packages' notes only where they warn of something that we did not expect."""
     handler = _Stderr()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(PlainFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("ftcore")
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if os.environ.get("FTCORE_DEBUG") else logging.INFO)

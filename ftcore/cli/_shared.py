@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ftcore.cli._plain import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -29,11 +31,19 @@ WIDE = 10_000
 """Columns where nobody looks on: what goes into a pipe or a file is cut or broken nowhere."""
 
 
-def console(**settings: Any) -> Console:
-    """Rich's console on stdout, as wide as the terminal; without one nothing is cut."""
+def console(width: int | None = None, **settings: Any) -> Console:
+    """Rich's console on stdout, as wide as the terminal; without one nothing is cut. No text does anything there."""
     from rich.console import Console
+    from rich.segment import Segment
 
-    return Console(width=None if sys.stdout.isatty() else WIDE, **settings)
+    class Screen(Console):  # type: ignore[misc]  # mypy does not follow rich
+        """Shows what would do something on a terminal; its own colours go there."""
+
+        def render(self, *given: Any, **named: Any) -> Iterator[Segment]:
+            for one in super().render(*given, **named):
+                yield one if one.control else Segment(printable(one.text), one.style)
+
+    return Screen(width=width or (None if sys.stdout.isatty() else WIDE), **settings)
 
 
 def show(what: RenderableType, **settings: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ftcore.cli._help import group
+from ftcore.cli._plain import one_line
 from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_recipe, say
 
 HELP = """Make, rotate and trust the keys that sign ledger and evidence.
@@ -68,7 +69,8 @@ def _tell(report: dict[str, dict[str, list[Any]]]) -> None:
             print(f"✔ {name}: fixed: {done}")
         for found in one["found"]:
             to_do = "--fix would" if found["mendable"] else "to do"
-            print(f"{'✘' if found['fault'] else '…'} {name}: {found['what']}\n  {to_do}: {found['hint']}")
+            mark = "✘" if found["fault"] else "…"
+            print(f"{mark} {name}: {one_line(found['what'])}\n  {to_do}: {one_line(found['hint'])}")
 
 
 def evidence(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ftcore.cli._shared import AsJson, RecipeName, open_recipe
+from ftcore.cli._plain import one_line
+from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
 from ftcore.times import moment
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FIRST = ("n", "at", "kind", "run_id", "decision", "version", "by", "reason")
 """Columns that a table begins with."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings that a spreadsheet would calculate."""
 PEOPLE = ("by", "approved_by", "started_by")
 Moment = Annotated[str, typer.Option(metavar="TIME", help="ISO 8601, such as 2026-11-21 or 2026-11-21T09:30; UTC.")]
 
@@ -69,14 +72,26 @@ def ledger(
         _acknowledge(registrar, reason, as_json) if acknowledge else _check(registrar, as_json)
         return
     wanted = {"kind": kind, "decision": decision, "since": _moment(since), "until": _moment(until)}
-    lines = [line for line in shelf.ledger() if _fits(line, wanted) and _is_about(line, person, version)]
+    every = shelf.ledger()
+    lines = [line for line in every if _fits(line, wanted) and _is_about(line, person, version)]
+    for key in ("kind", "decision"):
+        known = sorted({line[key] for line in every})
+        if wanted[key] and wanted[key] not in known:
+            say(f"no line has the {key} {wanted[key]!r}; there are: {', '.join(known) or 'no lines at all'}")
     if table:
         _write(table, lines)
     elif as_json:
         print(json.dumps(lines, indent=2))
     else:
+        widest = max((len(_person(line)) for line in lines), default=0)
         for line in lines:
-            print(f"{moment(line['at']):<23}  {line['kind']:<8} {line['decision']:<9} {line['reason']}")
+            told = f"{line['decision']:<9} {_person(line):<{widest}} {one_line(line['reason'])}"
+            print(f"{moment(line['at']):<23}  {line['kind']:<8} {told}")
+
+
+def _person(line: Mapping[str, Any]) -> str:
+    """Who decided; a dash where the loop did."""
+    return one_line(line.get("by") or "–")
 
 
 def _check(registrar: Registrar, as_json: bool) -> None:
@@ -91,15 +106,15 @@ def _check(registrar: Registrar, as_json: bool) -> None:
         raise typer.Exit(bool(broken))
     for one in found:
         if one.acknowledged:
-            print(f"an acknowledged break: {one}")
+            print(f"an acknowledged break: {one_line(one)}")
     if not broken:
         lines = len(registrar.shelf.ledger())
         rest = "all else in registry and records agrees" if found else "registry and records agree"
         print(f"the ledger of {name} holds: {lines:,} line{'' if lines == 1 else 's'}; {rest} with it")
     else:
-        print(f"the first broken link: {broken[0]}")
+        print(f"the first broken link: {one_line(broken[0])}")
         for one in broken[1:]:
-            print(f"  {one}")
+            print(f"  {one_line(one)}")
         print(f"to do: ftcore doctor {name} says what to do about each; with --fix it restores what it can")
     raise typer.Exit(bool(broken))
 
@@ -117,7 +132,7 @@ def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
         return
     print(f"line {line['n']} of the ledger of {name}: {line['by']} acknowledges {len(line['breaks']):,} of its breaks")
     for one in line["breaks"]:
-        print(f"  {one['what']}")
+        print(f"  {one_line(one['what'])}")
 
 
 def _moment(text: str) -> datetime | None:
@@ -169,7 +184,8 @@ def _write(file: Path, lines: list[dict[str, Any]]) -> None:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([*FIRST, *others])
     for line in lines:
-        writer.writerow([_cell(line.get(key)) for key in (*FIRST, *others)])
+        about = {"version": line.get("candidate"), **line}  # a gate names what it judges
+        writer.writerow([_cell(about.get(key)) for key in (*FIRST, *others)])
     if str(file) == "-":
         print(text.getvalue(), end="")
     else:
@@ -177,7 +193,7 @@ def _write(file: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def _cell(value: object) -> object:
-    """A value as a cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """A value as a cell of one line; a text that a spreadsheet would take for a formula begins with an apostrophe."""
     if isinstance(value, str):
-        return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-    return "" if value is None else value if isinstance(value, int | float) else json.dumps(value, ensure_ascii=False)
+        return f"'{one_line(value)}" if value[:1] in FORMULA else one_line(value)
+    return "" if value is None else value if isinstance(value, int | float) else json.dumps(value)

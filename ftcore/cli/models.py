@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftcore.cli._help import group
+from ftcore.cli._plain import one_line
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
 from ftcore.times import moment
 
@@ -218,7 +219,7 @@ def _print(value: object, as_json: bool, text: str) -> None:
 
 def _listed(book: dict[str, Any], *, every: bool) -> str:
     """A recipe's versions as a table of one line each."""
-    hold = [f"held by {book['hold']['by']}: {book['hold']['reason']}"] if book["hold"] else []
+    hold = [one_line(f"held by {book['hold']['by']}: {book['hold']['reason']}")] if book["hold"] else []
     if not book["versions"]:
         return "\n".join([*hold, f"{book['recipe']} has no version yet"])
     shown = [
@@ -227,7 +228,14 @@ def _listed(book: dict[str, Any], *, every: bool) -> str:
         if every or place < NEWEST or {"champion", "previous"} & set(one["aliases"])
     ]
     rows = [
-        (str(one["version"]), _moment(one["created_at"]), one["state"], one["snapshot"], _because(one)) for one in shown
+        (
+            str(one["version"]),
+            _moment(one["created_at"]),
+            one["state"],
+            one_line(one["snapshot"]),
+            one_line(_because(one)),
+        )
+        for one in shown
     ]
     left = len(book["versions"]) - len(shown)
     more = [f"… and {left:,} older ones: ftcore models ls {book['recipe']} --all"] if left else []
@@ -264,7 +272,7 @@ def _shown(entry: dict[str, Any], ledger: list[dict[str, Any]]) -> str:
     lines += [
         f"{'ledger':<16} {moment(one['at'])}  {one['kind']}: {one['decision']}: {one['reason']}" for one in ledger
     ]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _differing(found: dict[str, Any]) -> str:
@@ -274,7 +282,7 @@ def _differing(found: dict[str, Any]) -> str:
         for part in ("facts", "artefacts", "metrics", "params")
         for name, (before, after) in found[part].items()
     ]
-    return "\n".join(lines) or f"versions {found['before']} and {found['after']} do not differ"
+    return "\n".join(map(one_line, lines)) or f"versions {found['before']} and {found['after']} do not differ"
 
 
 def _moment(at: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftcore.cli._help import group
-from ftcore.cli._shared import AsJson, RecipeName, open_recipe
+from ftcore.cli._shared import AsJson, RecipeName, console, open_recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,13 +51,11 @@ def show(
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
-    console.print(f"run {found['run']}", highlight=False, markup=False)
-    console.print(_table(found))
+    screen = console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    screen.print(f"run {found['run']}", highlight=False, markup=False)
+    screen.print(_table(found))
     for path, share in found["importances"].items():
-        console.print(f"{share:4.0%}  {path}", highlight=False, markup=False)
+        screen.print(f"{share:4.0%}  {path}", highlight=False, markup=False)
 
 
 def _table(found: dict[str, Any]) -> Table:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("recipe", "n", "at", "kind", "run_id", "decision", "version", "by", "reason")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings that a spreadsheet would calculate."""
 
 
@@ -31,7 +31,10 @@ def as_json(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _safe(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell of one line that no spreadsheet takes for a formula."""
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in value)
+    return f"'{text}" if value.startswith(FORMULA) else text

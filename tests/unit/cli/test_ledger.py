@@ -45,6 +45,17 @@ def test_it_is_searched(decided: Product, ftcore: Callable[..., Done]) -> None:
     assert kinds("--kind", "gate") == kinds("--decision", "passed") == ["gate"]
     assert kinds("--since", "2020-01-01") == ["gate", "approve", "reject"]
     assert kinds("--until", "2020-01-01") == []
+    for option in ("--kind", "--decision"):
+        unknown = ftcore("ledger", decided.name, "--json", option, "promotd")
+        assert (unknown.returncode, unknown.stdout) == (0, "[]\n")
+        assert (
+            "'promotd'; there are: " + ("approve, gate" if option == "--kind" else "approved, passed") in unknown.stderr
+        )
+    assert [line.split()[5:7] for line in ftcore("ledger", decided.name).stdout.splitlines()] == [
+        ["–", "0.9"],
+        ["mira", "mira"],
+        ["Jon", "=cmd|'"],
+    ], "who decided"
     wrong = ftcore("ledger", decided.name, "--since", "noon")
     assert (wrong.returncode, "'noon' is no time" in wrong.stderr) == (1, True)
 
@@ -57,6 +68,7 @@ def test_it_is_exported_and_no_cell_is_a_formula(decided: Product, ftcore: Calla
         ("2", "approve", "mira"),
         ("3", "reject", "Jon "),
     ]
+    assert rows[0]["version"] == rows[0]["candidate"] == "1", "a gate is about the version that it judges"
     assert rows[2]["reason"].startswith("'=cmd")
     assert json.loads(rows[1]["witness"]) == {"by": "airflow", "task_id": "approve"}
 
