@@ -42,7 +42,7 @@ from ftcore.promotion import LOCK
 from ftcore.recipe import NAME
 from ftcore.records import canonical, now, sha256, versions
 from ftcore.slots import FOLDER, HEAD, number, read
-from ftcore.store import LEDGER, shelf
+from ftcore.store import LEDGER, head_name, shelf
 from ftcore.tracking_places import artifact_root
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _ledger(archive: _Archive, one: Shelf, start: str) -> None:
         archive.data(f"{start}{FOLDER}/{HEAD}", as_json(last.head))
     if last or kept:
         head = last.head if last and not (kept and kept["n"] >= last.n) else kept
-        archive.data(f"keys/heads/{one.chain.witness.name}", as_json(head))
+        archive.data(f"keys/heads/{head_name(one.name)}", as_json(head))
 
 
 def _copy_database(archive: _Archive, database: Path) -> None:

@@ -153,7 +153,8 @@ class Chain:
         if read_many(self.folder, [slot.name]).get(slot.name) is None:
             write_bytes(self.folder / slot.name, as_json(slot.line))
         write_bytes(self.slots / HEAD, as_json(slot.head))
-        write_bytes(self.witness, as_json(slot.head))
+        first = self._kept(self.witness).get("first") or self._first()
+        write_bytes(self.witness, as_json(slot.head | {"first": first}))
 
     def _behind(self, n: int) -> Slot | None:
         """The line that goes on after a number that is lost; None where nobody acknowledged that."""
@@ -232,11 +233,27 @@ class Chain:
             write_bytes(self.folder / slot.name, as_json(slot.line))
 
     def kept(self) -> dict[str, Any] | None:
-        """The head as this machine keeps it; None where it never wrote a line."""
+        """The head as this machine keeps it; None where it never wrote a line.
+
+        A store that was moved is known by its chain's first line.
+        """
+        head = self._kept(self.witness)
+        if not head and (first := self._first()):
+            there = (self._kept(path) for path in self.witness.parent.glob(f"{self.recipe}-*.json"))
+            head = max((one for one in there if one.get("first") == first), key=lambda one: one["n"], default={})
+        return {name: head[name] for name in ("n", "hash", "key", "signature")} if head else None
+
+    def _kept(self, path: Path) -> dict[str, Any]:
+        """A head that this machine keeps; empty where the file holds none of this recipe."""
         try:
-            return signed_head(content(self.witness), self.recipe)
+            return signed_head(content(path), self.recipe) or {}
         except OSError:
-            return None
+            return {}
+
+    def _first(self) -> str:
+        """What tells this chain from another one: the hash of its first line; empty where that is not there."""
+        slot = self._slot(0) or self._slot(1)
+        return slot.hash if slot else ""
 
     def _head(self) -> dict[str, Any] | None:
         head = signed_head(read_many(self.slots, [HEAD]).get(HEAD), self.recipe)

@@ -30,7 +30,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -126,10 +126,20 @@ class Shelf:
     def chain(self) -> Chain:
         """The ledger as the chain that it is."""
         keys = self.locks.parent / "keys"
-        here = f"{self.name}-{sha256(self.root.as_uri())[:8]}.json"
-        return Chain(
-            self.root / LEDGER, self.name, Keyring(keys, self.signing_key, self.root.parent), keys / "heads" / here
-        )
+        witness = keys / "heads" / head_name(self.name, self._place)
+        former = keys / "heads" / head_name(self.name, self.root.as_uri())  # of an earlier ftcore
+        if former != witness and former.exists() and not witness.exists():
+            with suppress(OSError):
+                former.rename(witness)
+        return Chain(self.root / LEDGER, self.name, Keyring(keys, self.signing_key, self.root.parent), witness)
+
+    @property
+    def _place(self) -> str:
+        """Where the store is, seen from the home: the same where both were moved."""
+        here, home = local(self.root), self.locks.parent.resolve()
+        if here is None or not here.resolve().is_relative_to(home):
+            return self.root.as_uri()
+        return here.resolve().relative_to(home).as_posix()
 
     def folder(self, run_id: str, step: str, shard: str = "") -> UPath:
         """Folder in which a step of a run, or one shard of it, writes.
@@ -299,6 +309,26 @@ class Shelf:
                 f"another process is at work on {what} of {self.name} and did not finish within {timeout_s:g} s",
                 hint="wait for it, or set FTCORE_LOCK_TIMEOUT_S",
             ) from error
+
+
+def head_name(recipe: str, place: str = "") -> str:
+    """Name of the file in ``HOME/keys/heads`` that keeps the newest line; of ``HOME/store`` by default."""
+    return f"{recipe}-{sha256(place or f'store/{recipe}')[:8]}.json"
+
+
+def take_over_heads(settings: Settings, old_store: Path) -> list[str]:
+    """Keep for the store as it is now what this home knows of it at its former place; returns the recipes.
+
+    Where the newest line of a ledger is not known, an older state that is put in its place would not be told.
+    """
+    done, folder = [], settings.home / "keys" / "heads"
+    for name in recipes(settings):
+        old = folder / head_name(name, (old_store / name).absolute().as_uri())
+        new = shelf(settings, name).chain.witness
+        if old != new and old.exists() and not new.exists():
+            old.rename(new)
+            done.append(name)
+    return done
 
 
 def shelf(settings: Settings, recipe: str) -> Shelf:

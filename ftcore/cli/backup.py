@@ -91,7 +91,7 @@ def relocate(
     """
     from dataclasses import replace
 
-    from ftcore import settings, tracking_places
+    from ftcore import settings, store, tracking_places
     from ftcore.backup import database_of
     from ftcore.errors import FtcoreError
 
@@ -108,6 +108,8 @@ def relocate(
             hint = f"copy {move.old} there first, or set FTCORE_ARTIFACTS to where they are"
             raise FtcoreError(f"there are no artefacts in {move.new}", hint=hint)
         counts = tracking_places.relocate(database, move, dry_run=dry_run)
+        if move.old_store and not dry_run:
+            store.take_over_heads(conf, move.old_store)
         done.append({"from": str(move.old), "to": str(move.new), "locations": counts})
     if as_json:
         print(json.dumps({"moved": done, "dry_run": dry_run}, indent=2))

@@ -19,6 +19,7 @@ from ftcore import keys, ledger, store
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import as_json
 from ftcore.records import now, sha256
+from ftcore.settings import Settings
 from ftcore.slots import HEAD, number
 from ftcore.store import Shelf
 
@@ -56,7 +57,6 @@ def shelf(whole: Path, tmp_path: Path) -> Shelf:
     """A copy of it, with the keys; this machine remembers it at its own path."""
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     found = shelf_at(tmp_path)
-    shutil.copy(shelf_at(whole).chain.witness, found.chain.witness)
     assert ledger.check(found) == []
     return found
 
@@ -209,6 +209,72 @@ def test_nothing_is_added_to_a_chain_that_was_cut_off(shelf: Shelf) -> None:
     slot(shelf, LINES).unlink()
     with pytest.raises(DamagedFileError, match=r"the ledger of demo is broken: chain/00000006.json is gone"):
         shelf.add_to_ledger("plan", "r9", "train", "because")
+
+
+MOVES: dict[str, Callable[[Path], Shelf]] = {
+    "the home": lambda home: shelf_at(home.rename(home.with_name("elsewhere"))),
+    "the store": lambda home: Shelf(
+        UPath((home / "store").rename(home.with_name("disk")) / "demo"), "demo", home / "locks"
+    ),
+    "a store beside the home": lambda home: Shelf(
+        UPath(shutil.move(moved_out(home), home.with_name("disk2")) / "demo"), "demo", home / "locks"
+    ),
+    "the home of an earlier ftcore, and nothing": lambda home: shelf_at(earlier(home)),
+}
+
+
+def moved_out(home: Path) -> Path:
+    """The store is beside the home, where lines are written before it is moved once more."""
+    place = (home / "store").rename(home.with_name("disk"))
+    Shelf(UPath(place / "demo"), "demo", home / "locks").add_to_ledger("plan", "r99", "train", "")
+    return place
+
+
+def earlier(home: Path) -> Path:
+    """The newest line is kept by the store's address."""
+    witness = shelf_at(home).chain.witness
+    head = json.loads(witness.read_text())
+    del head["first"]
+    witness.unlink()
+    former = witness.parent / f"demo-{sha256((home / 'store' / 'demo').as_uri())[:8]}.json"
+    former.write_bytes(as_json(head))
+    return home
+
+
+@pytest.mark.parametrize("what", MOVES)
+def test_an_older_state_is_told_wherever_it_was_moved(whole: Path, tmp_path: Path, what: str) -> None:
+    shutil.copytree(whole, home := tmp_path / "home")
+    shutil.copytree(home / "store", tmp_path / "old")
+    shelf_at(home).add_to_ledger("rollback", "r9", "rolled back", "it insults customers")
+    found = MOVES[what](home)
+    assert ledger.check(found) == []
+    place = store.local(found.root)
+    assert place
+    shutil.rmtree(place)
+    shutil.copytree(tmp_path / "old" / "demo", place)
+    assert "the ledger was cut off: this machine knows of line" in str(ledger.check(found)[0])
+    with pytest.raises(DamagedFileError, match="is gone"):
+        found.add_to_ledger("promote", "r8", "promoted", "")
+
+
+def test_relocate_takes_over_what_an_earlier_ftcore_knew(whole: Path, tmp_path: Path) -> None:
+    """By the address that the store had before the home was moved."""
+    shutil.copytree(whole, home := tmp_path / "home")
+    earlier(home)
+    conf = Settings(home=home.rename(tmp_path / "moved"))
+    assert store.shelf(conf, "demo").chain.kept() is None
+    assert store.take_over_heads(conf, home / "store") == ["demo"]
+    assert store.take_over_heads(conf, home / "store") == []
+    kept = store.shelf(conf, "demo").chain.kept()
+    assert kept
+    assert kept["n"] == LINES
+
+
+def test_another_store_of_the_same_recipe_is_another_chain(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, home := tmp_path / "home")
+    other = Shelf(UPath(tmp_path / "trial" / "demo"), "demo", home / "locks")
+    assert other.add_to_ledger("plan", "r1", "train", "")["n"] == 1
+    assert ledger.check(other) == ledger.check(shelf_at(home)) == []
 
 
 def test_writers_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
