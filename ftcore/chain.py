@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftcore import trail
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import as_json, content, create_bytes, damaged, log, names_in, read_many, write_bytes
 from ftcore.keys import Keyring
@@ -85,6 +86,9 @@ class Chain:
         if there is not None and last is not None:
             aside = f"; ftcore doctor {self.recipe} --fix sets it aside"
             raise self._broken(f"{name} is not in the chain, and was not written by the platform", aside)
+        if last is not None and (old := trail.named(self, name)):  # its file was taken away
+            write_bytes(self.folder / name, as_json(old.line))
+            return old.line
         if last is None:
             self.ring.make()
             last = self._adopt()
@@ -223,8 +227,16 @@ class Chain:
 
     def has(self, n: int, name: str) -> bool:
         """Whether a number is the platform's, and of the line of this name."""
+        slot = self.signed(n)
+        return slot is not None and slot.name == name
+
+    def signed(self, n: int) -> Slot | None:
+        """The line of a number; None where the platform did not sign what is there.
+
+        A machine that has no key at all takes the signer's word.
+        """
         slot = self._slot(n)
-        return slot is not None and slot.name == name and not slot.fault(self.ring.trusted())
+        return slot if slot and not slot.fault(self.ring.trusted() or frozenset({slot.key})) else None
 
     def restore(self, n: int) -> None:
         """Write a line's file again as it was signed."""

@@ -28,7 +28,7 @@ from ftcore import (
     tracking_models,
     tracking_runs,
 )
-from ftcore.errors import FtcoreError
+from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import read_bytes, set_aside
 from ftcore.findings import Finding, each
 from ftcore.promotion import LOCK, Registrar, by_hand
@@ -144,9 +144,22 @@ def _half_done(registrar: Registrar) -> Iterator[Finding]:
             pass
 
     for path, intent in intents.pending(registrar.shelf):
-        done = f"{intent.kind} of run {intent.run_id} is half done ({intent.reason})" if intent else ""
-        what = done or f"{path.name} is no intent of the platform's"
-        yield Finding(what, "finish it, or abandon it where another version has become champion since", finish)
+        what, hint = f"{path.name} is no intent of the platform's", "set it aside, and find out who wrote it"
+        if intent:
+            what = f"{intent.kind} of run {intent.run_id} is half done ({intent.reason})"
+            hint = "finish it, or abandon it where another version has become champion since"
+            what, hint = _known(registrar.shelf, intent) or (what, hint)
+        yield Finding(what, hint, finish)
+
+
+def _known(shelf: Shelf, intent: intents.Intent) -> tuple[str, str] | None:
+    """What to say of a change that is out of date, and what to do about it; None of any other."""
+    name = f"{intent.kind} of run {intent.run_id}"
+    try:
+        late = "" if intents.line_of(shelf, intent) else intents.out_of_date(shelf, intent)
+    except DamagedFileError:  # the break is another finding
+        return None
+    return (f"{name} is half done, and {late}", "give it up; find out who put it there") if late else None
 
 
 def _aliases(registrar: Registrar) -> Iterator[Finding]:

@@ -3,7 +3,8 @@
 A change touches aliases and tags in MLflow and a line in the ledger, and no transaction spans them. So its *intent* is
 written first, with everything that will be true in the end; then tags, aliases, the ledger line, and the intent goes.
 Whoever finds an intent carries it out again from the start: each of its writes gives the same result twice. It is
-signed with the platform's key: what somebody else leaves there is never carried out.
+signed with the platform's key: what somebody else leaves there is never carried out. It says behind which line of the
+ledger it was made: one that somebody kept and puts back later is out of date, and is not carried out either.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ftcore import served, tracking_models
+from ftcore import served, tracking_models, trail
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.files import read_bytes, set_aside
 from ftcore.records import canonical
@@ -24,11 +25,16 @@ from ftcore.tracking import CHAMPION, Tracking
 if TYPE_CHECKING:
     from upath import UPath
 
+    from ftcore.slots import Slot
     from ftcore.store import Shelf
 
 FOLDER = served.INTENTS
 HEAD_TAG = "ledger.head"
 """Tag of the registered model that keeps the ledger's newest line, without ``ftcore.``."""
+
+
+CHANGES = ("promote", "rollback", "hold", "release", "reject", "registry")
+"""Kinds of the ledger's lines that change what an intent was decided on."""
 
 
 class Intent(BaseModel):
@@ -57,6 +63,10 @@ class Intent(BaseModel):
     """Who holds an alias in the end; None takes it away. Set in this order."""
     figures: dict[str, Any] = Field(default_factory=dict)
     """What else the ledger's line says."""
+    after: int | None = None
+    """Number of the ledger's newest line when this began, -1 where there was none; ``begin`` writes it."""
+    after_hash: str = ""
+    """Hash of that line."""
 
     @property
     def name(self) -> str:
@@ -78,10 +88,15 @@ def carry_out(shelf: Shelf, tracking: Tracking, intent: Intent) -> dict[str, Any
 
 
 def begin(shelf: Shelf, intent: Intent) -> UPath:
-    """Write an intent down, signed with the platform's key: whoever finds it carries it out. Returns its file."""
-    ring = shelf.chain.ring
+    """Write an intent down, signed with the platform's key: whoever finds it carries it out. Returns its file.
+
+    Raises:
+        DamagedFileError: the ledger's chain was cut off, so that its line could not be added either.
+    """
+    ring, last = shelf.chain.ring, trail.newest(shelf.chain)
     ring.make()
-    stated = intent.model_dump(mode="json")
+    known = {"after": last.n if last else -1, "after_hash": last.hash if last else ""}
+    stated = intent.model_dump(mode="json") | known
     key, signature = ring.sign(served.intent_message(shelf, stated))
     path = shelf.root / FOLDER / f"{intent.name}.json"
     write_json(path, {"intent": stated, "key": key, "signature": signature})
@@ -120,11 +135,14 @@ def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None
         log.warning("%s in the store is no intent that this platform signed: nothing of it is carried out", path.name)
         set_aside(path, "unsigned")
         return f"{path.name} was no intent of this platform, and is set aside as {path.name}.unsigned"
-    if shelf.line(intent.kind, intent.run_id) is not None:
+    there = line_of(shelf, intent)
+    if there is not None or shelf.line(intent.kind, intent.run_id) is not None:
+        if there is not None:
+            shelf.chain.restore(there.n)
         witness(shelf, tracking)
         path.unlink()
         return f"{intent.kind} of run {intent.run_id} was done"
-    overtaken = _overtaken(shelf, tracking, intent)
+    overtaken = out_of_date(shelf, intent) or _overtaken(shelf, tracking, intent)
     if not overtaken:
         try:
             _finish(shelf, tracking, intent, path)
@@ -141,6 +159,43 @@ def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None
     _take_back(tracking, intent)
     path.unlink()
     return f"{intent.kind} of run {intent.run_id} was {reason}"
+
+
+def line_of(shelf: Shelf, intent: Intent) -> Slot | None:
+    """The line of an intent in the ledger's chain, also where its file was taken away; None where it is not done.
+
+    Raises:
+        DamagedFileError: the ledger's chain was cut off.
+    """
+    after = -1 if intent.after is None else intent.after
+    return next((slot for slot in trail.behind(shelf.chain, after) if slot.name == f"{intent.name}.json"), None)
+
+
+def out_of_date(shelf: Shelf, intent: Intent) -> str:
+    """Why an intent is not what was decided last: the ledger went on since it began; empty where it did not.
+
+    Raises:
+        DamagedFileError: the ledger's chain was cut off.
+    """
+    if intent.after is None:
+        return "it does not say behind which line of the ledger it began"
+    first = shelf.chain.signed(intent.after)
+    if first is not None and first.hash != intent.after_hash:
+        return f"line {intent.after} of the ledger is another than when it began"
+    since = next((slot for slot in trail.behind(shelf.chain, intent.after) if _changes(slot, intent)), None)
+    return f"line {since.n} of the ledger ({since.line['kind']}) was written since it began" if since else ""
+
+
+def _changes(slot: Slot, intent: Intent) -> bool:
+    """Whether a line changes what an intent was decided on, or says that such a line may be lost."""
+    kind, decision, about = (slot.line.get(key) for key in ("kind", "decision", "version"))
+    if any(last > (intent.after or 0) for _, last in slot.lost):
+        return True
+    if kind == "gate":
+        return intent.version is not None and slot.line.get("candidate") == intent.version
+    if kind == "approve":
+        return decision != "approved" and intent.version is not None and about == intent.version
+    return kind in CHANGES and decision != "abandoned"
 
 
 def _take_back(tracking: Tracking, intent: Intent) -> None:

@@ -272,8 +272,12 @@ def _follows(slot: Slot, before: Slot | None, chained: Mapping[int, Slot], *, ga
 
 def _files(chained: dict[int, Slot], files: dict[str, bytes], *, begun: bool) -> Iterator[Break]:
     """Lines whose files are gone or changed, and files that are no lines; ``begun`` where there is a chain."""
-    left = dict(files)
+    left, named = dict(files), dict[str, int]()
     for n, slot in chained.items():
+        if (first := named.setdefault(slot.name, n)) != n:
+            place = f"{FOLDER}/{number(n)}"
+            yield Break(n, place, f"{place} has the name of line {first}, {slot.name}", slot.hash)
+            continue
         data = left.pop(slot.name, None)
         if data is None:
             yield Break(n, slot.name, f"{slot.name} is missing", "")
