@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ ADOPTED = "ledger--adopted.json"
 """The line that lists the lines from before there was a chain."""
 KNOWN: dict[tuple[str, str, bytes], dict[str, Any]] = {}
 """Lines that were proven, by store, name and bytes, in the life of a process."""
+SIGNED: dict[tuple[str, int, bytes], Slot] = {}
+"""Numbers that were proven, by store, number and bytes, in the life of a process."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Chain:
             return known[name]
         if there is not None and last is not None:
             aside = f"; ftcore doctor {self.recipe} --fix sets it aside"
-            raise self._broken(f"{name} is not in the chain, and was not written by the platform", aside)
+            raise self.broken(f"{name} is not in the chain, and was not written by the platform", aside)
         if last is not None and (old := trail.named(self, name)):  # its file was taken away
             write_bytes(self.folder / name, as_json(old.line))
             return old.line
@@ -99,7 +101,7 @@ class Chain:
             n = 1 if last is None else last.n + 1
             data = read_many(self.slots, [number(n)]).get(number(n))
             if data is None:
-                made = {**line, "n": n, "before": last.hash if last else ""}
+                made = {**line, "n": n, "before": last.hash if last else "", "crowned": trail.crowned(self, last)}
                 data = Slot(self.recipe, name, made).sign(self.ring).data
                 create_bytes(self.slots / number(n), data)
                 data = read_many(self.slots, [number(n)]).get(number(n), b"")  # somebody else may have been first
@@ -134,6 +136,7 @@ class Chain:
             n += 1
         lost = _ranges(one for one in range(0 if 0 in sound else 1, n) if one not in sound)
         more = {"lost": lost, "follows": known["n"], "n": n, "before": known["hash"]}
+        more["crowned"] = max((one for one, slot in sound.items() if slot.crowns), default=0)
         made = Slot(self.recipe, name, line | more).sign(self.ring)
         if not create_bytes(self.slots / number(n), made.data):
             return False
@@ -148,7 +151,7 @@ class Chain:
         elif fault := slot.fault(trusted):
             what, slot = f"{FOLDER}/{number(n)} {fault}", self._behind(n)
         if slot is None:
-            raise self._broken(what)
+            raise self.broken(what)
         self._write_out(slot)
         return slot
 
@@ -212,31 +215,55 @@ class Chain:
             slot = self._slot(head["n"]) or self._behind(head["n"])
             if slot is None:
                 anew = f"; where the ledger was emptied on purpose, delete {self.witness}" if self._is_empty() else ""
-                raise self._broken(f"{FOLDER}/{number(int(head['n']))} is gone", anew)
+                raise self.broken(f"{FOLDER}/{number(int(head['n']))} is gone", anew)
             if slot.n == head["n"] and slot.hash != head["hash"]:
-                raise self._broken(f"{FOLDER}/{number(int(head['n']))} is another line than it was")
+                raise self.broken(f"{FOLDER}/{number(int(head['n']))} is another line than it was")
             return slot
         names = [name for name in names_in(self.slots) if name != HEAD]
         if not names:
             return None
-        n = position(names[-1])
-        slot = None if n is None else self._slot(n)
+        ns = [n for name in names if (n := position(name)) is not None]
+        slot = next((slot for n in reversed(ns) if (slot := self.signed(n))), None) or (
+            self._slot(ns[-1]) if ns else None
+        )
         if slot is None:
-            raise self._broken(f"{FOLDER}/{names[-1]} is no line of the platform's")
+            raise self.broken(f"{FOLDER}/{names[-1]} is no line of the platform's")
         return slot
 
     def has(self, n: int, name: str) -> bool:
         """Whether a number is the platform's, and of the line of this name."""
-        slot = self.signed(n)
-        return slot is not None and slot.name == name
+        slot = self._slot(n)
+        return slot is not None and slot.name == name and not slot.fault(self.ring.trusted())
 
     def signed(self, n: int) -> Slot | None:
         """The line of a number; None where the platform did not sign what is there.
 
         A machine that has no key at all takes the signer's word.
         """
-        slot = self._slot(n)
-        return slot if slot and not slot.fault(self.ring.trusted() or frozenset({slot.key})) else None
+        data = read_many(self.slots, [number(n)]).get(number(n), b"")
+        known = str(self.folder), n, data
+        if data and known not in SIGNED:
+            slot, trusted = read(data, self.recipe), self.ring.trusted()
+            if slot is None or slot.n != n or slot.fault(trusted or frozenset({slot.key})):
+                return None
+            if not trusted:
+                return slot
+            SIGNED[known] = slot
+        return SIGNED.get(known)
+
+    def is_passed(self, n: int) -> bool:
+        """Whether a number is lost, and a later line goes on all the same."""
+        return self._behind(n) is not None
+
+    def remember(self, slot: Slot) -> None:
+        """Keep the newest line that this machine has seen, so that the ledger cannot end before it later.
+
+        A machine that may not write here does without.
+        """
+        kept = self.kept()
+        if slot.key in self.ring.trusted() and (kept is None or kept["n"] < slot.n):
+            with suppress(OSError):
+                write_bytes(self.witness, as_json(slot.head))
 
     def restore(self, n: int) -> None:
         """Write a line's file again as it was signed."""
@@ -284,7 +311,7 @@ class Chain:
         """
         trusted = self.ring.trusted()
         if last and last.fault(frozenset({last.key})):
-            raise self._broken(f"{FOLDER}/{number(last.n)} is not signed by the platform, or was changed")
+            raise self.broken(f"{FOLDER}/{number(last.n)} is not signed by the platform, or was changed")
         if last and last.key not in trusted:
             raise FtcoreError(
                 f"the ledger of {self.recipe} is signed by the key {last.key[:16]}, and this machine has not that key",
@@ -353,7 +380,8 @@ class Chain:
     def _is_empty(self) -> bool:
         return not names_in(self.folder) and not names_in(self.slots)
 
-    def _broken(self, what: str, more: str = "") -> DamagedFileError:
+    def broken(self, what: str, more: str = "") -> DamagedFileError:
+        """The error of a chain that does not hold."""
         check = f"ftcore ledger {self.recipe} --check names every break"
         hint = f"{check}; what no backup has can be acknowledged: ftcore ledger {self.recipe} --acknowledge{more}"
         return DamagedFileError(f"the ledger of {self.recipe} is broken: {what}", hint=hint)

@@ -28,7 +28,7 @@ from ftcore import (
     tracking_models,
     tracking_runs,
 )
-from ftcore.errors import DamagedFileError, FtcoreError
+from ftcore.errors import FtcoreError
 from ftcore.files import read_bytes, set_aside
 from ftcore.findings import Finding, each
 from ftcore.promotion import LOCK, Registrar, by_hand
@@ -76,10 +76,10 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
     with shelf.lock(LOCK, registrar.tracking.settings.lock_timeout_s):
         found = [*each("the ledger", partial(_ledger, shelf))]
         if not found:
-            half_done = [*each("half-done changes", partial(_half_done, registrar))] or [
-                *each("the aliases", partial(_aliases, registrar)),
-                *each("the champion", partial(_champion, registrar, needs)),
-            ]
+            half_done = [*each("half-done changes", partial(_half_done, registrar))]
+            if not half_done and registry.knows_champion(shelf):
+                half_done += each("the aliases", partial(_aliases, registrar))
+                half_done += each("the champion", partial(_champion, registrar, needs))
             found = [*each("ledger, registry and records", partial(_breaks, registrar)), *_known(registrar, half_done)]
     parts = {
         "the keys": partial(_keys, shelf),
@@ -145,21 +145,8 @@ def _half_done(registrar: Registrar) -> Iterator[Finding]:
 
     for path, intent in intents.pending(registrar.shelf):
         what, hint = f"{path.name} is no intent of the platform's", "set it aside, and find out who wrote it"
-        if intent:
-            what = f"{intent.kind} of run {intent.run_id} is half done ({intent.reason})"
-            hint = "finish it, or abandon it where another version has become champion since"
-            what, hint = _known(registrar.shelf, intent) or (what, hint)
+        what, hint = intents.told(registrar.shelf, intent) if intent else (what, hint)
         yield Finding(what, hint, finish)
-
-
-def _known(shelf: Shelf, intent: intents.Intent) -> tuple[str, str] | None:
-    """What to say of a change that is out of date, and what to do about it; None of any other."""
-    name = f"{intent.kind} of run {intent.run_id}"
-    try:
-        late = "" if intents.line_of(shelf, intent) else intents.out_of_date(shelf, intent)
-    except DamagedFileError:  # the break is another finding
-        return None
-    return (f"{name} is half done, and {late}", "give it up; find out who put it there") if late else None
 
 
 def _aliases(registrar: Registrar) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from ftcore.files import mapping, read_bytes
 from ftcore.intents import HEAD_TAG
 from ftcore.ledger import HEADS, Break
 from ftcore.records import canonical, same_person, sha256
-from ftcore.slots import order
+from ftcore.slots import crowns, order
 from ftcore.store import RUN_ID
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
 
@@ -261,7 +261,7 @@ def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Ite
 def _model(book: Book, lines: Lines) -> Iterator[Break]:
     """Whether the registered model's tags and aliases are the ledger's."""
     tags = {key.removeprefix("ftcore."): value for key, value in book.model.tags.items()}
-    crowned = [line for line in lines if served.CROWNING.get(line["decision"]) == line["kind"]]
+    crowned = [line for line in lines if crowns(line)]
     if any("decided_at" in line for line in crowned) and not tags.get(HEAD_TAG):
         yield Break(crowned[-1].get("n"), HEADS, "the registered model has lost the ledger's newest line", "")
     yield from _hold(book.model, lines)

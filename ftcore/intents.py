@@ -10,13 +10,14 @@ ledger it was made: one that somebody kept and puts back later is out of date, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ftcore import served, tracking_models, trail
-from ftcore.errors import FtcoreError, TransientError
+from ftcore.errors import DamagedFileError, FtcoreError, TransientError
 from ftcore.files import read_bytes, set_aside
 from ftcore.records import canonical
 from ftcore.store import log, write_json
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from ftcore.store import Shelf
 
 FOLDER = served.INTENTS
-HEAD_TAG = "ledger.head"
-"""Tag of the registered model that keeps the ledger's newest line, without ``ftcore.``."""
+HEAD_TAG = served.HEAD_TAG
 
 
 CHANGES = ("promote", "rollback", "hold", "release", "reject", "registry")
@@ -184,6 +184,16 @@ def out_of_date(shelf: Shelf, intent: Intent) -> str:
         return f"line {intent.after} of the ledger is another than when it began"
     since = next((slot for slot in trail.behind(shelf.chain, intent.after) if _changes(slot, intent)), None)
     return f"line {since.n} of the ledger ({since.line['kind']}) was written since it began" if since else ""
+
+
+def told(shelf: Shelf, intent: Intent) -> tuple[str, str]:
+    """What to say of an intent that has begun and not ended, and what to do about it."""
+    what = f"{intent.kind} of run {intent.run_id} is half done"
+    with suppress(DamagedFileError):  # the break is told by itself
+        late = "" if line_of(shelf, intent) else out_of_date(shelf, intent)
+        if late:
+            return f"{what}, and {late}", "give it up; where no change was under way, find out who put it there"
+    return f"{what} ({intent.reason})", "finish it, or abandon it where another version has become champion since"
 
 
 def _changes(slot: Slot, intent: Intent) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ftcore import approvals, served, tracking_models
+from ftcore.errors import DamagedFileError
 from ftcore.files import mapping
 from ftcore.tracking import CHAMPION, Tracking, Version
 from ftcore.tracking_models import Model
@@ -178,6 +179,15 @@ def crowned(shelf: Shelf) -> int | None:
     """The champion that the ledger knows of: the version of the last line that changed it; None before the first."""
     known = served.by_ledger(shelf)
     return known.version if known else None
+
+
+def knows_champion(shelf: Shelf) -> bool:
+    """Whether the ledger's chain says who is champion, or that nobody is; it does not where it is cut off."""
+    try:
+        served.by_ledger(shelf)
+    except DamagedFileError:
+        return False
+    return True
 
 
 def _note(tags: Mapping[str, str], key: str) -> dict[str, str] | None:

@@ -20,22 +20,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import alternatives, erasures, recorded, store, tracking_artefacts, tracking_models
+from ftcore import alternatives, erasures, recorded, store, tracking_artefacts, tracking_models, trail
 from ftcore.errors import ChangedArtefactError, FtcoreError
 from ftcore.files import mapping, names_in, read_many
 from ftcore.keys import signed
 from ftcore.records import canonical
-from ftcore.slots import order
+from ftcore.slots import CROWNING, crowns, order
 from ftcore.store import hash_folder, log
 from ftcore.tracking import CHAMPION, HASH_TAG, Tracking, Version
 
 if TYPE_CHECKING:
     from ftcore.store import Shelf
 
-CROWNING = {"promoted": "promote", "rolled back": "rollback", "lost": "registry", "taken over": "registry"}
-"""Decisions of the ledger that say who is champion, with the kind of their lines."""
 INTENTS = "intents"
 """Folder of changes of the registry that have begun; see ``ftcore.intents``."""
+HEAD_TAG = "ledger.head"
+"""Tag of the registered model that keeps the ledger's newest line, without ``ftcore.``."""
 REWRITTEN = ("card", "evaluation")
 """Artefacts that serve nothing and may change: the card with every decision, the evaluation when somebody is
 forgotten, which an erasure explains."""
@@ -59,19 +59,38 @@ class Promise:
 
 
 def promises(shelf: Shelf) -> list[Promise | None]:
-    """What every crowning line promised, oldest first; None for a champion that was lost."""
-    lines = [line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if line["decision"] in CROWNING]
-    return [_promise(line) for line in sorted(lines, key=order)]
+    """What every crowning line promised, oldest first; None for a champion that was lost.
+
+    Raises:
+        DamagedFileError: the ledger's chain does not say: it was cut off, or such a line is lost.
+    """
+    return [*_newest_first(shelf)][::-1]
+
+
+def _newest_first(shelf: Shelf) -> Iterator[Promise | None]:
+    """The same by the chain's numbers, whatever became of the lines' files; then older ones."""
+    yield from (_promise(slot.line) for slot in trail.crowning(shelf.chain))
+    trail.check_older(shelf.chain, set(CROWNING.values()))
+    older = (line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if "n" not in line)
+    yield from (_promise(line) for line in sorted(filter(crowns, older), key=order, reverse=True))
 
 
 def by_ledger(shelf: Shelf) -> Promise | None:
-    """The champion that the ledger knows of; None before the first."""
-    return next(reversed(promises(shelf)), None)
+    """The champion that the ledger knows of; None before the first.
+
+    Raises:
+        DamagedFileError: see ``promises``.
+    """
+    return next(_newest_first(shelf), None)
 
 
 def of_version(shelf: Shelf, number: int) -> Promise | None:
-    """The last promise of a version that names its artefacts; None where there is none."""
-    every = reversed(promises(shelf))
+    """The last promise of a version that names its artefacts; None where there is none.
+
+    Raises:
+        DamagedFileError: see ``promises``.
+    """
+    every = _newest_first(shelf)
     return next((one for one in every if one and one.version == number and one.artefacts is not None), None)
 
 
@@ -81,18 +100,16 @@ def champion(shelf: Shelf, tracking: Tracking) -> Version | None:
     While a promotion is half done the ledger's champion goes on.
 
     Raises:
+        DamagedFileError: the ledger ends before a line that this machine or the registered model knows of.
         FtcoreError: the registry's alias is not where the ledger put it: somebody moved it by hand.
         TransientError: MLflow does not answer.
     """
-    holder, known = tracking.alias(CHAMPION), by_ledger(shelf)
+    model = tracking_models.model(tracking)  # before the ledger, whose line is written first
+    trail.compare(shelf.chain, mapping(model.tags.get(f"ftcore.{HEAD_TAG}")))
+    there, known = model.aliases.get(CHAMPION), by_ledger(shelf)
     number = known.version if known else None
-    if holder is not None and holder.number == number:
-        return holder
-    if holder is None and number is None:
-        return None
-    if holder is not None and holder.number in _intended(shelf, number):
+    if there == number or there in _intended(shelf, number):
         return tracking_models.version(tracking, number) if number is not None else None
-    there = holder.number if holder else None
     raise FtcoreError(moved(shelf.name, there, known), hint=put_right(shelf.name, there, known))
 
 

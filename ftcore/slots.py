@@ -17,6 +17,9 @@ FOLDER, HEAD = "chain", "head.json"
 ACKNOWLEDGE = "acknowledge"
 """Kind of the line that says who goes on although something is lost, and begins a new segment of the chain."""
 
+CROWNING = {"promoted": "promote", "rolled back": "rollback", "lost": "registry", "taken over": "registry"}
+"""Decisions of the ledger that say who is champion, with the kind of their lines."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -61,6 +64,11 @@ class Slot:
         """Whether this line says that a number before it is lost, and the chain goes on all the same."""
         return any(first <= n <= last for first, last in self.lost)
 
+    @property
+    def crowns(self) -> bool:
+        """Whether it says who is champion."""
+        return crowns(self.line)
+
     def sign(self, ring: Keyring) -> Slot:
         """The same, signed."""
         key, signature = ring.sign(message(self.recipe, self.n, self.hash))
@@ -73,6 +81,11 @@ class Slot:
         if self.key not in trusted:
             return f"is signed by the key {self.key[:16]}, which is not trusted here"
         return ""
+
+
+def crowns(line: Mapping[str, Any]) -> bool:
+    """Whether a line says who is champion."""
+    return CROWNING.get(str(line.get("decision")), "") == line.get("kind")
 
 
 def message(recipe: str, n: int, digest: str) -> bytes:

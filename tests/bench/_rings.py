@@ -44,7 +44,7 @@ from ftcore.serving.model import serving
 from tests.bench._tiny import sentence, write_product
 
 NAME = "tiny"
-NEWER = {"n", "before", "records", "artefacts", "facts", "decided_at"}
+NEWER = {"n", "before", "crowned", "records", "artefacts", "facts", "decided_at"}
 """Figures that lines of the ledger have since it is a chain."""
 SECRET = {"FTCORE_PSEUDONYM_KEY": "bench"}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore import ledger
 from ftcore.errors import FtcoreError
-from ftcore.served import CROWNING
+from ftcore.slots import crowns
 from ftcore.statistics import score_interval
 from ftcore.times import utc
 from ftcore_airflow.pages import reading
@@ -77,7 +77,7 @@ def history(settings: Settings, product: Product) -> History:
     """A model over time; where MLflow does not answer, what the store knows."""
     found, shelf = History(product), reading.shelf_of(settings, product.name)
     lines = ledger.lines(shelf)
-    found.promotions = [line for line in lines if CROWNING.get(line["decision"]) == line["kind"]][:MOST]
+    found.promotions = [line for line in lines if crowns(line)][:MOST]
     entries: list[Entry] = []
     try:
         state = State.read(settings, product.name)
