@@ -34,7 +34,7 @@ from ftcore.cli import (
 )
 from ftcore.cli._help import group
 from ftcore.cli._plain import Plain, PlainFormatter, printable
-from ftcore.cli._shared import AsJson, Params, RecipeName, open_recipe, params_of, path_of, sentence, show
+from ftcore.cli._shared import AsJson, Params, RecipeName, open_kept, open_recipe, params_of, path_of, sentence, show
 from ftcore.errors import TransientError
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def score(
     """
     from ftcore.serving import requests, scoring
 
-    read, shelf, conf = open_recipe(recipe)
+    read, shelf, conf = open_kept(recipe)
     table = scoring.score(read, shelf, conf, file, requests.Handed(source, delimiter, encoding, new_ids))
     if output:
         scoring.write(table, output)

@@ -76,6 +76,27 @@ def open_recipe(name: str) -> tuple[Recipe, Shelf, Settings]:
     return read, store.shelf(conf, read.name), conf
 
 
+def open_kept(name: str) -> tuple[Recipe, Shelf, Settings]:
+    """The same for what must go on where the recipe's file is gone or broken: the champion's own recipe, and says so.
+
+    Raises:
+        RecipeError: there is no such recipe that can be used, neither a file nor of a run in the store.
+    """
+    from ftcore import last_recipe
+    from ftcore.errors import RecipeError
+
+    try:
+        return open_recipe(name)
+    except RecipeError as error:
+        shelf, conf = open_archive(name)
+        kept = last_recipe.last(shelf)
+        if kept is None:
+            raise
+        why = "; ".join(" ".join(part for part in fault if part) for fault in error.faults)
+        say(f"the recipe of {shelf.name} is that of its run {kept[1]}, since its file cannot be used: {why}")
+        return kept[0], shelf, conf
+
+
 def open_archive(name: str) -> tuple[Shelf, Settings]:
     """The part of the store of a recipe, by its name or the path of its file, which may be gone or broken.
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ftcore.cli._help import group
 from ftcore.cli._plain import one_line
-from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_recipe, say
+from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_kept, say
+
+if TYPE_CHECKING:
+    from ftcore.findings import Finding
 
 HELP = """Make, rotate and trust the keys that sign ledger and evidence.
 
@@ -30,6 +34,9 @@ def doctor(
 ) -> None:
     """Check store, ledger and registry for inconsistencies: half-done promotions, aliases, orphan runs, broken files.
 
+    Without a name it examines every recipe, also those in the store whose file is gone or broken, by the recipe that
+    the champion's run went by. A broken file is a fault.
+
     Fit for cron: exit 0 where all is well, also while a step is running; 1 while something is wrong; 75 where MLflow or
     the store does not answer, or a promotion is under way.
 
@@ -41,24 +48,57 @@ def doctor(
 
         ftcore doctor sentiment --fix
     """
-    from ftcore import doctor as doctors
-    from ftcore import recipe as recipes
-    from ftcore import settings
-    from ftcore.promotion import Registrar
-    from ftcore.serving.model import serving
-
-    names = [recipe] if recipe else [str(path) for path in recipes.files(settings.load().recipes)]
     report: dict[str, dict[str, list[Any]]] = {}
-    for name in names:
-        registrar = Registrar.of(*open_recipe(name))
-        needs = serving(registrar.recipe)
-        done, left = doctors.mend(registrar, needs) if fix or mend else ([], doctors.examine(registrar, needs))
-        report[registrar.recipe.name] = {"mended": done, "found": [one.to_json() for one in left]}
+    for name in [recipe] if recipe else _every():
+        own, done, left = _examined(name, fix=fix or mend, alone=bool(recipe))
+        report[own] = {"mended": done, "found": [one.to_json() for one in left]}
     if as_json:
         print(json.dumps(report, indent=2))
     else:
         _tell(report)
     raise typer.Exit(any(found["fault"] for one in report.values() for found in one["found"]))
+
+
+def _every() -> list[str]:
+    """Every recipe by its file, then those of the store that no file is of."""
+    from ftcore import recipe as recipes
+    from ftcore import settings, store
+    from ftcore.errors import RecipeError
+
+    conf, found = settings.load(), dict[str, str]()
+    for path in recipes.files(conf.recipes):
+        name = path.stem
+        with suppress(RecipeError):  # told when it is examined
+            name = recipes.read(path).name
+        found[name] = str(path)
+    return [*found.values(), *(name for name in store.recipes(conf) if name not in found)]
+
+
+def _examined(given: str, *, fix: bool, alone: bool) -> tuple[str, list[str], list[Finding]]:
+    """What was fixed of a recipe, and what is left; a file that cannot be used is a fault, and hides no other."""
+    from ftcore import doctor as doctors
+    from ftcore import recipe as recipes
+    from ftcore.errors import RecipeError
+    from ftcore.findings import Finding
+    from ftcore.promotion import Registrar
+    from ftcore.serving.model import serving
+
+    broken = []
+    try:
+        if Path(given).is_file():
+            recipes.read(given)
+    except RecipeError as error:
+        broken = [Finding(f"its file cannot be used: {error.args[0]}", f"correct it: ftcore check {given}")]
+    try:
+        registrar = Registrar.of(*open_kept(given))
+    except RecipeError as error:
+        if alone:
+            raise
+        gone = Finding(f"it has a ledger, and its recipe is nowhere: {error.args[0]}", "restore its file from a backup")
+        return Path(given).stem, [], broken or [gone]
+    needs = serving(registrar.recipe)
+    done, left = doctors.mend(registrar, needs) if fix else ([], doctors.examine(registrar, needs))
+    return registrar.shelf.name, done, [*broken, *left]
 
 
 def _tell(report: dict[str, dict[str, list[Any]]]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftcore.cli._plain import one_line
-from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
+from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_kept, say
 from ftcore.times import moment
 
 if TYPE_CHECKING:
@@ -64,15 +64,14 @@ def ledger(
 
         ftcore ledger sentiment --acknowledge --reason 'the disk is gone, and the backup is older'
     """
-    read, shelf, conf = open_recipe(recipe)
     if check or acknowledge:
         from ftcore.promotion import Registrar
 
-        registrar = Registrar.of(read, shelf, conf)
+        registrar = Registrar.of(*open_kept(recipe))
         _acknowledge(registrar, reason, as_json) if acknowledge else _check(registrar, as_json)
         return
     wanted = {"kind": kind, "decision": decision, "since": _moment(since), "until": _moment(until)}
-    every = shelf.ledger()
+    every = open_archive(recipe)[0].ledger()
     lines = [line for line in every if _fits(line, wanted) and _is_about(line, person, version)]
     for key in ("kind", "decision"):
         known = sorted({line[key] for line in every})

@@ -9,12 +9,17 @@ import typer
 
 from ftcore.cli._help import group
 from ftcore.cli._plain import one_line
-from ftcore.cli._shared import AsJson, RecipeName, open_recipe, say
+from ftcore.cli._shared import AsJson, RecipeName, open_kept, open_recipe, say
 from ftcore.times import moment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ftcore.login import Person
     from ftcore.promotion import Registrar
+    from ftcore.recipe import Recipe
+    from ftcore.settings import Settings
+    from ftcore.store import Shelf
 
 HELP = """List, show and compare a recipe's model versions; promote, roll back, reject and release them by name.
 
@@ -123,7 +128,7 @@ def promote(
     """
     from ftcore.serving.model import serving
 
-    registrar = _registrar(recipe)
+    registrar = _registrar(recipe, open_recipe)
     person = _person(registrar)
     found = registrar.tracking.version(version).tags
     if word := found.get("ftcore.verdict", ""):
@@ -185,10 +190,11 @@ def release(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) ->
     _done(registrar.release(_person(registrar).name, reason), registrar, as_json)
 
 
-def _registrar(recipe: str) -> Registrar:
+def _registrar(recipe: str, opened: Callable[[str], tuple[Recipe, Shelf, Settings]] = open_kept) -> Registrar:
+    """Who changes a recipe's registry; its file may be gone, but for a promotion, which asks who must approve."""
     from ftcore.promotion import Registrar
 
-    return Registrar.of(*open_recipe(recipe))
+    return Registrar.of(*opened(recipe))
 
 
 def _person(registrar: Registrar, right: str = "change") -> Person:
