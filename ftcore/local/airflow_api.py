@@ -8,20 +8,27 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import httpx
-from tenacity import RetryCallState, retry, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
+from tenacity import RetryCallState, retry, retry_if_exception, retry_if_result, wait_exponential
 
-from ftcore.errors import FtcoreError
+from ftcore.errors import AwayError, FtcoreError
 
 Json = dict[str, Any]
 FINAL = frozenset({"success", "failed"})
 _CONFLICT = 409
 _SETTLED_S = 3.0
+PATIENCE_S, LOST_S = 30.0, 150.0
+"""How long a request is tried again: one that was refused, and one whose answer did not come in time, which by itself
+takes as long as the former."""
 AGAIN = "ftcore.again"
 """Mark of a POST that may be sent twice: one that logs in, or that makes what may be there already."""
 
 
 class AirflowApiError(FtcoreError):
     """Airflow refused a request; the message holds its answer."""
+
+
+class AirflowAwayError(AwayError):
+    """Airflow does not answer, or not in time."""
 
 
 class RunNotFinishedError(FtcoreError):
@@ -53,6 +60,22 @@ def _may_pass(answer: httpx.Response) -> bool:
     return unavailable or (answer.is_server_error and twice)
 
 
+def _was_lost(error: BaseException) -> bool:
+    """Whether a request never arrived, or may be made twice and its answer was lost or is late."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return True
+    return isinstance(error, httpx.TransportError) and (
+        error.request.method == "GET" or AGAIN in error.request.extensions
+    )
+
+
+def _is_over(state: RetryCallState) -> bool:
+    """Whether a request was tried for long enough."""
+    error = state.outcome.exception() if state.outcome else None
+    refused = error is None or isinstance(error, httpx.ConnectError)
+    return (state.seconds_since_start or 0.0) >= (PATIENCE_S if refused else LOST_S)
+
+
 def _last(state: RetryCallState) -> httpx.Response:
     """What the last try gave: its answer, or its error."""
     assert state.outcome is not None
@@ -60,7 +83,10 @@ def _last(state: RetryCallState) -> httpx.Response:
 
 
 class AirflowApi:
-    """One logged-in user of one Airflow. Connection errors are tried again for half a minute."""
+    """One logged-in user of one Airflow. Connection errors are tried again for half a minute.
+
+    Each request raises ``AirflowAwayError`` where Airflow does not answer, ``AirflowApiError`` where it refuses.
+    """
 
     def __init__(self, url: str, user: str, password: str) -> None:
         """Nothing is sent before the first request."""
@@ -241,6 +267,13 @@ class AirflowApi:
         result: Json = answer.json() if answer.content else {}
         return result
 
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return self._tried(method, path, **request)
+        except httpx.HTTPError as error:
+            what = f"Airflow at {self._client.base_url} does not answer {method} {path}: {type(error).__name__} {error}"
+            raise AirflowAwayError(what.rstrip(), hint="run it again; logs/ in FTCORE_HOME tells more") from error
+
     def _log_in(self) -> str:
         answer = self._send("POST", "/auth/token", json=self._login, extensions={AGAIN: True})
         if answer.is_error:
@@ -249,13 +282,13 @@ class AirflowApi:
 
     @retry(
         # A POST whose answer was lost must not be sent twice; one that never connected may. A server whose database is
-        # locked for a moment says 500.
-        retry=retry_if_exception_type((httpx.ConnectError, httpx.ConnectTimeout)) | retry_if_result(_may_pass),
+        # locked for a moment says 500, and one on a busy machine is late.
+        retry=retry_if_exception(_was_lost) | retry_if_result(_may_pass),
         wait=wait_exponential(0.2, max=3),
-        stop=stop_after_delay(30),
+        stop=_is_over,
         retry_error_callback=_last,
     )
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _tried(self, method: str, path: str, **request: Any) -> httpx.Response:
         headers = {"Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"

@@ -62,6 +62,7 @@ def up(settings: Settings, *, deadline_s: float = 180, progress: Progress = lamb
 
     Raises:
         ServiceError: a service ended or was not healthy in time; what was started is stopped again.
+        AirflowAwayError: Airflow is up, and did not answer in time when its pools were to be made; it stays up.
         PortTakenError: another program listens where a service has to.
         MissingExtraError: Airflow or what MLflow's login needs is not installed.
     """
@@ -125,6 +126,8 @@ def _up(settings: Settings, deadline: float, progress: Progress) -> Running:
     living = state.living()
     missing = [name for name in commands(settings, state) if name not in living]
     if not missing:
+        if not _pooled(settings).exists():
+            _make_pools(settings, state)
         return state
     for package in ("apache-airflow-core", "flask-wtf"):
         _require(package)
@@ -136,6 +139,7 @@ def _up(settings: Settings, deadline: float, progress: Progress) -> Running:
         processes.end_all(lambda: processes.strays(state.mark, living.values()), grace_s=5)
         _keep(settings, state, living)
         raise
+    _make_pools(settings, state)
     return state
 
 
@@ -187,13 +191,28 @@ def _start(settings: Settings, state: Running, missing: Collection[str], deadlin
     _migrate(settings, env, deadline, progress)
     _launch(settings, state, wanted, env)
     _await_health(settings, state, deadline, progress)
-    _make_pools(settings, state)
 
 
 def _make_pools(settings: Settings, state: Running) -> None:
+    """Make Airflow's pools; where that fails the next ``up`` makes them, and what is healthy stays up.
+
+    Raises:
+        FtcoreError: Airflow does not answer in time, or refuses.
+    """
+    _pooled(settings).unlink(missing_ok=True)
     with state.api(settings) as api:
         for variable, (name, slots) in POOLS.items():
-            api.make_pool(os.environ.get(variable, name), slots)
+            try:
+                api.make_pool(os.environ.get(variable, name), slots)
+            except FtcoreError as error:
+                error.hint = "all services are up, and Airflow's pools are missing: ftcore up makes them"
+                raise
+    _pooled(settings).touch()
+
+
+def _pooled(settings: Settings) -> Path:
+    """A file that is there once Airflow has its pools."""
+    return airflow_config.airflow_home(settings) / ".pools"
 
 
 def _launch(settings: Settings, state: Running, wanted: dict[str, list[str]], env: dict[str, str]) -> None:

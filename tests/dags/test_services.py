@@ -21,6 +21,7 @@ from sqlalchemy import make_url
 from ftcore import mlflow_login
 from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, ports, processes, programs, services
+from ftcore.local.airflow_api import AirflowAwayError
 from ftcore.settings import Settings
 from ftcore_airflow.retry import RETRIES
 
@@ -321,6 +322,23 @@ def test_a_service_that_dies_while_another_is_started_is_started_too(
         assert "airflow-scheduler ended meanwhile and is started, too" in said
     finally:
         services.down(settings)
+
+
+def test_pools_that_cannot_be_made_take_nothing_down_and_are_made_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "commands", lambda *_: {"airflow-scheduler": ["sleep", "60"]})
+    for name in ("_migrate", "_await_health"):
+        monkeypatch.setattr(services, name, lambda *_: None)
+    monkeypatch.setattr("ftcore.local.airflow_api.PATIENCE_S", 0.1)
+    try:
+        for _ in range(2):
+            with pytest.raises(AirflowAwayError) as error:
+                services.up(settings)
+            assert "ftcore up makes them" in error.value.hint
+            assert services.running(settings) is not None
+    finally:
+        assert services.down(settings) == 1
 
 
 def test_scheduler_and_processor_wait_for_a_locked_database(
