@@ -237,7 +237,7 @@ def rotate() -> None:
     conf = settings.load()
     ring = rings.ring(conf)
     ring.make()
-    new = ring.replacement()
+    old, new = ring.own(), ring.replacement()
     for name in store.recipes(conf):
         shelf = store.shelf(conf, name)
         if shelf.chain.newest():
@@ -245,6 +245,7 @@ def rotate() -> None:
             shelf.add_to_ledger("keys", f"to-{new[:16]}", "rotated", reason, public_key=new)
     ring.replace()
     print(f"{ring.private}: {new}; give {ring.private}.pub to those who verify")
+    print(f"machines that get the new key trust the one before it by: ftcore keys trust {old}")
 
 
 @keys.command("ls")
