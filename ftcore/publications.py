@@ -2,7 +2,8 @@
 
 Rows that are published again are the same snapshot, although other rows may have been left out beside them or other
 settings may have led to them. The first publication lies in the snapshot's folder; each later one in
-``publications/NAME/`` there, with a quarantine, a report, a manifest and a seal of its own. The names sort by time.
+``publications/NAME/`` there, with a quarantine, a report, a manifest, a seal and a signature of its own. The names sort
+by time.
 """
 
 from __future__ import annotations
@@ -11,14 +12,20 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ftcore.files import read_bytes
+from ftcore.chain import SIGNATURE
+from ftcore.errors import DataRejectedError
+from ftcore.files import mapping, read_bytes
 from ftcore.records import canonical, now, sha256
-from ftcore.store import hash_file, read_json
+from ftcore.store import hash_file, log, read_json
 
 if TYPE_CHECKING:
     from upath import UPath
 
+    from ftcore.store import Shelf
+
 SEAL = "manifest.sha256"
+SIGNED = f"manifest{SIGNATURE}"
+"""The platform's signature of a manifest, which has the hash of each file."""
 FOLDER = "publications"
 TOLD_APART_BY = ("run_id", "rows_in", "read", "settings", "removed_entities", "recipe_sha256")
 """Keys of the manifest that tell publications apart, beside the quarantine; a run that is killed and publishes again
@@ -51,7 +58,48 @@ def complete(snapshot: UPath) -> list[str]:
     return [name for name in ("", *_every(snapshot)) if (folder(snapshot, name) / "manifest.json").exists()]
 
 
-def faults(snapshot: UPath) -> Iterator[str]:
+def proven(shelf: Shelf, path: UPath) -> dict[str, Any] | None:
+    """A manifest as the platform published it; None where there is none.
+
+    One of an earlier ftcore has no signature: a gate's line or a plan's record has its hash. Before any was planned
+    with, and any other is signed, it is taken with a warning.
+
+    Raises:
+        DataRejectedError: somebody else wrote it.
+    """
+    found: dict[str, Any] | None = read_json(path)
+    if found is not None and (fault := unsigned(shelf, path)):
+        if (path.parent / SIGNED).exists() or next(shelf.root.glob(f"snapshots/**/{SIGNED}"), None) is not None:
+            raise DataRejectedError(
+                f"{shelf.relative(path)} {fault}",
+                hint=f"restore it from a backup, or ftcore run {shelf.name} --only data publishes anew",
+            )
+        log.warning("%s %s: it is taken as that of an earlier ftcore", shelf.relative(path), fault)
+    return found
+
+
+def vouched(shelf: Shelf, path: UPath) -> dict[str, Any] | None:
+    """A manifest that was written by the platform; None of any other, which is published anew."""
+    found: dict[str, Any] | None = read_json(path)
+    return found if found and not unsigned(shelf, path) else None
+
+
+def unsigned(shelf: Shelf, path: UPath) -> str:
+    """Why nothing vouches for a manifest; empty where its signature does, or the ledger's or a record's hash of it."""
+    if shelf.is_ours(path):
+        return ""
+    if (path.parent / SIGNED).exists():
+        return "was changed, or was not written by the platform"
+    digest = sha256(read_bytes(path) or b"")
+    if any(line.get("records", {}).get("snapshot/manifest.json") == digest for line in shelf.ledger("gate")):
+        return ""
+    for record in shelf.root.glob("runs/*/plan/record.json"):
+        if shelf.is_ours(record) and mapping(read_bytes(record)).get("inputs", {}).get("manifest") == digest:
+            return ""
+    return "is not signed by the platform"
+
+
+def faults(shelf: Shelf, snapshot: UPath) -> Iterator[str]:
     """What of a snapshot's files is not as it was published, a sentence each."""
     known: set[str] = set()
     for name in ("", *_every(snapshot)):
@@ -63,6 +111,8 @@ def faults(snapshot: UPath) -> Iterator[str]:
         if not _sealed(place):
             yield f"{where}manifest.json does not match its seal"
             return
+        if fault := unsigned(shelf, place / "manifest.json"):
+            yield f"{where}manifest.json {fault}"
         files = (read_json(place / "manifest.json") or {})["files"]
         own = {one: value for one, value in files.items() if not name or not rows(one)}
         for one, expected in own.items():
@@ -70,7 +120,7 @@ def faults(snapshot: UPath) -> Iterator[str]:
                 yield f"{where}{one} is gone"
             elif hash_file(place / one) != expected:
                 yield f"{where}{one} does not match its hash"
-        known |= {f"{where}{one}" for one in (*own, "manifest.json", SEAL)}
+        known |= {f"{where}{one}" for one in (*own, "manifest.json", SEAL, SIGNED)}
     yield from (f"{one} does not belong here" for one in sorted(_files(snapshot, snapshot) - known))
 
 

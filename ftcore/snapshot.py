@@ -1,9 +1,9 @@
 """Snapshots: immutable dataset versions, named by the hash of their content.
 
 A snapshot is a folder with the Parquet parts of each split (``train/part-00000.parquet``), the quarantine, and
-``manifest.json`` with the hash of each file, which is written last, beside its own hash. The id is a hash over the
-rows' hashes, sorted, so the same rows give the same id on any machine and in any order. Published again, they keep a
-quarantine and a manifest of each publication: see ``ftcore.publications``.
+``manifest.json`` with the hash of each file, which is written last, beside its own hash and the platform's signature.
+The id is a hash over the rows' hashes, sorted, so the same rows give the same id on any machine and in any order.
+Published again, they keep a quarantine and a manifest of each publication: see ``ftcore.publications``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.sections import Prepare
+
+    Extras = Mapping[str, bytes | Callable[[dict[str, Any]], bytes]]
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = (
@@ -152,14 +154,12 @@ def publish(
     rows: Callable[[], Iterable[pa.Table]],
     quarantine: pa.Table,
     manifest: dict[str, Any],
-    extras: Mapping[str, bytes | Callable[[dict[str, Any]], bytes]] | None = None,
+    extras: Extras | None = None,
     *,
     becomes_current: bool = True,
     identity: str | None = None,
 ) -> str:
     """Write a snapshot and make it the current one; where these very rows are one already, add a publication to it.
-
-    A run that publishes the same once more changes nothing.
 
     Args:
         shelf: the recipe's part of the store.
@@ -172,35 +172,35 @@ def publish(
         identity: the snapshot's id where it is known, see ``content_id``; None makes it of the rows.
 
     Returns:
-        The snapshot's id.
+        The snapshot's id. A run that publishes the same once more changes nothing.
     """
     identity = identity or content_id(rows())
     place, left_out = shelf.root / "snapshots" / identity, as_parquet(quarantine)
-    first = read_json(place / "manifest.json")
+    first = publications.vouched(shelf, place / "manifest.json")
     name = publications.named(place, first, manifest, sha256(left_out)) if first else ""
-    if first is None or not (publications.folder(place, name) / "manifest.json").exists():
+    if first is None or publications.vouched(shelf, publications.folder(place, name) / "manifest.json") is None:
         files = {one: value for one, value in first["files"].items() if publications.rows(one)} if first else {}
         files |= {} if first else _write_splits(place, rows())
         at = now().isoformat()
         document = {"snapshot": identity, "created_at": first["created_at"] if first else at}
         document |= {**({"publication": name, "published_at": at} if first else {}), **manifest, "files": files}
-        _write_beside(publications.folder(place, name), document, {"quarantine.parquet": left_out, **(extras or {})})
+        extras = {"quarantine.parquet": left_out, **(extras or {})}
+        _write_beside(shelf, publications.folder(place, name), document, extras)
     if becomes_current:
         pointer = {"snapshot": identity, "publication": name, "at": now().isoformat()}
         write_json(shelf.root / "snapshots" / "current.json", pointer)
     return identity
 
 
-def _write_beside(
-    folder: UPath, document: dict[str, Any], extras: Mapping[str, bytes | Callable[[dict[str, Any]], bytes]]
-) -> None:
-    """Write the files of a publication, then its seal, then its manifest."""
+def _write_beside(shelf: Shelf, folder: UPath, document: dict[str, Any], extras: Extras) -> None:
+    """Write the files of a publication, then its seal and its signature, then its manifest."""
     for name, given in extras.items():
         content = given(document) if callable(given) else given
         write_bytes(folder / name, content)
         document["files"][name] = sha256(content)
     data = as_json(document)
     write_bytes(folder / SEAL, sha256(data).encode())
+    shelf.sign(folder / "manifest.json", data)
     write_bytes(folder / "manifest.json", data)
 
 
@@ -233,11 +233,12 @@ def _pointer(shelf: Shelf) -> dict[str, Any]:
     return pointer
 
 
-def manifest(shelf: Shelf, identity: str) -> dict[str, Any]:
+def manifest(shelf: Shelf, identity: str, *, proven: bool = False) -> dict[str, Any]:
     """Manifest of a snapshot: of its current publication, or of its newest where it is not the current snapshot.
 
     Raises:
-        DataRejectedError: there is no such snapshot, or its current publication is gone.
+        DataRejectedError: there is no such snapshot, or its current publication is gone; where it has to be ``proven``,
+            also if somebody else than the platform wrote it.
     """
     place = folder(shelf, identity)
     if not (place / "manifest.json").exists():
@@ -245,7 +246,8 @@ def manifest(shelf: Shelf, identity: str) -> dict[str, Any]:
     pointer = _pointer(shelf)
     name = pointer.get("publication") if pointer.get("snapshot") == identity else None
     name = publications.complete(place)[-1] if name is None else str(name)
-    found = read_json(publications.folder(place, name) / "manifest.json")
+    path = publications.folder(place, name) / "manifest.json"
+    found = publications.proven(shelf, path) if proven else read_json(path)
     if found is None:
         raise DataRejectedError(
             f"publication {name} of snapshot {identity} of {shelf.name} is gone",
@@ -295,7 +297,11 @@ def batches(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = manifest(shelf, identity)["files"]
+    splits = tuple(splits)
+    found = manifest(shelf, identity, proven=bool({*splits} - {*SPLITS}))
+    if {*splits} <= {*SPLITS}:  # all publications share the rows of the first one
+        found = publications.proven(shelf, folder(shelf, identity) / "manifest.json") or found
+    files = found["files"]
     for split in splits:
         for name in sorted(name for name in files if name == f"{split}.parquet" or name.startswith(f"{split}/part-")):
             data = content(path(shelf, identity, name))
@@ -326,7 +332,7 @@ def file(shelf: Shelf, identity: str, name: str) -> bytes:
     Raises:
         DataRejectedError: no such snapshot or file, or it was changed since it was published.
     """
-    known, data = manifest(shelf, identity)["files"], read_bytes(path(shelf, identity, name))
+    known, data = manifest(shelf, identity, proven=True)["files"], read_bytes(path(shelf, identity, name))
     if name not in known or data is None or sha256(data) != known[name]:
         raise DataRejectedError(
             f"snapshot {identity} of {shelf.name} was changed: {name} is gone or does not match its hash",
@@ -347,7 +353,7 @@ def verify(shelf: Shelf, identity: str) -> list[str]:
     place = folder(shelf, identity)
     if not (place / "manifest.json").exists():
         manifest(shelf, identity)
-    faults = list(publications.faults(place))
+    faults = list(publications.faults(shelf, place))
     if not faults and content_id(batches(shelf, identity)) != identity:
         faults.append("the rows do not give the snapshot's id")
     return faults
@@ -362,9 +368,8 @@ def label_shares(counts: Mapping[str, int]) -> dict[str, float]:
 def ls(shelf: Shelf) -> list[dict[str, Any]]:
     """Manifests of all snapshots, the newest first, each with ``current``."""
     place, now_current = shelf.root / "snapshots", current(shelf)
-    if not place.exists():
-        return []
-    there = [one.name for one in place.iterdir() if one.is_dir() and (one / "manifest.json").exists()]
+    folders = place.iterdir() if place.exists() else ()
+    there = [one.name for one in folders if one.is_dir() and (one / "manifest.json").exists()]
     manifests = [{**manifest(shelf, one), "current": one == now_current} for one in there]
     return sorted(manifests, key=lambda one: (one["created_at"], one["snapshot"]), reverse=True)
 

@@ -7,6 +7,7 @@
     STORE/RECIPE/runs/RUN_ID/STEP/record.sig.json the platform's signature of the record
     STORE/RECIPE/runs/RUN_ID/STEP/shards/KEY/    the same of each worker that did a shard of the step
     STORE/RECIPE/snapshots/ID/manifest.json      an immutable dataset version
+    STORE/RECIPE/snapshots/ID/manifest.sig.json  the platform's signature of the manifest
     STORE/RECIPE/snapshots/ID/publications/NAME/ what a later run left out and counted that published the same rows
     STORE/RECIPE/snapshots/current.json          which one is current, and by which publication
     STORE/RECIPE/predictions/date=…/NAME.parquet the prediction log

@@ -143,7 +143,7 @@ def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published 
         try:
             known, manifest = (
                 known.with_(keys_of_snapshot(shelf, keys, identity)),
-                snapshot.manifest(shelf, identity),
+                snapshot.manifest(shelf, identity, proven=True),
             )
         except (DataRejectedError, OSError) as error:
             log.warning(UNREADABLE, error)
@@ -154,7 +154,7 @@ def keys_of_snapshot(shelf: Shelf, keys: SplitKeys, identity: str) -> Keys:
     """Split keys of a snapshot's rows."""
     from ftcore.steps import _keys
 
-    manifest = snapshot.manifest(shelf, identity)
+    manifest = snapshot.manifest(shelf, identity, proven=True)
     return _keys.of(
         (row_numbers(table["row_id"]), _keys_of(table, keys, manifest))
         for table in snapshot.batches(shelf, identity, columns=["row_id", "group", "split_key", "split"])
@@ -172,7 +172,7 @@ def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table
     """
     import numpy as np
 
-    manifest, empty = snapshot.manifest(shelf, identity), np.empty(0, np.uint64)
+    manifest, empty = snapshot.manifest(shelf, identity, proven=True), np.empty(0, np.uint64)
     columns: list[tuple[Any, ...]] = [(empty,) * 4]
     wanted = ["row_id", *snapshot.TEXTS, "source", "group", "split_key", "split"]
     columns += (

@@ -12,7 +12,7 @@ from ftcore import base, snapshot, store, suppression
 from ftcore._find import find
 from ftcore.errors import TrainingError
 from ftcore.sections import PersonalData
-from ftcore.steps import _energy, _method
+from ftcore.steps import _energy, _method, _planned
 from ftcore.steps._readable import readable
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def rows(context: Context) -> dict[str, pa.Table]:
 
     Raises:
         NotEnoughDataError: they do not suffice for the task, such as a label without any.
+        DataRejectedError: the snapshot is not the one that was planned with.
     """
-    identity = context.earlier("plan").figures["snapshot"]
+    identity = _planned.identity(context)
     forgotten = suppression.load(context.shelf, os.environ)
     found = {
         split: forgotten.keep(snapshot.read(context.shelf, identity, [split])) for split in ("train", "validation")
@@ -143,7 +144,12 @@ def save(context: Context, job: Job, folder: Path) -> None:
 def _personal_data(context: Context) -> dict[str, Any]:
     """What was done with personal data in what the model was trained on: in production the same is done."""
     identity = context.earlier("plan").figures["snapshot"]
-    prepared = snapshot.manifest(context.shelf, identity).get("settings", {}).get("prepare", {}).get("personal_data")
+    prepared = (
+        snapshot.manifest(context.shelf, identity, proven=True)
+        .get("settings", {})
+        .get("prepare", {})
+        .get("personal_data")
+    )
     config = PersonalData.model_validate(prepared) if prepared else context.recipe.prepare.personal_data
     # Every action by name: what is masked by default may be more in a later version.
     return {**config.model_dump(mode="json"), "entities": config.actions}

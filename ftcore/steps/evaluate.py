@@ -60,6 +60,7 @@ from ftcore.steps import (
     _examples,
     _general_text,
     _measures,
+    _planned,
     _robustness,
     _slices,
     _win_rate,
@@ -110,6 +111,7 @@ def run(context: Context) -> Outcome:
     tracking = Tracking(context.settings, context.recipe.name)
     candidate = recorded.candidate(context, tracking)
     recorded.same_model(context)
+    _planned.check(context, context.earlier("train"))
     made = _artefacts(context, tracking, candidate)
     champion = served.champion(context.shelf, tracking)
     champion = None if champion and champion.number == candidate.number else champion

@@ -23,7 +23,7 @@ from ftcore.promotion import Registrar
 from ftcore.records import LINK
 from ftcore.sealed import PART, SEALED, TEST
 from ftcore.serving import model as models
-from ftcore.steps import _slices
+from ftcore.steps import _planned, _slices
 from ftcore.steps._baselines import BASELINES
 from ftcore.steps._looks import Compared, is_final
 from ftcore.steps._predictions import SETTINGS
@@ -117,6 +117,7 @@ def _evaluated(context: Context, registrar: Registrar, evaluation: Record) -> di
     known, tracking = recorded.of_record(evaluation), registrar.tracking
     if f"{LINK}train" in evaluation.inputs:
         recorded.candidate(context, tracking)
+    _planned.check(context, evaluation)
     version = tracking.version(evaluation.figures["candidate"])
     if faults := artefacts.differing(tracking, version, context.shelf, known):
         raise ChangedArtefactError(

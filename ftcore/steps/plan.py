@@ -27,7 +27,7 @@ def run(context: Context) -> Outcome:
         raise FtcoreError(
             f"{context.recipe.name} has no snapshot yet", hint=f"ftcore run {context.recipe.name} --only data"
         )
-    manifest = snapshot.manifest(context.shelf, identity)
+    manifest = snapshot.manifest(context.shelf, identity, proven=True)
     tracking = Tracking(context.settings, context.recipe.name)
     champion = served.champion(context.shelf, tracking)
     hold = registry.held(tracking)

@@ -180,7 +180,7 @@ def _none_published_since(context: Context) -> None:
     figures, now_current = context.earlier("ingest").figures, snapshot.current(context.shelf)
     if "current" not in figures or figures["current"] == now_current:  # a record of an earlier version does not say
         return
-    current = snapshot.manifest(context.shelf, now_current) if now_current else {}
+    current = snapshot.manifest(context.shelf, now_current, proven=True) if now_current else {}
     if current.get("run_id") != context.run_id:
         raise FtcoreError(
             f"run {current.get('run_id')} published snapshot {now_current} after this run, {context.run_id}, "
@@ -263,7 +263,7 @@ def _too_few(context: Context, kept: Kept) -> list[str]:
 def _before(context: Context) -> dict[str, Any] | None:
     """Manifest of the snapshot that is current now."""
     identity = snapshot.current(context.shelf)
-    return snapshot.manifest(context.shelf, identity) if identity else None
+    return snapshot.manifest(context.shelf, identity, proven=True) if identity else None
 
 
 def _faults(quarantine: pa.Table, prepared: dict[str, Any]) -> Counter[str]:

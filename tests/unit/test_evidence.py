@@ -90,6 +90,7 @@ def promoted(product: Product) -> Registrar:
     manifest["files"] |= {"report.html": page, "suite/result.json": suite}
     write_json(place / "manifest.json", manifest)
     write_bytes(place / "manifest.sha256", sha256((place / "manifest.json").read_bytes()).encode())
+    product.shelf.sign(place / "manifest.json", (place / "manifest.json").read_bytes())
     leave(product, "data_docs/rows.html", b"<p>validated</p>")
     chain(product, "d1", *bundle.DATA)
     pages = {"drift.html": b'"html"', "drift.json": b'"json"'}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ from upath import UPath
 
 from ftcore import parts, publications, snapshot, snapshot_diff
 from ftcore.errors import DataRejectedError
-from ftcore.store import Shelf
+from ftcore.records import Record, now
+from ftcore.store import Shelf, hash_file, read_table, write_bytes, write_json, write_table
 
 
 def table(count: int, *, label: str = "pos") -> pa.Table:
@@ -57,6 +60,7 @@ def test_every_flipped_byte_is_found(shelf: Shelf) -> None:
     identity = publish(shelf, table(300))
     draw = random.Random(11)
     files = sorted(path for path in snapshot.folder(shelf, identity).rglob("*") if path.is_file())
+    files = [path for path in files if path.name != publications.SIGNED]  # hex in capitals is the same signature
     for _ in range(100):
         path = draw.choice(files)
         data = path.read_bytes()
@@ -200,3 +204,51 @@ def test_the_quick_key_is_the_whole_key(text: str) -> None:
     import unicodedata
 
     assert snapshot.text_key(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def forge(shelf: Shelf, identity: str, *, signed: bool) -> None:
+    """Rewrite the test rows' labels, the manifest and its seal, as whoever may write to the store can."""
+    place = snapshot.folder(shelf, identity)
+    [part] = (place / "test").iterdir()
+    rows = read_table(part)
+    labels = pa.array(["positive"] * rows.num_rows, pa.string())
+    write_table(part, rows.set_column(rows.column_names.index("label"), rows.schema.field("label"), labels))
+    manifest = json.loads((place / "manifest.json").read_bytes())
+    manifest["files"][f"test/{part.name}"] = hash_file(part)
+    write_json(place / "manifest.json", manifest)
+    write_bytes(place / publications.SEAL, hash_file(place / "manifest.json").encode())
+    if not signed:
+        (place / publications.SIGNED).unlink()
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_rows_of_a_manifest_that_the_platform_did_not_sign_are_not_read(shelf: Shelf, signed: bool) -> None:
+    publish(shelf, table(9))
+    identity = again(shelf, "one", 0)
+    good = snapshot.read(shelf, identity)
+    forge(shelf, identity, signed=signed)
+    why = "was changed, or was not written by the platform" if signed else "is not signed by the platform"
+    for read in (partial(snapshot.read, shelf), partial(snapshot.file, shelf, name="report.html")):
+        with pytest.raises(DataRejectedError, match=why):
+            read(identity)
+    assert f"manifest.json {why}" in snapshot.verify(shelf, identity)
+    assert again(shelf, "one", 0) == identity, "published anew"
+    assert snapshot.read(shelf, identity).equals(good)
+    assert snapshot.verify(shelf, identity) == []
+
+
+def test_a_manifest_of_an_earlier_version_is_read_where_a_signed_record_has_its_hash(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity = again(shelf, "one", 0)
+    path = snapshot.folder(shelf, identity) / "manifest.json"
+    path.with_name(publications.SIGNED).unlink()
+    assert snapshot.read(shelf, identity).num_rows == 30
+    assert "taken as that of an earlier ftcore" in caplog.text
+    publish(shelf, table(9))
+    with pytest.raises(DataRejectedError, match="is not signed by the platform"):
+        snapshot.read(shelf, identity)
+    made = {"step": "plan", "recipe": shelf.name, "run_id": "r1", "fingerprint": "", "started_at": now()}
+    shelf.write_record(Record.model_validate(made | {"inputs": {"manifest": hash_file(path)}}))
+    assert snapshot.read(shelf, identity).num_rows == 30
+    assert snapshot.verify(shelf, identity) == []

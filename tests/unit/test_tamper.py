@@ -42,6 +42,7 @@ def _leave(product: Product, tmp_path: Path) -> None:
     manifest = product.shelf.root / "snapshots" / identity / "manifest.json"
     store.write_json(manifest, json.loads(manifest.read_text()) | {"run_id": "d1"})
     store.write_bytes(manifest.with_name("manifest.sha256"), sha256(manifest.read_bytes()).encode())
+    product.shelf.sign(manifest, manifest.read_bytes())
     store.write_json(manifest.with_name("suite") / "result.json", {"success": True})
     _records(product, "d1", bundle.DATA)
     product.declare(product.register("r1", identity, [folder]))

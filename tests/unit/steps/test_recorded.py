@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import recorded, store, tracking_models
-from ftcore.errors import ChangedArtefactError
-from ftcore.records import Record, now
+from ftcore import recorded, snapshot, store, tracking_models
+from ftcore.errors import ChangedArtefactError, DataRejectedError
+from ftcore.records import LINK, Record, now
 from ftcore.steps import evaluate, export, gate
 from ftcore.tracking import HASH_TAG, SIZE_TAG, size_of
 
@@ -102,4 +102,17 @@ def test_exports_of_an_earlier_training_are_not_evaluated(exported: Product) -> 
     assert train is not None
     exported.shelf.write_record(train.model_copy(update={"inputs": recorded.inputs({"model": "0" * 64})}))
     with pytest.raises(ChangedArtefactError, match="export again"):
+        evaluate.run(exported.context("evaluate"))
+
+
+def test_another_manifest_than_the_one_that_was_planned_with_is_not_judged_by(exported: Product) -> None:
+    """Also one that the platform signed, such as a later one of the same rows."""
+    identity = exported.tracking.version(1).snapshot
+    path = snapshot.folder(exported.shelf, identity) / "manifest.json"
+    leave(exported, "plan", {"manifest": store.hash_file(path)}, snapshot=identity)
+    leave(exported, "train", {f"{LINK}plan": ""}, snapshot=identity)
+    data = path.read_bytes() + b" "
+    path.write_bytes(data)
+    exported.shelf.sign(path, data)
+    with pytest.raises(DataRejectedError, match="is not what plan read in run r1"):
         evaluate.run(exported.context("evaluate"))
