@@ -10,9 +10,11 @@ from pathlib import Path
 
 from ftcore.tracking import Tracking
 
-MLFLOWS_OWN = ("registered_model_meta", "__pycache__")
-"""What MLflow leaves in an artefact folder that it loads a model from, where that folder is on this machine: a note and
-compiled code. Neither is ever read by ftcore, or belongs to what was promoted."""
+NOTE, COMPILED = "registered_model_meta", "__pycache__"
+"""What MLflow leaves in an artefact folder on this machine that it loads a model from: a note, and compiled code where
+the model was saved with ``CODE`` beside it. Neither belongs to what was promoted."""
+CODE = "tracking_pyfunc.py"
+"""The model as code, which an earlier ftcore left beside the weights."""
 
 LONGEST = 250
 """Characters of an artefact's name."""
@@ -32,8 +34,9 @@ def size(tracking: Tracking, run: str, artefact: str) -> str:
     with tracking.speaking_plainly():
         stored = tracking.stored(run)
         while folders:
-            for one in stored.list_artifacts(folders.pop()):
-                if one.path.rpartition("/")[2] in MLFLOWS_OWN:
+            listed = {one.path.rpartition("/")[2]: one for one in stored.list_artifacts(folders.pop())}
+            for name, one in listed.items():
+                if name == NOTE or (name == COMPILED and CODE in listed):
                     continue
                 if one.is_dir:
                     folders.append(one.path)
@@ -53,7 +56,8 @@ def _is_name(artefact: str) -> bool:
 def without_mlflows_own(folder: Path) -> Path:
     """Take away what MLflow leaves in an artefact folder on this machine when it loads a model from there."""
     for path in sorted(folder.rglob("*"), reverse=True):
-        if path.name in MLFLOWS_OWN and not path.is_symlink():
+        compiled = path.name == COMPILED and (path.parent / CODE).exists()
+        if (path.name == NOTE or compiled) and not path.is_symlink():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     return folder
 

@@ -1,31 +1,34 @@
-"""The model as MLflow loads it: this file lies beside the weights and reads them from its own folder."""
+"""The model as MLflow loads it: ``MLmodel`` names this module, so that no code lies beside the weights.
+
+What lay there would run without being compared with any hash, compiled code that somebody put there included.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import pandas as pd  # noqa: TID253 - MLflow reads the types of predict, and warns where it cannot
+import pandas as pd  # noqa: TID253 - MLflow alone imports this module
 from mlflow.exceptions import MlflowException  # noqa: TID253
-from mlflow.models import set_model  # noqa: TID253 - MLflow runs this file, nobody imports it
-from mlflow.pyfunc import PythonModel  # noqa: TID253
-
-FOLDER = Path(__file__).parent
 
 
-class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
+def _load_pyfunc(path: str) -> Model:
+    """What MLflow asks a loader for."""
+    return Model(Path(path))
+
+
+class Model:
     """Raw texts to answers, by the task that the model was trained for, as ``ftcore score`` gives them."""
 
-    def load_context(self, context: Any) -> None:
-        """Load the form of the model that lies here: an export, or torch's."""
+    def __init__(self, folder: Path) -> None:
+        """Load the form of the model that lies in a folder: an export, or torch's."""
         from ftcore._find import find
 
-        del context
-        self.model, self.task = find("serving", "model").of_folder(FOLDER)
+        self.model, self.task = find("serving", "model").of_folder(folder)
         self.clean = find("serving", "cleaned").examples
         self.answers = find("tasks", self.task.kind).answers
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:
         """``answer`` and ``score``, a row for each text; a text that the task cannot read has neither.
 
         Texts are cleaned and masked as the model was trained on.
@@ -33,7 +36,6 @@ class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
         Raises:
             MlflowException: a value is missing, no string, or names no part of the task.
         """
-        del context, params
         rows = model_input.to_dict("records")
         for place, row in enumerate(rows):
             if fault := self._fault(row):
@@ -64,6 +66,3 @@ class Model(PythonModel):  # type: ignore[misc] # mlflow is skipped by mypy
         if parts and row["part"] not in parts:
             return f"column 'part' is {row['part']!r}, and must be one of {', '.join(parts)}"
         return ""
-
-
-set_model(Model())

@@ -24,8 +24,8 @@ from ftcore.tracking_buffer import Point, Track, buffered
 if TYPE_CHECKING:
     from ftcore.tracking import Tracking
 
-CODE = Path(__file__).with_name("tracking_pyfunc.py")
-"""The model as code, copied beside its weights."""
+LOADER = "ftcore.tracking_pyfunc"
+"""What MLflow loads a model with: a module of the installed package, never code beside the weights."""
 WORDS = ("tokenizer", "special_tokens", "vocab", "merges", "added_tokens", "chat_template", "spiece")
 """How names of a tokenizer's files begin."""
 PIPELINES: dict[str, tuple[str, str | tuple[str, ...], str]] = {
@@ -158,7 +158,7 @@ def describe(folder: Path, example: Mapping[str, str], packages: Mapping[str, st
     A graph has the flavour ``onnx`` as well, and a model of transformers' own classes ``transformers``.
 
     Args:
-        folder: weights or graph, tokenizer and ``ftcore.json``; ``MLmodel`` and the code are written beside them.
+        folder: weights or graph, tokenizer and ``ftcore.json``; ``MLmodel`` is written beside them.
         example: ``text``, and where the task takes them ``context`` and ``part``, made up; kept as the input example.
         packages: versions by package name, what the model needs to be loaded.
     """
@@ -182,7 +182,7 @@ def describe(folder: Path, example: Mapping[str, str], packages: Mapping[str, st
         pyfunc.save_model(
             target,
             mlflow_model=described,
-            python_model=str(CODE),
+            loader_module=LOADER,
             signature=signature,
             input_example=pd.DataFrame({name: [example[name]] for name in inputs if name in example}),
             pip_requirements=needs,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import py_compile
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import _find, served
+from ftcore import _find, artefacts, served
+from ftcore.errors import ChangedArtefactError
 from ftcore.serving import model as models
 from ftcore.serving import scoring
 from ftcore.steps import _described
@@ -54,6 +58,33 @@ def test_the_champion_by_mlflow_is_what_scores(champion: Product, tmp_path: Path
     _same_answers(champion, tmp_path)
     _no_row_is_shown(champion)
     _bad_input_is_mlflows_own_error(champion)
+    _no_code_beside_the_weights_runs(champion, tmp_path)
+
+
+def _no_code_beside_the_weights_runs(champion: Product, tmp_path: Path) -> None:
+    """Last, since the artefact is changed: compiled code beside the weights ran when MLflow loaded them."""
+    import mlflow
+
+    version = champion.tracking.versions()[0]
+    place = Path(champion.tracking.stored(version.run).artifact_dir) / "onnx-int8"
+    assert not [*place.rglob("*.py"), *place.rglob("__pycache__")], "MLflow left none when it loaded the model before"
+    assert artefacts.check(champion.tracking, version, ["onnx-int8"], champion.shelf) == artefacts.Checked(
+        read=("onnx-int8",)
+    )
+    source, ran = tmp_path / "evil.py", tmp_path / "ran"
+    source.write_text(f"open({str(ran)!r}, 'w')", encoding="utf-8")
+    for name in ("tracking_pyfunc", "ftcore", "model"):
+        cache = place / "__pycache__" / f"{name}.{sys.implementation.cache_tag}.pyc"
+        py_compile.compile(
+            str(source), str(cache), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH, doraise=True
+        )
+    mlflow.pyfunc.load_model(f"models:/{champion.name}@champion")
+    assert not ran.exists()
+    found = artefacts.check(champion.tracking, version, ["onnx-int8"], champion.shelf)
+    assert "in its artefact 'onnx-int8', and" in found.serving[0]
+    shutil.rmtree(champion.settings.cache)
+    with pytest.raises(ChangedArtefactError, match="onnx-int8"):
+        served.folder(champion.tracking, version, "onnx-int8")
 
 
 def _same_answers(champion: Product, tmp_path: Path) -> None:
