@@ -23,6 +23,7 @@ from ftcore.tracking import Tracking
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from upath import UPath
 
     from ftcore.recipe import Recipe
     from ftcore.settings import Settings
@@ -53,6 +54,8 @@ BEFORE = "scored_before"
 again writes the same output."""
 
 log = logging.getLogger("ftcore")
+SCORE_TOLERANCE = 1e-3
+"""How far a score may be from the logged one, by the order of additions alone."""
 SHOWN_REQUESTS = 3
 """Requests that a warning names."""
 MOST_LABELS = 20
@@ -151,12 +154,44 @@ def _logged(shelf: Shelf, table: pa.Table, made: cleaned.Requests, at: datetime)
     batch = sha256(f"{version}\x00" + "\x00".join(f"{r['request_id']}\x00{requests.given(r)}" for r in some))[:16]
     if kept and not _append_once(shelf, "predictions", table.take(kept), batch, at):
         earlier = next(path for path in shelf.log_files("predictions") if path.name == f"{batch}.parquet")
-        before = dict(zip(kept, read_table(earlier).to_pylist(), strict=True))
-        table = pa.Table.from_pylist(
-            [before.get(place, row) for place, row in enumerate(table.to_pylist())], schema=log_schema()
-        )
+        table = _as_logged(table, earlier)
     refusals = pa.array([made.refused.get(place) for place in range(table.num_rows)], pa.string())
     return table.append_column(REFUSAL, refusals)
+
+
+def _as_logged(table: pa.Table, file: UPath) -> pa.Table:
+    """Predictions that were logged before, with their time: scored again, a file has the same output.
+
+    Whoever may write to the store can change the log. So a row is taken from it only where the champion predicts the
+    same now; else what it predicts counts, with a warning.
+    """
+    import pyarrow as pa
+
+    before = {row["request_id"]: row for row in read_table(file).to_pylist()}
+    rows, other = [], []
+    for row in table.to_pylist():
+        logged = before.get(row["request_id"])
+        same = logged is not None and _same(logged, row)
+        rows.append({name: logged.get(name) for name in LOG} if logged and same else row)
+        other += [str(row["request_id"])] if logged and not same else []
+    if other:
+        log.warning(
+            "%s holds other predictions than the model makes now for %d of its requests: request_id %s; the output has "
+            "those of now. Restore the file from a backup where no other machine has predicted them",
+            file, len(other), ", ".join(other[:SHOWN_REQUESTS]),
+        )  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=log_schema())
+
+
+def _same(logged: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a row of the log is what is predicted now, but for when and how fast."""
+    fixed = [name for name in LOG if name not in ("at", "score", "latency_ms")]
+    if any(logged.get(name) != row[name] for name in fixed):
+        return False
+    then, score = logged.get("score"), row["score"]
+    if then is None or score is None:
+        return then is score
+    return math.isclose(then, score, abs_tol=SCORE_TOLERANCE)
 
 
 def feedback(

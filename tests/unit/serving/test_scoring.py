@@ -84,6 +84,29 @@ def test_scoring_the_same_file_again_adds_nothing(served: Product, tmp_path: Pat
     assert len(set(first["request_id"].to_pylist())) == len(TEXTS)
 
 
+@pytest.mark.parametrize("column", ["label", "score", None])
+def test_a_log_that_somebody_changed_is_not_what_the_champion_answers(
+    served: Product, tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str | None
+) -> None:
+    path = requests(tmp_path, [{"text": text} for text in TEXTS])
+    first = score(served, path)
+    [file] = served.shelf.log_files("predictions")
+    table = store.read_table(file)
+    if column is None:
+        table = table.slice(1)
+    else:
+        other = {"negative": "positive", "positive": "negative"}
+        wrong = [other[row] if column == "label" else 0.123 for row in table["label"].to_pylist()]
+        place = table.column_names.index(column)
+        table = table.set_column(place, table.schema.field(column), pa.array(wrong, table.schema.field(column).type))
+    store.write_table(file, table)
+    again = score(served, path)
+    for name in ("request_id", "text", "label", "model_version"):
+        assert again[name].equals(first[name])
+    assert again["score"].to_pylist() == pytest.approx(first["score"].to_pylist(), abs=1e-6)
+    assert ("holds other predictions than the model makes now" in caplog.text) == (column is not None)
+
+
 def test_the_command_says_how_many_rows_were_scored_before(
     served: Product, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
