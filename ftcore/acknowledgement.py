@@ -14,8 +14,9 @@ from ftcore.errors import FtcoreError, TransientError
 from ftcore.intents import HEAD_TAG
 from ftcore.ledger import HEADS, Audit, Break
 from ftcore.login import HINT
-from ftcore.promotion import LOCK, Registrar, by_hand, named
+from ftcore.promotion import LOCK, Registrar, by_hand
 from ftcore.records import now
+from ftcore.rights import named
 from ftcore.slots import ACKNOWLEDGE
 from ftcore.tracking import CHAMPION
 

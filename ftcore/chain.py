@@ -18,6 +18,7 @@ line that anybody knows of.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -75,7 +76,7 @@ class Chain:
         try:
             yield
         except OSError as error:
-            if error.errno in (28, 122):  # the disk is full: the command says so
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # the disk is full: the command says so
                 raise
             hint = "make it writable; nothing was written by half, so run it again"
             raise FtcoreError(f"the ledger {self.folder} cannot be written: {error.strerror}", hint=hint) from error

@@ -13,6 +13,7 @@ from ftcore.errors import FtcoreError, TransientError
 from ftcore.intents import Intent
 from ftcore.login import HINT, Person
 from ftcore.records import canonical, now, same_person
+from ftcore.rights import named
 from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking, Version
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Registrar:
         """
         person = by if isinstance(by, Person) else Person(by)
         by = person.name
-        named(by, reason if override else "given")
+        named(by, reason, needed=override)
         if override and self.recipe.approval.required and not person.logged_in:
             raise FtcoreError("the recipe asks for approvals, and to go on without them needs a login", hint=HINT)
         with self.at_work() as before:
@@ -272,7 +273,7 @@ class Registrar:
         Raises:
             FtcoreError: nothing is held.
         """
-        named(by, "given")
+        named(by, reason, needed=False)
         with self.at_work() as model:
             hold = registry.hold_of(model)
             if hold is None:
@@ -381,18 +382,6 @@ class Registrar:
 def by_hand() -> str:
     """A name for what a person decides outside of a run."""
     return f"hand-{now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def named(by: str, reason: str) -> None:
-    """Check that somebody says who they are and why.
-
-    Raises:
-        FtcoreError: a name or a reason is missing.
-    """
-    if not by.strip():
-        raise FtcoreError("no person is named", hint=HINT)
-    if not reason.strip():
-        raise FtcoreError("a reason is missing", hint="--reason '…'")
 
 
 def _named(number: int | None) -> str:

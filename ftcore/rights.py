@@ -16,6 +16,8 @@ from ftcore.login import Person
 if TYPE_CHECKING:
     from ftcore.settings import Settings
 
+LONGEST_REASON = 4_000
+"""Characters."""
 NO_RUN = "ftcore-asks-who-may-answer"
 """Name of a run that there is none of."""
 IMPOSSIBLE = (400, 404, 422)
@@ -83,3 +85,29 @@ def approver(settings: Settings, recipe: str) -> Person:
     if not person.logged_in:
         raise FtcoreError(login.NO_LOGIN, hint=login.HINT)
     return person
+
+
+def named(by: str, reason: str, *, needed: bool = True) -> None:
+    """Check that somebody says who they are and why.
+
+    Raises:
+        FtcoreError: a name is missing, or a reason where one is needed, or it is too long.
+    """
+    short(reason)
+    if not by.strip():
+        raise FtcoreError("no person is named", hint=login.HINT)
+    if needed and not reason.strip():
+        raise FtcoreError("a reason is missing", hint="--reason '…'")
+
+
+def short(reason: str) -> None:
+    """Check that a reason can be kept: MLflow's tags hold 5,000 characters.
+
+    Raises:
+        FtcoreError: it is too long.
+    """
+    if len(reason) > LONGEST_REASON:
+        hint = "say it in short, and name where the rest is written down"
+        raise FtcoreError(
+            f"a reason has at most {LONGEST_REASON:,} characters; this one has {len(reason):,}", hint=hint
+        )

@@ -83,11 +83,12 @@ def main() -> None:
                 file=sys.stderr,
             )
             raise SystemExit(FtcoreError.exit_code) from None
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        where = f" for {error.filename}" if error.filename else ""
+        where = f" for {printable(str(error.filename))}" if error.filename else ""
+        full = "a file may not become as large as this" if error.errno == errno.EFBIG else "the disk is full"
         print(
-            f"error: the disk is full{where}\n  hint: make room and run it again; nothing is half written",
+            f"error: {full}{where}\n  hint: make room and run it again; nothing is half written",
             file=sys.stderr,
         )
         raise SystemExit(TransientError.exit_code) from None

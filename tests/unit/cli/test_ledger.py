@@ -122,6 +122,9 @@ def test_nobody_is_logged_in(product: Product, ftcore: Callable[..., Done], monk
     monkeypatch.setenv("FTCORE_AIRFLOW_TOKEN", "x")
     away = ftcore("models", "release", product.name)
     assert (away.returncode, "ftcore logout" in away.stderr) == (75, True), "a token that nobody vouches for is no name"
+    done = ftcore("forget", product.name, "--subject", "c3")
+    assert (done.returncode, "the erasure does not wait" in done.stderr) == (0, True), done.stderr
+    assert [line["by"] for line in product.shelf.ledger("forget")] == [login.here()]
 
 
 def test_a_login_that_others_can_read_or_that_ended_is_void(product: Product) -> None:
