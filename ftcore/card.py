@@ -120,7 +120,7 @@ def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
         "base": recipe.of("base"),
         "version": version,
         "run_id": run_id,
-        "state": _state(version),
+        "state": _state(version, registry.although(shelf.ledger("promote"), version.number)),
         "labels": recipe.of("task.labels", ()),
         "sources": sorted(manifest.get("sources", {})),
         "manifest": manifest,
@@ -161,12 +161,13 @@ def _left(shelf: Shelf, run_id: str, step: str, name: str) -> dict[str, Any]:
     return (read_json(shelf.folder(run_id, step) / name) if run_id else None) or {}
 
 
-def _state(version: Version) -> str:
+def _state(version: Version, although: str) -> str:
     if decided := registry.decided_against(version):
         return f"**{decided[0].upper()}{decided[1:]}.**"
     if promoted := version.tags.get("ftcore.promoted_at"):
         by = version.tags.get("ftcore.promoted_by", "the loop")
-        return f"Promoted on {promoted[:16].replace('T', ' ')} UTC by {by}."
+        told = f", **by override, although: {although}**" if although else ""
+        return f"Promoted on {promoted[:16].replace('T', ' ')} UTC by {by}{told}."
     return "Not promoted."
 
 

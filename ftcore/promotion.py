@@ -108,9 +108,11 @@ class Registrar:
                 *([f"against: {'; '.join(against)}"] if against else []),
                 *([reason] if reason else []),
             ]
-            figures = intent.figures | {"override": bool(against), "by_hand": True, "read": list(checked.read)}
+            figures = {"override": bool(against), "against": against, "by_hand": True, "read": list(checked.read)}
             return self.carry_out(
-                intent.model_copy(update={"run_id": by_hand(), "reason": "; ".join(told), "figures": figures})
+                intent.model_copy(
+                    update={"run_id": by_hand(), "reason": "; ".join(told), "figures": intent.figures | figures}
+                )
             )
 
     def reread(self, version: Version) -> tuple[tracking_models.Model, Version]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ftcore import approvals, served, tracking_models
 from ftcore.errors import DamagedFileError
 from ftcore.files import mapping
+from ftcore.slots import order
 from ftcore.tracking import CHAMPION, Tracking, Version
 from ftcore.tracking_models import Model
 
@@ -60,7 +61,7 @@ class Book:
 
     def to_json(self, ledger: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
         """Plain JSON values; with the ledger's lines, the answers that people gave."""
-        lines = [line for line in ledger if line.get("kind") in approvals.KINDS]
+        lines = [line for line in ledger if line.get("kind") in (*approvals.KINDS, "promote")]
         return {**summary(self.model), "versions": [entry(version, self.model, lines) for version in self.versions]}
 
 
@@ -121,12 +122,14 @@ def entry(version: Version, model: Model, ledger: Iterable[Mapping[str, Any]] = 
         ``version, created_at, aliases, state, run_id, mlflow_run, snapshot, git_commit``; ``recipe_digest`` and
         ``recipe_sha256``, of the recipe as it was trained and of the file that its run kept; ``verdict`` (``passed``,
         ``failed`` or empty), ``verdict_reason``, ``verdict_sha256``, ``judged_against``; ``answers``; ``promoted_at``,
-        ``promoted_by``; ``rejected`` and ``rolled_back`` (each ``by, reason, at`` or None);
+        ``promoted_by``, ``promoted_although`` (what was overridden, by the ledger; else empty);
+        ``rejected`` and ``rolled_back`` (each ``by, reason, at`` or None);
         ``artefacts``: SHA-256 by folder.
     """
     tags = {key.removeprefix("ftcore."): value for key, value in version.tags.items()}
     aliases = sorted(alias for alias, number in model.aliases.items() if number == version.number)
     against = tags.get("verdict.champion", "")
+    lines = list(ledger)
     found = {
         "version": version.number,
         "created_at": version.created_at.isoformat() if version.created_at else None,
@@ -141,14 +144,22 @@ def entry(version: Version, model: Model, ledger: Iterable[Mapping[str, Any]] = 
         "verdict_reason": tags.get("verdict.reason", ""),
         "verdict_sha256": tags.get("verdict.sha256", ""),
         "judged_against": int(against) if re.fullmatch(r"[0-9]{1,9}", against) else None,
-        "answers": [answer.model_dump(mode="json") for answer in approvals.of(ledger, version.number, version.tags)],
+        "answers": [answer.model_dump(mode="json") for answer in approvals.of(lines, version.number, version.tags)],
         "promoted_at": tags.get("promoted_at"),
         "promoted_by": tags.get("promoted_by") or ("the loop" if tags.get("promoted_at") else None),
+        "promoted_although": although(lines, version.number),
         REJECTED: _note(tags, REJECTED),
         ROLLED_BACK: _note(tags, ROLLED_BACK),
         "artefacts": dict(served.tagged(version)),
     }
     return {**found, "state": state(found)}
+
+
+def although(ledger: Iterable[Mapping[str, Any]], number: int) -> str:
+    """What spoke against a version that a person promoted all the same, by its last promotion's line; else empty."""
+    lines = [line for line in ledger if (line.get("kind"), line.get("version")) == ("promote", number)]
+    line = max((one for one in lines if one.get("decision") == "promoted"), key=order, default={})
+    return "; ".join(line.get("against") or [line["reason"]]) if line.get("override") else ""
 
 
 def state(found: Mapping[str, Any]) -> str:

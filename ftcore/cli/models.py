@@ -261,6 +261,8 @@ def _because(one: dict[str, Any]) -> str:
             return f"{note['by']}: {note['reason']}"[:WIDEST]
     approved = ", ".join(answer["person"] for answer in one["answers"] if answer["decision"] == "approve")
     said = f"approved by {approved}; {one['verdict_reason']}" if approved else one["verdict_reason"]
+    if one["promoted_although"]:
+        said = f"promoted by override, although: {one['promoted_although']}; {said}"
     return said if len(said) <= WIDEST else f"{said[: WIDEST - 1]}…"
 
 

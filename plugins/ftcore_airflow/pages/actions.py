@@ -104,7 +104,7 @@ class State:
     """Tags of the versions by number."""
     model_tags: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """The ledger's lines about plans, verdicts and approvals, by version."""
+    """The ledger's lines about plans, verdicts, approvals and promotions, by version."""
 
     @property
     def head(self) -> str | None:
@@ -133,14 +133,14 @@ class State:
 
 
 def _by_version(lines: Sequence[Mapping[str, Any]], runs: Mapping[int, str]) -> dict[int, list[Mapping[str, Any]]]:
-    """Lines about approvals and verdicts by the version that they are about, with the plans of its runs."""
+    """Lines about approvals, verdicts and promotions by the version that they are about, with the plans of its runs."""
     found: dict[int, list[Mapping[str, Any]]] = {number: [] for number in runs}
     plans: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         number = line.get("candidate" if line["kind"] == "gate" else "version")
         if line["kind"] == "plan":
             plans.setdefault(str(line["run_id"]), []).append(line)
-        elif line["kind"] in (approvals.KIND, "gate") and isinstance(number, int):
+        elif line["kind"] in (approvals.KIND, "gate", "promote") and isinstance(number, int):
             found.setdefault(number, []).append(line)
     for number, about in found.items():
         for run_id in {runs.get(number, ""), *(str(line["run_id"]) for line in about)}:
