@@ -49,7 +49,7 @@ record = Record(step=step, recipe=read.name, run_id=run_id, fingerprint="", star
 shelf.write_record(record)
 print(record.model_dump_json())
 '''
-DAG, RUN, WAIT_S = "finetune__small", "by-hand", 90.0
+DAG, RUN, WAIT_S = "finetune__small", "by-hand", 180.0
 
 
 @pytest.mark.ring
