@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import trail
+from ftcore import adoption, trail
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import as_json, content, create_bytes, damaged, log, names_in, read_many, write_bytes
 from ftcore.keys import Keyring
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from upath import UPath
 
 SIGNATURE = ".sig.json"
-ADOPTED = "ledger--adopted.json"
-"""The line that lists the lines from before there was a chain."""
 KNOWN: dict[tuple[str, str, bytes], dict[str, Any]] = {}
 """Lines that were proven, by store, name and bytes, in the life of a process."""
 SIGNED: dict[tuple[str, int, bytes], Slot] = {}
@@ -71,6 +69,12 @@ class Chain:
         with self._writing():
             return self._append(name, json.loads(json.dumps(line, default=str)))
 
+    def begin(self) -> None:
+        """Make the platform's key where there is none, and adopt what is older than it."""
+        if not self.ring.trusted() and self.newest() is None:
+            adoption.begin(self)
+        self.ring.make()
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
@@ -93,8 +97,7 @@ class Chain:
             write_bytes(self.folder / name, as_json(old.line))
             return old.line
         if last is None:
-            self.ring.make()
-            last = self._adopt()
+            last = adoption.begin(self)
         trusted = self._trusted(last)
         if last and last.lost:  # whoever wrote it may have been killed right after
             self._write_out(last)
@@ -106,7 +109,7 @@ class Chain:
                 data = Slot(self.recipe, name, made).sign(self.ring).data
                 create_bytes(self.slots / number(n), data)
                 data = read_many(self.slots, [number(n)]).get(number(n), b"")  # somebody else may have been first
-            last = self._next(n, data, last, trusted)
+            last = self.following(n, data, last, trusted)
             if last.name == name:
                 return last.line
 
@@ -144,7 +147,7 @@ class Chain:
         self._write_out(made)
         return True
 
-    def _next(self, n: int, data: bytes, before: Slot | None, trusted: frozenset[str]) -> Slot:
+    def following(self, n: int, data: bytes, before: Slot | None, trusted: frozenset[str]) -> Slot:
         """The slot that follows, with its line and the head written."""
         slot = read(data, self.recipe)
         if slot is None or slot.n != n or slot.line["before"] != (before.hash if before else ""):
@@ -170,29 +173,6 @@ class Chain:
         trusted = self.ring.trusted()
         found = (slot for one in later if (slot := self._slot(one)) and not slot.fault(trusted))
         return next((slot for slot in found if slot.goes_on_after(n)), None)
-
-    def _adopt(self) -> Slot | None:
-        """List the lines and records from before there was a chain; None where there are none."""
-        old = read_many(self.folder, names_in(self.folder))
-        records = self._unsigned()
-        if not (old or records) or number(1) in names_in(self.slots):  # another process was first
-            return self._slot(0)
-        line: dict[str, Any] = {"n": 0, "at": "", "kind": "ledger", "run_id": "adopted", "decision": "adopted"}
-        told = f"{len(old):,} lines and {len(records):,} records from before the ledger was a chain"
-        line |= {"reason": told, "before": "", "records": records}
-        line["lines"] = {name: sha256(data) for name, data in sorted(old.items())}
-        create_bytes(self.slots / number(0), Slot(self.recipe, ADOPTED, line).sign(self.ring).data)
-        slot = self._slot(0)
-        assert slot is not None
-        return self._next(0, slot.data, None, self.ring.trusted())
-
-    def _unsigned(self) -> dict[str, str]:
-        """Records from before records were signed, by place, with their hashes; none where any record is signed."""
-        root = self.folder.parent
-        if next(root.glob(f"runs/**/record{SIGNATURE}"), None) is not None:
-            return {}
-        found = sorted(root.glob("runs/**/record.json"), key=str)
-        return {path.as_posix().removeprefix(root.as_posix()).lstrip("/"): sha256(content(path)) for path in found}
 
     def adopted(self) -> Mapping[str, Any]:
         """Records from before records were signed, by place with their hashes, as the chain's number 0 lists them."""
@@ -339,8 +319,8 @@ class Chain:
             return found
         numbers = {name: line["n"] if type(line.get("n")) is int else 0 for name, line in asked.items()}
         slots = {n: read(data, self.recipe) for n, data in self._read(numbers.values())}
-        if not slots and not names_in(self.slots):
-            return found | ({} if self.kept() else asked)  # an old store, which nobody has written to since
+        if not slots and not names_in(self.slots):  # an old store, which nobody has written to since
+            return found | ({} if self.kept() or adoption.is_refused(self) else asked)
         trusted = self.ring.trusted()
         for name, line in asked.items():
             slot = slots.get(numbers[name])

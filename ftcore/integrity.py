@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ftcore import approvals, erasures, ledger, registry, served, tracking_models
+from ftcore import approvals, erasures, ledger, registry, run_recipe, served, tracking_models
 from ftcore.alternatives import PASSED
 from ftcore.artefacts import CHANGING
 from ftcore.errors import FtcoreError
-from ftcore.files import mapping, read_bytes
+from ftcore.files import mapping, names_in, read_bytes, read_many
 from ftcore.intents import HEAD_TAG
 from ftcore.ledger import HEADS, Break
 from ftcore.records import canonical, same_person, sha256
@@ -310,6 +310,7 @@ def _sealed(
         there = "" if data is None else sha256(data)
         if digest and digest != there and not erasures.between(erased, shelf.relative(path), digest, there):
             yield Break(n, record, f"{shelf.relative(path)} {'was changed' if there else 'is missing'}", there)
+    yield from _recipe(shelf, line, erased)
     late = (shelf.folder(line["run_id"], step) / "record.json" for step in ("gate", "approve", "promote"))
     early = (path for _, path in _records(shelf, version, line["run_id"]) if path.name == "record.json")
     for path in (*early, *late):
@@ -333,6 +334,22 @@ def _sealed(
         if tagged.get(artefact, "") != then or not explained:
             what = f"the hash of artefact {artefact} of {name} is not the one that was judged"
             yield Break(n, artefact, what, f"{tagged.get(artefact, '')} {logged}")
+
+
+def _recipe(shelf: Shelf, line: Mapping[str, Any], erased: Iterable[erasures.Erasure]) -> Iterator[Break]:
+    """Whether the recipe that a version's run went by is still kept as it was."""
+    wanted, place = line["facts"].get(run_recipe.TAG), shelf.folder(line["run_id"], run_recipe.FILE)
+    if not wanted:
+        return
+    names = (name for name in names_in(place.parent) if name.startswith("recipe"))
+    kept = {name: sha256(data) for name, data in read_many(place.parent, names).items()}
+    explained = (
+        erasures.between(erased, shelf.relative(place.parent / name), wanted, found) for name, found in kept.items()
+    )
+    if wanted not in kept.values() and not any(explained):
+        there = kept.get(run_recipe.FILE, "")
+        told = f"{shelf.relative(place)} {'was changed' if there else 'is missing'}"
+        yield Break(line.get("n"), run_recipe.FILE, told, there)
 
 
 def _place(tracking: Tracking, version: Version, lines: Lines) -> Iterator[Break]:

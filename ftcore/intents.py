@@ -93,8 +93,8 @@ def begin(shelf: Shelf, intent: Intent) -> UPath:
     Raises:
         DamagedFileError: the ledger's chain was cut off, so that its line could not be added either.
     """
+    shelf.chain.begin()
     ring, last = shelf.chain.ring, trail.newest(shelf.chain)
-    ring.make()
     known = {"after": last.n if last else -1, "after_hash": last.hash if last else ""}
     stated = intent.model_dump(mode="json") | known
     key, signature = ring.sign(served.intent_message(shelf, stated))

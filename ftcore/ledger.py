@@ -188,9 +188,14 @@ def audit(shelf: Shelf, head: str | Mapping[str, Any] | None = None, trusted: fr
     known = [
         one for text in heads.values() if (one := signed_head(json.dumps(text), shelf.name)) and one["key"] in keys
     ]
-    chained, begun = dict[int, Slot](), bool(slots or known)
+    unsigned = bool(names and keys and not slots and not known)
+    chained, begun = dict[int, Slot](), bool(slots or known or unsigned)
     found = list(walk(shelf.name, numbers, keys, chained, max((one["n"] for one in known), default=0)))
-    found += _files(chained, files, begun=begun)
+    if unsigned:
+        told = f"{len(files):,} lines are not signed; where they are older than ftcore's keys, "
+        told += f"ftcore ledger {shelf.name} --adopt --reason '…' adopts them"
+        found.append(Break(None, FOLDER, told, canonical(sorted((name, sha256(data)) for name, data in files.items()))))
+    found += _files(chained, {} if unsigned else files, begun=begun)
     for where, kept in heads.items():
         found += _cut_off(shelf.name, where, kept, chained, keys, numbers)
     known += [chained[max(chained)].head] if chained else []

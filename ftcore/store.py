@@ -172,7 +172,7 @@ class Shelf:
 
     def sign(self, path: UPath, data: bytes) -> None:
         """Sign what a file is about to hold, for the place where it lies."""
-        self.chain.ring.make()
+        self.chain.begin()
         key, signature = self.chain.ring.sign(self._seal(path, data))
         write_json(path.with_suffix(SIGNATURE), {"key": key, "signature": signature})
 

@@ -47,6 +47,9 @@ def ledger(
         bool,
         typer.Option("--acknowledge", help="Go on despite the breaks that no backup restores; needs --reason."),
     ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Sign the lines from before ledgers were signed; needs --reason.")
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; the ledger keeps it.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -63,12 +66,19 @@ def ledger(
         ftcore ledger sentiment --check
 
         ftcore ledger sentiment --acknowledge --reason 'the disk is gone, and the backup is older'
+
+        ftcore ledger sentiment --adopt --reason 'the store is of an ftcore from before ledgers were signed'
     """
-    if check or acknowledge:
+    if check or acknowledge or adopt:
         from ftcore.promotion import Registrar
 
         registrar = Registrar.of(*open_kept(recipe))
-        _acknowledge(registrar, reason, as_json) if acknowledge else _check(registrar, as_json)
+        if adopt:
+            _adopt(registrar, reason, as_json)
+        elif acknowledge:
+            _acknowledge(registrar, reason, as_json)
+        else:
+            _check(registrar, as_json)
         return
     wanted = {"kind": kind, "decision": decision, "since": _moment(since), "until": _moment(until)}
     every = open_archive(recipe)[0].ledger()
@@ -132,6 +142,20 @@ def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
     print(f"line {line['n']} of the ledger of {name}: {line['by']} acknowledges {len(line['breaks']):,} of its breaks")
     for one in line["breaks"]:
         print(f"  {one_line(one['what'])}")
+
+
+def _adopt(registrar: Registrar, reason: str, as_json: bool) -> None:
+    """Sign, in somebody's name, the lines and records that are older than the platform's key."""
+    from ftcore import adoption, login
+    from ftcore.errors import FtcoreError
+    from ftcore.promotion import named
+
+    person = login.whoever(registrar.tracking.settings)
+    named(person.name, reason)
+    if registrar.recipe.approval.required and not person.logged_in:
+        raise FtcoreError("the recipe asks for approvals, and to adopt a ledger needs a login", hint=login.HINT)
+    line = adoption.by_person(registrar.shelf.chain, person.name, reason)
+    print(json.dumps(line, indent=2) if as_json else f"{person.name} adopted {line['reason']}")
 
 
 def _moment(text: str) -> datetime | None:

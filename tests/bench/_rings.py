@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from ftcore import (
+    adoption,
     attestation,
     backup,
     doctor,
@@ -254,6 +255,7 @@ def _adopted(home: Home, registrar: Registrar) -> None:
     shutil.rmtree(Path(shelf.chain.slots.path))
     shelf.chain.witness.unlink()
     tracking_models.tag_model(registrar.tracking, {HEAD_TAG: None})
+    adoption.by_person(shelf.chain, "noor", "the platform is updated")
     registrar.hold("noor", "while the platform is updated")
     registrar.release("noor")
     doctor.mend(registrar, serving(registrar.recipe))

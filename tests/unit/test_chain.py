@@ -15,7 +15,7 @@ import hypothesis.strategies as st
 import pytest
 from upath import UPath
 
-from ftcore import keys, ledger, store
+from ftcore import adoption, keys, ledger, served, store
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.files import as_json
 from ftcore.records import now, sha256
@@ -310,6 +310,38 @@ def test_an_old_store_is_adopted_once(tmp_path: Path) -> None:
     assert [str(one) for one in ledger.check(shelf)] == ["plan--o2.json is not part of the chain"]
     path(shelf, "plan--o1.json").write_text("{}")
     assert str(ledger.check(shelf)[0]) == "line 0: plan--o1.json was changed; it is older than the chain"
+
+
+def test_unsigned_lines_count_only_where_a_person_adopts_them_once_there_is_a_key(shelf: Shelf) -> None:
+    """Somebody took the chain away with all that knows of it, and left lines that nobody signed."""
+    shutil.rmtree(shelf.root / "ledger")
+    shelf.chain.witness.unlink()
+    line = {"at": "2026-01-01T00:00:00+00:00", "kind": "promote", "run_id": "x", "decision": "promoted", "reason": ""}
+    store.write_json(shelf.root / "ledger" / "promote--x.json", line | {"version": 3})
+    assert (shelf.ledger(), served.by_ledger(shelf)) == ([], None)
+    (found,) = ledger.check(shelf)
+    assert found.what.startswith("1 lines are not signed; where they are older than ftcore's keys, ftcore ledger demo")
+    with pytest.raises(FtcoreError, match="1 lines of the ledger of demo are not signed: nothing is added") as refused:
+        shelf.add_to_ledger("plan", "r9", "train", "")
+    assert "--adopt --reason" in refused.value.hint
+    assert not path(shelf, "chain").exists()
+    adopted = adoption.by_person(shelf.chain, "mira", "of 2025, before there were keys")
+    assert (adopted["by"], adopted["why"], list(adopted["lines"])) == (
+        "mira",
+        "of 2025, before there were keys",
+        ["promote--x.json"],
+    )
+    assert shelf.add_to_ledger("plan", "r9", "train", "")["n"] == 1
+    assert [one["run_id"] for one in shelf.ledger()] == ["x", "adopted", "r9"]
+    assert ledger.check(shelf) == []
+    with pytest.raises(FtcoreError, match="is a chain already"):
+        adoption.by_person(shelf.chain, "mira", "again")
+
+
+def test_a_chain_that_was_taken_away_is_not_adopted(shelf: Shelf) -> None:
+    shutil.rmtree(shelf.root / "ledger" / "chain")
+    with pytest.raises(DamagedFileError, match="is gone"):
+        adoption.by_person(shelf.chain, "mira", "why not")
 
 
 def test_records_from_before_they_were_signed_are_adopted_and_no_others(tmp_path: Path) -> None:

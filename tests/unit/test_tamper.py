@@ -132,3 +132,16 @@ def test_the_rows_that_it_was_trained_on_are_those_of_the_manifest(ring: Ring, h
     )
     one.write_bytes(mine)
     assert ring.found() == []
+
+
+@pytest.mark.parametrize("how", ["emptied", "gone"])
+def test_the_recipe_that_a_run_went_by_is_the_one_that_was_judged(ring: Ring, how: str) -> None:
+    path = store.local(ring.registrar.shelf.folder("r1", "recipe.json"))
+    assert path is not None
+    if how == "emptied":
+        path.write_text("{}")
+        told = "runs/r1/recipe.json was changed"
+    else:
+        path.unlink()
+        told = "runs/r1/recipe.json is missing"
+    assert any(told in one for one in ring.found())
