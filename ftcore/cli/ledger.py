@@ -148,7 +148,7 @@ def _adopt(registrar: Registrar, reason: str, as_json: bool) -> None:
     """Sign, in somebody's name, the lines and records that are older than the platform's key."""
     from ftcore import adoption, login
     from ftcore.errors import FtcoreError
-    from ftcore.promotion import named
+    from ftcore.publications import named
 
     person = login.whoever(registrar.tracking.settings)
     named(person.name, reason)

@@ -376,7 +376,7 @@ def unchain(product: Product) -> None:
     folder = Path(product.shelf.chain.folder.path)
     for path in folder.glob("*.json"):
         line = json.loads(path.read_text(encoding="utf-8"))
-        newer = {"n", "before", "records", "artefacts", "facts", "decided_at"}
+        newer = {"n", "before", "crowned", "records", "artefacts", "facts", "decided_at"}
         write_json(path, {key: value for key, value in line.items() if key not in newer})
     shutil.rmtree(folder / "chain")
     product.shelf.chain.witness.unlink()
@@ -394,6 +394,8 @@ def test_what_an_earlier_version_never_wrote_down_is_not_known_and_no_fault(
                 product.shelf.write_record(record.model_copy(update={"inputs": {}}))
     product.tracking.client.delete_model_version_tag(product.name, "1", run_recipe.TAG)
     unchain(product)
+    for key in product.shelf.chain.ring.folder.glob("platform.pem*"):  # it had none
+        key.unlink()
     product.edit(description="As it is.")
     made = evidence.collect(promoted, 1, tmp_path / "old")
     assert (made.missing, made.broken) == ((), ())
