@@ -146,14 +146,14 @@ def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
 
 def _adopt(registrar: Registrar, reason: str, as_json: bool) -> None:
     """Sign, in somebody's name, the lines and records that are older than the platform's key."""
-    from ftcore import adoption, login
+    from ftcore import adoption, rights
     from ftcore.errors import FtcoreError
-    from ftcore.publications import named
+    from ftcore.login import HINT
 
-    person = login.whoever(registrar.tracking.settings)
-    named(person.name, reason)
+    person = rights.decider(registrar.tracking.settings, registrar.recipe.name, rights.CHANGE)
+    rights.named(person.name, reason)
     if registrar.recipe.approval.required and not person.logged_in:
-        raise FtcoreError("the recipe asks for approvals, and to adopt a ledger needs a login", hint=login.HINT)
+        raise FtcoreError("the recipe asks for approvals, and to adopt a ledger needs a login", hint=HINT)
     line = adoption.by_person(registrar.shelf.chain, person.name, reason)
     print(json.dumps(line, indent=2) if as_json else f"{person.name} adopted {line['reason']}")
 

@@ -13,6 +13,7 @@ import pytest
 from ftcore import attestation, evidence, ledger, login
 from ftcore.errors import FtcoreError
 from ftcore.slots import number
+from ftcore.store import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,3 +178,14 @@ def test_what_was_acknowledged_is_told_first(decided: Product, ftcore: Callable[
     assert ftcore("ledger", name, "--check").returncode == 1
     worse = evidence.collect(decided.registrar, 1, tmp_path / "worse")
     assert any("00000006" in one for one in worse.broken)
+
+
+def test_unsigned_lines_are_adopted_by_name_and_for_a_reason(product: Product, ftcore: Callable[..., Done]) -> None:
+    product.shelf.chain.ring.make()
+    line = {"at": "2026-01-01T00:00:00+00:00", "kind": "plan", "run_id": "o1", "decision": "train", "reason": ""}
+    write_json(product.shelf.root / "ledger" / "plan--o1.json", line)
+    assert "--adopt --reason" in ftcore("ledger", product.name, "--check").stdout
+    assert ftcore("ledger", product.name, "--adopt").returncode == 1, "a reason is missing"
+    done = ftcore("ledger", product.name, "--adopt", "--reason", "of 2025")
+    assert done.stdout.endswith("adopted 1 lines and 0 records from before the ledger was a chain\n"), done.stderr
+    assert ftcore("ledger", product.name, "--check").returncode == 0
