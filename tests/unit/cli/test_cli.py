@@ -224,7 +224,7 @@ def test_the_ledger_is_printed(product: Product, ftcore: Callable[..., Done]) ->
     product.shelf.add_to_ledger("plan", "r1", "train", "there is no champion yet", rows=3)
     (line,) = json.loads(ftcore("ledger", product.name, "--json").stdout)
     assert (line["decision"], line["rows"]) == ("train", 3)
-    assert "plan     train     there is no champion yet" in ftcore("ledger", product.name).stdout
+    assert "plan     train     – there is no champion yet" in ftcore("ledger", product.name).stdout
 
 
 def test_a_new_recipe_is_a_good_one(home: Path, tmp_path: Path, ftcore: Callable[..., Done]) -> None:
