@@ -103,6 +103,12 @@ def hash_folder(path: Path) -> str:
     return digest({file.relative_to(path).as_posix(): hash_file(file) for file in path.rglob("*") if file.is_file()})
 
 
+def size_of(folder: Path) -> str:
+    """Number of files in a folder and their bytes, as ``FILES/BYTES``."""
+    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
+    return f"{len(sizes)}/{sum(sizes)}"
+
+
 def upload(source: Path, target: UPath) -> None:
     """Copy a local folder's files into the store, each whole or not at all."""
     for file in sorted(source.rglob("*")):

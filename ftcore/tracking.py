@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.records import sha256
-from ftcore.store import hash_folder
+from ftcore.store import hash_folder, size_of
 from ftcore.tracking_places import artifact_root, check_not_moved, here, source_of
 from ftcore.tracking_server import connected, once, patient, speaking_plainly
 
@@ -388,12 +388,6 @@ class Tracking:
         if self.settings.tracking_uri:
             return None
         return (self.settings.home.resolve() / "mlflow" / "artifacts" / self.name).as_uri()
-
-
-def size_of(folder: Path) -> str:
-    """Number of files in a folder and their bytes, as ``FILES/BYTES``."""
-    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()]
-    return f"{len(sizes)}/{sum(sizes)}"
 
 
 def _version(found: ModelVersion) -> Version:
