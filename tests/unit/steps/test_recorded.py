@@ -13,7 +13,7 @@ from ftcore import recorded, snapshot, store, tracking_models
 from ftcore.errors import ChangedArtefactError, DataRejectedError
 from ftcore.records import LINK, Record, now
 from ftcore.steps import evaluate, export, gate
-from ftcore.tracking import HASH_TAG, SIZE_TAG, size_of
+from ftcore.tracking import HASH_TAG, SIZE_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def exchanged(product: Product, artefact: str, *, data: bool = True, tags: bool 
     forged = bytearray(kept)
     forged[-1] ^= 1
     file.write_bytes(forged)
-    digest, size = store.hash_folder(place), size_of(place)
+    digest, size = store.hash_folder(place), store.size_of(place)
     if not data:
         file.write_bytes(kept)
     if tags:
