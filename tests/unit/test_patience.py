@@ -46,8 +46,9 @@ def test_without_patience_nothing_is_asked_twice() -> None:
     assert flaky.calls == 1
 
 
-def test_an_outage_is_waited_for_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("ftcore").propagate = True
+def test_an_outage_is_waited_for_and_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("ftcore"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("ftcore"), "handlers", [])
     with patience.lasting(5), caplog.at_level(logging.INFO, "ftcore"):
         assert patience.ask(Flaky(3), away, "MLflow at there") == "answer"
     said = [record.getMessage() for record in caplog.records]

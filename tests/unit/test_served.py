@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import artefacts, doctor, erasures, intents, registry, served, tracking_models
+from ftcore import artefacts, doctor, erasures, intents, keys, registry, served, tracking_models
 from ftcore.errors import ChangedArtefactError, FtcoreError, TransientError
 from ftcore.promotion import Registrar
 from ftcore.records import now
@@ -266,7 +266,11 @@ def test_an_intent_that_somebody_else_left_is_not_carried_out(
     product.register("evil")
     intent = registrar(product).crowning(product.tracking.version(2), 1, "mallory", "mira")
     intent = intent.model_copy(update={"run_id": "hand"})
-    shelf = replace(product.shelf, locks=tmp_path / "theirs" / "locks") if how == "another key" else product.shelf
+    shelf = product.shelf
+    if how == "another key":
+        shelf = replace(product.shelf, locks=tmp_path / "theirs" / "locks")
+        shelf.chain.ring.private.parent.mkdir(parents=True)
+        keys.create(shelf.chain.ring.private)
     path = intents.begin(shelf, intent.model_copy(update={"version": 1} if how == "changed" else {}))
     if how == "unsigned":
         write_json(path, intent.model_dump(mode="json"))

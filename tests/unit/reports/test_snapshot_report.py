@@ -191,11 +191,11 @@ def test_the_command_says_where_the_page_is(
     run, made = two
     recipe = tmp_path / "demo.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
-    monkeypatch.setenv("FTCORE_HOME", str(tmp_path))
+    monkeypatch.setenv("FTCORE_HOME", str(run.shelf.chain.ring.private.parent.parent))  # with the key that signed the snapshots
     monkeypatch.setenv("FTCORE_STORE", str(Path(str(run.shelf.root)).parent))
     command = ["snapshots", "report", str(recipe)]
     shown = ftcore(*command)
     sealed = Path(str(snapshot.folder(run.shelf, made[1]))) / reports.FILE
-    assert shown.stdout.split() == [str(sealed)]
+    assert shown.stdout.split() == [str(sealed)], shown.stderr
     ftcore(*command, made[0], "-o", str(tmp_path / "one.html"))
     assert (tmp_path / "one.html").read_bytes() == reports.published(run.shelf, run.recipe, made[0])

@@ -54,14 +54,20 @@ def made(product: Product, folder: Path, family: str, parts: dict[str, Any], **c
 def candidate(product: Product, run_id: str, identity: str, folder: Path) -> None:
     number = product.register(run_id, identity, [folder / "model"]).number
     done(product, run_id, "train", {"version": number})
-    done(product, run_id, "export", export.run(product.context("export", run_id)).figures)
+    exported = export.run(product.context("export", run_id))
+    done(product, run_id, "export", exported.figures, inputs=exported.inputs)
 
 
 def done(
-    product: Product, run_id: str, step: str, figures: dict[str, Any], paths: dict[str, str] | None = None
+    product: Product,
+    run_id: str,
+    step: str,
+    figures: dict[str, Any],
+    paths: dict[str, str] | None = None,
+    inputs: dict[str, str] | None = None,
 ) -> None:
     record = Record(step=step, recipe=product.name, run_id=run_id, fingerprint="", started_at=now(), figures=figures,
-                    paths=paths or {})  # fmt: skip
+                    paths=paths or {}, inputs=inputs or {})  # fmt: skip
     product.shelf.write_record(record)
 
 
@@ -83,7 +89,7 @@ def publish(product: Product, sources: str, count: int) -> str:
 def judged(product: Product, run_id: str) -> tuple[dict[str, Any], list[Any]]:
     """The evaluation and the verdict's rules of a run."""
     outcome = evaluate.run(product.context("evaluate", run_id))
-    done(product, run_id, "evaluate", outcome.figures, outcome.paths)
+    done(product, run_id, "evaluate", outcome.figures, outcome.paths, outcome.inputs)
     found = store.read_json(product.shelf.root / outcome.paths["evaluation"])
     return found, gate.run(product.context("gate", run_id)).figures["rules"]
 

@@ -43,7 +43,12 @@ def assistant(product: Product, tmp_path: Path) -> Product:
 
 
 def done(
-    product: Product, step: str, figures: dict[str, Any], paths: dict[str, str] | None = None, run_id: str = "r1"
+    product: Product,
+    step: str,
+    figures: dict[str, Any],
+    paths: dict[str, str] | None = None,
+    run_id: str = "r1",
+    inputs: dict[str, str] | None = None,
 ) -> None:
     product.shelf.write_record(
         Record(
@@ -54,6 +59,7 @@ def done(
             started_at=now(),
             figures=figures,
             paths=paths or {},
+            inputs=inputs or {},
         )
     )
 
@@ -61,14 +67,14 @@ def done(
 def test_what_trained_nothing_does_not_beat_its_base(assistant: Product) -> None:
     exported = export.run(assistant.context("export"))
     assert exported.reason.startswith("the recipe asks for no export, torch serves: torch ")
-    done(assistant, "export", exported.figures)
+    done(assistant, "export", exported.figures, inputs=exported.inputs)
     measured = evaluate.run(assistant.context("evaluate"))
     metrics = store.read_json(assistant.shelf.root / measured.paths["evaluation"])["metrics"]
     assert set(metrics["candidate"]) == {"torch"}
     assert metrics["baseline"]["untrained"]["test"] == metrics["candidate"]["torch"]["test"]
     assert metrics["candidate"]["torch"]["test"]["perplexity"]["value"] > 1
     assert metrics["candidate"]["torch"]["test"]["chrf"]["value"] is None, "nothing was written"
-    done(assistant, "evaluate", measured.figures, measured.paths)
+    done(assistant, "evaluate", measured.figures, measured.paths, inputs=measured.inputs)
     verdict = gate.run(assistant.context("gate"))
     assert not verdict.proceed
     assert "does not surely beat the untrained baseline in perplexity by +0.000" in verdict.reason
