@@ -191,7 +191,7 @@ def test_the_command_says_where_the_page_is(
     run, made = two
     recipe = tmp_path / "demo.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
-    monkeypatch.setenv("FTCORE_HOME", str(run.shelf.chain.ring.private.parent.parent))  # with the key that signed the snapshots
+    monkeypatch.setenv("FTCORE_HOME", str(run.shelf.chain.ring.private.parent.parent))
     monkeypatch.setenv("FTCORE_STORE", str(Path(str(run.shelf.root)).parent))
     command = ["snapshots", "report", str(recipe)]
     shown = ftcore(*command)
