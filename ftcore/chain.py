@@ -196,7 +196,7 @@ class Chain:
             slot = self._slot(head["n"]) or self._behind(head["n"])
             if slot is None:
                 anew = f"; where the ledger was emptied on purpose, delete {self.witness}" if self._is_empty() else ""
-                raise self.broken(f"{FOLDER}/{number(int(head['n']))} is gone", anew)
+                raise self.gone(int(head["n"]), anew)
             if slot.n == head["n"] and slot.hash != head["hash"]:
                 raise self.broken(f"{FOLDER}/{number(int(head['n']))} is another line than it was")
             return slot
@@ -360,6 +360,12 @@ class Chain:
 
     def _is_empty(self) -> bool:
         return not names_in(self.folder) and not names_in(self.slots)
+
+    def gone(self, n: int, more: str = "") -> DamagedFileError:
+        """The error of a number that is not there: it names the first that is lost, whichever was looked for."""
+        there = set(names_in(self.slots))
+        first = next((one for one in range(1, n) if number(one) not in there and not self.is_passed(one)), n)
+        return self.broken(f"{FOLDER}/{number(first)} is gone", more)
 
     def broken(self, what: str, more: str = "") -> DamagedFileError:
         """The error of a chain that does not hold."""

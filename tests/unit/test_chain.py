@@ -205,9 +205,11 @@ def test_the_head_is_only_a_help(shelf: Shelf, head: str) -> None:
     assert ledger.check(shelf) == []
 
 
-def test_nothing_is_added_to_a_chain_that_was_cut_off(shelf: Shelf) -> None:
-    slot(shelf, LINES).unlink()
-    with pytest.raises(DamagedFileError, match=r"the ledger of demo is broken: chain/00000006.json is gone"):
+@pytest.mark.parametrize("last", [0, 3, LINES - 1])
+def test_nothing_is_added_to_a_chain_that_was_cut_off_and_the_first_lost_line_is_named(shelf: Shelf, last: int) -> None:
+    for n in range(last + 1, LINES + 1):
+        slot(shelf, n).unlink()
+    with pytest.raises(DamagedFileError, match=rf"the ledger of demo is broken: chain/0000000{last + 1}.json is gone"):
         shelf.add_to_ledger("plan", "r9", "train", "because")
 
 
