@@ -40,7 +40,7 @@ def is_refused(chain: Chain) -> bool:
     """Whether lines without a chain count for nothing here, which is logged: this machine has a key."""
     if not chain.ring.trusted():
         return False
-    log.warning("%s and count for nothing: %s", _told(chain, len(names_in(chain.folder))), _hint(chain))
+    log.warning("unsigned lines are ignored: %s; %s", _told(chain, len(names_in(chain.folder))), _hint(chain))
     return True
 
 
@@ -82,7 +82,8 @@ def by_person(chain: Chain, by: str, reason: str) -> dict[str, Any]:
 
 
 def _told(chain: Chain, count: int) -> str:
-    return f"{count:,} lines of the ledger of {chain.recipe} are not signed"
+    lines = "line of the ledger of {} is" if count == 1 else "lines of the ledger of {} are"
+    return f"{count:,} {lines.format(chain.recipe)} not signed"
 
 
 def _hint(chain: Chain) -> str:

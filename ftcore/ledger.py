@@ -192,8 +192,8 @@ def audit(shelf: Shelf, head: str | Mapping[str, Any] | None = None, trusted: fr
     chained, begun = dict[int, Slot](), bool(slots or known or unsigned)
     found = list(walk(shelf.name, numbers, keys, chained, max((one["n"] for one in known), default=0)))
     if unsigned:
-        told = f"{len(files):,} lines are not signed; where they are older than ftcore's keys, "
-        told += f"ftcore ledger {shelf.name} --adopt --reason '…' adopts them"
+        told = f"{len(files):,} line{' is' if len(files) == 1 else 's are'} not signed; "
+        told += f"where they are older than ftcore's keys, ftcore ledger {shelf.name} --adopt --reason '…' adopts them"
         found.append(Break(None, FOLDER, told, canonical(sorted((name, sha256(data)) for name, data in files.items()))))
     found += _files(chained, {} if unsigned else files, begun=begun)
     for where, kept in heads.items():

@@ -16,7 +16,7 @@ from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_kept, say
 from ftcore.times import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ftcore.promotion import Registrar
 
@@ -83,19 +83,29 @@ def ledger(
     wanted = {"kind": kind, "decision": decision, "since": _moment(since), "until": _moment(until)}
     every = open_archive(recipe)[0].ledger()
     lines = [line for line in every if _fits(line, wanted) and _is_about(line, person, version)]
-    for key in ("kind", "decision"):
-        known = sorted({line[key] for line in every})
-        if wanted[key] and wanted[key] not in known:
-            say(f"no line has the {key} {wanted[key]!r}; there are: {', '.join(known) or 'no lines at all'}")
+    _say_unknown(every, {"kind": kind, "decision": decision})
     if table:
         _write(table, lines)
     elif as_json:
         print(json.dumps(lines, indent=2))
     else:
-        widest = max((len(_person(line)) for line in lines), default=0)
-        for line in lines:
-            told = f"{line['decision']:<9} {_person(line):<{widest}} {one_line(line['reason'])}"
-            print(f"{moment(line['at']):<23}  {line['kind']:<8} {told}")
+        _print(lines)
+
+
+def _say_unknown(every: Sequence[Mapping[str, Any]], wanted: Mapping[str, str]) -> None:
+    """Say which values there are, where no line has the one that is asked for."""
+    for key, value in wanted.items():
+        known = sorted({line[key] for line in every})
+        if value and value not in known:
+            say(f"no line has the {key} {value!r}; there are: {', '.join(known) or 'no lines at all'}")
+
+
+def _print(lines: Sequence[Mapping[str, Any]]) -> None:
+    """A line each: when, what, how it was decided, by whom, why."""
+    widest = max((len(_person(line)) for line in lines), default=0)
+    for line in lines:
+        told = f"{line['decision']:<9} {_person(line):<{widest}} {one_line(line['reason'])}"
+        print(f"{moment(line['at']):<23}  {line['kind']:<8} {told}")
 
 
 def _person(line: Mapping[str, Any]) -> str:

@@ -322,8 +322,8 @@ def test_unsigned_lines_count_only_where_a_person_adopts_them_once_there_is_a_ke
     store.write_json(shelf.root / "ledger" / "promote--x.json", line | {"version": 3})
     assert (shelf.ledger(), served.by_ledger(shelf)) == ([], None)
     (found,) = ledger.check(shelf)
-    assert found.what.startswith("1 lines are not signed; where they are older than ftcore's keys, ftcore ledger demo")
-    with pytest.raises(FtcoreError, match="1 lines of the ledger of demo are not signed: nothing is added") as refused:
+    assert found.what.startswith("1 line is not signed; where they are older than ftcore's keys, ftcore ledger demo")
+    with pytest.raises(FtcoreError, match="1 line of the ledger of demo is not signed: nothing is added") as refused:
         shelf.add_to_ledger("plan", "r9", "train", "")
     assert "--adopt --reason" in refused.value.hint
     assert not path(shelf, "chain").exists()

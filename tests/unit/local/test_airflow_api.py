@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -40,16 +40,23 @@ class Moody(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
+@contextmanager
+def serving(handler: type[Moody]) -> Iterator[str]:
+    """Serve until the block ends; gives the address."""
     Moody.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with serving(Moody) as address:
+        yield address
 
 
 def test_what_may_be_asked_twice_is_asked_again_and_nothing_else(url: str) -> None:
@@ -81,14 +88,8 @@ class Late(Moody):
 
 @pytest.fixture
 def late() -> Iterator[str]:
-    Moody.asked = Late.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Late)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Late) as address:
+        yield address
 
 
 def test_an_answer_that_is_late_is_asked_for_again_where_that_does_no_harm(
