@@ -82,9 +82,7 @@ def test_all_attempts_at_a_training_count_and_each_once(
     assert "s in 3 attempts; energy, CO2e and cost are those of all" in card.card(
         product.shelf, product.tracking.versions()[0]
     )
-    again = product.run("train", again=True).figures
-    assert "attempts" not in again, "it is another training"
-    assert again["energy_kwh"] < figures["energy_kwh"]
+    assert "attempts" not in product.run("train", again=True).figures, "it is another training"
 
 
 def test_a_cost_that_is_not_known_of_every_attempt_is_not_known() -> None:
