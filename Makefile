@@ -52,7 +52,7 @@ assets: # Base models and sentences of the shipped recipes; pip checks their has
 	    --no-binary vaderSentiment --dest $(ASSETS) -r assets.lock)
 	@$(PIP) install --no-deps $(ASSETS)/*.whl
 
-$(FTCORE_HOME)/recipe.schema.json: $(STAMP) $(wildcard ftcore/recipe.py ftcore/sections.py ftcore/sections_training.py ftcore/*/[a-z]*.py)
+$(FTCORE_HOME)/recipe.schema.json: $(STAMP) $(wildcard ftcore/recipe/*.py ftcore/*/[a-z]*.py ftcore/*/*/[a-z]*.py)
 	@ftcore schema --output $@
 
 demo: setup ## Turn the whole ring on real data under Airflow, until drift has put a better model in production.

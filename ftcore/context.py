@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
-from ftcore.records import Record
-from ftcore.store import Shelf, damaged, log
+from ftcore.store.records import Record
+from ftcore.store.store import Shelf, damaged
 
 if TYPE_CHECKING:
     from upath import UPath
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
 
-__all__ = ["Context", "Outcome", "log"]
+__all__ = ["Context", "Outcome"]
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ftcore import patience, promoted, records, run_recipe, settings, snapshot, store
-from ftcore import recipe as recipes
-from ftcore.context import Context, Outcome, log
+from ftcore import settings
+from ftcore.context import Context, Outcome
+from ftcore.data import snapshot
 from ftcore.errors import DamagedFileError, FtcoreError, MissingExtraError, RecipeError
 from ftcore.progress import busy
-from ftcore.recipe import NAME
-from ftcore.records import Record
-from ftcore.store import damaged
+from ftcore.recipe import model as recipes
+from ftcore.recipe.model import NAME
+from ftcore.registry import promoted
+from ftcore.store import patience, records, run_recipe, store
+from ftcore.store.records import Record
+from ftcore.store.store import damaged
 
 if TYPE_CHECKING:
-    from ftcore.recipe import Recipe
-    from ftcore.store import Shelf
+    from ftcore.recipe.model import Recipe
+    from ftcore.store.store import Shelf
+
+log = logging.getLogger(__name__)
 
 Decides: TypeAlias = tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, str]]
 """Recipe, parameters and earlier steps: what a fingerprint is made of."""

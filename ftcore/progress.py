@@ -6,6 +6,7 @@ Nothing is silent for longer than ``EVERY_S``: where one step of the work takes 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from ftcore.context import log
+log = logging.getLogger(__name__)
+
 
 EVERY_S = 5.0
 """Seconds between two lines in a log."""

@@ -17,22 +17,25 @@ import hypothesis
 import pytest
 import yaml
 
-from ftcore import pipeline, run_recipe, served, settings, snapshot, split, store
-from ftcore import recipe as recipes
-from ftcore.approvals import Answer
+from ftcore import pipeline, settings
 from ftcore.context import Context
-from ftcore.judgement import record_verdict
-from ftcore.promotion import Registrar
-from ftcore.records import Record, now
-from ftcore.tracking import CHAMPION, Tracking, Version
-from ftcore.verdict import Rule, Verdict
+from ftcore.data import snapshot, split
+from ftcore.recipe import model as recipes
+from ftcore.registry import served
+from ftcore.registry.approvals import Answer
+from ftcore.registry.judgement import record_verdict
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Rule, Verdict
+from ftcore.store import run_recipe, store
+from ftcore.store.records import Record, now
+from ftcore.tracking.client import CHAMPION, Tracking, Version
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # The same examples each time, however slow the machine is: a test that fails now and then teaches nobody.
@@ -313,7 +316,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-    from ftcore.exporters import onnx
+    from ftcore.export.exporters import onnx
 
     folder = tmp_path_factory.mktemp("tiny")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"0123456789", *(f"##{n}" for n in range(10))]

@@ -40,7 +40,7 @@ from ftcore.errors import TransientError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ftcore.records import Record
+    from ftcore.store.records import Record
 
 HandedSource = Annotated[str, typer.Option("--source", help="Source whose mapping of columns holds for the file.")]
 HandedDelimiter = Annotated[str, typer.Option("--delimiter", help="Character between the cells of a CSV file.")]
@@ -145,7 +145,7 @@ def run(
     """
     from ftcore import pipeline
     from ftcore.errors import FtcoreError
-    from ftcore.records import now
+    from ftcore.store.records import now
 
     chains = tuple(part.strip() for part in only.split(",") if part.strip())
     if unknown := set(chains) - set(pipeline.RING):
@@ -288,7 +288,7 @@ def feedback(
         ftcore feedback sentiment labels.csv
     """
     from ftcore.serving import requests, scoring
-    from ftcore.tracking import Tracking
+    from ftcore.tracking.client import Tracking
 
     read, shelf, conf = open_recipe(recipe)
     handed = requests.Handed(source, delimiter, encoding)
@@ -320,7 +320,7 @@ def _launch(name: str, recipe: Path, run_id: str, params: Mapping[str, str]) -> 
     """Run a step in a process of its own, so that its memory is given back; its log goes to our stderr."""
     import subprocess
 
-    from ftcore.records import Record
+    from ftcore.store.records import Record
 
     words = [word for key, value in params.items() for word in ("--param", f"{key}={value}")]
     command = [sys.executable, "-m", "ftcore", "step", name, str(recipe), "--run", run_id, "--json", *words]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ftcore.cli._shared import console
-from ftcore.times import moment
+from ftcore.store.times import moment
 
 SHOWN = 20
 """Most labels, sources and reasons that are listed; JSON has all."""

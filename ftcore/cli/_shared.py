@@ -15,9 +15,9 @@ from ftcore.cli._plain import printable
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
@@ -61,18 +61,20 @@ def say(text: str) -> None:
     logging.getLogger("ftcore").info("%s", text)
 
 
-def path_of(recipe: str) -> Path:
+def path_of(model: str) -> Path:
     from ftcore import settings
-    from ftcore.recipe import locate
+    from ftcore.recipe.model import locate
 
-    return locate(recipe, settings.load().recipes)
+    return locate(model, settings.load().recipes)
 
 
 def open_recipe(name: str) -> tuple[Recipe, Shelf, Settings]:
-    from ftcore import recipe, settings, store
+    from ftcore import settings
+    from ftcore.recipe import model
+    from ftcore.store import store
 
     conf = settings.load()
-    read = recipe.read(path_of(name))
+    read = model.read(path_of(name))
     return read, store.shelf(conf, read.name), conf
 
 
@@ -82,8 +84,8 @@ def open_kept(name: str) -> tuple[Recipe, Shelf, Settings]:
     Raises:
         RecipeError: there is no such recipe that can be used, neither a file nor of a run in the store.
     """
-    from ftcore import last_recipe
     from ftcore.errors import RecipeError
+    from ftcore.registry import last_recipe
 
     try:
         return open_recipe(name)
@@ -103,14 +105,16 @@ def open_archive(name: str) -> tuple[Shelf, Settings]:
     Raises:
         RecipeError: there is no such recipe, neither a file nor anything in the store.
     """
-    from ftcore import recipe, settings, store
+    from ftcore import settings
     from ftcore.errors import RecipeError
+    from ftcore.recipe import model
+    from ftcore.store import store
 
     conf, stem = settings.load(), Path(name).stem
     try:
-        own = recipe.read(path_of(name)).name
+        own = model.read(path_of(name)).name
     except RecipeError:
-        if not recipe.NAME.match(stem) or not store.shelf(conf, stem).root.exists():
+        if not model.NAME.match(stem) or not store.shelf(conf, stem).root.exists():
             raise
         own = stem
     return store.shelf(conf, own), conf

@@ -29,8 +29,8 @@ def backup(
 
         ftcore backup /backups/ftcore-2026-11-28.tar --with-keys
     """
-    from ftcore import backup as backups
     from ftcore import settings
+    from ftcore.compliance import backup as backups
 
     made = backups.make(settings.load(), file, private_keys=with_keys)
     if with_keys:
@@ -59,9 +59,10 @@ def restore(
 
         ftcore restore /backups/ftcore-2026-11-28.tar --trust platform.pem.pub   # with FTCORE_HOME=/new/home
     """
-    from ftcore import keys, settings
-    from ftcore import restore as restores
+    from ftcore import settings
+    from ftcore.compliance import restore as restores
     from ftcore.errors import DataRejectedError
+    from ftcore.store import keys
 
     conf = settings.load()
     done = restores.restore(conf, file, frozenset(map(keys.named, trust or ())))
@@ -91,23 +92,25 @@ def relocate(
     """
     from dataclasses import replace
 
-    from ftcore import settings, store, tracking_places
-    from ftcore.backup import database_of
+    from ftcore import settings
+    from ftcore.compliance.backup import database_of
     from ftcore.errors import FtcoreError
+    from ftcore.store import store
+    from ftcore.tracking import places
 
     conf = settings.load()
     database = database_of(conf)
-    found = tracking_places.moves(conf, database)
+    found = places.moves(conf, database)
     if old is not None:
-        root = tracking_places.artifact_root(conf)
+        root = places.artifact_root(conf)
         assert root is not None, "moves has looked"
-        found = [replace(found[0], old=old.absolute())] if found else [tracking_places.Move(old.absolute(), root)]
+        found = [replace(found[0], old=old.absolute())] if found else [places.Move(old.absolute(), root)]
     done = []
     for move in found:
         if not move.new.is_dir():
             hint = f"copy {move.old} there first, or set FTCORE_ARTIFACTS to where they are"
             raise FtcoreError(f"there are no artefacts in {move.new}", hint=hint)
-        counts = tracking_places.relocate(database, move, dry_run=dry_run)
+        counts = places.relocate(database, move, dry_run=dry_run)
         if move.old_store and not dry_run:
             store.take_over_heads(conf, move.old_store)
         done.append({"from": str(move.old), "to": str(move.new), "locations": counts})

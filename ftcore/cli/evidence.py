@@ -14,7 +14,7 @@ from ftcore.cli._plain import one_line
 from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_kept, say
 
 if TYPE_CHECKING:
-    from ftcore.findings import Finding
+    from ftcore.registry.findings import Finding
 
 HELP = """Make, rotate and trust the keys that sign ledger and evidence.
 
@@ -61,9 +61,10 @@ def doctor(
 
 def _every() -> list[str]:
     """Every recipe by its file, then those of the store that no file is of."""
-    from ftcore import recipe as recipes
-    from ftcore import settings, store
+    from ftcore import settings
     from ftcore.errors import RecipeError
+    from ftcore.recipe import model as recipes
+    from ftcore.store import store
 
     conf, found = settings.load(), dict[str, str]()
     for path in recipes.files(conf.recipes):
@@ -76,11 +77,11 @@ def _every() -> list[str]:
 
 def _examined(given: str, *, fix: bool, alone: bool) -> tuple[str, list[str], list[Finding]]:
     """What was fixed of a recipe, and what is left; a file that cannot be used is a fault, and hides no other."""
-    from ftcore import doctor as doctors
-    from ftcore import recipe as recipes
     from ftcore.errors import RecipeError
-    from ftcore.findings import Finding
-    from ftcore.promotion import Registrar
+    from ftcore.recipe import model as recipes
+    from ftcore.registry import doctor as doctors
+    from ftcore.registry.findings import Finding
+    from ftcore.registry.promotion import Registrar
     from ftcore.serving.model import serving
 
     broken = []
@@ -129,9 +130,9 @@ def evidence(
 
         ftcore evidence sentiment 2 -o evidence-2      # FTCORE_SIGNING_KEY=signing.pem names another key
     """
-    from ftcore import evidence as bundles
+    from ftcore.compliance import evidence as bundles
     from ftcore.errors import DataRejectedError
-    from ftcore.tracking import Tracking
+    from ftcore.tracking.client import Tracking
 
     shelf, conf = open_archive(recipe)
     ring = shelf.chain.ring
@@ -172,7 +173,7 @@ def verify(
 
         ftcore verify evidence-2                       # files and links alone
     """
-    from ftcore.attestation import examine
+    from ftcore.compliance.attestation import examine
     from ftcore.errors import DataRejectedError
 
     found = examine(folder, key)
@@ -218,7 +219,7 @@ def new(
 
         ftcore keys new signing.pem
     """
-    from ftcore.attestation import new_keys
+    from ftcore.compliance.attestation import new_keys
 
     print(f"private key: {path}; give {new_keys(path)} to those who verify")
 
@@ -231,8 +232,9 @@ def rotate() -> None:
 
         ftcore keys rotate
     """
-    from ftcore import keys as rings
-    from ftcore import settings, store
+    from ftcore import settings
+    from ftcore.store import keys as rings
+    from ftcore.store import store
 
     conf = settings.load()
     ring = rings.ring(conf)
@@ -256,8 +258,8 @@ def listed(as_json: AsJson = False) -> None:
 
         ftcore keys ls
     """
-    from ftcore import keys as rings
     from ftcore import settings
+    from ftcore.store import keys as rings
 
     ring = rings.ring(settings.load())
     own = ring.own()
@@ -279,8 +281,8 @@ def trust(
 
         ftcore keys trust platform.pem.pub
     """
-    from ftcore import keys as rings
     from ftcore import settings
+    from ftcore.store import keys as rings
 
     public = rings.named(key)
     rings.ring(settings.load()).trust(public)

@@ -13,12 +13,12 @@ import typer
 
 from ftcore.cli._plain import one_line
 from ftcore.cli._shared import AsJson, RecipeName, open_archive, open_kept, say
-from ftcore.times import moment
+from ftcore.store.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ftcore.promotion import Registrar
+    from ftcore.registry.promotion import Registrar
 
 FIRST = ("n", "at", "kind", "run_id", "decision", "version", "by", "reason")
 """Columns that a table begins with."""
@@ -70,7 +70,7 @@ def ledger(
         ftcore ledger sentiment --adopt --reason 'the store is of an ftcore from before ledgers were signed'
     """
     if check or acknowledge or adopt:
-        from ftcore.promotion import Registrar
+        from ftcore.registry.promotion import Registrar
 
         registrar = Registrar.of(*open_kept(recipe))
         if adopt:
@@ -115,8 +115,8 @@ def _person(line: Mapping[str, Any]) -> str:
 
 def _check(registrar: Registrar, as_json: bool) -> None:
     """Say what does not hold, the first broken link first; what was acknowledged breaks nothing and is told."""
-    from ftcore import integrity
-    from ftcore.ledger import unacknowledged
+    from ftcore.registry import integrity
+    from ftcore.store.ledger import unacknowledged
 
     found, name = integrity.check(registrar.shelf, registrar.tracking), registrar.recipe.name
     broken = unacknowledged(found)
@@ -140,8 +140,8 @@ def _check(registrar: Registrar, as_json: bool) -> None:
 
 def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
     """Write the line that acknowledges what does not hold, and say what it lists."""
-    from ftcore import rights
-    from ftcore.acknowledgement import acknowledge
+    from ftcore.registry import rights
+    from ftcore.registry.acknowledgement import acknowledge
 
     name = registrar.recipe.name
     person = rights.decider(registrar.tracking.settings, name, rights.CHANGE)
@@ -156,9 +156,10 @@ def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
 
 def _adopt(registrar: Registrar, reason: str, as_json: bool) -> None:
     """Sign, in somebody's name, the lines and records that are older than the platform's key."""
-    from ftcore import adoption, rights
     from ftcore.errors import FtcoreError
-    from ftcore.login import HINT
+    from ftcore.registry import rights
+    from ftcore.registry.login import HINT
+    from ftcore.store import adoption
 
     person = rights.decider(registrar.tracking.settings, registrar.recipe.name, rights.CHANGE)
     rights.named(person.name, reason)
@@ -195,7 +196,7 @@ def _fits(line: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _is_about(line: Mapping[str, Any], person: str, version: int) -> bool:
     """Whether a line is about somebody and about a version; nobody and 0 are about all."""
-    from ftcore.records import same_person
+    from ftcore.recipe.canonical import same_person
 
     if version and version not in (line.get(key) for key in ("version", "candidate", "instead_of")):
         return False
@@ -210,7 +211,7 @@ def _is_about(line: Mapping[str, Any], person: str, version: int) -> bool:
 
 def _write(file: Path, lines: list[dict[str, Any]]) -> None:
     """Write lines as CSV, a column for each figure; what is no plain value is JSON."""
-    from ftcore.files import write_bytes
+    from ftcore.store.files import write_bytes
 
     others = sorted({key for line in lines for key in line} - set(FIRST))
     text = io.StringIO(newline="")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ftcore.cli._shared import AsJson, RecipeName, open_archive, show
-from ftcore.times import moment
+from ftcore.store.times import moment
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -33,8 +33,8 @@ def lineage(recipe: RecipeName, what: What = "", as_json: AsJson = False) -> Non
 
         ftcore lineage sentiment champion --json        # back to snapshot, sources, base model, commit, approval
     """
-    from ftcore.lineage import Lineage
-    from ftcore.tracking import Tracking
+    from ftcore.compliance.lineage import Lineage
+    from ftcore.tracking.client import Tracking
 
     shelf, conf = open_archive(recipe)
     found = Lineage(shelf, Tracking(conf, shelf.name)).of(what)

@@ -18,8 +18,9 @@ def up() -> None:
 
         ftcore up
     """
-    from ftcore import mlflow_login, settings
+    from ftcore import settings
     from ftcore.local import airflow_config, programs, services
+    from ftcore.tracking import mlflow_login
 
     conf = settings.load()
     state = services.up(conf, progress=say)
@@ -55,7 +56,7 @@ def demo(
 
     from ftcore import settings
     from ftcore.demo import ring, summary
-    from ftcore.store import write_json
+    from ftcore.store.store import write_json
 
     conf = settings.load()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the services are stopped then as well

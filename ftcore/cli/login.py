@@ -25,8 +25,8 @@ def login(
 
         ftcore login --user mira
     """
-    from ftcore import login as logins
     from ftcore import settings
+    from ftcore.registry import login as logins
 
     conf = settings.load()
     logins.address(conf)  # before a password is asked for
@@ -42,8 +42,8 @@ def logout() -> None:
 
         ftcore logout
     """
-    from ftcore import login as logins
     from ftcore import settings
+    from ftcore.registry import login as logins
 
     print("logged out" if logins.log_out(settings.load()) else "there was no login")
 
@@ -55,8 +55,8 @@ def whoami(as_json: AsJson = False) -> None:
 
         ftcore whoami
     """
-    from ftcore import login as logins
     from ftcore import settings
+    from ftcore.registry import login as logins
 
     person = logins.whoever(settings.load())
     if as_json:

@@ -10,16 +10,16 @@ import typer
 from ftcore.cli._help import group
 from ftcore.cli._plain import one_line
 from ftcore.cli._shared import AsJson, RecipeName, open_kept, open_recipe, say
-from ftcore.times import moment
+from ftcore.store.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ftcore.login import Person
-    from ftcore.promotion import Registrar
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
+    from ftcore.registry.login import Person
+    from ftcore.registry.promotion import Registrar
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 HELP = """List, show and compare a recipe's model versions; promote, roll back, reject and release them by name.
 
@@ -51,7 +51,8 @@ def ls(
 
         ftcore models ls sentiment --json      # always every version
     """
-    from ftcore import registry, settings
+    from ftcore import settings
+    from ftcore.registry import versions as registry
 
     if not recipe:
         found = [registry.summary(model) for model in registry.models(settings.load())]
@@ -72,12 +73,13 @@ def show(recipe: RecipeName, version: Number, as_json: AsJson = False) -> None:
 
         ftcore models show sentiment 2 --json
     """
-    from ftcore import registry, tracking_models
+    from ftcore.registry import versions as registry
+    from ftcore.tracking import registered
 
     registrar = _registrar(recipe)
-    found = tracking_models.version(registrar.tracking, version)
+    found = registered.version(registrar.tracking, version)
     ledger = registrar.shelf.ledger()
-    entry = registry.entry(found, tracking_models.model(registrar.tracking), ledger)
+    entry = registry.entry(found, registered.model(registrar.tracking), ledger)
     lines = [line for line in ledger if version in (line.get("version"), line.get("candidate"))]
     _print(entry | {"ledger": lines}, as_json, _shown(entry, lines))
 
@@ -92,8 +94,8 @@ def diff(recipe: RecipeName, before: int, after: int, as_json: AsJson = False) -
 
         ftcore models diff sentiment 1 2 --json
     """
-    from ftcore import registry
-    from ftcore.metric_titles import title
+    from ftcore.registry import versions as registry
+    from ftcore.registry.metric_titles import title
 
     registrar = _registrar(recipe)
     found = registry.diff(registrar.tracking, before, after)
@@ -192,22 +194,22 @@ def release(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) ->
 
 def _registrar(recipe: str, opened: Callable[[str], tuple[Recipe, Shelf, Settings]] = open_kept) -> Registrar:
     """Who changes a recipe's registry; its file may be gone, but for a promotion, which asks who must approve."""
-    from ftcore.promotion import Registrar
+    from ftcore.registry.promotion import Registrar
 
     return Registrar.of(*opened(recipe))
 
 
 def _person(registrar: Registrar, right: str = "change") -> Person:
     """Who decides; whoever is logged in needs the right that the pages ask for."""
-    from ftcore import rights
+    from ftcore.registry import rights
 
     return rights.decider(registrar.tracking.settings, registrar.recipe.name, right)
 
 
 def _done(line: dict[str, Any], registrar: Registrar, as_json: bool, *versions: int | None) -> None:
     """Say what was done; then the versions' cards are written anew, which may fail without harm."""
-    from ftcore import card
     from ftcore.errors import FtcoreError
+    from ftcore.reports import card
 
     _print(line, as_json, str(line["reason"]))
     for number in versions:

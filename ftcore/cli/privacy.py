@@ -52,9 +52,9 @@ def forget(
 
         ftcore forget support_tickets --subject - --in-text --dry-run < address.txt
     """
-    from ftcore import rights
-    from ftcore.forget import Wish
-    from ftcore.forget import forget as suppress
+    from ftcore.compliance.forget import Wish
+    from ftcore.compliance.forget import forget as suppress
+    from ftcore.registry import rights
 
     read, shelf, conf = open_recipe(recipe)
     key = sys.stdin.readline().strip() if subject == "-" else subject
@@ -69,8 +69,8 @@ def forget(
 
 def _asking(conf: Settings) -> str:
     """Whoever is logged in; the user of this machine where nobody is, or where Airflow does not say so."""
-    from ftcore import login
     from ftcore.errors import FtcoreError
+    from ftcore.registry import login
 
     try:
         return login.whoever(conf).name

@@ -47,7 +47,7 @@ def profile(
     from ftcore.errors import FtcoreError
     from ftcore.reports import profile as profiles
     from ftcore.reports import token_lengths
-    from ftcore.store import read_json, write_json
+    from ftcore.store.store import read_json, write_json
 
     read, shelf, conf = open_recipe(recipe)
     if output and not re.fullmatch(r"[a-z][a-z0-9_]*\.json", output.name):
@@ -70,7 +70,7 @@ def profile(
 
 def _current(context: Context) -> Any:
     """Rows of the current snapshot, table by table."""
-    from ftcore import snapshot
+    from ftcore.data import snapshot
 
     identity = snapshot.current(context.shelf) or "none"
     tables: Any = snapshot.batches(context.shelf, identity)
@@ -80,7 +80,7 @@ def _current(context: Context) -> Any:
 def _show(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from ftcore.training import window
+    from ftcore.models import window
 
     def shares(values: dict[str, float]) -> str:
         return ", ".join(f"{name} {share:.1%}" for name, share in values.items() if share >= SHOWN_SHARE) or "none"

@@ -15,9 +15,9 @@ from ftcore.cli._shared import AsJson, path_of
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 
 def check(
@@ -29,15 +29,16 @@ def check(
 
         ftcore check sentiment
     """
-    from ftcore import recipe, settings
+    from ftcore import settings
     from ftcore.errors import FtcoreError
+    from ftcore.recipe import model
 
     conf = settings.load()
     worst = 0
-    for name in recipes or [str(path) for path in recipe.files(conf.recipes)]:
+    for name in recipes or [str(path) for path in model.files(conf.recipes)]:
         try:
             path = path_of(name)
-            read = recipe.read(path)
+            read = model.read(path)
             ready(read, conf, path)
             print(f"✔ {read.name}: {path}")
             for note in [*_without_files(read, path), *_of_snapshot(read, conf)]:
@@ -48,12 +49,12 @@ def check(
     raise typer.Exit(worst)
 
 
-def _without_files(recipe: Recipe, path: Path) -> list[str]:
+def _without_files(model: Recipe, path: Path) -> list[str]:
     """Sources whose files are not there, each with what to put there."""
-    from ftcore._find import find
+    from ftcore.recipe.kinds import find
 
-    every: dict[str, Any] = {f"sources[{number}]": source for number, source in enumerate(recipe.sources)}
-    every |= {f"evaluate.holdouts.{name}": source for name, source in recipe.evaluate.holdouts.items()}
+    every: dict[str, Any] = {f"sources[{number}]": source for number, source in enumerate(model.sources)}
+    every |= {f"evaluate.holdouts.{name}": source for name, source in model.evaluate.holdouts.items()}
     notes = []
     for where, source in every.items():
         if source.kind == "files" and (why := find("sources", "files").missing(source, path.parent)):
@@ -64,22 +65,23 @@ def _without_files(recipe: Recipe, path: Path) -> list[str]:
     return notes
 
 
-def _of_snapshot(recipe: Recipe, conf: Settings) -> list[str]:
+def _of_snapshot(model: Recipe, conf: Settings) -> list[str]:
     """What the current snapshot says against the recipe's labels and shares."""
-    from ftcore import labels, snapshot, split, store
+    from ftcore.data import labels, snapshot, split
     from ftcore.errors import FtcoreError
+    from ftcore.store import store
 
     try:
-        shelf = store.shelf(conf, recipe.name)
+        shelf = store.shelf(conf, model.name)
         identity = snapshot.current(shelf)
         manifest = snapshot.manifest(shelf, identity) if identity else {}
     except (FtcoreError, OSError):  # a recipe can be checked where its store cannot be reached
         return []
-    by_label, moved = manifest.get("labels_by_split", {}), split.redrawn(manifest, recipe.prepare)
-    notes = [*([moved] if moved else []), *_too_few(recipe, shelf, identity)]
+    by_label, moved = manifest.get("labels_by_split", {}), split.redrawn(manifest, model.prepare)
+    notes = [*([moved] if moved else []), *_too_few(model, shelf, identity)]
     if not by_label:
         return notes
-    own = {name: by_label.get(name, dict.fromkeys(snapshot.SPLITS, 0)) for name in labels.listed(recipe.task)}
+    own = {name: by_label.get(name, dict.fromkeys(snapshot.SPLITS, 0)) for name in labels.listed(model.task)}
     gone = [name for name in by_label if name not in own]
     if gone:
         notes.append(f"snapshot {identity} has rows of {', '.join(map(repr, gone))}, which task.labels lacks")
@@ -87,70 +89,69 @@ def _of_snapshot(recipe: Recipe, conf: Settings) -> list[str]:
     return [*notes, *([f"snapshot {identity}: {rare}"] if rare else [])]
 
 
-def _too_few(recipe: Recipe, shelf: Shelf, identity: str | None) -> list[str]:
+def _too_few(model: Recipe, shelf: Shelf, identity: str | None) -> list[str]:
     """Gates that ask for more test rows than the current snapshot has."""
-    from ftcore import enough
     from ftcore.errors import FtcoreError
+    from ftcore.planning import enough
 
     try:
-        sizes = enough.of_snapshot(recipe, shelf, identity) if identity else {}
+        sizes = enough.of_snapshot(model, shelf, identity) if identity else {}
     except (FtcoreError, OSError):
         return []
-    return [f"snapshot {identity}: {one}" for one in enough.warnings(recipe, sizes)]
+    return [f"snapshot {identity}: {one}" for one in enough.warnings(model, sizes)]
 
 
-def ready(recipe: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("data", "finetune")) -> None:
+def ready(model: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("data", "finetune")) -> None:
     """Whether all that a recipe names is there: for ``data`` its suite, for ``finetune`` its base model and a worker.
 
     Raises:
         RecipeError: there is no such suite, or no such worker.
         FtcoreError: there is no such base model.
     """
-    from ftcore import base
     from ftcore.errors import RecipeError
-    from ftcore.training import stands
+    from ftcore.models import base, stands
 
-    if "data" in chains and not conf.suite(recipe.suite).is_file():
-        fault = f"there is no {recipe.suite}.json in {conf.expectations}"
-        raise RecipeError(recipe.name, [("validation.suite", fault)], "ftcore profile RECIPE -o proposes one")
+    if "data" in chains and not conf.suite(model.suite).is_file():
+        fault = f"there is no {model.suite}.json in {conf.expectations}"
+        raise RecipeError(model.name, [("validation.suite", fault)], "ftcore profile RECIPE -o proposes one")
     if "finetune" in chains:
-        _can_be_trained(recipe, conf)
-        if not recipe.base.startswith("models:/"):
-            folder = base.locate(recipe.base, conf, path.parent)
-            if said := stands.fault(recipe.task, folder):
-                raise RecipeError(recipe.name, [("base", said[0])], said[1])
-            _fits_the_window(recipe, folder)
+        _can_be_trained(model, conf)
+        if not model.base.startswith("models:/"):
+            folder = base.locate(model.base, conf, path.parent)
+            if said := stands.fault(model.task, folder):
+                raise RecipeError(model.name, [("base", said[0])], said[1])
+            _fits_the_window(model, folder)
 
 
-def _fits_the_window(recipe: Recipe, folder: Path) -> None:
+def _fits_the_window(model: Recipe, folder: Path) -> None:
     """Whether the base model reads as many tokens as the longest rows may have."""
     from ftcore.errors import RecipeError
-    from ftcore.store import read_json
-    from ftcore.training import window
+    from ftcore.models import window
+    from ftcore.store.store import read_json
 
     if not folder.is_dir():  # a packed file is unpacked by the first training
         return
     config, tokenizer = (read_json(folder / name) or {} for name in ("config.json", "tokenizer_config.json"))
-    most, limit = window.of(config, tokenizer), recipe.train.max_length_tokens
+    most, limit = window.of(config, tokenizer), model.train.max_length_tokens
     if most and limit > most:
-        fault = f"{limit} tokens, and the base model {recipe.base} reads {most} at most"
-        raise RecipeError(recipe.name, [("train.max_length_tokens", fault)], f"set it to {most} or less")
+        fault = f"{limit} tokens, and the base model {model.base} reads {most} at most"
+        raise RecipeError(model.name, [("train.max_length_tokens", fault)], f"set it to {most} or less")
 
 
-def _can_be_trained(recipe: Recipe, conf: Settings) -> None:
+def _can_be_trained(model: Recipe, conf: Settings) -> None:
     """Whether there is a worker with the device that method and strategy need."""
-    from ftcore import workers
     from ftcore.errors import RecipeError
-    from ftcore.steps._sizes import choosy
+    from ftcore.planning.sizes import choosy
+    from ftcore.training import workers
 
     there, where = {worker.device for worker in workers.load(conf)}, conf.workers or "this machine"
     faults = [
         (one.path, f"{one.kind} needs {' or '.join(one.devices)}, and {where} has {', '.join(sorted(there))} only")
-        for one in choosy(recipe)
+        for one in choosy(model)
         if not there & set(one.devices)
     ]
     if faults:
-        raise RecipeError(recipe.name, faults, "name a worker that has it in FTCORE_WORKERS")
+        raise RecipeError(model.name, faults, "name a worker that has it in FTCORE_WORKERS")
 
 
 def ls(
@@ -173,22 +174,23 @@ def ls(
 
         ftcore ls chat                # and the rows that a task takes
     """
-    from ftcore import _find, recipe, settings
+    from ftcore import settings
     from ftcore.errors import FtcoreError
+    from ftcore.recipe import kinds, model
 
-    if places := [name for name in _find.ROOMS if room in _find.kinds(name)]:
+    if places := [name for name in kinds.ROOMS if room in kinds.kinds(name)]:
         _show_kinds(room, places, as_json=as_json)
         return
-    if room and room not in (*_find.ROOMS, "recipes"):
+    if room and room not in (*kinds.ROOMS, "recipes"):
         raise FtcoreError(
             f"there is no room and no kind {room!r}",
-            hint=f"known rooms: {', '.join(_find.ROOMS)}, recipes; ftcore ls ROOM lists its kinds",
+            hint=f"known rooms: {', '.join(kinds.ROOMS)}, recipes; ftcore ls ROOM lists its kinds",
         )
     listed: dict[str, Any] = {}
     if room in ("", "recipes"):
-        listed["recipes"] = {path.stem: str(path) for path in recipe.files(settings.load().recipes)}
-    for name in [room] if room in _find.ROOMS else [] if room else _find.ROOMS:
-        modules = {kind: _find.find(name, kind) for kind in _find.kinds(name)}
+        listed["recipes"] = {path.stem: str(path) for path in model.files(settings.load().recipes)}
+    for name in [room] if room in kinds.ROOMS else [] if room else kinds.ROOMS:
+        modules = {kind: kinds.find(name, kind) for kind in kinds.kinds(name)}
         listed[name] = {
             k: {"what": (m.__doc__ or "").splitlines()[0], "example": m.EXAMPLE} for k, m in modules.items()
         }
@@ -205,9 +207,9 @@ def ls(
 
 def _show_kinds(kind: str, rooms: Sequence[str], *, as_json: bool) -> None:
     """Print the keys of a kind, with their meaning and their defaults, in each room that has one of this name."""
-    from ftcore import _find
+    from ftcore.recipe import kinds
 
-    found = {room: _keys(_find.find(room, kind)) for room in rooms}
+    found = {room: _keys(kinds.find(room, kind)) for room in rooms}
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -276,15 +278,17 @@ def new(
     """
     from contextlib import suppress
 
-    from ftcore import recipe, scaffold, settings
+    from ftcore import settings
+    from ftcore.cli import scaffold
     from ftcore.errors import RecipeError
+    from ftcore.recipe import model
 
     path = scaffold.create(what, name, settings.load(), data)
     print(f"wrote {path}")
     if what != "recipe":
         return
     with suppress(RecipeError):  # a template of one's own may have gaps, which `check` names
-        for note in _without_files(recipe.read(path), path):
+        for note in _without_files(model.read(path), path):
             print(f"  ! {note}")
     print(f"next: ftcore check {name}")
 
@@ -296,8 +300,8 @@ def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="W
 
         ftcore schema -o .ftcore/recipe.schema.json
     """
-    from ftcore.recipe import json_schema
-    from ftcore.store import write_json
+    from ftcore.recipe.model import json_schema
+    from ftcore.store.store import write_json
 
     if output:
         write_json(output, json_schema())

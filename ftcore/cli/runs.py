@@ -37,7 +37,7 @@ def prune(
 
         ftcore runs prune sentiment --older-than 30 --dry-run
     """
-    from ftcore import retention
+    from ftcore.compliance import retention
 
     found = retention.prune_runs(open_recipe(recipe)[1], older_than, dry_run=dry_run)
     if as_json:

@@ -44,7 +44,7 @@ def show(
 
         ftcore search show sentiment --run cli-20261121-101500 --json
     """
-    from ftcore import search
+    from ftcore.tuning import search
 
     _, shelf, _ = open_recipe(recipe)
     found = search.look(shelf, run_id)

@@ -11,7 +11,7 @@ import typer
 from ftcore.cli import _manifests
 from ftcore.cli._help import group
 from ftcore.cli._shared import AsJson, RecipeName, open_recipe
-from ftcore.times import moment
+from ftcore.store.times import moment
 
 HELP = """List, show, compare, verify and prune a recipe's snapshots.
 
@@ -31,7 +31,7 @@ def ls(recipe: RecipeName, as_json: AsJson = False) -> None:
 
         ftcore snapshots ls sentiment
     """
-    from ftcore import snapshot
+    from ftcore.data import snapshot
 
     found = snapshot.ls(open_recipe(recipe)[1])
     if as_json:
@@ -53,7 +53,7 @@ def show(recipe: RecipeName, identity: Id = "", as_json: AsJson = False) -> None
 
         ftcore snapshots show sentiment
     """
-    from ftcore import snapshot
+    from ftcore.data import snapshot
     from ftcore.errors import FtcoreError
 
     shelf = open_recipe(recipe)[1]
@@ -76,7 +76,7 @@ def diff(recipe: RecipeName, before: str, after: str, as_json: AsJson = False) -
 
         ftcore snapshots diff sentiment 526359f56d1e08ae 1e52ae0c3c1fb57d
     """
-    from ftcore import snapshot_diff
+    from ftcore.data import snapshot_diff
 
     found = snapshot_diff.diff(open_recipe(recipe)[1], before, after)
     if as_json:
@@ -93,7 +93,7 @@ def verify(recipe: RecipeName, identity: Id = "") -> None:
 
         ftcore snapshots verify sentiment
     """
-    from ftcore import snapshot
+    from ftcore.data import snapshot
     from ftcore.errors import DataRejectedError
 
     shelf = open_recipe(recipe)[1]
@@ -111,8 +111,8 @@ def audit(recipe: RecipeName, identity: Id = "") -> None:
 
         ftcore snapshots audit sentiment
     """
-    from ftcore import snapshot
-    from ftcore.cleaning.audit import audit as scan
+    from ftcore.data import snapshot
+    from ftcore.data.cleaning.audit import audit as scan
     from ftcore.errors import DataRejectedError
 
     shelf = open_recipe(recipe)[1]
@@ -137,7 +137,7 @@ def prune(
 
         ftcore snapshots prune sentiment --keep 5 --older-than 90 --dry-run
     """
-    from ftcore import retention
+    from ftcore.compliance import retention
 
     _, shelf, conf = open_recipe(recipe)
     found = retention.prune(shelf, conf, keep, older_than, dry_run=dry_run)
@@ -168,9 +168,9 @@ def report(
 
         ftcore snapshots report sentiment 526359f56d1e08ae --output report.html
     """
-    from ftcore import snapshot
+    from ftcore.data import snapshot
     from ftcore.reports import snapshot as reports
-    from ftcore.store import write_bytes
+    from ftcore.store.store import write_bytes
 
     read, shelf, conf = open_recipe(recipe)
     identity = identity or snapshot.current(shelf) or "none"

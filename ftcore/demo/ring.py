@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import recipe as recipes
-from ftcore import store
 from ftcore.context import Context
 from ftcore.demo import traffic
 from ftcore.errors import FtcoreError
 from ftcore.local import processes, programs, services
+from ftcore.recipe import model as recipes
+from ftcore.store import store
 
 if TYPE_CHECKING:
     from ftcore.local.airflow_api import AirflowApi

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ftcore import recipe as recipes
-from ftcore import store
 from ftcore.errors import FtcoreError
 from ftcore.pipeline import RING
+from ftcore.recipe import model as recipes
+from ftcore.registry.verdict import TORCH
 from ftcore.serving.model import flavours
-from ftcore.tracking import Tracking
-from ftcore.verdict import TORCH
+from ftcore.store import store
+from ftcore.tracking.client import Tracking
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ftcore.demo.ring import Ring
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 PARTS = {
     "movie": "source=vader:movie",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftcore._find import find
-from ftcore.records import sha256
+from ftcore.recipe.canonical import sha256
+from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     from ftcore.context import Context

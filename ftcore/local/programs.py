@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftcore import mlflow_login
 from ftcore.local import airflow_config, processes
+from ftcore.tracking import mlflow_login
 
 if TYPE_CHECKING:
     from ftcore.local.running import Running

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -15,22 +16,24 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import labels, snapshot, split
-from ftcore._find import find
-from ftcore.cleaning import near, normalise, regions
-from ftcore.cleaning.language import languages
-from ftcore.cleaning.personal import finder
-from ftcore.cleaning.rows import ask
-from ftcore.context import Context, log
-from ftcore.conversations import turns as conversation
+from ftcore.context import Context
+from ftcore.data import labels, snapshot, split
+from ftcore.data.cleaning import near, normalise, regions
+from ftcore.data.cleaning.language import languages
+from ftcore.data.cleaning.personal import finder
+from ftcore.data.cleaning.rows import ask
+from ftcore.data.conversations import turns as conversation
 from ftcore.errors import MissingExtraError
+from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
+
+log = logging.getLogger(__name__)
 
 UNDECODED = "the text holds U+FFFD: bytes that were not decoded; set `encoding` of the source, such as cp1252"
 """Why rows are named that the task can use, and the suite takes out."""

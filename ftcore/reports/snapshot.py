@@ -13,19 +13,19 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot
-from ftcore.cleaning.personal import cleaner
-from ftcore.conversations import turns as conversation
+from ftcore.data import snapshot
+from ftcore.data.cleaning.personal import cleaner
+from ftcore.data.conversations import turns as conversation
+from ftcore.data.tally import tally
+from ftcore.recipe.sections import PersonalData
 from ftcore.reports._words import ACTIONS, ENTITIES, FAULT, FILTERED, LEFT_OUT, PERIODS, REVIEW, VERDICTS
-from ftcore.sections import PersonalData
-from ftcore.tally import tally
 
 if TYPE_CHECKING:
     import jinja2
     import pyarrow as pa
 
-    from ftcore.recipe import Recipe
-    from ftcore.store import Shelf
+    from ftcore.recipe.model import Recipe
+    from ftcore.store.store import Shelf
 
 FILE = "report.html"
 SHOWN = 3
@@ -140,7 +140,8 @@ def _template() -> jinja2.Template:
         "signed": lambda value: f"{value:+,}" if value else "0",
         "moment": lambda value: f"{value.day} {value:%B %Y, %H:%M} UTC",
     }
-    return environment.from_string(resources.files("ftcore.reports").joinpath("snapshot.html.j2").read_text("utf-8"))
+    template = resources.files("ftcore.reports").joinpath("templates/snapshot.html.jinja")
+    return environment.from_string(template.read_text("utf-8"))
 
 
 def _table(data: bytes) -> pa.Table:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base
-from ftcore._find import find
-from ftcore.context import Context, log
+from ftcore.context import Context
 from ftcore.errors import FtcoreError
-from ftcore.outputs import given
-from ftcore.store import read_json
-from ftcore.training import window
+from ftcore.models import base, window
+from ftcore.models.outputs import given
+from ftcore.recipe.kinds import find
+from ftcore.store.store import read_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 UNCUT = 10**6
 """Tokens that no text has."""
@@ -21,8 +23,8 @@ UNCUT = 10**6
 
 def of(context: Context, rows: pa.Table) -> dict[str, Any] | None:
     """What ``train.max_length_tokens`` cuts of rows, see ``window.cuts``; None where the base model is not here."""
-    from ftcore.training import loading
-    from ftcore.training.features import tokenize
+    from ftcore.models import loading
+    from ftcore.models.features import tokenize
 
     recipe = context.recipe
     if not rows.num_rows:

@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, split
-from ftcore._find import find
-from ftcore.cleaning import groups, personal
-from ftcore.cleaning import rows as texts
-from ftcore.outputs import Example
-from ftcore.sections import PersonalData
+from ftcore.data import snapshot, split
+from ftcore.data.cleaning import groups, personal
+from ftcore.data.cleaning import rows as texts
+from ftcore.models.outputs import Example
+from ftcore.recipe.kinds import find
+from ftcore.recipe.sections import PersonalData
 
 if TYPE_CHECKING:
-    from ftcore.cleaning.rows import Faults
-    from ftcore.store import Shelf
+    from ftcore.data.cleaning.rows import Faults
+    from ftcore.store.store import Shelf
 
 EMPTY: Mapping[str, Any] = {}
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import served
-from ftcore._find import find
 from ftcore.errors import ChangedArtefactError, ExportError, FtcoreError, TransientError
-from ftcore.outputs import examples, join
-from ftcore.store import read_json
-from ftcore.verdict import TORCH
+from ftcore.models.outputs import examples, join
+from ftcore.recipe.kinds import find
+from ftcore.registry import served
+from ftcore.registry.verdict import TORCH
+from ftcore.store.store import read_json
 
 if TYPE_CHECKING:
-    from ftcore.cleaning.rows import Faults
-    from ftcore.outputs import Outputs, Text
-    from ftcore.recipe import Recipe
-    from ftcore.tracking import Tracking, Version
+    from ftcore.data.cleaning.rows import Faults
+    from ftcore.models.outputs import Outputs, Text
+    from ftcore.recipe.model import Recipe
+    from ftcore.tracking.client import Tracking, Version
 
 JUDGING = ("judge_by", "answer_tokens", "sources")
 """Settings of a task that are the recipe's: how its models are judged, and which rows a part gets. All others say what
@@ -183,7 +183,7 @@ def _unreadable(config: Any, folder: Path) -> Callable[[Sequence[Text]], Faults]
     task = find("tasks", config.kind)
     if not hasattr(task, "unreadable"):
         return lambda texts: {}
-    from ftcore.training.loading import tokenizer
+    from ftcore.models.loading import tokenizer
 
     words = tokenizer(folder)
     return lambda texts: task.unreadable(config, words, texts)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.cleaning import groups, personal, phones
-from ftcore.context import log
+from ftcore.data.cleaning import groups, personal, phones
 from ftcore.errors import DataRejectedError
-from ftcore.store import read_table
+from ftcore.store.store import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.sections import PersonalData
-    from ftcore.store import Shelf
+    from ftcore.recipe.sections import PersonalData
+    from ftcore.store.store import Shelf
+
+log = logging.getLogger(__name__)
 
 LOOKED_AT = 1000
 """Request ids of a file that are looked at for personal data."""

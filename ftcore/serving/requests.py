@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore._find import find
-from ftcore.cleaning import label_names
+from ftcore.data.cleaning import label_names
 from ftcore.errors import DataRejectedError
-from ftcore.records import sha256
+from ftcore.recipe.canonical import sha256
+from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
 
-log = logging.getLogger("ftcore")
+log = logging.getLogger(__name__)
 GUESSED = (";", "\t", "|")
 """Delimiters that are tried where a file has no wanted column between commas."""
 

@@ -9,25 +9,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import served, snapshot
-from ftcore._find import find
-from ftcore.cleaning.rows import Rows
+from ftcore.data import snapshot
+from ftcore.data.cleaning.rows import Rows
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.progress import progress
-from ftcore.records import now, sha256
+from ftcore.recipe.canonical import sha256
+from ftcore.recipe.kinds import find
+from ftcore.registry import served
+from ftcore.registry.no_champion import why_no_champion
 from ftcore.serving import cleaned, request_ids, requests
 from ftcore.serving import model as models
-from ftcore.serving.no_champion import why_no_champion
-from ftcore.store import read_table, write_bytes
-from ftcore.tracking import Tracking
+from ftcore.store.records import now
+from ftcore.store.store import read_table, write_bytes
+from ftcore.tracking.client import Tracking
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from upath import UPath
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 LOG = (
     "request_id",
@@ -53,7 +55,7 @@ BEFORE = "scored_before"
 """Key of the table's metadata: rows whose request the log had a prediction for. It is no column, so that scoring a file
 again writes the same output."""
 
-log = logging.getLogger("ftcore")
+log = logging.getLogger(__name__)
 SCORE_TOLERANCE = 1e-3
 """How far a score may be from the logged one, by the order of additions alone."""
 SHOWN_REQUESTS = 3

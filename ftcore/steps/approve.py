@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, login, registry, rights
-from ftcore.approvals import Answer
-from ftcore.card import request
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
-from ftcore.promotion import Registrar
-from ftcore.records import canonical, now, sha256
-from ftcore.steps._approval import current, handed
+from ftcore.recipe.canonical import canonical, sha256
+from ftcore.registry import approvals, login, rights, versions
+from ftcore.registry.approvals import Answer
+from ftcore.registry.handover import current, handed
+from ftcore.registry.promotion import Registrar
+from ftcore.reports.card import request
+from ftcore.store.records import now
 
 NEEDS = ()
 APPROVE = "Approve"
@@ -47,7 +48,7 @@ def run(context: Context) -> Outcome:
     version = registrar.tracking.version(number)
     answers = approvals.given(context.shelf, version)
     counted, missing = approvals.counted(answers, asked), approvals.lacking(answers, asked)
-    decided = registry.decided_against(version)
+    decided = versions.decided_against(version)
     hold = registrar.held() if missing and not decided else None
     stop = decided or (hold and _held(context, hold)) or (missing and f"version {number} {missing}")
     figures = {
@@ -76,7 +77,7 @@ def _how(context: Context, number: int, missing: int) -> str:
     return f"; to approve, after ftcore login: ftcore models promote {name} {number}"
 
 
-def _held(context: Context, hold: registry.Hold) -> str:
+def _held(context: Context, hold: versions.Hold) -> str:
     name = context.recipe.name
     return f"no approval is requested while {hold}; after ftcore models release {name} run approve again"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ftcore import ledger, snapshot
 from ftcore.context import Context, Outcome
-from ftcore.steps._approval import starters
-from ftcore.times import moment
+from ftcore.data import snapshot
+from ftcore.registry.handover import starters
+from ftcore.store import ledger
+from ftcore.store.times import moment
 
 NEEDS = ("pyarrow.parquet",)
 

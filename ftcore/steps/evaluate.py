@@ -40,44 +40,51 @@ interval of that level, 0.95, or nulls; ``undefined`` says why a metric has no v
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, calibration, outputs, recorded, served, snapshot, tracking_models
-from ftcore._find import find
-from ftcore.context import Context, Outcome, log
+from ftcore.context import Context, Outcome
+from ftcore.data import snapshot
 from ftcore.errors import NotEnoughDataError
-from ftcore.metric_titles import title
-from ftcore.progress import busy
-from ftcore.sealed import SEALED
-from ftcore.serving import model as models
-from ftcore.statistics import Estimate
-from ftcore.steps import (
-    _agreement,
-    _baselines,
-    _datasets,
-    _examples,
-    _general_text,
-    _measures,
-    _planned,
-    _robustness,
-    _slices,
-    _win_rate,
+from ftcore.evaluation import (
+    agreement,
+    baselines,
+    examples,
+    general_text,
+    judging_sets,
+    measures,
+    robustness,
+    slices,
+    win_rate,
 )
-from ftcore.steps._excluded import TEST
-from ftcore.steps._predictions import INPUT, SETTINGS, digests, given, known, load, predict, settings, stand_ins
-from ftcore.steps._readable import by_all
-from ftcore.store import hash_file, hash_folder, write_json, write_table
-from ftcore.tracking import Tracking, Version
+from ftcore.evaluation.excluded import TEST
+from ftcore.evaluation.predictions import INPUT, SETTINGS, digests, given, known, load, predict, settings, stand_ins
+from ftcore.models import base, outputs
+from ftcore.progress import busy
+from ftcore.recipe.kinds import find
+from ftcore.recipe.sealed import SEALED
+from ftcore.registry import recorded, served
+from ftcore.registry.metric_titles import title
+from ftcore.serving import model as models
+from ftcore.statistics import calibration
+from ftcore.statistics.intervals import Estimate
+from ftcore.store.store import hash_file, hash_folder, write_json, write_table
+from ftcore.tracking import registered
+from ftcore.tracking.client import Tracking, Version
+from ftcore.training import planned
+from ftcore.training.readable_rows import by_all
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from upath import UPath
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
 
     Columns = dict[tuple[str, str], pa.Array]
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow", "fairlearn.metrics")
 PLAIN = find("tasks", "completion").Config()
@@ -111,15 +118,15 @@ def run(context: Context) -> Outcome:
     tracking = Tracking(context.settings, context.recipe.name)
     candidate = recorded.candidate(context, tracking)
     recorded.same_model(context)
-    _planned.check(context, context.earlier("train"))
+    planned.check(context, context.earlier("train"))
     made = _artefacts(context, tracking, candidate)
     champion = served.champion(context.shelf, tracking)
     champion = None if champion and champion.number == candidate.number else champion
-    rows, kept_out = _datasets.read(context, candidate, champion)
+    rows, kept_out = judging_sets.read(context, candidate, champion)
     with busy("looking for rows that a model cannot be given", at_once=False):
         rows, unreadable = by_all(context.recipe, tracking, [candidate, champion], rows)
-    _datasets.check(context, candidate.snapshot, rows, kept_out["excluded"])
-    sizes = [f"{count:,} {name} rows" for name, count in _datasets.counts(rows).items()]
+    judging_sets.check(context, candidate.snapshot, rows, kept_out["excluded"])
+    sizes = [f"{count:,} {name} rows" for name, count in judging_sets.counts(rows).items()]
     log.info("evaluating on %s", ", ".join(sizes))
 
     rows = rows.append_column(INPUT, [digests(given(context.recipe, rows))])
@@ -131,7 +138,7 @@ def run(context: Context) -> Outcome:
         "served": models.flavours(context.recipe)[0],
         "labels": list(getattr(context.recipe.task, "labels", ())),
         "better": dict(context.recipe.metrics),
-        "rows": _datasets.counts(rows),
+        "rows": judging_sets.counts(rows),
         **kept_out,
         SETTINGS: settings(tracking, candidate, context.recipe),
         "unreadable": unreadable,
@@ -155,8 +162,8 @@ def _artefacts(context: Context, tracking: Tracking, candidate: Version) -> dict
     What a step of an earlier ftcore logged is judged as it is now.
     """
     known = recorded.of_record(context.earlier("export")) | recorded.of_record(context.earlier("train"))
-    tags = tracking_models.run_tags(tracking, candidate.run)
-    others = tracking_models.hashes(tags, but=("card", "evaluation", *known))
+    tags = registered.run_tags(tracking, candidate.run)
+    others = registered.hashes(tags, but=("card", "evaluation", *known))
     return known | {name: hash_folder(served.folder(tracking, candidate, name)) for name in others}
 
 
@@ -168,7 +175,7 @@ def _measured(
     with busy("measuring metrics, slices, fairness and calibration"):
         found = measure(context, rows, columns)
     found["robustness"] = _robust(context, tracking, candidate, rows, columns)
-    found["agreement"] = _agreement.agreement(context, tracking, candidate, rows, columns)
+    found["agreement"] = agreement.agreement(context, tracking, candidate, rows, columns)
     if context.recipe.evaluate.general_text:
         found["general_text"] = _general(context, tracking, candidate, champion)
     if context.recipe.evaluate.judge and champion:  # last: what it says is paid for
@@ -210,13 +217,13 @@ def _columns(
             measured["stand_ins"] = others
     if context.recipe.generative:
         texts, folder = given(context.recipe, rows), context.recipe_path.parent
-        said = _baselines.untrained(context.recipe, context.settings, folder, texts)
+        said = baselines.untrained(context.recipe, context.settings, folder, texts)
         columns["baseline", "untrained"] = outputs.column(said)
 
     def read(split: str) -> pa.Table:
         return snapshot.read(context.shelf, candidate.snapshot, [split], ["text", "label", "source"])
 
-    simple = _baselines.of(context.recipe, read, rows)
+    simple = baselines.of(context.recipe, read, rows)
     columns |= {("baseline", name): outputs.column(said) for name, said in simple.items()}
     return columns, measured
 
@@ -238,27 +245,27 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
     recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
     said = {name: outputs.of(column) for name, column in columns.items()}
     tallies = {name: task.tallies(recipe.task, rows, one) for name, one in said.items()}
-    judged = _measures.Judged.of(recipe, rows, tallies)
+    judged = measures.Judged.of(recipe, rows, tallies)
     served = models.flavours(recipe)[0]
-    never = _slices.never_predicted(recipe, rows, said["candidate", served])
+    never = slices.never_predicted(recipe, rows, said["candidate", served])
     if told := [f"{label} ({count:,} rows)" for label, count in never.items() if count]:
         log.warning("the candidate never predicts %s", ", ".join(told))
     dataset = np.array(rows["dataset"].to_pylist())
-    groups = _slices.groups(recipe, rows)
+    groups = slices.groups(recipe, rows)
     own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
     sure = {name: sure for name, one in own.items() if (sure := calibration.probabilities(one[1])) is not None}
     return {
-        **_measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset.tolist())}),
-        "slices": _measures.by_slice(judged, served, _slices.masks(groups)),
-        "fairness": _measures.fairness(judged, served, {n: g for n, g in groups.items() if n != "label"}),
-        "calibration": _measures.calibrated(sure, judged, dataset == TEST),
+        **measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset.tolist())}),
+        "slices": measures.by_slice(judged, served, slices.masks(groups)),
+        "fairness": measures.fairness(judged, served, {n: g for n, g in groups.items() if n != "label"}),
+        "calibration": measures.calibrated(sure, judged, dataset == TEST),
         "never_predicted": never,
         "examples": _shown(context, rows, judged, {name: answer for name, answer in own.items() if name[1] == served}),
     }
 
 
 def _shown(
-    context: Context, rows: pa.Table, judged: _measures.Judged, answers: dict[tuple[str, str], Any]
+    context: Context, rows: pa.Table, judged: measures.Judged, answers: dict[tuple[str, str], Any]
 ) -> dict[str, Any]:
     import numpy as np
 
@@ -270,7 +277,7 @@ def _shown(
         said = {role: ([labels[place] for place in places], sure[places]) for role, (labels, sure) in by_role.items()}
         some = {role: score[places] for role, score in scores.items()}
         count = -(-context.recipe.evaluate.examples // len(groups))
-        for name, picked in _examples.pick(rows.take(places), some, said, count).items():
+        for name, picked in examples.pick(rows.take(places), some, said, count).items():
             found.setdefault(name, []).extend(picked)
     return found
 
@@ -285,7 +292,7 @@ def _robust(
         return {}
     served, some = models.flavours(recipe)[0], rows.take(chosen)
     model = load(recipe, tracking, candidate, served)
-    return _robustness.changes(recipe, model, some, outputs.of(columns["candidate", served].take(chosen)))
+    return robustness.changes(recipe, model, some, outputs.of(columns["candidate", served].take(chosen)))
 
 
 def _general(context: Context, tracking: Tracking, candidate: Version, champion: Version | None) -> dict[str, Any]:
@@ -293,7 +300,7 @@ def _general(context: Context, tracking: Tracking, candidate: Version, champion:
     recipe, config = context.recipe, context.recipe.evaluate.general_text
     assert config is not None, "the caller looked"
     seen = snapshot.read(context.shelf, candidate.snapshot)["text"].to_pylist()
-    texts = _datasets.texts(context, "general_text", config, PLAIN, seen)
+    texts = judging_sets.texts(context, "general_text", config, PLAIN, seen)
     if not texts:
         hint = "every row of the source is in the snapshot or has no text: name another source"
         raise NotEnoughDataError("evaluate.general_text has no text to read", hint=hint)
@@ -305,7 +312,7 @@ def _general(context: Context, tracking: Tracking, candidate: Version, champion:
     for role, folder in folders.items():
         with busy(f"reading {len(texts):,} general texts with the {role}"):
             likely[role] = plain(recipe.task, folder, length)(texts)
-    found = _general_text.compared(texts, likely, recipe.evaluate.resamples, recipe.train.seed)
+    found = general_text.compared(texts, likely, recipe.evaluate.resamples, recipe.train.seed)
     return {"rows": len(texts), **found}
 
 
@@ -318,10 +325,10 @@ def _judged(
     chosen = _drawn(recipe, rows, recipe.evaluate.judge.rows)
     some, served = rows.take(chosen), models.flavours(recipe)[0]
     answers = {
-        role: _win_rate.written(context, tracking, version, some, columns[role, served].take(chosen))
+        role: win_rate.written(context, tracking, version, some, columns[role, served].take(chosen))
         for role, version in versions.items()
     }
-    return _win_rate.judged(context, some.to_pylist(), answers, os.environ)
+    return win_rate.judged(context, some.to_pylist(), answers, os.environ)
 
 
 def _drawn(recipe: Recipe, rows: pa.Table, count: int) -> Any:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
-from ftcore import base, recorded, served, snapshot, tracking_training
-from ftcore._find import find
-from ftcore.context import Context, Outcome, log
-from ftcore.outputs import Sample
-from ftcore.records import versions
-from ftcore.steps import _described
-from ftcore.steps._predictions import given
-from ftcore.store import hash_folder, read_json, write_json
-from ftcore.tracking import Tracking, Version
-from ftcore.verdict import TORCH
+from ftcore.context import Context, Outcome
+from ftcore.data import snapshot
+from ftcore.evaluation.predictions import given
+from ftcore.models import base, input_example
+from ftcore.models.outputs import Sample
+from ftcore.recipe.kinds import find
+from ftcore.registry import recorded, served
+from ftcore.registry.verdict import TORCH
+from ftcore.store.records import versions
+from ftcore.store.store import hash_folder, read_json, write_json
+from ftcore.tracking import training_run
+from ftcore.tracking.client import Tracking, Version
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnx", "onnxruntime", "mlflow")
 
@@ -52,7 +57,7 @@ def _export(
     context: Context, tracking: Tracking, version: Version, source: Path
 ) -> tuple[dict[str, int], dict[str, str]]:
     """Write and log every export; returns size and hash of each by name."""
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     task = find("tasks", context.recipe.task.kind)
     log.info("loading the model to export it")
@@ -70,7 +75,7 @@ def _export(
             card = read_json(source / "ftcore.json") | {"exporter": config.kind}
             write_json(made / name / "ftcore.json", card)
             needs = {package: version for package, version in versions().items() if package in NEEDED}
-            tracking_training.describe(made / name, _described.example(context.recipe.task), needs)
+            training_run.describe(made / name, input_example.example(context.recipe.task), needs)
             sizes[name] = _size(made / name)
             log.info("exported %s: %.1f MB", name, sizes[name] / 1e6)
             hashes[name] = tracking.log_folder(version.run, made / name, name)

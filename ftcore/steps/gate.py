@@ -6,38 +6,47 @@ candidate goes no further until it is released.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import artefacts, calibration, card, erasures, outputs, recorded, registry
-from ftcore._find import find
-from ftcore.context import Context, Outcome, log
+from ftcore.context import Context, Outcome
+from ftcore.data import erasures
 from ftcore.errors import ChangedArtefactError, FtcoreError
-from ftcore.gates._undecided import undecided
-from ftcore.judgement import record_verdict
-from ftcore.metric_titles import title
+from ftcore.evaluation import slices as _slices
+from ftcore.evaluation.baselines import BASELINES
+from ftcore.evaluation.final_looks import Compared, is_final
+from ftcore.evaluation.gates._undecided import undecided
+from ftcore.evaluation.predictions import SETTINGS
+from ftcore.models import outputs
 from ftcore.progress import busy
-from ftcore.promotion import Registrar
-from ftcore.records import LINK
-from ftcore.sealed import PART, SEALED, TEST
+from ftcore.recipe.kinds import find
+from ftcore.recipe.sealed import PART, SEALED, TEST
+from ftcore.registry import artefacts, recorded
+from ftcore.registry import versions as registry
+from ftcore.registry.judgement import record_verdict
+from ftcore.registry.metric_titles import title
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Evidence, Rule, Verdict, notes
+from ftcore.reports import card
 from ftcore.serving import model as models
-from ftcore.steps import _planned, _slices
-from ftcore.steps._baselines import BASELINES
-from ftcore.steps._looks import Compared, is_final
-from ftcore.steps._predictions import SETTINGS
-from ftcore.store import damaged, hash_file, read_json, read_table, write_json
-from ftcore.verdict import Evidence, Rule, Verdict, notes
+from ftcore.statistics import calibration
+from ftcore.store.records import LINK
+from ftcore.store.store import damaged, hash_file, read_json, read_table, write_json
+from ftcore.training import planned
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from ftcore.records import Record
-    from ftcore.sections import Part
+    from ftcore.recipe.sections import Part
+    from ftcore.store.records import Record
 
     Final = Callable[[Any, Any, list[str]], Rule]
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("numpy", "pyarrow.parquet", "mlflow")
 
@@ -117,7 +126,7 @@ def _evaluated(context: Context, registrar: Registrar, evaluation: Record) -> di
     known, tracking = recorded.of_record(evaluation), registrar.tracking
     if f"{LINK}train" in evaluation.inputs:
         recorded.candidate(context, tracking)
-    _planned.check(context, evaluation)
+    planned.check(context, evaluation)
     version = tracking.version(evaluation.figures["candidate"])
     if faults := artefacts.differing(tracking, version, context.shelf, known):
         raise ChangedArtefactError(

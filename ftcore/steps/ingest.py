@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from ftcore import parts, period, snapshot, split, suppression, watermarks
-from ftcore._find import find
-from ftcore.context import Context, Outcome, log
+from ftcore.context import Context, Outcome
+from ftcore.data import carry, history, period, snapshot, split, split_keys, suppression, watermarks
+from ftcore.data import shards as _shards
+from ftcore.data.sources._mapping import sampled
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
-from ftcore.sources._mapping import sampled
-from ftcore.steps import _carry, _history, _keys, _shards
-from ftcore.store import digest, hash_file, write_json
+from ftcore.recipe.kinds import find
+from ftcore.store import parts
+from ftcore.store.store import digest, hash_file, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.records import Record
-    from ftcore.sections import Part
-    from ftcore.steps._shards import Shard
-    from ftcore.suppression import Suppression
+    from ftcore.data.shards import Shard
+    from ftcore.data.suppression import Suppression
+    from ftcore.recipe.sections import Part
+    from ftcore.store.records import Record
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("pyarrow.parquet",)
 
@@ -77,7 +81,7 @@ def run(context: Context) -> Outcome:
         raise DataRejectedError(f"the sources of {context.recipe.name} hold no row{when}", zeros)
     figures = {"rows": writer.rows, "by_source": counts, "suppressed": forgotten.suppressed, "watermarks": marks}
     if known:
-        _keys.write_read(context.folder, known.rows, known.said)
+        split_keys.write_read(context.folder, known.rows, known.said)
     write_json(context.folder / _shards.NAMES, context.named)
     inputs = {"rows": digest(writer.hashes), "forgotten": forgotten.state}
     what = f"shard {context.shard}" if context.shard else f"{len(counts)} sources"
@@ -96,7 +100,7 @@ class _Identified:
     """Gives every row its split key: the one that it was published with, else that of its raw group or text."""
 
     def __init__(self, context: Context) -> None:
-        self.keys, current = split.load(context.shelf), _history.current(context.shelf)
+        self.keys, current = split.load(context.shelf), history.current(context.shelf)
         grouped = any(getattr(one, "group", None) for one in context.recipe.sources)
         if self.keys.guessable and current is None and grouped:
             log.warning(
@@ -104,7 +108,7 @@ class _Identified:
                 "personal data",
                 split.SECRET_VARIABLE,
             )
-        self.past = _history.published(context.shelf, self.keys, current)
+        self.past = history.published(context.shelf, self.keys, current)
         self.current, self.history = current, current if self.past and self.past.manifest else None
         self.rows, self.said = list[Any](), list[Any]()
         if self.past and (said := split.redrawn(self.past.manifest, context.recipe.prepare)):
@@ -113,10 +117,10 @@ class _Identified:
 
     def fill(self, rows: pa.Table, source: Part) -> pa.Table:
         """Rows with their split keys."""
-        self.grouped_by |= _history.grouped_by(source, rows["source"].unique().to_pylist())
+        self.grouped_by |= history.grouped_by(source, rows["source"].unique().to_pylist())
         raw = self.keys.raw(rows)
-        said = _keys.said(rows, raw)
-        self.rows.append(_history.row_numbers(rows["row_id"]))
+        said = split_keys.said(rows, raw)
+        self.rows.append(history.row_numbers(rows["row_id"]))
         self.said.append(said)
         rows = self.keys.fill(rows, raw)
         return self.past.keep(rows, said, self.grouped_by) if self.past else rows
@@ -137,7 +141,7 @@ class _Identified:
                 f"{rows:,}", source,
             )  # fmt: skip
         return {
-            _history.GROUPED: self.grouped_by,
+            history.GROUPED: self.grouped_by,
             "history": self.history,
             "current": self.current,
             "split_keys": self.keys.state,
@@ -240,7 +244,7 @@ def _rows(source: Part, context: Context, marks: dict[str, Any], forgotten: Supp
     if mark:
         there = module.present(source, context) if getattr(source, "deletions", "keep") == "compare" else None
         # The cap holds for old and new rows together, so it is applied to both once more.
-        fresh = sampled(source, _carry.grown(context.shelf, name, fresh, mark, cursor, there))  # type: ignore[arg-type]
+        fresh = sampled(source, carry.grown(context.shelf, name, fresh, mark, cursor, there))  # type: ignore[arg-type]
     yield from fresh
     if cursor.reached is not None:
         marks[name] = watermarks.figure(cursor.reached, config, rules)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from ftcore import enough, ledger, registry, served, snapshot
-from ftcore.context import Context, Outcome, log
+from ftcore.context import Context, Outcome
+from ftcore.data import holdouts, snapshot
 from ftcore.errors import FtcoreError
+from ftcore.planning import budget, enough
+from ftcore.planning import sizes as _sizes
 from ftcore.progress import busy
-from ftcore.steps import _budget, _holdouts, _sizes
-from ftcore.steps._approval import starters
-from ftcore.store import hash_file
-from ftcore.tracking import Tracking, Version
+from ftcore.registry import served, versions
+from ftcore.registry.handover import starters
+from ftcore.store import ledger
+from ftcore.store.store import hash_file
+from ftcore.tracking.client import Tracking, Version
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("pyarrow.parquet", "mlflow")
 
@@ -30,7 +36,7 @@ def run(context: Context) -> Outcome:
     manifest = snapshot.manifest(context.shelf, identity, proven=True)
     tracking = Tracking(context.settings, context.recipe.name)
     champion = served.champion(context.shelf, tracking)
-    hold = registry.held(tracking)
+    hold = versions.held(tracking)
     if hold and context.params.get("train") != "always":  # an open request stays open, for the run after the release
         decided: tuple[bool, str, dict[str, Any]] = (False, f"{hold}; ftcore models release {context.recipe.name}", {})
     else:
@@ -41,7 +47,7 @@ def run(context: Context) -> Outcome:
     figures["started_by"] = _starters(context, figures.get("answers"))
     cost: dict[str, Any] = {}
     if train:
-        verdict, why, cost = _budget.judge(context, identity, _sizes.count(context, identity, "train"))
+        verdict, why, cost = budget.judge(context, identity, _sizes.count(context, identity, "train"))
         cost = cost | {"too_few_rows": _too_few(context, identity)}
         # What this very run was allowed to do once stays allowed: it may be half done.
         if verdict != "go" and not context.shelf.line("plan", context.run_id):
@@ -81,10 +87,10 @@ def _too_few(context: Context, identity: str) -> list[str]:
     recipe = context.recipe
     sizes = enough.of_snapshot(recipe, context.shelf, identity)
     for name in enough.holdouts(recipe):
-        source = _holdouts.Source(name, recipe.evaluate.holdouts[name], recipe.task)
+        source = holdouts.Source(name, recipe.evaluate.holdouts[name], recipe.task)
         try:
             with busy(f"counting rows of {name}", at_once=False):
-                keys = enough.keys_of(_holdouts.raw(context, source))
+                keys = enough.keys_of(holdouts.raw(context, source))
         except (FtcoreError, OSError) as error:  # what the evaluation will miss stops no plan
             log.warning("the rows of evaluate.holdouts.%s cannot be counted: %s", name, error)
         else:
@@ -97,7 +103,7 @@ def _too_few(context: Context, identity: str) -> list[str]:
 
 def _hold(context: Context, verdict: str, why: str, figures: dict[str, Any], cost: dict[str, Any]) -> Outcome:
     """Stop before anything is spent. The request that the training would answer stays open."""
-    hint = f"; to approve: {_budget.how_to_approve(context)}" if verdict == "needs approval" else ""
+    hint = f"; to approve: {budget.how_to_approve(context)}" if verdict == "needs approval" else ""
     context.shelf.add_to_ledger("budget", context.run_id, verdict, why, snapshot=figures["snapshot"])
     held = {key: value for key, value in figures.items() if key != "answers"}
     return Outcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -9,26 +10,30 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, hashes, parts, snapshot, split, tally
-from ftcore._find import find
-from ftcore.cleaning import exact, labels, near
-from ftcore.cleaning.exact import Decision
-from ftcore.cleaning.rows import LEFT_OUT
-from ftcore.context import Context, Outcome, log
-from ftcore.conversations import turns as conversation
-from ftcore.embedding import embedder
+from ftcore.context import Context, Outcome
+from ftcore.data import carry, snapshot, split, tally
+from ftcore.data import sides as _sides
+from ftcore.data.cleaning import exact, labels, near
+from ftcore.data.cleaning.exact import Decision
+from ftcore.data.cleaning.rows import LEFT_OUT
+from ftcore.data.conversations import turns as conversation
+from ftcore.data.sides import IMPORTANCE, NEW, Sides
+from ftcore.data.spool import Spool, clean_all
 from ftcore.errors import FtcoreError, MissingExtraError
-from ftcore.steps import _carry, _sides
-from ftcore.steps._sides import IMPORTANCE, NEW, Sides
-from ftcore.steps._spool import Spool, clean_all
-from ftcore.store import digest, write_json, write_table
+from ftcore.models import base
+from ftcore.models.embedding import embedder
+from ftcore.recipe.kinds import find
+from ftcore.store import hashes, parts
+from ftcore.store.store import digest, write_json, write_table
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from upath import UPath
 
-    from ftcore.sections import Prepare
+    from ftcore.recipe.sections import Prepare
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("pyarrow.parquet", "ftfy", "numpy")
 CONTRADICTION = "the same text has different labels"
@@ -360,14 +365,14 @@ def _write_repeated(context: Context, spool: Spool, draft: Draft) -> None:
     import numpy as np
     import pyarrow as pa
 
-    names, path = _carry.incremental(context.recipe), context.folder / _carry.REPEATED
+    names, path = carry.incremental(context.recipe), context.folder / carry.REPEATED
     path.unlink(missing_ok=True)
     if not names:
         return
     out = np.ones(int(spool.starts[-1]), dtype=bool)
     for places in (draft.kept, *draft.quarantined.values(), np.array(spool.flagged("dropped"), np.int64)):
         out[places] = False
-    tables = [_carry.of(rows, names) for rows in spool.batches(np.flatnonzero(out))]
+    tables = [carry.of(rows, names) for rows in spool.batches(np.flatnonzero(out))]
     write_table(path, pa.concat_tables([snapshot.schema().empty_table(), *tables]))
 
 

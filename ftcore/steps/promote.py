@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftcore import approvals, card, integrity, registry, served
 from ftcore.context import Context, Outcome
 from ftcore.errors import FtcoreError
-from ftcore.promotion import NOBODY, Registrar
-from ftcore.records import sha256
+from ftcore.recipe.canonical import sha256
+from ftcore.registry import approvals, integrity, served, versions
+from ftcore.registry.handover import current
+from ftcore.registry.promotion import NOBODY, Registrar
+from ftcore.reports import card
 from ftcore.serving import model as models
-from ftcore.steps._approval import current
-from ftcore.tracking import CHAMPION, Version
-from ftcore.tracking_models import Model
+from ftcore.tracking.client import CHAMPION, Version
+from ftcore.tracking.registered import Model
 
 NEEDS = ("mlflow",)
 LOOKS_AGAIN = True
@@ -60,13 +61,13 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
     name = f"version {candidate.number}"
     if not verdict["passed"]:
         return f"{name} did not pass the gate"
-    if decided := registry.decided_against(candidate):
+    if decided := versions.decided_against(candidate):
         return decided
     if moved := _moved(context, verdict, candidate, model):
         return moved
     if done:
         return f"{name} was promoted by this run before and is champion no more; promote it by hand"
-    if hold := registry.hold_of(model):
+    if hold := versions.hold_of(model):
         return f"{hold}; ftcore models release {model.name}"
     missing = approvals.lacking(approvals.given(context.shelf, candidate), current(context).approval)
     return f"{name} {missing}" if missing else "; ".join(integrity.against(context.shelf, candidate, model))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ftcore.context import Context, Outcome
-from ftcore.steps import _shards
-from ftcore.store import write_json
+from ftcore.data import shards as _shards
+from ftcore.store.store import write_json
 
 
 def run(context: Context) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -10,23 +11,34 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import base, licenses, recorded, run_recipe, snapshot, store, tracking_training, workers
-from ftcore.context import Context, Outcome, log
-from ftcore.records import LOCK, canonical, environment_lock, git_commit, sha256, versions
+from ftcore.context import Context, Outcome
+from ftcore.data import snapshot
+from ftcore.evaluation import ancestry
+from ftcore.models import base, input_example
+from ftcore.planning import actual, first_steps
+from ftcore.recipe.canonical import canonical, sha256
+from ftcore.registry import licenses, recorded
 from ftcore.serving import model as models
 from ftcore.settings import REPOSITORY
-from ftcore.steps import _ancestry, _attempts, _described, _distributed, _energy, _first_steps, _job, _method, _tuned
-from ftcore.steps._readable import NAMED
-from ftcore.tracking import RECIPE_TAG, Tracking
+from ftcore.store import run_recipe, store
+from ftcore.store.records import LOCK, environment_lock, git_commit, versions
+from ftcore.tracking import training_run
+from ftcore.tracking.client import RECIPE_TAG, Tracking
+from ftcore.training import attempts as _attempts
+from ftcore.training import energy, jobs, method_hooks, processes, workers
+from ftcore.training.readable_rows import NAMED
+from ftcore.tuning import settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
 
-    from ftcore.tracking import Version
+    from ftcore.models.features import Features
+    from ftcore.tracking.client import Version
     from ftcore.training.callbacks import Track
-    from ftcore.training.features import Features
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("torch", "transformers", "transformers.trainer", "mlflow")
 
@@ -41,20 +53,20 @@ def run(context: Context) -> Outcome:
         NotEnoughDataError: the rows do not suffice for the task, such as a label without any.
         MissingExtraError: the base model is not installed.
     """
-    context = _tuned.tuned(context)
+    context = settled.tuned(context)
     recipe = context.recipe
     identity = context.earlier("plan").figures["snapshot"]
-    rows = _job.rows(context)
+    rows = jobs.rows(context)
     tracking = Tracking(context.settings, recipe.name)
     digest = store.digest(recipe.resolved())[:16]
     commit = git_commit(str(REPOSITORY))
     tags = {"ftcore.snapshot": identity, "ftcore.git_commit": commit, RECIPE_TAG: digest}
     kept = run_recipe.of(context.shelf, context.run_id)
     tags |= {run_recipe.TAG: kept.sha256} if kept else {}
-    tags |= _ancestry.tags(context)
+    tags |= ancestry.tags(context)
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
     mlflow_run = tracking.open_run(context.run_id, tags)
-    with tracking_training.ending(tracking, mlflow_run):
+    with training_run.ending(tracking, mlflow_run):
         return _trained(context, tracking, mlflow_run, rows, tags)
 
 
@@ -67,18 +79,18 @@ def _trained(
     source = str(snapshot.folder(context.shelf, identity))
     tracking.log_snapshot(mlflow_run, identity, rows["train"].num_rows, source)
 
-    tracking_training.log_recipe(tracking, mlflow_run, recipe.resolved())
-    with tracking_training.system_metrics(tracking, mlflow_run, context.scratch):
-        if _distributed.wanted(context):
-            figures = _distributed.launch(context, mlflow_run)
+    training_run.log_recipe(tracking, mlflow_run, recipe.resolved())
+    with training_run.system_metrics(tracking, mlflow_run, context.scratch):
+        if processes.wanted(context):
+            figures = processes.launch(context, mlflow_run, __name__)
         else:
-            with tracking_training.curve(tracking, mlflow_run, context.scratch) as track:
+            with training_run.curve(tracking, mlflow_run, context.scratch) as track:
                 figures = _fit(context, rows, track)
     tracking.log(mlflow_run, metrics={k: v for k, v in figures.items() if isinstance(v, int | float)})
-    figures |= _tuned.figures(context) | {"base_license": _license(context)}
-    tracking.log(mlflow_run, metrics=_tuned.flat(figures["folds"]) if "folds" in figures else {})
+    figures |= settled.figures(context) | {"base_license": _license(context)}
+    tracking.log(mlflow_run, metrics=settled.flat(figures["folds"]) if "folds" in figures else {})
     version, made = _register(context, tracking, mlflow_run, tags)
-    tracking.tag(version, _tuned.tags(context))
+    tracking.tag(version, settled.tags(context))
     tracking.tag(version, {name: figures[name] for name in ("cost", "co2e_g", "energy_kwh") if name in figures})
     if "actual_vs_estimated" in figures:
         tracking.tag(version, {"actual_vs_estimated": canonical(figures["actual_vs_estimated"])})
@@ -104,11 +116,11 @@ def _license(context: Context) -> dict[str, Any]:
 
 def fit(context: Context, mlflow_run: str) -> dict[str, Any]:
     """Train as one of several processes; the first one saves, the others end here. Returns its figures."""
-    context = _tuned.tuned(context)
-    rows, tracking = _job.rows(context), Tracking(context.settings, context.recipe.name)
+    context = settled.tuned(context)
+    rows, tracking = jobs.rows(context), Tracking(context.settings, context.recipe.name)
     if int(os.environ.get("RANK", "0")):
         return _fit(context, rows, lambda _: None)
-    with tracking_training.curve(tracking, mlflow_run, context.scratch) as track:
+    with training_run.curve(tracking, mlflow_run, context.scratch) as track:
         return _fit(context, rows, track)
 
 
@@ -117,27 +129,27 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
     from ftcore.training.callbacks import FirstSteps
 
     found: dict[str, Any] = {}
-    watching = [FirstSteps(partial(_first_steps.corrected, context, found))]
+    watching = [FirstSteps(partial(first_steps.corrected, context, found))]
     attempts = _attempts.Attempts.of(context)
     keep = attempts.keep if attempts else lambda _: None
-    with _energy.measured(workers.own(context.settings), keep) as used:  # a teacher reads every row in it
+    with energy.measured(workers.own(context.settings), keep) as used:  # a teacher reads every row in it
         log.info("loading %s and making tokens of the rows", context.recipe.base)
-        job = _job.prepared(context, rows, context.scratch / "checkpoints", track, watching)
+        job = jobs.prepared(context, rows, context.scratch / "checkpoints", track, watching)
         encoded = job.rows
         what = f"{len(encoded['train']):,} rows, {encoded['train'].tokens:,} tokens an epoch"
         log.info("training on %s", what)
         weights = sum(p.numel() for p in job.model.parameters())
         trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
-        figures = _method.fit(context, job)
+        figures = method_hooks.fit(context, job)
     job = replace(job, model=job.whole(job.model))
-    _distributed.first_only()
+    processes.first_only()
 
     made = context.scratch / "made"
-    _job.save(context, job, made)
+    jobs.save(context, job, made)
     needs = {name: version for name, version in versions().items() if name in ("ftcore", "torch", "transformers")}
-    tracking_training.describe(made / "model", _described.example(context.recipe.task), needs)
+    training_run.describe(made / "model", input_example.example(context.recipe.task), needs)
     return {
-        "base": _method.start(context),
+        "base": method_hooks.start(context),
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),
         "truncated_rows": encoded["train"].truncated,
@@ -147,7 +159,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
         **figures,
         **found,
-        **_energy.spent(
+        **actual.spent(
             context, used, {"rows": len(encoded["train"]), **figures}, attempts.earlier() if attempts else ()
         ),
     }

@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ftcore import tracking_training
 from ftcore.context import Context, Outcome
 from ftcore.errors import TrainingError
-from ftcore.search import JOURNAL
-from ftcore.steps import _folds, _trials
-from ftcore.steps._tuned import flat, with_settings
-from ftcore.store import digest, write_bytes, write_json
-from ftcore.tracking import RECIPE_TAG, Tracking
+from ftcore.store.store import digest, write_bytes, write_json
+from ftcore.tracking import training_run
+from ftcore.tracking.client import RECIPE_TAG, Tracking
+from ftcore.tuning import folds, trials
+from ftcore.tuning.search import JOURNAL
+from ftcore.tuning.settled import flat, with_settings
 
 if TYPE_CHECKING:
-    from ftcore.search import Search
+    from ftcore.tuning.search import Search
 
 USED = ("torch", "transformers.trainer", "mlflow", "optuna")
 """What is imported once there is something to do: most recipes have nothing to search."""
@@ -43,18 +43,18 @@ def run(context: Context) -> Outcome:
     figures: dict[str, Any] = {}
     paths: dict[str, str] = {}
     if context.recipe.search is not None:
-        search, parent = _trials.opened(context), _parent(context)
+        search, parent = trials.opened(context), _parent(context)
         if context.shard:
-            done = _trials.work(context, search, parent)
+            done = trials.work(context, search, parent)
             return Outcome(f"worker {context.shard} did {done} trials", figures={"trials": done}, inputs=inputs)
-        with tracking_training.ending(Tracking(context.settings, context.recipe.name), parent):
-            _trials.work(context, search, parent)
+        with training_run.ending(Tracking(context.settings, context.recipe.name), parent):
+            trials.work(context, search, parent)
             words, figures, paths = _chosen(context, search, parent)
         said.append(words)
         context = with_settings(context, figures["settings"])
         inputs["settings"] = digest(figures["settings"])
     if context.recipe.train.folds and not context.shard:
-        figures["folds"] = _folds.validated(context)
+        figures["folds"] = folds.validated(context)
         said.append(_log_folds(context, figures["folds"]))
     return Outcome("; ".join(said) or "no trials to share", figures=figures, inputs=inputs, paths=paths)
 
@@ -107,7 +107,7 @@ def _written(context: Context, search: Search, table: list[dict[str, Any]]) -> d
 def _parent(context: Context) -> str:
     """MLflow run that the trials are shown under."""
     tracking = Tracking(context.settings, context.recipe.name)
-    name = _trials.opened(context).name
+    name = trials.opened(context).name
     return tracking.open_run(f"{context.run_id}/search", {RECIPE_TAG: name})
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ftcore import enough, labels, parts, snapshot, split, suppression, watermarks
-from ftcore._find import find
-from ftcore.cleaning import label_names
-from ftcore.context import Context, Outcome, log
+from ftcore.context import Context, Outcome
+from ftcore.data import carry, history, labels, renamed, shards, snapshot, split, split_keys, suppression, watermarks
+from ftcore.data.cleaning import label_names
+from ftcore.data.kept_rows import Kept, concatenated
+from ftcore.data.tally import Tally
+from ftcore.data.validation import whole_snapshot
+from ftcore.data.validation.whole_snapshot import Whole
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
-from ftcore.records import now
+from ftcore.planning import enough
+from ftcore.recipe.kinds import find
 from ftcore.reports import snapshot as reports
-from ftcore.steps import _carry, _comparison, _history, _keys, _renamed, _shards
-from ftcore.steps._comparison import Whole
-from ftcore.steps._kept import Kept, concatenated
-from ftcore.store import digest, hash_file, read_json, read_table, upload, write_bytes, write_table
-from ftcore.tally import Tally
+from ftcore.store import parts
+from ftcore.store.records import now
+from ftcore.store.store import digest, hash_file, read_json, read_table, upload, write_bytes, write_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
-    from ftcore.steps._great_expectations import SuiteResult
+    from ftcore.data.validation.great_expectations import SuiteResult
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("pyarrow.parquet", "pandas", "great_expectations")
 SHOWN_REASONS = 5
@@ -85,12 +90,12 @@ def run(context: Context) -> Outcome:
     before = None if period else _before(context)
     faults = _faults(quarantine, draft.figures)
     found = Whole(tally, before, faults, now(), _came_in(draft.figures), trained=not period)
-    whole = _run_suite(context, kept, _comparison.suite(context.recipe, found), {})
+    whole = _run_suite(context, kept, whole_snapshot.suite(context.recipe, found), {})
     upload(_docs(context), context.shelf.root / "data_docs")
     manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
     manifest |= _beside(context, before, kept) | ({"period": period} if period else {})
     manifest["warnings"] += [] if period else _too_few(context, kept)
-    manifest["warnings"] += _renamed.warnings(context.shelf, before, tally.sources, kept.tables(["source", "text"]))
+    manifest["warnings"] += renamed.warnings(context.shelf, before, tally.sources, kept.tables(["source", "text"]))
     review = context.shelf.root / draft.paths["review"] if "review" in draft.paths else None
     page = reports.writer(context.recipe, quarantine, read_table(review) if review else None, before)
     if manifest["rejections"]:
@@ -128,10 +133,10 @@ def _publish(
     )
     ingest = context.earlier("ingest")
     left_out = (
-        _carry.keep(context, quarantine, _draft(context) / _carry.REPEATED) if ingest.figures.get("watermarks") else ""
+        carry.keep(context, quarantine, _draft(context) / carry.REPEATED) if ingest.figures.get("watermarks") else ""
     )
     if period is None:
-        _keys.commit(
+        split_keys.commit(
             context.shelf, split.load(context.shelf), _raw(context), kept.tables(["row_id", "split_key"]), identity
         )
     watermarks.commit(context.shelf, ingest, identity, left_out)
@@ -217,7 +222,7 @@ def _suite(context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _run_suite(context: Context, rows: Kept, suite: dict[str, Any], parameters: dict[str, Any]) -> SuiteResult:
     """Run a suite; its Data Docs are local until both suites were run."""
-    from ftcore.steps._great_expectations import columns, run_suite
+    from ftcore.data.validation.great_expectations import columns, run_suite
 
     frame = rows.frame(columns(suite, parameters, snapshot.schema(split=True).names))
     return run_suite(frame, suite, parameters, name=context.run_id, docs=_docs(context))
@@ -321,8 +326,8 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
         "newest": tally.newest and tally.newest.isoformat(),
         "read": context.earlier("ingest").figures.get("by_source", {}),
         "identity": IDENTITY,
-        _history.GROUPED: context.earlier("ingest").figures.get(_history.GROUPED),
-        "source_names": _shards.source_names(context),
+        history.GROUPED: context.earlier("ingest").figures.get(history.GROUPED),
+        "source_names": shards.source_names(context),
         "split_keys": context.earlier("ingest").figures.get("split_keys"),
         "reused_ids": context.earlier("ingest").figures.get("reused_ids") or {},
         **{name: prepared[name] for name in REMOVED if name in prepared},

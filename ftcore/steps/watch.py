@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger, outputs, served
-from ftcore._find import find
-from ftcore.context import Context, Outcome, log
-from ftcore.conversations import turns as conversation
+from ftcore.context import Context, Outcome
+from ftcore.data.conversations import turns as conversation
+from ftcore.models import outputs
+from ftcore.monitoring.windows import comparable
+from ftcore.recipe.kinds import find
+from ftcore.registry import served
 from ftcore.serving import model as models
-from ftcore.steps._window import comparable
-from ftcore.store import hash_file, read_table, upload, write_table
-from ftcore.times import moment
-from ftcore.tracking import Tracking, Version
+from ftcore.store import ledger
+from ftcore.store.store import hash_file, read_table, upload, write_table
+from ftcore.store.times import moment
+from ftcore.tracking.client import Tracking, Version
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from ftcore.detectors._finding import Finding
+    from ftcore.monitoring.detectors._finding import Finding
+
+log = logging.getLogger(__name__)
 
 NEEDS = ("pandas", "pyarrow.parquet", "evidently", "mlflow")
 
@@ -111,7 +116,7 @@ def _mixed_alike(reference: pd.DataFrame, parts: list[str], seed: int) -> pd.Dat
 
 
 def _compare(context: Context, reference: pd.DataFrame, window: pa.Table) -> list[Finding]:
-    from ftcore.steps._drift import compare
+    from ftcore.monitoring.drift import compare
 
     current = window.select(["text", "label", "score"]).to_pandas()
     if context.recipe.parts:

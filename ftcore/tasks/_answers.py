@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ftcore.conversations import printed
+from ftcore.data.conversations import printed
 
 UNANSWERABLE = "the question has no answer in its passage (an empty list), and qa learns answers only"
 

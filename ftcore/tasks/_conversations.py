@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ftcore.cleaning.rows import Plain
-from ftcore.conversations import turns as conversation
-from ftcore.conversations.turns import MalformedError
+from ftcore.data.cleaning.rows import Plain
+from ftcore.data.conversations import turns as conversation
+from ftcore.data.conversations.turns import MalformedError
 from ftcore.tasks import _rows
 
 if TYPE_CHECKING:
-    from ftcore._find import Config
-    from ftcore.cleaning.rows import Editor, Faults, Rows
-    from ftcore.conversations.turns import Turn
+    from ftcore.data.cleaning.rows import Editor, Faults, Rows
+    from ftcore.data.conversations.turns import Turn
+    from ftcore.recipe.kinds import Config
 
 _NOTHING = ("[]", "{}")
 """Empty values, which are answers but no questions."""

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from ftcore.errors import TrainingError
-from ftcore.training import loading
+from ftcore.models import loading
 
 if TYPE_CHECKING:
     from pathlib import Path

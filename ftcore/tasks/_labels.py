@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
 
 from pydantic import BeforeValidator
 
-from ftcore.cleaning import label_names
-from ftcore.cleaning.rows import LEFT_OUT
+from ftcore.data.cleaning import label_names
+from ftcore.data.cleaning.rows import LEFT_OUT
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.cleaning.rows import Faults
+    from ftcore.data.cleaning.rows import Faults
 
 
 class Labelled(Protocol):

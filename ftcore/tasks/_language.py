@@ -8,9 +8,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
+from ftcore.models import loading, stands
+from ftcore.models.features import IGNORED
 from ftcore.tasks import _words
-from ftcore.training import loading, stands
-from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore._find import Config
-    from ftcore.outputs import Outputs
-    from ftcore.statistics import Better
+    from ftcore.models.outputs import Outputs
+    from ftcore.recipe.kinds import Config
+    from ftcore.statistics.intervals import Better
 
 LIKELIHOOD: dict[str, Better] = {"perplexity": "lower", "token_accuracy": "higher"}
 WRITTEN: dict[str, Better] = {"chrf": "higher", "bleu": "higher", "rouge_l": "higher", "exact_match": "higher"}
@@ -127,7 +127,7 @@ def plain(folder: Path, max_length_tokens: int, repeated: int = 1) -> Callable[[
         max_length_tokens: most tokens of a window.
         repeated: tokens that a window has of the one before it.
     """
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     return likely(causal(folder).eval(), load_tokenizer(folder), max_length_tokens, repeated)
 

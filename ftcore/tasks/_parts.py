@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
 
 from pydantic import Field, create_model, model_validator
 
-from ftcore._find import Config as Base
-from ftcore._find import find, kinds
 from ftcore.errors import DataRejectedError
+from ftcore.recipe.kinds import Config as Base
+from ftcore.recipe.kinds import find, kinds
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from ftcore.statistics import Better
+    from ftcore.statistics.intervals import Better
 
 FEEDBACK = "feedback:"
 """Before a part's name: the source of its rows that came back from production."""

@@ -1,4 +1,4 @@
-"""What most tasks do with rows on their way in: see ``ftcore.cleaning.rows``."""
+"""What most tasks do with rows on their way in: see ``ftcore.data.cleaning.rows``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftcore.cleaning import aligned
-from ftcore.cleaning.rows import Plain
-from ftcore.conversations import turns as conversation
+from ftcore.data.cleaning import aligned
+from ftcore.data.cleaning.rows import Plain
+from ftcore.data.conversations import turns as conversation
 
 if TYPE_CHECKING:
-    from ftcore._find import Config
-    from ftcore.cleaning.rows import Editor, Faults, Rows
+    from ftcore.data.cleaning.rows import Editor, Faults, Rows
+    from ftcore.recipe.kinds import Config
 
 
 def parse_rows(config: Config, rows: Rows) -> Faults:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftcore.base import with_prefix
-from ftcore.outputs import given
-from ftcore.training import loading
-from ftcore.training.features import Collator, Features, pad_as, segments, tokenize, tokens
+from ftcore.models import loading
+from ftcore.models.base import with_prefix
+from ftcore.models.features import Collator, Features, pad_as, segments, tokenize, tokens
+from ftcore.models.outputs import given
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore._find import Config
-    from ftcore.outputs import Text
+    from ftcore.models.outputs import Text
+    from ftcore.recipe.kinds import Config
 
 
 def load(base: Path, **head: Any) -> PreTrainedModel:
@@ -59,7 +59,7 @@ def saved(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """A saved model, with the prefix that may lie beside it, and its tokenizer."""
     from transformers import AutoModelForSequenceClassification
 
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     words = load_tokenizer(folder)
     plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)

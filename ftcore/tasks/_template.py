@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ftcore._find import Config as Base
 from ftcore.errors import NotEnoughDataError
-from ftcore.outputs import given
+from ftcore.models import loading
+from ftcore.models.features import Collator, Features, tokenize
+from ftcore.models.outputs import given
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _rows
-from ftcore.training import loading
-from ftcore.training.features import Collator, Features, tokenize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Editor, Faults, Rows
-    from ftcore.outputs import Outputs, Text
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Editor, Faults, Rows
+    from ftcore.models.outputs import Outputs, Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "NAME", "labels": ["a", "b"]}
 ROW = {"text": "what the model reads", "context": None, "label": "a"}

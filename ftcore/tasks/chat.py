@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ftcore._find import Config as Base
-from ftcore.conversations import templates
-from ftcore.conversations import turns as conversation
-from ftcore.outputs import Example, examples, given
+from ftcore.data.conversations import templates
+from ftcore.data.conversations import turns as conversation
+from ftcore.models.features import IGNORED, Collator, Features
+from ftcore.models.outputs import Example, examples, given
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _conversations, _language
-from ftcore.training.features import IGNORED, Collator, Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults
-    from ftcore.conversations.turns import Turn
-    from ftcore.outputs import Outputs, Text
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Faults
+    from ftcore.data.conversations.turns import Turn
+    from ftcore.models.outputs import Outputs, Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "chat", "system": "You answer briefly."}
 ROW = {
@@ -113,7 +113,7 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
         A function from rows to the answers that it writes, or, for rows with an answer where the task is judged by
         likelihood, to ``[rows, 3]``: the answer's negative log likelihood, its tokens, and how many of them were hit.
     """
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     return reader(config, _language.causal(folder).eval(), load_tokenizer(folder), max_length_tokens)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ftcore._find import Config as Base
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _labels, _rows, _sequence
 from ftcore.tasks._labels import Label
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Text
-    from ftcore.statistics import Better
-    from ftcore.training.features import Features
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.features import Features
+    from ftcore.models.outputs import Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "classification", "labels": ["ham", "spam"]}
 ROW = {"text": "You have won a prize.", "context": None, "label": "spam"}

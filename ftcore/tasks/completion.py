@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ftcore._find import Config as Base
-from ftcore.outputs import examples
+from ftcore.models.features import Collator, Features
+from ftcore.models.outputs import examples
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _language, _rows
-from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Example, Text
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.outputs import Example, Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "completion", "stride_tokens": 64}
 ROW = {"text": "The door was red, and nobody knew why."}
@@ -90,7 +90,7 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], np.ndarray]:
     """Torch predictions of a saved model: of each text ``-log p``, its tokens and the tokens hit, ``[texts, 3]``."""
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     return reader(config, _language.causal(folder).eval(), load_tokenizer(folder), max_length_tokens)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ftcore._find import Config as Base
-from ftcore.cleaning import label_names
+from ftcore.data.cleaning import label_names
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _labels, _language, _rows, _sequence
 from ftcore.tasks._labels import Label
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Text
-    from ftcore.statistics import Better
-    from ftcore.training.features import Features
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.features import Features
+    from ftcore.models.outputs import Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "multilabel", "labels": ["billing", "delivery", "quality"], "separator": ";"}
 ROW = {"text": "It came late and broken.", "context": None, "label": ["delivery", "quality"]}

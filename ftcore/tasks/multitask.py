@@ -7,14 +7,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore import outputs as form
-from ftcore import snapshot
-from ftcore._find import find
-from ftcore.cleaning.rows import Editor
+from ftcore.data import snapshot
+from ftcore.data.cleaning.rows import Editor
 from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.models import loading
+from ftcore.models import outputs as form
+from ftcore.models.features import Collator, Features
+from ftcore.recipe.kinds import find
 from ftcore.tasks._parts import Config, task_of
-from ftcore.training import loading
-from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Example, Outputs, Text
-    from ftcore.recipe import Recipe
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.outputs import Example, Outputs, Text
+    from ftcore.recipe.model import Recipe
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {
     "kind": "multitask",
@@ -332,7 +332,7 @@ def _width(part: Any) -> int:
 
 def _readers(config: Config, folder: Path, limit: int) -> dict[str, Callable[[Sequence[Example]], Outputs]]:
     """What answers for each part, all by one model."""
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     words, model = load_tokenizer(folder), load(config, folder).eval()
     if config.stands_on != ENCODER:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ftcore._find import Config as Base
-from ftcore.cleaning import label_names
+from ftcore.data.cleaning import label_names
 from ftcore.errors import DataRejectedError
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _language, _rows, _sequence
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Text
-    from ftcore.statistics import Better
-    from ftcore.training.features import Features
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.features import Features
+    from ftcore.models.outputs import Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "pair"}
 ROW = {"text": "A man plays a guitar.", "context": "Somebody makes music.", "label": 3.8}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ftcore._find import Config as Base
-from ftcore.conversations import templates
-from ftcore.outputs import examples
+from ftcore.data.conversations import templates
+from ftcore.models import loading
+from ftcore.models.features import Collator, Features
+from ftcore.models.outputs import examples
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _conversations, _language, chat
-from ftcore.training import loading
-from ftcore.training.features import Collator, Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults
-    from ftcore.conversations.turns import Turn
-    from ftcore.outputs import Example, Text
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Faults
+    from ftcore.data.conversations.turns import Turn
+    from ftcore.models.outputs import Example, Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "preference"}
 ROW = {
@@ -113,7 +113,7 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     import numpy as np
     import torch
 
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     words, model = load_tokenizer(folder), load(config, folder).eval()
     words.padding_side = "right"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ftcore._find import Config as Base
 from ftcore.errors import NotEnoughDataError
-from ftcore.outputs import examples
+from ftcore.models import loading
+from ftcore.models.features import Features
+from ftcore.models.outputs import examples
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _answers, _language, _rows, _sequence, _words
-from ftcore.training import loading
-from ftcore.training.features import Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Outputs, Text
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.outputs import Outputs, Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "qa", "stride_tokens": 32}
 ROW = {"text": "Which door is red?", "context": "The left door is red.", "label": "left"}
@@ -114,7 +114,7 @@ def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, m
 
     A window without the answer points at its first token, which means that it has none.
     """
-    from ftcore.outputs import given
+    from ftcore.models.outputs import given
 
     columns: dict[str, list[list[int] | int]] = {name: [] for name in ("input_ids", "start_positions", "end_positions")}
     kinds: list[list[int]] = []
@@ -139,7 +139,7 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     """Torch predictions of a saved model: questions with their passages to the likeliest pieces of them."""
     from transformers import AutoModelForQuestionAnswering
 
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     model = AutoModelForQuestionAnswering.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
     return reader(config, model.eval(), load_tokenizer(folder), max_length_tokens)

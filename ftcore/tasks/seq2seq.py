@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from ftcore._find import Config as Base
-from ftcore.outputs import examples
+from ftcore.models import loading
+from ftcore.models.features import Collator, Features, padding_as, tokenize
+from ftcore.models.outputs import examples
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _language, _rows
-from ftcore.training import loading
-from ftcore.training.features import Collator, Features, padding_as, tokenize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Example, Outputs, Text
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.outputs import Example, Outputs, Text
+    from ftcore.statistics.intervals import Better
 
 EXAMPLE = {"kind": "seq2seq", "prefix": "summarize: "}
 ROW = {"text": "The door, which was red, was left open.", "label": "The red door was open."}
@@ -90,7 +90,7 @@ def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
 
 def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
     """Torch predictions of a saved model: texts to texts, or to ``[rows, 3]`` where judged by likelihood."""
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     return reader(config, load(config, folder).eval(), load_tokenizer(folder), max_length_tokens)
 

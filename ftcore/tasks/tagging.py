@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ftcore._find import Config as Base
-from ftcore.cleaning import label_names
-from ftcore.cleaning.aligned import split_words
-from ftcore.context import log
-from ftcore.outputs import examples
+from ftcore.data.cleaning import label_names
+from ftcore.data.cleaning.aligned import split_words
+from ftcore.models import loading
+from ftcore.models.features import IGNORED, Collator, Features
+from ftcore.models.outputs import examples
+from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _labels, _rows, _sequence
 from ftcore.tasks._labels import Label
-from ftcore.training import loading
-from ftcore.training.features import IGNORED, Collator, Features
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.cleaning.rows import Faults, Rows
-    from ftcore.outputs import Outputs, Text
-    from ftcore.statistics import Better
+    from ftcore.data.cleaning.rows import Faults, Rows
+    from ftcore.models.outputs import Outputs, Text
+    from ftcore.statistics.intervals import Better
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = {"kind": "tagging", "labels": ["O", "B-PER", "I-PER"]}
 ROW = {"text": ["Ann", "Lee", "left"], "label": ["B-PER", "I-PER", "O"]}
@@ -188,7 +190,7 @@ def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[
     """Torch predictions of a saved model: texts to a list of tags, one a word; ``O`` beyond the longest length."""
     from transformers import AutoModelForTokenClassification
 
-    from ftcore.training.loading import tokenizer as load_tokenizer
+    from ftcore.models.loading import tokenizer as load_tokenizer
 
     model = AutoModelForTokenClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
     return reader(config, model.eval(), load_tokenizer(folder), max_length_tokens)

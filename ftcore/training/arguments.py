@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainingArguments
 
-from ftcore.sections_training import AUTO
+from ftcore.recipe.training_sections import AUTO
 from ftcore.training import precision
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftcore.sections_training import Train
+    from ftcore.recipe.training_sections import Train
 
 SCHEDULES = {"constant": "constant_with_warmup"}
 """What Trainer calls otherwise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -12,9 +13,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import is_flash_attn_2_available
 
-from ftcore.context import log
 from ftcore.errors import TrainingError
 from ftcore.training import dropout, precision
+
+log = logging.getLogger(__name__)
 
 Attention = Literal["auto", "eager", "sdpa", "flash_attention_2"]
 HIDDEN = -3e38

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from ftcore.training.features import Features
+    from ftcore.models.features import Features
 
 Weights = Literal["none", "balanced"] | Mapping[str, float]
 Sampling = Literal["natural", "square_root", "balanced"]

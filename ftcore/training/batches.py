@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import Sampler
 
-from ftcore.training.features import IGNORED, Collator, Features
+from ftcore.models.features import IGNORED, Collator, Features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

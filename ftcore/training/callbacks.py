@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transformers import TrainerCallback
 
-from ftcore.context import log
 from ftcore.errors import StoppedError
 from ftcore.progress import SELDOM_S, progress
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from transformers import TrainerControl, TrainerState, TrainingArguments
+
+log = logging.getLogger(__name__)
 
 FLUSH_S = 5.0
 """Seconds between two writes of the curve: a tracking server is not asked after each step."""

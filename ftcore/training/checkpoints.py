@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftcore.context import log
 from ftcore.errors import TrainingError
-from ftcore.store import write_json
+from ftcore.store.store import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
 
 SEAL = "seal.json"
 """Written last: a checkpoint without it is half of one."""

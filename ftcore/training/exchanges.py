@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
 
-from ftcore.outputs import Example
+from ftcore.models.outputs import Example
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.outputs import Outputs, Text
+    from ftcore.models.outputs import Outputs, Text
 
 Prompt: TypeAlias = "str | list[dict[str, str]]"
 """A text to go on with, or a conversation of ``role`` and ``content``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -13,9 +14,9 @@ import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState
 from transformers.trainer_utils import EvalLoopOutput
 
-from ftcore import store
-from ftcore.context import log
 from ftcore.errors import TrainingError
+from ftcore.models.features import IGNORED
+from ftcore.store import store
 from ftcore.training import (
     arguments,
     attention,
@@ -30,15 +31,16 @@ from ftcore.training import (
 )
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.exchanges import not_asked
-from ftcore.training.features import IGNORED
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-    from ftcore.sections_training import Train
+    from ftcore.models.features import Collator, Features
+    from ftcore.recipe.training_sections import Train
     from ftcore.training.exchanges import Asked, Exchange
-    from ftcore.training.features import Collator, Features
+
+log = logging.getLogger(__name__)
 
 
 DONE = "figures.json"

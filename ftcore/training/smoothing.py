@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import TrainingError
-from ftcore.training.features import IGNORED
+from ftcore.models.features import IGNORED
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from ftcore.local.processes import STEP
 from ftcore.progress import MARK
-from ftcore.store import run_name
+from ftcore.store.store import run_name
 from ftcore_airflow.assets import event_extra, was_emitted
 from ftcore_airflow.retry import StepFailed, failure
 from ftcore_airflow.settings import AirflowSettings

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ftcore import recipe as recipes
 from ftcore.errors import RecipeError
-from ftcore.recipe import Recipe
+from ftcore.recipe import model as recipes
+from ftcore.recipe.model import Recipe
 from ftcore_airflow.assets import Assets, newest
 from ftcore_airflow.backfill import period_by
 from ftcore_airflow.notify import FailureNotifier

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ftcore import keys, settings
+from ftcore import settings
+from ftcore.store import keys
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ftcore import settings
-from ftcore.store import write_json
+from ftcore.store.store import write_json
 from tests.bench._measure import Skipped
 
 

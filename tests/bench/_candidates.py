@@ -10,11 +10,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from ftcore.gates import beats_champion, calibration, fairness, forgetting
-from ftcore.gates import slice as slice_gate
+from ftcore.evaluation.gates import beats_champion, calibration, fairness, forgetting
+from ftcore.evaluation.gates import slice as slice_gate
+from ftcore.registry.verdict import Evidence
 from ftcore.steps import gate
 from ftcore.tasks import classification
-from ftcore.verdict import Evidence
 
 FIRST_SEED = "FTCORE_BENCH_SEED"
 """Environment variable with the first seed of the gates' benches, 0 by default: other seeds are other candidates."""

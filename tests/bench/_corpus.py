@@ -15,12 +15,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ftcore import parts, snapshot, split
-from ftcore.cleaning import near
 from ftcore.context import Context, Outcome
-from ftcore.records import Record, now
-from ftcore.sections import PersonalData, Prepare
-from ftcore.store import Shelf
+from ftcore.data import snapshot, split
+from ftcore.data.cleaning import near
+from ftcore.recipe.sections import PersonalData, Prepare
+from ftcore.store import parts
+from ftcore.store.records import Record, now
+from ftcore.store.store import Shelf
 from tests.bench._sentences import load, rows
 
 NEAR, EXACT, PERSONAL = 0.05, 0.05, 0.01

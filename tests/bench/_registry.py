@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ftcore import recipe, settings, store
-from ftcore.judgement import record_verdict
-from ftcore.promotion import Registrar
-from ftcore.records import Record, now
-from ftcore.verdict import Rule, Verdict
+from ftcore import settings
+from ftcore.recipe import model
+from ftcore.registry.judgement import record_verdict
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Rule, Verdict
+from ftcore.store import store
+from ftcore.store.records import Record, now
 
 RECIPE = """\
 name: bench
@@ -56,7 +58,7 @@ def registry(folder: Path) -> Iterator[Registrar]:
     try:
         _wait(f"{url}/health", server)
         conf = settings.load()
-        yield Registrar.of(recipe.read(path), store.shelf(conf, "bench"), conf)
+        yield Registrar.of(model.read(path), store.shelf(conf, "bench"), conf)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

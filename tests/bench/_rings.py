@@ -17,31 +17,19 @@ from typing import Any
 
 import yaml
 
-from ftcore import (
-    adoption,
-    attestation,
-    backup,
-    doctor,
-    evidence,
-    forget,
-    integrity,
-    links,
-    pipeline,
-    recipe,
-    restore,
-    served,
-    settings,
-    store,
-    tracking_models,
-    tracking_places,
-)
-from ftcore.approvals import Answer
-from ftcore.files import write_json
-from ftcore.intents import HEAD_TAG
-from ftcore.promotion import Registrar
-from ftcore.records import now
+from ftcore import pipeline, settings
+from ftcore.compliance import attestation, backup, evidence, forget, links, restore
+from ftcore.recipe import model as recipe
+from ftcore.registry import doctor, integrity, served
+from ftcore.registry.approvals import Answer
+from ftcore.registry.intents import HEAD_TAG
+from ftcore.registry.promotion import Registrar
 from ftcore.serving import scoring
 from ftcore.serving.model import serving
+from ftcore.store import adoption, store
+from ftcore.store.files import write_json
+from ftcore.store.records import now
+from ftcore.tracking import places, registered
 from tests.bench._tiny import sentence, write_product
 
 NAME = "tiny"
@@ -138,10 +126,8 @@ class Home:
 
 
 def _relocate(of: Home, home: Path, database: Path) -> None:
-    move = tracking_places.Move(
-        of.home / "mlflow/artifacts", home / "mlflow/artifacts", of.home / "store", home / "store"
-    )
-    tracking_places.relocate(database, move, dry_run=False)
+    move = places.Move(of.home / "mlflow/artifacts", home / "mlflow/artifacts", of.home / "store", home / "store")
+    places.relocate(database, move, dry_run=False)
 
 
 def shapes(folder: Path) -> dict[str, tuple[Home, int]]:
@@ -254,7 +240,7 @@ def _adopted(home: Home, registrar: Registrar) -> None:
         path.unlink()
     shutil.rmtree(Path(shelf.chain.slots.path))
     shelf.chain.witness.unlink()
-    tracking_models.tag_model(registrar.tracking, {HEAD_TAG: None})
+    registered.tag_model(registrar.tracking, {HEAD_TAG: None})
     adoption.by_person(shelf.chain, "noor", "the platform is updated")
     registrar.hold("noor", "while the platform is updated")
     registrar.release("noor")
@@ -296,7 +282,7 @@ def alarms(home: Home) -> list[str]:
         key = registrar.shelf.chain.ring.private
         public = key.with_name(f"{key.name}.pub")
         found = [f"doctor: {one.what}" for one in doctor.examine(registrar, serving(registrar.recipe)) if one.fault]
-        model = tracking_models.model(registrar.tracking)
+        model = registered.model(registrar.tracking)
         for version in registrar.tracking.versions():
             place = home.folder / "look" / str(version.number)
             made = evidence.collect(registrar, version.number, place, key if key.exists() else None)

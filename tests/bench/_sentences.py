@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from ftcore import recipe, settings, store
-from ftcore._find import find
+from ftcore import settings
 from ftcore.context import Context
-from ftcore.recipe import Recipe
+from ftcore.recipe import model
+from ftcore.recipe.kinds import find
+from ftcore.recipe.model import Recipe
 from ftcore.settings import Settings
+from ftcore.store import store
 
 
 def load(name: str = "sentiment") -> tuple[Recipe, Settings, Context]:
     """A shipped recipe, the demo's by default, and a context whose run is never written to."""
     conf = settings.load()
     path = settings.REPOSITORY / "dags" / "recipes" / f"{name}.yaml"
-    read = recipe.read(path)
+    read = model.read(path)
     return read, conf, Context(read, path, "bench", "ingest", {}, store.shelf(conf, read.name), conf)
 
 

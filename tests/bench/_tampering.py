@@ -10,11 +10,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ftcore import attestation, doctor, evidence, tracking_places
+from ftcore.compliance import attestation, evidence
 from ftcore.errors import FtcoreError
-from ftcore.promotion import Registrar
-from ftcore.records import sha256
+from ftcore.recipe.canonical import sha256
+from ftcore.registry import doctor
+from ftcore.registry.promotion import Registrar
 from ftcore.serving.model import serving
+from ftcore.tracking import places
 from tests.bench import _tampering_chain, _tampering_database, _tampering_files
 
 VOLATILE = ("statement.json", "evidence.dsse.json", "index.html")
@@ -75,7 +77,7 @@ class Ring:
     @property
     def artefacts(self) -> Path:
         """Where MLflow keeps what the version's run logged."""
-        place = tracking_places.local(self.registrar.tracking.client.get_run(self.run).info.artifact_uri)
+        place = places.local(self.registrar.tracking.client.get_run(self.run).info.artifact_uri)
         assert place is not None
         return place
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftcore import keys
-from ftcore.files import as_json
-from ftcore.slots import HEAD, Slot, number, read
+from ftcore.store import keys
+from ftcore.store.files import as_json
+from ftcore.store.slots import HEAD, Slot, number, read
 
 if TYPE_CHECKING:
     from tests.bench._tampering import Ring

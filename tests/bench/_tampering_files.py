@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ftcore import attestation, evidence
-from ftcore.records import canonical
-from ftcore.store import hash_folder
+from ftcore.compliance import attestation, evidence
+from ftcore.recipe.canonical import canonical
+from ftcore.store.store import hash_folder
 
 if TYPE_CHECKING:
     from tests.bench._tampering import Ring

@@ -101,9 +101,9 @@ def _parts() -> tuple[Any, Any, Any, Any]:
     import pyarrow as pa
     from transformers import AutoTokenizer, set_seed
 
-    from ftcore import base
-    from ftcore.methods import lora
+    from ftcore.models import base
     from ftcore.tasks import classification
+    from ftcore.training.methods import lora
 
     recipe, conf, context = load()
     set_seed(recipe.train.seed)

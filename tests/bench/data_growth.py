@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 
-from ftcore.sections import Prepare
+from ftcore.recipe.sections import Prepare
 from tests.bench._corpus import context, fresh, keep, make
 from tests.bench._measure import Result, machine
 
@@ -34,7 +34,7 @@ def run() -> Result:
 def _prepare(root: str) -> float:
     import pyarrow.parquet  # noqa: F401
 
-    from ftcore.cleaning.personal import Finder
+    from ftcore.data.cleaning.personal import Finder
     from ftcore.steps import prepare
 
     Finder(("EMAIL_ADDRESS",), (), "").find(["warm@example.org"])  # one process's imports are no cost of rows
@@ -51,7 +51,7 @@ def _validate(root: str) -> float:
     import great_expectations  # noqa: F401
     import pandas as pd  # noqa: F401
 
-    from ftcore.cleaning.personal import Finder
+    from ftcore.data.cleaning.personal import Finder
     from ftcore.steps import validate
 
     Finder(("EMAIL_ADDRESS",), (), "").find(["warm@example.org"])

@@ -58,8 +58,8 @@ def _ours(root: str) -> tuple[float, int, set[str]]:
     import ftfy  # noqa: F401 - the pipeline imports what a step needs before its clock starts, too
     import pyarrow.parquet  # noqa: F401
 
-    from ftcore import parts
     from ftcore.steps import prepare
+    from ftcore.store import parts
 
     given = context(root, EXACT_ONLY)
     clock = time.perf_counter()
@@ -74,8 +74,8 @@ def _pandas(root: str) -> tuple[float, int]:
     import ftfy
     import pandas as pd
 
-    from ftcore.snapshot import side, text_key
-    from ftcore.split import SplitKeys
+    from ftcore.data.snapshot import side, text_key
+    from ftcore.data.split import SplitKeys
 
     clock = time.perf_counter()
     frame = pd.concat(
@@ -97,8 +97,8 @@ def _cleaned(texts: list[str]) -> list[tuple[str, str, str]]:
     """Text, key of duplicates and split of each: what needs Python, done by workers."""
     import ftfy
 
-    from ftcore.snapshot import side, text_key
-    from ftcore.split import SplitKeys
+    from ftcore.data.snapshot import side, text_key
+    from ftcore.data.split import SplitKeys
 
     found = [" ".join(ftfy.fix_text(text).split()) for text in texts]
     keys = SplitKeys(b"bench").of([None] * len(found), found)

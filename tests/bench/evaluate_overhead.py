@@ -57,8 +57,9 @@ def _make(folder: str) -> None:
     """A MiniLM with a head that nobody trained, as trained and as int8: its speed is what a trained one's is."""
     from transformers import AutoTokenizer
 
-    from ftcore import base, store
-    from ftcore.exporters import onnx
+    from ftcore.export.exporters import onnx
+    from ftcore.models import base
+    from ftcore.store import store
     from ftcore.tasks import classification
 
     recipe, conf, context = load()
@@ -103,11 +104,14 @@ def _context(folder: Path) -> Context:
     """A run whose candidate was trained and exported, with a champion whose predictions nobody knows yet."""
     import pyarrow as pa
 
-    from ftcore import recipe as recipes
-    from ftcore import served, settings, snapshot, store
+    from ftcore import settings
     from ftcore.context import Context
-    from ftcore.records import Record, now
-    from ftcore.tracking import CHAMPION, Tracking
+    from ftcore.data import snapshot
+    from ftcore.recipe import model as recipes
+    from ftcore.registry import served
+    from ftcore.store import store
+    from ftcore.store.records import Record, now
+    from ftcore.tracking.client import CHAMPION, Tracking
 
     every = [{**row, "source": domain} for domain, count in DOMAINS.items() for row in rows(domain, count)]
     for number, row in enumerate(every):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ftcore.gates import fairness
+from ftcore.evaluation.gates import fairness
 from tests.bench._candidates import ACCURACY, evidence, seeds
 from tests.bench._measure import Result, machine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ftcore.gates import beats_champion
+from ftcore.evaluation.gates import beats_champion
 from tests.bench._candidates import grouped, seeds
 from tests.bench._measure import Result, machine
 

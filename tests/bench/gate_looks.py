@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ftcore.gates import beats_champion
+from ftcore.evaluation.gates import beats_champion
 from tests.bench._candidates import ever_promoted, pair, seeds
 from tests.bench._measure import Result, machine
 

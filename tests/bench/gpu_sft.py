@@ -172,10 +172,10 @@ def _clock(setup: Setup) -> Any:
 
 
 def _ours(setup: Setup, clock: Any, folder: Path) -> float:
-    from ftcore.methods import lora
-    from ftcore.sections_training import Train
+    from ftcore.models.features import Features
+    from ftcore.recipe.training_sections import Train
     from ftcore.training import loop
-    from ftcore.training.features import Features
+    from ftcore.training.methods import lora
 
     words, data = _tokenizer(), rows(setup)
     model = lora.apply(lora.Config(rank=setup.rank, alpha=2 * setup.rank, dropout=0), _model(setup), words)

@@ -40,7 +40,7 @@ def run() -> Result:
 
 
 def _all() -> tuple[list[str], float, float]:
-    from ftcore import base
+    from ftcore.models import base
 
     recipe, conf, context = load()
     folder = base.resolve(recipe.base, conf, context.recipe_path.parent)
@@ -103,9 +103,10 @@ def _train(
     import pyarrow as pa
     from transformers import set_seed
 
-    from ftcore._find import find
+    from ftcore.models import loading
+    from ftcore.recipe.kinds import find
     from ftcore.tasks import classification
-    from ftcore.training import loading, loop
+    from ftcore.training import loop
 
     recipe = load()[0]
     set_seed(recipe.train.seed)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ftcore.sections import Prepare
+from ftcore.recipe.sections import Prepare
 from tests.bench._corpus import EXACT_ONLY, NOTHING, context, fresh, make
 from tests.bench._measure import Result, machine
 
@@ -37,8 +37,8 @@ def _ours(root: str, prepare: Prepare | None = None) -> tuple[float, dict[str, A
     import pyarrow.parquet  # noqa: F401
     import rensa  # noqa: F401
 
-    from ftcore import parts
     from ftcore.steps import prepare as step
+    from ftcore.store import parts
 
     given = context(root, prepare or Prepare(personal_data=NOTHING))
     clock = time.perf_counter()
@@ -52,8 +52,8 @@ def _datasketch(root: str) -> float:
     import datasets
     from datasketch import MinHash, MinHashLSH
 
-    from ftcore.cleaning.near import PERMUTATIONS, shingles
-    from ftcore.snapshot import text_key
+    from ftcore.data.cleaning.near import PERMUTATIONS, shingles
+    from ftcore.data.snapshot import text_key
 
     files = sorted(map(str, Path(root, "bench/runs/bench/ingest/rows").glob("*.parquet")))
     datasets.disable_progress_bars()

@@ -30,12 +30,13 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from ftcore import settings, store
+from ftcore import settings
 from ftcore.errors import FtcoreError
 from ftcore.local import processes, services
 from ftcore.local.airflow_api import FINAL
-from ftcore.store import write_json
-from ftcore.tracking import RUN_TAG, Tracking
+from ftcore.store import store
+from ftcore.store.store import write_json
+from ftcore.tracking.client import RUN_TAG, Tracking
 from tests import _seaweed
 from tests.bench._measure import Result, machine
 from tests.bench._tiny import write_product

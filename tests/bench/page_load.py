@@ -20,15 +20,16 @@ from typing import TYPE_CHECKING
 import httpx
 import yaml
 
-from ftcore import chain, settings, store
-from ftcore.files import as_json
+from ftcore import settings
+from ftcore.store import chain, store
+from ftcore.store.files import as_json
 from tests.bench._measure import Result, machine, side
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 MODELS, VERSIONS, TIMES = 50, 200, 5
 START_MS = 1_760_000_000_000
@@ -148,11 +149,11 @@ def _environment(home: Path) -> None:
 
 def _fill(home: Path) -> None:
     """Recipes, ledgers and evaluations as files; versions straight into MLflow's database, or it takes ten minutes."""
-    from ftcore import registry
+    from ftcore.registry import versions
 
     conf = settings.load()
     (home / "recipes").mkdir(parents=True)
-    registry.models(conf)  # makes the database
+    versions.models(conf)  # makes the database
     names = [f"model_{number:02}" for number in range(MODELS)]
     for name in names:
         (home / "recipes" / f"{name}.yaml").write_text(yaml.safe_dump({"name": name} | RECIPE), encoding="utf-8")

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from ftcore.sections import PersonalData
+from ftcore.recipe.sections import PersonalData
 from tests.bench._corpus import fresh, make
 from tests.bench._measure import Result, machine
 from tests.bench._pii_formats import PLAIN, people, planted
@@ -42,14 +42,14 @@ def run() -> Result:
 def _texts(root: str, most: int = ROWS) -> Any:
     from upath import UPath
 
-    from ftcore import parts
+    from ftcore.store import parts
 
     for table in parts.read(UPath(root) / "bench/runs/bench/ingest/rows"):
         yield table["row_id"].to_pylist()[:most], table["text"].to_pylist()[:most]
 
 
 def _ours(root: str, planted: dict[str, list[str]]) -> tuple[float, Counter[str], Counter[str], int]:
-    from ftcore.cleaning.personal import cleaner
+    from ftcore.data.cleaning.personal import cleaner
 
     clean = cleaner(PersonalData(), {}, "bench")
     clean.clean(["warm@example.org"])
@@ -70,7 +70,7 @@ def _ours(root: str, planted: dict[str, list[str]]) -> tuple[float, Counter[str]
 
 def _formats() -> tuple[dict[str, float], float, float]:
     """Recall of each entity over all its forms, share of plain texts that were changed, and recall of names."""
-    from ftcore.cleaning.personal import Finder, cleaner
+    from ftcore.data.cleaning.personal import Finder, cleaner
 
     clean, forms = cleaner(PersonalData(), {}, "bench"), planted(EACH)
     cleaned, _ = clean.clean([text for *_, text in forms])

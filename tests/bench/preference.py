@@ -64,12 +64,11 @@ def _train(kind: str) -> dict[str, float]:
     import torch
     from transformers import set_seed
 
-    from ftcore import base
-    from ftcore._find import find
-    from ftcore.sections_training import Train
-    from ftcore.training import loading
+    from ftcore.models import base, loading
+    from ftcore.models.features import Features
+    from ftcore.recipe.kinds import find
+    from ftcore.recipe.training_sections import Train
     from ftcore.training.exchanges import of
-    from ftcore.training.features import Features
     from ftcore.training.loop import Job
 
     drawn = kind in ("rloo", "grpo", "ppo")
@@ -130,8 +129,8 @@ def pairs() -> dict[str, Any]:
     """Rows with a prompt, a positive sentence of a review as answer and a negative one of the same as the worse."""
     import pyarrow as pa
 
-    from ftcore import snapshot
-    from ftcore._find import find
+    from ftcore.data import snapshot
+    from ftcore.recipe.kinds import find
 
     vader = find("sources", "vader")
     (table,) = vader.read(vader.Config(domain="amazon"), load()[2])

@@ -20,11 +20,12 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ftcore import doctor, intents, pipeline, registry
-from ftcore.promotion import Registrar
+from ftcore import pipeline
+from ftcore.registry import doctor, intents, versions
+from ftcore.registry.promotion import Registrar
 from tests.bench._measure import Result, machine
 from tests.bench._registry import judged
-from tests.bench._registry import registry as started
+from tests.bench._registry import versions as started
 
 KILLS = 100
 LONGEST_S = 120.0
@@ -50,7 +51,7 @@ def run() -> Result:
                 after += not _is_consistent(registrar, number)
             pipeline.run_step("promote", path, run_id)
             assert _is_consistent(registrar, number)
-            assert registry.crowned(registrar.shelf) == number, "the step that is run again ends in the promotion"
+            assert versions.crowned(registrar.shelf) == number, "the step that is run again ends in the promotion"
             if killed == KILLS:
                 break
     seconds = time.perf_counter() - clock
@@ -85,7 +86,7 @@ def _child(ready: Connection, path: Path, run_id: str) -> None:
 
 def _is_consistent(registrar: Registrar, number: int) -> bool:
     """Whether all say that version ``number`` was promoted after the one before, or all that it was not."""
-    aliases = registry.book(registrar.tracking).model.aliases
+    aliases = versions.book(registrar.tracking).model.aliases
     tags = registrar.tracking.version(number).tags
     line = registrar.shelf.line("promote", f"run-{number}")
     told = {

@@ -31,8 +31,8 @@ def _texts() -> list[str]:
 def _make(folder: str) -> None:
     from transformers import AutoTokenizer
 
-    from ftcore import base
-    from ftcore.exporters import onnx
+    from ftcore.export.exporters import onnx
+    from ftcore.models import base
     from ftcore.tasks import classification
 
     recipe, conf, context = load()
@@ -46,7 +46,7 @@ def _make(folder: str) -> None:
 def _ours(folder: str) -> float:
     import os
 
-    from ftcore.exporters import onnx
+    from ftcore.export.exporters import onnx
     from ftcore.serving.model import Model
     from ftcore.tasks import classification
 

@@ -27,10 +27,9 @@ def run() -> Result:
 def _parts() -> tuple[Any, Any, Any, Any, Any]:
     from transformers import set_seed
 
-    from ftcore import base
-    from ftcore._find import find
+    from ftcore.models import base, loading
+    from ftcore.recipe.kinds import find
     from ftcore.tasks import chat
-    from ftcore.training import loading
 
     recipe, conf, context = load("assistant")
     set_seed(recipe.train.seed)
@@ -45,8 +44,8 @@ def _parts() -> tuple[Any, Any, Any, Any, Any]:
 
 
 def _ours() -> tuple[float, float]:
+    from ftcore.models.features import Features
     from ftcore.training import batches, loop
-    from ftcore.training.features import Features
 
     recipe, words, model, encoded, collate = _parts()
     few = Features({name: values[:2] for name, values in encoded.columns.items()}, encoded.row_ids[:2], packable=True)

@@ -16,12 +16,14 @@ from types import ModuleType
 import pytest
 from pydantic import ValidationError
 
-from ftcore import _find, recipe, scaffold, settings
-from ftcore.cleaning.rows import ask
-from ftcore.sources import files
-from ftcore.sources._mapping import Batch, Mapper
+from ftcore import settings
+from ftcore.cli import scaffold
+from ftcore.data.cleaning.rows import ask
+from ftcore.data.sources import files
+from ftcore.data.sources._mapping import Batch, Mapper
+from ftcore.recipe import kinds, model
 
-KINDS = [(room, kind) for room in _find.ROOMS for kind in _find.kinds(room)]
+KINDS = [(room, kind) for room in kinds.ROOMS for kind in kinds.kinds(room)]
 HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][
     "flake8-tidy-imports"
 ]["banned-module-level-imports"]
@@ -47,7 +49,7 @@ def keeps_the_contract(module: ModuleType, room: str, kind: str) -> None:
     config = module.Config.model_validate(module.EXAMPLE)
     assert module.EXAMPLE["kind"] == config.kind == kind
     assert module.Config.model_fields["kind"].default == kind
-    assert issubclass(module.Config, _find.Config)
+    assert issubclass(module.Config, kinds.Config)
     assert inspect.getdoc(module.Config)
     assert {name: list(inspect.signature(getattr(module, name)).parameters) for name in contract(room)} == contract(
         room
@@ -56,9 +58,9 @@ def keeps_the_contract(module: ModuleType, room: str, kind: str) -> None:
         assert inspect.getdoc(getattr(module, name)), name
 
 
-@pytest.mark.parametrize("kind", _find.kinds("tasks"))
+@pytest.mark.parametrize("kind", kinds.kinds("tasks"))
 def test_the_row_that_a_task_shows_is_one_that_it_takes(kind: str) -> None:
-    module = _find.find("tasks", kind)
+    module = kinds.find("tasks", kind)
     config = module.Config.model_validate(module.EXAMPLE)
     sources = [source for part in getattr(config, "parts", {}).values() for source in part.sources]
     source = files.Config(path="a.jsonl", context="context", rejected="rejected" if "rejected" in module.ROW else None)
@@ -71,26 +73,26 @@ def test_the_row_that_a_task_shows_is_one_that_it_takes(kind: str) -> None:
 
 
 def test_rooms_have_kinds_and_templates() -> None:
-    assert {room for room, _ in KINDS} == set(_find.ROOMS)
-    assert all(contract(room) for room in _find.ROOMS)
+    assert {room for room, _ in KINDS} == set(kinds.ROOMS)
+    assert all(contract(room) for room in kinds.ROOMS)
     folders = {path.parent.name for path in scaffold.PACKAGE.glob("*/_template.py")}
-    assert folders == set(_find.ROOMS)
+    assert folders == set(kinds.ROOMS)
 
 
 @every_kind
 def test_it_keeps_its_rooms_contract(room: str, kind: str) -> None:
-    keeps_the_contract(_find.find(room, kind), room, kind)
+    keeps_the_contract(kinds.find(room, kind), room, kind)
 
 
 @every_kind
 def test_every_field_says_what_it_means(room: str, kind: str) -> None:
-    fields = _find.find(room, kind).Config.model_fields
+    fields = kinds.find(room, kind).Config.model_fields
     assert [name for name, field in fields.items() if name != "kind" and not field.description] == []
 
 
 @every_kind
 def test_it_is_frozen_strict_and_survives_json(room: str, kind: str) -> None:
-    module = _find.find(room, kind)
+    module = kinds.find(room, kind)
     config = module.Config.model_validate(module.EXAMPLE)
     assert module.Config.model_validate_json(config.model_dump_json()) == config
     with pytest.raises(ValidationError, match="frozen"):
@@ -101,7 +103,7 @@ def test_it_is_frozen_strict_and_survives_json(room: str, kind: str) -> None:
 
 @every_kind
 def test_a_recipe_can_use_it(room: str, kind: str) -> None:
-    example = _find.find(room, kind).EXAMPLE
+    example = kinds.find(room, kind).EXAMPLE
     document = {
         "name": "contract",
         "task": {"kind": "classification", "labels": ["a", "b"]},
@@ -111,8 +113,8 @@ def test_a_recipe_can_use_it(room: str, kind: str) -> None:
         "exports": [{"kind": "onnx"}],
         "gates": [{"kind": "parity"}],
     }
-    fits = getattr(_find.find(room, kind), "TASKS", ("classification",)) if room == "methods" else ("classification",)
-    task = document["task"] if "classification" in fits else _find.find("tasks", fits[0]).EXAMPLE
+    fits = getattr(kinds.find(room, kind), "TASKS", ("classification",)) if room == "methods" else ("classification",)
+    task = document["task"] if "classification" in fits else kinds.find("tasks", fits[0]).EXAMPLE
     judged = [{"kind": "threshold", "minimum": 0}]  # of the task's first metric
     pairs = [{"kind": "files", "path": "pairs.jsonl", "rejected": "worse"}]
     named = [name for part in example.get("parts", {}).values() for name in part["sources"]]
@@ -126,7 +128,7 @@ def test_a_recipe_can_use_it(room: str, kind: str) -> None:
         "detectors": {"watch": {"detectors": [example]}},
     }
     key = next(iter(places[room]))
-    read = recipe.parse(document | places[room]).resolved()[key]
+    read = model.parse(document | places[room]).resolved()[key]
     part = read["detectors"][0] if room == "detectors" else read[0] if isinstance(read, list) else read
     assert part["kind"] == kind
     nested = {name for name, value in example.items() if re.search(r"^\[?{", str(value))}
@@ -147,7 +149,7 @@ def test_all_of_them_are_light_to_import() -> None:
     assert {name: heavy for name, heavy in json.loads(done.stdout).items() if heavy} == {}
 
 
-@pytest.mark.parametrize("room", _find.ROOMS)
+@pytest.mark.parametrize("room", kinds.ROOMS)
 def test_a_kind_started_from_the_template_keeps_the_contract(
     room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,9 +170,9 @@ def test_a_kind_started_from_the_template_keeps_the_contract(
     assert [name for name, field in fields.items() if name != "kind" and not field.description] == []
 
 
-@pytest.mark.parametrize("kind", _find.kinds("tasks"))
+@pytest.mark.parametrize("kind", kinds.kinds("tasks"))
 def test_a_plan_counts_on_the_architecture_that_is_trained(kind: str) -> None:
-    task = _find.find("tasks", kind)
+    task = kinds.find("tasks", kind)
     example = task.Config.model_validate(task.EXAMPLE)
     if hasattr(example, "architecture"):  # that of a part
         assert example.architecture == "AutoModelForSequenceClassification"
@@ -183,9 +185,9 @@ def test_a_plan_counts_on_the_architecture_that_is_trained(kind: str) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", _find.kinds("methods"))
+@pytest.mark.parametrize("kind", kinds.kinds("methods"))
 def test_a_method_that_does_more_than_one_pass_tells_the_plan(kind: str) -> None:
-    method = _find.find("methods", kind)
+    method = kinds.find("methods", kind)
     known = {name for name in ("effort", "lengths", "teacher", "fit") if hasattr(method, name)}
     assert not hasattr(method, "reads"), "that was the plan's question once"
     if {"teacher", "fit"} & known:

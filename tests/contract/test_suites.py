@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftcore import settings
-from ftcore._find import find, kinds
+from ftcore.recipe.kinds import find, kinds
 
 FOLDER = settings.REPOSITORY / "expectations"
 every_task = pytest.mark.parametrize("kind", kinds("tasks"))
@@ -61,7 +61,7 @@ def rows(kind: str) -> list[dict[str, Any]]:
 def test_it_lets_a_good_row_pass_and_sets_each_spoilt_one_aside(kind: str, tmp_path: Path) -> None:
     import pandas as pd
 
-    from ftcore.steps._great_expectations import run_suite
+    from ftcore.data.validation.great_expectations import run_suite
 
     given, found = rows(kind), suite(kind)
     if find("tasks", kind).TARGET == "label":  # that every label has rows is no matter of one row

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore import store
-from ftcore.records import Record, now
-from ftcore.tracking import CHAMPION
+from ftcore.store import store
+from ftcore.store.records import Record, now
+from ftcore.tracking.client import CHAMPION
 
 if TYPE_CHECKING:
     from tests.conftest import Product

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import run_recipe
-from ftcore.tracking_models import tag_model
+from ftcore.store import run_recipe
+from ftcore.tracking.registered import tag_model
 from tests.dags._pages import everything, fill, looks, report
 from tests.integration._accessibility import faults, stumbles
 from tests.integration._chromium import browser

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import ledger, registry
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.registry import versions as registry
+from ftcore.store import ledger
+from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 from tests.dags import _auth
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowSkipException
 
-from ftcore.store import run_name
+from ftcore.store.store import run_name
 from ftcore_airflow.assets import newest
 from ftcore_airflow.operator import FIGURES_BYTES, StepOperator, small
 from ftcore_airflow.retry import KILLS, RETRIES, StepFailed, StepInterrupted

@@ -17,13 +17,14 @@ from urllib.parse import quote
 
 import pytest
 
-from ftcore import run_recipe, snapshot, store
-from ftcore.acknowledgement import acknowledge
-from ftcore.approvals import Answer
-from ftcore.login import Person
-from ftcore.promotion import Registrar
-from ftcore.records import now
-from ftcore.tracking import RUN_TAG
+from ftcore.data import snapshot
+from ftcore.registry.acknowledgement import acknowledge
+from ftcore.registry.approvals import Answer
+from ftcore.registry.login import Person
+from ftcore.registry.promotion import Registrar
+from ftcore.store import run_recipe, store
+from ftcore.store.records import now
+from ftcore.tracking.client import RUN_TAG
 from ftcore_airflow.pages import proofs, reading
 from tests.dags import _auth
 from tests.dags._pages import TEXTS, estimate, everything, fill, looks, predictions, record, report
@@ -734,7 +735,7 @@ def test_a_recipe_with_faults_is_listed_with_them(admin: TestClient, product: Pr
 
 
 def test_a_hold_shows(admin: TestClient, product: Product) -> None:
-    from ftcore.tracking_models import tag_model
+    from ftcore.tracking.registered import tag_model
 
     fill(product)
     tag_model(product.tracking, {"hold": '{"by": "ada", "reason": "it was rude", "at": "2026-11-21T05:00:00+00:00"}'})
@@ -745,7 +746,7 @@ def test_a_hold_shows(admin: TestClient, product: Product) -> None:
 def test_text_answers_are_shown_as_text(admin: TestClient, product: Product) -> None:
     import pyarrow as pa
 
-    from ftcore import store
+    from ftcore.store import store
 
     fill(product)
     predictions(product, "finetune-two")

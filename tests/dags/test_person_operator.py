@@ -15,7 +15,8 @@ from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
-from ftcore import keys, settings
+from ftcore import settings
+from ftcore.store import keys
 from ftcore_airflow.approval import FORM, PersonOperator
 from ftcore_airflow.retry import StepFailed
 

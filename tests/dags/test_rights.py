@@ -8,9 +8,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from ftcore import rights
 from ftcore.cli import app
 from ftcore.errors import FtcoreError
+from ftcore.registry import rights
 from ftcore_airflow.pages import access
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from ftcore import mlflow_login
 from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, ports, processes, programs, services
 from ftcore.local.airflow_api import AirflowAwayError
 from ftcore.settings import Settings
+from ftcore.tracking import mlflow_login
 from ftcore_airflow.retry import RETRIES
 
 DEAF_WITH_A_CHILD_OF_ITS_OWN_SESSION = """

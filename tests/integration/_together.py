@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from transformers import DataCollatorForSeq2Seq, LlamaConfig, LlamaForCausalLM, TrainerCallback, set_seed
 
-from ftcore._find import find
-from ftcore.sections_training import Train
-from ftcore.training.features import Features
+from ftcore.models.features import Features
+from ftcore.recipe.kinds import find
+from ftcore.recipe.training_sections import Train
 from ftcore.training.loop import Job
 
 CONFIG = LlamaConfig(

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import settings, snapshot, store
+from ftcore import settings
+from ftcore.data import snapshot
 from ftcore.local import processes, services
+from ftcore.store import store
 from tests.integration.conftest import write_recipe
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from ftcore import served, snapshot
+from ftcore.data import snapshot
 from ftcore.errors import TransientError
+from ftcore.registry import served
 from tests.conftest import Product
 
 TRAIN = {
@@ -120,7 +121,7 @@ def test_a_process_that_vanishes_is_tried_again_and_goes_on(ready: Callable[...,
             time.sleep(0.02)
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # others come and go meanwhile
-                if "ftcore.steps._distributed" in child.cmdline() and child.environ().get("RANK") == "1":
+                if "ftcore.training.processes" in child.cmdline() and child.environ().get("RANK") == "1":
                     os.kill(child.pid, signal.SIGKILL)
                     killed.append(child.pid)
 

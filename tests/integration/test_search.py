@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import settings, store
+from ftcore import settings
 from ftcore.local import services
+from ftcore.store import store
 from tests.integration.conftest import write_recipe
 
 if TYPE_CHECKING:

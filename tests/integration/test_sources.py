@@ -19,10 +19,13 @@ from typing import Any
 import pytest
 import yaml
 
-from ftcore import parts, recipe, settings, store, watermarks
+from ftcore import settings
 from ftcore.context import Context
+from ftcore.data import watermarks
 from ftcore.errors import AwayError, DataRejectedError, FtcoreError, MissingExtraError, TransientError
+from ftcore.recipe import model
 from ftcore.steps import ingest
+from ftcore.store import parts, store
 from tests import _seaweed
 from tests._seaweed import SECRET
 
@@ -94,7 +97,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
         path = tmp_path / "small.yaml"
         path.write_text(yaml.safe_dump(RECIPE | {"sources": list(sources)}), encoding="utf-8")
         conf = settings.load()
-        return Context(recipe.read(path), path, run_id, "ingest", {}, store.shelf(conf, "small"), conf)
+        return Context(model.read(path), path, run_id, "ingest", {}, store.shelf(conf, "small"), conf)
 
     return make
 
@@ -113,7 +116,7 @@ def test_postgres_is_read_as_a_stream_and_from_its_watermark(
     mark = outcome.figures["watermarks"]["sql:crm"]
     assert (mark["value"], mark["type"]) == ("2026-01-01T08:20:00+00:00", "datetime")
     reached = watermarks.Cursor(since=watermarks._READERS["datetime"](mark["value"]))
-    from ftcore.sources import sql
+    from ftcore.data.sources import sql
 
     source = here.recipe.sources[0]
     assert [t["text"].to_pylist() for t in sql.read_since(source, here, reached)] == [["ticket 30000"]]

@@ -115,9 +115,9 @@ def test_what_cannot_be_done_here_is_refused(strategy: str, word: str) -> None:
     import torch
     from torch import nn
 
-    from ftcore._find import find
     from ftcore.errors import TrainingError
-    from ftcore.sections_training import Train
+    from ftcore.recipe.kinds import find
+    from ftcore.recipe.training_sections import Train
 
     if strategy == "zero3" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
@@ -129,7 +129,7 @@ def test_tensor_needs_a_plan_for_the_architecture() -> None:
     from transformers import BertConfig, BertForSequenceClassification
 
     from ftcore.errors import TrainingError
-    from ftcore.strategies import tensor
+    from ftcore.training.strategies import tensor
 
     small = BertConfig(vocab_size=8, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
     with pytest.raises(TrainingError, match="no plan to divide the layers of BertForSequenceClassification"):

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
-from ftcore import integrity, login, recipe, rights, settings, store
+from ftcore import settings
 from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, processes, services
 from ftcore.local.airflow_api import AirflowApi, AirflowApiError
-from ftcore.promotion import Registrar
-from ftcore.tracking import Tracking
+from ftcore.recipe import model
+from ftcore.registry import integrity, login, rights
+from ftcore.registry.promotion import Registrar
+from ftcore.store import store
+from ftcore.tracking.client import Tracking
 from tests.integration.conftest import write_recipe
 
 STEPS = '''
@@ -121,7 +124,7 @@ def test_an_approver_who_left_approves_nothing_and_another_promotes_by_hand(
             assert not [key for key in version.tags if "approval." in key]
             assert Tracking(conf, "small").alias("champion") is None
         shelf = store.shelf(conf, "small")
-        registrar = Registrar(recipe.read(home.parent / "recipes" / "small.yaml"), shelf, Tracking(conf, "small"))
+        registrar = Registrar(model.read(home.parent / "recipes" / "small.yaml"), shelf, Tracking(conf, "small"))
         _promote_by_hand(conf, registrar)
         champion = Tracking(conf, "small").alias("champion")
         assert champion is not None

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import integrity, settings, store
+from ftcore import settings
 from ftcore.demo import ring, summary
 from ftcore.local import airflow_config, processes, services
 from ftcore.local.airflow_api import AirflowApi
-from ftcore.tracking import Tracking
+from ftcore.registry import integrity
+from ftcore.store import store
+from ftcore.tracking.client import Tracking
 from tests.integration.conftest import write_recipe
 
 

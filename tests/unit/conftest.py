@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from ftcore import recipe, settings, store
-from ftcore._find import find
+from ftcore import settings
 from ftcore.context import Context
+from ftcore.recipe import model
+from ftcore.recipe.kinds import find
+from ftcore.store import store
 
 RECIPE: dict[str, Any] = {
     "name": "small",
@@ -31,7 +33,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
         document = RECIPE | {"sources": list(sources) or [{"kind": "feedback"}]}
         conf = settings.load()
         shelf = store.shelf(conf, "small")
-        return Context(recipe.parse(document), tmp_path / "small.yaml", run_id, "ingest", params, shelf, conf)
+        return Context(model.parse(document), tmp_path / "small.yaml", run_id, "ingest", params, shelf, conf)
 
     return make
 

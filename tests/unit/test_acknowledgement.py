@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import doctor, integrity, intents, keys, ledger, store, tracking_models
-from ftcore.acknowledgement import acknowledge
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.intents import HEAD_TAG
-from ftcore.keys import Keyring
-from ftcore.login import Person
-from ftcore.records import now
-from ftcore.slots import HEAD, number, read
-from ftcore.store import Shelf
-from ftcore.tracking import CANDIDATE, CHAMPION
+from ftcore.registry import doctor, integrity, intents
+from ftcore.registry.acknowledgement import acknowledge
+from ftcore.registry.intents import HEAD_TAG
+from ftcore.registry.login import Person
+from ftcore.store import keys, ledger, store
+from ftcore.store.keys import Keyring
+from ftcore.store.records import now
+from ftcore.store.slots import HEAD, number, read
+from ftcore.store.store import Shelf
+from ftcore.tracking import registered
+from ftcore.tracking.client import CANDIDATE, CHAMPION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +137,7 @@ BREAKS: dict[str, tuple[Callable[[Broken], object], Callable[[Broken], object]]]
     "tag added": (lambda b: b.tag(approval__x="eve"), lambda b: b.tag(approval__x="eva")),
     "alias moved": (
         lambda b: b.alias(CANDIDATE, 1),
-        lambda b: tracking_models.drop_alias(b.product.tracking, CANDIDATE),
+        lambda b: registered.drop_alias(b.product.tracking, CANDIDATE),
     ),
 }
 """Kinds of breaks, each with the next of its kind."""
@@ -151,14 +153,14 @@ def test_what_was_acknowledged_holds_nobody_up_and_the_next_break_of_each_kind_d
             intents.witness(product.shelf, product.tracking)
             change(broken)
             assert broken.open(), what
-            model = tracking_models.model(product.tracking)
+            model = registered.model(product.tracking)
             refused = integrity.against(product.shelf, product.tracking.version(2), model)
             line = broken.acknowledge()
             assert (line["by"], line["why"], line["kind"]) == ("os:mira", "the disk is gone", "acknowledge")
             told = integrity.check(product.shelf, product.tracking)
             assert [str(one) for one in told if not one.acknowledged or one.acknowledged.by != "os:mira"] == [], what
             assert {one.what for one in told if one.acknowledged and one.acknowledged.n == line["n"]}, "told ever after"
-            model = tracking_models.model(product.tracking)
+            model = registered.model(product.tracking)
             left = integrity.against(product.shelf, product.tracking.version(2), model)
             assert left == [], (what, refused)
             assert product.shelf.add_to_ledger("plan", f"on{line['n']}", "train", "on")["n"] == line["n"] + 1
@@ -221,12 +223,12 @@ def test_a_machine_that_lacks_the_key_before_a_rotation_takes_nothing_away(broke
     there = Shelf(product.shelf.root, product.name, tmp_path / "other" / "locks")
     registrar = type(product.registrar)(product.recipe, there, product.tracking)
     files = {path: path.read_bytes() for path in broken.path("ledger").rglob("*") if path.is_file()}
-    aliases = tracking_models.model(product.tracking).aliases
+    aliases = registered.model(product.tracking).aliases
     done, left = doctor.mend(registrar)
     assert done == []
     assert [one for one in left if one.fault and f"ftcore keys trust {before}" not in one.hint] == []
     assert {path: path.read_bytes() for path in broken.path("ledger").rglob("*") if path.is_file()} == files
-    assert tracking_models.model(product.tracking).aliases == aliases
+    assert registered.model(product.tracking).aliases == aliases
     there.chain.ring.trust(before)
     assert doctor.mend(registrar) == ([], [])
 
@@ -243,14 +245,14 @@ def test_what_lies_behind_the_newest_line_is_set_aside(broken: Broken) -> None:
 def test_killed_in_between_it_is_all_or_nothing(broken: Broken, killed: str) -> None:
     witness, head = broken.product.shelf.chain.witness, broken.path(f"ledger/chain/{HEAD}")
     broken.lose(broken.last, broken.last - 1)
-    kept, tag = (witness.read_bytes(), head.read_bytes()), tracking_models.model(broken.product.tracking).tags
+    kept, tag = (witness.read_bytes(), head.read_bytes()), registered.model(broken.product.tracking).tags
     line = broken.acknowledge()
     if killed == "before the line":
         broken.line(line["n"]).unlink()
     if killed != "before the model's head":
         witness.write_bytes(kept[0])
         head.write_bytes(kept[1])
-    tracking_models.tag_model(broken.product.tracking, {HEAD_TAG: tag[f"ftcore.{HEAD_TAG}"]})
+    registered.tag_model(broken.product.tracking, {HEAD_TAG: tag[f"ftcore.{HEAD_TAG}"]})
     assert broken.product.shelf.add_to_ledger("plan", "p9", "train", "it goes on")["n"] == line["n"] + 1
     assert broken.open() == []
     assert broken.product.shelf.line("acknowledge", line["run_id"])
@@ -329,7 +331,7 @@ def test_two_at_once(broken: Broken) -> None:
     """Another machine takes the number first: whoever is later looks again."""
     broken.lose(broken.last)
     shelf = broken.product.shelf
-    audit = ledger.audit(shelf, tracking_models.model(broken.product.tracking).tags[f"ftcore.{HEAD_TAG}"])
+    audit = ledger.audit(shelf, registered.model(broken.product.tracking).tags[f"ftcore.{HEAD_TAG}"])
     assert audit.newest
     line = broken.acknowledge()
     assert not shelf.chain.resume("acknowledge--y.json", line, audit.chained, audit.newest)

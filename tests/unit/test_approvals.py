@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from ftcore.approvals import Answer, counted, figures, lacking, of, refusal
-from ftcore.records import now, same_person
-from ftcore.sections import Approval
+from ftcore.recipe.canonical import same_person
+from ftcore.recipe.sections import Approval
+from ftcore.registry.approvals import Answer, counted, figures, lacking, of, refusal
+from ftcore.store.records import now
 
 
 def given(person: str, decision: str = "approve", reason: str = "", started_by: str = "", **more: Any) -> Answer:

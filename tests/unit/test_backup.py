@@ -14,32 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import (
-    artefacts,
-    attestation,
-    backup,
-    evidence,
-    ledger,
-    pipeline,
-    registry,
-    restore,
-    settings,
-    tracking_places,
-)
-from ftcore.acknowledgement import acknowledge
+from ftcore import pipeline, settings
+from ftcore.compliance import attestation, backup, evidence, restore
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.keys import Keyring
-from ftcore.login import Person
-from ftcore.promotion import Registrar
-from ftcore.records import sha256
-from ftcore.slots import number
-from ftcore.tracking import CHAMPION, Tracking
+from ftcore.recipe.canonical import sha256
+from ftcore.registry import artefacts, versions
+from ftcore.registry.acknowledgement import acknowledge
+from ftcore.registry.login import Person
+from ftcore.registry.promotion import Registrar
+from ftcore.store import ledger
+from ftcore.store.keys import Keyring
+from ftcore.store.slots import number
+from ftcore.tracking import places
+from ftcore.tracking.client import CHAMPION, Tracking
 
 if TYPE_CHECKING:
     from conftest import Product
 
     from ftcore.settings import Settings
-    from ftcore.tracking import Version
+    from ftcore.tracking.client import Version
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +117,7 @@ def test_what_is_restored_elsewhere_is_whole(own: Product, monkeypatch: pytest.M
     assert there.tracking.version(1) == before
     healthy(there, tmp_path / "evidence")
     (uri,) = {there.tracking.client.get_run(before.run).info.artifact_uri}
-    assert tracking_places.local(uri) == tmp_path / "new home %/mlflow/artifacts" / own.name / before.run / "artifacts"
+    assert places.local(uri) == tmp_path / "new home %/mlflow/artifacts" / own.name / before.run / "artifacts"
     registered(there, "r2", tmp_path)
     assert not home.exists(), "nothing was written where it was"
 
@@ -176,16 +169,16 @@ def test_a_copy_reads_its_own_artefacts_and_writes_none_to_the_other(
     with pytest.raises(FtcoreError, match=r"was copied or moved[\s\S]*ftcore relocate"):
         registered(here, "r2", tmp_path)
     database = backup.database_of(here.settings)
-    (move,) = tracking_places.moves(here.settings, database)
+    (move,) = places.moves(here.settings, database)
     assert (move.old, move.new) == (old.resolve() / "mlflow/artifacts", tmp_path / "copy/mlflow/artifacts")
-    said = tracking_places.relocate(database, move, dry_run=True)
-    assert tracking_places.moves(here.settings, database) == [move], "nothing was changed"
-    assert tracking_places.relocate(database, move, dry_run=False) == said == {
+    said = places.relocate(database, move, dry_run=True)
+    assert places.moves(here.settings, database) == [move], "nothing was changed"
+    assert places.relocate(database, move, dry_run=False) == said == {
         "experiments": 1, "runs": 1, "model_versions": 2
     }  # fmt: skip
     assert (
-        tracking_places.moves(here.settings, database),
-        tracking_places.relocate(database, move, dry_run=False),
+        places.moves(here.settings, database),
+        places.relocate(database, move, dry_run=False),
     ) == ([], {})
     registered(here, "r3", tmp_path)
     assert len(list((tmp_path / "copy" / "mlflow" / "artifacts").rglob("model.onnx"))) == 2
@@ -514,7 +507,7 @@ def test_backups_made_while_the_registry_changes_hold(
         assert put_back(there.settings, file)["ledger"] == []
         champion = there.tracking.alias(CHAMPION)
         assert champion is not None
-        assert registry.crowned(there.shelf) == champion.number
+        assert versions.crowned(there.shelf) == champion.number
         assert artefacts.check(there.tracking, champion, ("onnx-int8",), there.shelf).serving == ()
 
 

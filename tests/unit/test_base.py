@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import base, served
 from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.models import base
+from ftcore.registry import served
 
 if TYPE_CHECKING:
     from pathlib import Path

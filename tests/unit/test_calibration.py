@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from ftcore import calibration
+from ftcore.statistics import calibration
 
 
 def sample(rows: int, labels: int, seed: int, sharpen: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from ftcore import card, served, snapshot
-from ftcore.approvals import Answer
-from ftcore.promotion import Registrar
-from ftcore.records import Record, now
+from ftcore.data import snapshot
+from ftcore.registry import served
+from ftcore.registry.approvals import Answer
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Rule, Verdict
+from ftcore.reports import card
 from ftcore.steps.evaluate import IN_RECORD
-from ftcore.store import read_json, write_json
-from ftcore.tracking_models import model
-from ftcore.verdict import Rule, Verdict
+from ftcore.store.records import Record, now
+from ftcore.store.store import read_json, write_json
+from ftcore.tracking.registered import model
 from tests._markup import MARK, ROW, faults
 from tests._markup import text as markup_text
 

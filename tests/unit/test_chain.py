@@ -15,13 +15,15 @@ import hypothesis.strategies as st
 import pytest
 from upath import UPath
 
-from ftcore import adoption, keys, ledger, served, store
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.files import as_json
-from ftcore.records import now, sha256
+from ftcore.recipe.canonical import sha256
+from ftcore.registry import served
 from ftcore.settings import Settings
-from ftcore.slots import HEAD, number
-from ftcore.store import Shelf
+from ftcore.store import adoption, keys, ledger, store
+from ftcore.store.files import as_json
+from ftcore.store.records import now
+from ftcore.store.slots import HEAD, number
+from ftcore.store.store import Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,8 +77,8 @@ def edit(file: Path, **figures: object) -> None:
 
 def sign_anew(shelf: Shelf, n: int, forger: Path) -> None:
     """A line as somebody with a key of their own would sign it."""
-    from ftcore.keys import Keyring
-    from ftcore.slots import read
+    from ftcore.store.keys import Keyring
+    from ftcore.store.slots import read
 
     old = read(slot(shelf, n).read_bytes(), "demo")
     assert old is not None
@@ -466,7 +468,7 @@ def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path, where: str) -> 
 
 
 def test_the_head_on_the_registered_model_is_compared(shelf: Shelf) -> None:
-    from ftcore.slots import read
+    from ftcore.store.slots import read
 
     last = read(slot(shelf, LINES).read_bytes(), "demo")
     assert last is not None

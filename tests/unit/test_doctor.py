@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import doctor, intents, registry, tracking_runs
-from ftcore.attestation import new_keys
-from ftcore.promotion import Registrar
-from ftcore.records import now
-from ftcore.tracking import CANDIDATE, CHAMPION, FAILURE_TAG, HOST_TAG, PREVIOUS
-from ftcore.tracking_models import drop_alias
+from ftcore.compliance.attestation import new_keys
+from ftcore.registry import doctor, intents, versions
+from ftcore.registry.promotion import Registrar
+from ftcore.store.records import now
+from ftcore.tracking import runs
+from ftcore.tracking.client import CANDIDATE, CHAMPION, FAILURE_TAG, HOST_TAG, PREVIOUS
+from ftcore.tracking.registered import drop_alias
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -58,7 +59,7 @@ def test_a_half_done_promotion_is_finished(registrar: Registrar, product: Produc
     assert found(registrar) == ["promote of run hand-3 is half done (version 3 is champion, after version 2)"]
     done, left = doctor.mend(registrar)
     assert (len(done), left) == (1, [])
-    assert registry.book(product.tracking).model.aliases == {CANDIDATE: 3, CHAMPION: 3, PREVIOUS: 2}
+    assert versions.book(product.tracking).model.aliases == {CANDIDATE: 3, CHAMPION: 3, PREVIOUS: 2}
     assert product.shelf.ledger("promote")[-1]["version"] == 3
 
 
@@ -66,7 +67,7 @@ def test_a_lost_champion_alias_is_given_back(registrar: Registrar, product: Prod
     drop_alias(product.tracking, CHAMPION)
     assert found(registrar) == ["the registry has no champion, the ledger's is version 2"]
     assert doctor.mend(registrar)[1] == []
-    assert registry.book(product.tracking).model.aliases[CHAMPION] == 2
+    assert versions.book(product.tracking).model.aliases[CHAMPION] == 2
 
 
 def test_an_alias_that_was_moved_behind_the_ledger_is_put_back(registrar: Registrar, product: Product) -> None:
@@ -74,14 +75,14 @@ def test_an_alias_that_was_moved_behind_the_ledger_is_put_back(registrar: Regist
     said = found(registrar)
     assert "the registry's champion is version 1, the ledger's is version 2" in said
     doctor.mend(registrar)
-    assert registry.book(product.tracking).model.aliases[CHAMPION] == 2
+    assert versions.book(product.tracking).model.aliases[CHAMPION] == 2
 
 
 def test_a_champion_that_was_deleted_is_written_off(registrar: Registrar, product: Product) -> None:
     product.tracking.client.delete_model_version(product.name, "2")
     assert found(registrar) == ["the registry has no champion, the ledger's is version 2, which is not in the registry"]
     doctor.mend(registrar)
-    assert registry.crowned(product.shelf) is None
+    assert versions.crowned(product.shelf) is None
     assert found(registrar) == ["there are versions, and none is candidate or champion"]
 
 
@@ -142,7 +143,7 @@ def test_a_lock_that_is_held_is_told_with_its_holder(registrar: Registrar, produ
 
 def test_a_promotion_whose_step_did_not_end_is_told(product: Product) -> None:
     """The asset event comes from the task that ends: it must be run again."""
-    from ftcore.records import Record, now
+    from ftcore.store.records import Record, now
 
     product.register("r1")
     figures = {"passed": True, "candidate": 1, "champion": None, "rules": []}
@@ -179,7 +180,7 @@ def test_a_half_written_record_of_the_promotion_is_found_and_mended(
 def test_a_metric_of_no_time_says_nothing_about_when_a_run_was_heard_of(product: Product, timestamp_ms: int) -> None:
     run = product.tracking.open_run("r1", {})
     product.tracking.client.log_metric(run, "loss", 0.5, timestamp=timestamp_ms)
-    (one,) = tracking_runs.running(product.tracking)
+    (one,) = runs.running(product.tracking)
     assert timedelta(0) <= now() - one.seen_at < timedelta(minutes=5)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ftcore import base, settings
-from ftcore.embedding import embedder
+from ftcore import settings
 from ftcore.errors import MissingExtraError
+from ftcore.models import base
+from ftcore.models.embedding import embedder
 
 
 def test_a_text_has_one_embedding_whatever_is_in_its_batch() -> None:

@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore import enough, sealed
-from ftcore._find import find, kinds
 from ftcore.cli import recipes as commands
-from ftcore.enough import Size
-from ftcore.recipe import parse
+from ftcore.planning import enough
+from ftcore.planning.enough import Size
+from ftcore.recipe import sealed
+from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.model import parse
 from ftcore.steps import plan
 
 if TYPE_CHECKING:
     from conftest import Product
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
 
 HOLDOUTS = {name: {"kind": "files", "path": f"{name}.csv"} for name in ("mail", "chat")}
 

@@ -12,21 +12,24 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pytest
 
-from ftcore import artefacts, attestation, doctor, eraser, erasures, evidence, forget, run_recipe, snapshot, store
+from ftcore.compliance import attestation, eraser, evidence, forget
+from ftcore.compliance.forget import Wish
+from ftcore.compliance.traces import Traces
+from ftcore.data import erasures, snapshot
+from ftcore.data.suppression import Suppression
 from ftcore.errors import TransientError
-from ftcore.forget import Wish
-from ftcore.judgement import record_verdict
-from ftcore.promotion import Registrar
-from ftcore.records import Record, now
+from ftcore.registry import artefacts, doctor
+from ftcore.registry.judgement import record_verdict
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Rule, Verdict
 from ftcore.serving import scoring
-from ftcore.suppression import Suppression
-from ftcore.traces import Traces
-from ftcore.verdict import Rule, Verdict
+from ftcore.store import run_recipe, store
+from ftcore.store.records import Record, now
 
 if TYPE_CHECKING:
     from conftest import Product
 
-    from ftcore.tracking import Version
+    from ftcore.tracking.client import Version
 
 WHO = "C-10442"
 TEXTS = {number: f"what {'customer' if number < 2 else 'somebody'} number {number} wrote" for number in range(6)}
@@ -231,7 +234,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
     """Kill it before each of its writes in turn, to the store and to MLflow, and ask again."""
     from mlflow import MlflowClient
 
-    from ftcore import eraser
+    from ftcore.compliance import eraser
 
     def end(kill_at: int | None) -> tuple[dict[str, list[str]], int]:
         product, made = make(), 0

@@ -11,15 +11,17 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from ftcore import attestation, bundle, evidence, links, run_recipe
+from ftcore.compliance import attestation, bundle, evidence, links
 from ftcore.errors import FtcoreError
-from ftcore.intents import HEAD_TAG
-from ftcore.judgement import record_verdict
-from ftcore.promotion import Registrar
-from ftcore.records import LINK, Record, now, sha256
-from ftcore.store import hash_file, write_bytes, write_json
-from ftcore.tracking_models import tag_model
-from ftcore.verdict import Rule, Verdict
+from ftcore.recipe.canonical import sha256
+from ftcore.registry.intents import HEAD_TAG
+from ftcore.registry.judgement import record_verdict
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Rule, Verdict
+from ftcore.store import run_recipe
+from ftcore.store.records import LINK, Record, now
+from ftcore.store.store import hash_file, write_bytes, write_json
+from ftcore.tracking.registered import tag_model
 
 if TYPE_CHECKING:
     from conftest import Product

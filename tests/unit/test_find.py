@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 import ftcore
-from ftcore import _find, scaffold
+from ftcore.cli import scaffold
+from ftcore.recipe import kinds as find
 
 CODE = """
 from ftcore import recipe, _find
@@ -37,8 +38,8 @@ def test_a_file_put_into_a_room_is_a_kind(tmp_path: Path, minimal: dict[str, obj
 
 
 def test_kinds_are_sorted_and_private_files_are_none() -> None:
-    for room in _find.ROOMS:
-        kinds = _find.kinds(room)
+    for room in find.ROOMS:
+        kinds = find.kinds(room)
         assert list(kinds) == sorted(kinds)
         assert kinds
         assert not [kind for kind in kinds if kind.startswith("_")]
@@ -46,19 +47,19 @@ def test_kinds_are_sorted_and_private_files_are_none() -> None:
 
 def test_an_unknown_kind_is_told_the_known_ones() -> None:
     with pytest.raises(LookupError) as error:
-        _find.find("gates", "mood")
-    assert str(error.value) == f"gates has no kind 'mood'; known: {', '.join(_find.kinds('gates'))}"
+        find.find("gates", "mood")
+    assert str(error.value) == f"gates has no kind 'mood'; known: {', '.join(find.kinds('gates'))}"
 
 
 @pytest.mark.parametrize("kind", ["_template", "__init__", "../recipe", "threshold.os"])
 def test_only_kinds_can_be_found(kind: str) -> None:
     with pytest.raises(LookupError):
-        _find.find("gates", kind)
+        find.find("gates", kind)
 
 
 def test_a_config_is_frozen_and_strict() -> None:
-    config = _find.find("gates", "threshold").Config(minimum=0.5)
+    config = find.find("gates", "threshold").Config(minimum=0.5)
     with pytest.raises(ValidationError, match="frozen"):
         config.minimum = 0.1
     with pytest.raises(ValidationError, match="finite"):
-        _find.find("gates", "threshold").Config(minimum=float("nan"))
+        find.find("gates", "threshold").Config(minimum=float("nan"))

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ftcore import forget, login, parts, pipeline, settings, snapshot, store, suppression
-from ftcore.cleaning.audit import audit
-from ftcore.cleaning.personal import KEY_VARIABLE
+from ftcore import pipeline, settings
+from ftcore.compliance import forget
+from ftcore.compliance.forget import Wish
+from ftcore.compliance.traces import Traces
+from ftcore.data import snapshot, suppression
+from ftcore.data.cleaning.audit import audit
+from ftcore.data.cleaning.personal import KEY_VARIABLE
 from ftcore.errors import FtcoreError, TransientError
-from ftcore.forget import Wish
+from ftcore.registry import login
 from ftcore.serving import scoring
-from ftcore.traces import Traces
-from ftcore.tracking import Tracking
+from ftcore.store import parts, store
+from ftcore.tracking.client import Tracking
 
 if TYPE_CHECKING:
     from conftest import Product

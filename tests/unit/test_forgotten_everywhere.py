@@ -12,10 +12,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import forget, integrity, pipeline, served, snapshot, store
-from ftcore.forget import Wish
+from ftcore import pipeline
+from ftcore.compliance import forget
+from ftcore.compliance.forget import Wish
+from ftcore.compliance.traces import ERASED, Traces
+from ftcore.data import snapshot
+from ftcore.registry import integrity, served
 from ftcore.serving import scoring
-from ftcore.traces import ERASED, Traces
+from ftcore.store import store
 
 if TYPE_CHECKING:
     from tests.conftest import Product

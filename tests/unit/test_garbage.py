@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import doctor, integrity, ledger, registry, served
 from ftcore.errors import DamagedFileError
-from ftcore.files import as_json, mapping, read_json
-from ftcore.intents import HEAD_TAG, pending
-from ftcore.promotion import Registrar
-from ftcore.records import sha256
-from ftcore.slots import position
-from ftcore.tracking import Version
-from ftcore.tracking_models import Model, tag_model
+from ftcore.recipe.canonical import sha256
+from ftcore.registry import doctor, integrity, served, versions
+from ftcore.registry.intents import HEAD_TAG, pending
+from ftcore.registry.promotion import Registrar
+from ftcore.store import ledger
+from ftcore.store.files import as_json, mapping, read_json
+from ftcore.store.slots import position
+from ftcore.tracking.client import Version
+from ftcore.tracking.registered import Model, tag_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +62,12 @@ def test_what_is_no_object_is_an_empty_one(text: str) -> None:
 @pytest.mark.parametrize("key", ["rejected", "rolled_back", "artefacts", "verdict.champion", "promoted_at"])
 def test_tags_of_a_version(key: str, text: str) -> None:
     version = Version(1, "run", {f"ftcore.{key}": text})
-    found = registry.entry(version, Model("r"))
-    for note in (found[registry.REJECTED], found[registry.ROLLED_BACK]):
+    found = versions.entry(version, Model("r"))
+    for note in (found[versions.REJECTED], found[versions.ROLLED_BACK]):
         assert note is None or set(note) == {"by", "reason", "at"}
     assert isinstance(found["artefacts"], dict)
-    if key in (registry.REJECTED, registry.ROLLED_BACK):
-        assert registry.decided_against(version), "one that cannot be read speaks against it, too"
+    if key in (versions.REJECTED, versions.ROLLED_BACK):
+        assert versions.decided_against(version), "one that cannot be read speaks against it, too"
 
 
 @pytest.mark.parametrize("text", [HALF, HALF.replace("\\ud800", "\ud800"), '"\\uDFFF"', b'"\xed\xa0\x80"', b"\xff"])
@@ -84,7 +85,7 @@ def test_half_a_character_is_no_json(text: str | bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["²", "1²", "9" * 4500, "-1", "1.5"])
 def test_a_number_that_is_none(number: str) -> None:
     version = Version(1, "run", {"ftcore.verdict.champion": number})
-    assert registry.entry(version, Model("r"))["judged_against"] is None
+    assert versions.entry(version, Model("r"))["judged_against"] is None
 
 
 @pytest.mark.parametrize("name", NAMES[:5])

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import _gguf, base, settings
+from ftcore import settings
 from ftcore.errors import TrainingError
+from ftcore.models import base, gguf
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model at all, only words"])
 def test_a_file_that_is_no_model_is_said_and_leaves_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broken.gguf").write_bytes(content)
     with pytest.raises(TrainingError, match=r"broken.gguf cannot be read as a GGUF model"):
-        _gguf.unpack(tmp_path / "broken.gguf", tmp_path / "cache")
+        gguf.unpack(tmp_path / "broken.gguf", tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache" / "bases").iterdir() if path.is_dir()] == []
 
 

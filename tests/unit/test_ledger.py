@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ftcore import ledger
+from ftcore.store import ledger
 
 if TYPE_CHECKING:
     from conftest import Product

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import licenses
+from ftcore.registry import licenses
 
 
 @pytest.mark.parametrize(

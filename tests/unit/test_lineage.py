@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import cli, snapshot
+from ftcore import cli
+from ftcore.compliance.lineage import Lineage
+from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError, FtcoreError, TransientError
-from ftcore.lineage import Lineage
-from ftcore.tracking import CHAMPION, RECIPE_TAG
+from ftcore.tracking.client import CHAMPION, RECIPE_TAG
 
 if TYPE_CHECKING:
     from conftest import Product
 
-    from ftcore.tracking import Version
+    from ftcore.tracking.client import Version
 
 
 def lineage(product: Product) -> Lineage:

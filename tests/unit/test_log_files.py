@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import log_files
-from ftcore.traces import ERASED, Traces
+from ftcore.compliance import log_files
+from ftcore.compliance.traces import ERASED, Traces
 
 TEXT = 'My name is Žofia and my "old" account\nnumber is in the attachment, please delete it at once\n\nKind regards'
 OTHER = "another customer wrote that the weather is fine and that nothing has to be deleted at all"

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from ftcore import looks
-from ftcore.looks import Look
-from ftcore.store import Shelf, read_json, read_table, write_json, write_table
+from ftcore.evaluation import looks
+from ftcore.evaluation.looks import Look
+from ftcore.store.store import Shelf, read_json, read_table, write_json, write_table
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ftcore.metric_titles import title
+from ftcore.registry.metric_titles import title
 
 TWO = {"kind": "classification", "labels": ["no", "yes"]}
 MANY = {"kind": "classification", "labels": ("a", "b", "c")}

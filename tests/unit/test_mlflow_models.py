@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import _find, artefacts, served
 from ftcore.errors import ChangedArtefactError
+from ftcore.models import input_example
+from ftcore.recipe import kinds
+from ftcore.registry import artefacts, served
 from ftcore.serving import model as models
 from ftcore.serving import scoring
-from ftcore.steps import _described
-from ftcore.tracking import CHAMPION
+from ftcore.tracking.client import CHAMPION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,12 +157,12 @@ def _bad_input_is_mlflows_own_error(champion: Product) -> None:
     assert good["answer"][0] in ("negative", "positive")
 
 
-@pytest.mark.parametrize("kind", _find.kinds("tasks"))
+@pytest.mark.parametrize("kind", kinds.kinds("tasks"))
 def test_the_example_of_every_task_is_one_that_it_takes(kind: str) -> None:
     from ftcore.serving import cleaned
 
-    task = _find.find("tasks", kind).Config.model_validate(_find.find("tasks", kind).EXAMPLE)
-    made = _described.example(task)
+    task = kinds.find("tasks", kind).Config.model_validate(kinds.find("tasks", kind).EXAMPLE)
+    made = input_example.example(task)
     assert all(isinstance(value, str) for value in made.values())
     card = {"recipe": "r", "task": task.model_dump(mode="json"), "personal_data": {"entities": {}}}
     _, refused = cleaned.examples(card, [made])

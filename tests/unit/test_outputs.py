@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import outputs, store
+from ftcore.models import outputs
+from ftcore.store import store
 
 KINDS: list[Any] = [
     np.array([[0.25, 0.75], [1.0, 0.0], [0.5, 0.5]], np.float32),

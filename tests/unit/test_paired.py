@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import paired
 from ftcore.errors import FtcoreError
-from ftcore.store import write_table
+from ftcore.evaluation import paired
+from ftcore.store.store import write_table
 from tests.conftest import LABELS
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ftcore import patience
 from ftcore.errors import AwayError, BusyError, DataRejectedError, FtcoreError, StoppedError
+from ftcore.store import patience
 
 
 class Flaky:

@@ -16,7 +16,7 @@ from ftcore.errors import BusyError, FtcoreError, MissingExtraError, RecipeError
 if TYPE_CHECKING:
     from conftest import Product
 
-    from ftcore.records import Record
+    from ftcore.store.records import Record
 
 
 class Counted(ModuleType):

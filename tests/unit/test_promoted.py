@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import doctor, promoted, run_recipe, store, tracking_models
 from ftcore.errors import FtcoreError
-from ftcore.records import Record, now
+from ftcore.registry import doctor, promoted
+from ftcore.store import run_recipe, store
+from ftcore.store.records import Record, now
+from ftcore.tracking import registered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +43,7 @@ def everything(product: Product) -> dict[str, object]:
     assert root
     files: dict[str, object] = {path.as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     run = product.tracking.version(1).run
-    return files | {"mlflow": tracking_models.run_tags(product.tracking, run)}
+    return files | {"mlflow": registered.run_tags(product.tracking, run)}
 
 
 def test_no_step_is_done_again_once_its_version_was_promoted(served: Product) -> None:

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import artefacts, intents, registry
 from ftcore.errors import BusyError, FtcoreError
-from ftcore.intents import Intent
-from ftcore.login import Person
-from ftcore.promotion import NOBODY, Registrar
-from ftcore.records import now
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
-from ftcore.tracking_models import drop_alias, tag_model
+from ftcore.registry import artefacts, intents, versions
+from ftcore.registry.intents import Intent
+from ftcore.registry.login import Person
+from ftcore.registry.promotion import NOBODY, Registrar
+from ftcore.store.records import now
+from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.tracking.registered import drop_alias, tag_model
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -39,7 +39,7 @@ def judged(product: Product, run_id: str, champion: int | None, *, passed: bool 
 
 
 def aliases(product: Product) -> dict[str, int]:
-    return registry.book(product.tracking).model.aliases
+    return versions.book(product.tracking).model.aliases
 
 
 def three(product: Product) -> None:
@@ -93,7 +93,7 @@ def test_what_speaks_against_it_is_all_said_at_once_and_kept(product: Product) -
     assert line["override"]
     assert "its verdict is 'failed'" in line["reason"]
     assert line["reason"].endswith("labels were wrong")
-    assert registry.entry(product.tracking.version(1), registry.book(product.tracking).model)["rejected"] is None
+    assert versions.entry(product.tracking.version(1), versions.book(product.tracking).model)["rejected"] is None
 
 
 def test_what_was_taken_out_of_mlflow_still_speaks_against_it(product: Product) -> None:
@@ -102,7 +102,7 @@ def test_what_was_taken_out_of_mlflow_still_speaks_against_it(product: Product) 
     registrar(product).hold("mira", "wait")
     registrar(product).reject(number, "jon", "worse on short texts")
     product.tracking.tag(product.tracking.version(number), {"rejected": "", "verdict.reason": "fine"})
-    tag_model(product.tracking, {registry.HOLD: None})
+    tag_model(product.tracking, {versions.HOLD: None})
     with pytest.raises(FtcoreError) as error:
         registrar(product).promote(number, "ada")
     for words in (
@@ -154,12 +154,12 @@ def test_rollback_brings_previous_back_and_holds_the_loop(product: Product) -> N
     hold = registrar(product).held()
     assert hold is not None
     assert (hold.by, hold.reason) == ("mira", "complaints")
-    found = registry.book(product.tracking).to_json()["versions"][0]
+    found = versions.book(product.tracking).to_json()["versions"][0]
     assert (found["state"], found["rolled_back"]["by"]) == ("rolled back", "mira")
     assert registrar(product).rollback("mira", "still")["version"] == 1
     with pytest.raises(FtcoreError, match="has no previous version to go back to"):
         registrar(product).rollback("mira", "again")
-    assert registry.crowned(product.shelf) == 1
+    assert versions.crowned(product.shelf) == 1
 
 
 def test_rollback_needs_what_serves(product: Product, tmp_path: Path) -> None:
@@ -216,12 +216,12 @@ SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_nothing_is_put_in_place_that_serves_other_bytes(product: Product, stored: Path, spoil: str) -> None:
     change, said = SPOILT[spoil]
     change(stored)
-    before = registry.book(product.tracking)
+    before = versions.book(product.tracking)
     with pytest.raises(FtcoreError, match=f"version 1 {said}.*could not serve"):
         registrar(product).rollback("mira", "complaints", ["onnx-int8"])
     with pytest.raises(FtcoreError, match=said):
         registrar(product).promote(1, "mira", "it must be", ["onnx-int8"], override=True)
-    assert registry.book(product.tracking) == before
+    assert versions.book(product.tracking) == before
     assert not list(intents.pending(product.shelf))
     assert not [line for line in product.shelf.ledger() if line["kind"] == "rollback"]
 
@@ -307,12 +307,12 @@ def test_what_was_overtaken_is_given_up_with_a_line(product: Product) -> None:
         "abandoned",
         "left half done and given up: version 3 became champion meanwhile",
     )
-    assert registry.crowned(product.shelf) == 3
+    assert versions.crowned(product.shelf) == 3
 
 
 def test_a_server_that_goes_away_loses_nothing(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     from ftcore.errors import TransientError
-    from ftcore.tracking import Tracking
+    from ftcore.tracking.client import Tracking
 
     three(product)
 
@@ -332,8 +332,8 @@ def test_a_server_that_goes_away_loses_nothing(product: Product, monkeypatch: py
 def test_the_whole_registry_in_one_request(product: Product) -> None:
     three(product)
     drop_alias(product.tracking, CANDIDATE)
-    (mine,) = [model for model in registry.models(product.settings) if model.name == product.name]
-    assert registry.summary(mine) == {
+    (mine,) = [model for model in versions.models(product.settings) if model.name == product.name]
+    assert versions.summary(mine) == {
         "recipe": product.name,
         "aliases": {CHAMPION: 3, PREVIOUS: 2},
         "newest": 3,
@@ -343,21 +343,21 @@ def test_the_whole_registry_in_one_request(product: Product) -> None:
 
 def test_what_a_version_tells(product: Product) -> None:
     three(product)
-    found = registry.book(product.tracking).to_json()["versions"][0]
+    found = versions.book(product.tracking).to_json()["versions"][0]
     assert (found["version"], found["state"], found["snapshot"], found["run_id"]) == (3, CHAMPION, "snap", "r3")
     digest = product.shelf.ledger("gate")[-1]["verdict_sha256"]
     assert (found["verdict"], found["judged_against"], found["verdict_sha256"]) == ("passed", 2, digest)
     assert found["promoted_by"] == "mira"
-    differing = registry.diff(product.tracking, 2, 3)
+    differing = versions.diff(product.tracking, 2, 3)
     assert differing["facts"]["judged_against"] == [1, 2]
     assert "snapshot" not in differing["facts"]
 
 
 def test_a_hold_that_cannot_be_read_holds(product: Product) -> None:
-    from ftcore.tracking_models import tag_model
+    from ftcore.tracking.registered import tag_model
 
     three(product)
-    tag_model(product.tracking, {registry.HOLD: "{"})
+    tag_model(product.tracking, {versions.HOLD: "{"})
     hold = registrar(product).held()
     assert hold is not None
     assert "cannot be read" in str(hold)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore import records
+from ftcore.store import records
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import doctor, integrity, intents, ledger, registry, served, store, tracking_models, trail
-from ftcore.acknowledgement import acknowledge
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.files import as_json
-from ftcore.keys import Keyring
-from ftcore.login import Person
-from ftcore.slots import Slot, number
-from ftcore.tracking import CHAMPION
+from ftcore.registry import doctor, integrity, intents, served, versions
+from ftcore.registry.acknowledgement import acknowledge
+from ftcore.registry.login import Person
+from ftcore.store import ledger, store, trail
+from ftcore.store.files import as_json
+from ftcore.store.keys import Keyring
+from ftcore.store.slots import Slot, number
+from ftcore.tracking import registered
+from ftcore.tracking.client import CHAMPION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,11 +69,11 @@ def test_an_intent_that_was_carried_out_is_not_carried_out_again(
     product: Product, kept: Path, kind: str, without_line: bool
 ) -> None:
     decided(product)
-    before, lines = registry.book(product.tracking), product.shelf.ledger()
+    before, lines = versions.book(product.tracking), product.shelf.ledger()
     put_back(product, kept, kind, without_line=without_line)
     with product.registrar.at_work():
         pass
-    assert registry.book(product.tracking) == before
+    assert versions.book(product.tracking) == before
     assert product.shelf.ledger() == lines, "its line is back, and no other was written"
     assert integrity.check(product.shelf, product.tracking) == []
     assert doctor.mend(product.registrar) == ([], [])
@@ -94,10 +96,10 @@ def test_an_intent_that_nobody_finished_ends_with_the_next_decision(product: Pro
     line = product.shelf.line("promote", "late")
     assert line is not None
     assert line["decision"] == "abandoned"
-    assert registry.book(product.tracking).model.aliases[CHAMPION] == 1
+    assert versions.book(product.tracking).model.aliases[CHAMPION] == 1
     path.write_bytes(whole)
     assert doctor.mend(product.registrar)[1] == []
-    assert registry.book(product.tracking).model.aliases[CHAMPION] == 1
+    assert versions.book(product.tracking).model.aliases[CHAMPION] == 1
 
 
 def test_a_name_of_the_chain_is_not_given_twice(product: Product) -> None:
@@ -141,7 +143,7 @@ def lose(product: Product, *, number_too: bool) -> None:
 
 
 def witness_here(product: Product) -> None:
-    tracking_models.tag_model(product.tracking, {intents.HEAD_TAG: None})
+    registered.tag_model(product.tracking, {intents.HEAD_TAG: None})
 
 
 def witness_in_mlflow(product: Product) -> None:

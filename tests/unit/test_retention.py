@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import retention, snapshot, watermarks
+from ftcore.compliance import retention
+from ftcore.data import snapshot, watermarks
 from ftcore.errors import BusyError, TransientError
-from ftcore.records import now
-from ftcore.store import write_json, write_table
+from ftcore.store.records import now
+from ftcore.store.store import write_json, write_table
 
 if TYPE_CHECKING:
     from conftest import Product

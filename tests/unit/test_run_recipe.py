@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import pipeline, run_recipe, store
-from ftcore import recipe as recipes
+from ftcore import pipeline
 from ftcore.context import Context, Outcome
 from ftcore.errors import DamagedFileError, RecipeError
+from ftcore.recipe import model as recipes
+from ftcore.store import run_recipe, store
 
 if TYPE_CHECKING:
     from conftest import Product

@@ -9,24 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import _find, recipe, scaffold, settings
+from ftcore import settings
+from ftcore.cli import scaffold
 from ftcore.cli.recipes import _without_files
+from ftcore.data.sources import files
 from ftcore.errors import DataRejectedError, FtcoreError
-from ftcore.sources import files
+from ftcore.recipe import kinds, model
 
 
 @pytest.fixture
 def package(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the package to write into."""
     copy = tmp_path / "ftcore"
-    for room in _find.ROOMS:
+    for room in kinds.ROOMS:
         (copy / room).mkdir(parents=True)
         shutil.copy(scaffold.PACKAGE / room / "_template.py", copy / room)
     monkeypatch.setattr(scaffold, "PACKAGE", copy)
     return copy
 
 
-@pytest.mark.parametrize("room", _find.ROOMS)
+@pytest.mark.parametrize("room", kinds.ROOMS)
 def test_a_kind_gets_its_name_everywhere(package: Path, room: str) -> None:
     path = scaffold.create(room.removesuffix("s"), "brand_new", settings.load())
     assert path == package / room / "brand_new.py"
@@ -47,7 +49,7 @@ def test_nothing_is_overwritten(package: Path) -> None:
 def test_a_bad_name_is_refused(package: Path, name: str) -> None:
     with pytest.raises(FtcoreError, match="bad name"):
         scaffold.create("gate", name, settings.load())
-    assert len(list(package.rglob("*.py"))) == len(_find.ROOMS)
+    assert len(list(package.rglob("*.py"))) == len(kinds.ROOMS)
 
 
 def test_what_has_no_template_is_refused(package: Path) -> None:
@@ -80,11 +82,11 @@ def test_a_recipe_starts_with_a_folder_that_says_what_belongs_there(conf: settin
     (note,) = tmp_path.rglob("README.txt")
     assert note.parent.name == "tickets"
     assert "the columns that sources[0] of tickets.yaml names" in note.read_text(encoding="utf-8")
-    (why,) = _without_files(recipe.read(path), path)
+    (why,) = _without_files(model.read(path), path)
     assert why.startswith("sources[0].path: no file matches")
     assert why.endswith("put files with the columns text, label there")
     (note.parent / "a.csv").write_text("text,label\nx,yes\n", encoding="utf-8")
-    assert _without_files(recipe.read(path), path) == [], "the note is no data"
+    assert _without_files(model.read(path), path) == [], "the note is no data"
 
 
 FILES = {
@@ -108,7 +110,7 @@ def test_a_files_columns_and_labels_are_filled_in(conf: settings.Settings, tmp_p
     data.parent.mkdir()
     data.write_text(content, encoding="utf-8")
     path = scaffold.create("recipe", "tickets", conf, data)
-    made = recipe.read(path)
+    made = model.read(path)
     source = made.sources[0]
     assert isinstance(source, files.Config)
     assert (source.text, source.label) == columns
@@ -128,7 +130,7 @@ def test_labels_that_look_alike_are_one_and_broken_bytes_are_warned_of(
 ) -> None:
     lines = [f"für {n},{label}" for n, label in enumerate(["ja", "ja\u200b", " ja", "nein", "nein"])]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
-    assert getattr(recipe.read(scaffold.create("recipe", "one", conf, tmp_path / "a.csv")).task, "labels", ()) == (
+    assert getattr(model.read(scaffold.create("recipe", "one", conf, tmp_path / "a.csv")).task, "labels", ()) == (
         "ja",
         "nein",
     )
@@ -156,7 +158,7 @@ def _schema_of(recipe_path: Path) -> Path:
 def test_the_schema_that_a_recipe_names_is_there(conf: settings.Settings, tmp_path: Path) -> None:
     path = _schema_of(scaffold.create("recipe", "tickets", conf))
     assert path.samefile(tmp_path / "home" / "recipe.schema.json")
-    assert json.loads(path.read_text(encoding="utf-8")) == recipe.json_schema()
+    assert json.loads(path.read_text(encoding="utf-8")) == model.json_schema()
     own = conf.recipes / "mine.json"
     own.write_text("{}", encoding="utf-8")
     for there in ("mine.json", "https://example.org/recipe.json"):

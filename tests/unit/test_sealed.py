@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import sealed, store
+from ftcore.data.split import SplitKeys
 from ftcore.errors import RecipeError
-from ftcore.records import Record, now
-from ftcore.split import SplitKeys
+from ftcore.recipe import sealed
 from ftcore.steps import gate
+from ftcore.store import store
+from ftcore.store.records import Record, now
 
 if TYPE_CHECKING:
     from conftest import Product

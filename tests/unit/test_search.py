@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from upath import UPath
 
-from ftcore import recipe, search, store
 from ftcore.errors import FtcoreError
-from ftcore.search import EndedError, Search, Trial
+from ftcore.recipe import model
+from ftcore.store import store
+from ftcore.tuning import search
+from ftcore.tuning.search import EndedError, Search, Trial
 from tests.conftest import document
 
 SPACE = {"train.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}, "method.rank": {"choices": [4, 8, 16]}}
@@ -25,7 +27,7 @@ def make(tmp_path: Path) -> Make:
     """A worker of a search; all of one test share a file unless they say otherwise."""
 
     def make(worker: str = "", file: str = search.JOURNAL, **section: Any) -> Search:
-        read = recipe.parse(document("found") | {"search": {"space": SPACE, **section}})
+        read = model.parse(document("found") | {"search": {"space": SPACE, **section}})
         path = tmp_path / "store" / "runs" / "r1" / "tune" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         return Search(read, path, search.identity(read, "snapshot"), worker)

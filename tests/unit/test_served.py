@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import artefacts, doctor, erasures, intents, keys, registry, served, tracking_models
+from ftcore.data import erasures
 from ftcore.errors import ChangedArtefactError, FtcoreError, TransientError
-from ftcore.promotion import Registrar
-from ftcore.records import now
-from ftcore.store import hash_file, write_json
-from ftcore.tracking import CHAMPION, HASH_TAG, PREVIOUS, Version
+from ftcore.registry import artefacts, doctor, intents, served, versions
+from ftcore.registry.promotion import Registrar
+from ftcore.store import keys
+from ftcore.store.records import now
+from ftcore.store.store import hash_file, write_json
+from ftcore.tracking import registered
+from ftcore.tracking.client import CHAMPION, HASH_TAG, PREVIOUS, Version
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -212,7 +215,7 @@ def test_what_was_changed_between_verdict_and_promotion_is_not_promoted(product:
     version = product.register("r1", folders=[folder])
     figures = {
         "candidate": 1,
-        "artefacts": tracking_models.hashes(tracking_models.run_tags(product.tracking, version.run)),
+        "artefacts": registered.hashes(registered.run_tags(product.tracking, version.run)),
     }
     figures |= {"champion": None, "verdict_sha256": ""}
     product.shelf.add_to_ledger("gate", "r1", "passed", "good", **figures)
@@ -352,11 +355,11 @@ def test_a_promotion_that_does_not_stand_is_no_promotion(
         patch.setattr(type(product.tracking), "set_alias", raced)
         with pytest.raises(TransientError, match=r"promote of run hand-.* is not done: the (alias|tag)"):
             registrar(product).promote(2, "mira", "now", override=True)
-    assert registry.crowned(product.shelf) == 1
+    assert versions.crowned(product.shelf) == 1
     assert len(list(intents.pending(product.shelf))) == 1
     doctor.mend(registrar(product))
     assert list(intents.pending(product.shelf)) == []
-    assert registry.crowned(product.shelf) == (1 if what == "alias" else 2)
+    assert versions.crowned(product.shelf) == (1 if what == "alias" else 2)
     assert doctor.examine(registrar(product)) == []
 
 
@@ -377,7 +380,7 @@ def test_what_changes_while_artefacts_are_read_is_seen(
     monkeypatch.setattr(artefacts, "check", slow)
     line = registrar(product).promote(3, "mira", "now", override=True)
     assert line["previous"] == 2, "the champion that came meanwhile is kept within reach"
-    assert tracking_models.model(product.tracking).aliases[PREVIOUS] == 2
+    assert registered.model(product.tracking).aliases[PREVIOUS] == 2
 
 
 def test_two_machines_that_promote_at_once_agree_in_the_end(
@@ -405,7 +408,7 @@ def test_two_machines_that_promote_at_once_agree_in_the_end(
     for thread in threads:
         thread.join()
     doctor.mend(registrar(product))
-    holder, known = product.tracking.alias(CHAMPION), registry.crowned(product.shelf)
+    holder, known = product.tracking.alias(CHAMPION), versions.crowned(product.shelf)
     assert holder is not None
     assert holder.number == known, said
     assert served.champion(product.shelf, product.tracking) is not None

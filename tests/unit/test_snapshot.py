@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from upath import UPath
 
-from ftcore import parts, publications, snapshot, snapshot_diff
+from ftcore.data import publications, snapshot, snapshot_diff
 from ftcore.errors import DataRejectedError
-from ftcore.records import Record, now
-from ftcore.store import Shelf, hash_file, read_table, write_bytes, write_json, write_table
+from ftcore.store import parts
+from ftcore.store.records import Record, now
+from ftcore.store.store import Shelf, hash_file, read_table, write_bytes, write_json, write_table
 
 
 def table(count: int, *, label: str = "pos") -> pa.Table:

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from ftcore import snapshot, split, watermarks
+from ftcore.data import snapshot, split, watermarks
+from ftcore.data.snapshot import source_key
+from ftcore.data.split import SECRET_VARIABLE, SplitKeys
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.sections import Prepare
-from ftcore.snapshot import source_key
-from ftcore.split import SECRET_VARIABLE, SplitKeys
-from ftcore.store import Shelf, create_bytes
+from ftcore.recipe.sections import Prepare
+from ftcore.store.store import Shelf, create_bytes
 
 KEYS = SplitKeys(b"0" * 32)
 

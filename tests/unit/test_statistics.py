@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats import contingency_tables
 
-from ftcore import resampling, statistics
+from ftcore.statistics import intervals, resampling
 from ftcore.tasks import classification
 
 CONFIG = classification.Config(labels=("no", "yes"))
@@ -23,12 +23,12 @@ def tallies(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return classification.tallies(CONFIG, rows, np.eye(2)[predicted])
 
 
-def estimate(truth: np.ndarray, predicted: np.ndarray, *how: int) -> dict[str, statistics.Estimate]:
-    return statistics.estimate(METRICS, tallies(truth, predicted), *how)
+def estimate(truth: np.ndarray, predicted: np.ndarray, *how: int) -> dict[str, intervals.Estimate]:
+    return intervals.estimate(METRICS, tallies(truth, predicted), *how)
 
 
-def difference(name: str, truth: np.ndarray, before: np.ndarray, after: np.ndarray, *how: float) -> statistics.Estimate:
-    return statistics.difference(METRICS, name, tallies(truth, before), tallies(truth, after), *how)
+def difference(name: str, truth: np.ndarray, before: np.ndarray, after: np.ndarray, *how: float) -> intervals.Estimate:
+    return intervals.difference(METRICS, name, tallies(truth, before), tallies(truth, after), *how)
 
 
 def sample(rows: int, right: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +118,7 @@ def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
     first = estimate(truth, predicted, 500, 16)
     assert first == estimate(truth[order], predicted[order], 500, 16)
     tallied = [tallies(truth, predicted)]
-    drawn = [statistics.resample(METRICS, tallied, 500, seed)[0]["accuracy"].values for seed in (16, 16, 17)]
+    drawn = [intervals.resample(METRICS, tallied, 500, seed)[0]["accuracy"].values for seed in (16, 16, 17)]
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[0] != drawn[2]).any(), "ends that the jackknife gives do not show it"
 
@@ -155,8 +155,8 @@ def test_mcnemar_agrees_with_statsmodels(lost: int, won: int) -> None:
     before = np.array([True] * lost + [False] * won + [True] * 30 + [False] * 10)
     after = np.array([False] * lost + [True] * won + [True] * 30 + [False] * 10)
     theirs = contingency_tables.mcnemar([[30, lost], [won, 10]], exact=True)
-    assert statistics.mcnemar(before, after) == pytest.approx(theirs.pvalue, abs=1e-6)
-    assert statistics.mcnemar(after, before) == statistics.mcnemar(before, after)
+    assert intervals.mcnemar(before, after) == pytest.approx(theirs.pvalue, abs=1e-6)
+    assert intervals.mcnemar(after, before) == intervals.mcnemar(before, after)
 
 
 def correlation(sums: np.ndarray) -> dict[str, np.ndarray]:
@@ -174,7 +174,7 @@ def pairs(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_a_correlation_is_bootstrapped_through_its_sums() -> None:
     x, y, rows = pairs(400, 20)
-    ours = statistics.estimate(correlation, rows, RESAMPLES, 21)["r"]
+    ours = intervals.estimate(correlation, rows, RESAMPLES, 21)["r"]
     theirs = stats.bootstrap(
         (x, y),
         lambda x, y: stats.pearsonr(x, y).statistic,
@@ -192,28 +192,28 @@ def test_a_correlation_is_bootstrapped_through_its_sums() -> None:
 
 def test_many_kinds_of_rows_are_drawn_in_pieces_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pairs(200, 23)[2]
-    at_once = statistics.estimate(correlation, rows, 300, 24)
+    at_once = intervals.estimate(correlation, rows, 300, 24)
     monkeypatch.setattr(resampling, "CELLS", 1000)
     resampling.forget()
-    piecemeal = statistics.estimate(correlation, rows, 300, 24)
+    piecemeal = intervals.estimate(correlation, rows, 300, 24)
     assert piecemeal["r"].low == pytest.approx(at_once["r"].low)
 
 
 def test_a_metric_that_is_not_defined_is_null_in_json() -> None:
-    (constant,) = statistics.estimate(correlation, np.ones((50, 6)), 100, 25).values()
+    (constant,) = intervals.estimate(correlation, np.ones((50, 6)), 100, 25).values()
     assert not constant.defined
     assert constant.model_dump() == {"value": None, "low": None, "high": None, "rows": 50, "groups": 50, "level": 0.95}
-    assert statistics.Estimate.model_validate(constant.model_dump()).rows == 50
+    assert intervals.Estimate.model_validate(constant.model_dump()).rows == 50
 
 
 def test_huge_numbers_keep_their_intervals() -> None:
     loss = lambda sums: {"loss": sums[..., 0] / sums[..., 1]}  # noqa: E731
     rows = np.stack([np.geomspace(1, 1e300, 60), np.ones(60)], axis=-1)
-    found = statistics.estimate(loss, rows, 200, 26)["loss"]
+    found = intervals.estimate(loss, rows, 200, 26)["loss"]
     assert found.defined
     assert found.low < found.value < found.high
     rows[7, 0] = np.inf
-    assert not statistics.estimate(loss, rows, 200, 26)["loss"].defined
+    assert not intervals.estimate(loss, rows, 200, 26)["loss"].defined
 
 
 @pytest.mark.parametrize("rows", [2, 30, 400])
@@ -243,13 +243,13 @@ def test_groups_are_resampled_and_counted() -> None:
     copies, group = [np.repeat(one, 10) for one in (truth, before, after)], np.repeat(np.arange(100), 10)
     alone = difference("accuracy", truth, before, after, RESAMPLES, 33)
     tables = [tallies(copies[0], said) for said in copies[1:]]
-    grouped = statistics.difference(METRICS, "accuracy", *tables, RESAMPLES, 33, group=group)
+    grouped = intervals.difference(METRICS, "accuracy", *tables, RESAMPLES, 33, group=group)
     assert (grouped.value, grouped.rows, grouped.groups) == (pytest.approx(alone.value), 1000, 100)
     assert (grouped.low, grouped.high) == pytest.approx((alone.low, alone.high), abs=0.01)
     assert str(grouped).endswith("on 1,000 rows in 100 groups")
     order = np.random.default_rng(34).permutation(1000)
     shuffled = [table[order] for table in tables]
-    again = statistics.difference(METRICS, "accuracy", *shuffled, RESAMPLES, 33, group=group[order])
+    again = intervals.difference(METRICS, "accuracy", *shuffled, RESAMPLES, 33, group=group[order])
     assert again == grouped
 
 
@@ -263,7 +263,7 @@ def test_intervals_cover_the_truth_where_rows_are_alike_and_groups_few(groups: i
         right = np.where(draw.random(len(group)) < 0.7, fate[group], own)
         truth = draw.integers(0, 2, len(group))
         table = tallies(truth, np.where(right, truth, 1 - truth))
-        found = statistics.estimate(METRICS, table, 200, seed, group)["accuracy"]
+        found = intervals.estimate(METRICS, table, 200, seed, group)["accuracy"]
         covered += found.low <= 0.8 <= found.high
     assert covered / 150 >= 0.92
 
@@ -271,4 +271,4 @@ def test_intervals_cover_the_truth_where_rows_are_alike_and_groups_few(groups: i
 def test_the_jackknife_is_the_textbooks() -> None:
     x = np.random.default_rng(35).normal(size=40)
     left_out = (x.sum() - x) / 39
-    assert statistics.jackknife_error(left_out, np.ones(40, int)) == pytest.approx(x.std(ddof=1) / 40**0.5)
+    assert intervals.jackknife_error(left_out, np.ones(40, int)) == pytest.approx(x.std(ddof=1) / 40**0.5)

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from ftcore import store
 from ftcore.errors import BusyError, FtcoreError
-from ftcore.records import Record, now
-from ftcore.store import Shelf
+from ftcore.store import store
+from ftcore.store.records import Record, now
+from ftcore.store.store import Shelf
 
 HOLDER = """
 import sys, time

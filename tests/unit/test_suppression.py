@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from upath import UPath
 
-from ftcore import snapshot, suppression
+from ftcore.data import snapshot, suppression
+from ftcore.data.suppression import SECRET_VARIABLE, Suppression
 from ftcore.errors import MissingExtraError
-from ftcore.records import now
-from ftcore.store import Shelf
-from ftcore.suppression import SECRET_VARIABLE, Suppression
+from ftcore.store.records import now
+from ftcore.store.store import Shelf
 
 SECRET = {SECRET_VARIABLE: "0123456789abcdef-secret"}
 

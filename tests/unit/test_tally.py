@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore import snapshot
-from ftcore.tally import Tally, _bars, _periods, tally
+from ftcore.data import snapshot
+from ftcore.data.tally import Tally, _bars, _periods, tally
 
 
 def table(*rows: dict[str, Any]) -> pa.Table:

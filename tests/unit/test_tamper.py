@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import bundle, store
-from ftcore.records import LINK, Record, now, sha256
+from ftcore.compliance import bundle
+from ftcore.recipe.canonical import sha256
+from ftcore.store import store
+from ftcore.store.records import LINK, Record, now
 from tests.bench._tampering import SURFACES, Change, Ring, outcome, tampered
 
 if TYPE_CHECKING:

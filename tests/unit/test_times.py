@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ftcore.times import moment, utc
+from ftcore.store.times import moment, utc
 
 
 @pytest.mark.parametrize(

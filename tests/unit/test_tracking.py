@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import patience, served, settings, tracking_server, tracking_training
+from ftcore import settings
 from ftcore.errors import FtcoreError, StoppedError, TrainingError, TransientError
-from ftcore.tracking import CANDIDATE, CHAMPION, FAILURE_TAG, PREVIOUS, RUN_TAG, Tracking
+from ftcore.registry import served
+from ftcore.store import patience
+from ftcore.tracking import server, training_run
+from ftcore.tracking.client import CANDIDATE, CHAMPION, FAILURE_TAG, PREVIOUS, RUN_TAG, Tracking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +156,7 @@ def test_the_servers_password_is_in_no_message_link_or_log(
     conf = settings.load()
     with patience.lasting(0.01), pytest.raises(FtcoreError, match=r"MLflow at http://127\.0\.0\.1:9/mlflow") as error:
         Tracking(conf, "demo").alias(CHAMPION)
-    page = tracking_server.run_page(conf.mlflow_uri, "1", "r")
+    page = server.run_page(conf.mlflow_uri, "1", "r")
     assert page == "http://127.0.0.1:9/mlflow/#/experiments/1/runs/r"
     said = "".join(traceback.format_exception(error.value)) + caplog.text + page
     assert "hunter2" not in said
@@ -161,7 +164,7 @@ def test_the_servers_password_is_in_no_message_link_or_log(
 
 @pytest.mark.parametrize("uri", ["sqlite:////home/a@b/mlflow.db", "file:///a@b", "http://127.0.0.1:9", "https://h/a"])
 def test_an_address_without_a_password_is_shown_as_it_is(uri: str) -> None:
-    assert tracking_server.shown(uri) == uri
+    assert server.shown(uri) == uri
 
 
 def lose_answers(tracking: Tracking, monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> list[object]:
@@ -222,7 +225,7 @@ ENDS: list[tuple[BaseException, str, str]] = [
 def test_a_run_ends_as_its_training_did(product: Product, error: BaseException, status: str, reason: str) -> None:
     tracking = product.tracking
     run = tracking.open_run("r1", {})
-    with pytest.raises(type(error)), tracking_training.ending(tracking, run):
+    with pytest.raises(type(error)), training_run.ending(tracking, run):
         raise error
     found = tracking.client.get_run(run)
     assert found.info.status == status
@@ -238,7 +241,7 @@ def test_the_curve_of_a_resumed_training_holds_each_step_once(product: Product, 
     tracking = product.tracking
     run = tracking.open_run("r1", {})
     for first, last in ((0, 4), (2, 6)):  # steps behind the checkpoint are done again
-        with tracking_training.curve(tracking, run, tmp_path / "scratch") as track:
+        with training_run.curve(tracking, run, tmp_path / "scratch") as track:
             track([(step, {"loss": float(step), "bad": float("nan")}, 1.0) for step in range(first, last)])
     assert [(one.step, one.value) for one in tracking.client.get_metric_history(run, "loss")] == [
         (step, float(step)) for step in range(6)
@@ -253,10 +256,10 @@ def test_the_load_of_a_resumed_training_goes_on_after_what_waits_to_be_sent(
     run = tracking.open_run("r1", {})
     tracking.log(run, metrics={name: 1.0, "loss": 1.0}, step=1)
     (tmp_path / f"system-{run}.jsonl").write_text("".join(json.dumps([s, {name: 1.0}, s]) + "\n" for s in (2, 3)))
-    assert tracking_training.last_steps(tracking, run, lambda one: one == "loss") == {"loss": 1}
-    monkeypatch.setattr(tracking_training, "SAMPLE_S", 0.05)
+    assert training_run.last_steps(tracking, run, lambda one: one == "loss") == {"loss": 1}
+    monkeypatch.setattr(training_run, "SAMPLE_S", 0.05)
     deadline = time.monotonic() + 20
-    with tracking_training.system_metrics(tracking, run, tmp_path):
+    with training_run.system_metrics(tracking, run, tmp_path):
         while time.monotonic() < deadline:
             steps = [one.step for one in tracking.client.get_metric_history(run, name)]
             if max(steps) > 3:

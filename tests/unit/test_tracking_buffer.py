@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import tracking_buffer
 from ftcore.errors import AwayError, FtcoreError
-from ftcore.tracking_buffer import Buffer, Point, buffered
+from ftcore.tracking import curve_buffer
+from ftcore.tracking.curve_buffer import Buffer, Point, buffered
 
 
 class Server:
@@ -29,7 +29,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr(tracking_buffer, "AGAIN_S", 0.01)
+    monkeypatch.setattr(curve_buffer, "AGAIN_S", 0.01)
     return Server()
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ftcore import settings, workers
+from ftcore import settings
 from ftcore.errors import RecipeError
+from ftcore.training import workers
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore import _yaml, recipe
 from ftcore.errors import RecipeError
+from ftcore.recipe import model, yaml_core
 
 RECIPE = """
 name: written
@@ -30,8 +30,8 @@ WORDS = "yes no on off Yes NO y n 010 08 12:30 1_000 2024-01-01 0b1 TrUe"
 
 @pytest.mark.parametrize("text", WORDS.split())
 def test_what_the_core_schema_does_not_know_is_text_as_key_and_value(text: str) -> None:
-    assert _yaml.read(f"{text}: {text}") == {text: text}
-    assert _yaml.read(f"[{text}]") == [text]
+    assert yaml_core.read(f"{text}: {text}") == {text: text}
+    assert yaml_core.read(f"[{text}]") == [text]
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_what_the_core_schema_does_not_know_is_text_as_key_and_value(text: str) 
     ],
 )
 def test_numbers_booleans_and_nothing_are_those_of_the_core_schema(text: str, value: object) -> None:
-    assert _yaml.read(f"a: {text}") == {"a": value}
-    assert _yaml.read(f"{text}: a") == {text: "a"}
+    assert yaml_core.read(f"a: {text}") == {"a": value}
+    assert yaml_core.read(f"{text}: a") == {text: "a"}
 
 
 TEXTS = st.text(st.characters(exclude_characters="\x85\u2028\u2029", exclude_categories=["Cs"]))
@@ -52,20 +52,20 @@ TEXTS = st.text(st.characters(exclude_characters="\x85\u2028\u2029", exclude_cat
 
 @given(st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=8))
 def test_what_pyyaml_writes_is_read_again(value: Any) -> None:
-    assert _yaml.read(yaml.safe_dump(value, allow_unicode=True)) == value
+    assert yaml_core.read(yaml.safe_dump(value, allow_unicode=True)) == value
 
 
 def test_keys_that_python_takes_for_one_are_several_and_the_same_text_twice_is_named() -> None:
-    assert _yaml.read("{0: a, 0.0: b, false: c}") == {"0": "a", "0.0": "b", "false": "c"}
-    assert _yaml.read("b: &b {p: 1, q: 2}\nc: {<<: *b, q: 3}")["c"] == {"p": 1, "q": 3}
+    assert yaml_core.read("{0: a, 0.0: b, false: c}") == {"0": "a", "0.0": "b", "false": "c"}
+    assert yaml_core.read("b: &b {p: 1, q: 2}\nc: {<<: *b, q: 3}")["c"] == {"p": 1, "q": 3}
     with pytest.raises(yaml.YAMLError, match="the key 'no' stands here twice"):
-        _yaml.read('{no: a, "no": b}')
+        yaml_core.read('{no: a, "no": b}')
 
 
-def read(tmp_path: Path, labels: str, label_map: str = "{}") -> recipe.Recipe:
+def read(tmp_path: Path, labels: str, label_map: str = "{}") -> model.Recipe:
     path = tmp_path / "written.yaml"
     path.write_text(RECIPE.replace("LABELS", labels).replace("MAP", label_map), encoding="utf-8")
-    return recipe.read(path)
+    return model.read(path)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_labels_are_what_is_written(tmp_path: Path, labels: str, names: tuple[st
     found = read(tmp_path, labels)
     assert found.task.labels == names
     assert found.prepare.languages == ("no", "da")
-    assert recipe.parse(found.resolved()) == found
+    assert model.parse(found.resolved()) == found
 
 
 def test_a_map_of_labels_has_the_keys_that_are_written(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import create_session
 from fastapi import Depends, HTTPException, Path, Request
 
-from ftcore.recipe import NAME
-from ftcore.store import run_name
+from ftcore.recipe.model import NAME
+from ftcore.store.store import run_name
 
 LOGGED_IN = Depends(get_user)
 """Every route depends on this: without a valid token of Airflow's the answer is 401 or 403."""

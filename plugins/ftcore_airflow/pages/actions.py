@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, intents, ledger, registry
-from ftcore.records import same_person
-from ftcore.store import shelf
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS, Tracking
+from ftcore.recipe.canonical import same_person
+from ftcore.registry import approvals, intents
+from ftcore.registry import versions as registry
+from ftcore.store import ledger
+from ftcore.store.store import shelf
+from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS, Tracking
 
 if TYPE_CHECKING:
-    from ftcore.registry import Hold
+    from ftcore.registry.versions import Hold
     from ftcore.settings import Settings
     from ftcore_airflow.pages.access import Question, Rights
     from ftcore_airflow.pages.reading import Product

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
-from ftcore.promotion import Registrar
+from ftcore.registry.promotion import Registrar
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.documents import place_of
 
 if TYPE_CHECKING:
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
     from ftcore_airflow.pages.actions import Proposal
 
@@ -65,7 +65,7 @@ def _change(registrar: Registrar, recipe: Recipe, wanted: Proposal, by: str, rea
 
 def refresh_cards(settings: Settings, wanted: Proposal, line: Mapping[str, Any]) -> None:
     """Write the cards of the versions that a decision changed anew; one that cannot be written stays as it was."""
-    from ftcore import card
+    from ftcore.reports import card
 
     place = place_of(settings, wanted.product.name)
     numbers = {one for one in (line.get("version"), line.get("instead_of")) if isinstance(one, int)}

@@ -18,7 +18,7 @@ from ftcore_airflow.pages.tables import Estimate, Json, Line, Metrics, Table, li
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
 
 TEST = "test"
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ftcore.store import read_table
+from ftcore.store.store import read_table
 
 if TYPE_CHECKING:
     import numpy as np
     from upath import UPath
 
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 FEW = 12
 """Labels up to which a matrix can be read."""

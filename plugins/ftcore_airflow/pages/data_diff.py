@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore import snapshot, snapshot_diff
+from ftcore.data import snapshot, snapshot_diff
 from ftcore.errors import FtcoreError
 
 if TYPE_CHECKING:
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 MOST_ROWS = 200_000
 """Rows of both snapshots up to which a page compares them row by row, which takes about a second for 100,000."""

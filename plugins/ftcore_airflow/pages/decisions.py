@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger
-from ftcore.times import utc
+from ftcore.store import ledger
+from ftcore.store.times import utc
 from ftcore_airflow.pages.formats import brief
 from ftcore_airflow.pages.reading import shelf_of
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore import recipe as recipes
 from ftcore.errors import FtcoreError
-from ftcore.records import canonical
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.recipe import model as recipes
+from ftcore.recipe.canonical import canonical
+from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.comparison import metrics_of
@@ -21,7 +21,7 @@ from ftcore_airflow.pages.training import flat, recipe_of, trained
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
     from ftcore_airflow.pages.reading import Product
 
 FACTS = {"snapshot": "Snapshot", "git_commit": "Git commit", "verdict": "Verdict", "promoted_at": "Promoted at"}
@@ -207,7 +207,7 @@ def _rows(metrics: Json) -> int:
 def _paired(
     shelf: Shelf, recipe: str, before: tuple[str, str], after: tuple[str, str], _changed: tuple[float, ...]
 ) -> dict[str, Any]:
-    from ftcore import paired
+    from ftcore.evaluation import paired
 
     found = paired.compare(shelf, recipes.parse(json.loads(recipe), "the run's recipe"), before, after)
     metrics = {role: one[paired.FORM] for role, one in found["metrics"].items()}

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from ftcore import card, evidence, tracking_models
-from ftcore.evidence import Archive
-from ftcore.tracking import Tracking
+from ftcore.compliance import evidence
+from ftcore.compliance.evidence import Archive
+from ftcore.reports import card
+from ftcore.tracking import registered
+from ftcore.tracking.client import Tracking
 from ftcore_airflow.pages import reading
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def card_of(settings: Settings, name: str, number: int) -> Markup:
         TransientError: MLflow does not answer.
     """
     place = place_of(settings, name)
-    version = tracking_models.version(place.tracking, number)
+    version = registered.version(place.tracking, number)
     return as_html(card.card(place.shelf, version).split("\n---\n", 1)[-1])
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore.conversations import turns as conversation
-from ftcore.store import read_table
+from ftcore.data.conversations import turns as conversation
+from ftcore.store.store import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from upath import UPath
 
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
     from ftcore_airflow.pages.reading import Product
 
 PER_PAGE = 20

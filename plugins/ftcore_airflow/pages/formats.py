@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ftcore.times import utc
+from ftcore.store.times import utc
 
 NONE = "–"
 BRIEF = 120

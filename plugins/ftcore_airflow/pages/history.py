@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger
 from ftcore.errors import FtcoreError
-from ftcore.slots import crowns
-from ftcore.statistics import score_interval
-from ftcore.times import utc
+from ftcore.statistics.intervals import score_interval
+from ftcore.store import ledger
+from ftcore.store.slots import crowns
+from ftcore.store.times import utc
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import EPOCH, Limits, Point, Series, chart
@@ -20,7 +20,7 @@ from ftcore_airflow.pages.versions import Entry, entry, figures_of_look
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
     from ftcore_airflow.pages.reading import Product
 
 MOST = 60

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger, registry
 from ftcore.errors import FtcoreError
-from ftcore.tracking import CANDIDATE, CHAMPION
+from ftcore.registry import versions
+from ftcore.store import ledger
+from ftcore.tracking.client import CANDIDATE, CHAMPION
 from ftcore_airflow.pages.decisions import version_of
 from ftcore_airflow.pages.reading import Product, products, shelf_of
 
 if TYPE_CHECKING:
-    from ftcore.registry import Hold
+    from ftcore.registry.versions import Hold
     from ftcore.settings import Settings
-    from ftcore.tracking_models import Model
+    from ftcore.tracking.registered import Model
     from ftcore_airflow.pages.access import Question
 
 PER_PAGE = 50
@@ -95,7 +96,7 @@ def names(settings: Settings, trouble: list[str]) -> dict[str, tuple[Product, Mo
     """Every recipe, with its registered model where MLflow answers."""
     models: dict[str, Model] = {}
     try:
-        models = {model.name: model for model in registry.models(settings)}
+        models = {model.name: model for model in versions.models(settings)}
     except FtcoreError as error:
         trouble.append(str(error))
     return {one.name: (one, models.get(one.name)) for one in products(settings)}
@@ -143,7 +144,7 @@ def _row(
     return Row(
         product,
         dict(model.aliases) if model else {},
-        registry.hold_of(model) if model else None,
+        versions.hold_of(model) if model else None,
         next((line for line in lines if line["kind"] == "gate"), None),
         lines[0] if lines else None,
         questions[0] if questions else None,

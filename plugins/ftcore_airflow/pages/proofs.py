@@ -15,14 +15,15 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ftcore import integrity, ledger
 from ftcore.errors import FtcoreError, TransientError
-from ftcore.records import now
-from ftcore.tracking import Tracking
+from ftcore.registry import integrity
+from ftcore.store import ledger
+from ftcore.store.records import now
+from ftcore.tracking.client import Tracking
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 FRESH_S, SWEEP_S = 60.0, 3600.0
 """How long a result counts as new, in seconds: on a recipe's own pages, and on a page of all ledgers."""

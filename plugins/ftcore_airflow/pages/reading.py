@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ftcore import recipe as recipes
-from ftcore import run_recipe
 from ftcore.errors import FtcoreError, RecipeError
-from ftcore.records import Record
-from ftcore.store import Shelf, shelf
+from ftcore.recipe import model as recipes
+from ftcore.store import run_recipe
+from ftcore.store.records import Record
+from ftcore.store.store import Shelf, shelf
 
 if TYPE_CHECKING:
     from upath import UPath
 
-    from ftcore.recipe import Recipe
+    from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
 
 KEPT = 4096

@@ -11,7 +11,7 @@ from ftcore_airflow.pages import reading
 if TYPE_CHECKING:
     from upath import UPath
 
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 KINDS = {
     "snapshot": ("validate", "report"),

@@ -10,7 +10,7 @@ from ftcore.pipeline import RING
 from ftcore_airflow.pages import reading, reports
 
 if TYPE_CHECKING:
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from airflow.configuration import conf
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from ftcore.errors import FtcoreError
-from ftcore.records import canonical, sha256
+from ftcore.recipe.canonical import canonical, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

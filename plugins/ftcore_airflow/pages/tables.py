@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore.metric_titles import about
+from ftcore.registry.metric_titles import about
 from ftcore_airflow.pages.charts import Point, domain, strip
 from ftcore_airflow.pages.formats import words
 

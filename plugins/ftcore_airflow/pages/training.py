@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore import run_recipe, tracking_runs
 from ftcore.errors import FtcoreError, TransientError
+from ftcore.store import run_recipe
+from ftcore.tracking import runs
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
-    from ftcore.tracking_runs import Logged
+    from ftcore.store.store import Shelf
+    from ftcore.tracking.runs import Logged
 
 GROUPS = {"Method": "method.", "Training": "train."}
 
@@ -108,4 +109,4 @@ def _logged(_uri: str, run: str) -> Logged:
     """Of a run that has ended, as those of versions have: its parameters change no more."""
     from ftcore import settings
 
-    return tracking_runs.logged(settings.load(), run)
+    return runs.logged(settings.load(), run)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ftcore import approvals, declared, ledger, licenses
 from ftcore.errors import FtcoreError
-from ftcore.tracking_curves import curves
-from ftcore.verdict import notes
+from ftcore.registry import approvals, declared, licenses
+from ftcore.registry.verdict import notes
+from ftcore.store import ledger
+from ftcore.tracking.curves import curves
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart, domain, strip
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
     from ftcore_airflow.pages.reading import Product
 
 CURVES = {"Training loss": "loss", "Validation loss": "eval_loss"}

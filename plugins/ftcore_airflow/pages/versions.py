@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore import ledger
 from ftcore.errors import FtcoreError
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.store import ledger
+from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore_airflow.pages import reading, reports
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.charts import Limits, Point, Series, chart
@@ -20,9 +20,9 @@ from ftcore_airflow.pages.tables import Estimate
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from ftcore.registry import Hold
+    from ftcore.registry.versions import Hold
     from ftcore.settings import Settings
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
     from ftcore_airflow.pages.reading import Product
 
 PER_PAGE = 25
@@ -172,7 +172,7 @@ def figures_of_look(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def snapshot_reports(shelf: Shelf, identity: str = "") -> dict[str, str]:
     """The reports that are there about a snapshot, the current one by default: title, and path below the model's."""
-    from ftcore import snapshot
+    from ftcore.data import snapshot
 
     try:
         identity = identity or snapshot.current(shelf) or ""

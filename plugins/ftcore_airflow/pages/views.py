@@ -13,10 +13,11 @@ from fastapi import Depends, HTTPException, Path, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from ftcore import ledger, settings
+from ftcore import settings
 from ftcore.errors import DamagedFileError, FtcoreError
-from ftcore.recipe import NAME
-from ftcore.store import RUN_ID, run_name
+from ftcore.recipe.model import NAME
+from ftcore.store import ledger
+from ftcore.store.store import RUN_ID, run_name
 from ftcore_airflow.pages import (
     access,
     actions,
@@ -39,7 +40,7 @@ from ftcore_airflow.pages.rendering import page as _page
 from ftcore_airflow.pages.rendering import to as _to
 
 if TYPE_CHECKING:
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
 LEDGER_WAIT_S = 0.1
 """How long the page of all ledgers waits for their checks, in seconds: enough for short ones, others show next time."""

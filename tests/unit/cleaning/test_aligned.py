@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore.cleaning import aligned, personal
-from ftcore.cleaning.rows import Editor
-from ftcore.sections import PersonalData
+from ftcore.data.cleaning import aligned, personal
+from ftcore.data.cleaning.rows import Editor
+from ftcore.recipe.sections import PersonalData
 
 CLEANER = personal.cleaner(PersonalData(), {}, "r")
 PIECES = [

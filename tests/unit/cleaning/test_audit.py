@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from upath import UPath
 
-from ftcore import snapshot
-from ftcore.cleaning.audit import audit
-from ftcore.sections import Prepare
-from ftcore.store import Shelf
+from ftcore.data import snapshot
+from ftcore.data.cleaning.audit import audit
+from ftcore.recipe.sections import Prepare
+from ftcore.store.store import Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path

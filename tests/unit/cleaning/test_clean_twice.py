@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import snapshot
-from ftcore._find import find, kinds
-from ftcore.cleaning import personal, rows
-from ftcore.conversations import turns
-from ftcore.sections import PersonalData
+from ftcore.data import snapshot
+from ftcore.data.cleaning import personal, rows
+from ftcore.data.conversations import turns
+from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.sections import PersonalData
 
 CLEANER = personal.cleaner(PersonalData(code="keep"), {}, "r")
 PIECES = [

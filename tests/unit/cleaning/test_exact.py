@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import snapshot
-from ftcore.cleaning import exact
+from ftcore.data import snapshot
+from ftcore.data.cleaning import exact
 
 TIMES = [None, datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)]
 ROW = st.fixed_dictionaries(

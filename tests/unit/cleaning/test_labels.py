@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from ftcore.cleaning.labels import doubtful
+from ftcore.data.cleaning.labels import doubtful
 
 
 def test_planted_errors_are_listed() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftcore.cleaning.language import foreign
+from ftcore.data.cleaning.language import foreign
 
 
 def test_other_languages_are_found() -> None:

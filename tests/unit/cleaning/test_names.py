@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from ftcore.cleaning import names
-from ftcore.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
+from ftcore.data.cleaning import names
+from ftcore.data.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
 from ftcore.errors import MissingExtraError
-from ftcore.sections import PersonalData
+from ftcore.recipe.sections import PersonalData
 
 SECRET = {KEY_VARIABLE: "0123456789abcdef-secret"}
 LABELS = {"PERSON": "PERSON", "GPE": "LOCATION", "ORG": "ORGANIZATION"}

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from ftcore.cleaning import near
+from ftcore.data.cleaning import near
 
 
 def texts(count: int) -> list[bytes]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore.cleaning.normalise import clean
+from ftcore.data.cleaning.normalise import clean
 
 
 @pytest.mark.parametrize(

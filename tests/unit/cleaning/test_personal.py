@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from ftcore.cleaning import _recognisers, personal, regions
-from ftcore.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
+from ftcore.data.cleaning import _recognisers, personal, regions
+from ftcore.data.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
 from ftcore.errors import MissingExtraError
-from ftcore.sections import PersonalData
+from ftcore.recipe.sections import PersonalData
 
 SECRET = {KEY_VARIABLE: "0123456789abcdef-secret"}
 VALUES = {
@@ -190,7 +190,7 @@ def test_the_quick_look_misses_nothing_that_a_recogniser_finds() -> None:
 
 
 def test_presidio_brings_no_torch_along() -> None:
-    code = "import sys; from ftcore.cleaning.personal import cleaner; from ftcore.sections import PersonalData;"
+    code = "import sys; from ftcore.data.cleaning.personal import cleaner; from ftcore.sections import PersonalData;"
     code += "print(cleaner(PersonalData(), {}, 'x').clean(['to a@example.org'])[0], 'torch' in sys.modules);"
     code += "import torch, transformers; print(torch.ones(1).item())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore.cleaning import personal, phones
-from ftcore.sections import PersonalData
+from ftcore.data.cleaning import personal, phones
+from ftcore.recipe.sections import PersonalData
 
 CONFIG = PersonalData()
 FINDER = personal.cleaner(CONFIG, {}, "r").finder

@@ -15,7 +15,10 @@ import jsonschema
 import pytest
 import typer
 
-from ftcore import _find, cli, login, snapshot
+from ftcore import cli
+from ftcore.data import snapshot
+from ftcore.recipe import kinds as find
+from ftcore.registry import login
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -168,10 +171,10 @@ def test_wrong_words_are_explained(
 
 
 def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults(ftcore: Callable[..., Done]) -> None:
-    for room in _find.ROOMS:
-        kind = _find.kinds(room)[0]
+    for room in find.ROOMS:
+        kind = find.kinds(room)[0]
         found = json.loads(ftcore("ls", kind, "--json").stdout)[room]["keys"]
-        fields = _find.find(room, kind).Config.model_fields
+        fields = find.find(room, kind).Config.model_fields
         assert set(found) == set(fields) - {"kind"}
         assert all(found[name]["meaning"] == fields[name].description for name in found)
     shown = ftcore("ls", "chat").stdout
@@ -209,7 +212,7 @@ def test_lists_are_json_for_scripts(product: Product, ftcore: Callable[..., Done
     done = ftcore("ls", "--json")
     found = json.loads(done.stdout)
     assert found.pop("recipes") == {product.name: str(product.path)}
-    assert {room: tuple(kinds) for room, kinds in found.items()} == {room: _find.kinds(room) for room in _find.ROOMS}
+    assert {room: tuple(kinds) for room, kinds in found.items()} == {room: find.kinds(room) for room in find.ROOMS}
     assert all(entry["example"]["kind"] == kind for kinds in found.values() for kind, entry in kinds.items())
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import doctor, served, tracking_models
 from ftcore.errors import FtcoreError
-from ftcore.slots import number
-from ftcore.store import local
-from ftcore.tracking import CHAMPION, PREVIOUS
+from ftcore.registry import doctor, served
+from ftcore.store.slots import number
+from ftcore.store.store import local
+from ftcore.tracking import registered
+from ftcore.tracking.client import CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def lose_line(product: Product, n: int, *, both: bool) -> None:
 
 def only_candidate(product: Product) -> None:
     register(product, "late")
-    tracking_models.drop_alias(product.tracking, PREVIOUS)
+    registered.drop_alias(product.tracking, PREVIOUS)
 
 
 def unexplained(product: Product) -> None:
@@ -87,7 +88,7 @@ def usurped(product: Product) -> None:
 
 STATES: dict[str, tuple[int, Callable[[Product], object]]] = {
     "the alias was moved": (1, lambda p: (register(p, "r9"), p.tracking.set_alias(CHAMPION, p.tracking.version(2)))),
-    "the alias was taken away": (1, lambda p: tracking_models.drop_alias(p.tracking, CHAMPION)),
+    "the alias was taken away": (1, lambda p: registered.drop_alias(p.tracking, CHAMPION)),
     "nobody knows why it is champion": (0, unexplained),
     "the champion's artefact is gone": (2, lambda p: lose_artefact(p, 2)),
     "and there is no previous one": (1, lambda p: (only_candidate(p), lose_artefact(p, 1))),

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import attestation, evidence, ledger, login
+from ftcore.compliance import attestation, evidence
 from ftcore.errors import FtcoreError
-from ftcore.slots import number
-from ftcore.store import write_json
+from ftcore.registry import login
+from ftcore.store import ledger
+from ftcore.store.slots import number
+from ftcore.store.store import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import run_recipe
+from ftcore.store import run_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

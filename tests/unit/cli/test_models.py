@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore.promotion import Registrar
-from ftcore.tracking import CHAMPION
-from ftcore.tracking_models import drop_alias
+from ftcore.registry.promotion import Registrar
+from ftcore.tracking.client import CHAMPION
+from ftcore.tracking.registered import drop_alias
 
 if TYPE_CHECKING:
     from pathlib import Path

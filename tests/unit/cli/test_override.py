@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftcore import card, registry
+from ftcore.registry import versions
+from ftcore.reports import card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +27,13 @@ def test_it_is_told(product: Product, ftcore: Callable[..., Done]) -> None:
     shown = ftcore("models", "show", product.name, "1").stdout
     assert "promoted although its verdict is 'failed'" in shown
     assert WORDS in card.facts(product.shelf, version)["state"]
-    told = registry.book(product.tracking).to_json(product.shelf.ledger())["versions"][0]
+    told = versions.book(product.tracking).to_json(product.shelf.ledger())["versions"][0]
     assert told["promoted_although"] == "its verdict is 'failed'"
 
 
 def test_any_other_promotion_has_none(product: Product) -> None:
     version = product.crown("r1")
-    assert registry.although(product.shelf.ledger(), version.number) == ""
+    assert versions.although(product.shelf.ledger(), version.number) == ""
     older = {
         "kind": "promote",
         "decision": "promoted",
@@ -41,6 +42,6 @@ def test_any_other_promotion_has_none(product: Product) -> None:
         "reason": "against: a; b",
         "n": 9,
     }
-    assert registry.although([older], 1) == "against: a; b", "one of an earlier version has its reason alone"
+    assert versions.although([older], 1) == "against: a; b", "one of an earlier version has its reason alone"
     later = {"kind": "promote", "decision": "promoted", "version": 1, "reason": "x", "n": 10}
-    assert registry.although([later, older], 1) == ""
+    assert versions.although([later, older], 1) == ""

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from ftcore import snapshot, snapshot_diff
-from ftcore.store import read_json, write_json
+from ftcore.data import snapshot, snapshot_diff
+from ftcore.store.store import read_json, write_json
 
 if TYPE_CHECKING:
     from conftest import Product

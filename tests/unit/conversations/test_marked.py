@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore.cleaning.rows import Rows
-from ftcore.conversations import turns
-from ftcore.conversations.turns import MalformedError
+from ftcore.data.cleaning.rows import Rows
+from ftcore.data.conversations import turns
+from ftcore.data.conversations.turns import MalformedError
 from ftcore.tasks import _conversations, chat
 
 Turns = Sequence[tuple[str, str]]

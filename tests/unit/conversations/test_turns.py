@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore.conversations import turns
-from ftcore.conversations.turns import MalformedError
+from ftcore.data.conversations import turns
+from ftcore.data.conversations.turns import MalformedError
 
 USER, BOT = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}
 CALL = {"type": "function", "function": {"name": "clock", "arguments": {"place": "Rome"}}}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from pyarrow import csv
 
+from ftcore.data.sources import vader
 from ftcore.demo import traffic
-from ftcore.sources import vader
 
 if TYPE_CHECKING:
     from pathlib import Path

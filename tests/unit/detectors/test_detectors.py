@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from ftcore.detectors import text_drift, value_drift
-from ftcore.detectors._finding import Threshold, above_chance, finding
-from ftcore.steps._drift import compare
+from ftcore.monitoring.detectors import text_drift, value_drift
+from ftcore.monitoring.detectors._finding import Threshold, above_chance, finding
+from ftcore.monitoring.drift import compare
 
 FILM = ["film", "plot", "actor", "scene", "script", "director", "camera", "comedy", "drama", "story", "ending", "role"]
 TWEET = ["lol", "omg", "today", "weekend", "coffee", "traffic", "monday", "gym", "phone", "selfie", "brunch", "haha"]

@@ -9,13 +9,12 @@ import onnx as onnx_file
 import pytest
 from pydantic import ValidationError
 
-from ftcore import base
-from ftcore._find import find
 from ftcore.errors import ExportError, ParityError
-from ftcore.exporters import _parity, onnx
-from ftcore.outputs import Example, Sample
+from ftcore.export.exporters import _parity, onnx
+from ftcore.models import base, loading
+from ftcore.models.outputs import Example, Sample
+from ftcore.recipe.kinds import find
 from ftcore.tasks import classification, multitask
-from ftcore.training import loading
 from tests.unit.tasks._small import THINGS, VOCABULARY, small
 
 TEXTS = ["good", "the film is bad", "a great story, and a bright end to it", "1 2 3 4 5 6 7 8 9", ""]

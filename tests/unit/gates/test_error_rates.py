@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ftcore.gates import beats_champion, fairness
+from ftcore.evaluation.gates import beats_champion, fairness
 from tests.bench import _candidates as candidates
 
 

@@ -12,9 +12,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import binomtest
 
-from ftcore import calibration as calibrations
-from ftcore._find import find
-from ftcore.gates import (
+from ftcore.evaluation.gates import (
     beats_baseline,
     beats_champion,
     calibration,
@@ -26,10 +24,12 @@ from ftcore.gates import (
     size,
     threshold,
 )
-from ftcore.gates import slice as slice_gate
+from ftcore.evaluation.gates import slice as slice_gate
+from ftcore.recipe.kinds import find
+from ftcore.registry.verdict import TORCH, Evidence, Rule, Verdict
+from ftcore.statistics import calibration as calibrations
 from ftcore.steps import gate as gate_step
 from ftcore.tasks import classification
-from ftcore.verdict import TORCH, Evidence, Rule, Verdict
 
 CONFIG = classification.Config(labels=("no", "yes"))
 

@@ -18,8 +18,8 @@ def training_job(tiny: Path, tmp_path: Path) -> Callable[..., Job]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
 
-    from ftcore.sections_training import Train
-    from ftcore.training.features import Features
+    from ftcore.models.features import Features
+    from ftcore.recipe.training_sections import Train
     from ftcore.training.loop import Job
 
     tokenizer = AutoTokenizer.from_pretrained(tiny / "model")

@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 
 from ftcore.errors import TrainingError
-from ftcore.methods import distill
+from ftcore.models.features import Features
 from ftcore.training import loop
-from ftcore.training.features import Features
+from ftcore.training.methods import distill
 
 if TYPE_CHECKING:
     from ftcore.training.loop import Job

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ftcore.errors import TrainingError
-from ftcore.methods import few_shot
+from ftcore.training.methods import few_shot
 
 if TYPE_CHECKING:
     from ftcore.training.loop import Job

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore.methods import incremental
+from ftcore.training.methods import incremental
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,14 +69,14 @@ def test_what_was_corrected_is_new_and_what_was_forgotten_stays_away(grown: Prod
 def test_a_subject_forgotten_after_the_plan_is_not_trained_on(grown: Product) -> None:
     import os
 
-    from ftcore import suppression
-    from ftcore.records import now
-    from ftcore.steps import _job
+    from ftcore.data import suppression
+    from ftcore.store.records import now
+    from ftcore.training import jobs
 
     known = suppression.opened(grown.shelf, os.environ, keep=True)
     row = train_rows(grown, range(100, 160)).to_pylist()[0]
     suppression.add(grown.shelf, known.entry("somebody", now(), in_text=False, row_ids=(row["row_id"],)))
-    found = _job.rows(grown.context("train"))
+    found = jobs.rows(grown.context("train"))
     assert row["row_id"] not in found["train"]["row_id"].to_pylist()
 
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
-from ftcore import _find
 from ftcore.errors import TrainingError
-from ftcore.methods import _adapters, _lora, _prompt, full, ia3, lora, prefix, prompt
+from ftcore.recipe import kinds
 from ftcore.tasks import classification
 from ftcore.training import loop
+from ftcore.training.methods import _adapters, _lora, _prompt, full, ia3, lora, prefix, prompt
 
 if TYPE_CHECKING:
     from ftcore.training.loop import Job
@@ -27,9 +27,9 @@ CONFIG = classification.Config(labels=("negative", "positive"))
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
 KINDS = [
     kind
-    for kind in _find.kinds("methods")
-    if HERE in getattr(_find.find("methods", kind), "DEVICES", (HERE,))
-    and "classification" in getattr(_find.find("methods", kind), "TASKS", ("classification",))
+    for kind in kinds.kinds("methods")
+    if HERE in getattr(kinds.find("methods", kind), "DEVICES", (HERE,))
+    and "classification" in getattr(kinds.find("methods", kind), "TASKS", ("classification",))
 ]
 CHANGES: dict[str, set[str]] = {
     "prefix": {"classifier", "prompt_encoder"},
@@ -77,7 +77,7 @@ def answers(model: nn.Module, words: PreTrainedTokenizerBase) -> torch.Tensor:
 def test_it_learns_changes_only_what_it_means_to_and_is_read_back_the_same(
     kind: str, plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    method = _find.find("methods", kind)
+    method = kinds.find("methods", kind)
     config = method.Config.model_validate(method.EXAMPLE)
     model = method.apply(config, plain, words)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -240,8 +240,8 @@ def test_a_prompt_may_start_from_words(plain: nn.Module, words: PreTrainedTokeni
 
 
 def test_a_prefix_is_part_of_the_onnx_graph(plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path) -> None:
-    from ftcore import base
-    from ftcore.exporters import onnx
+    from ftcore.export.exporters import onnx
+    from ftcore.models import base
 
     model = prefix.apply(prefix.Config(tokens=4), plain, words)
     train(model, words)
@@ -301,9 +301,9 @@ def test_ia3_scales_what_it_is_told_to(plain: nn.Module, words: PreTrainedTokeni
 def test_every_task_that_a_prefix_fits_answers_with_it(
     kind: str, plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    from ftcore import base
+    from ftcore.models import base
 
-    task = _find.find("tasks", kind)
+    task = kinds.find("tasks", kind)
     config = task.Config.model_validate(task.EXAMPLE)
     base.write_model(plain, words, tmp_path / "base")
     model = prefix.apply(prefix.Config(tokens=4), task.load(config, tmp_path / "base"), words)

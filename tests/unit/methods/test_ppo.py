@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ftcore.methods import _ppo, _surrogate
+from ftcore.training.methods import _ppo, _surrogate
 
 REAL = torch.tensor([[True, True, True], [True, True, False]])
 

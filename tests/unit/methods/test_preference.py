@@ -13,18 +13,18 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from ftcore import recipe
-from ftcore._find import find
-from ftcore.conversations import templates
+from ftcore.data.conversations import templates
 from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
-from ftcore.methods import _ppo, _preference, _reinforcement, kto
-from ftcore.sections_training import Train
+from ftcore.models.features import Features
+from ftcore.recipe import model as recipe
+from ftcore.recipe.kinds import find
+from ftcore.recipe.training_sections import Train
 from ftcore.tasks import _language
 from ftcore.training import checkpoints
 from ftcore.training.callbacks import Point
 from ftcore.training.exchanges import Exchange
-from ftcore.training.features import Features
 from ftcore.training.loop import Job
+from ftcore.training.methods import _ppo, _preference, _reinforcement, kto
 from tests.unit.tasks._small import THINGS, VOCABULARY, small
 
 TRAIN = Train(

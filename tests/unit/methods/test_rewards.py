@@ -10,9 +10,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ftcore.errors import TrainingError
-from ftcore.methods import _rewards
-from ftcore.outputs import examples
+from ftcore.models.outputs import examples
 from ftcore.training.exchanges import Asked, not_asked
+from ftcore.training.methods import _rewards
 
 HELLO = [{"role": "user", "content": "hello"}]
 

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ftcore import snapshot
 from ftcore.context import Context
-from ftcore.detectors import text_drift, value_drift
+from ftcore.data import snapshot
+from ftcore.data.validation.markup import as_entities, disarmed, restored
+from ftcore.monitoring.detectors import text_drift, value_drift
+from ftcore.monitoring.drift import compare
 from ftcore.reports import snapshot as reports
 from ftcore.steps import prepare, validate
-from ftcore.steps._drift import compare
-from ftcore.steps._markup import as_entities, disarmed, restored
 from tests._markup import MARK, PIECES, ROW, faults, outside_scripts, text
 from tests.unit.steps._drafts import context, keep, many, row
 

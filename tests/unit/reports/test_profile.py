@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from ftcore import recipe, snapshot
+from ftcore.data import snapshot
+from ftcore.data.validation.great_expectations import SuiteResult, run_suite
+from ftcore.recipe import model
 from ftcore.reports import profile
-from ftcore.steps._great_expectations import SuiteResult, run_suite
 from tests.unit.steps._drafts import RECIPE, WORDS, many, row
 
 SUITE = json.loads((Path(__file__).parents[3] / "expectations" / "classification.json").read_text(encoding="utf-8"))
@@ -32,7 +33,7 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
 
 def looked(rows: list[dict[str, Any]], sample: int = 1_000) -> dict[str, Any]:
     halves = [table(rows[: len(rows) // 2]), table(rows[len(rows) // 2 :])]
-    return profile.look(recipe.parse(RECIPE), halves, sample)
+    return profile.look(model.parse(RECIPE), halves, sample)
 
 
 def check(rows: list[dict[str, Any]], suite: dict[str, Any], docs: Path) -> SuiteResult:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ftcore import snapshot
 from ftcore.context import Context
+from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError
 from ftcore.reports import snapshot as reports
 from ftcore.steps import prepare, validate

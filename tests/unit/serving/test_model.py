@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from ftcore import store
 from ftcore.errors import ExportError, FtcoreError
-from ftcore.outputs import Example
+from ftcore.models.outputs import Example
 from ftcore.serving import model as models
+from ftcore.store import store
 from ftcore.tasks import multitask, qa
 from tests.unit.tasks._small import small
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Product
 
-    from ftcore.tracking import Version
+    from ftcore.tracking.client import Version
 
 TEXTS = [f"{'good' if number % 3 else 'bad'} film {'story ' * (number % 7)}" for number in range(70)]
 

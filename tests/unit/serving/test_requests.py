@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from ftcore.errors import DataRejectedError
-from ftcore.recipe import Recipe, parse
+from ftcore.recipe.model import Recipe, parse
 from ftcore.serving import requests
 from ftcore.serving.requests import Handed
 from tests.unit.conftest import RECIPE

@@ -12,14 +12,16 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from ftcore import base, cli, split, store
-from ftcore._find import find
+from ftcore import cli
+from ftcore.data import split
 from ftcore.errors import DataRejectedError, ExportError, FtcoreError
-from ftcore.exporters import onnx
+from ftcore.export.exporters import onnx
+from ftcore.models import base, loading
+from ftcore.recipe.kinds import find
 from ftcore.serving import model as models
 from ftcore.serving import scoring
+from ftcore.store import store
 from ftcore.tasks import multitask
-from ftcore.training import loading
 from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
@@ -211,9 +213,9 @@ def test_where_the_gate_refused_the_gate_and_its_reason_are_named(product: Produ
     with pytest.raises(FtcoreError, match=r"gates refused version 1: threshold: accuracy 0\.61 is below") as error:
         score(product, asked)
     assert f"ftcore models promote {product.name} 1" in error.value.hint
-    from ftcore import registry
+    from ftcore.registry import versions
 
-    book = registry.book(product.tracking).to_json()
+    book = versions.book(product.tracking).to_json()
     assert [one["state"] for one in book["versions"]] == ["refused"]
 
 
@@ -291,7 +293,7 @@ def test_labels_that_contradict_each_other_in_one_file_are_named(
 
 
 def test_a_label_may_be_corrected_and_corrected_back(served: Product, tmp_path: Path) -> None:
-    from ftcore.sources import feedback as source
+    from ftcore.data.sources import feedback as source
 
     score(served, requests(tmp_path, [{"text": "good", "request_id": "q"}]))
     for given in ("positive", "negative", "positive", "negative"):

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from ftcore.data.sources import _archives, files
 from ftcore.errors import DataRejectedError
-from ftcore.sources import _archives, files
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -131,7 +131,7 @@ def test_every_file_tells_where_it_lies_unless_it_has_such_columns(tmp_path: Pat
 
 
 def test_a_document_that_is_too_long_costs_one_row(tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftcore.sources._formats.LONGEST_ROW", 100)
+    monkeypatch.setattr("ftcore.data.sources._formats.LONGEST_ROW", 100)
     for name, length in (("a", 100), ("b", 101)):
         (tmp_path / f"{name}.txt").write_text("x" * length)
     got = rows(kind="files", path="*.txt", format="document")

@@ -10,9 +10,9 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from conftest import Product
 
-from ftcore import snapshot
+from ftcore.data import snapshot
+from ftcore.data.sources import feedback
 from ftcore.serving.scoring import log_schema
-from ftcore.sources import feedback
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

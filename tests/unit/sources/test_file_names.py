@@ -12,11 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ftcore import _source_names, snapshot, store
-from ftcore import recipe as recipes
 from ftcore import settings as settings_of
-from ftcore._find import find
 from ftcore.context import Context
+from ftcore.data import snapshot
+from ftcore.recipe import model as recipes
+from ftcore.recipe import source_names
+from ftcore.recipe.kinds import find
+from ftcore.store import store
 from tests.unit.steps._drafts import RECIPE
 
 Read = Callable[..., dict[str, set[str]]]
@@ -41,7 +43,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
             for table in tables if sharded else module.read(source, here):
                 for text, name in zip(table["text"].to_pylist(), table["source"].to_pylist(), strict=True):
                     found[text].add(name)
-        names = _source_names.known(recipe.sources, published, here.named)
+        names = source_names.known(recipe.sources, published, here.named)
         rows = snapshot.schema(split=True).empty_table()
         quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
         snapshot.publish(shelf, lambda: [rows], quarantine, {"source_names": names, "run_id": str(random.random())})

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ftcore import snapshot
 from ftcore.context import Context
+from ftcore.data import snapshot
+from ftcore.data.sources import files
 from ftcore.errors import DataRejectedError, MissingExtraError
-from ftcore.sources import files
 
 Read = Callable[..., list[dict[str, Any]]]
 

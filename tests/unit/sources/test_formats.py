@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ftcore.data.sources import _formats, files
 from ftcore.errors import DataRejectedError, MissingExtraError
-from ftcore.sources import _formats, files
 
 Rows = Callable[..., list[dict[str, Any]]]
 RECORDS = [

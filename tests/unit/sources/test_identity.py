@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from ftcore import _source_names, snapshot
-from ftcore import recipe as recipes
-from ftcore._find import find
 from ftcore.context import Context
+from ftcore.data import snapshot
+from ftcore.recipe import model as recipes
+from ftcore.recipe import source_names
+from ftcore.recipe.kinds import find
 from tests.unit.steps._drafts import RECIPE
 
 Make = Callable[..., Context]
@@ -80,7 +81,7 @@ def test_a_name_that_the_recipe_gives_stays(context: Make, tmp_path: Path) -> No
 def names_of(document: dict[str, Any], published: dict[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
     sources = recipes.parse(document, published=published).sources
     names = [find("sources", one.kind).source_name(one) for one in sources]
-    return names, _source_names.known(sources, published or {})
+    return names, source_names.known(sources, published or {})
 
 
 def test_a_name_never_passes_to_another_file(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftcore.data.sources import _json_array
+from ftcore.data.sources._formats import Lines
+from ftcore.data.sources._json_array import Unread
 from ftcore.errors import DataRejectedError
-from ftcore.sources import _json_array
-from ftcore.sources._formats import Lines
-from ftcore.sources._json_array import Unread
 
 Rows = Callable[..., list[dict[str, Any]]]
 GOOD = '{"text": "a", "label": "x"}'

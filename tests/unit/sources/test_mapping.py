@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import snapshot
-from ftcore._find import find, kinds
+from ftcore.data import snapshot
+from ftcore.data.sources._mapping import Sampled, sampled
+from ftcore.data.sources._secrets import scrub
 from ftcore.errors import DataRejectedError, RecipeError
-from ftcore.sources._mapping import Sampled, sampled
-from ftcore.sources._secrets import scrub
+from ftcore.recipe.kinds import find, kinds
 
 Rows = Callable[..., list[dict[str, Any]]]
 

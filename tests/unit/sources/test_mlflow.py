@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ftcore import tracking_places
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
-from ftcore.tracking import Tracking
+from ftcore.tracking import places
+from ftcore.tracking.client import Tracking
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -50,7 +50,7 @@ def test_a_logged_file_and_a_logged_dataset(tmp_path: Path, tracking: Tracking, 
         tracking.client.log_inputs(run, [DatasetInput(dataset, [])])
         with pytest.raises(FtcoreError, match="is no file but odd"):
             tracking.dataset_source(run, f"odd{number}")
-        assert tracking_places._json_moved(said, tracking_places.Move(tmp_path, tmp_path / "new")) == said
+        assert places._json_moved(said, places.Move(tmp_path, tmp_path / "new")) == said
     for place in ({"artifact": "data/rows.jsonl"}, {"dataset": "reviews"}):
         assert [(r["text"], r["label"]) for r in rows(kind="mlflow", run=run, **place)] == [("a", "x")]
     for place, said in (

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from ftcore import settings, store
+from ftcore import settings
 from ftcore.context import Context
+from ftcore.data.sources import _places, files
 from ftcore.errors import MissingExtraError
-from ftcore.recipe import parse
-from ftcore.sources import _places, files
+from ftcore.recipe.model import parse
+from ftcore.store import store
 from tests.unit.conftest import RECIPE
 
 FOLDERS = ["Zoë [R&D] #1 100%", "a*b", "who? [x] {y}", "plain", "[ab]", "~tilde", "percent%20"]

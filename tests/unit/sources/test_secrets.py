@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ftcore.data.sources._secrets import connection
 from ftcore.errors import MissingExtraError
-from ftcore.sources._secrets import connection
 
 POSTGRES = {
     "conn_type": "postgres",

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from ftcore.data.sources import sql
+from ftcore.data.watermarks import Cursor
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, RecipeError, TransientError
-from ftcore.sources import sql
-from ftcore.watermarks import Cursor
 
 Rows = Callable[..., list[dict[str, Any]]]
 SQL = {"kind": "sql", "connection": "crm", "query": "SELECT * FROM tickets"}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ftcore import snapshot
-from ftcore._find import find
-from ftcore.cleaning import personal, rows
-from ftcore.sections import PersonalData
-from ftcore.sources._mapping import Batch, Mapped, Mapper
-from ftcore.sources._values import structured
+from ftcore.data import snapshot
+from ftcore.data.cleaning import personal, rows
+from ftcore.data.sources._mapping import Batch, Mapped, Mapper
+from ftcore.data.sources._values import structured
+from ftcore.recipe.kinds import find
+from ftcore.recipe.sections import PersonalData
 
 
 def test_what_is_structured_is_json_in_the_order_in_which_it_was_written() -> None:
@@ -66,7 +66,7 @@ def test_keys_that_are_one_label_must_stand_for_one() -> None:
 
 def test_names_stand_in_place_of_the_numbers_of_class_labels_wherever_they_are() -> None:
     datasets = pytest.importorskip("datasets")
-    from ftcore.sources.hf import _named
+    from ftcore.data.sources.hf import _named
 
     tags = datasets.ClassLabel(names=["O", "B-PER"])
     features = datasets.Features(

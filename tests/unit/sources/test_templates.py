@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import snapshot
+from ftcore.data import snapshot
+from ftcore.data.sources._templates import HoleError, condition, template
 from ftcore.errors import DataRejectedError, RecipeError
-from ftcore.sources._templates import HoleError, condition, template
 
 Rows = Callable[..., list[dict[str, Any]]]
 TICKET = {"kind": "files", "path": "a.jsonl", "text": "{{ ticket.subject }}: {{ ticket.body }}", "label": None,

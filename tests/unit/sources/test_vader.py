@@ -13,8 +13,8 @@ from pydantic import ValidationError
 if TYPE_CHECKING:
     from conftest import Product
 
+from ftcore.data.sources import vader
 from ftcore.errors import MissingExtraError
-from ftcore.sources import vader
 
 
 def read(product: Product, **config: Any) -> list[dict[str, Any]]:

@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 from upath import UPath
 
-from ftcore import recipe as recipes
-from ftcore import settings, snapshot, split
+from ftcore import settings
 from ftcore.context import Context, Outcome
-from ftcore.records import Record, now
-from ftcore.sections import Prepare
-from ftcore.store import Shelf, write_table
+from ftcore.data import snapshot, split
+from ftcore.recipe import model as recipes
+from ftcore.recipe.sections import Prepare
+from ftcore.store.records import Record, now
+from ftcore.store.store import Shelf, write_table
 
 RECIPE: dict[str, Any] = {
     "name": "demo",

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import outputs
+from ftcore.evaluation import agreement
+from ftcore.models import outputs
 from ftcore.serving import model as models
-from ftcore.steps import _agreement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def test_each_export_is_compared_with_torch_and_alone_with_in_batches(product: P
         ("candidate", name): outputs.column(model.outputs(TEXTS)) for name, model in loaded.items()
     }
     context: Any = SimpleNamespace(recipe=product.recipe)
-    found = _agreement.agreement(context, product.tracking, version, rows, columns)
+    found = agreement.agreement(context, product.tracking, version, rows, columns)
     assert list(found) == ["onnx-int8", "onnx-fp32"]
     assert [one["exact"] for one in found.values()] == [False, True]
     assert found["onnx-fp32"] | {"max_difference": 0, "alone": 0} == {
@@ -42,14 +42,14 @@ def test_each_export_is_compared_with_torch_and_alone_with_in_batches(product: P
     leaked = np.array(outputs.of(columns["candidate", "onnx-fp32"]))
     leaked[2] = leaked[2][::-1]  # what a batch with another padding gave one row
     columns["candidate", "onnx-fp32"] = outputs.column(leaked)
-    broken = _agreement.agreement(context, product.tracking, version, rows, columns)["onnx-fp32"]
+    broken = agreement.agreement(context, product.tracking, version, rows, columns)["onnx-fp32"]
     for one in (broken, broken["alone"]):
         assert (one["disagree"], one["off"]) == (1, 1)
         assert one["max_difference"] == pytest.approx(abs(leaked[2, 0] - leaked[2, 1]), rel=1e-3)
 
 
 def test_of_words_the_answers_are_compared_and_of_parts_each_rows_own() -> None:
-    assert _agreement._difference("a", "b") == 0
-    assert _agreement._difference(["O", "B-PER"], ["O", "O"]) == 0
-    assert _agreement._difference({"a": None, "b": [0.25, 0.75]}, {"a": None, "b": [0.5, 0.5]}) == 0.25
-    assert _agreement._difference(np.float32(200.0), np.float32(100.0)) == 1.0
+    assert agreement._difference("a", "b") == 0
+    assert agreement._difference(["O", "B-PER"], ["O", "O"]) == 0
+    assert agreement._difference({"a": None, "b": [0.25, 0.75]}, {"a": None, "b": [0.5, 0.5]}) == 0.25
+    assert agreement._difference(np.float32(200.0), np.float32(100.0)) == 1.0

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import keys, registry
 from ftcore.errors import FtcoreError
+from ftcore.registry import versions
 from ftcore.steps import approve
-from ftcore.tracking_models import tag_model
+from ftcore.store import keys
+from ftcore.tracking.registered import tag_model
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -164,7 +165,7 @@ def test_silence_is_written_down_and_approves_nothing(asked: Product) -> None:
 def test_under_a_hold_nobody_is_asked_and_an_answer_is_kept(asked: Product) -> None:
     asked.change(approval={"required": 1})
     note = '{"by": "jon", "reason": "complaints", "at": "2026-11-21T05:00:00+00:00"}'
-    tag_model(asked.tracking, {registry.HOLD: note})
+    tag_model(asked.tracking, {versions.HOLD: note})
     outcome = run(asked)
     assert (outcome.proceed, outcome.figures["held"], "request" in outcome.figures) == (False, True, False)
     assert outcome.reason.startswith(
@@ -172,15 +173,15 @@ def test_under_a_hold_nobody_is_asked_and_an_answer_is_kept(asked: Product) -> N
     )
     answered = run(asked, **recorded(asked, "mira"))  # it was asked before
     assert (answered.proceed, answered.figures["held"]) == (True, False)
-    tag_model(asked.tracking, {registry.HOLD: None})
+    tag_model(asked.tracking, {versions.HOLD: None})
     assert run(asked).proceed
 
 
 def test_after_the_release_the_question_is_asked(asked: Product) -> None:
     note = '{"by": "jon", "reason": "complaints", "at": "2026-11-21T05:00:00+00:00"}'
-    tag_model(asked.tracking, {registry.HOLD: note})
+    tag_model(asked.tracking, {versions.HOLD: note})
     assert asked.run("approve", RUN).figures["held"]
-    tag_model(asked.tracking, {registry.HOLD: None})
+    tag_model(asked.tracking, {versions.HOLD: None})
     assert "needs 2 approvals" in asked.run("approve", RUN).figures["request"], "a stop is not taken from the record"
 
 

@@ -12,9 +12,12 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
-from ftcore import snapshot, workers
+from ftcore.data import snapshot
 from ftcore.errors import FtcoreError, NotEnoughDataError
-from ftcore.steps import _energy, _estimate, _sizes, plan
+from ftcore.planning import estimates as estimate
+from ftcore.planning import sizes
+from ftcore.steps import plan
+from ftcore.training import workers
 from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ def test_the_skeleton_has_the_weights_of_the_model(
 ) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from ftcore._find import find, kinds
+    from ftcore.recipe.kinds import find, kinds
 
     planned(FAST)
     for kind in kinds("methods"):
@@ -88,7 +91,7 @@ def test_the_skeleton_has_the_weights_of_the_model(
         if getattr(method, "DEVICES", None) or "classification" not in getattr(method, "TASKS", ("classification",)):
             continue
         product.change(method=method.EXAMPLE, train={**TRAIN, "max_length_tokens": 60})
-        shape = _sizes.need(product.context("plan"), product.publish(range(160)), 100).shapes["cpu"]
+        shape = sizes.need(product.context("plan"), product.publish(range(160)), 100).shapes["cpu"]
         config = method.Config.model_validate(method.EXAMPLE)
         plain = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
         model = method.apply(config, plain, AutoTokenizer.from_pretrained(tiny / "model"))
@@ -108,7 +111,7 @@ def test_what_does_not_fit_is_refused_with_the_change_that_makes_it_fit(
 
 def test_a_change_that_helps_is_named_and_helps(planned: Callable[..., Outcome], product: Product) -> None:
     planned(FAST)
-    need = _sizes.need(product.context("plan"), product.publish(range(160)), 100)
+    need = sizes.need(product.context("plan"), product.publish(range(160)), 100)
     from ftcore.training import cost
 
     work = replace(need.work, longest=8192, batch_rows=1)
@@ -116,7 +119,7 @@ def test_a_change_that_helps_is_named_and_helps(planned: Callable[..., Outcome],
     worker = workers.Worker(name="small", memory_gib=8)
     assert not cost.rows_at_once(shape, work, "cpu", 8)
     long = replace(need, work=work, shapes={"cpu": shape})
-    said = _estimate.remedy(product.context("plan"), long, worker)
+    said = estimate.remedy(product.context("plan"), long, worker)
     assert said == "train.gradient_checkpointing: true would make it fit on small"
     assert cost.rows_at_once(replace(shape, checkpointing=True), work, "cpu", 8)
 
@@ -140,10 +143,10 @@ def test_several_processes_have_whole_models_where_these_fit_and_pieces_where_no
     assert roomy["strategy_reason"].startswith("a whole model takes ")
     assert roomy["strategy_reason"].endswith("GiB in each process on fast, which has 4.0")
     assert roomy["accumulation"] == 1, "each process has half of the batch"
-    wanted = _sizes.need(product.context("plan"), product.publish(range(160)), 100)
+    wanted = sizes.need(product.context("plan"), product.publish(range(160)), 100)
     shape = replace(wanted.shapes["cpu"], weights=800_000_000, trainable=100_000_000, layers=40)
     large = replace(wanted, shapes={"cpu": shape})
-    tight = _estimate.estimate(product.context("plan"), large, workers.Worker(name="tight", memory_gib=8))
+    tight = estimate.estimate(product.context("plan"), large, workers.Worker(name="tight", memory_gib=8))
     assert (tight["strategy"], tight["fits"]) == ("fsdp2", True)
     named = {"train": {**TRAIN, "distributed": {"processes": 2, "strategy": "fsdp2"}}}
     again = planned(FAST, run_id="r2", params={"train": "always"}, **named).figures["estimate"]
@@ -154,7 +157,7 @@ def test_the_plans_strategy_is_the_trainings(planned: Callable[..., Outcome], pr
     planned(FAST, train={**TRAIN, "distributed": {"processes": 2}})
     product.run("plan")
     assert product.recipe.train.distributed.strategy == "auto"
-    assert _energy.planned(product.context("train")).distributed.strategy == "ddp"
+    assert planned.settings(product.context("train")).distributed.strategy == "ddp"
 
 
 @pytest.mark.parametrize(
@@ -222,16 +225,16 @@ def test_earlier_runs_give_the_speed_and_the_power(planned: Callable[..., Outcom
     planned(FAST)
     context = product.context("plan", "r9")
     worker = workers.Worker(name="fast", memory_gib=8)
-    assert _estimate.rates(context, worker) == (None, None, None)
-    from ftcore.records import Record, now
+    assert estimate.rates(context, worker) == (None, None, None)
+    from ftcore.store.records import Record, now
 
     figures = {"worker": "fast", "method": "lora", "operations_per_s": 2e9, "energy_kwh": 0.05, "seconds": 3600.0}
     record = Record(step="train", recipe=product.name, run_id="r1", fingerprint="", figures=figures, started_at=now())
     product.shelf.write_record(record)
-    low, likely, high = _estimate.rates(context, worker)
+    low, likely, high = estimate.rates(context, worker)
     assert low < likely == 2e9 < high
-    assert _estimate.power_w(context, worker) == pytest.approx(50)
-    assert _estimate.rates(context, worker.model_copy(update={"name": "other"})) == (None, None, None)
+    assert estimate.power_w(context, worker) == pytest.approx(50)
+    assert estimate.rates(context, worker.model_copy(update={"name": "other"})) == (None, None, None)
 
 
 def test_of_each_part_as_much_is_counted_as_its_weight_says(product: Product, tiny: Path) -> None:

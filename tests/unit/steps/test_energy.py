@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import card, workers
 from ftcore.errors import TrainingError, TransientError
-from ftcore.steps import _attempts, _energy, _first_steps, train
-from ftcore.training import callbacks
+from ftcore.planning import first_steps
+from ftcore.reports import card
+from ftcore.steps import train
+from ftcore.training import attempts, callbacks, energy, planned, workers
 
 if TYPE_CHECKING:
     from tests.conftest import Product
@@ -23,7 +24,7 @@ TRAIN = {"epochs": 1, "max_length_tokens": 32, "batch_size": 8, "evaluations_per
 def test_energy_carbon_and_money_are_measured(caplog: pytest.LogCaptureFixture) -> None:
     worker = workers.Worker(name="here", memory_gib=8, price_per_h=3600, carbon_g_per_kwh=100)
     started = time.monotonic()
-    with _energy.measured(worker) as used:
+    with energy.measured(worker) as used:
         deadline = time.monotonic() + 0.4
         while time.monotonic() < deadline:
             sum(range(1000))
@@ -36,10 +37,10 @@ def test_energy_carbon_and_money_are_measured(caplog: pytest.LogCaptureFixture) 
 
 
 def test_what_was_used_is_kept_while_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_energy, "EVERY_S", 0.1)
-    monkeypatch.setattr(_energy, "LOOKS", 2)
+    monkeypatch.setattr(energy, "EVERY_S", 0.1)
+    monkeypatch.setattr(energy, "LOOKS", 2)
     kept: list[dict[str, Any]] = []
-    with _energy.measured(None, lambda used: kept.append(dict(used))) as used:
+    with energy.measured(None, lambda used: kept.append(dict(used))) as used:
         deadline = time.monotonic() + 10
         while len(kept) < 2 and time.monotonic() < deadline:
             sum(range(1000))
@@ -56,15 +57,15 @@ def test_all_attempts_at_a_training_count_and_each_once(
     product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
     product.publish(range(160))
     product.run("plan")
-    fit, register = train._method.fit, train._register
+    fit, register = train.method_hooks.fit, train._register
 
     def stopped(*_: object) -> None:
         raise TransientError("stopped")
 
-    monkeypatch.setattr(train._method, "fit", stopped)
+    monkeypatch.setattr(train.method_hooks, "fit", stopped)
     with pytest.raises(TransientError):
         product.run("train")
-    monkeypatch.setattr(train._method, "fit", fit)
+    monkeypatch.setattr(train.method_hooks, "fit", fit)
     monkeypatch.setattr(train, "_register", stopped)
     with pytest.raises(TransientError):
         product.run("train")
@@ -87,15 +88,15 @@ def test_all_attempts_at_a_training_count_and_each_once(
 
 def test_a_cost_that_is_not_known_of_every_attempt_is_not_known() -> None:
     used = {"worked_s": 2.0, "energy_kwh": 0.2, "co2e_g": 3.0, "cost": 4.0, "worker": "b", "peak_memory_bytes": 7}
-    assert _attempts.total(used, []) == used
-    found = _attempts.total(used, [{"worked_s": 1.0, "energy_kwh": 0.1, "co2e_g": 1.0}])
+    assert attempts.total(used, []) == used
+    found = attempts.total(used, [{"worked_s": 1.0, "energy_kwh": 0.1, "co2e_g": 1.0}])
     assert "cost" not in found
     assert (found["worked_s"], found["energy_kwh"], found["co2e_g"]) == (3.0, 0.3, 4.0)
     assert (found["worker"], found["peak_memory_bytes"], len(found["attempts"])) == ("b", 7, 2)
 
 
 def test_an_unknown_worker_costs_what_nobody_knows() -> None:
-    with _energy.measured(None) as used:
+    with energy.measured(None) as used:
         pass
     assert "cost" not in used
     assert "worker" not in used
@@ -133,11 +134,11 @@ def test_a_plan_for_a_tight_memory_makes_the_parts_that_train_works_in(product: 
     product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
     product.publish(range(160))
     record = product.run("plan")
-    assert _energy.planned(product.context("train")).micro_batch_tokens is None
+    assert planned.settings(product.context("train")).micro_batch_tokens is None
     tight = {**record.figures["estimate"], "rows_at_once": 2, "micro_batch_tokens": 24}
     changed = record.model_copy(update={"figures": {**record.figures, "estimate": tight, "workers": {"local": tight}}})
     product.shelf.write_record(changed)
-    assert _energy.planned(product.context("train")).micro_batch_tokens == 24
+    assert planned.settings(product.context("train")).micro_batch_tokens == 24
 
 
 def test_the_first_steps_correct_the_plan_and_stop_where_memory_is_not_enough(
@@ -159,6 +160,6 @@ def test_the_first_steps_correct_the_plan_and_stop_where_memory_is_not_enough(
     monkeypatch.setattr(workers, "own", lambda _: small)
     found: dict[str, Any] = {}
     with pytest.raises(TrainingError, match=r"first 7 steps took .* GiB of memory on local, which has 0\.1") as raised:
-        _first_steps.corrected(product.context("train"), found, 7, 60.0)
+        first_steps.corrected(product.context("train"), found, 7, 60.0)
     assert "needs a worker with" in raised.value.hint
     assert found["expected"]["seconds"] == 60.0

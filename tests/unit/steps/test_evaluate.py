@@ -10,14 +10,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import forget, registry, served, snapshot, store
-from ftcore import verdict as verdicts
-from ftcore._find import kinds
+from ftcore.compliance import forget
+from ftcore.data import snapshot
 from ftcore.errors import ExportError, FtcoreError, NotEnoughDataError
-from ftcore.records import Record, now
+from ftcore.evaluation import predictions
+from ftcore.recipe.kinds import kinds
+from ftcore.registry import served, versions
+from ftcore.registry import verdict as verdicts
 from ftcore.serving import model as models
-from ftcore.steps import _predictions, evaluate, gate
-from ftcore.tracking import CHAMPION
+from ftcore.steps import evaluate, gate
+from ftcore.store import store
+from ftcore.store.records import Record, now
+from ftcore.tracking.client import CHAMPION
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -166,11 +170,11 @@ def test_a_champion_whose_files_were_deleted_is_named_and_nothing_changes(second
     run = second.tracking.client.get_run(second.tracking.version(1).run)
     for place in (Path(urlsplit(run.info.artifact_uri).path), second.settings.cache / "models"):
         shutil.rmtree(place / lost if place.name == "artifacts" else place, ignore_errors=True)
-    before = registry.book(second.tracking)
+    before = versions.book(second.tracking)
     with pytest.raises(FtcoreError, match=f"version 1 of {second.name} has no artefact '{lost}'") as told:
         evaluated(second, "r2")
     assert "ftcore doctor" in told.value.hint
-    assert registry.book(second.tracking) == before
+    assert versions.book(second.tracking) == before
     assert not (second.shelf.folder("r2", "evaluate") / "evaluation.json").exists()
 
 
@@ -203,7 +207,7 @@ def test_a_model_that_takes_half_a_minute_for_a_row_has_a_speed(
     monkeypatch.setenv("FTCORE_COST_PER_HOUR", "3.6")
     train(product, tiny, "r1", 300)
     clock = itertools.count(step=10_000.0)
-    monkeypatch.setattr(_predictions.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(predictions.time, "perf_counter", lambda: next(clock))
     found = evaluated(product)
     assert all(0 < speed["rows_per_s"] < 0.05 for speed in found["latency"].values())
     assert all(cost > 20 for cost in found["cost_per_1000"].values())
@@ -231,10 +235,10 @@ def test_a_candidate_that_answers_nan_is_refused(second: Product, tmp_path: Path
     weights["classifier.bias"][1] = float("nan")
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     second.tracking.log_folder(second.tracking.version(2).run, model, "model")
-    before = registry.book(second.tracking)
+    before = versions.book(second.tracking)
     with pytest.raises(ExportError, match=r"version 2 as torch answers (\d+) of \1 rows with NaN"):
         evaluated(second, "r2")
-    assert registry.book(second.tracking) == before
+    assert versions.book(second.tracking) == before
     assert second.shelf.record("r2", "evaluate") is None
 
 

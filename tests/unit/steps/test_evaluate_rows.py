@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ftcore import base, forget, snapshot, store
-from ftcore.cleaning.rows import clean
+from ftcore.compliance import forget
+from ftcore.data import snapshot
+from ftcore.data.cleaning.rows import clean
 from ftcore.errors import FtcoreError, NotEnoughDataError
-from ftcore.steps import _ancestry, _datasets
-from ftcore.tracking import Version
+from ftcore.evaluation import ancestry, judging_sets
+from ftcore.models import base
+from ftcore.store import store
+from ftcore.tracking.client import Version
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -29,8 +32,8 @@ def read(
     product: Product, identity: str, champion: Version | None = None, candidate: Version | None = None
 ) -> tuple[pa.Table, dict[str, Any]]:
     given = product.context("evaluate"), candidate or version(identity, 2), champion
-    rows, facts = _datasets.read(*given)
-    _datasets.check(given[0], identity, rows, facts["excluded"])
+    rows, facts = judging_sets.read(*given)
+    judging_sets.check(given[0], identity, rows, facts["excluded"])
     return rows, facts
 
 
@@ -106,7 +109,7 @@ def test_a_masked_text_that_the_snapshot_holds_is_no_holdout(product: Product) -
         rows[0] |= {"text": f"write {number:x} to [EMAIL_ADDRESS]", "split": split}
         known = pa.Table.from_pylist(rows, schema=snapshot.schema(split=True))
         found, facts = read(product, product.publish_table(known))
-        assert "more" not in _datasets.counts(found)
+        assert "more" not in judging_sets.counts(found)
         assert facts["excluded"]["more"] == {"text" if split == "train" else "test_split": 1}
 
 
@@ -119,7 +122,7 @@ def test_a_holdout_row_that_is_nearly_a_training_row_does_not_judge(product: Pro
     own = table(product, range(20), ids="own", side=lambda n: "test")
     more_csv(product, [f'"{invoice.format(n, "summer")}",positive' for n in range(300)])
     found, facts = read(product, product.publish_table(pa.concat_tables([train, own])))
-    held = _datasets.counts(found).get("more", 0)
+    held = judging_sets.counts(found).get("more", 0)
     if threshold:
         assert held <= 2, "LSH meets 99 of 100 pairs at the threshold"
         assert facts["excluded"]["more"]["near_duplicate"] > 30
@@ -247,13 +250,13 @@ def test_one_passage_with_two_questions_is_two_texts(product: Product) -> None:
 
 def test_rows_of_every_model_behind_the_compared_ones_are_left_out(product: Product) -> None:
     first = product.register("r1", product.publish_table(table(product, range(20), side=lambda n: "train")))
-    tags = {_ancestry.PARENTS: f'["models:/{product.name}/{first.number}"]'}
+    tags = {ancestry.PARENTS: f'["models:/{product.name}/{first.number}"]'}
     second = product.publish_table(table(product, range(20, 40), side=lambda n: "validation"))
     middle = product.tracking.register(
         "r2", product.tracking.open_run("r2", {}), "model", tags | {"ftcore.snapshot": second}
     )
     ours = product.publish_table(table(product, range(70), side=lambda n: "test"))
-    tags = {_ancestry.PARENTS: f'["models:/{product.name}/{middle.number}"]'}
+    tags = {ancestry.PARENTS: f'["models:/{product.name}/{middle.number}"]'}
     found, facts = read(product, ours, candidate=version(ours, 3, **tags))
     assert found["text"].to_pylist() == [text_of(n) for n in range(40, 70)]
     assert facts["excluded"] == {"test": {"row": 40}}
@@ -262,7 +265,7 @@ def test_rows_of_every_model_behind_the_compared_ones_are_left_out(product: Prod
 
 def test_a_model_behind_whose_snapshot_is_gone_is_named(product: Product, caplog: pytest.LogCaptureFixture) -> None:
     ours = product.publish_table(table(product, range(70), side=lambda n: "test"))
-    tags = {_ancestry.PARENTS: f'["models:/{product.name}/77"]'}
+    tags = {ancestry.PARENTS: f'["models:/{product.name}/77"]'}
     _, facts = read(product, ours, version("0123456789abcdef", 1), version(ours, 3, **tags))
     unknown = [one["model"] for one in facts["trained_on"] if one["snapshot"] is None]
     assert sorted(unknown) == [f"models:/{product.name}/1", f"models:/{product.name}/77"]
@@ -274,7 +277,7 @@ def test_a_tag_of_parents_that_was_changed_is_named(product: Product, tag: str) 
     """It came as a bare JSONDecodeError."""
     ours = product.publish_table(table(product, range(70), side=lambda n: "test"))
     with pytest.raises(FtcoreError, match=r"the tag ftcore.parents of version 3 is no list of models") as caught:
-        read(product, ours, candidate=version(ours, 3, **{_ancestry.PARENTS: tag}))
+        read(product, ours, candidate=version(ours, 3, **{ancestry.PARENTS: tag}))
     assert "restore it in MLflow" in (caught.value.hint or "")
 
 
@@ -284,7 +287,7 @@ def test_a_tag_of_parents_that_was_changed_is_named(product: Product, tag: str) 
 def test_a_reference_without_a_version_is_named(product: Product, reference: str) -> None:
     product.change(method={"kind": "distill", "teacher": reference})
     with pytest.raises(FtcoreError, match=rf"{reference} names no version\n  hint: write models:/NAME/NUMBER"):
-        _ancestry.parents(product.context("train"))
+        ancestry.parents(product.context("train"))
     with pytest.raises(FtcoreError, match=rf"{reference} names no version"):
         base.resolve(reference, product.settings, product.path.parent)
 
@@ -314,9 +317,9 @@ def test_a_test_split_that_was_trained_on_altogether_is_refused(product: Product
 def test_what_a_training_uses_of_the_registry_is_tagged(product: Product) -> None:
     first = product.crown("r1")
     product.change(base=f"models:/{product.name}@champion", method={"kind": "lora"})
-    assert _ancestry.parents(product.context("train")) == [f"models:/{product.name}/{first.number}"]
+    assert ancestry.parents(product.context("train")) == [f"models:/{product.name}/{first.number}"]
     product.change(base="package://nowhere/model")
-    assert _ancestry.tags(product.context("train")) == {_ancestry.PARENTS: "[]"}
+    assert ancestry.tags(product.context("train")) == {ancestry.PARENTS: "[]"}
 
 
 def test_only_what_judges_is_cleaned_and_once(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +331,7 @@ def test_only_what_judges_is_cleaned_and_once(product: Product, monkeypatch: pyt
         cleaned.append(rows.num_rows)
         return clean(rows, *more)
 
-    monkeypatch.setattr("ftcore.cleaning.rows.clean", counting)
+    monkeypatch.setattr("ftcore.data.cleaning.rows.clean", counting)
     identity = product.publish(range(1000, 1030))
     found = rows_of(product, identity)
     assert sum(cleaned) == len(found) < 70

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import registry, store
-from ftcore import verdict as verdicts
 from ftcore.errors import FtcoreError
-from ftcore.records import Record, now
+from ftcore.registry import verdict as verdicts
+from ftcore.registry import versions
+from ftcore.registry.verdict import notes
 from ftcore.steps import gate
-from ftcore.tracking_models import tag_model
-from ftcore.verdict import notes
+from ftcore.store import store
+from ftcore.store.records import Record, now
+from ftcore.tracking.registered import tag_model
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -206,7 +207,7 @@ def test_where_a_gate_failed_no_setting_decided(product: Product, on_undecided: 
 def test_under_a_hold_it_judges_and_says_that_a_hold_is_on(product: Product) -> None:
     evaluated(product, 0.9)
     note = '{"by": "jon", "reason": "complaints", "at": "2026-11-21T05:00:00+00:00"}'
-    tag_model(product.tracking, {registry.HOLD: note})
+    tag_model(product.tracking, {versions.HOLD: note})
     outcome = gate.run(product.context("gate"))
     held = "promotion is held since 2026-11-21 05:00 UTC by jon: complaints"
     assert (outcome.proceed, outcome.figures["held"]) == (True, held)

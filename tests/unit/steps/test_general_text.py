@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ftcore.steps import _general_text
+from ftcore.evaluation import general_text
 
 TEXTS = ["four", "eight by", "the third one", "ü"]
 BASE = np.array([[4.0, 2, 1], [6, 4, 0], [9, 5, 0], [2, 1, 0]])
@@ -13,7 +13,7 @@ WORSE = BASE * [1.5, 1, 1]
 
 
 def test_what_each_token_costs_more_than_before() -> None:
-    found = _general_text.compared(TEXTS, {"base": BASE, "champion": BASE, "candidate": WORSE}, 200, 1)
+    found = general_text.compared(TEXTS, {"base": BASE, "champion": BASE, "candidate": WORSE}, 200, 1)
     metrics, differences = found["metrics"], found["differences"]
     assert metrics["base"]["loss"]["value"] == pytest.approx(21 / 12)
     assert metrics["base"]["perplexity"]["value"] == pytest.approx(np.exp(21 / 12))
@@ -25,5 +25,5 @@ def test_what_each_token_costs_more_than_before() -> None:
 
 
 def test_a_model_beside_itself_differs_by_nothing() -> None:
-    found = _general_text.compared(TEXTS, {"base": BASE, "candidate": BASE}, 200, 1)["differences"]["base"]
+    found = general_text.compared(TEXTS, {"base": BASE, "candidate": BASE}, 200, 1)["differences"]["base"]
     assert all((one["value"], one["low"], one["high"]) == (0, 0, 0) for one in found.values())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ftcore.steps._data_docs import make_offline
-from ftcore.steps._great_expectations import SuiteResult, columns, run_suite
+from ftcore.data.validation.data_docs import make_offline
+from ftcore.data.validation.great_expectations import SuiteResult, columns, run_suite
 
 SUITE = json.loads((Path(__file__).parents[3] / "expectations" / "classification.json").read_text(encoding="utf-8"))
 PARAMETERS = {"labels": ["negative", "positive"], "min_length": 1, "max_length": 200}

@@ -19,16 +19,17 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from ftcore import forget, parts, snapshot, snapshot_diff, split, store, suppression, watermarks
-from ftcore import recipe as recipes
 from ftcore import settings as settings_of
 from ftcore.cli import recipes as check
+from ftcore.compliance import forget
 from ftcore.context import Context
+from ftcore.data import carry, shards, snapshot, snapshot_diff, split, split_keys, suppression, watermarks
 from ftcore.pipeline import run_step
-from ftcore.records import Record
+from ftcore.recipe import model as recipes
 from ftcore.serving.scoring import log_schema
-from ftcore.steps import _carry, _keys, _shards
-from ftcore.store import read_table
+from ftcore.store import parts, store
+from ftcore.store.records import Record
+from ftcore.store.store import read_table
 
 SQL = {"kind": "sql", "connection": "crm", "query": "SELECT * FROM t", "id": "id", "watermark": "seen"}
 KEPT = dict.fromkeys(["EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS"], "keep")
@@ -74,10 +75,10 @@ class Ring:
         quarantine = read_table(self.shelf.root / prepared.paths["quarantine"])
         settings = {"prepare": recipes.read(self.recipe).prepare.model_dump(mode="json")}
         manifest = {"labels": {}, "settings": settings, "grouped_by": ingest.figures["grouped_by"]}
-        manifest["source_names"] = _shards.source_names(self.context("validate"))
+        manifest["source_names"] = shards.source_names(self.context("validate"))
         identity = snapshot.publish(self.shelf, lambda: parts.read(rows), quarantine, manifest)
         raw = self.shelf.folder(f"r{self.runs}", "ingest")
-        _keys.commit(self.shelf, split.load(self.shelf), raw, parts.read(rows), identity)
+        split_keys.commit(self.shelf, split.load(self.shelf), raw, parts.read(rows), identity)
         left_out = _keep(self.context("validate"), quarantine)
         watermarks.commit(self.shelf, ingest, identity, left_out)
         before, self.published = self.published[-1:], [*self.published, identity]
@@ -98,8 +99,8 @@ class Ring:
 
 
 def _keep(context: Context, quarantine: pa.Table) -> str:
-    repeated = context.shelf.folder(context.run_id, "prepare") / _carry.REPEATED
-    return _carry.keep(context, quarantine, repeated)
+    repeated = context.shelf.folder(context.run_id, "prepare") / carry.REPEATED
+    return carry.keep(context, quarantine, repeated)
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_incremental_reads_lose_nothing_and_move_nothing(
 
 
 def ring_shares() -> Any:
-    from ftcore.sections import Prepare
+    from ftcore.recipe.sections import Prepare
 
     return Prepare()
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import parts, pipeline, snapshot, split, store, watermarks
+from ftcore import pipeline
 from ftcore.context import Context
+from ftcore.data import snapshot, split, watermarks
+from ftcore.data.sources import files
 from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, RecipeError, TransientError
-from ftcore.records import Record, now
-from ftcore.sources import files
 from ftcore.steps import ingest
+from ftcore.store import parts, store
+from ftcore.store.records import Record, now
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -84,7 +86,7 @@ def test_a_part_of_long_rows_is_written_before_memory_fills(
 ) -> None:
     monkeypatch.setattr(parts, "SIZE_BYTES", 20_000)
     (tmp_path / "a.txt").write_text("\n".join(f"{n} " + "x" * 10_000 for n in range(6)))
-    monkeypatch.setattr("ftcore.sources._formats.ROWS", 1)
+    monkeypatch.setattr("ftcore.data.sources._formats.ROWS", 1)
     here = context({"kind": "files", "path": "a.txt"})
     ingest.run(here)
     assert len(list((here.folder / "parts").iterdir())) >= 3

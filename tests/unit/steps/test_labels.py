@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ftcore import labels, snapshot
 from ftcore.context import Context, Outcome
+from ftcore.data import labels, snapshot
 from ftcore.errors import DataRejectedError
 from ftcore.reports import snapshot as reports
 from ftcore.steps import prepare, validate
-from ftcore.store import read_table
+from ftcore.store.store import read_table
 from tests.unit.steps._drafts import context, keep, many, row
 
 
@@ -102,7 +102,7 @@ def test_a_column_of_free_texts_taken_for_labels_gives_a_short_message(tmp_path:
 def test_rows_by_label_of_tags_and_of_the_parts_of_a_task() -> None:
     import pyarrow as pa
 
-    from ftcore._find import find
+    from ftcore.recipe.kinds import find
 
     tagging = {"kind": "tagging", "labels": ["O", "B-X"], "sources": ["s:b"]}
     parts = {"topic": named("a", "b") | {"sources": ["s:a"]}, "tags": tagging}

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from ftcore.statistics import difference, estimate
-from ftcore.steps import _baselines, _examples, _measures, _robustness, _slices
+from ftcore.evaluation import baselines, examples, measures, robustness
+from ftcore.evaluation import slices as _slices
+from ftcore.statistics.intervals import difference, estimate
 from ftcore.tasks import classification
 
 CONFIG = classification.Config(labels=("no", "yes"))
@@ -32,9 +33,9 @@ def said(right: float, seed: int) -> np.ndarray:
     return np.where(np.eye(2)[answer] == 1, sure[:, None], 1 - sure[:, None])
 
 
-def judged(**outputs: np.ndarray) -> _measures.Judged:
+def judged(**outputs: np.ndarray) -> measures.Judged:
     tallies = {(role, "onnx"): classification.tallies(CONFIG, LABELS, one) for role, one in outputs.items()}
-    return _measures.Judged(tallies, partial(classification.metrics, CONFIG), 300, 3)
+    return measures.Judged(tallies, partial(classification.metrics, CONFIG), 300, 3)
 
 
 CANDIDATE, CHAMPION = said(0.9, 4), said(0.7, 5)
@@ -43,7 +44,7 @@ BOTH = judged(candidate=CANDIDATE, champion=CHAMPION)
 
 def test_metrics_differences_and_mcnemar_by_part() -> None:
     half = np.arange(ROWS) < ROWS // 2
-    found = _measures.by_part(BOTH, {"all": np.ones(ROWS, bool), "half": half})
+    found = measures.by_part(BOTH, {"all": np.ones(ROWS, bool), "half": half})
     candidate, champion = CANDIDATE.argmax(-1), CHAMPION.argmax(-1)
     for role, predicted in {"candidate": candidate, "champion": champion}.items():
         measured = found["metrics"][role]["onnx"]["half"]
@@ -68,18 +69,18 @@ def test_a_metric_is_measured_on_the_rows_that_it_is_about() -> None:
         return {f"{p}/{n}": v for p, half in halves for n, v in classification.metrics(CONFIG, half).items()}
 
     about = {f"{p}/{n}": rows for p, rows in (("a", mine), ("b", ~mine)) for n in classification.METRICS}
-    found = _measures.by_part(_measures.Judged(both, metrics, 300, 3, about), {"all": np.ones(ROWS, bool)})
+    found = measures.by_part(measures.Judged(both, metrics, 300, 3, about), {"all": np.ones(ROWS, bool)})
     alone = {name: table[mine] for name, table in BOTH.tallies.items()}
-    one = _measures.Judged(alone, BOTH.metrics, 300, 3)
-    wanted = _measures.by_part(one, {"all": np.ones(150, bool)})
+    one = measures.Judged(alone, BOTH.metrics, 300, 3)
+    wanted = measures.by_part(one, {"all": np.ones(150, bool)})
     for role in ("candidate", "champion"):
         assert found["metrics"][role]["onnx"]["all"]["a/f1"] == wanted["metrics"][role]["onnx"]["all"]["f1"]
     assert found["differences"]["onnx"]["all"]["a/f1"] == wanted["differences"]["onnx"]["all"]["f1"]
     assert found["metrics"]["candidate"]["onnx"]["all"]["b/f1"]["rows"] == ROWS - 150
     groups = {"odd": np.where(np.arange(ROWS) % 2, "odd", "even").astype(object)}
-    judged = _measures.Judged(both, metrics, 300, 3, about)
-    fair = _measures.fairness(judged, "onnx", groups)["odd"]["metrics"]
-    plain = _measures.fairness(one, "onnx", {"odd": groups["odd"][mine]})["odd"]["metrics"]
+    judged = measures.Judged(both, metrics, 300, 3, about)
+    fair = measures.fairness(judged, "onnx", groups)["odd"]["metrics"]
+    plain = measures.fairness(one, "onnx", {"odd": groups["odd"][mine]})["odd"]["metrics"]
     assert fair["a/accuracy"].keys() == plain["accuracy"].keys()
     for name, figure in plain["accuracy"].items():  # the other sums are added in another order
         assert fair["a/accuracy"][name] == pytest.approx(figure)
@@ -91,7 +92,7 @@ def test_a_metric_is_measured_on_the_rows_that_it_is_about() -> None:
 def test_slices_of_one_row_and_of_a_label_that_is_never_said() -> None:
     never = judged(candidate=np.tile([0.9, 0.1], (ROWS, 1)))
     one = np.arange(ROWS) == 7
-    found = _measures.by_slice(never, "onnx", {"one": one, "label=yes": TRUTH == 1, "none": np.zeros(ROWS, bool)})
+    found = measures.by_slice(never, "onnx", {"one": one, "label=yes": TRUTH == 1, "none": np.zeros(ROWS, bool)})
     assert set(found["one"]) == {"rows", "candidate"}
     assert (found["one"]["rows"], found["none"]["rows"]) == (1, 0)
     accuracy = found["one"]["candidate"]["accuracy"]
@@ -106,7 +107,7 @@ def test_slices_of_one_row_and_of_a_label_that_is_never_said() -> None:
 def test_fairness_is_fairlearns() -> None:
     group = np.where(np.arange(ROWS) < 300, np.where(TRUTH == 1, "x", "y"), "z").astype(object)
     group[:10] = "few"
-    found = _measures.fairness(BOTH, "onnx", {"source": group, "alike": np.full(ROWS, "same", object)})
+    found = measures.fairness(BOTH, "onnx", {"source": group, "alike": np.full(ROWS, "same", object)})
     assert set(found) == {"source"}, "one group has nobody to differ from"
     assert set(found["source"]["groups"]) == {"x", "y", "z"}, "ten rows say nothing"
     large = group != "few"
@@ -122,9 +123,9 @@ def test_fairness_is_fairlearns() -> None:
 
 def test_two_groups_of_the_same_rows_differ_by_chance() -> None:
     tallies = BOTH.tallies["candidate", "onnx"]
-    twice = _measures.Judged({("candidate", "onnx"): np.concatenate([tallies, tallies])}, BOTH.metrics, 300, 3)
+    twice = measures.Judged({("candidate", "onnx"): np.concatenate([tallies, tallies])}, BOTH.metrics, 300, 3)
     names = np.array(["a"] * ROWS + ["b"] * ROWS, object)
-    found = _measures.fairness(twice, "onnx", {"source": names})["source"]["metrics"]["accuracy"]["difference"]
+    found = measures.fairness(twice, "onnx", {"source": names})["source"]["metrics"]["accuracy"]["difference"]
     assert found["value"] == pytest.approx(0)
     error = (0.9 * 0.1 / ROWS) ** 0.5
     assert found["low"] == 0
@@ -134,13 +135,13 @@ def test_two_groups_of_the_same_rows_differ_by_chance() -> None:
 def test_calibration_by_role_with_bins_that_add_up() -> None:
     sure = {("candidate", "onnx"): CANDIDATE.max(-1), ("champion", "onnx"): CHAMPION.max(-1)}
     chosen = np.arange(ROWS) >= 50
-    found = _measures.calibrated(sure, BOTH, chosen)
+    found = measures.calibrated(sure, BOTH, chosen)
     for role in ("candidate", "champion"):
         one = found[role]["onnx"]
         by_hand = sum(b["rows"] * abs(b["confidence"] - b["accuracy"]) for b in one["bins"]) / 350
         assert one["ece"]["value"] == pytest.approx(by_hand)
         assert one["ece"]["rows"] == sum(b["rows"] for b in one["bins"]) == 350
-    assert _measures.calibrated({}, BOTH, chosen) == {}
+    assert measures.calibrated({}, BOTH, chosen) == {}
 
 
 def test_a_metric_that_no_single_row_has() -> None:
@@ -156,15 +157,15 @@ def test_a_metric_that_no_single_row_has() -> None:
         (role, "onnx"): np.stack([x, y, x * x, y * y, x * y, np.ones(ROWS)], axis=-1)
         for role, y in {"candidate": x + noise, "champion": x + 3 * noise}.items()
     }
-    numbers = _measures.Judged(tallies, metrics, 300, 3)
+    numbers = measures.Judged(tallies, metrics, 300, 3)
     one, half = np.arange(ROWS) == 0, np.array(["a", "b"] * (ROWS // 2), object)
-    found = _measures.by_part(numbers, {"test": np.ones(ROWS, bool), "one": one})
+    found = measures.by_part(numbers, {"test": np.ones(ROWS, bool), "one": one})
     assert found["metrics"]["candidate"]["onnx"]["test"]["r"]["value"] == pytest.approx(np.corrcoef(x, x + noise)[0, 1])
     assert found["metrics"]["candidate"]["onnx"]["one"]["r"]["value"] is None
     assert found["differences"]["onnx"]["test"]["r"]["low"] > 0
     assert found["mcnemar"] == {}
-    assert set(_measures.fairness(numbers, "onnx", {"source": half})["source"]["metrics"]) == {"r"}
-    assert _measures.calibrated({("candidate", "onnx"): np.full(ROWS, 0.5)}, numbers, ~one) == {}
+    assert set(measures.fairness(numbers, "onnx", {"source": half})["source"]["metrics"]) == {"r"}
+    assert measures.calibrated({("candidate", "onnx"): np.full(ROWS, 0.5)}, numbers, ~one) == {}
 
 
 def test_examples_are_the_surest_right_and_wrong_and_where_the_two_disagree() -> None:
@@ -177,7 +178,7 @@ def test_examples_are_the_surest_right_and_wrong_and_where_the_two_disagree() ->
         "champion": classification.answers(CONFIG, CHAMPION),
     }
     right = {"candidate": CANDIDATE.argmax(-1) == TRUTH, "champion": CHAMPION.argmax(-1) == TRUTH}
-    found = _examples.pick(rows, {role: good.astype(float) for role, good in right.items()}, answers, 5)
+    found = examples.pick(rows, {role: good.astype(float) for role, good in right.items()}, answers, 5)
     for name, good in {"best": True, "worst": False}.items():
         assert all((row["candidate"]["answer"] == row["label"]) is good for row in found[name])
         surest = CANDIDATE.max(-1)[right["candidate"] == good].max()
@@ -186,7 +187,7 @@ def test_examples_are_the_surest_right_and_wrong_and_where_the_two_disagree() ->
     assert all(row["champion"]["answer"] != row["label"] == row["candidate"]["answer"] for row in found["gained"])
     assert all(row["champion"]["answer"] == row["label"] != row["candidate"]["answer"] for row in found["lost"])
     assert {len(row["text"]) for row in found["best"]} == {2000}
-    same = _examples.pick(rows, {role: np.ones(ROWS) for role in right}, answers, 5)
+    same = examples.pick(rows, {role: np.ones(ROWS) for role in right}, answers, 5)
     assert same["gained"] == same["lost"] == []
 
 
@@ -209,25 +210,25 @@ def test_groups_by_length_source_and_language() -> None:
 
 @given(st.text(max_size=60), st.integers(0, 3))
 def test_perturbed_texts_are_the_same_each_time_and_never_empty(text: str, seed: int) -> None:
-    for name in _robustness.PERTURBATIONS:
-        once = _robustness.perturb(name, [text], seed)
-        assert once == _robustness.perturb(name, [text], seed)
+    for name in robustness.PERTURBATIONS:
+        once = robustness.perturb(name, [text], seed)
+        assert once == robustness.perturb(name, [text], seed)
         assert bool(once[0]) is bool(text)
 
 
 def test_perturbations_do_what_they_say() -> None:
     text = "Surely, this isn't the worst film of the year!"
-    assert _robustness.typos(text, random.Random(1)) != text
-    assert len(_robustness.typos(text, random.Random(1)).split()) == len(text.split())
-    assert _robustness.case(text, random.Random(1)).lower() == text.lower()
-    assert _robustness.punctuation(text, random.Random(1)) == "Surely this isnt the worst film of the year"
-    assert _robustness.punctuation("?!", random.Random(1)) == "?!"
+    assert robustness.typos(text, random.Random(1)) != text
+    assert len(robustness.typos(text, random.Random(1)).split()) == len(text.split())
+    assert robustness.case(text, random.Random(1)).lower() == text.lower()
+    assert robustness.punctuation(text, random.Random(1)) == "Surely this isnt the worst film of the year"
+    assert robustness.punctuation("?!", random.Random(1)) == "?!"
 
 
 def test_the_linear_baseline_learns_and_the_majority_does_not() -> None:
     good, bad = ["a great film", "great story"] * 30, ["a dull film", "dull story"] * 20
     train = pa.table({"text": good + bad, "label": ["yes"] * 60 + ["no"] * 40})
-    found = _baselines.predict(train, train.slice(0, 0), ["great end", "dull end"], CONFIG, 1)
+    found = baselines.predict(train, train.slice(0, 0), ["great end", "dull end"], CONFIG, 1)
     assert found["majority"] == pytest.approx(np.array([[0.4, 0.6]] * 2))
     assert found["linear"].argmax(-1).tolist() == [1, 0]
 
@@ -236,12 +237,12 @@ def test_the_linear_baseline_learns_and_the_majority_does_not() -> None:
     "rows", [{"text": ["a film"] * 3, "label": ["yes"] * 3}, {"text": ["", "?"], "label": ["yes", "no"]}]
 )
 def test_where_nothing_can_be_learnt_there_is_only_the_majority(rows: dict[str, Any]) -> None:
-    assert set(_baselines.predict(pa.table(rows), pa.table(rows), ["x"], CONFIG, 1)) == {"majority"}
+    assert set(baselines.predict(pa.table(rows), pa.table(rows), ["x"], CONFIG, 1)) == {"majority"}
 
 
 def test_a_label_that_no_training_row_has_gets_no_probability() -> None:
     train = pa.table({"text": ["one film", "two plots"] * 9, "label": ["a", "c"] * 9})
-    found = _baselines.predict(train, train, ["one film"], classification.Config(labels=("a", "b", "c")), 1)["linear"]
+    found = baselines.predict(train, train, ["one film"], classification.Config(labels=("a", "b", "c")), 1)["linear"]
     assert found[0, 1] == 0
     assert found.sum() == pytest.approx(1)
 
@@ -262,7 +263,7 @@ def test_the_linear_baseline_is_as_strong_as_the_validation_rows_allow() -> None
     config = classification.Config(labels=tuple(labels))
 
     def accuracy(validation: pa.Table) -> float:
-        said = _baselines.predict(train, validation, test["text"].to_pylist(), config, 1)["linear"]
+        said = baselines.predict(train, validation, test["text"].to_pylist(), config, 1)["linear"]
         return accuracy_score(test["label"].to_pylist(), [labels[place] for place in said.argmax(-1)])
 
     assert accuracy(validation) > accuracy(validation.slice(0, 0)) + 0.05
@@ -272,12 +273,12 @@ def test_one_quantity_has_one_interval_in_every_table_and_gate() -> None:
     """The same rows and model gave other ends as a part, as a slice, beside other models, and to a gate."""
     everything = np.ones(ROWS, bool)
     alone = judged(candidate=CANDIDATE)
-    with_baseline = _measures.Judged(
+    with_baseline = measures.Judged(
         {**BOTH.tallies, ("baseline", "simple"): BOTH.tallies["champion", "onnx"]}, BOTH.metrics, 300, 3
     )
-    part = _measures.by_part(with_baseline, {"all": everything})
-    slice_ = _measures.by_slice(BOTH, "onnx", {"source=all": everything})["source=all"]
-    by_itself = _measures.by_part(alone, {"all": everything})["metrics"]["candidate"]["onnx"]["all"]
+    part = measures.by_part(with_baseline, {"all": everything})
+    slice_ = measures.by_slice(BOTH, "onnx", {"source=all": everything})["source=all"]
+    by_itself = measures.by_part(alone, {"all": everything})["metrics"]["candidate"]["onnx"]["all"]
     gates = estimate(BOTH.metrics, BOTH.tallies["candidate", "onnx"], 300, 3)
     for metric, one in part["metrics"]["candidate"]["onnx"]["all"].items():
         assert one == slice_["candidate"][metric] == by_itself[metric] == gates[metric].model_dump()
@@ -287,8 +288,8 @@ def test_one_quantity_has_one_interval_in_every_table_and_gate() -> None:
 
 
 def test_metrics_that_tell_labels_apart_are_undefined_where_there_is_one() -> None:
-    labelled = _measures.Judged(BOTH.tallies, BOTH.metrics, 300, 3, labels=TRUTH)
-    found = _measures.by_slice(labelled, "onnx", {"label=yes": TRUTH == 1, "mixed": np.arange(ROWS) < 50})
+    labelled = measures.Judged(BOTH.tallies, BOTH.metrics, 300, 3, labels=TRUTH)
+    found = measures.by_slice(labelled, "onnx", {"label=yes": TRUTH == 1, "mixed": np.arange(ROWS) < 50})
     for role in ("candidate", "champion", "difference"):
         one = found["label=yes"][role]
         assert one["accuracy"]["value"] is not None

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ftcore._find import find, kinds
-from ftcore.steps import _job
-from ftcore.training import loading
-from ftcore.training.features import IGNORED
+from ftcore.models import loading
+from ftcore.models.features import IGNORED
+from ftcore.recipe.kinds import find, kinds
+from ftcore.training import jobs
 from tests.unit.tasks._small import COLOURS, VOCABULARY, rows, small
 
 LONG = "the green car is a boat and a lamp . the chair is white"
@@ -85,7 +85,7 @@ def test_a_batch_of_mixed_lengths_costs_what_its_rows_cost_alone(name: str, base
     tokenizer = loading.tokenizer(bases / family)
     tokenizer.padding_side = "left"
     model = loading.model(lambda: task.load(config, bases / family), bases / family, tokenizer).eval()
-    collate = _job.collator(config, model, tokenizer)
+    collate = jobs.collator(config, model, tokenizer)
     assert tokenizer.padding_side == "left", "what is saved is the base model's"
     features = task.encode(config, tokenizer, rows(*given), 100)
     every = [features[number] for number in range(len(features))]

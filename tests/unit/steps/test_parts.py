@@ -9,13 +9,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ftcore import base, snapshot, store
+from ftcore.data import snapshot
 from ftcore.errors import ExportError
-from ftcore.records import Record, now
+from ftcore.models import base, loading
 from ftcore.steps import evaluate, export, gate
+from ftcore.store import store
+from ftcore.store.records import Record, now
 from ftcore.tasks import multitask
-from ftcore.tracking import CHAMPION
-from ftcore.training import loading
+from ftcore.tracking.client import CHAMPION
 from tests.unit.tasks._small import COLOURS, THINGS, small
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import store
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.steps import plan
+from ftcore.store import store
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -108,7 +108,7 @@ def test_a_champion_from_elsewhere_has_seen_none_of_the_rows(product: Product) -
 
 
 def test_a_hold_stops_training_and_leaves_the_request_open(product: Product) -> None:
-    from ftcore.promotion import Registrar
+    from ftcore.registry.promotion import Registrar
 
     identity = product.publish(range(20))
     registrar = Registrar(product.recipe, product.shelf, product.tracking)
@@ -126,7 +126,7 @@ def test_a_hold_stops_training_and_leaves_the_request_open(product: Product) -> 
 
 
 def test_a_person_may_train_during_a_hold(product: Product) -> None:
-    from ftcore.promotion import Registrar
+    from ftcore.registry.promotion import Registrar
 
     identity = product.publish(range(20))
     registrar = Registrar(product.recipe, product.shelf, product.tracking)
@@ -137,8 +137,8 @@ def test_a_person_may_train_during_a_hold(product: Product) -> None:
 
 
 def test_a_champion_that_the_registry_lost_is_not_taken_for_none(product: Product) -> None:
-    from ftcore.promotion import Registrar
-    from ftcore.tracking_models import drop_alias
+    from ftcore.registry.promotion import Registrar
+    from ftcore.tracking.registered import drop_alias
 
     identity = product.publish(range(20))
     product.register("r0", identity)

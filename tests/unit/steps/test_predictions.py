@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import outputs, store
+from ftcore.evaluation import predictions
+from ftcore.models import outputs
 from ftcore.serving import model as models
-from ftcore.steps import _predictions
-from ftcore.tracking import Version
+from ftcore.store import store
+from ftcore.tracking.client import Version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,16 +52,16 @@ def predict(product: Product) -> Callable[..., list[list[float]]]:
     product.change(**CHAT)
 
     def run(some: pa.Table, earlier: pa.Table) -> list[list[float]]:
-        made, _ = _predictions.predict(product.context("evaluate"), None, Version(1, ""), some, earlier)  # type: ignore[arg-type]
+        made, _ = predictions.predict(product.context("evaluate"), None, Version(1, ""), some, earlier)  # type: ignore[arg-type]
         return made["torch"].to_pylist()
 
     return run
 
 
 def earlier(product: Product, some: pa.Table) -> pa.Table:
-    inputs = _predictions.digests(_predictions.given(product.recipe, some))
+    inputs = predictions.digests(predictions.given(product.recipe, some))
     made = outputs.column(np.array([[7, 7, 7]] * some.num_rows, np.float32))
-    return pa.table({"row_id": some["row_id"], _predictions.INPUT: inputs, "torch": made})
+    return pa.table({"row_id": some["row_id"], predictions.INPUT: inputs, "torch": made})
 
 
 def test_a_likelihood_of_an_old_answer_is_not_one_of_the_corrected(
@@ -77,14 +78,14 @@ def test_every_column_that_is_given_counts(product: Product, column: str) -> Non
     product.change(**CHAT)
 
     def digest(some: pa.Table) -> str:
-        return _predictions.digests(_predictions.given(product.recipe, some))[0]
+        return predictions.digests(predictions.given(product.recipe, some))[0]
 
     assert digest(rows({})) == digest(rows({}, {"row_id": "r2", "text": "other"})), "other rows make no difference"
     assert digest(rows({column: "changed"})) != digest(rows({}))
 
 
 def test_a_label_that_is_to_be_guessed_is_not_given(product: Product) -> None:
-    inputs = [_predictions.digests(_predictions.given(product.recipe, rows({"label": one}))) for one in ("a", "b")]
+    inputs = [predictions.digests(predictions.given(product.recipe, rows({"label": one}))) for one in ("a", "b")]
     assert inputs[0] == inputs[1]
 
 
@@ -103,19 +104,19 @@ def test_outputs_that_do_not_tell_what_was_given_are_not_used(
         store.write_table(folder / "predictions.parquet", table)
         store.write_json(folder / "evaluation.json", figures)
         product.tracking.log_folder(version.run, folder, "evaluation")
-        return _predictions.known(product.tracking, version, product.recipe)
+        return predictions.known(product.tracking, version, product.recipe)
 
     told = earlier(product, some)
-    settings = {_predictions.SETTINGS: _predictions.settings(product.tracking, version, product.recipe)}
+    settings = {predictions.SETTINGS: predictions.settings(product.tracking, version, product.recipe)}
     assert predict(some, log(told, settings)) == [[7, 7, 7]]
     assert not asked
-    for table, figures in ((told.drop_columns([_predictions.INPUT]), settings), (told, {})):
+    for table, figures in ((told.drop_columns([predictions.INPUT]), settings), (told, {})):
         assert predict(some, log(table, figures)) == [[4, 4, 4]]
     log(told, settings)
     product.change(task={"kind": "chat", "system": "Answer in rhymes."})
-    assert predict(some, _predictions.known(product.tracking, version, product.recipe)) == [[4, 4, 4]]
+    assert predict(some, predictions.known(product.tracking, version, product.recipe)) == [[4, 4, 4]]
     product.change(**CHAT)
-    assert predict(some, _predictions.known(product.tracking, version, product.recipe)) == [[7, 7, 7]]
+    assert predict(some, predictions.known(product.tracking, version, product.recipe)) == [[7, 7, 7]]
     (tmp_path / "model" / "ftcore.json").write_text('{"max_length_tokens": 64}')
     product.tracking.log_folder(version.run, tmp_path / "model", "model")
-    assert predict(some, _predictions.known(product.tracking, version, product.recipe)) == [[4, 4, 4]]
+    assert predict(some, predictions.known(product.tracking, version, product.recipe)) == [[4, 4, 4]]

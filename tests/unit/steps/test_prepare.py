@@ -13,13 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftcore import parts, progress, snapshot, split
-from ftcore._find import find
-from ftcore.cleaning import groups, personal
+from ftcore import progress
 from ftcore.context import Context, Outcome
-from ftcore.sections import Prepare
-from ftcore.steps import _spool, prepare
-from ftcore.store import read_table, write_table
+from ftcore.data import snapshot, split, spool
+from ftcore.data.cleaning import groups, personal
+from ftcore.recipe.kinds import find
+from ftcore.recipe.sections import Prepare
+from ftcore.steps import prepare
+from ftcore.store import parts
+from ftcore.store.store import read_table, write_table
 from tests.unit.steps._drafts import context, many, row, side
 
 
@@ -87,7 +89,7 @@ def test_it_says_how_far_it_is_and_pieces_decide_nothing(
     whole, first = prepared(tmp_path / "1", many(90), parts=2)
     monkeypatch.setenv("FTCORE_PROGRESS", "json")
     monkeypatch.setattr(progress, "EVERY_S", 0.0)
-    monkeypatch.setattr(_spool, "AT_ONCE", 20)
+    monkeypatch.setattr(spool, "AT_ONCE", 20)
     pieces, second = prepared(tmp_path / "2", many(90), parts=2)
     lines = [json.loads(line.removeprefix(progress.MARK)) for line in capsys.readouterr().err.splitlines()
              if line.startswith(progress.MARK)]  # fmt: skip

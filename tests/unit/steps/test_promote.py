@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ftcore import intents
-from ftcore.promotion import Registrar
+from ftcore.registry import intents
+from ftcore.registry.promotion import Registrar
 from ftcore.steps import promote
-from ftcore.tracking import CANDIDATE, CHAMPION, PREVIOUS
+from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -203,7 +203,7 @@ def test_what_was_judged_must_still_be_there(product: Product, tmp_path: Path) -
 
 
 def test_a_lost_champion_is_not_taken_for_none(product: Product) -> None:
-    from ftcore.tracking_models import drop_alias
+    from ftcore.tracking.registered import drop_alias
 
     product.register("r0")
     judged(product, 1, None, run_id="r0")
@@ -270,7 +270,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
 
 
 def test_a_kill_before_the_ledger_line_is_made_good(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftcore.store import Shelf
+    from ftcore.store.store import Shelf
 
     product.crown("r0")
     product.register("r1")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from ftcore import base, store
-from ftcore.conversations import templates, turns
+from ftcore.data.conversations import templates, turns
 from ftcore.errors import TrainingError
-from ftcore.outputs import Example
+from ftcore.models import base, loading
+from ftcore.models.outputs import Example
 from ftcore.serving import scoring
-from ftcore.steps._readable import readable
+from ftcore.store import store
 from ftcore.tasks import chat, preference
-from ftcore.training import loading
+from ftcore.training.readable_rows import readable
 from tests.unit.tasks._small import rows, small
 
 if TYPE_CHECKING:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore import recorded, snapshot, store, tracking_models
+from ftcore.data import snapshot
 from ftcore.errors import ChangedArtefactError, DataRejectedError
-from ftcore.records import LINK, Record, now
+from ftcore.registry import recorded
 from ftcore.steps import evaluate, export, gate
-from ftcore.tracking import HASH_TAG, SIZE_TAG
+from ftcore.store import store
+from ftcore.store.records import LINK, Record, now
+from ftcore.tracking import registered
+from ftcore.tracking.client import HASH_TAG, SIZE_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +53,7 @@ def exchanged(product: Product, artefact: str, *, data: bool = True, tags: bool 
     with product.tracking.speaking_plainly():
         place = Path(product.tracking.stored(version.run).artifact_dir) / artefact
     (file,) = (*place.glob("*.onnx"), *place.glob("*.safetensors"))
-    kept, before = file.read_bytes(), tracking_models.run_tags(product.tracking, version.run)
+    kept, before = file.read_bytes(), registered.run_tags(product.tracking, version.run)
     forged = bytearray(kept)
     forged[-1] ^= 1
     file.write_bytes(forged)

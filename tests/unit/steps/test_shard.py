@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import forget, parts, pipeline
+from ftcore import pipeline
+from ftcore.compliance import forget
+from ftcore.data import shards
 from ftcore.errors import FtcoreError, MissingExtraError
-from ftcore.records import Record
-from ftcore.steps import _shards
+from ftcore.store import parts
+from ftcore.store.records import Record
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -209,5 +211,5 @@ def test_names_of_files_are_noted_however_the_work_was_shared(shared: Product) -
     shared.run("ingest", "alone")
     share(shared, "shared")
     shared.run("ingest", "shared")
-    alone, joined = (_shards.names(shared.shelf.folder(run, "ingest")) for run in ("alone", "shared"))
+    alone, joined = (shards.names(shared.shelf.folder(run, "ingest")) for run in ("alone", "shared"))
     assert alone == joined == {f"files:in-{number}": f"files in-{number}.csv" for number in range(5)}

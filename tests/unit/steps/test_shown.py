@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import recipe as recipes
-from ftcore import snapshot
-from ftcore.conversations import turns
+from ftcore.data import snapshot
+from ftcore.data.conversations import turns
+from ftcore.evaluation import examples as _examples
+from ftcore.evaluation import judge, slices
+from ftcore.recipe import model as recipes
+from ftcore.recipe.sections import Prepare
 from ftcore.reports import profile
 from ftcore.reports import snapshot as reports
-from ftcore.sections import Prepare
-from ftcore.steps import _examples, _judge, _slices
 from ftcore_airflow.pages import examples as pages
 from tests.unit.steps._drafts import RECIPE
 
@@ -36,7 +37,7 @@ ROW = dict.fromkeys(snapshot.COLUMNS) | {"row_id": "r", "text": TEXT, "label": "
 
 
 def _asked() -> str:
-    return str(json.loads(_judge.messages(ROW, "a", "b")[-1]["content"])["text"])
+    return str(json.loads(judge.messages(ROW, "a", "b")[-1]["content"])["text"])
 
 
 def _kept() -> str:
@@ -68,8 +69,8 @@ def test_a_conversation_is_shown_as_people_read_it(show: Callable[[], str], monk
 def test_languages_and_lengths_are_those_of_what_was_written() -> None:
     said = "Guten Morgen, ich habe eine Frage zu meiner Rechnung vom letzten Monat."
     rows = pa.table({"text": [turns.write([{"role": "user", "content": said}])]})
-    assert _slices._languages(rows, "language") == ["de"]
-    assert _slices._lengths(rows, "length") == ["51-150"]
+    assert slices._languages(rows, "language") == ["de"]
+    assert slices._lengths(rows, "length") == ["51-150"]
     row = dict.fromkeys(snapshot.COLUMNS) | {"source": "s", "text": rows["text"][0].as_py()}
     table = pa.Table.from_pylist([row | {"row_id": str(n)} for n in range(4)], schema=snapshot.schema())
     chat: dict[str, Any] = RECIPE | {"task": {"kind": "chat"}, "exports": []}

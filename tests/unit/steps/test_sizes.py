@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ftcore import snapshot
-from ftcore.conversations import templates
+from ftcore.data import snapshot
+from ftcore.data.conversations import templates
 from ftcore.errors import DataRejectedError
-from ftcore.steps import _estimate, _shape_cache, _sizes
+from ftcore.planning import estimates, shape_cache, sizes
 from ftcore.training import cost
 from tests.conftest import Product
 from tests.unit.tasks._small import COLOURS, THINGS, small
@@ -35,10 +35,10 @@ def words(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def needed(product: Product, words: Any, tmp_path: Path) -> Callable[..., _sizes.Need]:
+def needed(product: Product, words: Any, tmp_path: Path) -> Callable[..., sizes.Need]:
     """Sizes of a recipe with 24 pairs, of which 18 train and 6 validate."""
 
-    def make(kind: str, task: str = "chat", train: dict[str, Any] | None = None, **method: Any) -> _sizes.Need:
+    def make(kind: str, task: str = "chat", train: dict[str, Any] | None = None, **method: Any) -> sizes.Need:
         import pyarrow as pa
 
         product.change(
@@ -66,7 +66,7 @@ def needed(product: Product, words: Any, tmp_path: Path) -> Callable[..., _sizes
         rows = pa.Table.from_pylist(made, schema=snapshot.schema(split=True))
         quarantine = snapshot.schema().append(rows.schema.field("split").with_name("reason")).empty_table()
         identity = snapshot.publish(product.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
-        return _sizes.need(product.context("plan"), identity, len(PAIRS) - JUDGED)
+        return sizes.need(product.context("plan"), identity, len(PAIRS) - JUDGED)
 
     return make
 
@@ -90,7 +90,7 @@ def pairs(words: Any, validation: bool = False) -> Iterator[int]:
     [("dpo", "chat", 1, 2), ("kto", "chat", 3, 4), ("orpo", "chat", 0, 1), ("reward", "preference", 0, 1)],
 )
 def test_both_answers_of_a_pair_are_read_by_whoever_reads_them(
-    kind: str, task: str, read: int, judged: int, needed: Callable[..., _sizes.Need], words: Any
+    kind: str, task: str, read: int, judged: int, needed: Callable[..., sizes.Need], words: Any
 ) -> None:
     work = needed(kind, task).work
     train, validation = sum(pairs(words)), sum(pairs(words, validation=True))
@@ -102,14 +102,14 @@ def test_both_answers_of_a_pair_are_read_by_whoever_reads_them(
     assert work.longest == max(spoken(words, thing, f"the {thing} is red") for thing in THINGS)
 
 
-def test_kto_counts_pairs_of_a_batch_of_answers(needed: Callable[..., _sizes.Need]) -> None:
+def test_kto_counts_pairs_of_a_batch_of_answers(needed: Callable[..., sizes.Need]) -> None:
     assert needed("kto").work.batch_rows == 4
     assert needed("dpo").work.batch_rows == 8
 
 
 @pytest.mark.parametrize(("kind", "read"), [("grpo", 1), ("rloo", 2)])
 def test_every_answer_of_a_group_is_drawn_read_and_learnt_from(
-    kind: str, read: int, needed: Callable[..., _sizes.Need], words: Any
+    kind: str, read: int, needed: Callable[..., sizes.Need], words: Any
 ) -> None:
     work = needed(kind, rewards=[LENGTH], generations=4, answer_tokens=6).work
     asked = [spoken(words, thing, None) for number, (_, thing) in enumerate(PAIRS) if number % 4]
@@ -124,7 +124,7 @@ def test_every_answer_of_a_group_is_drawn_read_and_learnt_from(
 
 
 def test_more_cut_rows_than_allowed_are_refused_with_the_length_to_set(
-    needed: Callable[..., _sizes.Need], words: Any
+    needed: Callable[..., sizes.Need], words: Any
 ) -> None:
     longest = max(spoken(words, thing, f"the {thing} is {colour}") for colour, thing in PAIRS)
     limit = longest - 2
@@ -134,19 +134,19 @@ def test_more_cut_rows_than_allowed_are_refused_with_the_length_to_set(
     assert needed("lora", train={"max_length_tokens": limit, "max_truncated": 1.0}).cuts is not None
 
 
-def test_prompts_without_room_are_not_counted(needed: Callable[..., _sizes.Need]) -> None:
+def test_prompts_without_room_are_not_counted(needed: Callable[..., sizes.Need]) -> None:
     work = needed("rloo", rewards=[LENGTH], answer_tokens=47).work
     assert work.tokens == work.drawn_tokens == work.read_tokens == 0
 
 
-def test_without_a_penalty_nobody_reads_for_it(needed: Callable[..., _sizes.Need]) -> None:
+def test_without_a_penalty_nobody_reads_for_it(needed: Callable[..., sizes.Need]) -> None:
     anchored = needed("grpo", rewards=[LENGTH], answer_tokens=6, adapter=None).work
     free = needed("grpo", rewards=[LENGTH], answer_tokens=6, adapter=None, beta=0).work
     assert (anchored.effort.copies, free.effort.copies) == (1, 0)
     assert anchored.read_tokens - free.read_tokens == pytest.approx(free.tokens)
 
 
-def test_ppo_learns_several_times_from_whole_batches(needed: Callable[..., _sizes.Need], words: Any) -> None:
+def test_ppo_learns_several_times_from_whole_batches(needed: Callable[..., sizes.Need], words: Any) -> None:
     method = {"rewards": [LENGTH], "answer_tokens": 6, "passes": 4, "minibatch": 4}
     need = needed("ppo", train={"precision": "bf16", "gradient_checkpointing": True}, **method)
     work, shape = need.work, need.shapes["cpu"]
@@ -161,7 +161,7 @@ def test_ppo_learns_several_times_from_whole_batches(needed: Callable[..., _size
 
 
 def test_a_reward_model_is_held_and_asked(
-    needed: Callable[..., _sizes.Need], product: Product, tiny: Path, new_product: Callable[[], Product]
+    needed: Callable[..., sizes.Need], product: Product, tiny: Path, new_product: Callable[[], Product]
 ) -> None:
     from transformers import AutoModelForSequenceClassification
 
@@ -178,7 +178,7 @@ def test_a_reward_model_is_held_and_asked(
 
 
 def test_a_model_that_is_not_here_is_left_out_and_named(
-    needed: Callable[..., _sizes.Need], caplog: pytest.LogCaptureFixture
+    needed: Callable[..., sizes.Need], caplog: pytest.LogCaptureFixture
 ) -> None:
     reward = {"kind": "registered", "model": "models:/nobody_made_it@champion"}
     assert needed("rloo", rewards=[reward], answer_tokens=6).work.beside == ()
@@ -190,8 +190,8 @@ def test_a_teacher_reads_all_rows_once_and_goes(product: Product, tiny: Path) ->
     product.change(base=str(tiny / "model"), method=method, train={**TRAIN, "max_length_tokens": 32})
     identity = product.publish(range(160))
     context = product.context("plan")
-    rows = {split: _sizes.count(context, identity, split) for split in ("train", "validation")}
-    work = _sizes.need(context, identity, rows["train"]).work
+    rows = {split: sizes.count(context, identity, split) for split in ("train", "validation")}
+    work = sizes.need(context, identity, rows["train"]).work
     (teacher,) = work.beside
     assert not teacher.stays
     assert teacher.tokens == pytest.approx(work.tokens / 3 + work.judged_tokens / 6)
@@ -203,7 +203,7 @@ def test_few_shot_reads_two_rows_a_pair_and_a_batch_of_them_at_once(product: Pro
     method = {"kind": "few_shot", "rows_per_label": 4, "pairs": 20}
     product.change(base=str(tiny / "model"), method=method, train={**TRAIN, "max_length_tokens": 32})
     identity = product.publish(range(160))
-    need = _sizes.need(product.context("plan"), identity, 100)
+    need = sizes.need(product.context("plan"), identity, 100)
     texts = snapshot.read(product.shelf, identity, ["train"])["text"].to_pylist()
     lengths = [len(ids) for ids in AutoTokenizer.from_pretrained(tiny / "model")(texts)["input_ids"]]
     assert need.work.tokens == pytest.approx(2 * 20 * sum(lengths) / len(lengths))
@@ -214,60 +214,60 @@ def test_few_shot_reads_two_rows_a_pair_and_a_batch_of_them_at_once(product: Pro
 
 
 def test_the_estimate_tells_what_is_drawn_and_how_a_batch_is_done(
-    needed: Callable[..., _sizes.Need], product: Product
+    needed: Callable[..., sizes.Need], product: Product
 ) -> None:
-    from ftcore.workers import Worker
+    from ftcore.training.workers import Worker
 
     need = needed("grpo", rewards=[LENGTH], generations=4, answer_tokens=6)
-    found = _estimate.estimate(product.context("plan"), need, Worker(name="w", memory_gib=8, tflops=1))
+    found = estimates.estimate(product.context("plan"), need, Worker(name="w", memory_gib=8, tflops=1))
     assert found["tokens_drawn"] == round(need.work.drawn_tokens)
     assert (found["rows_at_once"], found["accumulation"]) == (8, 8), "all are drawn at once, a prompt's are learnt from"
     assert found["micro_batch_tokens"] == 8 * 4 * need.work.longest
     assert found["hours"] > found["operations"] / 0.35e12 / 3600, "drawing waits for the weights"
-    pair = _estimate.estimate(product.context("plan"), needed("dpo"), Worker(name="w", memory_gib=8, tflops=1))
+    pair = estimates.estimate(product.context("plan"), needed("dpo"), Worker(name="w", memory_gib=8, tflops=1))
     assert (pair["rows_at_once"], pair["accumulation"], pair["waited_operations"]) == (8, 1, 0)
 
 
 def test_what_does_not_fit_is_told_changes_that_the_method_knows(
-    needed: Callable[..., _sizes.Need], product: Product
+    needed: Callable[..., sizes.Need], product: Product
 ) -> None:
     from dataclasses import replace
 
-    from ftcore.workers import Worker
+    from ftcore.training.workers import Worker
 
     need, context = needed("ppo", rewards=[LENGTH], answer_tokens=6, adapter=None), product.context("plan")
     shape = replace(need.shapes["cpu"], weights=400_000_000, trainable=400_000_000)
-    said = _estimate.remedy(context, replace(need, shapes={"cpu": shape}), Worker(name="w", memory_gib=5))
+    said = estimates.remedy(context, replace(need, shapes={"cpu": shape}), Worker(name="w", memory_gib=5))
     assert said == "method.adapter: {} would make it fit on w"
     cached = replace(need.shapes["cpu"], cache_bytes=3_000_000)
-    said = _estimate.remedy(context, replace(need, shapes={"cpu": cached}), Worker(name="w", memory_gib=1.75))
+    said = estimates.remedy(context, replace(need, shapes={"cpu": cached}), Worker(name="w", memory_gib=1.75))
     assert said == "method.answer_tokens: 3 would make it fit on w"
 
 
 def test_trials_that_end_early_and_folds_without_their_rows_cost_less(product: Product, tiny: Path) -> None:
-    from ftcore.records import Record, now
-    from ftcore.workers import Worker
+    from ftcore.store.records import Record, now
+    from ftcore.training.workers import Worker
 
     search = {"space": {"train.learning_rate": {"low": 1e-5, "high": 1e-3}}, "trials": 20, "random_trials": 4}
     product.change(base=str(tiny / "model"), train={**TRAIN, "max_length_tokens": 32}, search=search)
     context, worker = product.context("plan", "r2"), Worker(name="w", memory_gib=8)
     # Of 16 trials that may end early half do so at the first of six evaluations.
-    assert _estimate.trainings(context, worker, None) == pytest.approx(1 + 12 + 8 / 6)
+    assert estimates.trainings(context, worker, None) == pytest.approx(1 + 12 + 8 / 6)
     product.change(search={**search, "prune": False}, train={**TRAIN, "max_length_tokens": 32, "folds": 5})
-    assert _estimate.trainings(product.context("plan", "r2"), worker, None) == 1 + 20 + 4
+    assert estimates.trainings(product.context("plan", "r2"), worker, None) == 1 + 20 + 4
     product.shelf.add_to_ledger("plan", "r1", "train", "first")
     known = {"tune": {"worked_s": 60.0, "trials": {"all": 10}}, "train": {"worked_s": 30.0}}
     for step, figures in known.items():
         record = Record(step=step, recipe=product.name, run_id="r1", fingerprint="", figures=figures, started_at=now())
         product.shelf.write_record(record)
-    assert _estimate.trainings(product.context("plan", "r2"), worker, None) == pytest.approx(1 + 20 * 0.2 + 4)
+    assert estimates.trainings(product.context("plan", "r2"), worker, None) == pytest.approx(1 + 20 * 0.2 + 4)
     gpus = {"train": {**TRAIN, "max_length_tokens": 32, "distributed": {"processes": 4}}}
     product.change(**gpus)
     gpu = Worker(name="g", memory_gib=80, device="cuda")
-    assert _estimate.trainings(product.context("plan", "r2"), gpu, None) == pytest.approx(1 + 4 * 20 * 0.2)
+    assert estimates.trainings(product.context("plan", "r2"), gpu, None) == pytest.approx(1 + 4 * 20 * 0.2)
     short = yaml.safe_load(product.path.read_text(encoding="utf-8"))["search"] | {"minutes": 30}
     product.change(search=short, train={**TRAIN, "max_length_tokens": 32})
-    assert _estimate.trainings(product.context("plan", "r2"), worker, 0.25) == pytest.approx(1 + 2)
+    assert estimates.trainings(product.context("plan", "r2"), worker, 0.25) == pytest.approx(1 + 2)
 
 
 def test_a_second_plan_takes_the_sizes_that_the_first_one_counted(tmp_path: Path) -> None:
@@ -280,16 +280,16 @@ def test_a_second_plan_takes_the_sizes_that_the_first_one_counted(tmp_path: Path
         calls.append(1)
         return cost.Shape(7, 3, 2, 1, 4, kept=cost.Kept(5.0, 0.5, 1.0) if len(calls) < 4 else None)
 
-    first = _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
-    assert _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count) == first
+    first = shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
+    assert shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count) == first
     assert len(calls) == 1
-    _shape_cache.counted(tmp_path / "cache", base, {"device": "cuda"}, count)
+    shape_cache.counted(tmp_path / "cache", base, {"device": "cuda"}, count)
     (base / "config.json").write_text('{"layers": 2}', encoding="utf-8")
-    _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
+    shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
     assert len(calls) == 3, "another device and another base model are counted"
     for path in (tmp_path / "cache").iterdir():
         path.write_text('{"weights": 1}', encoding="utf-8")
-    again = _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
+    again = shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
     assert again.kept is None, "a damaged file is counted again"
-    assert _shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count) == again
+    assert shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count) == again
     assert len(calls) == 4

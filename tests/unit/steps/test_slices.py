@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import recipe
-from ftcore.steps import _slices
+from ftcore.evaluation import slices
+from ftcore.recipe import model
 
 LABELS = ["a", "b", "c", "d"]
 SURE = np.eye(4)
@@ -22,15 +22,15 @@ def test_rows_of_one_group_share_an_id_and_rows_without_one_are_alone() -> None:
             "group": ["anna", "ben", "carl", "carl", None, None],
         }
     )
-    ids = _slices.clusters(rows).tolist()
+    ids = slices.clusters(rows).tolist()
     assert ids[0] == ids[1], "the split key counts more than the group's name"
     assert ids[2] == ids[3]
     assert len(set(ids)) == 4
 
 
 def test_a_table_of_an_older_evaluation_has_a_group_for_each_row() -> None:
-    assert len(set(_slices.clusters(pa.table({"text": ["a", "a"]})).tolist())) == 2
-    assert _slices.clusters(pa.table({"text": pa.array([], pa.string())})).tolist() == []
+    assert len(set(slices.clusters(pa.table({"text": ["a", "a"]})).tolist())) == 2
+    assert slices.clusters(pa.table({"text": pa.array([], pa.string())})).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_labels_that_are_never_predicted_are_named(
     minimal: dict[str, Any], task: dict[str, Any], labels: list[str], outputs: Any, never: dict[str, int]
 ) -> None:
     metric = {"kind": "threshold", "minimum": 0.5} | ({"metric": "chrf"} if task["kind"] == "chat" else {})
-    made = recipe.parse(minimal | {"task": task, "exports": [], "gates": [metric]})
+    made = model.parse(minimal | {"task": task, "exports": [], "gates": [metric]})
     rows = pa.table({"label": labels, "source": ["files:rows"] * len(labels)})
-    assert _slices.never_predicted(made, rows, outputs) == never
+    assert slices.never_predicted(made, rows, outputs) == never
 
 
 def test_of_several_parts_each_has_its_own_labels(minimal: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def test_of_several_parts_each_has_its_own_labels(minimal: dict[str, Any]) -> No
     }
     gates = [{"kind": "threshold", "metric": "one/accuracy", "minimum": 0.5}]
     sources = [{"kind": "files", "path": "rows.csv", "name": name} for name in "ab"]
-    made = recipe.parse(minimal | {"task": task, "exports": [], "gates": gates, "sources": sources})
+    made = model.parse(minimal | {"task": task, "exports": [], "gates": gates, "sources": sources})
     rows = pa.table({"label": ["x", "y", "y"], "source": ["files:a", "files:a", "files:b"]})
     said = [{"one": [1.0, 0.0], "two": None}, {"one": [0.9, 0.1], "two": None}, {"one": None, "two": [0.2, 0.8]}]
-    assert _slices.never_predicted(made, rows, said) == {"one/y": 1, "two/x": 0}
+    assert slices.never_predicted(made, rows, said) == {"one/y": 1, "two/x": 0}

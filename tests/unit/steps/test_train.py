@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from ftcore import served, tracking_training
 from ftcore.errors import DataRejectedError, MissingExtraError, TrainingError
+from ftcore.registry import served
 from ftcore.steps import train
-from ftcore.store import hash_file
+from ftcore.store.store import hash_file
+from ftcore.tracking import training_run
 from tests.conftest import Product
 
 TRAIN = {"epochs": 1, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}
@@ -37,7 +38,7 @@ def ready(product: Product, tiny: Path) -> Callable[..., Product]:
 def test_a_run_in_mlflow_says_all_about_a_training(
     ready: Callable[..., Product], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking_training, "SAMPLE_S", 0.05)
+    monkeypatch.setattr(training_run, "SAMPLE_S", 0.05)
     product = ready()
     record = product.run("train")
     client, run = product.tracking.client, record.figures["mlflow_run"]
@@ -121,7 +122,7 @@ def test_a_tokenizer_without_padding_is_refused_or_pads_with_its_end(
 ) -> None:
     from transformers import BertTokenizerFast
 
-    from ftcore.training import loading
+    from ftcore.models import loading
 
     bare = tmp_path / "bare"
     shutil.copytree(tiny / "model", bare)

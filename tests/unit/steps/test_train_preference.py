@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftcore import served, snapshot
+from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError, TrainingError
-from ftcore.outputs import Example
+from ftcore.models.outputs import Example
+from ftcore.registry import served
 from ftcore.serving import model as models
 from tests.conftest import Product
 from tests.unit.tasks._small import COLOURS, THINGS, small

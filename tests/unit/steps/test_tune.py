@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from ftcore import card
 from ftcore.errors import FtcoreError, TrainingError
-from ftcore.steps import _folds
+from ftcore.reports import card
+from ftcore.tuning import folds
 from tests.conftest import Product
 
 TRAIN = {"epochs": 1, "max_length_tokens": 32, "batch_size": 16, "evaluations_per_epoch": 4, "precision": "fp32"}
@@ -223,12 +223,12 @@ def test_more_trials_go_on_with_a_finished_search(searching: Callable[..., Produ
 
 
 def test_folds_keep_groups_together_and_every_row_once(searching: Callable[..., Product]) -> None:
-    drawn = [_folds.fold(f"group {number // 10}", f"text {number}", 5) for number in range(1000)]
+    drawn = [folds.fold(f"group {number // 10}", f"text {number}", 5) for number in range(1000)]
     assert {len(set(drawn[start : start + 10])) for start in range(0, 1000, 10)} == {1}
-    alone = Counter(_folds.fold(None, f"text {number}", 5) for number in range(1000))
+    alone = Counter(folds.fold(None, f"text {number}", 5) for number in range(1000))
     assert set(alone) == set(range(5))
     assert min(alone.values()) > 150
-    assert _folds.fold(None, "Two  Words", 5) == _folds.fold(None, "two words", 5)
+    assert folds.fold(None, "Two  Words", 5) == folds.fold(None, "two words", 5)
 
     product = searching(trials=1, train={"folds": 3})
     product.change(search=None)
@@ -251,7 +251,7 @@ def test_folds_keep_groups_together_and_every_row_once(searching: Callable[..., 
 
 def test_the_interval_of_folds_is_nadeau_and_bengios() -> None:
     each = [{"rows": 20, "train_rows": 80, "metrics": {"accuracy": v}} for v in (0.7, 0.8, 0.9, 0.8, 0.8)]
-    found = _folds.summary(each)["metrics"]["accuracy"]
+    found = folds.summary(each)["metrics"]["accuracy"]
     spread = math.sqrt(0.02 / 4)
     assert found["spread"] == pytest.approx(spread)
     assert found["high"] - found["mean"] == pytest.approx(2.776445 * spread * math.sqrt(1 / 5 + 1 / 4))

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 from upath import UPath
 
-from ftcore import parts, snapshot
-from ftcore.cleaning.audit import audit
 from ftcore.context import Context, Outcome
+from ftcore.data import snapshot
+from ftcore.data.cleaning.audit import audit
 from ftcore.errors import DataRejectedError, FtcoreError
-from ftcore.records import now
 from ftcore.steps import prepare, validate
-from ftcore.store import read_table, write_table
+from ftcore.store import parts
+from ftcore.store.records import now
+from ftcore.store.store import read_table, write_table
 from tests.unit.steps._drafts import context, keep, many, row
 
 

@@ -11,15 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import ledger, served, snapshot, store
-from ftcore.cleaning import personal, rows
-from ftcore.sections import PersonalData
+from ftcore.data import snapshot
+from ftcore.data.cleaning import personal, rows
+from ftcore.recipe.sections import PersonalData
+from ftcore.registry import served
 from ftcore.serving.scoring import log_schema
+from ftcore.store import ledger, store
 
 if TYPE_CHECKING:
     from conftest import Product
 
-    from ftcore.records import Record
+    from ftcore.store.records import Record
 
 START = datetime(2026, 3, 1, 23, 59, tzinfo=UTC)
 FILM = ["film", "plot", "actor", "scene", "script", "camera", "drama", "story", "ending", "role", "comedy", "director"]

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from ftcore import store
 from ftcore.errors import FtcoreError, TransientError
-from ftcore.sections import Evaluate
-from ftcore.steps import _judge, _win_rate
+from ftcore.evaluation import judge as _judge
+from ftcore.evaluation import win_rate
+from ftcore.recipe.sections import Evaluate
+from ftcore.store import store
 
 SECRET = "sk-nobody-may-read-this"
 ROWS = [{"text": f"what is {n} + 1 ?", "context": None, "label": f"{n + 1}"} for n in range(12)]
@@ -85,7 +86,7 @@ def run(folder: Path, url: str, candidate: list[str] = GOOD, champion: list[str]
     evaluate = Evaluate.model_validate({"judge": {"endpoint": url, "model": "wise", **more}, "resamples": 200})
     recipe = SimpleNamespace(evaluate=evaluate, train=SimpleNamespace(seed=17))
     context: Any = SimpleNamespace(recipe=recipe, folder=folder)
-    return _win_rate.judged(context, ROWS, {"candidate": candidate, "champion": champion}, {_judge.KEY: SECRET})
+    return win_rate.judged(context, ROWS, {"candidate": candidate, "champion": champion}, {_judge.KEY: SECRET})
 
 
 def fair(question: dict[str, str]) -> str:

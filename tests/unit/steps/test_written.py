@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ftcore import store
 from ftcore.errors import NotEnoughDataError
-from ftcore.records import Record, now
+from ftcore.evaluation import judge as _judge
 from ftcore.serving import scoring
-from ftcore.steps import _judge, evaluate, export, gate
-from ftcore.tracking import CHAMPION
+from ftcore.steps import evaluate, export, gate
+from ftcore.store import store
+from ftcore.store.records import Record, now
+from ftcore.tracking.client import CHAMPION
 from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
     from conftest import Product
 
-    from ftcore.sections import Judge
+    from ftcore.recipe.sections import Judge
 
 TASK = {"kind": "chat", "answer_tokens": 4}
 

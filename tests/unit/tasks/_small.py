@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ftcore import snapshot
+from ftcore.data import snapshot
 
 COLOURS = ("red", "green", "blue", "white")
 THINGS = ("door", "car", "house", "boat", "lamp", "chair")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from seqeval import metrics as seqeval
 from torchmetrics.text import SQuAD
 
-from ftcore.statistics import values
+from ftcore.statistics.intervals import values
 from ftcore.tasks import classification, multilabel, pair, qa, tagging
 from tests.unit.tasks._small import rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ftcore.cleaning.rows import Rows
+from ftcore.data.cleaning.rows import Rows
 from ftcore.tasks import _conversations, chat
 
 

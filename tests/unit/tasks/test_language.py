@@ -14,10 +14,11 @@ from sacrebleu import metrics as sacrebleu
 from transformers import AutoModelForCausalLM
 
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
-from ftcore.outputs import Example, examples
+from ftcore.models import loading
+from ftcore.models.features import IGNORED
+from ftcore.models.outputs import Example, examples
 from ftcore.tasks import _language, chat, completion, seq2seq
-from ftcore.training import batches, loading
-from ftcore.training.features import IGNORED
+from ftcore.training import batches
 from tests.unit.tasks._small import rows, small
 
 RIGHT = ["the red door is a boat", "what colour is the green car ?", "a lamp", "the house is white .", ""]

@@ -14,14 +14,15 @@ import torch
 from pydantic import ValidationError
 from safetensors import safe_open
 
-from ftcore import outputs, snapshot
-from ftcore._find import find
+from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
-from ftcore.outputs import Example
-from ftcore.sections_training import Train
-from ftcore.statistics import estimate
+from ftcore.models import loading, outputs
+from ftcore.models.outputs import Example
+from ftcore.recipe.kinds import find
+from ftcore.recipe.training_sections import Train
+from ftcore.statistics.intervals import estimate
 from ftcore.tasks import multitask
-from ftcore.training import batches, callbacks, loading, loop
+from ftcore.training import batches, callbacks, loop
 from ftcore.training.loop import Job
 from tests.unit.tasks._small import COLOURS, THINGS, small
 

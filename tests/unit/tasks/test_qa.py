@@ -12,14 +12,14 @@ import pytest
 from pyarrow import parquet
 from torchmetrics.functional.text import squad
 
-from ftcore.cleaning import personal
-from ftcore.cleaning.rows import Rows, clean
+from ftcore.data.cleaning import personal
+from ftcore.data.cleaning.rows import Rows, clean
+from ftcore.data.sources import files
 from ftcore.errors import DataRejectedError, NotEnoughDataError
-from ftcore.outputs import Example
-from ftcore.sections import PersonalData
-from ftcore.sources import files
+from ftcore.models import loading
+from ftcore.models.outputs import Example
+from ftcore.recipe.sections import PersonalData
 from ftcore.tasks import _answers, qa
-from ftcore.training import loading
 from tests.unit.tasks._small import rows, small
 
 CONFIG = qa.Config(stride_tokens=4)

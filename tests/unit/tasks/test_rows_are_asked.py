@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ftcore._find import find
-from ftcore.cleaning.rows import LEFT_OUT, Faults, Rows
+from ftcore.data.cleaning.rows import LEFT_OUT, Faults, Rows
+from ftcore.recipe.kinds import find
 
 
 def rows(*columns: dict[str, Any]) -> Rows:

@@ -11,9 +11,9 @@ import seqeval.metrics
 from pydantic import ValidationError
 
 from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.models import loading
+from ftcore.models.features import IGNORED
 from ftcore.tasks import tagging
-from ftcore.training import loading
-from ftcore.training.features import IGNORED
 from tests.unit.tasks._small import rows, small
 
 CONFIG = tagging.Config(labels=("O", "B-COL", "I-COL", "B-THING", "I-THING"))

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ftcore import outputs
-from ftcore._find import find, kinds
-from ftcore.sections_training import Train
-from ftcore.training import loading, loop
+from ftcore.models import loading, outputs
+from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.training_sections import Train
+from ftcore.training import loop
 from ftcore.training.loop import Job
 from tests.unit.tasks._small import COLOURS, THINGS, rows, small
 

@@ -10,7 +10,7 @@ from rouge_score import tokenize
 from rouge_score.rouge_scorer import RougeScorer, _lcs_table
 from sacrebleu import metrics as sacrebleu
 
-from ftcore.statistics import values
+from ftcore.statistics.intervals import values
 from ftcore.tasks import _words, chat, qa
 from tests.unit.tasks._small import rows
 

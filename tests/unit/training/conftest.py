@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from ftcore.sections_training import Train
-from ftcore.training.features import Features
+from ftcore.models.features import Features
+from ftcore.recipe.training_sections import Train
 from ftcore.training.loop import Job
 
 CONFIG = Train(

@@ -16,8 +16,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from ftcore.methods import dora, full, lora
-from ftcore.training import activations, attention, dropout, low_rank
+from ftcore.planning import activations
+from ftcore.training import attention, dropout, low_rank
+from ftcore.training.methods import dora, full, lora
 
 LLAMA = LlamaConfig(
     vocab_size=99,

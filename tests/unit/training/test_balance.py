@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from ftcore.models.features import Features
 from ftcore.training import balance, batches, loop
 from ftcore.training.callbacks import Point
-from ftcore.training.features import Features
 from ftcore.training.loop import Job
 
 Make = Callable[..., Job]

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftcore.models.features import IGNORED, Features
 from ftcore.training import batches
-from ftcore.training.features import IGNORED, Features
 
 lengths = st.lists(st.integers(1, 40), min_size=1, max_size=200)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ftcore._find import find
+from ftcore.recipe.kinds import find
 from ftcore.training import cost
 from ftcore.training.effort import Effort, equal_part
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
 from ftcore.errors import TrainingError
-from ftcore.training import loading
+from ftcore.models import loading
 
 Change = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 

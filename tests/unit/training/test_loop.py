@@ -217,7 +217,7 @@ def test_a_budget_of_tokens_changes_nothing_but_the_memory(job: Make, tmp_path: 
 
 
 def test_activations_that_are_calculated_again_are_the_same(job: Make, tmp_path: Path) -> None:
-    from ftcore.methods import lora
+    from ftcore.training.methods import lora
 
     curves = []
     for again in (False, True):

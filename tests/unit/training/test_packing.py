@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import BertTokenizerFast, LlamaConfig, LlamaForCausalLM
 
-from ftcore.sections_training import Train
+from ftcore.models.features import IGNORED, Features
+from ftcore.recipe.training_sections import Train
 from ftcore.training import batches, loop
-from ftcore.training.features import IGNORED, Features
 from ftcore.training.loop import Job
 
 

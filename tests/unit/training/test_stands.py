@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ftcore._find import find
-from ftcore.training import stands
+from ftcore.models import stands
+from ftcore.recipe.kinds import find
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ftcore.training import window
+from ftcore.models import window
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The candidate in other formats, each proven to say what the trained model says."""

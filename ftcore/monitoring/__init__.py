@@ -1,0 +1,1 @@
+"""What production looks like against what the champion was trained on."""

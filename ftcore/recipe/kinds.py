@@ -1,0 +1,73 @@
+"""Find a kind by its file name: the one dynamic import of the project.
+
+YAML ``kind: lora`` in a recipe's ``method`` means the file ``ftcore/methods/lora.py``. A kind's module has a class
+``Config`` with ``kind: Literal["lora"]``, the room's one function and an ``EXAMPLE``; adding the file adds the kind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache, reduce
+from operator import or_
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FAMILIES = {
+    "sources": "data.sources",
+    "tasks": "tasks",
+    "methods": "training.methods",
+    "strategies": "training.strategies",
+    "exporters": "export.exporters",
+    "gates": "evaluation.gates",
+    "detectors": "monitoring.detectors",
+}
+"""Where each family lives: its room in the house, one kind a file."""
+ROOMS = tuple(family for family in FAMILIES if family != "strategies")
+"""The families that a recipe chooses from by ``kind``, in the order in which the ring meets them."""
+PACKAGE = Path(__file__).parent.parent
+
+
+class Config(BaseModel):
+    """Base of every piece of a recipe: immutable, and a misspelt key is a fault."""
+
+    # A traceback must not repeat what somebody wrote into a recipe: it may be a password put there by mistake.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+    )
+
+
+def folder(room: str) -> Path:
+    """Where the files of a family are."""
+    return PACKAGE.joinpath(*FAMILIES[room].split("."))
+
+
+@cache
+def kinds(room: str) -> tuple[str, ...]:
+    """Names of the kinds in a room, sorted; files that start with ``_`` are not kinds."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules([str(folder(room))]) if not m.name.startswith("_")))
+
+
+@cache
+def find(room: str, kind: str) -> ModuleType:
+    """Import the module of one kind.
+
+    Raises:
+        LookupError: no such kind; the message lists the known ones.
+    """
+    if kind not in kinds(room):
+        raise LookupError(f"{room} has no kind {kind!r}; known: {', '.join(kinds(room))}")
+    return importlib.import_module(f"ftcore.{FAMILIES[room]}.{kind}")
+
+
+def any_of(room: str) -> Any:
+    """The type of a recipe field that may hold any kind of a room: a union told apart by ``kind``."""
+    configs = [find(room, kind).Config for kind in kinds(room)]
+    return Annotated[reduce(or_, configs), Field(discriminator="kind")] if len(configs) > 1 else configs[0]

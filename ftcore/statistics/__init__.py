@@ -1,0 +1,1 @@
+"""Intervals, resampling and error rates over many comparisons. Numbers in, numbers out."""

@@ -1,0 +1,55 @@
+"""GRPO: raise what answers are worth; each is judged against the mean and the spread of its prompt's group.
+
+Z. Shao et al. (2024), *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models*.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore.training.methods import _preference, _reinforcement
+
+if TYPE_CHECKING:
+    from ftcore.recipe.model import Recipe
+    from ftcore.training.effort import Effort
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}]}
+TASKS, ALONE = _reinforcement.TASKS, _reinforcement.ALONE
+faults, lengths = _reinforcement.faults, _reinforcement.lengths
+apply, save = _preference.apply, _preference.save
+
+
+class Config(_reinforcement.Grouped):
+    """Rewards by TRL. Of the rows only the prompts are read."""
+
+    kind: Literal["grpo"] = "grpo"
+    generations: Annotated[int, Field(ge=2)] = 8
+    """Answers that are drawn for each prompt."""
+    beta: Annotated[float, Field(ge=0)] = 0.04
+    """Weight of the divergence from the reference in the loss, as in the paper; 0 needs no reference."""
+    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """How far the probability of a token may move in a step, as a share."""
+    loss: Literal["grpo", "dr_grpo", "dapo"] = "dapo"
+    """What a batch's tokens are a mean over: ``grpo`` each answer by itself; ``dr_grpo`` a constant, which favours no
+    length (Liu et al. 2025); ``dapo`` all tokens of the batch (Yu et al. 2025)."""
+
+
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """A group of answers to each prompt, read by the reference."""
+    del recipe, rows
+    return _reinforcement.grouped(config, reference=config.beta > 0, read=0)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by TRL's GRPOTrainer; goes on from its checkpoints, with answers drawn anew.
+
+    Returns:
+        The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of validation prompts.
+    """
+    from trl import GRPOConfig, GRPOTrainer
+
+    settings = {"beta": config.beta, "epsilon": config.clip, "loss_type": config.loss}
+    return _reinforcement.fit(config, job, GRPOTrainer, GRPOConfig, **settings)

@@ -1,0 +1,93 @@
+"""KTO: learn from answers that are good or bad by themselves; a pair is one of each.
+
+K. Ethayarajh et al. (2024), *KTO: Model Alignment as Prospect Theoretic Optimization*.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ftcore.training.methods import _preference
+
+if TYPE_CHECKING:
+    from ftcore.recipe.model import Recipe
+    from ftcore.training.effort import Effort
+    from ftcore.training.exchanges import Exchange
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
+TASKS, ALONE = ("chat",), _preference.ALONE
+LEAST = 2
+"""Fewest pairs that tell a divergence: TRL reads each answer beside the prompt of another."""
+LOSS = ("beta", "desirable_weight", "undesirable_weight")
+apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
+
+
+class Config(_preference.Anchored):
+    """Desirable and undesirable answers by TRL, made from pairs."""
+
+    kind: Literal["kto"] = "kto"
+    desirable_weight: Annotated[float, Field(gt=0)] = 1
+    """Weight of the good answers in the loss."""
+    undesirable_weight: Annotated[float, Field(gt=0)] = 1
+    """Weight of the worse answers in the loss."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Sources without worse answers, and a batch that is not half good, half worse answers, of two pairs or more."""
+    yield from _preference.faults(config, recipe, pairs=True)
+    if recipe.train.batch_size < 2 * LEAST or recipe.train.batch_size % 2:
+        yield "train.batch_size", "kto reads chosen and rejected answers of several pairs at once: use 4, 6, 8 or more"
+
+
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """Two answers a pair and two beside another's prompt, each read by the model and the reference; two are learnt."""
+    del rows
+    batch, copies = recipe.train.batch_size // 2, int(config.adapter is None)
+    return _preference.effort(config, batch=batch, least=LEAST, read=3, judged=4, loss="tiled", copies=copies)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by TRL's KTOTrainer, each pair as two rows; goes on from its checkpoints.
+
+    Returns:
+        The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is the
+        likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
+    """
+    from trl import KTOConfig, KTOTrainer
+
+    settings = _preference.choices(
+        job,
+        2 * len(job.exchanges["train"]),
+        beta=config.beta,
+        desirable_weight=config.desirable_weight,
+        undesirable_weight=config.undesirable_weight,
+        max_length=job.config.max_length_tokens,
+        **_preference.in_parts(job, job.config.batch_size // 2, LEAST, rows=2),
+    )
+    read = partial(unpaired, job=job, half=settings["per_device_train_batch_size"] // 2)
+    reference = _preference.frozen(job, config)
+    return _preference.fit(job, KTOTrainer, KTOConfig(**settings), read, ref_model=reference)
+
+
+def unpaired(rows: Sequence[Exchange], job: Job, half: int) -> Any:
+    """Each pair as two rows, in an order drawn once: the good answers of ``half`` a batch, then the worse ones.
+
+    TRL reads them in this order, and sets each answer beside the prompt of the row behind it for its estimate of the
+    divergence: in this order that is never the answer's own prompt.
+    """
+    from datasets import Dataset
+
+    order = random.Random(job.config.seed).sample(list(rows), len(rows))  # noqa: S311 - an order, no secret
+    made = []
+    for start in range(0, len(order), half):
+        for good in (True, False):
+            for one in order[start : start + half]:
+                answer = _preference.as_answers(one.prompt, str(one.good if good else one.worse))
+                made.append({"prompt": one.prompt, "completion": answer, "label": good})
+    return Dataset.from_list(made)

@@ -1,0 +1,59 @@
+"""ORPO: learn good answers and shun worse ones in one go, without a reference model.
+
+J. Hong, N. Lee and J. Thorne (2024), *ORPO: Monolithic Preference Optimization without Reference Model*.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from ftcore.training.methods import _preference
+
+if TYPE_CHECKING:
+    from ftcore.recipe.model import Recipe
+    from ftcore.training.effort import Effort
+    from ftcore.training.loop import Job
+
+EXAMPLE = {"kind": "orpo", "beta": 0.1}
+TASKS, ALONE = ("chat",), _preference.ALONE
+LOSS = ("beta",)
+apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
+
+
+class Config(_preference.Settings):
+    """Preference pairs by TRL, where ORPO counts as experimental."""
+
+    kind: Literal["orpo"] = "orpo"
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """Weight of the odds ratio beside the likelihood of the good answer; the paper's λ."""
+
+
+def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Sources without worse answers."""
+    yield from _preference.faults(config, recipe, pairs=True)
+
+
+def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
+    """Two answers a pair."""
+    del recipe, rows
+    return _preference.effort(config)
+
+
+def fit(config: Config, job: Job) -> dict[str, float]:
+    """Train by TRL's ORPOTrainer; goes on from its checkpoints.
+
+    Returns:
+        The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is the
+        likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
+    """
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the lock file pins what it could warn of
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+    settings = _preference.choices(
+        job, len(job.exchanges["train"]), beta=config.beta, max_length=job.config.max_length_tokens
+    )
+    return _preference.fit(job, ORPOTrainer, ORPOConfig(**settings))

@@ -1,0 +1,1 @@
+"""Settings tried before the training: searches, trials and cross-validation."""
