@@ -1,6 +1,6 @@
 """Find a kind by its file name: the one dynamic import of the project.
 
-YAML ``kind: lora`` in a recipe's ``method`` means the file ``ftcore/methods/lora.py``. A kind's module has a class
+YAML ``kind: lora`` in a recipe's ``method`` means the file ``training/methods/lora.py``. A kind's module has a class
 ``Config`` with ``kind: Literal["lora"]``, the room's one function and an ``EXAMPLE``; adding the file adds the kind.
 """
 

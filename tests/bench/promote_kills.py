@@ -25,7 +25,7 @@ from ftcore.registry import doctor, intents, versions
 from ftcore.registry.promotion import Registrar
 from tests.bench._measure import Result, machine
 from tests.bench._registry import judged
-from tests.bench._registry import versions as started
+from tests.bench._registry import registry as started
 
 KILLS = 100
 LONGEST_S = 120.0

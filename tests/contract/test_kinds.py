@@ -39,7 +39,7 @@ def signatures(path: Path) -> dict[str, list[str]]:
 
 
 def contract(room: str) -> dict[str, list[str]]:
-    return signatures(scaffold.PACKAGE / room / "_template.py")
+    return signatures(kinds.folder(room) / "_template.py")
 
 
 def keeps_the_contract(module: ModuleType, room: str, kind: str) -> None:
@@ -75,8 +75,8 @@ def test_the_row_that_a_task_shows_is_one_that_it_takes(kind: str) -> None:
 def test_rooms_have_kinds_and_templates() -> None:
     assert {room for room, _ in KINDS} == set(kinds.ROOMS)
     assert all(contract(room) for room in kinds.ROOMS)
-    folders = {path.parent.name for path in scaffold.PACKAGE.glob("*/_template.py")}
-    assert folders == set(kinds.ROOMS)
+    folders = {path.parent for path in kinds.PACKAGE.rglob("_template.py")}
+    assert folders == {kinds.folder(room) for room in kinds.ROOMS}
 
 
 @every_kind
@@ -136,8 +136,10 @@ def test_a_recipe_can_use_it(room: str, kind: str) -> None:
 
 
 def test_all_of_them_are_light_to_import() -> None:
-    steps = [path.stem for path in (scaffold.PACKAGE / "steps").glob("[a-z]*.py")]
-    modules = [f"ftcore.{room}.{kind}" for room, kind in KINDS] + [f"ftcore.steps.{step}" for step in steps]
+    steps = [path.stem for path in (kinds.PACKAGE / "steps").glob("[a-z]*.py")]
+    modules = [f"ftcore.{kinds.FAMILIES[room]}.{kind}" for room, kind in KINDS] + [
+        f"ftcore.steps.{step}" for step in steps
+    ]
     code = (
         "import importlib, json, sys\nfound = {}\n"
         f"for name in {modules!r}:\n"
@@ -153,13 +155,13 @@ def test_all_of_them_are_light_to_import() -> None:
 def test_a_kind_started_from_the_template_keeps_the_contract(
     room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / room).mkdir()
-    template = scaffold.PACKAGE / room / "_template.py"
-    (tmp_path / room / "_template.py").write_bytes(template.read_bytes())
+    template = kinds.folder(room) / "_template.py"
     with monkeypatch.context() as patch:
-        patch.setattr(scaffold, "PACKAGE", tmp_path)
+        patch.setattr(kinds, "PACKAGE", tmp_path)
+        kinds.folder(room).mkdir(parents=True)
+        (kinds.folder(room) / "_template.py").write_bytes(template.read_bytes())
         path = scaffold.create(room.removesuffix("s"), "brand_new", settings.load())
-    spec = importlib.util.spec_from_file_location(f"ftcore.{room}.brand_new", path)
+    spec = importlib.util.spec_from_file_location(f"ftcore.{kinds.FAMILIES[room]}.brand_new", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

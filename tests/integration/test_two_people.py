@@ -26,12 +26,14 @@ STEPS = '''
 """Plans, trains and judges in no time; approve and promote are the real steps."""
 import json, pathlib, sys
 
-from ftcore import cli, pipeline, recipe, settings, store
-from ftcore.judgement import record_verdict
-from ftcore.promotion import Registrar
-from ftcore.records import Record, now
-from ftcore.tracking import Tracking
-from ftcore.verdict import Rule, Verdict
+from ftcore import cli, pipeline, settings
+from ftcore.recipe import model as recipe
+from ftcore.registry.judgement import record_verdict
+from ftcore.registry.promotion import Registrar
+from ftcore.registry.verdict import Rule, Verdict
+from ftcore.store import store
+from ftcore.store.records import Record, now
+from ftcore.tracking.client import Tracking
 
 step, file, run_id = sys.argv[2], pathlib.Path(sys.argv[3]), sys.argv[5]
 if step in ("approve", "promote"):

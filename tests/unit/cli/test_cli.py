@@ -51,7 +51,8 @@ def process(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_it_is_light_to_start_and_to_read_recipes() -> None:
     code = (
-        "import sys, json, ftcore.cli; from ftcore import recipe, settings, pipeline, store;"
+        "import sys, json, ftcore.cli; from ftcore import settings, pipeline;"
+        "from ftcore.recipe import model as recipe; from ftcore.store import store;"
         "[recipe.read(path) for path in recipe.files(settings.load().recipes)];"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )

@@ -22,16 +22,17 @@ def package(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A copy of the package to write into."""
     copy = tmp_path / "ftcore"
     for room in kinds.ROOMS:
-        (copy / room).mkdir(parents=True)
-        shutil.copy(scaffold.PACKAGE / room / "_template.py", copy / room)
-    monkeypatch.setattr(scaffold, "PACKAGE", copy)
+        place = copy / kinds.folder(room).relative_to(kinds.PACKAGE)
+        place.mkdir(parents=True)
+        shutil.copy(kinds.folder(room) / "_template.py", place)
+    monkeypatch.setattr(kinds, "PACKAGE", copy)
     return copy
 
 
 @pytest.mark.parametrize("room", kinds.ROOMS)
 def test_a_kind_gets_its_name_everywhere(package: Path, room: str) -> None:
     path = scaffold.create(room.removesuffix("s"), "brand_new", settings.load())
-    assert path == package / room / "brand_new.py"
+    assert path == kinds.folder(room) / "brand_new.py"
     text = path.read_text(encoding="utf-8")
     assert 'kind: Literal["brand_new"] = "brand_new"' in text
     assert "NAME" not in text

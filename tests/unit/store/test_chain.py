@@ -33,7 +33,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from upath import UPath
-from ftcore.store import Shelf
+from ftcore.store.store import Shelf
 root, first = Path(sys.argv[1]), int(sys.argv[2])
 shelf = Shelf(UPath(root / "store" / "demo"), "demo", root / "locks")
 for one in range(first, first + 12):

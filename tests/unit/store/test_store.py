@@ -24,7 +24,7 @@ from ftcore.store.store import Shelf
 HOLDER = """
 import sys, time
 from pathlib import Path
-from ftcore.store import Shelf
+from ftcore.store.store import Shelf
 with Shelf(None, "demo", Path(sys.argv[1])).lock("train", 1):
     print("held", flush=True)
     time.sleep(60)

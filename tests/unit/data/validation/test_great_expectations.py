@@ -13,7 +13,7 @@ import pytest
 from ftcore.data.validation.data_docs import make_offline
 from ftcore.data.validation.great_expectations import SuiteResult, columns, run_suite
 
-SUITE = json.loads((Path(__file__).parents[3] / "expectations" / "classification.json").read_text(encoding="utf-8"))
+SUITE = json.loads((Path(__file__).parents[4] / "expectations" / "classification.json").read_text(encoding="utf-8"))
 PARAMETERS = {"labels": ["negative", "positive"], "min_length": 1, "max_length": 200}
 
 

@@ -86,7 +86,7 @@ def test_a_model_that_is_not_there_is_named() -> None:
 
 
 def test_the_model_brings_no_torch_along() -> None:
-    code = f"import sys; from ftcore.cleaning import names; names.find({MODEL!r}, ['Angela Merkel'], {LABELS!r});"
+    code = f"import sys; from ftcore.data.cleaning import names; names.find({MODEL!r}, ['Angela Merkel'], {LABELS!r});"
     code += "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")

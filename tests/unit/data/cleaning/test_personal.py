@@ -190,7 +190,8 @@ def test_the_quick_look_misses_nothing_that_a_recogniser_finds() -> None:
 
 
 def test_presidio_brings_no_torch_along() -> None:
-    code = "import sys; from ftcore.data.cleaning.personal import cleaner; from ftcore.sections import PersonalData;"
+    code = "import sys; from ftcore.data.cleaning.personal import cleaner;"
+    code += "from ftcore.recipe.sections import PersonalData;"
     code += "print(cleaner(PersonalData(), {}, 'x').clean(['to a@example.org'])[0], 'torch' in sys.modules);"
     code += "import torch, transformers; print(torch.ones(1).item())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -129,7 +129,7 @@ def test_what_was_kept_and_changed_is_found(product: Product, given: list[tuple[
 
 def test_what_is_kept_is_read_as_the_same_recipe(product: Product) -> None:
     """Of every recipe that the checkout has: what is read from the store makes the same hashes."""
-    for path in recipes.files(Path(__file__).parents[2] / "dags" / "recipes"):
+    for path in recipes.files(Path(__file__).parents[3] / "dags" / "recipes"):
         recipe = recipes.read(path)
         kept = run_recipe.begin(product.shelf, f"run-of-{path.stem}", recipe, "")
         assert kept.recipe() == recipe

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import ValidationError
 
-import ftcore
-from ftcore.cli import scaffold
 from ftcore.recipe import kinds as find
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 CODE = """
-from ftcore import recipe, _find
-read = recipe.parse({document})
-print(read.gates[0].kind, _find.find("gates", "sobriety").__file__)
+from ftcore.recipe import kinds, model
+read = model.parse({document})
+print(read.gates[0].kind, kinds.find("gates", "sobriety").__file__)
 """
 
 
 def test_a_file_put_into_a_room_is_a_kind(tmp_path: Path, minimal: dict[str, object]) -> None:
-    package = tmp_path / "ftcore"
-    package.mkdir()
-    for path in Path(ftcore.__file__).parent.iterdir():
-        if path.name != "gates":
-            (package / path.name).symlink_to(path)
-    (package / "gates").mkdir()
-    template = (scaffold.PACKAGE / "gates" / "_template.py").read_text(encoding="utf-8")
-    for path in (scaffold.PACKAGE / "gates").glob("_*.py"):  # what the room's kinds share is no kind
-        (package / "gates" / path.name).symlink_to(path)
-    (package / "gates" / "sobriety.py").write_text(template.replace("NAME", "sobriety"), encoding="utf-8")
+    gates = tmp_path / "ftcore" / "evaluation" / "gates"
+    shutil.copytree(find.PACKAGE, tmp_path / "ftcore", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in gates.glob("[a-z]*.py"):
+        path.unlink()
+    template = (gates / "_template.py").read_text(encoding="utf-8")
+    (gates / "sobriety.py").write_text(template.replace("NAME", "sobriety"), encoding="utf-8")
     code = CODE.format(document=minimal | {"gates": [{"kind": "sobriety", "bound": 0.5}]})
     # The folder that a command is given with -c starts in comes before every other.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.stdout.split() == ["sobriety", str(package / "gates" / "sobriety.py")], done.stderr
+    assert done.stdout.split() == ["sobriety", str(gates / "sobriety.py")], done.stderr
 
 
 def test_kinds_are_sorted_and_private_files_are_none() -> None:
