@@ -67,7 +67,27 @@ def find(room: str, kind: str) -> ModuleType:
     return importlib.import_module(f"ftcore.{FAMILIES[room]}.{kind}")
 
 
+@cache
+def kind_class(room: str, kind: str) -> type[Config]:
+    """The class of one kind: the one in its file whose ``kind`` is the file's name.
+
+    Raises:
+        LookupError: no such kind; the message lists the known ones.
+    """
+    module = find(room, kind)
+    own = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
+    named = [one for one in own if issubclass(one, Config) and _kind_of(one) == kind]
+    if len(named) != 1:
+        raise LookupError(f"{module.__name__} needs one class with `kind: Literal[{kind!r}] = {kind!r}`")
+    return named[0]
+
+
+def _kind_of(config: type[Config]) -> object:
+    field = config.model_fields.get("kind")
+    return field.default if field else None
+
+
 def any_of(room: str) -> Any:
     """The type of a recipe field that may hold any kind of a room: a union told apart by ``kind``."""
-    configs = [find(room, kind).Config for kind in kinds(room)]
-    return Annotated[reduce(or_, configs), Field(discriminator="kind")] if len(configs) > 1 else configs[0]
+    classes = [kind_class(room, kind) for kind in kinds(room)]
+    return Annotated[reduce(or_, classes), Field(discriminator="kind")] if len(classes) > 1 else classes[0]
