@@ -75,8 +75,8 @@ def kind_class(room: str, kind: str) -> type[Config]:
         LookupError: no such kind; the message lists the known ones.
     """
     module = find(room, kind)
-    own = [one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__]
-    named = [one for one in own if issubclass(one, Config) and _kind_of(one) == kind]
+    classes = {one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Config)}
+    named = [one for one in classes if _kind_of(one) == kind]
     if len(named) != 1:
         raise LookupError(f"{module.__name__} needs one class with `kind: Literal[{kind!r}] = {kind!r}`")
     return named[0]
