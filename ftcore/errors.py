@@ -24,7 +24,7 @@ but a record.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 SHOWN_FAILURES = 10
@@ -58,12 +58,28 @@ class RecipeError(FtcoreError, ValueError):
 
     exit_code = 2
 
-    def __init__(self, recipe: str, faults: Sequence[tuple[str, str]], hint: str = "") -> None:
-        """List all faults, one a line."""
-        self.faults = list(faults)
+    def __init__(
+        self, recipe: str, faults: Sequence[tuple[str, str]], hint: str = "", lines: Mapping[str, int] | None = None
+    ) -> None:
+        """List all faults, one a line, each with its line in the file where ``lines`` has it by its path."""
+        self.recipe, self.faults, self.lines = recipe, list(faults), lines or {}
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        lines = [f"  {path}: {message}" if path else f"  {message}" for path, message in self.faults]
-        super().__init__("\n".join([f"{recipe}: {count}", *lines]), hint)
+        shown = [f"  {self._where(path)}{message}" for path, message in self.faults]
+        super().__init__("\n".join([f"{recipe}: {count}", *shown]), hint)
+
+    def at(self, lines: Mapping[str, int], recipe: str = "") -> RecipeError:
+        """The same faults with their lines, and the file's name where it is given."""
+        return RecipeError(recipe or self.recipe, self.faults, self.hint, lines)
+
+    def line(self, path: str) -> int | None:
+        """The line of a key, or of the part of the recipe that lacks it; None where nobody knows."""
+        while path and path not in self.lines:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.lines.get(path)
+
+    def _where(self, path: str) -> str:
+        line = self.line(path)
+        return f"{f'line {line}: ' if line else ''}{path}: " if path else ""
 
 
 class MissingExtraError(FtcoreError, ImportError):

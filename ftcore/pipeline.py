@@ -14,7 +14,7 @@ from ftcore.context import Context, Outcome
 from ftcore.data import snapshot
 from ftcore.errors import DamagedFileError, FtcoreError, MissingExtraError, RecipeError
 from ftcore.progress import busy
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe.model import NAME
 from ftcore.registry import promoted
 from ftcore.store import patience, records, run_recipe, store

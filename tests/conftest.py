@@ -20,7 +20,7 @@ import yaml
 from ftcore import pipeline, settings
 from ftcore.context import Context
 from ftcore.data import snapshot, split
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.registry import served
 from ftcore.registry.approvals import Answer
 from ftcore.registry.judgement import record_verdict

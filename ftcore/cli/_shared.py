@@ -63,18 +63,18 @@ def say(text: str) -> None:
 
 def path_of(model: str) -> Path:
     from ftcore import settings
-    from ftcore.recipe.model import locate
+    from ftcore.recipe.reading import locate
 
     return locate(model, settings.load().recipes)
 
 
 def open_recipe(name: str) -> tuple[Recipe, Shelf, Settings]:
     from ftcore import settings
-    from ftcore.recipe import model
+    from ftcore.recipe import reading
     from ftcore.store import store
 
     conf = settings.load()
-    read = model.read(path_of(name))
+    read = reading.read(path_of(name))
     return read, store.shelf(conf, read.name), conf
 
 
@@ -107,12 +107,12 @@ def open_archive(name: str) -> tuple[Shelf, Settings]:
     """
     from ftcore import settings
     from ftcore.errors import RecipeError
-    from ftcore.recipe import model
+    from ftcore.recipe import model, reading
     from ftcore.store import store
 
     conf, stem = settings.load(), Path(name).stem
     try:
-        own = model.read(path_of(name)).name
+        own = reading.read(path_of(name)).name
     except RecipeError:
         if not model.NAME.match(stem) or not store.shelf(conf, stem).root.exists():
             raise

@@ -63,7 +63,7 @@ def _every() -> list[str]:
     """Every recipe by its file, then those of the store that no file is of."""
     from ftcore import settings
     from ftcore.errors import RecipeError
-    from ftcore.recipe import model as recipes
+    from ftcore.recipe import reading as recipes
     from ftcore.store import store
 
     conf, found = settings.load(), dict[str, str]()
@@ -78,7 +78,7 @@ def _every() -> list[str]:
 def _examined(given: str, *, fix: bool, alone: bool) -> tuple[str, list[str], list[Finding]]:
     """What was fixed of a recipe, and what is left; a file that cannot be used is a fault, and hides no other."""
     from ftcore.errors import RecipeError
-    from ftcore.recipe import model as recipes
+    from ftcore.recipe import reading as recipes
     from ftcore.registry import doctor as doctors
     from ftcore.registry.findings import Finding
     from ftcore.registry.promotion import Registrar

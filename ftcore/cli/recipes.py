@@ -30,16 +30,19 @@ def check(
         ftcore check sentiment
     """
     from ftcore import settings
-    from ftcore.errors import FtcoreError
-    from ftcore.recipe import model
+    from ftcore.errors import FtcoreError, RecipeError
+    from ftcore.recipe import reading
 
     conf = settings.load()
     worst = 0
-    for name in recipes or [str(path) for path in model.files(conf.recipes)]:
+    for name in recipes or [str(path) for path in reading.files(conf.recipes)]:
         try:
             path = path_of(name)
-            read = model.read(path)
-            ready(read, conf, path)
+            read = reading.read(path)
+            try:
+                ready(read, conf, path)
+            except RecipeError as error:
+                raise error.at(reading.lines(path), str(path)) from error
             print(f"✔ {read.name}: {path}")
             for note in [*_without_files(read, path), *_of_snapshot(read, conf)]:
                 print(f"  ! {note}")
@@ -176,7 +179,7 @@ def ls(
     """
     from ftcore import settings
     from ftcore.errors import FtcoreError
-    from ftcore.recipe import kinds, model
+    from ftcore.recipe import kinds, reading
 
     if places := [name for name in kinds.ROOMS if room in kinds.kinds(name)]:
         _show_kinds(room, places, as_json=as_json)
@@ -188,7 +191,7 @@ def ls(
         )
     listed: dict[str, Any] = {}
     if room in ("", "recipes"):
-        listed["recipes"] = {path.stem: str(path) for path in model.files(settings.load().recipes)}
+        listed["recipes"] = {path.stem: str(path) for path in reading.files(settings.load().recipes)}
     for name in [room] if room in kinds.ROOMS else [] if room else kinds.ROOMS:
         modules = {kind: kinds.find(name, kind) for kind in kinds.kinds(name)}
         listed[name] = {
@@ -281,14 +284,14 @@ def new(
     from ftcore import settings
     from ftcore.cli import scaffold
     from ftcore.errors import RecipeError
-    from ftcore.recipe import model
+    from ftcore.recipe import reading
 
     path = scaffold.create(what, name, settings.load(), data)
     print(f"wrote {path}")
     if what != "recipe":
         return
     with suppress(RecipeError):  # a template of one's own may have gaps, which `check` names
-        for note in _without_files(model.read(path), path):
+        for note in _without_files(reading.read(path), path):
             print(f"  ! {note}")
     print(f"next: ftcore check {name}")
 
@@ -300,7 +303,7 @@ def schema(output: Annotated[Path | None, typer.Option("--output", "-o", help="W
 
         ftcore schema -o .ftcore/recipe.schema.json
     """
-    from ftcore.recipe.model import json_schema
+    from ftcore.recipe.reading import json_schema
     from ftcore.store.store import write_json
 
     if output:

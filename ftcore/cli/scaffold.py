@@ -16,7 +16,8 @@ from ftcore.data.sources._values import plain
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.recipe import yaml_core
 from ftcore.recipe.kinds import ROOMS, find, folder
-from ftcore.recipe.model import NAME, json_schema
+from ftcore.recipe.model import NAME
+from ftcore.recipe.reading import json_schema
 from ftcore.settings import REPOSITORY, Settings
 from ftcore.store.store import write_bytes, write_json
 

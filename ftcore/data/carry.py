@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ftcore.data import snapshot
-from ftcore.data.history import row_numbers
+from ftcore.data.split_keys import row_numbers
 from ftcore.recipe.kinds import find
 from ftcore.store.store import read_table, write_table
 

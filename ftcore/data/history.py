@@ -10,15 +10,12 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ftcore.data import snapshot
+from ftcore.data import snapshot, split_keys
 from ftcore.errors import DataRejectedError
-from ftcore.recipe.canonical import sha256
-from ftcore.recipe.sections import Prepare
-from ftcore.store import hashes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,20 +57,18 @@ class Published:
         import numpy as np
         import pyarrow as pa
 
-        from ftcore.data.split_keys import other_row
-
         if not rows.num_rows:
             return rows
-        there, place = self.keys.among(row_numbers(rows["row_id"]))
+        there, place = self.keys.among(split_keys.row_numbers(rows["row_id"]))
         differs = np.flatnonzero(there)
-        differs = differs[self.keys.key[place[differs]] != key_numbers(rows["split_key"])[differs]]
+        differs = differs[self.keys.key[place[differs]] != split_keys.key_numbers(rows["split_key"])[differs]]
         if not len(differs):
             return rows
         keys, sources = rows["split_key"].to_pylist(), rows["source"].to_pylist()
         for number in differs.tolist():
             if self._grouped_otherwise(sources[number], grouped_by):
                 self.redrawn[sources[number]] += 1
-            elif other_row(int(self.keys.said[place[number]]), int(said[number])):
+            elif split_keys.other_row(int(self.keys.said[place[number]]), int(said[number])):
                 self.reused[sources[number]] += 1
             else:
                 keys[number] = f"{int(self.keys.key[place[number]]):016x}"
@@ -97,35 +92,6 @@ class Texts:
     key: NDArray[np.uint64]
 
 
-def row_numbers(row_ids: Sequence[str] | pa.ChunkedArray | NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """The first 64 bits of each row id."""
-    import numpy as np
-
-    found = hashes.numbers(row_ids)
-    if found is not None:
-        return found
-    ids = row_ids.to_pylist() if hasattr(row_ids, "to_pylist") else list(row_ids)
-    return np.fromiter(map(_row_number, ids), np.uint64, len(ids))
-
-
-def _row_number(row_id: str | bytes | None) -> int:
-    try:
-        return int(row_id[:16], 16)  # type: ignore[index]
-    except (TypeError, ValueError):  # an id of the source's own making, or none
-        return int(sha256(row_id or b"")[:16], 16)
-
-
-def key_numbers(keys: Sequence[str] | pa.ChunkedArray) -> NDArray[np.uint64]:
-    """Split keys as numbers, which are their 64 bits."""
-    import numpy as np
-
-    found = hashes.numbers(keys)
-    if found is not None:
-        return found
-    every = keys.to_pylist() if hasattr(keys, "to_pylist") else keys
-    return np.fromiter((int(key, 16) for key in every), np.uint64, len(every))
-
-
 def grouped_by(source: Part, names: list[str]) -> dict[str, str]:
     """What ties together the rows of a source, by the names that they carry."""
     spec = [getattr(source, name, None) for name in ("group", "group_scope")]
@@ -139,29 +105,16 @@ def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published 
         None where no row was ever published. Where the current snapshot is damaged, a new one is published all the
         same, with what is known beside it.
     """
-    from ftcore.data import split_keys
-
     known, manifest = split_keys.load(shelf, keys), dict[str, Any]()
     if identity is not None:
         try:
             known, manifest = (
-                known.with_(keys_of_snapshot(shelf, keys, identity)),
+                known.with_(split_keys.keys_of_snapshot(shelf, keys, identity)),
                 snapshot.manifest(shelf, identity, proven=True),
             )
         except (DataRejectedError, OSError) as error:
             log.warning(UNREADABLE, error)
     return Published(known, manifest) if len(known.row) or manifest else None
-
-
-def keys_of_snapshot(shelf: Shelf, keys: SplitKeys, identity: str) -> Keys:
-    """Split keys of a snapshot's rows."""
-    from ftcore.data import split_keys
-
-    manifest = snapshot.manifest(shelf, identity, proven=True)
-    return split_keys.of(
-        (row_numbers(table["row_id"]), _keys_of(table, keys, manifest))
-        for table in snapshot.batches(shelf, identity, columns=["row_id", "group", "split_key", "split"])
-    )
 
 
 def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table], tuple[Any, Any]]) -> Texts:
@@ -179,7 +132,7 @@ def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table
     columns: list[tuple[Any, ...]] = [(empty,) * 4]
     wanted = ["row_id", *snapshot.TEXTS, "source", "group", "split_key", "split"]
     columns += (
-        (row_numbers(table["row_id"]), *said(table), _keys_of(table, keys, manifest))
+        (split_keys.row_numbers(table["row_id"]), *said(table), split_keys.key_numbers_of(table, keys, manifest))
         for table in snapshot.batches(shelf, identity, columns=wanted)
     )
     return Texts(*map(np.concatenate, zip(*columns, strict=True)))
@@ -192,18 +145,3 @@ def current(shelf: Shelf) -> str | None:
         log.warning(UNREADABLE, f"snapshot {identity} is gone")
         return None
     return identity
-
-
-def _keys_of(table: pa.Table, keys: SplitKeys, manifest: Mapping[str, Any]) -> NDArray[np.uint64]:
-    found = hashes.numbers(table["split_key"])
-    if found is not None:
-        return found
-    shares = _shares(manifest)
-    columns = zip(*(table[name].to_pylist() for name in ("split_key", "split", "group", "row_id")), strict=True)
-    return key_numbers([key or keys.within(name or "train", group or row, shares) for key, name, group, row in columns])
-
-
-def _shares(manifest: Mapping[str, Any]) -> Prepare:
-    """Shares with which a snapshot was drawn."""
-    settings = (manifest.get("settings") or {}).get("prepare") or {}
-    return Prepare(**{name: settings[name] for name in ("validation", "test") if name in settings})

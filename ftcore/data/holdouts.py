@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ftcore.context import Context
-from ftcore.data import history, snapshot, split, suppression
+from ftcore.data import snapshot, split, split_keys, suppression
 from ftcore.data.cleaning import personal, phones
 from ftcore.data.spool import tidy
 from ftcore.progress import busy, progress
@@ -78,7 +78,7 @@ def _raw(context: Context, source: Source, forgotten: suppression.Suppression) -
         rows = keys.fill(forgotten.keep(table.select(schema.names).cast(schema)))
         total += rows.num_rows
         if source.split:
-            drawn = snapshot.sides(history.key_numbers(rows["split_key"]), context.recipe.prepare)
+            drawn = snapshot.sides(split_keys.key_numbers(rows["split_key"]), context.recipe.prepare)
             rows = rows.filter(pa.array(drawn == snapshot.SPLITS.index(source.split), pa.bool_()))
         tables.append(rows)
     found = pa.concat_tables(tables).combine_chunks()

@@ -114,7 +114,7 @@ def of(context: Context, spool: Spool, index: Index) -> Sides:
     written = any(one.prompt is not None for one in spool.cleaned)
     prompt = spool.column("prompt") if written else text
     rank = np.full(len(text), NEW, np.int8)
-    ids = history.row_numbers(index.row_id)
+    ids = split_keys.row_numbers(index.row_id)
     known, _ = split_keys.load(context.shelf, keys).among(ids)
     if past is not None and len(text):
         found, place = _lookup(ids, past.row)

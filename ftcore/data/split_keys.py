@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ftcore.data import history, snapshot
+from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError
+from ftcore.recipe.canonical import sha256
+from ftcore.recipe.sections import Prepare
+from ftcore.store import hashes
 from ftcore.store.store import read_table, write_bytes, write_table
 
 if TYPE_CHECKING:
@@ -140,7 +143,7 @@ def commit(shelf: Shelf, keys: SplitKeys, ingest: UPath, published: Iterable[pa.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    new = of((history.row_numbers(one["row_id"]), history.key_numbers(one["split_key"])) for one in published)
+    new = of((row_numbers(one["row_id"]), key_numbers(one["split_key"])) for one in published)
     if (ingest / READ).exists():
         table = read_table(ingest / READ)
         row, say = (table[name].to_numpy() for name in ("row", "said"))
@@ -168,6 +171,60 @@ def _snapshots(shelf: Shelf, keys: SplitKeys, besides: str | None) -> Iterator[K
             log.warning("no split keys are taken from snapshot %s: %s", name, error)
     for _, name in sorted(dated):
         try:
-            yield history.keys_of_snapshot(shelf, keys, name)
+            yield keys_of_snapshot(shelf, keys, name)
         except (DataRejectedError, OSError, ValueError) as error:
             log.warning("no split keys are taken from snapshot %s: %s", name, error)
+
+
+def row_numbers(row_ids: Sequence[str] | pa.ChunkedArray | NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    """The first 64 bits of each row id."""
+    import numpy as np
+
+    found = hashes.numbers(row_ids)
+    if found is not None:
+        return found
+    ids = row_ids.to_pylist() if hasattr(row_ids, "to_pylist") else list(row_ids)
+    return np.fromiter(map(_row_number, ids), np.uint64, len(ids))
+
+
+def _row_number(row_id: str | bytes | None) -> int:
+    try:
+        return int(row_id[:16], 16)  # type: ignore[index]
+    except (TypeError, ValueError):  # an id of the source's own making, or none
+        return int(sha256(row_id or b"")[:16], 16)
+
+
+def key_numbers(keys: Sequence[str] | pa.ChunkedArray) -> NDArray[np.uint64]:
+    """Split keys as numbers, which are their 64 bits."""
+    import numpy as np
+
+    found = hashes.numbers(keys)
+    if found is not None:
+        return found
+    every = keys.to_pylist() if hasattr(keys, "to_pylist") else keys
+    return np.fromiter((int(key, 16) for key in every), np.uint64, len(every))
+
+
+def keys_of_snapshot(shelf: Shelf, keys: SplitKeys, identity: str) -> Keys:
+    """Split keys of a snapshot's rows."""
+    manifest = snapshot.manifest(shelf, identity, proven=True)
+    return of(
+        (row_numbers(table["row_id"]), key_numbers_of(table, keys, manifest))
+        for table in snapshot.batches(shelf, identity, columns=["row_id", "group", "split_key", "split"])
+    )
+
+
+def key_numbers_of(table: pa.Table, keys: SplitKeys, manifest: Mapping[str, Any]) -> NDArray[np.uint64]:
+    """Numbers of the split keys of a snapshot's rows; those of an earlier version get keys that fit their split."""
+    found = hashes.numbers(table["split_key"])
+    if found is not None:
+        return found
+    shares = _shares(manifest)
+    columns = zip(*(table[name].to_pylist() for name in ("split_key", "split", "group", "row_id")), strict=True)
+    return key_numbers([key or keys.within(name or "train", group or row, shares) for key, name, group, row in columns])
+
+
+def _shares(manifest: Mapping[str, Any]) -> Prepare:
+    """Shares with which a snapshot was drawn."""
+    settings = (manifest.get("settings") or {}).get("prepare") or {}
+    return Prepare(**{name: settings[name] for name in ("validation", "test") if name in settings})

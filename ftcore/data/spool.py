@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.data import history, snapshot
+from ftcore.data import snapshot, split_keys
 from ftcore.data.cleaning import exact, groups, language, normalise, personal, phones, rows
 from ftcore.data.cleaning.exact import Index
 from ftcore.data.cleaning.rows import Cleaned as Tidied
@@ -153,7 +153,7 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
         plain = [conversation.plain(text) for text in table["text"].to_pylist()]
         foreign = language.foreign(plain, work.prepare.languages, work.prepare.language_confidence)
     said, part, told = _said(table, work.task)
-    keys = history.key_numbers(table["split_key"])
+    keys = split_keys.key_numbers(table["split_key"])
     return Cleaned(
         work.file,
         exact.index(told, said),

@@ -16,7 +16,7 @@ from ftcore.context import Context
 from ftcore.demo import traffic
 from ftcore.errors import FtcoreError
 from ftcore.local import processes, programs, services
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.store import store
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.pipeline import RING
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.registry.verdict import TORCH
 from ftcore.serving.model import flavours
 from ftcore.store import store

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ftcore.recipe.kinds import ROOMS, find, kinds
+from ftcore.recipe.kinds import ROOMS, kinds
 
 if TYPE_CHECKING:
     import yaml
     from pydantic import ValidationError
-
-    from ftcore.recipe.model import Recipe
 
 
 def of_yaml(error: yaml.YAMLError) -> tuple[str, str]:
@@ -29,16 +27,6 @@ def of_fields(error: ValidationError) -> Iterator[tuple[str, str]]:
         nested = any(other.startswith(f"{path}[") for other, _ in faults)
         if not (nested and message.startswith("Tuple should have at least")):
             yield path, message
-
-
-def of_licenses(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Licences of sources that a recipe does not have, each with its path in the recipe."""
-    sources = [(one, find("sources", one.kind)) for one in recipe.sources]
-    known = {one.kind for one, _ in sources}
-    known |= {str(module.source_name(one)) for one, module in sources if hasattr(module, "source_name")}
-    known |= {str(one.name) for one, _ in sources if getattr(one, "name", None)}  # type: ignore[attr-defined]
-    for name in sorted(set(recipe.card.data_licenses) - known):
-        yield f"card.data_licenses.{name}", f"there is no such source; known: {', '.join(sorted(known))}"
 
 
 def _yaml_path(location: tuple[int | str, ...]) -> str:

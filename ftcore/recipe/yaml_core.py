@@ -111,3 +111,26 @@ def read(text: str) -> Any:
         yaml.YAMLError: it is none.
     """
     return yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
+
+
+def lines(text: str) -> dict[str, int]:
+    """The line, from 1, on which each key and each entry of a list stands, by its path: ``sources[0].domain``.
+
+    Raises:
+        yaml.YAMLError: the text is no YAML.
+    """
+    found, seen = dict[str, int](), set[int]()
+    waiting: list[tuple[str, yaml.Node | None]] = [("", yaml.compose(text, Loader=Loader))]
+    while waiting:
+        path, node = waiting.pop()
+        if id(node) in seen:
+            continue  # what an anchor brings in again: a file of anchors in anchors would never end
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            inside = [(f"{path}.{key.value}" if path else str(key.value), key, value) for key, value in node.value]
+        else:
+            entries = node.value if isinstance(node, yaml.SequenceNode) else ()
+            inside = [(f"{path}[{place}]", value, value) for place, value in enumerate(entries)]
+        found |= {name: mark.start_mark.line + 1 for name, mark, _ in inside}
+        waiting += [(name, value) for name, _, value in inside]
+    return found

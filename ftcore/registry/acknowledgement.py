@@ -15,7 +15,7 @@ from ftcore.registry.intents import HEAD_TAG
 from ftcore.registry.login import HINT
 from ftcore.registry.promotion import LOCK, Registrar, by_hand
 from ftcore.registry.rights import named
-from ftcore.store import ledger
+from ftcore.store import appending, ledger
 from ftcore.store.ledger import HEADS, Audit, Break
 from ftcore.store.records import now
 from ftcore.store.slots import ACKNOWLEDGE
@@ -62,7 +62,7 @@ def acknowledge(registrar: Registrar, person: Person, reason: str) -> dict[str, 
             run_id = by_hand()
             line = {"at": now().isoformat(), "kind": ACKNOWLEDGE, "run_id": run_id, "decision": "acknowledged"}
             line |= _told(found, person, reason)
-            if shelf.chain.resume(f"{ACKNOWLEDGE}--{run_id}.json", line, audit.chained, known):
+            if appending.resume(shelf.chain, f"{ACKNOWLEDGE}--{run_id}.json", line, audit.chained, known):
                 intents.witness(shelf, tracking)
                 return shelf.line(ACKNOWLEDGE, run_id) or line
     raise TransientError(f"others write into the ledger of {shelf.name} all the time", hint="run it again")

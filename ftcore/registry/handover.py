@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError, RecipeError
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.registry import login
 from ftcore.store import keys
 from ftcore.store.files import log

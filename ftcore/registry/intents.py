@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ftcore.errors import DamagedFileError, FtcoreError, TransientError
 from ftcore.recipe.canonical import canonical
 from ftcore.registry import served
-from ftcore.store import trail
+from ftcore.store import appending, trail
 from ftcore.store.files import read_bytes, set_aside
 from ftcore.store.store import log, write_json
 from ftcore.tracking import registered
@@ -95,7 +95,7 @@ def begin(shelf: Shelf, intent: Intent) -> UPath:
     Raises:
         DamagedFileError: the ledger's chain was cut off, so that its line could not be added either.
     """
-    shelf.chain.begin()
+    appending.begin(shelf.chain)
     ring, last = shelf.chain.ring, trail.newest(shelf.chain)
     known = {"after": last.n if last else -1, "after_hash": last.hash if last else ""}
     stated = intent.model_dump(mode="json") | known

@@ -120,7 +120,7 @@ class _Identified:
         self.grouped_by |= history.grouped_by(source, rows["source"].unique().to_pylist())
         raw = self.keys.raw(rows)
         said = split_keys.said(rows, raw)
-        self.rows.append(history.row_numbers(rows["row_id"]))
+        self.rows.append(split_keys.row_numbers(rows["row_id"]))
         self.said.append(said)
         rows = self.keys.fill(rows, raw)
         return self.past.keep(rows, said, self.grouped_by) if self.past else rows

@@ -6,16 +6,14 @@ the key is there already, a store without a chain may as well be one whose chain
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftcore.errors import FtcoreError
 from ftcore.recipe.canonical import sha256
-from ftcore.store.files import create_bytes, log, names_in, read_many
+from ftcore.store.chain import Chain
+from ftcore.store.files import create_bytes, names_in, read_many
 from ftcore.store.records import now
 from ftcore.store.slots import Slot, number
-
-if TYPE_CHECKING:
-    from ftcore.store.chain import Chain
 
 ADOPTED = "ledger--adopted.json"
 """The line that lists the lines from before there was a chain."""
@@ -33,16 +31,8 @@ def begin(chain: Chain) -> Slot | None:
         return adopt(chain)
     old = names_in(chain.folder)
     if old and not names_in(chain.slots):
-        raise FtcoreError(f"{_told(chain, len(old))}: nothing is added", hint=_hint(chain))
+        raise chain.unsigned(len(old))
     return chain.signed(0)
-
-
-def is_refused(chain: Chain) -> bool:
-    """Whether lines without a chain count for nothing here, which is logged: this machine has a key."""
-    if not chain.ring.trusted():
-        return False
-    log.warning("unsigned lines are ignored: %s; %s", _told(chain, len(names_in(chain.folder))), _hint(chain))
-    return True
 
 
 def adopt(chain: Chain, **figures: object) -> Slot | None:
@@ -80,16 +70,6 @@ def by_person(chain: Chain, by: str, reason: str) -> dict[str, Any]:
     if slot is None:
         raise FtcoreError(f"{chain.recipe} has no lines or records to adopt", hint="")
     return slot.line
-
-
-def _told(chain: Chain, count: int) -> str:
-    lines = "line of the ledger of {} is" if count == 1 else "lines of the ledger of {} are"
-    return f"{count:,} {lines.format(chain.recipe)} not signed"
-
-
-def _hint(chain: Chain) -> str:
-    adopts = f"ftcore ledger {chain.recipe} --adopt --reason '…' adopts them"
-    return f"where they are older than ftcore's keys, {adopts}; else restore the ledger from a backup"
 
 
 def _unsigned(chain: Chain) -> dict[str, str]:

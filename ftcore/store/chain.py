@@ -18,18 +18,16 @@ line that anybody knows of.
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.recipe.canonical import sha256
-from ftcore.store import adoption, trail
-from ftcore.store.files import as_json, content, create_bytes, damaged, log, names_in, read_many, write_bytes
+from ftcore.store.files import as_json, content, damaged, log, names_in, read_many, write_bytes
 from ftcore.store.keys import Keyring
 from ftcore.store.slots import FOLDER, HEAD, Slot, number, order, position, read, signed_head
 
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
 SIGNATURE = ".sig.json"
+NOTHING_ADDED = ": nothing is added"
 KNOWN: dict[tuple[str, str, bytes], dict[str, Any]] = {}
 """Lines that were proven, by store, name and bytes, in the life of a process."""
 SIGNED: dict[tuple[str, int, bytes], Slot] = {}
@@ -59,94 +58,6 @@ class Chain:
         """Folder of the numbers."""
         return self.folder / FOLDER
 
-    def append(self, name: str, line: dict[str, Any]) -> dict[str, Any]:
-        """Write a line under a name, once: where the chain has the name already its line is returned.
-
-        Raises:
-            DamagedFileError: the chain does not hold where the line would be added.
-            FtcoreError: this machine has not the platform's key, or the ledger cannot be written.
-        """
-        with self._writing():
-            return self._append(name, json.loads(json.dumps(line, default=str)))
-
-    def begin(self) -> None:
-        """Make the platform's key where there is none, and adopt what is older than it."""
-        if not self.ring.trusted() and self.newest() is None:
-            adoption.begin(self)
-        self.ring.make()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # the disk is full: the command says so
-                raise
-            hint = "make it writable; nothing was written by half, so run it again"
-            raise FtcoreError(f"the ledger {self.folder} cannot be written: {error.strerror}", hint=hint) from error
-
-    def _append(self, name: str, line: dict[str, Any]) -> dict[str, Any]:
-        last = self.newest()
-        there = read_many(self.folder, [name]).get(name)
-        if there is not None and (known := self.proven({name: there})):
-            return known[name]
-        if there is not None and last is not None:
-            aside = f"; ftcore doctor {self.recipe} --fix sets it aside"
-            raise self.broken(f"{name} is not in the chain, and was not written by the platform", aside)
-        if last is not None and (old := trail.named(self, name)):  # its file was taken away
-            write_bytes(self.folder / name, as_json(old.line))
-            return old.line
-        if last is None:
-            last = adoption.begin(self)
-        trusted = self._trusted(last)
-        if last and last.lost:  # whoever wrote it may have been killed right after
-            self._write_out(last)
-        while True:
-            n = 1 if last is None else last.n + 1
-            data = read_many(self.slots, [number(n)]).get(number(n))
-            if data is None:
-                made = {**line, "n": n, "before": last.hash if last else "", "crowned": trail.crowned(self, last)}
-                data = Slot(self.recipe, name, made).sign(self.ring).data
-                create_bytes(self.slots / number(n), data)
-                data = read_many(self.slots, [number(n)]).get(number(n), b"")  # somebody else may have been first
-            last = self.following(n, data, last, trusted)
-            if last.name == name:
-                return last.line
-
-    def resume(self, name: str, line: Mapping[str, Any], sound: Mapping[int, Slot], known: Mapping[str, Any]) -> bool:
-        """Write a line that begins a new segment of a chain in which numbers are lost, and lists them.
-
-        Args:
-            name: file name of the line.
-            line: what it says.
-            sound: the lines that hold, by number.
-            known: the newest head that is known anywhere, signed by a key that is trusted here.
-
-        Returns:
-            False where somebody else wrote a line meanwhile: look again then.
-
-        Raises:
-            FtcoreError: this machine has not the platform's key, or the ledger cannot be written.
-        """
-        with self._writing():
-            return self._resume(name, json.loads(json.dumps(line, default=str)), sound, known)
-
-    def _resume(self, name: str, line: dict[str, Any], sound: Mapping[int, Slot], known: Mapping[str, Any]) -> bool:
-        trusted, n = self._trusted(sound[max(sound)] if sound else None), int(known["n"]) + 1
-        while (self.slots / number(n)).exists():
-            there = self._slot(n)
-            if there and not there.fault(trusted):
-                return False
-            n += 1
-        lost = _ranges(one for one in range(0 if 0 in sound else 1, n) if one not in sound)
-        more = {"lost": lost, "follows": known["n"], "n": n, "before": known["hash"]}
-        more["crowned"] = max((one for one, slot in sound.items() if slot.crowns), default=0)
-        made = Slot(self.recipe, name, line | more).sign(self.ring)
-        if not create_bytes(self.slots / number(n), made.data):
-            return False
-        self._write_out(made)
-        return True
-
     def following(self, n: int, data: bytes, before: Slot | None, trusted: frozenset[str]) -> Slot:
         """The slot that follows, with its line and the head written."""
         slot = read(data, self.recipe)
@@ -156,10 +67,10 @@ class Chain:
             what, slot = f"{FOLDER}/{number(n)} {fault}", self._behind(n)
         if slot is None:
             raise self.broken(what)
-        self._write_out(slot)
+        self.write_out(slot)
         return slot
 
-    def _write_out(self, slot: Slot) -> None:
+    def write_out(self, slot: Slot) -> None:
         """Write the line of a number where it has none, and that it is the newest."""
         if read_many(self.folder, [slot.name]).get(slot.name) is None:
             write_bytes(self.folder / slot.name, as_json(slot.line))
@@ -171,7 +82,7 @@ class Chain:
         """The line that goes on after a number that is lost; None where nobody acknowledged that."""
         later = (one for name in names_in(self.slots) if (one := position(name)) is not None and one > n)
         trusted = self.ring.trusted()
-        found = (slot for one in later if (slot := self._slot(one)) and not slot.fault(trusted))
+        found = (slot for one in later if (slot := self.slot(one)) and not slot.fault(trusted))
         return next((slot for slot in found if slot.goes_on_after(n)), None)
 
     def adopted(self) -> Mapping[str, Any]:
@@ -193,7 +104,7 @@ class Chain:
         """
         heads = [head for head in (self.kept(), self._head()) if head]
         for head in sorted(heads, key=lambda head: head["n"], reverse=True):
-            slot = self._slot(head["n"]) or self._behind(head["n"])
+            slot = self.slot(head["n"]) or self._behind(head["n"])
             if slot is None:
                 anew = f"; where the ledger was emptied on purpose, delete {self.witness}" if self._is_empty() else ""
                 raise self.gone(int(head["n"]), anew)
@@ -205,7 +116,7 @@ class Chain:
             return None
         ns = [n for name in names if (n := position(name)) is not None]
         slot = next((slot for n in reversed(ns) if (slot := self.signed(n))), None) or (
-            self._slot(ns[-1]) if ns else None
+            self.slot(ns[-1]) if ns else None
         )
         if slot is None:
             raise self.broken(f"{FOLDER}/{names[-1]} is no line of the platform's")
@@ -213,7 +124,7 @@ class Chain:
 
     def has(self, n: int, name: str) -> bool:
         """Whether a number is the platform's, and of the line of this name."""
-        slot = self._slot(n)
+        slot = self.slot(n)
         return slot is not None and slot.name == name and not slot.fault(self.ring.trusted())
 
     def signed(self, n: int) -> Slot | None:
@@ -248,7 +159,7 @@ class Chain:
 
     def restore(self, n: int) -> None:
         """Write a line's file again as it was signed."""
-        slot = self._slot(n)
+        slot = self.slot(n)
         if slot and self.has(n, slot.name):
             write_bytes(self.folder / slot.name, as_json(slot.line))
 
@@ -272,19 +183,20 @@ class Chain:
 
     def _first(self) -> str:
         """What tells this chain from another one: the hash of its first line; empty where that is not there."""
-        slot = self._slot(0) or self._slot(1)
+        slot = self.slot(0) or self.slot(1)
         return slot.hash if slot else ""
 
     def _head(self) -> dict[str, Any] | None:
         head = signed_head(read_many(self.slots, [HEAD]).get(HEAD), self.recipe)
         return head if head and head["key"] in (self.ring.trusted() or {head["key"]}) else None
 
-    def _slot(self, n: int) -> Slot | None:
+    def slot(self, n: int) -> Slot | None:
+        """What stands under a number, whoever signed it; None where that is no line of this chain."""
         data = read_many(self.slots, [number(n)]).get(number(n))
         slot = None if data is None else read(data, self.recipe)
         return slot if slot and slot.n == n else None
 
-    def _trusted(self, last: Slot | None) -> frozenset[str]:
+    def signers(self, last: Slot | None) -> frozenset[str]:
         """The keys that may sign; the newest line must be signed by one of them, and this machine must have its own.
 
         Raises:
@@ -320,7 +232,7 @@ class Chain:
         numbers = {name: line["n"] if type(line.get("n")) is int else 0 for name, line in asked.items()}
         slots = {n: read(data, self.recipe) for n, data in self._read(numbers.values())}
         if not slots and not names_in(self.slots):  # an old store, which nobody has written to since
-            return found | ({} if self.kept() or adoption.is_refused(self) else asked)
+            return found | ({} if self.kept() or self.is_refused() else asked)
         trusted = self.ring.trusted()
         for name, line in asked.items():
             slot = slots.get(numbers[name])
@@ -333,6 +245,23 @@ class Chain:
                 check = f"ftcore ledger {self.recipe} --check"
                 log.warning("%s is not in the ledger's chain and does not count: %s", name, check)
         return found
+
+    def is_refused(self) -> bool:
+        """Whether lines without a chain count for nothing here, which is logged: this machine has a key."""
+        if not self.ring.trusted():
+            return False
+        error = self.unsigned(len(names_in(self.folder)))
+        log.warning("unsigned lines are ignored: %s; %s", error.args[0].removesuffix(NOTHING_ADDED), error.hint)
+        return True
+
+    def unsigned(self, count: int) -> FtcoreError:
+        """The error of lines that nobody signed, where this machine has a key."""
+        lines = f"{count:,} {'line' if count == 1 else 'lines'} of the ledger of {self.recipe}"
+        adopts = f"ftcore ledger {self.recipe} --adopt --reason '…' adopts them"
+        return FtcoreError(
+            f"{lines} {'is' if count == 1 else 'are'} not signed{NOTHING_ADDED}",
+            hint=f"where they are older than ftcore's keys, {adopts}; else restore the ledger from a backup",
+        )
 
     def _read(self, numbers: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         names = {number(n): n for n in sorted(set(numbers))}
@@ -372,14 +301,3 @@ class Chain:
         check = f"ftcore ledger {self.recipe} --check names every break"
         hint = f"{check}; what no backup has can be acknowledged: ftcore ledger {self.recipe} --acknowledge{more}"
         return DamagedFileError(f"the ledger of {self.recipe} is broken: {what}", hint=hint)
-
-
-def _ranges(numbers: Iterable[int]) -> list[list[int]]:
-    """Ascending numbers as the first and last of each run."""
-    found: list[list[int]] = []
-    for n in numbers:
-        if found and found[-1][1] == n - 1:
-            found[-1][1] = n
-        else:
-            found.append([n, n])
-    return found

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe.canonical import sha256
 from ftcore.store.files import NO_FILE, content
 from ftcore.store.store import as_json, create_bytes, damaged, digest, write_bytes

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import BusyError, FtcoreError
 from ftcore.recipe.canonical import canonical, sha256
+from ftcore.store import appending
 from ftcore.store.chain import SIGNATURE, Chain
 from ftcore.store.files import (
     as_json,
@@ -189,7 +190,7 @@ class Shelf:
 
     def sign(self, path: UPath, data: bytes) -> None:
         """Sign what a file is about to hold, for the place where it lies."""
-        self.chain.begin()
+        appending.begin(self.chain)
         key, signature = self.chain.ring.sign(self._seal(path, data))
         write_json(path.with_suffix(SIGNATURE), {"key": key, "signature": signature})
 
@@ -234,7 +235,7 @@ class Shelf:
         if "/" in name or "\\" in name:  # a run's id may come from a tag that anybody can write
             raise FtcoreError(f"bad name of a ledger line {name!r:.200}", hint="use letters, digits, '.', '_' and '-'")
         line = {"at": now().isoformat(), "kind": kind, "run_id": run_id, "decision": decision, "reason": reason}
-        return self.chain.append(name, line | figures)
+        return appending.append(self.chain, name, line | figures)
 
     def line(self, kind: str, run_id: str) -> dict[str, Any] | None:
         """The ledger's line of a kind and a run, as the platform wrote it; None where there is none."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftcore.recipe.canonical import sha256
+from ftcore.store.chain import Chain
 from ftcore.store.files import names_in, read_many
 from ftcore.store.slots import ACKNOWLEDGE, FOLDER, Slot, number, position, signed_head
-
-if TYPE_CHECKING:
-    from ftcore.store.chain import Chain
 
 
 def newest(chain: Chain) -> Slot | None:

@@ -16,7 +16,7 @@ from typing import Any
 from ftcore import errors, settings
 from ftcore.context import Context
 from ftcore.errors import FtcoreError, TransientError
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.store import patience, run_recipe, store
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ftcore.context import Context
 from ftcore.errors import FtcoreError
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe import space
 from ftcore.recipe.canonical import canonical
 from ftcore.store import store

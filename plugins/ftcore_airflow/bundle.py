@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle
 
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.settings import REPOSITORY, load
 
 VERBS = ("data", "finetune", "monitor")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftcore.errors import RecipeError
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe.model import Recipe
 from ftcore_airflow.assets import Assets, newest
 from ftcore_airflow.backfill import period_by

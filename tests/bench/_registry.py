@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftcore import settings
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.registry.judgement import record_verdict
 from ftcore.registry.promotion import Registrar
 from ftcore.registry.verdict import Rule, Verdict
@@ -58,7 +58,7 @@ def registry(folder: Path) -> Iterator[Registrar]:
     try:
         _wait(f"{url}/health", server)
         conf = settings.load()
-        yield Registrar.of(model.read(path), store.shelf(conf, "bench"), conf)
+        yield Registrar.of(reading.read(path), store.shelf(conf, "bench"), conf)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

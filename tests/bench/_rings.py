@@ -19,7 +19,7 @@ import yaml
 
 from ftcore import pipeline, settings
 from ftcore.compliance import attestation, backup, evidence, forget, links, restore
-from ftcore.recipe import model as recipe
+from ftcore.recipe import reading as recipe
 from ftcore.registry import doctor, integrity, served
 from ftcore.registry.approvals import Answer
 from ftcore.registry.intents import HEAD_TAG

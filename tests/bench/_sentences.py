@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftcore import settings
 from ftcore.context import Context
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.recipe.kinds import find
 from ftcore.recipe.model import Recipe
 from ftcore.settings import Settings
@@ -15,7 +15,7 @@ def load(name: str = "sentiment") -> tuple[Recipe, Settings, Context]:
     """A shipped recipe, the demo's by default, and a context whose run is never written to."""
     conf = settings.load()
     path = settings.REPOSITORY / "dags" / "recipes" / f"{name}.yaml"
-    read = model.read(path)
+    read = reading.read(path)
     return read, conf, Context(read, path, "bench", "ingest", {}, store.shelf(conf, read.name), conf)
 
 

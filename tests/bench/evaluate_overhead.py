@@ -107,7 +107,7 @@ def _context(folder: Path) -> Context:
     from ftcore import settings
     from ftcore.context import Context
     from ftcore.data import snapshot
-    from ftcore.recipe import model as recipes
+    from ftcore.recipe import reading as recipes
     from ftcore.registry import served
     from ftcore.store import store
     from ftcore.store.records import Record, now

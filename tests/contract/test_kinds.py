@@ -21,7 +21,7 @@ from ftcore.cli import scaffold
 from ftcore.data.cleaning.rows import ask
 from ftcore.data.sources import files
 from ftcore.data.sources._mapping import Batch, Mapper
-from ftcore.recipe import kinds, model
+from ftcore.recipe import kinds, reading
 
 KINDS = [(room, kind) for room in kinds.ROOMS for kind in kinds.kinds(room)]
 HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][
@@ -128,7 +128,7 @@ def test_a_recipe_can_use_it(room: str, kind: str) -> None:
         "detectors": {"watch": {"detectors": [example]}},
     }
     key = next(iter(places[room]))
-    read = model.parse(document | places[room]).resolved()[key]
+    read = reading.parse(document | places[room]).resolved()[key]
     part = read["detectors"][0] if room == "detectors" else read[0] if isinstance(read, list) else read
     assert part["kind"] == kind
     nested = {name for name, value in example.items() if re.search(r"^\[?{", str(value))}

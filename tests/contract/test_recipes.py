@@ -12,7 +12,7 @@ import yaml
 from ftcore import settings
 from ftcore.cli import scaffold
 from ftcore.models import base
-from ftcore.recipe import model
+from ftcore.recipe import reading
 
 FOLDER = settings.REPOSITORY / "dags" / "recipes"
 RECIPES = sorted(path for path in FOLDER.glob("*.yaml") if not path.name.startswith("_"))
@@ -21,12 +21,12 @@ every_recipe = pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.st
 
 def test_there_are_recipes_and_the_program_finds_the_same() -> None:
     assert RECIPES
-    assert list(model.files(FOLDER)) == RECIPES
+    assert list(reading.files(FOLDER)) == RECIPES
 
 
 @every_recipe
 def test_it_reads_and_is_named_like_its_file(path: Path) -> None:
-    read = model.read(path)
+    read = reading.read(path)
     assert read.name == path.stem
     assert read.description.rstrip()[-1] in ".?"
 
@@ -38,7 +38,7 @@ def test_its_first_line_says_how_to_run_it(path: Path) -> None:
 
 @every_recipe
 def test_its_base_model_is_there(path: Path) -> None:
-    read = model.read(path)
+    read = reading.read(path)
     if read.base.startswith("models:/"):
         assert (FOLDER / f"{read.base.removeprefix('models:/').partition('@')[0].partition('/')[0]}.yaml").is_file()
         return
@@ -51,7 +51,7 @@ def test_its_base_model_is_there(path: Path) -> None:
 
 @every_recipe
 def test_its_suite_is_there_and_each_expectation_says_what_a_failure_means(path: Path) -> None:
-    suite = json.loads((settings.REPOSITORY / "expectations" / f"{model.read(path).suite}.json").read_text("utf-8"))
+    suite = json.loads((settings.REPOSITORY / "expectations" / f"{reading.read(path).suite}.json").read_text("utf-8"))
     assert suite["expectations"]
     for expectation in suite["expectations"]:
         assert expectation["meta"]["on_failure"] in {"quarantine", "reject", "warn"}
@@ -61,7 +61,7 @@ def test_its_suite_is_there_and_each_expectation_says_what_a_failure_means(path:
 @every_recipe
 def test_the_json_schema_accepts_it(path: Path) -> None:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(model.json_schema()).validate(document)
+    jsonschema.Draft202012Validator(reading.json_schema()).validate(document)
 
 
 def test_a_recipe_started_from_the_template_is_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore_airflow.bundle import VERBS, RecipeBundle
 from ftcore_airflow.operator import StepOperator
 
@@ -29,8 +29,8 @@ def recipes(tmp_path: Path) -> Path:
     """A folder with one good recipe, called ``good``."""
     folder = tmp_path / "recipes"
     folder.mkdir()
-    text = model.files(RECIPES)[0].read_text(encoding="utf-8")
-    name = model.files(RECIPES)[0].stem
+    text = reading.files(RECIPES)[0].read_text(encoding="utf-8")
+    name = reading.files(RECIPES)[0].stem
     (folder / "good.yaml").write_text(text.replace(f"name: {name}", "name: good"), encoding="utf-8")
     return folder
 

@@ -15,7 +15,7 @@ from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import TimeRestriction
 from airflow.utils.types import DagRunType
 
-from ftcore.recipe.model import files, read
+from ftcore.recipe.reading import files, read
 from ftcore_airflow.assets import Assets, cron_or_asset
 from ftcore_airflow.backfill import period_by
 from ftcore_airflow.retry import RETRIES

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from ftcore.recipe import model
+from ftcore.recipe import reading
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -23,7 +23,7 @@ def dag(parse: Callable[[Path, str], DagBag], tmp_path: Path) -> Callable[..., A
     """The DAG finetune of a recipe with these changes."""
 
     def make(**changes: object) -> Any:
-        document = yaml.safe_load(model.files(RECIPES)[0].read_text(encoding="utf-8"))
+        document = yaml.safe_load(reading.files(RECIPES)[0].read_text(encoding="utf-8"))
         document |= {"name": "tuned", **changes}
         folder = tmp_path / "recipes"
         folder.mkdir()

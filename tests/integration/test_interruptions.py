@@ -17,7 +17,7 @@ import pytest
 from ftcore import settings
 from ftcore.data import snapshot
 from ftcore.pipeline import RING
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.store import store
 from ftcore.store.store import read_json
 from ftcore.tracking.client import Tracking
@@ -81,7 +81,7 @@ def test_every_step_survives_kill_9(home: Path, tiny: Path, tmp_path: Path) -> N
 
 def test_the_second_run_of_a_recipe_waits_or_is_refused(small: Path) -> None:
     conf = settings.load()
-    shelf = store.shelf(conf, model.read(small).name)
+    shelf = store.shelf(conf, reading.read(small).name)
     with shelf.lock("run", 0):
         refused = _start("run", str(small), "--only", "data", FTCORE_LOCK_TIMEOUT_S="0.5")
         _, log = refused.communicate(timeout=60)

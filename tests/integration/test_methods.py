@@ -49,7 +49,7 @@ def _of(table: pa.Table, label: str) -> list[int]:
 
 
 def _context(home: Path) -> Context:
-    from ftcore.recipe import model as recipe
+    from ftcore.recipe import reading as recipe
     from ftcore.store import store
 
     path = write_recipe(home)

@@ -18,7 +18,7 @@ from ftcore.data import snapshot
 from ftcore.data.sources import vader
 from ftcore.models import base, loading, outputs
 from ftcore.recipe import kinds
-from ftcore.recipe import model as recipe
+from ftcore.recipe import reading as recipe
 from ftcore.recipe.training_sections import Train
 from ftcore.registry import served
 from ftcore.store import store

@@ -14,7 +14,7 @@ import pytest
 
 from ftcore import pipeline, settings
 from ftcore.errors import TransientError
-from ftcore.recipe import model as recipe
+from ftcore.recipe import reading as recipe
 from ftcore.registry import doctor, intents, versions
 from ftcore.registry.judgement import record_verdict
 from ftcore.registry.promotion import Registrar

@@ -23,7 +23,7 @@ from ftcore import settings
 from ftcore.context import Context
 from ftcore.data import watermarks
 from ftcore.errors import AwayError, DataRejectedError, FtcoreError, MissingExtraError, TransientError
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.steps import ingest
 from ftcore.store import parts, store
 from tests import _seaweed
@@ -97,7 +97,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
         path = tmp_path / "small.yaml"
         path.write_text(yaml.safe_dump(RECIPE | {"sources": list(sources)}), encoding="utf-8")
         conf = settings.load()
-        return Context(model.read(path), path, run_id, "ingest", {}, store.shelf(conf, "small"), conf)
+        return Context(reading.read(path), path, run_id, "ingest", {}, store.shelf(conf, "small"), conf)
 
     return make
 

@@ -15,7 +15,7 @@ from ftcore import settings
 from ftcore.errors import FtcoreError
 from ftcore.local import airflow_config, processes, services
 from ftcore.local.airflow_api import AirflowApi, AirflowApiError
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.registry import integrity, login, rights
 from ftcore.registry.promotion import Registrar
 from ftcore.store import store
@@ -27,7 +27,7 @@ STEPS = '''
 import json, pathlib, sys
 
 from ftcore import cli, pipeline, settings
-from ftcore.recipe import model as recipe
+from ftcore.recipe import reading as recipe
 from ftcore.registry.judgement import record_verdict
 from ftcore.registry.promotion import Registrar
 from ftcore.registry.verdict import Rule, Verdict
@@ -126,7 +126,7 @@ def test_an_approver_who_left_approves_nothing_and_another_promotes_by_hand(
             assert not [key for key in version.tags if "approval." in key]
             assert Tracking(conf, "small").alias("champion") is None
         shelf = store.shelf(conf, "small")
-        registrar = Registrar(model.read(home.parent / "recipes" / "small.yaml"), shelf, Tracking(conf, "small"))
+        registrar = Registrar(reading.read(home.parent / "recipes" / "small.yaml"), shelf, Tracking(conf, "small"))
         _promote_by_hand(conf, registrar)
         champion = Tracking(conf, "small").alias("champion")
         assert champion is not None

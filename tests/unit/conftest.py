@@ -10,7 +10,7 @@ import pytest
 
 from ftcore import settings
 from ftcore.context import Context
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.recipe.kinds import find
 from ftcore.store import store
 
@@ -33,7 +33,7 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
         document = RECIPE | {"sources": list(sources) or [{"kind": "feedback"}]}
         conf = settings.load()
         shelf = store.shelf(conf, "small")
-        return Context(model.parse(document), tmp_path / "small.yaml", run_id, "ingest", params, shelf, conf)
+        return Context(reading.parse(document), tmp_path / "small.yaml", run_id, "ingest", params, shelf, conf)
 
     return make
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe.canonical import canonical
 from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore_airflow.pages import reading

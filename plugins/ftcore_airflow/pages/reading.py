@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ftcore.errors import FtcoreError, RecipeError
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.store import run_recipe
 from ftcore.store.records import Record
 from ftcore.store.store import Shelf, shelf

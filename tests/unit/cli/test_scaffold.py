@@ -14,7 +14,7 @@ from ftcore.cli import scaffold
 from ftcore.cli.recipes import _without_files
 from ftcore.data.sources import files
 from ftcore.errors import DataRejectedError, FtcoreError
-from ftcore.recipe import kinds, model
+from ftcore.recipe import kinds, reading
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def test_a_recipe_starts_with_a_folder_that_says_what_belongs_there(conf: settin
     (note,) = tmp_path.rglob("README.txt")
     assert note.parent.name == "tickets"
     assert "the columns that sources[0] of tickets.yaml names" in note.read_text(encoding="utf-8")
-    (why,) = _without_files(model.read(path), path)
+    (why,) = _without_files(reading.read(path), path)
     assert why.startswith("sources[0].path: no file matches")
     assert why.endswith("put files with the columns text, label there")
     (note.parent / "a.csv").write_text("text,label\nx,yes\n", encoding="utf-8")
-    assert _without_files(model.read(path), path) == [], "the note is no data"
+    assert _without_files(reading.read(path), path) == [], "the note is no data"
 
 
 FILES = {
@@ -111,7 +111,7 @@ def test_a_files_columns_and_labels_are_filled_in(conf: settings.Settings, tmp_p
     data.parent.mkdir()
     data.write_text(content, encoding="utf-8")
     path = scaffold.create("recipe", "tickets", conf, data)
-    made = model.read(path)
+    made = reading.read(path)
     source = made.sources[0]
     assert isinstance(source, files.Config)
     assert (source.text, source.label) == columns
@@ -131,7 +131,7 @@ def test_labels_that_look_alike_are_one_and_broken_bytes_are_warned_of(
 ) -> None:
     lines = [f"für {n},{label}" for n, label in enumerate(["ja", "ja\u200b", " ja", "nein", "nein"])]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
-    assert getattr(model.read(scaffold.create("recipe", "one", conf, tmp_path / "a.csv")).task, "labels", ()) == (
+    assert getattr(reading.read(scaffold.create("recipe", "one", conf, tmp_path / "a.csv")).task, "labels", ()) == (
         "ja",
         "nein",
     )
@@ -159,7 +159,7 @@ def _schema_of(recipe_path: Path) -> Path:
 def test_the_schema_that_a_recipe_names_is_there(conf: settings.Settings, tmp_path: Path) -> None:
     path = _schema_of(scaffold.create("recipe", "tickets", conf))
     assert path.samefile(tmp_path / "home" / "recipe.schema.json")
-    assert json.loads(path.read_text(encoding="utf-8")) == model.json_schema()
+    assert json.loads(path.read_text(encoding="utf-8")) == reading.json_schema()
     own = conf.recipes / "mine.json"
     own.write_text("{}", encoding="utf-8")
     for there in ("mine.json", "https://example.org/recipe.json"):

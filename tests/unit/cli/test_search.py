@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.tuning import search
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def searched(product: Product) -> Product:
     product.change(search={"space": SPACE, "trials": 10, "prune": False})
     path = product.shelf.folder("r1", "tune") / search.JOURNAL
     path.parent.mkdir(parents=True)
-    read = model.read(product.path)
+    read = reading.read(product.path)
     one = search.Search(read, path, search.identity(read, "snapshot"))  # type: ignore[arg-type] # a local UPath
     while (trial := one.claim()) is not None:
         trial.judge(1, 0.5 + trial.number / 100)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ftcore.evaluation import slices
-from ftcore.recipe import model
+from ftcore.recipe import reading
 
 LABELS = ["a", "b", "c", "d"]
 SURE = np.eye(4)
@@ -52,7 +52,7 @@ def test_labels_that_are_never_predicted_are_named(
     minimal: dict[str, Any], task: dict[str, Any], labels: list[str], outputs: Any, never: dict[str, int]
 ) -> None:
     metric = {"kind": "threshold", "minimum": 0.5} | ({"metric": "chrf"} if task["kind"] == "chat" else {})
-    made = model.parse(minimal | {"task": task, "exports": [], "gates": [metric]})
+    made = reading.parse(minimal | {"task": task, "exports": [], "gates": [metric]})
     rows = pa.table({"label": labels, "source": ["files:rows"] * len(labels)})
     assert slices.never_predicted(made, rows, outputs) == never
 
@@ -65,7 +65,7 @@ def test_of_several_parts_each_has_its_own_labels(minimal: dict[str, Any]) -> No
     }
     gates = [{"kind": "threshold", "metric": "one/accuracy", "minimum": 0.5}]
     sources = [{"kind": "files", "path": "rows.csv", "name": name} for name in "ab"]
-    made = model.parse(minimal | {"task": task, "exports": [], "gates": gates, "sources": sources})
+    made = reading.parse(minimal | {"task": task, "exports": [], "gates": gates, "sources": sources})
     rows = pa.table({"label": ["x", "y", "y"], "source": ["files:a", "files:a", "files:b"]})
     said = [{"one": [1.0, 0.0], "two": None}, {"one": [0.9, 0.1], "two": None}, {"one": None, "two": [0.2, 0.8]}]
     assert slices.never_predicted(made, rows, said) == {"one/y": 1, "two/x": 0}

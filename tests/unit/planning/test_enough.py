@@ -15,7 +15,7 @@ from ftcore.planning import enough
 from ftcore.planning.enough import Size
 from ftcore.recipe import sealed
 from ftcore.recipe.kinds import find, kinds
-from ftcore.recipe.model import parse
+from ftcore.recipe.reading import parse
 from ftcore.steps import plan
 
 if TYPE_CHECKING:

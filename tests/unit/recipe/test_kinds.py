@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODE = """
-from ftcore.recipe import kinds, model
-read = model.parse({document})
+from ftcore.recipe import kinds, reading
+read = reading.parse({document})
 print(read.gates[0].kind, kinds.find("gates", "sobriety").__file__)
 """
 

@@ -11,13 +11,13 @@ import yaml
 from pydantic import ValidationError
 
 from ftcore.errors import RecipeError
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.recipe.kinds import find, kinds
 
 
 def faults(document: dict[str, Any]) -> dict[str, str]:
     with pytest.raises(RecipeError) as error:
-        model.parse(document)
+        reading.parse(document)
     assert len(dict(error.value.faults)) == len(error.value.faults)
     return dict(error.value.faults)
 
@@ -26,7 +26,7 @@ def in_file(tmp_path: Path, data: bytes | str) -> list[tuple[str, str]]:
     path = tmp_path / "r.yaml"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     with pytest.raises(RecipeError) as error:
-        model.read(path)
+        reading.read(path)
     assert str(path) in str(error.value)
     return error.value.faults
 
@@ -34,16 +34,16 @@ def in_file(tmp_path: Path, data: bytes | str) -> list[tuple[str, str]]:
 def test_a_recipe_is_read(tmp_path: Path, minimal: dict[str, Any]) -> None:
     path = tmp_path / "minimal.yaml"
     path.write_text("# a comment\n" + yaml.safe_dump(minimal), encoding="utf-8")
-    read = model.read(path)
-    assert read == model.parse(minimal)
+    read = reading.read(path)
+    assert read == reading.parse(minimal)
     assert read.task.labels == ("negative", "positive")
     assert read.suite == "classification"
 
 
 def test_defaults_are_filled_in_and_nothing_can_be_changed(minimal: dict[str, Any]) -> None:
-    read = model.parse(minimal)
+    read = reading.parse(minimal)
     assert read.resolved()["watch"]["min_rows"] == read.watch.min_rows == 200
-    assert model.parse(read.resolved()) == read
+    assert reading.parse(read.resolved()) == read
     for part, name in ((read, "name"), (read.train, "epochs"), (read.sources[0], "path")):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(part, name, "other")
@@ -135,7 +135,7 @@ def test_a_list_must_not_be_empty(minimal: dict[str, Any], key: str) -> None:
 def test_a_recipe_may_ask_for_no_export(minimal: dict[str, Any]) -> None:
     del minimal["exports"]
     minimal["gates"] = [{"kind": "threshold", "minimum": 0.5}]
-    assert model.parse(minimal).exports == ()
+    assert reading.parse(minimal).exports == ()
     minimal["gates"] = [{"kind": "parity"}]
     assert faults(minimal) == {"gates[0].kind": "parity compares exports, and the recipe has none"}
 
@@ -171,7 +171,7 @@ def test_a_detector_of_a_column_that_predictions_do_not_fill_is_a_fault(
     detectors = [{"kind": "text_drift"}, {"kind": detector, "column": column}]
     fits = has.get(column) in {"text_drift": ("text",), "value_drift": ("num", "cat")}[detector]
     if fits:
-        assert model.parse(minimal | changed | {"watch": {"detectors": detectors}})
+        assert reading.parse(minimal | changed | {"watch": {"detectors": detectors}})
         return
     found = faults(minimal | changed | {"watch": {"detectors": detectors}})
     assert list(found) == ["watch.detectors[1].column"]
@@ -195,7 +195,7 @@ def test_a_gate_that_names_no_metric_judges_by_the_tasks_first(minimal: dict[str
     named = [name for part in task.EXAMPLE.get("parts", {}).values() for name in part["sources"]]
     files = [{"kind": "files", "path": "rows.csv", "name": name.removeprefix("files:")} for name in named]
     changed = {"task": task.EXAMPLE, "exports": [], "gates": gates, "sources": files or minimal["sources"]}
-    read = model.parse(minimal | changed)
+    read = reading.parse(minimal | changed)
     assert [gate.metric for gate in read.gates] == [next(iter(read.metrics))] * 2
 
 
@@ -215,13 +215,13 @@ def several(**parts: object) -> dict[str, Any]:
 
 
 def test_a_task_may_have_parts_each_with_sources_of_its_own(minimal: dict[str, Any]) -> None:
-    read = model.parse(minimal | several())
+    read = reading.parse(minimal | several())
     assert [gate.metric for gate in read.gates] == ["mood/accuracy", "stars/mae"]
     assert (read.metrics["mood/f1"], read.metrics["stars/mae"]) == ("higher", "lower")
     assert [read.task_of(source).kind for source in ("files:moods", "vader:nyt", "feedback:mood", "stars")] == [
         "classification", "pair", "classification", "pair",
     ]  # fmt: skip
-    assert model.parse(yaml.safe_load(yaml.safe_dump(read.resolved()))) == read
+    assert reading.parse(yaml.safe_load(yaml.safe_dump(read.resolved()))) == read
 
 
 def test_every_source_belongs_to_a_part_and_every_part_has_sources(minimal: dict[str, Any]) -> None:
@@ -275,7 +275,7 @@ def test_a_name_must_fit_everywhere(minimal: dict[str, Any], name: str) -> None:
 
 @pytest.mark.parametrize("base", ["./my model", "../a:b@c", "/models/Zoë [R&D] #1 100%", "~/my model"])
 def test_a_folder_as_a_base_may_be_called_anything(minimal: dict[str, Any], base: str) -> None:
-    assert model.parse(minimal | {"base": base}).base == base
+    assert reading.parse(minimal | {"base": base}).base == base
 
 
 def test_a_base_with_blanks_is_refused_with_what_to_write(minimal: dict[str, Any]) -> None:
@@ -292,7 +292,7 @@ def test_a_base_must_be_one_of_four_forms(minimal: dict[str, Any], base: str) ->
     ["package://a.b/c-1/d", "./here", "/there", "org/model", "org/model@main", "models:/x@champion", "models:/x/3"],
 )
 def test_the_four_forms_of_a_base(minimal: dict[str, Any], base: str) -> None:
-    assert model.parse(minimal | {"base": base}).base == base
+    assert reading.parse(minimal | {"base": base}).base == base
 
 
 @pytest.mark.parametrize("cron", ["hourly", "* * * *", "* * * * * *", "", "3", "61 99 * * *", "0 0 30 2 *"])
@@ -302,7 +302,7 @@ def test_a_schedule_must_be_cron(minimal: dict[str, Any], cron: str) -> None:
 
 @pytest.mark.parametrize("cron", ["0 3 * * 1", "*/15 6-20 * * mon-fri", "@hourly", None])
 def test_a_schedule_is_cron_or_nothing(minimal: dict[str, Any], cron: str | None) -> None:
-    assert model.parse(minimal | {"schedule": {"data": cron, "monitor": cron}}).schedule.monitor == cron
+    assert reading.parse(minimal | {"schedule": {"data": cron, "monitor": cron}}).schedule.monitor == cron
 
 
 @pytest.mark.parametrize("shares", [{"test": 0}, {"validation": 0}, {"validation": 0.5, "test": 0.5}, {"test": 1}])
@@ -355,9 +355,9 @@ def test_bytes_that_are_no_utf8_are_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="No such file"):
-        model.read(tmp_path / "none.yaml")
+        reading.read(tmp_path / "none.yaml")
     with pytest.raises(RecipeError, match="cannot be read"):
-        model.read(tmp_path)
+        reading.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_a_method_that_cannot_work_here_is_a_fault(
     keys: dict[str, Any], path: str, words: str, minimal: dict[str, Any]
 ) -> None:
     with pytest.raises(RecipeError) as caught:
-        model.parse(minimal | keys)
+        reading.parse(minimal | keys)
     ((where, message),) = caught.value.faults
     assert where == path
     assert words in message
@@ -392,7 +392,7 @@ def test_a_method_that_does_not_fit_the_task_is_a_fault(
 
     monkeypatch.setattr(few_shot, "TASKS", ("chat",))
     with pytest.raises(RecipeError, match=r"few_shot does not fit the task classification; it fits chat"):
-        model.parse(minimal | {"method": {"kind": "few_shot"}})
+        reading.parse(minimal | {"method": {"kind": "few_shot"}})
 
 
 @pytest.mark.parametrize("kind", kinds("methods"))
@@ -400,7 +400,7 @@ def test_a_method_trains_several_parts_or_says_why_not_and_what_does(minimal: di
     method = find("methods", kind)
     document = minimal | several() | {"method": method.EXAMPLE}
     if "multitask" in getattr(method, "TASKS", ("multitask",)):
-        assert model.parse(document).method.kind == kind
+        assert reading.parse(document).method.kind == kind
         return
     message = faults(document)["method.kind"]
     assert message.startswith(f"{kind} does not fit the task multitask: {method.ALONE}; take ")
@@ -412,18 +412,18 @@ def test_anchors_and_merges_work(tmp_path: Path, minimal: dict[str, Any]) -> Non
     path = tmp_path / "r.yaml"
     gates = "gates:\n  - &first {kind: threshold, minimum: 0.5}\n  - {<<: *first, minimum: 0.6}\n"
     path.write_text(yaml.safe_dump({k: v for k, v in minimal.items() if k != "gates"}) + gates, encoding="utf-8")
-    assert [gate.minimum for gate in model.read(path).gates] == [0.5, 0.6]
+    assert [gate.minimum for gate in reading.read(path).gates] == [0.5, 0.6]
 
 
 def test_a_recipe_is_found_by_name_or_path(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").touch()
-    assert model.locate("mine", tmp_path) == model.locate(str(tmp_path / "mine.yaml"), tmp_path)
+    assert reading.locate("mine", tmp_path) == reading.locate(str(tmp_path / "mine.yaml"), tmp_path)
     with pytest.raises(RecipeError, match=r"no such recipe; in .*: mine"):
-        model.locate("yours", tmp_path)
+        reading.locate("yours", tmp_path)
 
 
 def test_the_json_schema_is_one_and_says_what_each_key_means(minimal: dict[str, Any]) -> None:
-    schema = model.json_schema()
+    schema = reading.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     assert validator.is_valid(minimal)
@@ -462,7 +462,7 @@ def test_what_a_task_cannot_do_is_not_asked_of_it(minimal: dict[str, Any]) -> No
     assert set(faults(minimal | both)) == {"evaluate.judge", "evaluate.general_text"}
     assert set(faults(writes | both | {"task": {"kind": "seq2seq"}})) == {"evaluate.general_text"}
     assert set(faults(writes | both | {"task": {"kind": "completion"}})) == {"evaluate.judge"}
-    assert model.parse(writes | both | {"task": {"kind": "chat"}}).evaluate.general_text
+    assert reading.parse(writes | both | {"task": {"kind": "chat"}}).evaluate.general_text
     wrong = {"evaluate": {"general_text": general | {"domain": "moon"}}, "task": {"kind": "chat"}}
     assert list(faults(writes | wrong)) == ["evaluate.general_text.domain"]
 
@@ -493,7 +493,7 @@ def test_a_strategy_is_a_file_and_an_unknown_one_is_a_fault(minimal: dict[str, A
 
 def test_processes_that_read_the_same_rows_need_not_share_a_batch(minimal: dict[str, Any]) -> None:
     asked = {"batch_size": 5, "distributed": {"processes": 2, "strategy": "tensor"}}
-    assert model.parse(minimal | {"train": asked}).train.distributed.readers == 1
+    assert reading.parse(minimal | {"train": asked}).train.distributed.readers == 1
     shared = {**asked, "distributed": {"processes": 2}}
     assert "cannot be shared by 2 processes alike" in str(faults(minimal | {"train": shared}))
 
@@ -540,7 +540,7 @@ def test_what_has_no_classes_is_not_balanced(
 
 def test_class_weights_are_of_the_tasks_labels(minimal: dict[str, Any]) -> None:
     labels = minimal["task"]["labels"]
-    assert model.parse(minimal | {"train": {"class_weights": {labels[0]: 2}}}).train.class_weights == {labels[0]: 2}
+    assert reading.parse(minimal | {"train": {"class_weights": {labels[0]: 2}}}).train.class_weights == {labels[0]: 2}
     assert (
         "unknown label 'rare'"
         in faults(minimal | {"train": {"class_weights": {"rare": 2}}})["train.class_weights.rare"]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from ftcore.errors import RecipeError
-from ftcore.recipe import model, space
+from ftcore.recipe import reading, space
 
 
 def faults(document: dict[str, Any], **given: object) -> dict[str, str]:
     with pytest.raises(RecipeError) as error:
-        model.parse(document | {"search": {"space": given}})
+        reading.parse(document | {"search": {"space": given}})
     assert len(dict(error.value.faults)) == len(error.value.faults)
     return {path.removeprefix("search.space."): message for path, message in error.value.faults}
 
@@ -85,7 +85,7 @@ def test_values_are_those_of_the_fields_and_make_recipes(minimal: dict[str, Any]
         "train.micro_batch_tokens": {"choices": [None, 64]},
         "method.rank": {"choices": [8, 16]},
     }
-    read = model.parse(minimal | {"search": {"space": dimensions}})
+    read = reading.parse(minimal | {"search": {"space": dimensions}})
     found = space.distributions(read)
     assert found["train.weight_decay"].choices == (0.01, 0.0)
     assert (found["train.batch_size"].low, found["train.batch_size"].high) == (8, 64)
@@ -94,6 +94,6 @@ def test_values_are_those_of_the_fields_and_make_recipes(minimal: dict[str, Any]
     assert space.own(read)["method.rank"] == 16
     assert space.holds(read, space.own(read))
     assert not space.holds(read, {**space.own(read), "train.batch_size": 4})
-    other = model.parse(space.applied(read.resolved(), {"train.batch_size": 4, "method.rank": 8}))
+    other = reading.parse(space.applied(read.resolved(), {"train.batch_size": 4, "method.rank": 8}))
     assert (other.train.batch_size, other.method.rank) == (4, 8)
     assert other.train.epochs == read.train.epochs

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftcore.errors import RecipeError
-from ftcore.recipe import model, yaml_core
+from ftcore.recipe import model, reading, yaml_core
 
 RECIPE = """
 name: written
@@ -65,7 +65,7 @@ def test_keys_that_python_takes_for_one_are_several_and_the_same_text_twice_is_n
 def read(tmp_path: Path, labels: str, label_map: str = "{}") -> model.Recipe:
     path = tmp_path / "written.yaml"
     path.write_text(RECIPE.replace("LABELS", labels).replace("MAP", label_map), encoding="utf-8")
-    return model.read(path)
+    return reading.read(path)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_labels_are_what_is_written(tmp_path: Path, labels: str, names: tuple[st
     found = read(tmp_path, labels)
     assert found.task.labels == names
     assert found.prepare.languages == ("no", "da")
-    assert model.parse(found.resolved()) == found
+    assert reading.parse(found.resolved()) == found
 
 
 def test_a_map_of_labels_has_the_keys_that_are_written(tmp_path: Path) -> None:

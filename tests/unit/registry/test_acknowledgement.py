@@ -14,7 +14,7 @@ from ftcore.registry import doctor, integrity, intents
 from ftcore.registry.acknowledgement import acknowledge
 from ftcore.registry.intents import HEAD_TAG
 from ftcore.registry.login import Person
-from ftcore.store import keys, ledger, store
+from ftcore.store import appending, keys, ledger, store
 from ftcore.store.keys import Keyring
 from ftcore.store.records import now
 from ftcore.store.slots import HEAD, number, read
@@ -308,7 +308,7 @@ def test_without_the_platforms_key_nobody_acknowledges(broken: Broken, tmp_path:
     assert not forger.private.exists()
     keys.create(forger.private)
     breaks = [{"n": one.n, "line": one.line, "digest": one.digest} for one in ledger.check(shelf)]
-    assert other.chain.resume("acknowledge--x.json", {"at": "", "kind": "acknowledge", "decision": "",
+    assert appending.resume(other.chain, "acknowledge--x.json", {"at": "", "kind": "acknowledge", "decision": "",
         "run_id": "x", "reason": "", "breaks": breaks}, sound, sound[max(sound)].head)  # fmt: skip
     assert len(broken.open()) >= 2
     assert broken.acknowledge()["n"] == broken.last
@@ -334,7 +334,7 @@ def test_two_at_once(broken: Broken) -> None:
     audit = ledger.audit(shelf, registered.model(broken.product.tracking).tags[f"ftcore.{HEAD_TAG}"])
     assert audit.newest
     line = broken.acknowledge()
-    assert not shelf.chain.resume("acknowledge--y.json", line, audit.chained, audit.newest)
+    assert not appending.resume(shelf.chain, "acknowledge--y.json", line, audit.chained, audit.newest)
     with pytest.raises(FtcoreError, match="nothing is to acknowledge"):
         broken.acknowledge()
 

@@ -15,7 +15,7 @@ import yaml
 
 from ftcore.data import snapshot
 from ftcore.data.validation.great_expectations import SuiteResult, run_suite
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.reports import profile
 from tests.unit.steps._drafts import RECIPE, WORDS, many, row
 
@@ -33,7 +33,7 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
 
 def looked(rows: list[dict[str, Any]], sample: int = 1_000) -> dict[str, Any]:
     halves = [table(rows[: len(rows) // 2]), table(rows[len(rows) // 2 :])]
-    return profile.look(model.parse(RECIPE), halves, sample)
+    return profile.look(reading.parse(RECIPE), halves, sample)
 
 
 def check(rows: list[dict[str, Any]], suite: dict[str, Any], docs: Path) -> SuiteResult:

@@ -14,7 +14,8 @@ import pytest
 from pyarrow import parquet
 
 from ftcore.errors import DataRejectedError
-from ftcore.recipe.model import Recipe, parse
+from ftcore.recipe.model import Recipe
+from ftcore.recipe.reading import parse
 from ftcore.serving import requests
 from ftcore.serving.requests import Handed
 from tests.unit.conftest import RECIPE

@@ -11,7 +11,7 @@ from upath import UPath
 from ftcore import settings
 from ftcore.context import Context, Outcome
 from ftcore.data import snapshot, split
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe.sections import Prepare
 from ftcore.store.records import Record, now
 from ftcore.store.store import Shelf, write_table

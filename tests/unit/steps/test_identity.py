@@ -25,7 +25,7 @@ from ftcore.compliance import forget
 from ftcore.context import Context
 from ftcore.data import carry, shards, snapshot, snapshot_diff, split, split_keys, suppression, watermarks
 from ftcore.pipeline import run_step
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.serving.scoring import log_schema
 from ftcore.store import parts, store
 from ftcore.store.records import Record

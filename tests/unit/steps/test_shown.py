@@ -14,7 +14,7 @@ from ftcore.data import snapshot
 from ftcore.data.conversations import turns
 from ftcore.evaluation import examples as _examples
 from ftcore.evaluation import judge, slices
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe.sections import Prepare
 from ftcore.reports import profile
 from ftcore.reports import snapshot as reports

@@ -12,7 +12,7 @@ import pytest
 from ftcore import pipeline
 from ftcore.context import Context, Outcome
 from ftcore.errors import DamagedFileError, RecipeError
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.store import run_recipe, store
 
 if TYPE_CHECKING:

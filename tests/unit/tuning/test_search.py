@@ -12,7 +12,7 @@ import pytest
 from upath import UPath
 
 from ftcore.errors import FtcoreError
-from ftcore.recipe import model
+from ftcore.recipe import reading
 from ftcore.store import store
 from ftcore.tuning import search
 from ftcore.tuning.search import EndedError, Search, Trial
@@ -27,7 +27,7 @@ def make(tmp_path: Path) -> Make:
     """A worker of a search; all of one test share a file unless they say otherwise."""
 
     def make(worker: str = "", file: str = search.JOURNAL, **section: Any) -> Search:
-        read = model.parse(document("found") | {"search": {"space": SPACE, **section}})
+        read = reading.parse(document("found") | {"search": {"space": SPACE, **section}})
         path = tmp_path / "store" / "runs" / "r1" / "tune" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         return Search(read, path, search.identity(read, "snapshot"), worker)

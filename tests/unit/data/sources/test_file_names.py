@@ -15,7 +15,7 @@ import pytest
 from ftcore import settings as settings_of
 from ftcore.context import Context
 from ftcore.data import snapshot
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe import source_names
 from ftcore.recipe.kinds import find
 from ftcore.store import store

@@ -10,7 +10,7 @@ import pytest
 
 from ftcore.context import Context
 from ftcore.data import snapshot
-from ftcore.recipe import model as recipes
+from ftcore.recipe import reading as recipes
 from ftcore.recipe import source_names
 from ftcore.recipe.kinds import find
 from tests.unit.steps._drafts import RECIPE

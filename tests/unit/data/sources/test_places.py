@@ -12,7 +12,7 @@ from ftcore import settings
 from ftcore.context import Context
 from ftcore.data.sources import _places, files
 from ftcore.errors import MissingExtraError
-from ftcore.recipe.model import parse
+from ftcore.recipe.reading import parse
 from ftcore.store import store
 from tests.unit.conftest import RECIPE
 

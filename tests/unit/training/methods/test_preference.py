@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from ftcore.data.conversations import templates
 from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
 from ftcore.models.features import Features
-from ftcore.recipe import model as recipe
+from ftcore.recipe import reading as recipe
 from ftcore.recipe.kinds import find
 from ftcore.recipe.training_sections import Train
 from ftcore.tasks import _language

@@ -1,0 +1,145 @@
+"""What is right by itself in a recipe and wrong together: checks across its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ftcore.recipe import sealed, space
+from ftcore.recipe.faults import of_fields
+from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.model import SEVERAL, Recipe
+from ftcore.recipe.training_sections import AUTO
+
+
+def contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What is right by itself and wrong together: a gate on a metric or a dataset that the evaluation does not make."""
+    yield from _misfits(recipe)
+    yield from _unshareable(recipe)
+    yield from _unsmoothed(recipe)
+    yield from _unbalanced(recipe)
+    yield from space.faults(recipe, of_fields)
+    yield from sealed.faults(recipe)
+    yield from _unanswerable(recipe)
+    yield from _unwatchable(recipe)
+    yield from _unlicensed(recipe)
+    metrics = recipe.metrics
+    datasets = ("test", *recipe.evaluate.holdouts)
+    if recipe.on_undecided == "ask" and not recipe.approval.required:
+        yield "on_undecided", "there is no approval to wait for where approval.required is 0"
+    for number, gate in enumerate(recipe.gates):
+        metric = getattr(gate, "metric", None)
+        if metric is not None and metric not in metrics:
+            yield f"gates[{number}].metric", f"unknown metric {metric!r}; known: {', '.join(metrics)}"
+        for name in getattr(gate, "datasets", ()):
+            if name not in datasets:
+                yield f"gates[{number}].datasets", f"unknown dataset {name!r}; known: {', '.join(datasets)}"
+        by = getattr(gate, "by", ())
+        for column in (by,) if isinstance(by, str) else by:
+            if column not in recipe.evaluate.slices:
+                sliced = ", ".join(recipe.evaluate.slices)
+                yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {sliced}"
+    yield from _unexportable(recipe)
+
+
+def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What several processes cannot train together."""
+    asked, method = recipe.train.distributed, recipe.method.kind
+    if asked.total > 1 and hasattr(find("methods", method), "fit"):
+        yield "train.distributed", f"{method} trains in one process"
+    elif asked.total > 1 and asked.strategy != AUTO:
+        yield from find("strategies", asked.strategy).faults(recipe)
+
+
+def _unsmoothed(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Label smoothing where the loss has no labels, or is the method's own."""
+    parts = getattr(recipe.task, "parts", {"": recipe.task}).values()
+    dull = [part.kind for part in parts if not getattr(find("tasks", part.kind), "CHOOSES", True)]
+    if recipe.train.label_smoothing and dull:
+        yield "train.label_smoothing", f"the task {dull[0]} does not choose one of several answers"
+    elif recipe.train.label_smoothing and hasattr(find("methods", recipe.method.kind), "fit"):
+        yield "train.label_smoothing", f"{recipe.method.kind} has a loss of its own, without it"
+
+
+def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Class weights and balanced sampling where rows have no labels to balance, or the method's loss ignores them."""
+    weights, drawn = recipe.train.class_weights, recipe.train.sampling
+    method, kind = find("methods", recipe.method.kind), recipe.method.kind
+    asked = {"train.class_weights": weights != "none", "train.sampling": drawn != "natural"}
+    for path in (path for path, wanted in asked.items() if wanted):
+        if find("tasks", recipe.task.kind).TARGET not in ("label", "labels"):
+            yield path, f"the task {recipe.task.kind} has no classes to balance"
+        elif hasattr(method, "fit") or (path == "train.class_weights" and getattr(method, "OWN_LOSS", False)):
+            yield path, f"{kind} trains with a loss of its own, and has no {path.removeprefix('train.')}"
+    if weights == "balanced" and drawn != "natural":
+        yield "train.sampling", "it corrects what train.class_weights: balanced corrects already; leave one of them out"
+    labels = getattr(recipe.task, "labels", ())
+    for label in weights if isinstance(weights, dict) else ():
+        if labels and label not in labels:
+            yield f"train.class_weights.{label}", f"unknown label {label!r}; known: {', '.join(labels)}"
+
+
+def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """A method that does not fit the task, and what method and task themselves find wrong."""
+    method, task = find("methods", recipe.method.kind), find("tasks", recipe.task.kind)
+    tasks = getattr(method, "TASKS", None)
+    if tasks is not None and recipe.parts and SEVERAL not in tasks:
+        fit = [name for name in kinds("methods") if SEVERAL in getattr(find("methods", name), "TASKS", (SEVERAL,))]
+        yield (
+            "method.kind",
+            f"{recipe.method.kind} does not fit the task {SEVERAL}: {getattr(method, 'ALONE', 'it trains one task')}; "
+            f"take {', '.join(fit)}, or give each part a recipe of its own",
+        )
+    elif tasks is not None and (strange := _strange(recipe, tasks)):
+        fit = [task for task in tasks if task != SEVERAL]
+        yield "method.kind", f"{recipe.method.kind} does not fit {strange}; it fits {', '.join(fit)}"
+    for kind, config in ((method, recipe.method), (task, recipe.task)):
+        if hasattr(kind, "faults"):
+            yield from kind.faults(config, recipe)
+
+
+def _strange(recipe: Recipe, known: Collection[str]) -> str:
+    """The task, or the tasks of its parts, that are not among those that somebody knows; empty where all are."""
+    kinds_of = {f" of the part {part}": recipe.task_of(part).kind for part in recipe.parts} or {"": recipe.task.kind}
+    return ", ".join(f"the task {kind}{part}" for part, kind in kinds_of.items() if kind not in known)
+
+
+def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What the evaluation is to measure and the task's models cannot do."""
+    task, kind = find("tasks", recipe.task.kind), recipe.task.kind
+    if recipe.evaluate.judge and not (task.GENERATIVE and task.TARGET == "text"):
+        yield "evaluate.judge", f"the task {kind} writes no answers that could be judged"
+    if recipe.evaluate.general_text and not hasattr(task, "plain"):
+        yield "evaluate.general_text", f"the task {kind} has no language model that goes on with plain text"
+
+
+def _unwatchable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Detectors of columns that the task's predictions do not have."""
+    for number, config in enumerate(recipe.watch.detectors):
+        found = getattr(find("detectors", config.kind), "faults", lambda *_: ())(config, recipe)
+        yield from ((f"watch.detectors[{number}].{key}", message) for key, message in found)
+
+
+def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Exports that cannot hold the task's model, and gates that compare exports where there are none."""
+    for number, config in enumerate(recipe.exports):
+        exportable = find("exporters", config.kind).TASKS
+        if strange := _strange(recipe, exportable):
+            yield (
+                f"exports[{number}].kind",
+                f"{config.kind} cannot export {strange}, only {', '.join(exportable)}; leave exports out, and torch "
+                "serves",
+            )
+    if not recipe.exports:
+        for number, gate in enumerate(recipe.gates):
+            if gate.kind == "parity":
+                yield f"gates[{number}].kind", "parity compares exports, and the recipe has none"
+
+
+def _unlicensed(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Licences of sources that a recipe does not have, each with its path in the recipe."""
+    sources = [(one, find("sources", one.kind)) for one in recipe.sources]
+    known = {one.kind for one, _ in sources}
+    known |= {str(module.source_name(one)) for one, module in sources if hasattr(module, "source_name")}
+    known |= {str(one.name) for one, _ in sources if getattr(one, "name", None)}  # type: ignore[attr-defined]
+    for name in sorted(set(recipe.card.data_licenses) - known):
+        yield f"card.data_licenses.{name}", f"there is no such source; known: {', '.join(sorted(known))}"
