@@ -132,5 +132,5 @@ def lines(text: str) -> dict[str, int]:
             entries = node.value if isinstance(node, yaml.SequenceNode) else ()
             inside = [(f"{path}[{place}]", value, value) for place, value in enumerate(entries)]
         found |= {name: mark.start_mark.line + 1 for name, mark, _ in inside}
-        waiting += [(name, value) for name, _, value in inside]
+        waiting += [(name, value) for name, _, value in reversed(inside)]
     return found

@@ -52,7 +52,7 @@ def process(*words: str) -> subprocess.CompletedProcess[str]:
 def test_it_is_light_to_start_and_to_read_recipes() -> None:
     code = (
         "import sys, json, ftcore.cli; from ftcore import settings, pipeline;"
-        "from ftcore.recipe import model as recipe; from ftcore.store import store;"
+        "from ftcore.recipe import reading as recipe; from ftcore.store import store;"
         "[recipe.read(path) for path in recipe.files(settings.load().recipes)];"
         "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     )
@@ -89,8 +89,8 @@ def test_a_faulty_recipe_exits_with_2_and_lists_its_faults(product: Product) -> 
     product.change(colour="red", name="Bad Name")
     done = process("check", product.path.stem)
     assert done.returncode == 2
-    assert "2 faults\n  name: " in done.stdout
-    assert "  colour: unknown key" in done.stdout
+    assert "2 faults\n  line 1: name: " in done.stdout
+    assert ": colour: unknown key" in done.stdout
     ran = process("step", "ingest", product.path.stem, "--run", "r1")
     assert ran.returncode == 2
     assert ran.stderr.startswith("error: ")

@@ -92,3 +92,56 @@ def test_a_map_of_labels_has_the_keys_that_are_written(tmp_path: Path) -> None:
     assert list(source.label_map) == ["0", "0.0", "false", "1", "true", "yes", "no"]
     with pytest.raises(RecipeError, match=r"sources\[0\].label_map: the keys '1' and 'true' are one label"):
         read(tmp_path, "[calm, urgent]", "{1: calm, true: urgent}")
+
+
+TEXT = """\
+name: a
+sources:
+  - kind: files
+    path: x.csv
+  - {kind: feedback}
+search:
+  space:
+    method.rank: {choices: [1, 2]}
+train: &again
+  epochs: 1
+other: *again
+"""
+
+
+def test_every_key_and_entry_has_its_line() -> None:
+    found = yaml_core.lines(TEXT)
+    named = (
+        "name",
+        "sources",
+        "sources[0]",
+        "sources[0].path",
+        "sources[1].kind",
+        "search.space.method.rank.choices[1]",
+    )
+    assert [found[path] for path in named] == [1, 2, 3, 4, 5, 8]
+    assert (found["other"], found["train.epochs"]) == (11, 10)
+
+
+def test_anchors_in_anchors_are_read_once() -> None:
+    text = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    assert len(yaml_core.lines(text)) < 300
+    assert yaml_core.lines("a: &a [*a]\n") == {"a": 1, "a[0]": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [("sources[0].path", 4), ("sources[1].domain", 5), ("search.space.method.rank.low", 8), ("gates", None)],
+)
+def test_a_fault_stands_on_the_line_of_its_key_or_of_what_lacks_it(path: str, line: int | None) -> None:
+    error = RecipeError("r.yaml", [(path, "is bad")], lines=yaml_core.lines(TEXT))
+    assert error.line(path) == line
+    assert str(error) == f"r.yaml: 1 fault\n  {f'line {line}: ' if line else ''}{path}: is bad"
+
+
+def test_faults_of_a_file_say_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    with pytest.raises(RecipeError, match="line 11: other: unknown key") as error:
+        reading.read(path)
+    assert {error.value.line(where) for where, _ in error.value.faults} >= {11, None}
