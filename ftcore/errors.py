@@ -5,6 +5,8 @@
     FtcoreError                         1   a surprise with a name: fail, no retry
     ├ RecipeError(ValueError)           2   lists every fault at once, each with its path in the YAML
     ├ MissingExtraError(ImportError)    2   names the extra or package to install
+    ├ NotFoundError(LookupError)        2   a file, a folder, a model or a dataset that is named and is not there
+    ├ ConfigurationError(ValueError)    2   a setting of this machine that is missing or cannot be read
     ├ DataRejectedError                 3   at most 10 failures shown, the full report by path
     │ └ EmptyFileError                  3   a file without a row; a warning where it is one of several
     ├ NotEnoughDataError                3   says how many rows there are and how many it takes
@@ -83,7 +85,19 @@ class RecipeError(FtcoreError, ValueError):
 
 
 class MissingExtraError(FtcoreError, ImportError):
-    """Something has to be installed or mounted first."""
+    """A package has to be installed first."""
+
+    exit_code = 2
+
+
+class NotFoundError(FtcoreError, LookupError):
+    """What a recipe or a command names is not there: a file, a folder, a model, a dataset."""
+
+    exit_code = 2
+
+
+class ConfigurationError(FtcoreError, ValueError):
+    """A setting of this machine, such as a connection or a secret, is missing or cannot be read."""
 
     exit_code = 2
 

@@ -93,7 +93,7 @@ def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict
 
     Raises:
         FtcoreError: an empty key, or a reason that holds it.
-        MissingExtraError: the secret behind the hashes is not set.
+        ConfigurationError: the secret behind the hashes is not set.
         BusyError: an evaluation or a watch is at work and may be writing such rows.
         TransientError: MLflow does not answer; the suppression is in force already, and the store is gone through.
     """

@@ -40,7 +40,7 @@ def divided(context: Context) -> list[Shard]:
     A source whose module has ``shards`` may offer several; all others are one.
 
     Raises:
-        MissingExtraError: what a source reads from is not there.
+        NotFoundError: what a source reads from is not there.
         TransientError: a server does not answer.
     """
     found = []

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from ftcore.data.snapshot import TEXTS, source_key, text_key
-from ftcore.errors import MissingExtraError
+from ftcore.errors import ConfigurationError
 from ftcore.recipe.canonical import canonical, sha256
 from ftcore.store.store import Shelf, log, read_json, write_json
 
@@ -165,7 +165,7 @@ def load(shelf: Shelf, environment: Mapping[str, str]) -> Suppression:
     """Everybody who was forgotten in this recipe.
 
     Raises:
-        MissingExtraError: the secret that the hashes were made with is not in the environment.
+        ConfigurationError: the secret that the hashes were made with is not in the environment.
     """
     salt = read_json(_folder(shelf) / SALT)
     if salt is None:
@@ -217,7 +217,7 @@ def _check(secret: str) -> str:
 def _key(salt: Mapping[str, str], environment: Mapping[str, str]) -> bytes:
     secret = environment.get(SECRET_VARIABLE, "") if salt["secret"] else ""
     if _check(secret) != salt["secret"]:
-        raise MissingExtraError(
+        raise ConfigurationError(
             f"forgotten subjects can be recognized only with the {SECRET_VARIABLE} that was set then",
             hint=f"set {SECRET_VARIABLE} as it was when the first subject was forgotten",
         )

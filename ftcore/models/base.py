@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftcore.errors import AwayError, FtcoreError, MissingExtraError
+from ftcore.errors import AwayError, FtcoreError, MissingExtraError, NotFoundError
 from ftcore.models import gguf
 from ftcore.registry import served
 from ftcore.tracking.client import Tracking
@@ -32,7 +32,8 @@ def resolve(base: str, settings: Settings, folder: Path, *, weights: bool = True
         weights: whether they are needed; without them a hub sends only what describes the model.
 
     Raises:
-        MissingExtraError: the package or folder is not there; says what to install or mount.
+        NotFoundError: the folder, or the hub's model, is not there.
+        MissingExtraError: the package is not installed.
         AwayError: the hub could not be reached.
     """
     found = locate(base, settings, folder, weights=weights)
@@ -52,12 +53,10 @@ def locate(base: str, settings: Settings, folder: Path, *, weights: bool = True)
     if found.suffix == ".gguf" and found.is_file():
         return found
     if not (found / "config.json").is_file():
-        raise MissingExtraError(
-            f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors"
-        )
+        raise NotFoundError(f"base model {base}: no model in {found}", hint="it needs config.json and *.safetensors")
     if weights and not any(found.glob("*.safetensors")):
         pickled = "; pickled weights are never loaded, save them anew" if any(found.glob("*.bin")) else ""
-        raise MissingExtraError(f"base model {base}: no weights in {found}", hint=f"it needs *.safetensors{pickled}")
+        raise NotFoundError(f"base model {base}: no weights in {found}", hint=f"it needs *.safetensors{pickled}")
     return found
 
 
@@ -133,18 +132,18 @@ def _hub(base: str, *, weights: bool) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
     except HFValidationError as error:
-        raise MissingExtraError(
+        raise NotFoundError(
             f"base model {base}: there is no such folder, and the hub has no such names",
             hint="a hub id is NAME or ORGANISATION/NAME",
         ) from error
     except RepositoryNotFoundError as error:
-        raise MissingExtraError(
+        raise NotFoundError(
             f"base model {base}: the hub has no such model, or it is private", hint="set HF_TOKEN"
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         offline = os.environ.get("HF_HUB_OFFLINE")
         hint = "unset HF_HUB_OFFLINE" if offline else "check the network"
-        raise MissingExtraError(
+        raise NotFoundError(
             f"base model {base} is not in the local cache and the hub cannot be reached",
             hint=f"{hint}, or give a local folder",
         ) from error

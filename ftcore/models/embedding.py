@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftcore.errors import MissingExtraError
+from ftcore.errors import MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,8 @@ def embedder(model: Path, threads: int = 0) -> Callable[[Sequence[str]], np.ndar
         From texts to float32 ``[texts, hidden size]``, each row of length 1. Texts of like length share a batch.
 
     Raises:
-        MissingExtraError: torch or transformers is not installed, or the folder holds no model that they can load.
+        MissingExtraError: torch or transformers is not installed.
+        NotFoundError: the folder holds no model that they can load.
     """
     try:
         import torch
@@ -40,7 +41,7 @@ def embedder(model: Path, threads: int = 0) -> Callable[[Sequence[str]], np.ndar
         raise MissingExtraError(f"{error.name} is not installed", hint="pip install 'ftcore[train]'") from error
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise MissingExtraError(f"no base model could be loaded from {model}: {first}") from error
+        raise NotFoundError(f"no base model could be loaded from {model}: {first}") from error
     if threads:
         torch.set_num_threads(threads)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

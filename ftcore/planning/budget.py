@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ftcore.context import Context
-from ftcore.errors import MissingExtraError
+from ftcore.errors import MissingExtraError, NotFoundError
 from ftcore.models import window
 from ftcore.planning import estimates, sizes
 from ftcore.planning.estimates import MEASURED
@@ -31,7 +31,7 @@ def judge(context: Context, identity: str, rows: int) -> tuple[str, str, dict[st
     known = {worker.name: worker for worker in workers.load(context.settings)}
     try:
         wanted = sizes.need(context, identity, rows, {worker.device for worker in known.values()})
-    except MissingExtraError as error:
+    except (MissingExtraError, NotFoundError) as error:
         log.warning("no estimate here: %s", error)
         if approved or not _limits(budget):
             return "go", "", {"estimate": None}

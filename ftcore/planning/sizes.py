@@ -60,7 +60,8 @@ def need(context: Context, identity: str, rows: int, devices: Collection[str] = 
     """Sizes of model and work, on some kinds of device.
 
     Raises:
-        MissingExtraError: the base model is not here.
+        NotFoundError: the base model is not here.
+        MissingExtraError: its package is not installed.
         RecipeError: it is of another kind than the task stands on.
         NotEnoughDataError: the rows do not suffice for the task.
         DataRejectedError: it cannot learn from them.

@@ -66,7 +66,7 @@ def clean(
         default: what happens to personal data where the card does not say.
 
     Raises:
-        MissingExtraError: the model was trained on pseudonyms, and their secret is missing.
+        ConfigurationError: the model was trained on pseudonyms, and their secret is missing.
     """
     keys = split.load(shelf)
     raw = [row["group"] for row in rows]

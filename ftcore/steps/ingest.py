@@ -53,7 +53,7 @@ def run(context: Context) -> Outcome:
     Raises:
         DataRejectedError: the sources have no row at all, or one cannot be read.
         RecipeError: two incremental sources have one name.
-        MissingExtraError: the secret behind the suppression is not set.
+        ConfigurationError: the secret behind the suppression is not set.
         TransientError: a server went away, or the disk is full.
     """
     _one_name_each(context)

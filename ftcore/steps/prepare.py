@@ -19,7 +19,7 @@ from ftcore.data.cleaning.rows import LEFT_OUT
 from ftcore.data.conversations import turns as conversation
 from ftcore.data.sides import IMPORTANCE, NEW, Sides
 from ftcore.data.spool import Spool, clean_all
-from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.errors import FtcoreError, MissingExtraError, NotFoundError
 from ftcore.models import base
 from ftcore.models.embedding import embedder
 from ftcore.recipe.kinds import find
@@ -280,7 +280,7 @@ def _embedder(context: Context) -> tuple[Callable[[Sequence[str]], NDArray[np.fl
     try:
         folder = base.resolve(recipe.base, context.settings, context.recipe_path.parent)
         return embedder(folder, context.settings.threads), f"words and embeddings of {recipe.base}"
-    except MissingExtraError as error:
+    except (MissingExtraError, NotFoundError) as error:
         log.warning("label errors are looked for by words alone, not by embeddings of the base model: %s", error)
         return None, "words alone, as the base model could not be had"
 

@@ -15,7 +15,7 @@ def run(context: Context) -> Outcome:
     Files are listed once here, so that the workers of one run agree on them whatever is added meanwhile.
 
     Raises:
-        MissingExtraError: what a source reads from is not there.
+        NotFoundError: what a source reads from is not there.
         TransientError: a server does not answer.
     """
     shards = _shards.divided(context)

@@ -51,7 +51,8 @@ def run(context: Context) -> Outcome:
 
     Raises:
         NotEnoughDataError: the rows do not suffice for the task, such as a label without any.
-        MissingExtraError: the base model is not installed.
+        NotFoundError: the base model is not there.
+        MissingExtraError: its package is not installed.
     """
     context = settled.tuned(context)
     recipe = context.recipe

@@ -62,7 +62,8 @@ def prepared(
     """The base model with what is to be trained in it, and the rows as it reads them.
 
     Raises:
-        MissingExtraError: the base model is not installed.
+        NotFoundError: the base model is not there.
+        MissingExtraError: its package is not installed.
         TrainingError: it cannot be trained, or is not the tokenizer's.
         DataRejectedError: too many rows would be cut.
     """

@@ -22,7 +22,7 @@ import yaml
 from ftcore import settings
 from ftcore.context import Context
 from ftcore.data import watermarks
-from ftcore.errors import AwayError, DataRejectedError, FtcoreError, MissingExtraError, TransientError
+from ftcore.errors import AwayError, DataRejectedError, FtcoreError, NotFoundError, TransientError
 from ftcore.recipe import reading
 from ftcore.steps import ingest
 from ftcore.store import parts, store
@@ -178,8 +178,8 @@ def test_s3_files_are_found_and_streamed(
     ]
     for path, error, said in (
         ("s3://data/in/2027/cut.csv.gz", DataRejectedError, r"s3://data/in/2027/cut.csv.gz.*breaks off"),
-        ("s3://data/in/nothing.csv", MissingExtraError, "is not there"),
-        ("s3://data/none/*.csv", MissingExtraError, "no file matches"),
+        ("s3://data/in/nothing.csv", NotFoundError, "is not there"),
+        ("s3://data/none/*.csv", NotFoundError, "no file matches"),
     ):
         with pytest.raises(error, match=said):
             ingest.run(context({"kind": "files", "path": path}))
@@ -212,7 +212,7 @@ def test_web_files(tmp_path: Path, context: Callable[..., Context]) -> None:
         root = f"http://127.0.0.1:{server.server_port}"
         here = context({"kind": "files", "path": f"{root}/a.jsonl?v=1"})
         assert ingest.run(here).figures["rows"] == 3
-        with pytest.raises(MissingExtraError, match="is not there"):
+        with pytest.raises(NotFoundError, match="is not there"):
             ingest.run(context({"kind": "files", "path": f"{root}/b.jsonl"}))
         server.shutdown()
     with pytest.raises(TransientError):

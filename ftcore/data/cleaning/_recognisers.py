@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 from ftcore.data.cleaning._imports import hidden
-from ftcore.errors import MissingExtraError
+from ftcore.errors import ConfigurationError, MissingExtraError
 
 INTERNAL = (
     "local",
@@ -74,7 +74,8 @@ def of(entity: str, phone_regions: tuple[str, ...]) -> list[Any]:
     """What finds an entity, whichever country's it is.
 
     Raises:
-        MissingExtraError: Presidio is not installed, or knows no such entity.
+        MissingExtraError: Presidio is not installed.
+        ConfigurationError: it knows no such entity.
     """
     try:
         # Presidio imports both for engines that are not used here: 3 s, and 300 MB in every worker.
@@ -99,7 +100,7 @@ def of(entity: str, phone_regions: tuple[str, ...]) -> list[Any]:
             if entity in recogniser.supported_entities:
                 made.append(recogniser)
     if not made:
-        raise MissingExtraError(f"Presidio has no recogniser of {entity}", hint="see its list of supported entities")
+        raise ConfigurationError(f"Presidio has no recogniser of {entity}", hint="see its list of supported entities")
     return made
 
 

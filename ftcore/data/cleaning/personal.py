@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ftcore.data.cleaning import _addresses, _recognisers, names
-from ftcore.errors import MissingExtraError
+from ftcore.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
     from ftcore.recipe.sections import PersonalData
@@ -257,11 +257,12 @@ def cleaner(config: PersonalData, environment: Mapping[str, str], recipe: str) -
     """What cleans as a recipe says.
 
     Raises:
-        MissingExtraError: pseudonyms are asked for and there is no key in the environment, or Presidio is missing.
+        ConfigurationError: pseudonyms are asked for and there is no key in the environment.
+        MissingExtraError: Presidio is not installed.
     """
     key = environment.get(KEY_VARIABLE, "")
     if "pseudonym" in config.actions.values() and len(key) < 16:
-        raise MissingExtraError(
+        raise ConfigurationError(
             f"{recipe} asks for pseudonyms, which take a secret of at least 16 characters in {KEY_VARIABLE}",
             hint="python -c 'import secrets; print(secrets.token_hex(32))' makes one; keep it, or pseudonyms change",
         )

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
 from ftcore.data.sources._secrets import scrub
-from ftcore.errors import AwayError, DataRejectedError, EmptyFileError, FtcoreError, MissingExtraError
+from ftcore.errors import AwayError, DataRejectedError, EmptyFileError, FtcoreError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -40,7 +40,7 @@ def find(pattern: str, folder: Path) -> list[UPath]:
     written, with brackets and all, is that file or folder. ``*`` leaves out hidden files, as in a shell.
 
     Raises:
-        MissingExtraError: none matches.
+        NotFoundError: none matches.
         AwayError: the server cannot be reached.
     """
     from upath import UPath
@@ -51,7 +51,7 @@ def find(pattern: str, folder: Path) -> list[UPath]:
         matched = list(dict.fromkeys(_matches(start, steps)))
         found = [UPath(path) for path in matched if path.is_file()]
         if not found and any(path.is_dir() for path in matched):
-            raise MissingExtraError(
+            raise NotFoundError(
                 f"{scrub(pattern)!r} in {folder} is a folder, not files",
                 hint=f"name the files in it, such as {scrub(pattern).rstrip('/')}/**/*.csv",
             )
@@ -67,7 +67,7 @@ def find(pattern: str, folder: Path) -> list[UPath]:
                 if info["type"] == "file" and not _hidden(m, path.path)
             ]
     if not found:
-        raise MissingExtraError(
+        raise NotFoundError(
             f"no file matches {scrub(pattern)!r} in {folder}", hint="check the path in the recipe, or mount the volume"
         )
     return sorted(found, key=str)
@@ -254,7 +254,7 @@ def plainly(where: str, error: Exception) -> Exception:
     if packed or isinstance(error, EOFError | zlib.error | gzip.BadGzipFile | lzma.LZMAError):
         found = DataRejectedError(f"{where}: the compressed data is broken or breaks off: {said}")
     elif isinstance(error, FileNotFoundError) and not unanswered and status not in {401, 403}:
-        found = MissingExtraError(f"{where} is not there", hint="check the path in the recipe, or mount the volume")
+        found = NotFoundError(f"{where} is not there", hint="check the path in the recipe, or mount the volume")
     elif isinstance(error, PermissionError) or status in {401, 403}:
         found = FtcoreError(f"{where} may not be read: {said}", hint="give this machine's account the right to read")
     elif isinstance(error, ImportError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from ftcore.errors import MissingExtraError
+from ftcore.errors import ConfigurationError
 
 _LOGIN = re.compile(r"://[^/\s@'\"]*:[^/\s@'\"]*@")
 _SIGNED = re.compile(
@@ -42,12 +42,12 @@ def connection(name: str) -> str:
     ``port``, ``schema`` and ``extra``.
 
     Raises:
-        MissingExtraError: neither is set, or the JSON cannot be read.
+        ConfigurationError: neither is set, or the JSON cannot be read.
     """
     for variable in (f"FTCORE_CONNECTION_{name.upper()}", f"AIRFLOW_CONN_{name.upper()}"):
         if url := os.environ.get(variable, "").strip():
             return _url_of(url, variable) if url.startswith("{") else url
-    raise MissingExtraError(
+    raise ConfigurationError(
         f"there is no connection {name!r}",
         hint=f"set FTCORE_CONNECTION_{name.upper()} (or AIRFLOW_CONN_{name.upper()}) to its URL in the environment",
     )
@@ -64,7 +64,7 @@ def _url_of(text: str, variable: str) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         # Not chained and nothing quoted: whatever is wrong, a password stands beside it.
         said = f"{variable} holds JSON that is no connection"
-        raise MissingExtraError(said, hint='write {"conn_type": "postgres", "host": …} or a URL') from None
+        raise ConfigurationError(said, hint='write {"conn_type": "postgres", "host": …} or a URL') from None
     if kind == "sqlite":  # a file, which Airflow's own hook takes from the host
         return f"sqlite:///{host or path}"
     login = f"{quote(user, safe='')}{':' + quote(word, safe='') if word else ''}@" if user or word else ""

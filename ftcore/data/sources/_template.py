@@ -28,7 +28,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows as tables with the columns of ``snapshot.schema()``; yield as they come, rather than all at once.
 
     Raises:
-        MissingExtraError: what is read from is not there.
+        NotFoundError: what is read from is not there.
         DataRejectedError: what is there cannot be read.
     """
     import pyarrow as pa

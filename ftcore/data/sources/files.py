@@ -18,7 +18,7 @@ from ftcore.data import period
 from ftcore.data.sources import _archives, _formats, _json, _names, _places
 from ftcore.data.sources._mapping import Batch, Mapped, Mapper, answered, sampled, structures
 from ftcore.data.sources._values import plain
-from ftcore.errors import DataRejectedError, EmptyFileError, MissingExtraError
+from ftcore.errors import DataRejectedError, EmptyFileError, NotFoundError
 from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows of all files that match, in the order of their paths.
 
     Raises:
-        MissingExtraError: no file matches.
+        NotFoundError: no file matches.
         DataRejectedError: a file is empty, is broken, or lacks a column; with its line.
         TransientError: a server does not answer.
     """
@@ -180,7 +180,7 @@ def missing(config: Config, folder: Path) -> str:
         return ""
     try:
         _places.find(_any_day(config.path), folder)
-    except MissingExtraError as error:
+    except NotFoundError as error:
         return str(error.args[0])
     return ""
 
@@ -273,7 +273,7 @@ def _found(config: Config, context: Context) -> list[UPath]:
     for pattern in dict.fromkeys(_on(day, config.path) for day in asked.days()):
         try:
             found |= {str(file): file for file in _places.find(pattern, folder)}
-        except MissingExtraError as error:  # a day on which nothing came is no fault
+        except NotFoundError as error:  # a day on which nothing came is no fault
             missing = error
     if missing and not found:
         raise missing

@@ -11,7 +11,7 @@ from pydantic import model_validator
 
 from ftcore.data.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
 from ftcore.data.sources._secrets import scrub
-from ftcore.errors import AwayError, DataRejectedError, MissingExtraError
+from ftcore.errors import AwayError, DataRejectedError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,7 +58,8 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows of the split as they come; labels kept as numbers come back as their names.
 
     Raises:
-        MissingExtraError: no such dataset, or no ``datasets``.
+        NotFoundError: no such dataset.
+        MissingExtraError: ``datasets`` is not installed.
         DataRejectedError: no such split or column, or the files are broken.
         AwayError: the hub does not answer.
     """
@@ -86,7 +87,7 @@ def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
             columns = {name: _named(found.features, name, rows[name]) for name in mapper.columns}
             yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, count)), unit="row"))
         mapper.finish()
-    except (DataRejectedError, MissingExtraError):
+    except (DataRejectedError, MissingExtraError, NotFoundError):
         raise
     except Exception as error:
         raise _translated(where, error) from None
@@ -104,7 +105,7 @@ def _open(config: Config, context: Context) -> Any:
         )
     folder = context.recipe_path.parent / str(config.path)
     if not folder.is_dir():
-        raise MissingExtraError(
+        raise NotFoundError(
             f"there is no folder {config.path!r}", hint="check the path in the recipe, or mount the volume"
         )
     if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
@@ -169,7 +170,7 @@ def _with_names(feature: Any, value: Any) -> Any:
 def _translated(where: str, error: Exception) -> Exception:
     said = (scrub(error).strip() or type(error).__name__).splitlines()[0]
     if type(error).__name__ in {"DatasetNotFoundError", "RepositoryNotFoundError", "RevisionNotFoundError"}:
-        return MissingExtraError(f"{where} is not there: {said}")
+        return NotFoundError(f"{where} is not there: {said}")
     if isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.split(".")[0] in _AWAY:
         return AwayError(f"{where}: the hub does not answer: {said}", hint="HF_HUB_OFFLINE=1 forbids asking it")
     return DataRejectedError(f"{where} cannot be read: {said}")

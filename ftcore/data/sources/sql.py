@@ -15,7 +15,7 @@ from ftcore.data.sources._mapping import Batch, Mapped, Mapper, answered, requir
 from ftcore.data.sources._secrets import connection, scrub
 from ftcore.data.sources._values import plain
 from ftcore.data.watermarks import Cursor
-from ftcore.errors import AwayError, DataRejectedError, FtcoreError, MissingExtraError
+from ftcore.errors import AwayError, ConfigurationError, DataRejectedError, FtcoreError, MissingExtraError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +74,8 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """All rows of the query, as the server sends them.
 
     Raises:
-        MissingExtraError: the connection or its driver is not there.
+        ConfigurationError: the connection is not set.
+        MissingExtraError: its driver is not installed.
         DataRejectedError: the query cannot be run, or lacks a column.
         AwayError: the server does not answer, or goes away.
     """
@@ -222,7 +223,7 @@ def _url(given: str, name: str) -> URL:
         url = make_url(given)
     except (exc.ArgumentError, ValueError):
         said = f"the connection {name!r} is not a URL such as postgresql://USER@HOST/DATABASE"
-        raise MissingExtraError(said) from None
+        raise ConfigurationError(said) from None
     url = url.difference_update_query(["__extra__"])  # Airflow's own
     return url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
 

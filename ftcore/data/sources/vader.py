@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from ftcore.data import snapshot
 from ftcore.data.sources._mapping import Sampled, sampled
-from ftcore.errors import MissingExtraError
+from ftcore.errors import NotFoundError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ def read(config: Config, context: Context) -> Iterator[pa.Table]:
     """Rows of one collection, in the order of their row ids.
 
     Raises:
-        MissingExtraError: the archive is not in the cache.
+        NotFoundError: the archive is not in the cache.
     """
     import pyarrow as pa
 
@@ -124,7 +124,7 @@ def _origin(config: Config, key: str, line: int) -> dict[str, str]:
 def _ground_truth(domain: str, context: Context) -> io.BytesIO:
     archive = context.settings.cache / "assets" / ARCHIVE
     if not archive.is_file():
-        raise MissingExtraError(
+        raise NotFoundError(
             f"the demo's data is not at {archive}",
             hint="make setup fetches it; or: pip download --no-deps --no-binary :all: vaderSentiment==3.3.2",
         )

@@ -13,7 +13,7 @@ from upath import UPath
 
 from ftcore.data import snapshot, suppression
 from ftcore.data.suppression import SECRET_VARIABLE, Suppression
-from ftcore.errors import MissingExtraError
+from ftcore.errors import ConfigurationError
 from ftcore.store.records import now
 from ftcore.store.store import Shelf
 
@@ -107,7 +107,7 @@ def test_two_recipes_have_other_hashes(tmp_path: Path) -> None:
 def test_without_the_secret_nothing_passes_as_not_forgotten(shelf: Shelf) -> None:
     suppression.add(shelf, suppression.opened(shelf, SECRET, keep=True).entry("anna", now(), in_text=False))
     for environment in ({}, {SECRET_VARIABLE: "another secret of the recipe"}):
-        with pytest.raises(MissingExtraError, match=SECRET_VARIABLE):
+        with pytest.raises(ConfigurationError, match=SECRET_VARIABLE):
             suppression.load(shelf, environment)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.errors import FtcoreError, MissingExtraError, NotFoundError
 from ftcore.models import base
 from ftcore.registry import served
 
@@ -34,14 +34,14 @@ def test_a_package(product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(tmp_path / "site")
     assert resolve(product, "package://some_weights/inner/model") == model
     assert "some_weights" not in sys.modules
-    with pytest.raises(MissingExtraError, match=r"no model in .*inner\n  hint: it needs config.json"):
+    with pytest.raises(NotFoundError, match=r"no model in .*inner\n  hint: it needs config.json"):
         resolve(product, "package://some_weights/inner")
 
 
 def test_pickled_weights_are_none(product: Product, tmp_path: Path) -> None:
     model = a_model(tmp_path / "pickled")
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
-    with pytest.raises(MissingExtraError, match=r"no weights in .*\n.*pickled weights are never loaded"):
+    with pytest.raises(NotFoundError, match=r"no weights in .*\n.*pickled weights are never loaded"):
         resolve(product, str(model))
     assert base.resolve(str(model), product.settings, tmp_path, weights=False) == model
 
@@ -73,21 +73,21 @@ def test_a_folder_anywhere(product: Product, tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_folder_without_a_model(product: Product, tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError, match="no model in") as error:
+    with pytest.raises(NotFoundError, match="no model in") as error:
         resolve(product, str(tmp_path))
     assert "config.json" in error.value.hint
 
 
 @pytest.mark.parametrize("name", ["some-organisation/some-model", "some-organisation/some-model@v1", "some-model"])
 def test_a_hub_id_when_offline(product: Product, name: str) -> None:
-    with pytest.raises(MissingExtraError, match="is not in the local cache") as error:
+    with pytest.raises(NotFoundError, match="is not in the local cache") as error:
         resolve(product, name)
     assert error.value.hint == "unset HF_HUB_OFFLINE, or give a local folder"
     assert (error.value.exit_code, error.value.retryable) == (2, False)
 
 
 def test_what_is_neither_a_folder_nor_a_hub_id(product: Product) -> None:
-    with pytest.raises(MissingExtraError, match="no such folder, and the hub has no such names"):
+    with pytest.raises(NotFoundError, match="no such folder, and the hub has no such names"):
         resolve(product, "models/that/are/not/there")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ftcore import settings
-from ftcore.errors import MissingExtraError
+from ftcore.errors import NotFoundError
 from ftcore.models import base
 from ftcore.models.embedding import embedder
 
@@ -27,5 +27,5 @@ def test_a_text_has_one_embedding_whatever_is_in_its_batch() -> None:
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError, match="no base model could be loaded from"):
+    with pytest.raises(NotFoundError, match="no base model could be loaded from"):
         embedder(tmp_path)

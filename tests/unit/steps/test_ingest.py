@@ -13,7 +13,7 @@ from ftcore import pipeline
 from ftcore.context import Context
 from ftcore.data import snapshot, split, watermarks
 from ftcore.data.sources import files
-from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, RecipeError, TransientError
+from ftcore.errors import DataRejectedError, FtcoreError, NotFoundError, RecipeError, TransientError
 from ftcore.steps import ingest
 from ftcore.store import parts, store
 from ftcore.store.records import Record, now
@@ -212,7 +212,7 @@ def test_sources_without_a_row_are_refused(product: Product) -> None:
 
 
 def test_a_source_that_is_not_there_is_named(product: Product) -> None:
-    with pytest.raises(MissingExtraError, match=r"rows\.csv"):
+    with pytest.raises(NotFoundError, match=r"rows\.csv"):
         ingest.run(product.context("ingest"))
 
 

@@ -16,7 +16,7 @@ import pytest
 from ftcore import pipeline
 from ftcore.compliance import forget
 from ftcore.data import shards
-from ftcore.errors import FtcoreError, MissingExtraError
+from ftcore.errors import FtcoreError, NotFoundError
 from ftcore.store import parts
 from ftcore.store.records import Record
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_asked_is_refused(shared: Product, run: Callable[[Any], A
 
 
 def test_a_source_that_is_not_there_is_named_before_anything_is_read(product: Product) -> None:
-    with pytest.raises(MissingExtraError, match=r"rows\.csv"):
+    with pytest.raises(NotFoundError, match=r"rows\.csv"):
         product.run("shard")
     assert pipeline.chain_of("shard") == "data"
 

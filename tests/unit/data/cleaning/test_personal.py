@@ -11,7 +11,7 @@ import pytest
 
 from ftcore.data.cleaning import _recognisers, personal, regions
 from ftcore.data.cleaning.personal import KEY_VARIABLE, Cleaner, Finder, cleaner
-from ftcore.errors import MissingExtraError
+from ftcore.errors import ConfigurationError
 from ftcore.recipe.sections import PersonalData
 
 SECRET = {KEY_VARIABLE: "0123456789abcdef-secret"}
@@ -146,7 +146,7 @@ def test_pseudonyms_are_stable_within_the_recipe_and_differ_between() -> None:
 
 
 def test_pseudonyms_take_a_key() -> None:
-    with pytest.raises(MissingExtraError, match=KEY_VARIABLE):
+    with pytest.raises(ConfigurationError, match=KEY_VARIABLE):
         cleaner(PersonalData(entities={"EMAIL_ADDRESS": "pseudonym"}), {}, "demo")
 
 
@@ -165,7 +165,7 @@ def test_what_is_cleaned_is_clean() -> None:
 
 
 def test_an_unknown_entity_is_named() -> None:
-    with pytest.raises(MissingExtraError, match="NO_SUCH_THING"):
+    with pytest.raises(ConfigurationError, match="NO_SUCH_THING"):
         made(NO_SUCH_THING="mask").clean(["1234567"])
 
 

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from ftcore.context import Context
 from ftcore.data import snapshot
 from ftcore.data.sources import files
-from ftcore.errors import DataRejectedError, MissingExtraError
+from ftcore.errors import DataRejectedError, NotFoundError
 
 Read = Callable[..., list[dict[str, Any]]]
 
@@ -154,7 +154,7 @@ def test_a_pattern_reads_files_in_order_and_max_rows_takes_the_lowest_row_ids(re
 
 
 def test_no_match_says_where_it_looked(read: Read, tmp_path: Path) -> None:
-    with pytest.raises(MissingExtraError, match=r"no file matches 'data/\*\.csv' in ") as error:
+    with pytest.raises(NotFoundError, match=r"no file matches 'data/\*\.csv' in ") as error:
         read(path="data/*.csv")
     assert str(tmp_path) in str(error.value)
 
@@ -200,5 +200,5 @@ def test_a_path_may_name_days(tmp_path: Path, context: Callable[..., Any]) -> No
     assert len(texts()) == 4
     assert texts(since="2026-01-02", until="2026-01-03") == ["on 2026-01-02"]
     assert texts(since="2026-01-03T06:00", until="2026-02-01T06:00") == ["on 2026-01-03", "on 2026-02-01"]
-    with pytest.raises(MissingExtraError, match="no file matches '2026-03/2026-03-01"):
+    with pytest.raises(NotFoundError, match="no file matches '2026-03/2026-03-01"):
         texts(since="2026-03-01", until="2026-03-02")

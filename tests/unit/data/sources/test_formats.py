@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftcore.data.sources import _formats, files
-from ftcore.errors import DataRejectedError, MissingExtraError
+from ftcore.errors import DataRejectedError, NotFoundError
 
 Rows = Callable[..., list[dict[str, Any]]]
 RECORDS = [
@@ -106,7 +106,7 @@ def test_a_pattern_reads_all_files_in_order(tmp_path: Path, rows: Rows) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     assert [row["text"] for row in rows(kind="files", path="**/*.txt")] == ["a/1.txt", "a/3.txt", "b/2.txt"]
-    with pytest.raises(MissingExtraError, match="no file matches"):
+    with pytest.raises(NotFoundError, match="no file matches"):
         rows(kind="files", path="*.nothing")
 
 

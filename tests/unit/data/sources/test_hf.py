@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, RecipeError
+from ftcore.errors import DataRejectedError, FtcoreError, NotFoundError, RecipeError
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -55,7 +55,7 @@ def test_a_folder_of_files_is_streamed(tmp_path: Path, rows: Rows, monkeypatch: 
 
 
 def test_what_is_not_there_says_so(rows: Rows) -> None:
-    with pytest.raises(MissingExtraError, match="no folder 'nothing'"):
+    with pytest.raises(NotFoundError, match="no folder 'nothing'"):
         rows(kind="hf", path="nothing")
     with pytest.raises(RecipeError, match="needs a revision"):
         rows(kind="hf", dataset="org/reviews")

@@ -11,7 +11,7 @@ import pytest
 from ftcore import settings
 from ftcore.context import Context
 from ftcore.data.sources import _places, files
-from ftcore.errors import MissingExtraError
+from ftcore.errors import NotFoundError
 from ftcore.recipe.reading import parse
 from ftcore.store import store
 from tests.unit.conftest import RECIPE
@@ -41,14 +41,14 @@ def test_the_recipes_own_folder_is_no_pattern(tmp_path: Path, found: Callable[..
     assert found("data [old]/*.csv", tmp_path / name) == [f"{name}/data [old]/b.csv"]
     assert found(str(tmp_path / name / "data" / "a.csv"), Path("elsewhere")) == [f"{name}/data/a.csv"]
     assert found(str(tmp_path / name / "data" / "*.csv"), Path("elsewhere")) == [f"{name}/data/a.csv"]
-    with pytest.raises(MissingExtraError, match="no file matches"):
+    with pytest.raises(NotFoundError, match="no file matches"):
         found("data/z*.csv", tmp_path / name)
 
 
 @pytest.mark.parametrize("pattern", ["data", "data/", "d*", "data/*"])
 def test_a_folder_is_named_as_one(tmp_path: Path, pattern: str) -> None:
     write(tmp_path, "data/year=2026/a.csv")
-    with pytest.raises(MissingExtraError, match="is a folder, not files") as caught:
+    with pytest.raises(NotFoundError, match="is a folder, not files") as caught:
         _places.find(pattern, tmp_path)
     assert caught.value.hint == f"name the files in it, such as {pattern.rstrip('/')}/**/*.csv"
     assert _places.find(f"{pattern.rstrip('/')}/**/*.csv", tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftcore.data.sources._secrets import connection
-from ftcore.errors import MissingExtraError
+from ftcore.errors import ConfigurationError
 
 POSTGRES = {
     "conn_type": "postgres",
@@ -62,7 +62,7 @@ def test_a_file_is_read_through_a_connection_in_json(
 )
 def test_json_that_is_no_connection_is_said_without_what_is_in_it(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CRM", text)
-    with pytest.raises(MissingExtraError, match="AIRFLOW_CONN_CRM holds JSON that is no connection") as caught:
+    with pytest.raises(ConfigurationError, match="AIRFLOW_CONN_CRM holds JSON that is no connection") as caught:
         connection("crm")
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -11,7 +11,14 @@ import pytest
 
 from ftcore.data.sources import sql
 from ftcore.data.watermarks import Cursor
-from ftcore.errors import DataRejectedError, FtcoreError, MissingExtraError, RecipeError, TransientError
+from ftcore.errors import (
+    ConfigurationError,
+    DataRejectedError,
+    FtcoreError,
+    MissingExtraError,
+    RecipeError,
+    TransientError,
+)
 
 Rows = Callable[..., list[dict[str, Any]]]
 SQL = {"kind": "sql", "connection": "crm", "query": "SELECT * FROM tickets"}
@@ -77,7 +84,7 @@ def test_a_cursor_reads_from_its_watermark_on(database: sqlite3.Connection, cont
         ({"query": "SELECT * FROM nowhere"}, DataRejectedError, "cannot be run: no such table: nowhere"),
         ({"query": "SELECT 1 AS one"}, DataRejectedError, r"query of sql:crm has no column 'text'"),
         ({"query": "SELECT :x AS text, 1 AS label"}, DataRejectedError, "bind parameter 'x'"),
-        ({"connection": "other"}, MissingExtraError, "FTCORE_CONNECTION_OTHER"),
+        ({"connection": "other"}, ConfigurationError, "FTCORE_CONNECTION_OTHER"),
         ({"connection": "a b"}, RecipeError, "connection"),
     ],
 )
@@ -92,7 +99,7 @@ def test_errors_say_what_is_wrong(rows: Rows, change: dict[str, str], error: typ
         ("postgres://bob:hunter2@127.0.0.1:9/x", TransientError, "went away or does not answer"),
         ("nosuch://bob:hunter2@127.0.0.1/x", FtcoreError, "knows no database 'nosuch'"),
         ("mssql+pyodbc://bob:hunter2@127.0.0.1/x", MissingExtraError, "driver is not installed"),
-        ("bob hunter2", MissingExtraError, "'crm' is not a URL"),
+        ("bob hunter2", ConfigurationError, "'crm' is not a URL"),
     ],
 )
 def test_no_error_shows_the_password(

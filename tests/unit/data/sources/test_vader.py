@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from conftest import Product
 
 from ftcore.data.sources import vader
-from ftcore.errors import MissingExtraError
+from ftcore.errors import NotFoundError
 
 
 def read(product: Product, **config: Any) -> list[dict[str, Any]]:
@@ -92,6 +92,6 @@ class TestCollections:
 
 
 def test_without_the_archive_it_says_how_to_get_it(product: Product, home: Path) -> None:
-    with pytest.raises(MissingExtraError, match="make setup") as error:
+    with pytest.raises(NotFoundError, match="make setup") as error:
         read(product, domain="nyt")
     assert str(home) in str(error.value)
