@@ -18,7 +18,7 @@ CHECK_ASSETS = sed -nE 's/.*sha256:([0-9a-f]{64}) \# (.*)/\1  \2/p' $(CURDIR)/as
 # A stamp by the content of what decides the environment: changed files make a new name, and so a new set-up.
 STAMP := .venv/.setup-$(shell cat requirements.lock assets.lock pyproject.toml Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo up down check test testlong bench lock clean
+.PHONY: help setup demo up down check test testlong bench docs lock clean
 
 help: ## Show this list.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -80,9 +80,13 @@ testlong: setup ## Tests that train for minutes, which make test leaves out: for
 bench: setup ## Measure against the usual way, side by side: make bench, or make bench ONLY=name.
 	python -m tests.bench $(ONLY)
 
+docs: setup ## Build the documentation into site/: needs no network.
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo 'open site/index.html; to search in it, serve the folder: python -m http.server --directory site'
+
 lock: ## Resolve requirements.lock anew.
 	rm -f requirements.lock # what it holds would be preferred, and torch would lose the build that find-links offers
-	.venv/bin/uv pip compile --quiet --python-version 3.11 --extra demo --extra dev --no-emit-index-url $(FIND_LINKS) \
+	.venv/bin/uv pip compile --quiet --python-version 3.11 --extra demo --extra dev --extra docs --no-emit-index-url $(FIND_LINKS) \
 	  --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock # which build it is, the machine decides
 
