@@ -108,6 +108,8 @@ def table(section: Schema) -> str:
     """The fields of a section: key, type, default and meaning."""
     lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for name, field in section["properties"].items():
+        if "const" in field:  # the kind, which the heading names
+            continue
         default = "required" if name in section.get("required", ()) else "–"
         if "default" in field:
             long = isinstance(field["default"], dict) and field["default"]
