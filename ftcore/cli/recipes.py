@@ -13,8 +13,6 @@ import typer
 from ftcore.cli._shared import AsJson, path_of
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
     from ftcore.store.store import Shelf
@@ -193,10 +191,7 @@ def ls(
     if room in ("", "recipes"):
         listed["recipes"] = {path.stem: str(path) for path in reading.files(settings.load().recipes)}
     for name in [room] if room in kinds.ROOMS else [] if room else kinds.ROOMS:
-        modules = {kind: kinds.find(name, kind) for kind in kinds.kinds(name)}
-        listed[name] = {
-            k: {"what": (m.__doc__ or "").splitlines()[0], "example": m.EXAMPLE} for k, m in modules.items()
-        }
+        listed[name] = {kind: _shown(name, kind) for kind in kinds.kinds(name)}
     if as_json:
         print(json.dumps(listed, indent=2))
         return
@@ -210,9 +205,7 @@ def ls(
 
 def _show_kinds(kind: str, rooms: Sequence[str], *, as_json: bool) -> None:
     """Print the keys of a kind, with their meaning and their defaults, in each room that has one of this name."""
-    from ftcore.recipe import kinds
-
-    found = {room: _keys(kinds.find(room, kind)) for room in rooms}
+    found = {room: _keys(room, kind) for room in rooms}
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -228,14 +221,27 @@ def _show_kinds(kind: str, rooms: Sequence[str], *, as_json: bool) -> None:
             print(*(f"      {line}" for line in said["meaning"].splitlines()), sep="\n")
 
 
-def _keys(module: ModuleType) -> dict[str, Any]:
+def _shown(room: str, kind: str) -> dict[str, Any]:
+    """First sentence and example of a kind."""
+    from ftcore.recipe import kinds
+
+    module: Any = kinds.find(room, kind)
+    example = getattr(kinds.kind_class(room, kind), "EXAMPLE", None) or module.EXAMPLE
+    return {"what": (module.__doc__ or "").splitlines()[0], "example": example}
+
+
+def _keys(room: str, kind: str) -> dict[str, Any]:
     """First sentence, example and keys of a kind, and the rows that a task takes."""
-    fields = module.Config.model_fields
-    schema = module.Config.model_json_schema()["properties"]
+    from ftcore.recipe import kinds
+
+    module: Any = kinds.find(room, kind)
+    made = kinds.kind_class(room, kind)
+    fields, schema = made.model_fields, made.model_json_schema()["properties"]
+    shown = _shown(room, kind)
     return {
-        "what": (module.__doc__ or "").splitlines()[0],
-        "about": inspect.cleandoc(module.Config.__doc__ or ""),
-        "example": module.EXAMPLE,
+        "what": shown["what"],
+        "about": inspect.cleandoc(made.__doc__ or ""),
+        "example": shown["example"],
         **({"row": module.ROW} if hasattr(module, "ROW") else {}),
         "keys": {
             name: {

@@ -67,6 +67,7 @@ def create(what: str, name: str, settings: Settings, data: Path | None = None) -
     if not template.is_file():  # installed without the checkout
         raise FtcoreError(f"there is no template {template}", hint=f"put one into {settings.recipes}: _template.yaml")
     text = re.sub(r"\bNAME\b", name, template.read_text(encoding="utf-8"))
+    text = re.sub(r"\bTemplate\b", "".join(word.capitalize() for word in name.split("_")), text)
     if what == "recipe":
         if settings.recipes.parent.name != "dags":  # the template's path is that of a recipe in dags/recipes/
             text = text.replace(f'"../../data/{name}/', f'"data/{name}/')

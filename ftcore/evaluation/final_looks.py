@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from ftcore.evaluation import looks
 from ftcore.evaluation.looks import Look
 from ftcore.recipe.canonical import canonical
-from ftcore.recipe.kinds import find
 from ftcore.registry.judgement import JUDGED_AGAINST
 from ftcore.tracking.client import Tracking
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.context import Context
-    from ftcore.recipe.sections import Part
     from ftcore.registry.verdict import Evidence
 
 
@@ -40,7 +38,7 @@ class Compared:
             table: their predictions.
             part: ``test`` or ``sealed``.
         """
-        gates = [one.model_dump(mode="json") for one in self.context.recipe.gates if is_final(one)]
+        gates = [one.model_dump(mode="json") for one in self.context.recipe.gates if one.FINAL]
         look = Look.at(self.candidate, self.champion, canonical([gates, part, self.model]), _keys(table))
         shelf, conf = self.context.shelf, self.context.settings
         found = looks.take(shelf, self.context.run_id, look, self._judged(), conf.lock_timeout_s)
@@ -54,11 +52,6 @@ class Compared:
         against = {version.number: version.tags.get(JUDGED_AGAINST) for version in registered}
         tagged = {number for number, champion in against.items() if champion == str(self.champion)}
         return tagged | {int(line["candidate"]) for line in lines if line.get("candidate")}
-
-
-def is_final(config: Part) -> bool:
-    """Whether a gate makes the comparison with the champion whose looks are counted."""
-    return bool(getattr(find("gates", config.kind), "FINAL", False))
 
 
 def _keys(table: pa.Table) -> list[str]:

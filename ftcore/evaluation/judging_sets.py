@@ -89,7 +89,7 @@ def check(context: Context, identity: str, rows: pa.Table, excluded: dict[str, d
         hint = "add rows, or raise prepare.test: it decides which rows are kept apart"
         raise NotEnoughDataError(f"snapshot {identity} has no test row to judge by", hint=hint)
     for gate in context.recipe.gates:
-        if empty := [name for name in getattr(gate, "datasets", ()) if name not in there]:
+        if empty := [name for name in gate.named().get("datasets", ()) if name not in there]:
             raise NotEnoughDataError(
                 f"the gate {gate.kind} judges on {', '.join(empty)}, which has no row on the test side that is new",
                 hint=f"add rows to evaluate.holdouts.{empty[0]}, or take it out of the gate's datasets",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftcore.data import snapshot
 from ftcore.recipe import sealed
-from ftcore.recipe.kinds import find
 from ftcore.statistics.intervals import size
 
 if TYPE_CHECKING:
@@ -16,12 +15,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.recipe.model import Recipe
-    from ftcore.recipe.sections import Part
+    from ftcore.recipe.sections import Gate
     from ftcore.store.store import Shelf
 
 TEST, SEALED = sealed.TEST, sealed.SEALED
-ON_FEWER = "on fewer it is undecided"
-"""What most gates do with fewer rows than they ask for."""
 
 
 @dataclass(frozen=True)
@@ -98,37 +95,31 @@ def holdouts(recipe: Recipe) -> list[str]:
     return [name for name in recipe.evaluate.holdouts if name in wanted]
 
 
-def _judged(recipe: Recipe, gate: Part) -> list[tuple[str, ...]]:
+def _judged(recipe: Recipe, gate: Gate) -> list[tuple[str, ...]]:
     """The datasets that a gate judges on, those together whose rows it judges together; none where it needs no rows."""
-    module = find("gates", gate.kind)
-    if not hasattr(gate, "min_rows"):
+    if not gate.least():
         return []
-    if recipe.evaluate.sealed and getattr(module, "FINAL", False):
+    if recipe.evaluate.sealed and gate.FINAL:
         return [(SEALED,)]
-    if hasattr(module, "judged"):
-        every = (TEST, *recipe.evaluate.holdouts)
-        found: list[tuple[str, ...]] = module.judged(gate, every)
-        return found
-    return [tuple(getattr(gate, "datasets", ())) or (TEST,)]
+    return gate.judged((TEST, *recipe.evaluate.holdouts))
 
 
 def _wanting(
-    recipe: Recipe, numbered: tuple[int, Any], datasets: tuple[str, ...], sizes: Mapping[str, Size]
+    recipe: Recipe, numbered: tuple[int, Gate], datasets: tuple[str, ...], sizes: Mapping[str, Size]
 ) -> Iterator[str]:
-    number, gate = numbered
+    (number, gate), least_rows = numbered, numbered[1].least().get("min_rows", 0)
     there = Size(*(sum(getattr(sizes[name], what) for name in datasets) for what in ("rows", "groups")))
-    if there.rows < gate.min_rows:
-        key, least, missing = "min_rows", gate.min_rows, gate.min_rows - there.rows
-    elif there.groups < (groups := min(getattr(gate, "min_groups", 0), there.rows)):
+    if there.rows < least_rows:
+        key, least, missing = "min_rows", least_rows, least_rows - there.rows
+    elif there.groups < (groups := min(gate.least().get("min_groups", 0), there.rows)):
         key, least, missing = "min_groups", groups, groups - there.groups
     else:
         return
     what = key.removeprefix("min_")
     names = " and ".join(sealed.PART if name == SEALED else name for name in datasets)
-    on_fewer = getattr(find("gates", gate.kind), "ON_FEWER", ON_FEWER)
     yield (
         f"the gate {gate.kind} needs {least:,} {what} of {names} (gates[{number}].{key}), and there are "
-        f"{size(there.rows, there.groups)}: {on_fewer}. {_remedy(recipe, datasets, missing, what)}, or lower {key}"
+        f"{size(there.rows, there.groups)}: {gate.ON_FEWER}. {_remedy(recipe, datasets, missing, what)}, or lower {key}"
     )
 
 

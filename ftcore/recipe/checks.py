@@ -22,22 +22,17 @@ def contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _unanswerable(recipe)
     yield from _unwatchable(recipe)
     yield from _unlicensed(recipe)
-    metrics = recipe.metrics
-    datasets = ("test", *recipe.evaluate.holdouts)
     if recipe.on_undecided == "ask" and not recipe.approval.required:
         yield "on_undecided", "there is no approval to wait for where approval.required is 0"
+    known: dict[str, tuple[Collection[str], str]] = {
+        "metric": (recipe.metrics, "unknown metric {!r}; known: {}"),
+        "datasets": (("test", *recipe.evaluate.holdouts), "unknown dataset {!r}; known: {}"),
+        "by": (recipe.evaluate.slices, "{!r} is none of evaluate.slices: {}"),
+    }
     for number, gate in enumerate(recipe.gates):
-        metric = getattr(gate, "metric", None)
-        if metric is not None and metric not in metrics:
-            yield f"gates[{number}].metric", f"unknown metric {metric!r}; known: {', '.join(metrics)}"
-        for name in getattr(gate, "datasets", ()):
-            if name not in datasets:
-                yield f"gates[{number}].datasets", f"unknown dataset {name!r}; known: {', '.join(datasets)}"
-        by = getattr(gate, "by", ())
-        for column in (by,) if isinstance(by, str) else by:
-            if column not in recipe.evaluate.slices:
-                sliced = ", ".join(recipe.evaluate.slices)
-                yield f"gates[{number}].by", f"{column!r} is none of evaluate.slices: {sliced}"
+        for key, names in gate.named().items():
+            there, fault = known[key]
+            yield from ((f"gates[{number}].{key}", fault.format(n, ", ".join(there))) for n in names if n not in there)
     yield from _unexportable(recipe)
 
 

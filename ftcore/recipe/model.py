@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore.recipe.kinds import Config, find, kinds
+from ftcore.recipe.kinds import Config, find, kind_class, kinds
 from ftcore.recipe.sections import (
     Approval,
     Card,
@@ -134,7 +134,7 @@ def _with_metrics(document: Any) -> Any:
 
     def judges(gate: Any) -> bool:
         known = isinstance(gate, dict) and gate.get("kind") in kinds("gates")
-        return known and "metric" in find("gates", gate["kind"]).Config.model_fields
+        return known and "metric" in kind_class("gates", gate["kind"]).model_fields
 
     return document | {"gates": [{"metric": first, **gate} if judges(gate) else gate for gate in document["gates"]]}
 

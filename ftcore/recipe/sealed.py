@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ftcore.recipe.kinds import find
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -59,14 +57,14 @@ def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
         )
     if not recipe.evaluate.sealed:
         return
-    final = [(n, gate) for n, gate in enumerate(recipe.gates) if getattr(find("gates", gate.kind), "FINAL", False)]
+    final = [(n, gate) for n, gate in enumerate(recipe.gates) if gate.FINAL]
     if not final:
         yield (
             "evaluate.sealed",
             "no gate would look at the sealed rows: add the gate beats_champion, or leave evaluate.sealed out",
         )
     for number, gate in final:
-        if (datasets := tuple(getattr(gate, "datasets", ()))) != (TEST,):
+        if (datasets := tuple(gate.named().get("datasets", ()))) != (TEST,):
             yield (
                 f"gates[{number}].datasets",
                 f"with evaluate.sealed the final comparison is made on {PART} only, not on {', '.join(datasets)}: set "

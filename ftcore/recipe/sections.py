@@ -37,11 +37,13 @@ class Labelled(Part, Protocol):
 
 
 if TYPE_CHECKING:
+    from ftcore.evaluation.gates import _base as gates
+
     Source: TypeAlias = Part
     Task: TypeAlias = Labelled
     Method: TypeAlias = Part
     Exporter: TypeAlias = Part
-    Gate: TypeAlias = Part
+    Gate: TypeAlias = gates.Gate
     Detector: TypeAlias = Part
 else:
     Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)

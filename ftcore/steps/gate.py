@@ -17,8 +17,7 @@ from ftcore.data import erasures
 from ftcore.errors import ChangedArtefactError, FtcoreError
 from ftcore.evaluation import slices as _slices
 from ftcore.evaluation.baselines import BASELINES
-from ftcore.evaluation.final_looks import Compared, is_final
-from ftcore.evaluation.gates._undecided import undecided
+from ftcore.evaluation.final_looks import Compared
 from ftcore.evaluation.predictions import SETTINGS
 from ftcore.models import outputs
 from ftcore.progress import busy
@@ -41,10 +40,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from ftcore.recipe.sections import Part
+    from ftcore.recipe.sections import Gate
     from ftcore.store.records import Record
 
-    Final = Callable[[Any, Any, list[str]], Rule]
+    Final = Callable[[Gate, list[str]], Rule]
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +164,7 @@ def _told(figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def judge(gates: Sequence[Part], evidence: Evidence, final: Final | None = None) -> tuple[Rule, ...]:
+def judge(gates: Sequence[Gate], evidence: Evidence, final: Final | None = None) -> tuple[Rule, ...]:
     """What each gate decides; those about losses share one error rate.
 
     Args:
@@ -173,15 +172,13 @@ def judge(gates: Sequence[Part], evidence: Evidence, final: Final | None = None)
         evidence: without sealed rows.
         final: makes the final comparison on the sealed rows, after all other gates; None where there is none.
     """
-    modules = [(find("gates", config.kind), config) for config in gates]
-    counts = [module.comparisons(config, evidence) for module, config in modules if hasattr(module, "comparisons")]
-    evidence = replace(evidence, comparisons=sum(counts))
-    last = {place for place, (_, config) in enumerate(modules) if final and is_final(config)}
-    rules = {n: module.judge(config, evidence) for n, (module, config) in enumerate(modules) if n not in last}
+    evidence = replace(evidence, comparisons=sum(gate.comparisons(evidence) for gate in gates))
+    last = [place for place, gate in enumerate(gates) if final and gate.FINAL]
+    rules = {place: gate.judge(evidence) for place, gate in enumerate(gates) if place not in last}
     wanting = [rule.gate for rule in rules.values() if not rule.passed]
     if final:
-        rules |= {place: final(*modules[place], wanting) for place in sorted(last)}
-    return tuple(rules[place] for place in range(len(modules)))
+        rules |= {place: final(gates[place], wanting) for place in last}
+    return tuple(rules[place] for place in range(len(gates)))
 
 
 def _final(
@@ -189,8 +186,7 @@ def _final(
     compared: Compared,
     table: pa.Table,
     figures: dict[str, Any],
-    module: Any,
-    config: Any,
+    gate: Gate,
     wanting: list[str],
 ) -> Rule:
     """The final comparison on the sealed rows; a look at them is counted only where they are looked at.
@@ -200,8 +196,7 @@ def _final(
         compared: the candidate and the champion.
         table: predictions of the sealed rows.
         figures: of the evaluation.
-        module: kind of the gate.
-        config: its settings.
+        gate: that compares.
         wanting: gates that did not pass.
     """
     import numpy as np
@@ -211,16 +206,17 @@ def _final(
             f"{PART} ({table.num_rows:,} rows) is looked at once every other rule has passed; not passed: "
             f"{', '.join(wanting)}"
         )
-        return undecided(config.kind, because, config.bound)
+        return gate.undecided(because)
     if not table.num_rows:
-        because = f"{PART} has no rows, at least {config.min_rows} are needed: raise evaluate.sealed, or add rows"
-        return undecided(config.kind, because, config.bound)
+        because = (
+            f"{PART} has no rows, at least {gate.least()['min_rows']} are needed: raise evaluate.sealed, or add rows"
+        )
+        return gate.undecided(because)
     evidence = gather(context, table, figures)
     evidence = replace(evidence, sealed=True, dataset=np.full(table.num_rows, TEST))
-    if not module.wanting(config, evidence):
+    if not gate.wanting(evidence):
         evidence = compared.seen(evidence, table, SEALED)
-    rule: Rule = module.judge(config, evidence)
-    return rule
+    return gate.judge(evidence)
 
 
 def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Evidence:

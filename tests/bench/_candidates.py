@@ -10,8 +10,11 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from ftcore.evaluation.gates import beats_champion, calibration, fairness, forgetting
-from ftcore.evaluation.gates import slice as slice_gate
+from ftcore.evaluation.gates.beats_champion import BeatsChampion
+from ftcore.evaluation.gates.calibration import Calibration
+from ftcore.evaluation.gates.fairness import Fairness
+from ftcore.evaluation.gates.forgetting import Forgetting
+from ftcore.evaluation.gates.slice import Slice
 from ftcore.registry.verdict import Evidence
 from ftcore.steps import gate
 from ftcore.tasks import classification
@@ -40,8 +43,8 @@ def promoted(candidates: int, rows: int, gain: float, metric: str) -> float:
         gain: how much likelier the candidate is right than the champion, truly.
         metric: what the gate compares.
     """
-    config = beats_champion.Config(metric=metric, confidence=0.95)
-    passed = [beats_champion.judge(config, pair(rows, gain, seed)).passed for seed in seeds(candidates)]
+    config = BeatsChampion(metric=metric, confidence=0.95)
+    passed = [config.judge(pair(rows, gain, seed)).passed for seed in seeds(candidates)]
     return sum(one is True for one in passed) / candidates
 
 
@@ -115,7 +118,7 @@ def ever_promoted(looks: int, rows: int, seed: int, *, fresh: float = 0.0, resam
         fresh: share of the rows that are replaced by new ones before each look.
         resamples: bootstrap resamples.
     """
-    draw, config, found = np.random.default_rng(seed), beats_champion.Config(), []
+    draw, config, found = np.random.default_rng(seed), BeatsChampion(), []
     hard, counts = draw.random(rows), np.zeros(rows, int)
     champion = _answers(draw, hard)
     for look in range(looks):
@@ -123,7 +126,7 @@ def ever_promoted(looks: int, rows: int, seed: int, *, fresh: float = 0.0, resam
         hard = np.where(new, draw.random(rows), hard)
         champion, counts = np.where(new, _answers(draw, hard), champion), np.where(new, 0, counts)
         seen = evidence({"candidate": _answers(draw, hard), "champion": champion}, seed, resamples)
-        found.append(beats_champion.judge(config, replace(seen, looks=counts)).passed is True)
+        found.append(config.judge(replace(seen, looks=counts)).passed is True)
         counts = counts + 1
     return found
 
@@ -137,10 +140,10 @@ SIZES = {"source=shop": 900, "source=mail": 600, "source=chat": 300}
 """Slices of the test rows; each is cut into three lengths, too."""
 HOLDOUTS = {"tweets": 500, "amazon": 800}
 HARM = (
-    slice_gate.Config(),
-    forgetting.Config(datasets=tuple(HOLDOUTS)),
-    fairness.Config(by="source"),
-    calibration.Config(),
+    Slice(),
+    Forgetting(datasets=tuple(HOLDOUTS)),
+    Fairness(by="source"),
+    Calibration(),
 )
 """What must not become worse, with the gates' own defaults."""
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ftcore.evaluation.gates import fairness
+from ftcore.evaluation.gates.fairness import Fairness
 from tests.bench._candidates import ACCURACY, evidence, seeds
 from tests.bench._measure import Result, machine
 
 CANDIDATES, ALLOWED = 200, 0.06
-CONFIG = fairness.Config(max_difference=0.1)
+CONFIG = Fairness(max_difference=0.1)
 
 
 def shares(sizes: tuple[int, ...], worst: float = ACCURACY) -> dict[bool | None, float]:
@@ -21,7 +21,7 @@ def shares(sizes: tuple[int, ...], worst: float = ACCURACY) -> dict[bool | None,
     chance, found = np.where(names == 0, worst, ACCURACY), []
     for seed in seeds(CANDIDATES):
         right = np.random.default_rng(seed).random(len(names)) < chance
-        found.append(fairness.judge(CONFIG, replace(evidence({"candidate": right}, seed), slices=slices)).passed)
+        found.append(CONFIG.judge(replace(evidence({"candidate": right}, seed), slices=slices)).passed)
     return {word: found.count(word) / CANDIDATES for word in (True, False, None)}
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ftcore.evaluation.gates import beats_champion
+from ftcore.evaluation.gates.beats_champion import BeatsChampion, spend
 from tests.bench._candidates import grouped, seeds
 from tests.bench._measure import Result, machine
 
 CANDIDATES, ALLOWED = 300, 0.06
 SHAPES = {(100, 10): 0.5, (50, 20): 0.7, (30, 30): 0.7, (1000, 1): 0.0}
 """Groups and their rows, and the chance that a row's fate is its group's."""
-WHOLE = beats_champion.Config(confidence=1 - 0.05 / beats_champion.spend(0.0, None)["alpha"])
+WHOLE = BeatsChampion(confidence=1 - 0.05 / spend(0.0, None)["alpha"])
 """A first look that may spend 5 %, so that the interval itself is seen."""
 
 
@@ -30,5 +30,5 @@ def promoted(groups: int, size: int, share: float, *, blind: bool = False) -> fl
     found = []
     for seed in seeds(CANDIDATES):
         seen = grouped(groups, size, share, seed, 500)
-        found.append(beats_champion.judge(WHOLE, replace(seen, group=None) if blind else seen).passed is True)
+        found.append(WHOLE.judge(replace(seen, group=None) if blind else seen).passed is True)
     return sum(found) / CANDIDATES

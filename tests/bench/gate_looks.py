@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ftcore.evaluation.gates import beats_champion
+from ftcore.evaluation.gates.beats_champion import BeatsChampion
 from tests.bench._candidates import ever_promoted, pair, seeds
 from tests.bench._measure import Result, machine
 
@@ -18,10 +18,10 @@ def run() -> Result:
     lives = [ever_promoted(LOOKS, ROWS, seed) for seed in seeds(LIVES)]
     ever, once = (sum(map(any, (life[:count] for life in lives))) / LIVES for count in (LOOKS, 1))
     growing = sum(any(ever_promoted(LOOKS, ROWS, seed, fresh=0.05)) for seed in seeds(LIVES)) / LIVES
-    config = beats_champion.Config()
+    config = BeatsChampion()
     found = {
         look: sum(
-            beats_champion.judge(config, replace(pair(2000, 0.05, seed), looks=np.full(2000, look - 1))).passed is True
+            config.judge(replace(pair(2000, 0.05, seed), looks=np.full(2000, look - 1))).passed is True
             for seed in seeds(CANDIDATES)
         )
         / CANDIDATES

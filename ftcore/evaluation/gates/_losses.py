@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Protocol
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from ftcore.evaluation.gates._undecided import LEAST_GROUPS, LEAST_ROWS, share, undecided
+from pydantic import Field
+
+from ftcore.evaluation.gates._base import LEAST_GROUPS, LEAST_ROWS, Gate, share
 from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import Estimate, quantile, size
 from ftcore.statistics.simultaneous import Bounds, Effect, bounds, clusters, effect
@@ -16,175 +19,162 @@ if TYPE_CHECKING:
 
     from ftcore.registry.verdict import Evidence
 
-
 MARGIN = 0.05
 NAMED = 12
 """Groups that a reason names; a verdict is read by people."""
 
 
-class Limits(Protocol):
-    """Settings that both gates have."""
+class LossGate(Gate):
+    """A gate about what the candidate loses against the champion in parts of the rows; bounds hold for all at once."""
+
+    metric: str = "accuracy"
+    """Name of a metric of the task."""
+    max_loss: Annotated[float, Field(ge=0)] = 0.05
+    """Largest loss against the champion, in the metric's unit."""
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """Loss beyond ``max_loss`` that the rows must be able to show; a part of too few rows for it is undecided. Null: as
+    much again as ``max_loss``, and at least 0.05."""
+    min_rows: Annotated[int, Field(ge=1)] = 200
+    """A smaller part fails where it surely loses, and does not leave the gate undecided where little can be told."""
+    min_groups: Annotated[int, Field(ge=1)] = 30
+    """The same in groups of rows, where rows have groups."""
 
     @property
-    def kind(self) -> str:
-        """Of the gate."""
-        ...
+    def bound(self) -> float:
+        """Largest loss, as a gain."""
+        return -self.max_loss
 
-    @property
-    def metric(self) -> str:
-        """Which metric may fall."""
-        ...
+    @abstractmethod
+    def parts(self, evidence: Evidence) -> dict[str, np.ndarray]:
+        """Parts of the rows that are judged, each a mask ``[rows]``."""
 
-    @property
-    def max_loss(self) -> float:
-        """How far."""
-        ...
+    def elsewhere(self, evidence: Evidence) -> dict[str, Estimate]:
+        """Gains that were measured on other rows, higher being better."""
+        return {}
 
-    @property
-    def margin(self) -> float | None:
-        """Loss beyond ``max_loss`` that the rows must be able to show."""
-        ...
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Its metric."""
+        return {"metric": (self.metric,)}
 
-    @property
-    def min_rows(self) -> int:
-        """From how many rows on a loss must not only be looked for, but would have been seen."""
-        ...
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows and groups from which on a loss must not only be looked for, but would have been seen."""
+        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
 
-    @property
-    def min_groups(self) -> int:
-        """The same in groups of rows."""
-        ...
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether no part of the rows loses more than ``max_loss`` against the champion.
 
+        With ``beyond = max_loss + margin``, and each statement but the first with 95 % confidence, one-sided:
 
-def judge(
-    limits: Limits, evidence: Evidence, parts: Mapping[str, np.ndarray], more: Mapping[str, Estimate] | None = None
-) -> Rule:
-    """Whether no part of the rows loses more than ``max_loss`` against the champion.
+        - a part *fails* where it surely loses, at an error rate that holds for all parts and gates about losses
+          together, and either surely loses more than ``max_loss``, or a loss of ``beyond`` is not excluded;
+        - it *passes* where it does not fail and a loss of ``beyond`` is excluded or would have been seen in four of
+          five;
+        - it is *undecided* otherwise, for want of rows.
 
-    With ``beyond = max_loss + margin``, and each statement but the first with 95 % confidence, one-sided:
+        The gate fails where one part fails, is undecided where one of at least ``min_rows`` rows and ``min_groups``
+        groups is undecided or where all are, and passes otherwise. Smaller parts that are undecided are named. Of fewer
+        than 30 rows or 10 groups nothing can be told: they are left out.
 
-    - a part *fails* where it surely loses, at an error rate that holds for all parts and gates about losses together,
-      and either surely loses more than ``max_loss``, or a loss of ``beyond`` is not excluded;
-    - it *passes* where it does not fail and a loss of ``beyond`` is excluded or would have been seen in four of five;
-    - it is *undecided* otherwise, for want of rows.
-
-    The gate fails where one part fails, is undecided where one of at least ``min_rows`` rows and ``min_groups`` groups
-    is undecided or where all are, and passes otherwise. Smaller parts that are undecided are named. Of fewer than 30
-    rows or 10 groups nothing can be told: they are left out.
-
-    Args:
-        limits: of the gate.
-        evidence: candidate and champion on the same rows.
-        parts: of the rows, each a mask ``[rows]``.
-        more: gains that were measured on other rows, higher being better.
-    """
-    if evidence.champion is None:
-        return Rule(gate=limits.kind, passed=True, reason="there is no champion to lose against yet")
-    gains, skipped = _gains(limits, evidence, parts, more or {})
-    if not gains:
-        because = (
-            f"{evidence.title(limits.metric)} is defined on no part of {LEAST_ROWS} rows and {LEAST_GROUPS} groups"
+        Args:
+            evidence: candidate and champion on the same rows.
+        """
+        if evidence.champion is None:
+            return Rule(gate=self.kind, passed=True, reason="there is no champion to lose against yet")
+        gains, skipped = self._gains(evidence)
+        if not gains:
+            because = (
+                f"{evidence.title(self.metric)} is defined on no part of {LEAST_ROWS} rows and {LEAST_GROUPS} groups"
+            )
+            return self.undecided(because + _disclosed({}, skipped))
+        alpha = share(evidence, len(gains))
+        held = bounds(gains, alpha, evidence.seed, least={name: self._least(gain) for name, gain in gains.items()})
+        failed = {name: one for name, one in held.items() if one.value < -one.limit}
+        short = {name: one for name, one in held.items() if name not in failed and not self._told(one)}
+        large = {name for name, one in short.items() if self._large(one.effect)}
+        untold = short if len(short) == len(held) else {name: short[name] for name in large}
+        chosen = failed or untold or {name: one for name, one in held.items() if name not in short}
+        name, worst = min(chosen.items(), key=lambda item: item[1].value)
+        found = (held, failed, untold)
+        reason = self._reason(evidence.title(self.metric), found, (name, worst))
+        small = {n: f"{one.effect.size}, {self._needs(one)}" for n, one in short.items() if n not in untold}
+        return Rule(
+            gate=self.kind,
+            passed=False if failed else None if untold else True,
+            reason=reason + _disclosed(held, skipped, small),
+            measured=worst.value,
+            bound=self.bound,
+            low=worst.low,
+            high=worst.high,
+            level=1 - 2 * alpha,
+            rows=worst.effect.rows,
+            groups=worst.effect.groups,
+            alpha=alpha,
         )
-        return undecided(limits.kind, because + _disclosed({}, skipped), -limits.max_loss)
-    alpha = share(evidence, len(gains))
-    held = bounds(gains, alpha, evidence.seed, least={name: _least(limits, gain) for name, gain in gains.items()})
-    failed = {name: one for name, one in held.items() if one.value < -one.limit}
-    short = {name: one for name, one in held.items() if name not in failed and not _told(limits, one)}
-    large = {name for name, one in short.items() if _large(limits, one.effect)}
-    untold = short if len(short) == len(held) else {name: short[name] for name in large}
-    chosen = failed or untold or {name: one for name, one in held.items() if name not in short}
-    name, worst = min(chosen.items(), key=lambda item: item[1].value)
-    found = (held, failed, untold)
-    reason = _reason(limits, evidence.title(limits.metric), found, (name, worst))
-    small = {n: f"{one.effect.size}, {_needs(limits, one)}" for n, one in short.items() if n not in untold}
-    return Rule(
-        gate=limits.kind,
-        passed=False if failed else None if untold else True,
-        reason=reason + _disclosed(held, skipped, small),
-        measured=worst.value,
-        bound=-limits.max_loss,
-        low=worst.low,
-        high=worst.high,
-        level=1 - 2 * alpha,
-        rows=worst.effect.rows,
-        groups=worst.effect.groups,
-        alpha=alpha,
-    )
 
+    def comparisons(self, evidence: Evidence) -> int:
+        """Number of parts that will be judged."""
+        return 0 if evidence.champion is None else len(self._gains(evidence)[0])
 
-def comparisons(
-    limits: Limits, evidence: Evidence, parts: Mapping[str, np.ndarray], more: Mapping[str, Estimate] | None = None
-) -> int:
-    """How many parts will be judged."""
-    return 0 if evidence.champion is None else len(_gains(limits, evidence, parts, more or {})[0])
+    def beyond(self) -> float:
+        """Loss that must not go unseen."""
+        return self.max_loss + (max(self.max_loss, MARGIN) if self.margin is None else self.margin)
 
+    def _least(self, gain: Effect) -> float:
+        """Measured loss from which on a part surely loses more than ``max_loss``, or ``beyond`` is not excluded."""
+        either = quantile(0.95, gain.freedom) * gain.error
+        return max(self.max_loss, min(self.max_loss + either, self.beyond() - either))
 
-def beyond(limits: Limits) -> float:
-    """Loss that must not go unseen."""
-    return limits.max_loss + (max(limits.max_loss, MARGIN) if limits.margin is None else limits.margin)
+    def _told(self, gain: Bounds) -> bool:
+        excluded = gain.value - quantile(0.95, gain.effect.freedom) * gain.effect.error > -self.beyond()
+        return excluded or gain.detectable <= self.beyond()
 
+    def _large(self, gain: Effect) -> bool:
+        return gain.rows >= self.min_rows and gain.groups >= self.min_groups
 
-def _least(limits: Limits, gain: Effect) -> float:
-    """Measured loss from which on a part surely loses more than ``max_loss``, or ``beyond`` is not excluded."""
-    either = quantile(0.95, gain.freedom) * gain.error
-    return max(limits.max_loss, min(limits.max_loss + either, beyond(limits) - either))
+    def _needs(self, gain: Bounds) -> str:
+        return f"about {gain.needed(self.beyond()):,} are needed"
 
+    def _reason(
+        self,
+        metric: str,
+        found: tuple[Mapping[str, Bounds], Mapping[str, Bounds], Mapping[str, Bounds]],
+        worst: tuple[str, Bounds],
+    ) -> str:
+        """What was found, with the parts that were judged, those that failed and those that could not be told."""
+        (held, failed, untold), (name, gain) = found, worst
+        if failed:
+            also = "".join(f", and so does {other}" for other in sorted(set(failed) - {name}))
+            return f"{name} loses more than {self.max_loss:g} in {metric}: {gain}{also}"
+        if untold:
+            several = ", ".join(f"{part} ({one.effect.size}, {self._needs(one)})" for part, one in untold.items())
+            return (
+                f"undecided: too few rows to see a loss of {self.beyond():g} in {metric} in {several}; {name}: {gain}"
+            )
+        return f"none of {len(held)} parts loses more than {self.max_loss:g} in {metric}; the worst is {name}: {gain}"
 
-def _told(limits: Limits, gain: Bounds) -> bool:
-    excluded = gain.value - quantile(0.95, gain.effect.freedom) * gain.effect.error > -beyond(limits)
-    return excluded or gain.detectable <= beyond(limits)
-
-
-def _large(limits: Limits, gain: Effect) -> bool:
-    return gain.rows >= limits.min_rows and gain.groups >= limits.min_groups
-
-
-def _needs(limits: Limits, gain: Bounds) -> str:
-    return f"about {gain.needed(beyond(limits)):,} are needed"
-
-
-def _reason(
-    limits: Limits,
-    metric: str,
-    found: tuple[Mapping[str, Bounds], Mapping[str, Bounds], Mapping[str, Bounds]],
-    worst: tuple[str, Bounds],
-) -> str:
-    """What was found, with the parts that were judged, those that failed and those that could not be told."""
-    (held, failed, untold), (name, gain) = found, worst
-    if failed:
-        also = "".join(f", and so does {other}" for other in sorted(set(failed) - {name}))
-        return f"{name} loses more than {limits.max_loss:g} in {metric}: {gain}{also}"
-    if untold:
-        several = ", ".join(f"{part} ({one.effect.size}, {_needs(limits, one)})" for part, one in untold.items())
-        return f"undecided: too few rows to see a loss of {beyond(limits):g} in {metric} in {several}; {name}: {gain}"
-    return f"none of {len(held)} parts loses more than {limits.max_loss:g} in {metric}; the worst is {name}: {gain}"
-
-
-def _gains(
-    limits: Limits, evidence: Evidence, parts: Mapping[str, np.ndarray], more: Mapping[str, Estimate]
-) -> tuple[dict[str, Effect], dict[str, str]]:
-    """The gain of each part that can be judged, and why the others cannot."""
-    assert evidence.champion is not None
-    answerable = evidence.on(sorted(set(evidence.dataset)), limits.metric)
-    numbers = clusters(evidence.group, len(evidence.dataset))
-    both = [side[evidence.served] for side in (evidence.champion, evidence.candidate)]
-    both = both if evidence.sign(limits.metric) > 0 else both[::-1]  # turned so that higher is better
-    gains, skipped = {}, {}
-    for name, inside in parts.items():
-        rows = inside & answerable
-        count, groups = int(rows.sum()), evidence.groups(rows)
-        if count < LEAST_ROWS or groups < LEAST_GROUPS:
-            skipped[name] = size(count, groups)
-        else:
-            gains[name] = effect(evidence.metrics, limits.metric, both, rows, numbers)
-    clusters_in_all = len(numbers) and int(numbers.max()) + 1
-    for name, one in more.items():
-        if one.rows < LEAST_ROWS:
-            skipped[name] = size(one.rows, one.groups)
-        else:
-            gains[name] = _elsewhere(one, int(clusters_in_all))
-    skipped |= {name: "not defined" for name, gain in gains.items() if not gain.defined}
-    return {name: gain for name, gain in gains.items() if gain.defined}, skipped
+    def _gains(self, evidence: Evidence) -> tuple[dict[str, Effect], dict[str, str]]:
+        """The gain of each part that can be judged, and why the others cannot."""
+        assert evidence.champion is not None
+        answerable = evidence.on(sorted(set(evidence.dataset)), self.metric)
+        numbers = clusters(evidence.group, len(evidence.dataset))
+        both = [side[evidence.served] for side in (evidence.champion, evidence.candidate)]
+        both = both if evidence.sign(self.metric) > 0 else both[::-1]  # turned so that higher is better
+        gains, skipped = {}, {}
+        for name, inside in self.parts(evidence).items():
+            rows = inside & answerable
+            count, groups = int(rows.sum()), evidence.groups(rows)
+            if count < LEAST_ROWS or groups < LEAST_GROUPS:
+                skipped[name] = size(count, groups)
+            else:
+                gains[name] = effect(evidence.metrics, self.metric, both, rows, numbers)
+        clusters_in_all = len(numbers) and int(numbers.max()) + 1
+        for name, one in self.elsewhere(evidence).items():
+            if one.rows < LEAST_ROWS:
+                skipped[name] = size(one.rows, one.groups)
+            else:
+                gains[name] = _elsewhere(one, int(clusters_in_all))
+        skipped |= {name: "not defined" for name, gain in gains.items() if not gain.defined}
+        return {name: gain for name, gain in gains.items() if gain.defined}, skipped
 
 
 def _elsewhere(gain: Estimate, clusters: int) -> Effect:
@@ -198,13 +188,13 @@ def _elsewhere(gain: Estimate, clusters: int) -> Effect:
 
 def _disclosed(judged: Collection[str], skipped: Mapping[str, str], small: Mapping[str, str] | None = None) -> str:
     """Which parts were judged, in which only a sure loss would have been seen, and which were left out and why."""
-    text = f". Judged: {named(judged)}" if judged else ""
+    text = f". Judged: {listed(judged)}" if judged else ""
     for label, parts in (("Only a larger loss would have been seen in", small), ("Left out", skipped)):
-        text += f". {label}: {named([f'{name} ({why})' for name, why in parts.items()])}" if parts else ""
+        text += f". {label}: {listed([f'{name} ({why})' for name, why in parts.items()])}" if parts else ""
     return text
 
 
-def named(groups: Collection[str]) -> str:
+def listed(groups: Collection[str]) -> str:
     """Names of groups in a sentence, the first dozen of them."""
     more = f" and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
     return ", ".join(sorted(groups)[:NAMED]) + more

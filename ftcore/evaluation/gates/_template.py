@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ftcore.evaluation.gates._undecided import undecided
-from ftcore.recipe.kinds import Config as Base
+from ftcore.evaluation.gates._base import Gate
 from ftcore.registry.verdict import Rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ftcore.registry.verdict import Evidence
 
-EXAMPLE = {"kind": "NAME", "bound": 0.5}
 
-
-class Config(Base):
+class Template(Gate):
     """What a recipe says about this gate."""
 
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "NAME", "minimum": 0.5}
+
     kind: Literal["NAME"] = "NAME"
-    bound: Annotated[float, Field(ge=0, le=1)]
+    minimum: Annotated[float, Field(ge=0, le=1)]
     """Say what it bounds and in which unit."""
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
 
+    @property
+    def bound(self) -> float:
+        """What the measured number is compared with."""
+        return self.minimum
 
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether the candidate passes. Judge the flavour that serves, and say *undecided* rather than guess."""
-    rows = len(evidence.dataset)
-    if rows < config.min_rows:
-        because = f"{rows} rows are too few, at least {config.min_rows} are needed"
-        return undecided(config.kind, because, config.bound, rows)
-    measured = evidence.value("accuracy", evidence.candidate[evidence.served])
-    reason = f"measured {measured:.3f} on {rows:,} rows, {config.bound:g} is required"
-    passed = measured >= config.bound
-    return Rule(gate=config.kind, passed=passed, reason=reason, measured=measured, bound=config.bound, rows=rows)
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows that decide; leave it out where rows do not matter."""
+        return {"min_rows": self.min_rows}
+
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether the candidate passes. Judge the flavour that serves, and say *undecided* rather than guess."""
+        rows = evidence.on(["test"])
+        count = int(rows.sum())
+        if few := self.too_few(evidence, rows, "judge accuracy"):
+            return self.undecided(few, count)
+        measured = evidence.value("accuracy", evidence.candidate[evidence.served][rows])
+        reason = f"measured {measured:.3f} on {count:,} rows, {self.bound:g} is required"
+        passed = measured >= self.bound
+        return Rule(gate=self.kind, passed=passed, reason=reason, measured=measured, bound=self.bound, rows=count)

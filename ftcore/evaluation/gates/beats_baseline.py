@@ -7,14 +7,13 @@ tests). That a candidate is worse on a holdout is decided with Bonferroni's corr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ftcore.evaluation.gates._undecided import sure, too_few, undecided
-from ftcore.recipe.kinds import Config as Base
+from ftcore.evaluation.gates._base import Gate, sure
 from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import difference
 
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
     from ftcore.registry.verdict import Evidence
     from ftcore.statistics.intervals import Estimate
 
-EXAMPLE = {"kind": "beats_baseline", "metric": "accuracy"}
 TEST = "test"
 
 
-class Config(Base):
+class BeatsBaseline(Gate):
     """A paired bootstrap against each baseline, which learnt from the same training rows, on each dataset by itself."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "beats_baseline", "metric": "accuracy"}
 
     kind: Literal["beats_baseline"] = "beats_baseline"
     metric: str = "accuracy"
@@ -47,10 +47,106 @@ class Config(Base):
     min_groups: Annotated[int, Field(ge=1)] = 30
     """The same in groups of rows, where rows have groups."""
 
+    @property
+    def bound(self) -> float:
+        """The gain that is needed where a baseline must be beaten."""
+        return self.minimum_gain
 
-def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
-    """Each dataset by itself."""
-    return [(name,) for name in config.datasets or datasets]
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Its metric and its datasets."""
+        return {"metric": (self.metric,), "datasets": self.datasets}
+
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows and groups that decide."""
+        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
+
+    def judged(self, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+        """Each dataset by itself."""
+        return [(name,) for name in self.datasets or datasets]
+
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether the served model beats each baseline on what must be beaten, and is surely worse nowhere else."""
+        every = list(dict.fromkeys(evidence.dataset.tolist()))
+        wanted = self.datasets or tuple(sorted(every, key=lambda name: name != TEST))
+        others = [name for name in wanted if not self.datasets and name != TEST]
+        looks = max(1, len(others) * len(evidence.baselines))
+        found = [self._judge(evidence, name, None if name not in others else looks) for name in wanted]
+        failed = [one for one in found if one.outcome is False]
+        open_ = [one for one in found if one.outcome is None and one.must_beat]
+        told = "; ".join(
+            one.sentence for one in [*failed, *open_, *(o for o in found if o not in failed and o not in open_)]
+        )
+        first = next(iter([*failed, *open_, *found]))
+        if open_ and not failed:
+            return self.undecided(told, first.rows, first.groups, first.gain)
+        return Rule(
+            gate=self.kind,
+            passed=not failed,
+            reason=told,
+            measured=first.gain.value if first.gain else None,
+            bound=self.minimum_gain if first.must_beat else 0.0,
+            low=first.gain.low if first.gain else None,
+            high=first.gain.high if first.gain else None,
+            level=first.gain.level if first.gain else None,
+            rows=first.rows,
+            groups=first.groups,
+        )
+
+    def _judge(self, evidence: Evidence, dataset: str, looks: int | None) -> Finding:
+        """One dataset; ``looks``: comparisons that share the error rate, None where baselines must be beaten."""
+        must_beat = looks is None
+        rows = evidence.on([dataset], self.metric)
+        size = int(rows.sum()), evidence.groups(rows)
+        few = self.too_few(evidence, rows, f"compare with a baseline on {dataset}")
+        if not size[0]:
+            return Finding(dataset, must_beat, None, few, *size)
+        confidence = self.confidence if looks is None else 1 - (1 - self.confidence) / looks
+        gains = {name: self._gain(evidence, name, rows, confidence) for name in evidence.baselines}
+        if not gains or not all(gain.defined for gain in gains.values()):
+            because = few or f"no baseline has {evidence.title(self.metric)} on {size[0]:,} rows of {dataset}"
+            return Finding(dataset, must_beat, None, because, *size)
+        name, gain = min(gains.items(), key=lambda item: item[1].low if must_beat else item[1].high)
+        outcome = gain.low > self.minimum_gain if must_beat else gain.high >= 0
+        sentence = self._sentence(evidence, (name, gain), rows, (dataset, must_beat, confidence))
+        if few and not (must_beat and gain.high < self.minimum_gain and sure(*size)):
+            return Finding(dataset, must_beat, None, f"{few}; {sentence}", *size, gain)
+        return Finding(dataset, must_beat, outcome, sentence, *size, gain)
+
+    def _gain(self, evidence: Evidence, baseline: str, rows: np.ndarray, confidence: float) -> Estimate:
+        """How much better the candidate is than a baseline on some rows, turned so that higher is better."""
+        both = [evidence.baselines[baseline][rows], evidence.candidate[evidence.served][rows]]
+        low, high = both if evidence.sign(self.metric) > 0 else both[::-1]
+        drawing = (evidence.resamples, evidence.seed, confidence, evidence.of(rows))
+        return difference(evidence.metrics, self.metric, low, high, *drawing)
+
+    def _sentence(
+        self,
+        evidence: Evidence,
+        closest: tuple[str, Estimate],
+        rows: np.ndarray,
+        how: tuple[str, bool, float],
+    ) -> str:
+        """What was found on a dataset, with the numbers."""
+        (name, gain), (dataset, must_beat, confidence) = closest, how
+        where = f"on {gain.size} of {dataset}"
+        mine, theirs = self._values(evidence, [evidence.candidate[evidence.served], evidence.baselines[name]], rows)
+        if gain.value < 0:
+            word = "is worse than" if gain.high < 0 else "may be worse than"
+            return (
+                f"{word} the {name} baseline in {evidence.title(self.metric)} {where}: {mine:.3f} against "
+                f"{theirs:.3f}, {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+            )
+        if must_beat:
+            word = "beats" if gain.low > self.minimum_gain else "does not surely beat"
+            return (
+                f"{word} the {name} baseline in {evidence.title(self.metric)} by {gain.value:+.3f} "
+                f"(at least {gain.low:+.3f} with {confidence * 100:g} % confidence) {where}"
+            )
+        amount = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+        return f"is no worse than the {name} baseline in {evidence.title(self.metric)} {where}: {amount}"
+
+    def _values(self, evidence: Evidence, models: Sequence[np.ndarray], rows: np.ndarray) -> list[float]:
+        return [evidence.value(self.metric, tallies[rows]) for tallies in models]
 
 
 @dataclass(frozen=True)
@@ -66,92 +162,3 @@ class Finding:
     rows: int
     groups: int
     gain: Estimate | None = None
-
-
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether the served model beats each baseline on what must be beaten, and is surely worse nowhere else."""
-    every = list(dict.fromkeys(evidence.dataset.tolist()))
-    wanted = config.datasets or tuple(sorted(every, key=lambda name: name != TEST))
-    others = [name for name in wanted if not config.datasets and name != TEST]
-    looks = max(1, len(others) * len(evidence.baselines))
-    found = [_judge(config, evidence, name, None if name not in others else looks) for name in wanted]
-    failed = [one for one in found if one.outcome is False]
-    open_ = [one for one in found if one.outcome is None and one.must_beat]
-    told = "; ".join(
-        one.sentence for one in [*failed, *open_, *(o for o in found if o not in failed and o not in open_)]
-    )
-    first = next(iter([*failed, *open_, *found]))
-    if open_ and not failed:
-        return undecided(config.kind, told, config.minimum_gain, first.rows, first.groups, first.gain)
-    return Rule(
-        gate=config.kind,
-        passed=not failed,
-        reason=told,
-        measured=first.gain.value if first.gain else None,
-        bound=config.minimum_gain if first.must_beat else 0.0,
-        low=first.gain.low if first.gain else None,
-        high=first.gain.high if first.gain else None,
-        level=first.gain.level if first.gain else None,
-        rows=first.rows,
-        groups=first.groups,
-    )
-
-
-def _judge(config: Config, evidence: Evidence, dataset: str, looks: int | None) -> Finding:
-    """One dataset; ``looks`` is None where baselines must be beaten, else how many comparisons share the error rate."""
-    must_beat = looks is None
-    rows = evidence.on([dataset], config.metric)
-    size = int(rows.sum()), evidence.groups(rows)
-    few = too_few(config, evidence, rows, f"compare with a baseline on {dataset}")
-    if not size[0]:
-        return Finding(dataset, must_beat, None, few, *size)
-    confidence = config.confidence if looks is None else 1 - (1 - config.confidence) / looks
-    gains = {name: _gain(config, evidence, name, rows, confidence) for name in evidence.baselines}
-    if not gains or not all(gain.defined for gain in gains.values()):
-        because = few or f"no baseline has {evidence.title(config.metric)} on {size[0]:,} rows of {dataset}"
-        return Finding(dataset, must_beat, None, because, *size)
-    name, gain = min(gains.items(), key=lambda item: item[1].low if must_beat else item[1].high)
-    outcome = gain.low > config.minimum_gain if must_beat else gain.high >= 0
-    sentence = _sentence(config, evidence, (name, gain), rows, (dataset, must_beat, confidence))
-    if few and not (must_beat and gain.high < config.minimum_gain and sure(*size)):
-        return Finding(dataset, must_beat, None, f"{few}; {sentence}", *size, gain)
-    return Finding(dataset, must_beat, outcome, sentence, *size, gain)
-
-
-def _gain(config: Config, evidence: Evidence, baseline: str, rows: np.ndarray, confidence: float) -> Estimate:
-    """How much better the candidate is than a baseline on some rows, turned so that higher is better."""
-    both = [evidence.baselines[baseline][rows], evidence.candidate[evidence.served][rows]]
-    low, high = both if evidence.sign(config.metric) > 0 else both[::-1]
-    drawing = (evidence.resamples, evidence.seed, confidence, evidence.of(rows))
-    return difference(evidence.metrics, config.metric, low, high, *drawing)
-
-
-def _sentence(
-    config: Config,
-    evidence: Evidence,
-    closest: tuple[str, Estimate],
-    rows: np.ndarray,
-    how: tuple[str, bool, float],
-) -> str:
-    """What was found on a dataset, with the numbers."""
-    (name, gain), (dataset, must_beat, confidence) = closest, how
-    where = f"on {gain.size} of {dataset}"
-    mine, theirs = _values(config, evidence, [evidence.candidate[evidence.served], evidence.baselines[name]], rows)
-    if gain.value < 0:
-        word = "is worse than" if gain.high < 0 else "may be worse than"
-        return (
-            f"{word} the {name} baseline in {evidence.title(config.metric)} {where}: {mine:.3f} against {theirs:.3f}, "
-            f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-        )
-    if must_beat:
-        word = "beats" if gain.low > config.minimum_gain else "does not surely beat"
-        return (
-            f"{word} the {name} baseline in {evidence.title(config.metric)} by {gain.value:+.3f} "
-            f"(at least {gain.low:+.3f} with {confidence * 100:g} % confidence) {where}"
-        )
-    amount = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-    return f"is no worse than the {name} baseline in {evidence.title(config.metric)} {where}: {amount}"
-
-
-def _values(config: Config, evidence: Evidence, models: Sequence[np.ndarray], rows: np.ndarray) -> list[float]:
-    return [evidence.value(config.metric, tallies[rows]) for tallies in models]

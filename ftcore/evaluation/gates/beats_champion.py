@@ -16,31 +16,32 @@ long as only the verdict goes back into training: before a promotion there is on
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ftcore.evaluation.gates._undecided import sure, too_few, undecided
+from ftcore.evaluation.gates._base import Gate, sure
 from ftcore.recipe import sealed
-from ftcore.recipe.kinds import Config as Base
 from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import difference
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
 
     from ftcore.registry.verdict import Evidence
 
-FINAL = True
-"""Whether the gate is judged on the sealed rows of the test split, where the recipe seals some."""
-EXAMPLE = {"kind": "beats_champion", "metric": "accuracy", "datasets": ["test"]}
 
-
-class Config(Base):
+class BeatsChampion(Gate):
     """A paired bootstrap of the difference; its one-sided lower bound must lie above ``minimum_gain``.
 
     The error rate holds over all looks at the same rows against one champion.
     """
+
+    FINAL: ClassVar[bool] = True
+    """Whether the gate is judged on the sealed rows of the test split, where the recipe seals some."""
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "beats_champion", "metric": "accuracy", "datasets": ["test"]}
 
     kind: Literal["beats_champion"] = "beats_champion"
     metric: str = "accuracy"
@@ -59,7 +60,7 @@ class Config(Base):
     """With fewer groups of rows the gate is undecided, where rows have groups."""
 
     @model_validator(mode="after")
-    def _asks_for_one_thing(self) -> Config:
+    def _asks_for_one_thing(self) -> BeatsChampion:
         if self.non_inferior is not None and self.minimum_gain:
             raise ValueError("minimum_gain asks for a gain, non_inferior allows a loss: give one of them")
         return self
@@ -69,69 +70,77 @@ class Config(Base):
         """What the lower bound of the gain must lie above."""
         return self.minimum_gain if self.non_inferior is None else -self.non_inferior
 
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Its metric and its datasets."""
+        return {"metric": (self.metric,), "datasets": self.datasets}
 
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether the candidate is better; a first model has nobody to beat."""
-    rows = evidence.on(config.datasets, config.metric)
-    count, groups = int(rows.sum()), evidence.groups(rows)
-    if evidence.champion is None:
-        return Rule(gate=config.kind, passed=True, reason="there is no champion to beat yet", rows=count, groups=groups)
-    few = wanting(config, evidence)
-    if few and (evidence.sealed or not count):  # sealed rows are not looked at in vain
-        return undecided(config.kind, few, config.bound, count, groups)
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows and groups that decide."""
+        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
 
-    both = [evidence.champion[evidence.served][rows], evidence.candidate[evidence.served][rows]]
-    # Turned round, a fall of a metric that is better when lower is a gain.
-    low, high = both if evidence.sign(config.metric) > 0 else both[::-1]
-    look = spend(config.confidence, None if evidence.looks is None else evidence.looks[rows])
-    alpha = look["alpha"]
-    drawing = (evidence.resamples, evidence.seed, 1 - alpha, evidence.of(rows))
-    gain = difference(evidence.metrics, config.metric, low, high, *drawing)
-    where = f"on {gain.size}, paired, of {sealed.PART if evidence.sealed else ', '.join(config.datasets)}"
-    if not gain.defined:
-        because = few or f"{evidence.title(config.metric)} is not defined {where}"
-        return undecided(config.kind, because, config.bound, count, groups)
-    if few and (gain.high >= config.bound or not sure(count, groups)):
-        numbers = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-        because = (
-            f"{few}; {numbers} in {evidence.title(config.metric)} {where}, more than {config.bound:+g} is required"
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether the candidate is better; a first model has nobody to beat."""
+        rows = evidence.on(self.datasets, self.metric)
+        count, groups = int(rows.sum()), evidence.groups(rows)
+        if evidence.champion is None:
+            return Rule(
+                gate=self.kind, passed=True, reason="there is no champion to beat yet", rows=count, groups=groups
+            )
+        few = self.wanting(evidence)
+        if few and (evidence.sealed or not count):  # sealed rows are not looked at in vain
+            return self.undecided(few, count, groups)
+
+        both = [evidence.champion[evidence.served][rows], evidence.candidate[evidence.served][rows]]
+        # Turned round, a fall of a metric that is better when lower is a gain.
+        low, high = both if evidence.sign(self.metric) > 0 else both[::-1]
+        look = spend(self.confidence, None if evidence.looks is None else evidence.looks[rows])
+        alpha = look["alpha"]
+        drawing = (evidence.resamples, evidence.seed, 1 - alpha, evidence.of(rows))
+        gain = difference(evidence.metrics, self.metric, low, high, *drawing)
+        where = f"on {gain.size}, paired, of {sealed.PART if evidence.sealed else ', '.join(self.datasets)}"
+        if not gain.defined:
+            because = few or f"{evidence.title(self.metric)} is not defined {where}"
+            return self.undecided(because, count, groups)
+        if few and (gain.high >= self.bound or not sure(count, groups)):
+            numbers = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+            because = (
+                f"{few}; {numbers} in {evidence.title(self.metric)} {where}, more than {self.bound:+g} is required"
+            )
+            return self.undecided(because, count, groups, gain)
+        passed = gain.low > self.bound
+        word = (
+            ("beats" if passed else "does not surely beat")
+            if self.non_inferior is None
+            else ("is as good as" if passed else "may be worse than")
         )
-        return undecided(config.kind, because, config.bound, count, groups, gain)
-    passed = gain.low > config.bound
-    word = (
-        ("beats" if passed else "does not surely beat")
-        if config.non_inferior is None
-        else ("is as good as" if passed else "may be worse than")
-    )
-    reason = (
-        f"{word} the champion in {evidence.title(config.metric)} by {gain.value:+.3f} "
-        f"(at least {gain.low:+.3f} with {(1 - alpha) * 100:.4g} % confidence) {where}; "
-        f"look {look['look']:.3g} at these rows spends {alpha:.2%} of the {1 - config.confidence:.2%} error allowed "
-        f"over all looks, {look['alpha_spent']:.2%} so far (alpha spending by 1/k²)"
-    )
-    return Rule(
-        gate=config.kind,
-        passed=passed,
-        reason=reason,
-        measured=gain.value,
-        bound=config.bound,
-        low=gain.low,
-        high=gain.high,
-        level=gain.level,
-        rows=count,
-        groups=groups,
-        **look,
-    )
+        reason = (
+            f"{word} the champion in {evidence.title(self.metric)} by {gain.value:+.3f} "
+            f"(at least {gain.low:+.3f} with {(1 - alpha) * 100:.4g} % confidence) {where}; "
+            f"look {look['look']:.3g} at these rows spends {alpha:.2%} of the {1 - self.confidence:.2%} error allowed "
+            f"over all looks, {look['alpha_spent']:.2%} so far (alpha spending by 1/k²)"
+        )
+        return Rule(
+            gate=self.kind,
+            passed=passed,
+            reason=reason,
+            measured=gain.value,
+            bound=self.bound,
+            low=gain.low,
+            high=gain.high,
+            level=gain.level,
+            rows=count,
+            groups=groups,
+            **look,
+        )
 
-
-def wanting(config: Config, evidence: Evidence) -> str:
-    """Why the rows are too few for a comparison, and how many are needed; empty where they are enough."""
-    rows = evidence.on(config.datasets, config.metric)
-    purpose = "compare with the champion"
-    if not evidence.sealed:
-        return too_few(config, evidence, rows, purpose)
-    because = too_few(config, evidence, rows, purpose, sealed.PART)
-    return f"{because}: raise evaluate.sealed, or add rows" if because else ""
+    def wanting(self, evidence: Evidence) -> str:
+        """Why the rows are too few for a comparison, and how many are needed; empty where they are enough."""
+        rows = evidence.on(self.datasets, self.metric)
+        purpose = "compare with the champion"
+        if not evidence.sealed:
+            return self.too_few(evidence, rows, purpose)
+        because = self.too_few(evidence, rows, purpose, sealed.PART)
+        return f"{because}: raise evaluate.sealed, or add rows" if because else ""
 
 
 def spend(confidence: float, earlier: np.ndarray | None) -> dict[str, float]:

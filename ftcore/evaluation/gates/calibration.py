@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ftcore.evaluation.gates._undecided import share, too_few, undecided
-from ftcore.recipe.kinds import Config as Base
+from ftcore.evaluation.gates._base import Gate, share
 from ftcore.registry.verdict import Rule
 from ftcore.statistics import calibration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from ftcore.registry.verdict import Evidence
 
 TEST = "test"
-EXAMPLE = {"kind": "calibration", "max_ece": 0.1}
 
 
-class Config(Base):
+class Calibration(Gate):
     """The expected calibration error of the served model on the test rows, by an interval that allows for its bias.
 
     Its error rate is shared with ``slice``, ``forgetting`` and ``fairness``.
     """
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "calibration", "max_ece": 0.1}
 
     kind: Literal["calibration"] = "calibration"
     max_ece: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -38,47 +40,53 @@ class Config(Base):
     min_groups: Annotated[int, Field(ge=1)] = 30
     """With fewer groups of rows the gate is undecided, where rows have groups."""
 
+    @property
+    def bound(self) -> float:
+        """Largest calibration error."""
+        return self.max_ece
 
-def comparisons(config: Config, evidence: Evidence) -> int:
-    """One comparison of many: how often the gates refuse a candidate without a fault holds for all of them together."""
-    return int(_tallies(config, evidence) is not None)
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows and groups that decide."""
+        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
 
+    def comparisons(self, evidence: Evidence) -> int:
+        """One, as soon as there are probabilities."""
+        return int(self._tallies(evidence) is not None)
 
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether confidence matches accuracy: fails where the error is surely larger than ``max_ece``."""
-    tallies = _tallies(config, evidence)
-    if tallies is None:
-        return undecided(config.kind, "this task's answers come without probabilities", config.max_ece)
-    alpha, rows = share(evidence), evidence.on([TEST])
-    ece = calibration.estimate(tallies, evidence.seed, evidence.of(rows), alpha)
-    few = too_few(config, evidence, rows, "judge calibration")
-    if few or not ece.defined:
-        because = few or f"the calibration error is not defined on {ece.size}"
-        because += f"; calibration error {ece}, {config.max_ece:g} is allowed" if ece.defined else ""
-        return undecided(config.kind, because, config.max_ece, ece.rows, ece.groups, ece)
-    passed = False if ece.low > config.max_ece else True if ece.high < config.max_ece + config.margin else None
-    word = "undecided: " if passed is None else ""
-    more = f"; too few rows to exclude {config.max_ece + config.margin:g}" if passed is None else ""
-    return Rule(
-        gate=config.kind,
-        passed=passed,
-        reason=f"{word}calibration error {ece} of the test split, {config.max_ece:g} is allowed{more}",
-        measured=ece.value,
-        bound=config.max_ece,
-        low=ece.low,
-        high=ece.high,
-        level=ece.level,
-        rows=ece.rows,
-        groups=ece.groups,
-        alpha=alpha,
-    )
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether confidence matches accuracy: fails where the error is surely larger than ``max_ece``."""
+        tallies = self._tallies(evidence)
+        if tallies is None:
+            return self.undecided("this task's answers come without probabilities")
+        alpha, rows = share(evidence), evidence.on([TEST])
+        ece = calibration.estimate(tallies, evidence.seed, evidence.of(rows), alpha)
+        few = self.too_few(evidence, rows, "judge calibration")
+        if few or not ece.defined:
+            because = few or f"the calibration error is not defined on {ece.size}"
+            because += f"; calibration error {ece}, {self.max_ece:g} is allowed" if ece.defined else ""
+            return self.undecided(because, ece.rows, ece.groups, ece)
+        passed = False if ece.low > self.max_ece else True if ece.high < self.max_ece + self.margin else None
+        word = "undecided: " if passed is None else ""
+        more = f"; too few rows to exclude {self.max_ece + self.margin:g}" if passed is None else ""
+        return Rule(
+            gate=self.kind,
+            passed=passed,
+            reason=f"{word}calibration error {ece} of the test split, {self.max_ece:g} is allowed{more}",
+            measured=ece.value,
+            bound=self.max_ece,
+            low=ece.low,
+            high=ece.high,
+            level=ece.level,
+            rows=ece.rows,
+            groups=ece.groups,
+            alpha=alpha,
+        )
 
-
-def _tallies(config: Config, evidence: Evidence) -> np.ndarray | None:
-    """The served model's tallies of calibration on the test rows; None where answers have no probability."""
-    right = evidence.right
-    if evidence.confidence is None or right is None:
-        return None
-    rows = evidence.on([TEST])
-    sure = evidence.confidence[rows]
-    return calibration.tallies(sure, right[rows], calibration.edges(sure, adaptive=config.adaptive))
+    def _tallies(self, evidence: Evidence) -> np.ndarray | None:
+        """The served model's tallies of calibration on the test rows; None where answers have no probability."""
+        right = evidence.right
+        if evidence.confidence is None or right is None:
+            return None
+        rows = evidence.on([TEST])
+        sure = evidence.confidence[rows]
+        return calibration.tallies(sure, right[rows], calibration.edges(sure, adaptive=self.adaptive))

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 from itertools import permutations
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ftcore.evaluation.gates._losses import MARGIN, named
-from ftcore.evaluation.gates._undecided import LEAST_GROUPS, LEAST_ROWS, share, undecided
-from ftcore.recipe.kinds import Config as Base
+from ftcore.evaluation.gates._base import LEAST_GROUPS, LEAST_ROWS, Gate, share
+from ftcore.evaluation.gates._losses import MARGIN, listed
 from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import size
 from ftcore.statistics.simultaneous import Bounds, Effect, bounds, clusters, effect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ftcore.registry.verdict import Evidence
 
-ON_FEWER = "on fewer no slice is large enough, and only a large difference is seen"
-EXAMPLE = {"kind": "fairness", "by": "source", "metric": "accuracy", "max_difference": 0.15}
 
-
-class Config(Base):
+class Fairness(Gate):
     """The difference of a metric between any two groups of rows; bounds hold for all pairs at once (max-T)."""
+
+    ON_FEWER: ClassVar[str] = "on fewer no slice is large enough, and only a large difference is seen"
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "kind": "fairness",
+        "by": "source",
+        "metric": "accuracy",
+        "max_difference": 0.15,
+    }
 
     kind: Literal["fairness"] = "fairness"
     by: Literal["source", "language", "length"] = "source"
@@ -44,99 +48,127 @@ class Config(Base):
     min_groups: Annotated[int, Field(ge=1)] = 30
     """The same in groups of rows that are not independent, such as customers, where rows have them."""
 
+    @property
+    def bound(self) -> float:
+        """Largest difference."""
+        return self.max_difference
 
-def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
-    """Slices are of all rows."""
-    return [tuple(datasets)]
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Its metric, and the slices that it compares."""
+        return {"metric": (self.metric,), "by": (self.by,)}
 
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows and groups that decide."""
+        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
 
-def comparisons(config: Config, evidence: Evidence) -> int:
-    """All pairs of groups are one comparison: their bounds hold at once."""
-    return 1
+    def judged(self, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+        """Slices are of all rows."""
+        return [tuple(datasets)]
 
+    def comparisons(self, evidence: Evidence) -> int:
+        """All pairs of groups are one comparison: their bounds hold at once."""
+        return 1
 
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether no two groups surely differ by more than is allowed; groups of fewer than 30 rows are left out.
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether no two groups surely differ by more than is allowed; groups of fewer than 30 rows are left out.
 
-    A pair fails where its difference is surely beyond the bound, passes where a difference of ``margin`` beyond it is
-    excluded or would have been seen in four of five, and is undecided otherwise.
-    """
-    effects, skipped = _effects(config, evidence)
-    left_out = f". Left out: {named([f'{name} ({why})' for name, why in skipped.items()])}" if skipped else ""
-    if len(effects) < 2:
-        because = f"there are no two groups of {LEAST_ROWS} rows by {config.by}{left_out}"
-        return undecided(config.kind, because, config.max_difference)
-    alpha = share(evidence)  # all pairs are one comparison of many
-    held = bounds(_contrasts(config, effects), alpha, evidence.seed)
-    failed = {pair: one for pair, one in held.items() if one.low > 0}
-    short = {pair: one for pair, one in held.items() if pair not in failed and not _told(config, one)}
-    large = {pair: one for pair, one in short.items() if all(_large(config, effects[name]) for name in pair[:2])}
-    pairs = len({frozenset(pair[:2]) for pair in short})
-    untold = short if pairs == math.comb(len(effects), 2) else large
-    pair, worst = max((failed or untold or held).items(), key=lambda item: item[1].value)
-    count, groups = _union(config, evidence, pair[:2])
-    found = f"{evidence.title(config.metric)} is {_found(config, effects, (pair, worst), size(count, groups))}"
-    reason = f"{found}. Judged: {named(effects)}{left_out}"
-    if untold and not failed:
-        needed = max(one.needed(_margin(config)) for one in untold.values())
-        more = f"{_margin(config):g} more than is allowed, about {needed:,} in both groups are needed"
-        reason = f"undecided: too few rows to see {more}; {reason}"
-    elif short:
-        names = sorted({name for pair in short for name in pair[:2] if not _large(config, effects[name])})
-        reason += f". Too few rows to decide: {named([f'{name} ({effects[name].size})' for name in names])}"
-    bound = config.max_difference if pair[2] == "difference" else 0.0
-    return Rule(
-        gate=config.kind,
-        passed=False if failed else None if untold else True,
-        reason=reason,
-        measured=worst.value + bound,
-        bound=bound,
-        low=worst.low + bound,
-        high=worst.high + bound,
-        level=1 - 2 * alpha,
-        rows=count,
-        groups=groups,
-        alpha=alpha,
-    )
+        A pair fails where its difference is surely beyond the bound, passes where a difference of ``margin`` beyond it
+        is excluded or would have been seen in four of five, and is undecided otherwise.
+        """
+        effects, skipped = self._effects(evidence)
+        left_out = f". Left out: {listed([f'{name} ({why})' for name, why in skipped.items()])}" if skipped else ""
+        if len(effects) < 2:
+            because = f"there are no two groups of {LEAST_ROWS} rows by {self.by}{left_out}"
+            return self.undecided(because)
+        alpha = share(evidence)  # all pairs are one comparison of many
+        held = bounds(self._contrasts(effects), alpha, evidence.seed)
+        failed = {pair: one for pair, one in held.items() if one.low > 0}
+        short = {pair: one for pair, one in held.items() if pair not in failed and not self._told(one)}
+        large = {pair: one for pair, one in short.items() if all(self._large(effects[name]) for name in pair[:2])}
+        pairs = len({frozenset(pair[:2]) for pair in short})
+        untold = short if pairs == math.comb(len(effects), 2) else large
+        pair, worst = max((failed or untold or held).items(), key=lambda item: item[1].value)
+        count, groups = self._union(evidence, pair[:2])
+        found = f"{evidence.title(self.metric)} is {self._found(effects, (pair, worst), size(count, groups))}"
+        reason = f"{found}. Judged: {listed(effects)}{left_out}"
+        if untold and not failed:
+            needed = max(one.needed(self._margin()) for one in untold.values())
+            more = f"{self._margin():g} more than is allowed, about {needed:,} in both groups are needed"
+            reason = f"undecided: too few rows to see {more}; {reason}"
+        elif short:
+            names = sorted({name for pair in short for name in pair[:2] if not self._large(effects[name])})
+            reason += f". Too few rows to decide: {listed([f'{name} ({effects[name].size})' for name in names])}"
+        bound = self.max_difference if pair[2] == "difference" else 0.0
+        return Rule(
+            gate=self.kind,
+            passed=False if failed else None if untold else True,
+            reason=reason,
+            measured=worst.value + bound,
+            bound=bound,
+            low=worst.low + bound,
+            high=worst.high + bound,
+            level=1 - 2 * alpha,
+            rows=count,
+            groups=groups,
+            alpha=alpha,
+        )
 
+    def _union(self, evidence: Evidence, names: tuple[str, ...]) -> tuple[int, int]:
+        """Rows and groups of a pair together; a group with rows on both sides is one."""
+        rows = sum(evidence.slices[f"{self.by}={name}"] for name in names) > 0
+        rows &= evidence.on(sorted(set(evidence.dataset)), self.metric)
+        return int(rows.sum()), evidence.groups(rows)
 
-def _union(config: Config, evidence: Evidence, names: tuple[str, ...]) -> tuple[int, int]:
-    """Rows and groups of a pair together; a group with rows on both sides is one."""
-    rows = sum(evidence.slices[f"{config.by}={name}"] for name in names) > 0
-    rows &= evidence.on(sorted(set(evidence.dataset)), config.metric)
-    return int(rows.sum()), evidence.groups(rows)
+    def _effects(self, evidence: Evidence) -> tuple[dict[str, Effect], dict[str, str]]:
+        """The metric of each group that can be judged, and why the others cannot."""
+        answerable = evidence.on(sorted(set(evidence.dataset)), self.metric)
+        numbers = clusters(evidence.group, len(evidence.dataset))
+        effects, skipped = {}, {}
+        for slice_name, inside in evidence.slices.items():
+            column, _, name = slice_name.partition("=")
+            if column != self.by:
+                continue
+            rows = inside & answerable
+            count, groups = int(rows.sum()), evidence.groups(rows)
+            if count < LEAST_ROWS or groups < LEAST_GROUPS:
+                skipped[name] = size(count, groups)
+                continue
+            one = effect(evidence.metrics, self.metric, [evidence.candidate[evidence.served]], rows, numbers)
+            if one.defined:
+                effects[name] = one
+            else:
+                skipped[name] = f"{evidence.title(self.metric)} is not defined"
+        return effects, skipped
 
+    def _contrasts(self, effects: dict[str, Effect]) -> dict[tuple[str, str, str], Effect]:
+        """By how much each ordered pair of groups exceeds each bound: a positive value is too much."""
+        found = {}
+        for high, low in permutations(effects, 2):
+            found[high, low, "difference"] = _above(effects[high].minus(effects[low]), self.max_difference)
+            if self.min_ratio:
+                found[high, low, "ratio"] = _turned(effects[low].minus(effects[high], self.min_ratio))
+        return found
 
-def _effects(config: Config, evidence: Evidence) -> tuple[dict[str, Effect], dict[str, str]]:
-    """The metric of each group that can be judged, and why the others cannot."""
-    answerable = evidence.on(sorted(set(evidence.dataset)), config.metric)
-    numbers = clusters(evidence.group, len(evidence.dataset))
-    effects, skipped = {}, {}
-    for slice_name, inside in evidence.slices.items():
-        column, _, name = slice_name.partition("=")
-        if column != config.by:
-            continue
-        rows = inside & answerable
-        count, groups = int(rows.sum()), evidence.groups(rows)
-        if count < LEAST_ROWS or groups < LEAST_GROUPS:
-            skipped[name] = size(count, groups)
-            continue
-        one = effect(evidence.metrics, config.metric, [evidence.candidate[evidence.served]], rows, numbers)
-        if one.defined:
-            effects[name] = one
-        else:
-            skipped[name] = f"{evidence.title(config.metric)} is not defined"
-    return effects, skipped
+    def _margin(self) -> float:
+        return max(self.max_difference, MARGIN) if self.margin is None else self.margin
 
+    def _told(self, excess: Bounds) -> bool:
+        return excess.high < self._margin() or excess.detectable <= self._margin()
 
-def _contrasts(config: Config, effects: dict[str, Effect]) -> dict[tuple[str, str, str], Effect]:
-    """By how much each ordered pair of groups exceeds each bound: a positive value is too much."""
-    found = {}
-    for high, low in permutations(effects, 2):
-        found[high, low, "difference"] = _above(effects[high].minus(effects[low]), config.max_difference)
-        if config.min_ratio:
-            found[high, low, "ratio"] = _turned(effects[low].minus(effects[high], config.min_ratio))
-    return found
+    def _large(self, group: Effect) -> bool:
+        return group.rows >= self.min_rows and group.groups >= self.min_groups
+
+    def _found(self, effects: dict[str, Effect], worst: tuple[tuple[str, str, str], Bounds], of: str) -> str:
+        """The pair that differs most, with the interval of its difference."""
+        (high, low, _), excess = worst
+        apart = effects[high].minus(effects[low])
+        error = excess.half
+        ratio = effects[low].value / effects[high].value if effects[high].value else 1.0
+        return (
+            f"{effects[low].value:.3f} for {low} and {effects[high].value:.3f} for {high}: "
+            f"{apart.value:.3f} [{apart.value - error:.3f}, {apart.value + error:.3f}] apart on {of}, "
+            f"{self.max_difference:g} is allowed, in a ratio of {ratio:.2f}"
+        ) + (f", {self.min_ratio:g} is required" if self.min_ratio else "")
 
 
 def _above(one: Effect, bound: float) -> Effect:
@@ -145,28 +177,3 @@ def _above(one: Effect, bound: float) -> Effect:
 
 def _turned(one: Effect) -> Effect:
     return Effect(-one.value, -one.contributions, one.extra, one.freedom, one.rows, one.groups)
-
-
-def _margin(config: Config) -> float:
-    return max(config.max_difference, MARGIN) if config.margin is None else config.margin
-
-
-def _told(config: Config, excess: Bounds) -> bool:
-    return excess.high < _margin(config) or excess.detectable <= _margin(config)
-
-
-def _large(config: Config, group: Effect) -> bool:
-    return group.rows >= config.min_rows and group.groups >= config.min_groups
-
-
-def _found(config: Config, effects: dict[str, Effect], worst: tuple[tuple[str, str, str], Bounds], of: str) -> str:
-    """The pair that differs most, with the interval of its difference."""
-    (high, low, _), excess = worst
-    apart = effects[high].minus(effects[low])
-    error = excess.half
-    ratio = effects[low].value / effects[high].value if effects[high].value else 1.0
-    return (
-        f"{effects[low].value:.3f} for {low} and {effects[high].value:.3f} for {high}: "
-        f"{apart.value:.3f} [{apart.value - error:.3f}, {apart.value + error:.3f}] apart on {of}, "
-        f"{config.max_difference:g} is allowed, in a ratio of {ratio:.2f}"
-    ) + (f", {config.min_ratio:g} is required" if config.min_ratio else "")

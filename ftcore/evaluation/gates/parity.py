@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ftcore.evaluation.gates._undecided import undecided
-from ftcore.recipe.kinds import Config as Base
+from ftcore.evaluation.gates._base import Gate
 from ftcore.registry.verdict import TORCH, Rule
 from ftcore.statistics.intervals import quantile
 from ftcore.statistics.resampling import by_group
@@ -20,16 +19,17 @@ if TYPE_CHECKING:
 
     from ftcore.registry.verdict import Evidence
 
-EXAMPLE = {"kind": "parity", "max_difference": 0.01}
 CONFIDENCE = 0.95
 """Of each bound of the share of rows that disagree."""
 
 
-class Config(Base):
+class Parity(Gate):
     """No export's metric may differ from torch's by more than ``max_difference``, and few rows may get another answer.
 
     What an export computes for a row may not depend on what else is in its batch.
     """
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "parity", "max_difference": 0.01}
 
     kind: Literal["parity"] = "parity"
     metric: str = "accuracy"
@@ -43,67 +43,85 @@ class Config(Base):
     min_rows: Annotated[int, Field(ge=1)] = 100
     """With fewer rows the gate is undecided."""
 
+    @property
+    def bound(self) -> float:
+        """Largest difference of the metric."""
+        return self.max_difference
 
-def judged(config: Config, datasets: Sequence[str]) -> list[tuple[str, ...]]:
-    """All rows together."""
-    return [tuple(datasets)]
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Its metric."""
+        return {"metric": (self.metric,)}
 
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows that decide."""
+        return {"min_rows": self.min_rows}
 
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether all exports agree with the trained model; the worst one is reported."""
-    mine = evidence.on(list(set(evidence.dataset)), config.metric)
-    rows = int(mine.sum())
-    if rows < config.min_rows:
-        because = f"{rows} rows are too few to compare the exports, at least {config.min_rows} are needed"
-        return undecided(config.kind, because, config.max_difference, rows)
-    exports = {name: tallies[mine] for name, tallies in evidence.candidate.items()}
-    torch = exports.pop(TORCH)
-    differences = {
-        name: evidence.value(config.metric, tallies) - evidence.value(config.metric, torch)
-        for name, tallies in exports.items()
-    }
-    if undefined := [name for name, difference in differences.items() if not isfinite(difference)]:
-        because = f"{evidence.title(config.metric)} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
-        return undecided(config.kind, because, config.max_difference, rows)
-    counted = bool((torch % 1 == 0).all())  # of sums of scores no two are ever the same
-    worst = max(differences, key=lambda name: abs(differences[name]))
-    agree = f"and agrees on {float((exports[worst] == torch).all(-1).mean()):.1%} of" if counted else "on"
-    reason = (
-        f"{worst} differs from torch by {differences[worst]:+.4f} in {evidence.title(config.metric)} "
-        f"{agree} {rows:,} rows; {config.max_difference:g} is allowed"
-    )
-    rule = Rule(
-        gate=config.kind,
-        # Rounded, because 1.00 - 0.99 is more than 0.01.
-        passed=round(abs(differences[worst]), 9) <= config.max_difference,
-        reason=reason,
-        measured=abs(differences[worst]),
-        bound=config.max_difference,
-        rows=rows,
-        groups=evidence.groups(mine),
-    )
-    if faults := _by_row(evidence.figures.get("agreement", {})):
-        return rule.model_copy(update={"passed": False, "reason": "; ".join([*faults, reason])})
-    if not rule.passed or not counted:
-        return rule
-    return _by_share(config, rule, _disagreement(exports, torch, evidence.of(mine)))
+    def judged(self, datasets: Sequence[str]) -> list[tuple[str, ...]]:
+        """All rows together."""
+        return [tuple(datasets)]
 
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether all exports agree with the trained model; the worst one is reported."""
+        mine = evidence.on(list(set(evidence.dataset)), self.metric)
+        rows = int(mine.sum())
+        if rows < self.min_rows:
+            because = f"{rows} rows are too few to compare the exports, at least {self.min_rows} are needed"
+            return self.undecided(because, rows)
+        exports = {name: tallies[mine] for name, tallies in evidence.candidate.items()}
+        torch = exports.pop(TORCH)
+        differences = {
+            name: evidence.value(self.metric, tallies) - evidence.value(self.metric, torch)
+            for name, tallies in exports.items()
+        }
+        if undefined := [name for name, difference in differences.items() if not isfinite(difference)]:
+            because = (
+                f"{evidence.title(self.metric)} of torch or {', '.join(undefined)} is not defined on {rows:,} rows"
+            )
+            return self.undecided(because, rows)
+        counted = bool((torch % 1 == 0).all())  # of sums of scores no two are ever the same
+        worst = max(differences, key=lambda name: abs(differences[name]))
+        agree = f"and agrees on {float((exports[worst] == torch).all(-1).mean()):.1%} of" if counted else "on"
+        reason = (
+            f"{worst} differs from torch by {differences[worst]:+.4f} in {evidence.title(self.metric)} "
+            f"{agree} {rows:,} rows; {self.max_difference:g} is allowed"
+        )
+        rule = Rule(
+            gate=self.kind,
+            # Rounded, because 1.00 - 0.99 is more than 0.01.
+            passed=round(abs(differences[worst]), 9) <= self.max_difference,
+            reason=reason,
+            measured=abs(differences[worst]),
+            bound=self.max_difference,
+            rows=rows,
+            groups=evidence.groups(mine),
+        )
+        if faults := _by_row(evidence.figures.get("agreement", {})):
+            return rule.model_copy(update={"passed": False, "reason": "; ".join([*faults, reason])})
+        if not rule.passed or not counted:
+            return rule
+        return self._by_share(rule, _disagreement(exports, torch, evidence.of(mine)))
 
-def _by_share(config: Config, rule: Rule, found: tuple[str, float, float, float]) -> Rule:
-    """A rule that passed by its metric, judged by the share of rows that get another answer, too."""
-    name, share, low, high = found
-    bounds = (
-        f"{name} gives {share:.1%} of the rows another answer (one-sided 95 % bounds {low:.1%} and {high:.1%}); "
-        f"{config.max_disagreement:g} is allowed"
-    )
-    if high <= config.max_disagreement:
-        return rule.model_copy(update={"reason": f"{rule.reason}; {bounds}"})
-    if low > config.max_disagreement:
-        passed, reason = False, f"{bounds}; {rule.reason}"
-    else:
-        passed, reason = None, f"undecided: {bounds}; add test rows, or raise max_disagreement"
-    ends = {"measured": share, "bound": config.max_disagreement, "low": low, "high": high, "level": 2 * CONFIDENCE - 1}
-    return rule.model_copy(update={**ends, "passed": passed, "reason": reason})
+    def _by_share(self, rule: Rule, found: tuple[str, float, float, float]) -> Rule:
+        """A rule that passed by its metric, judged by the share of rows that get another answer, too."""
+        name, share, low, high = found
+        bounds = (
+            f"{name} gives {share:.1%} of the rows another answer (one-sided 95 % bounds {low:.1%} and {high:.1%}); "
+            f"{self.max_disagreement:g} is allowed"
+        )
+        if high <= self.max_disagreement:
+            return rule.model_copy(update={"reason": f"{rule.reason}; {bounds}"})
+        if low > self.max_disagreement:
+            passed, reason = False, f"{bounds}; {rule.reason}"
+        else:
+            passed, reason = None, f"undecided: {bounds}; add test rows, or raise max_disagreement"
+        ends = {
+            "measured": share,
+            "bound": self.max_disagreement,
+            "low": low,
+            "high": high,
+            "level": 2 * CONFIDENCE - 1,
+        }
+        return rule.model_copy(update={**ends, "passed": passed, "reason": reason})
 
 
 def _by_row(agreement: Mapping[str, Any]) -> list[str]:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ftcore.evaluation.gates._undecided import undecided
-from ftcore.recipe.kinds import Config as Base
+from ftcore.evaluation.gates._base import Gate
 from ftcore.registry.verdict import Rule
 
 if TYPE_CHECKING:
     from ftcore.registry.verdict import Evidence
 
-EXAMPLE = {"kind": "size", "max_bytes": 100_000_000}
 
-
-class Config(Base):
+class Size(Gate):
     """Bytes of the weights and graphs of the form that serves."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "size", "max_bytes": 100_000_000}
 
     kind: Literal["size"] = "size"
     max_bytes: Annotated[int, Field(gt=0)]
     """Most bytes."""
 
+    @property
+    def bound(self) -> float:
+        """Most bytes."""
+        return self.max_bytes
 
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether the served form fits."""
-    size = evidence.figures.get("size_bytes", {}).get(evidence.served)
-    if size is None:
-        return undecided(config.kind, f"the size of {evidence.served} is not known", config.max_bytes)
-    reason = f"{evidence.served} takes {size / 1e6:.1f} MB, {config.max_bytes / 1e6:.1f} MB are allowed"
-    passed = size <= config.max_bytes
-    return Rule(gate=config.kind, passed=passed, reason=reason, measured=size, bound=config.max_bytes)
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether the served form fits."""
+        size = evidence.figures.get("size_bytes", {}).get(evidence.served)
+        if size is None:
+            return self.undecided(f"the size of {evidence.served} is not known")
+        reason = f"{evidence.served} takes {size / 1e6:.1f} MB, {self.max_bytes / 1e6:.1f} MB are allowed"
+        passed = size <= self.max_bytes
+        return Rule(gate=self.kind, passed=passed, reason=reason, measured=size, bound=self.max_bytes)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ftcore.evaluation.gates._undecided import sure, too_few, undecided
-from ftcore.recipe.kinds import Config as Base
+from ftcore.evaluation.gates._base import Gate, sure
 from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ftcore.registry.verdict import Evidence
     from ftcore.statistics.intervals import Estimate
 
-EXAMPLE = {"kind": "threshold", "metric": "accuracy", "minimum": 0.8}
 
-
-class Config(Base):
+class Threshold(Gate):
     """The served model's metric must be at least ``minimum``, or at most ``maximum``."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "threshold", "metric": "accuracy", "minimum": 0.8}
 
     kind: Literal["threshold"] = "threshold"
     metric: str = "accuracy"
@@ -50,7 +51,7 @@ class Config(Base):
         return {key: value for key, value in values.items() if key != "certain"}
 
     @model_validator(mode="after")
-    def _has_one_bound(self) -> Config:
+    def _has_one_bound(self) -> Threshold:
         if (self.minimum is None) == (self.maximum is None):
             raise ValueError("give either minimum or maximum")
         return self
@@ -60,50 +61,56 @@ class Config(Base):
         """The one that is given."""
         return self.minimum if self.minimum is not None else self.maximum or 0.0
 
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """Its metric and its datasets."""
+        return {"metric": (self.metric,), "datasets": self.datasets}
 
-def judge(config: Config, evidence: Evidence) -> Rule:
-    """Whether the served model reaches the bound, by the 95 % interval: surely, surely not, or undecided.
+    def least(self) -> Mapping[str, int]:
+        """Fewest rows and groups that decide."""
+        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
 
-    It passes where even the worse end of the interval reaches the bound, ``tolerance`` aside, and fails where even the
-    better end does not; for a sure failure fewer than ``min_rows`` and ``min_groups`` are enough.
-    """
-    rows, metric = evidence.on(config.datasets, config.metric), evidence.title(config.metric)
-    count, groups = int(rows.sum()), evidence.groups(rows)
-    few = too_few(config, evidence, rows, f"judge {metric}")
-    if not count:
-        return undecided(config.kind, few, config.bound, count, groups)
-    served = evidence.candidate[evidence.served][rows]
-    found = estimate(evidence.metrics, served, evidence.resamples, evidence.seed, evidence.of(rows))[config.metric]
-    if not found.defined:
-        because = few or f"{metric} is not defined on {found.size}"
-        return undecided(config.kind, because, config.bound, count, groups)
-    passed = _passes(config, found)
-    if few and (passed is not False or not sure(count, groups)):
-        because = f"{few}; {metric} {found}, {config.bound:g} is required"
-        return undecided(config.kind, because, config.bound, count, groups, found)
-    if passed is None:
-        word = f"undecided: {metric} {found} may lie on either side of {config.bound:g}; add rows, or set tolerance"
-    else:
-        verb = ("reaches", "does not reach") if config.maximum is None else ("stays within", "exceeds")
-        word = f"{metric} {found} {verb[0 if passed else 1]} {config.bound:g}"
-    return Rule(
-        gate=config.kind,
-        passed=passed,
-        reason=word,
-        measured=found.value,
-        bound=config.bound,
-        low=found.low,
-        high=found.high,
-        level=found.level,
-        rows=count,
-        groups=groups,
-    )
+    def judge(self, evidence: Evidence) -> Rule:
+        """Whether the served model reaches the bound, by the 95 % interval: surely, surely not, or undecided.
 
+        It passes where even the worse end of the interval reaches the bound, ``tolerance`` aside, and fails where even
+        the better end does not; for a sure failure fewer than ``min_rows`` and ``min_groups`` are enough.
+        """
+        rows, metric = evidence.on(self.datasets, self.metric), evidence.title(self.metric)
+        count, groups = int(rows.sum()), evidence.groups(rows)
+        few = self.too_few(evidence, rows, f"judge {metric}")
+        if not count:
+            return self.undecided(few, count, groups)
+        served = evidence.candidate[evidence.served][rows]
+        found = estimate(evidence.metrics, served, evidence.resamples, evidence.seed, evidence.of(rows))[self.metric]
+        if not found.defined:
+            because = few or f"{metric} is not defined on {found.size}"
+            return self.undecided(because, count, groups)
+        passed = self._passes(found)
+        if few and (passed is not False or not sure(count, groups)):
+            because = f"{few}; {metric} {found}, {self.bound:g} is required"
+            return self.undecided(because, count, groups, found)
+        if passed is None:
+            word = f"undecided: {metric} {found} may lie on either side of {self.bound:g}; add rows, or set tolerance"
+        else:
+            verb = ("reaches", "does not reach") if self.maximum is None else ("stays within", "exceeds")
+            word = f"{metric} {found} {verb[0 if passed else 1]} {self.bound:g}"
+        return Rule(
+            gate=self.kind,
+            passed=passed,
+            reason=word,
+            measured=found.value,
+            bound=self.bound,
+            low=found.low,
+            high=found.high,
+            level=found.level,
+            rows=count,
+            groups=groups,
+        )
 
-def _passes(config: Config, found: Estimate) -> bool | None:
-    """Whether all of the interval, or none of it, lies on the right side of the bound."""
-    sign = 1 if config.maximum is None else -1
-    worse, better = (found.low, found.high) if sign > 0 else (found.high, found.low)
-    if sign * (worse - config.bound) >= -config.tolerance:
-        return True
-    return False if sign * (better - config.bound) < 0 else None
+    def _passes(self, found: Estimate) -> bool | None:
+        """Whether all of the interval, or none of it, lies on the right side of the bound."""
+        sign = 1 if self.maximum is None else -1
+        worse, better = (found.low, found.high) if sign > 0 else (found.high, found.low)
+        if sign * (worse - self.bound) >= -self.tolerance:
+            return True
+        return False if sign * (better - self.bound) < 0 else None

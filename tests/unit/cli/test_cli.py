@@ -175,7 +175,7 @@ def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults(ftcore:
     for room in find.ROOMS:
         kind = find.kinds(room)[0]
         found = json.loads(ftcore("ls", kind, "--json").stdout)[room]["keys"]
-        fields = find.find(room, kind).Config.model_fields
+        fields = find.kind_class(room, kind).model_fields
         assert set(found) == set(fields) - {"kind"}
         assert all(found[name]["meaning"] == fields[name].description for name in found)
     shown = ftcore("ls", "chat").stdout

@@ -14,7 +14,7 @@ from ftcore.cli import recipes as commands
 from ftcore.planning import enough
 from ftcore.planning.enough import Size
 from ftcore.recipe import sealed
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 from ftcore.recipe.reading import parse
 from ftcore.steps import plan
 
@@ -62,10 +62,10 @@ def test_each_gate_names_what_it_needs(
 @pytest.mark.parametrize("kind", kinds("gates"))
 def test_a_gate_that_needs_rows_is_never_silent(minimal: dict[str, Any], kind: str) -> None:
     """Whatever the gate, where all datasets have one row less than it asks for it is named, and with one more not."""
-    example = find("gates", kind).EXAMPLE
+    example = kind_class("gates", kind).EXAMPLE
     made = recipe(minimal, example, slices=["source", "label", "language", "length"])
     (gate,) = made.gates
-    least = getattr(gate, "min_rows", 0)
+    least = gate.least().get("min_rows", 0)
     names = ("test", *HOLDOUTS)
     few = enough.warnings(made, {name: Size(int(name == "test") and (least - 1) // 3, 1) for name in names})
     assert bool(few) == bool(least), few

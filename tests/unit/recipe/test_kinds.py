@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
+from ftcore.evaluation.gates.threshold import Threshold
 from ftcore.recipe import kinds as find
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def test_a_file_put_into_a_room_is_a_kind(tmp_path: Path, minimal: dict[str, obj
         path.unlink()
     template = (gates / "_template.py").read_text(encoding="utf-8")
     (gates / "sobriety.py").write_text(template.replace("NAME", "sobriety"), encoding="utf-8")
-    code = CODE.format(document=minimal | {"gates": [{"kind": "sobriety", "bound": 0.5}]})
+    code = CODE.format(document=minimal | {"gates": [{"kind": "sobriety", "minimum": 0.5}]})
     # The folder that a command is given with -c starts in comes before every other.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout.split() == ["sobriety", str(gates / "sobriety.py")], done.stderr
@@ -56,8 +57,8 @@ def test_only_kinds_can_be_found(kind: str) -> None:
 
 
 def test_a_config_is_frozen_and_strict() -> None:
-    config = find.find("gates", "threshold").Config(minimum=0.5)
+    config = Threshold(minimum=0.5)
     with pytest.raises(ValidationError, match="frozen"):
         config.minimum = 0.1
     with pytest.raises(ValidationError, match="finite"):
-        find.find("gates", "threshold").Config(minimum=float("nan"))
+        Threshold(minimum=float("nan"))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ftcore.evaluation.gates import beats_champion, fairness
+from ftcore.evaluation.gates.beats_champion import BeatsChampion
+from ftcore.evaluation.gates.fairness import Fairness
 from tests.bench import _candidates as candidates
 
 
@@ -19,9 +20,9 @@ def test_ten_looks_at_the_same_rows_promote_no_more_than_one_look_may() -> None:
 
 @pytest.mark.parametrize(("look", "least"), [(1, 0.9), (5, 0.8)])
 def test_a_gain_of_five_points_is_found_at_the_first_and_at_the_fifth_look(look: int, least: float) -> None:
-    looks, config = np.full(2000, look - 1), beats_champion.Config()
+    looks, config = np.full(2000, look - 1), BeatsChampion()
     found = [
-        beats_champion.judge(config, replace(candidates.pair(2000, 0.05, seed, resamples=300), looks=looks)).passed
+        config.judge(replace(candidates.pair(2000, 0.05, seed, resamples=300), looks=looks)).passed
         for seed in range(25)
     ]
     assert found.count(True) / len(found) >= least
@@ -30,10 +31,8 @@ def test_a_gain_of_five_points_is_found_at_the_first_and_at_the_fifth_look(look:
 @pytest.mark.parametrize(("groups", "size", "share"), [(100, 10, 0.5), (50, 20, 0.7)])
 def test_alike_rows_of_a_group_promote_nobody(groups: int, size: int, share: float) -> None:
     """With rows taken as independent, 20 to 27 % of equally good candidates passed."""
-    config = beats_champion.Config()
-    found = [
-        beats_champion.judge(config, candidates.grouped(groups, size, share, seed, 200)).passed for seed in range(60)
-    ]
+    config = BeatsChampion()
+    found = [config.judge(candidates.grouped(groups, size, share, seed, 200)).passed for seed in range(60)]
     assert found.count(True) / len(found) <= 0.06
 
 
@@ -52,6 +51,6 @@ def test_equal_groups_of_few_rows_are_undecided_and_not_unfair(groups: int, rows
     for seed in range(15):
         right = np.random.default_rng(seed).random(len(names)) < candidates.ACCURACY
         seen = replace(candidates.evidence({"candidate": right}, seed), slices=slices)
-        found.append(fairness.judge(fairness.Config(), seen).passed)
+        found.append(Fairness().judge(seen).passed)
     assert False not in found
     assert None in found

@@ -12,20 +12,18 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import binomtest
 
-from ftcore.evaluation.gates import (
-    beats_baseline,
-    beats_champion,
-    calibration,
-    cost,
-    fairness,
-    forgetting,
-    latency,
-    parity,
-    size,
-    threshold,
-)
-from ftcore.evaluation.gates import slice as slice_gate
-from ftcore.recipe.kinds import find
+from ftcore.evaluation.gates import parity
+from ftcore.evaluation.gates.beats_baseline import BeatsBaseline
+from ftcore.evaluation.gates.beats_champion import BeatsChampion
+from ftcore.evaluation.gates.calibration import Calibration
+from ftcore.evaluation.gates.cost import Cost
+from ftcore.evaluation.gates.fairness import Fairness
+from ftcore.evaluation.gates.forgetting import Forgetting
+from ftcore.evaluation.gates.latency import Latency
+from ftcore.evaluation.gates.parity import Parity
+from ftcore.evaluation.gates.size import Size
+from ftcore.evaluation.gates.slice import Slice
+from ftcore.evaluation.gates.threshold import Threshold
 from ftcore.registry.verdict import TORCH, Evidence, Rule, Verdict
 from ftcore.statistics import calibration as calibrations
 from ftcore.steps import gate as gate_step
@@ -38,16 +36,16 @@ def test_rows_that_a_metric_is_not_about_count_for_nothing() -> None:
     given = evidence(400, right=0.5, champion=0.6)
     first = np.arange(400) < 100  # where candidate and champion are always right
     some = replace(given, about={"accuracy": first})
-    for gate, settings in ((threshold, {"minimum": 0.9}), (beats_champion, {"non_inferior": 0.05, "min_rows": 50})):
-        config = gate.Config.model_validate({"kind": gate.__name__.rpartition(".")[2], **settings})
-        assert gate.judge(config, given).passed is False
-        rule = gate.judge(config, some)
+    for gate, settings in ((Threshold, {"minimum": 0.9}), (BeatsChampion, {"non_inferior": 0.05, "min_rows": 50})):
+        config = gate.model_validate(settings)
+        assert config.judge(given).passed is False
+        rule = config.judge(some)
         assert (rule.passed, rule.rows) == (True, 100)
-    config = slice_gate.Config(max_loss=0.01)
+    config = Slice(max_loss=0.01)
     every = {"source=a": np.ones(400, bool)}
-    assert slice_gate.judge(config, replace(given, slices=every)).passed is False
-    assert slice_gate.judge(config, replace(some, slices=every)).rows == 100
-    assert threshold.judge(threshold.Config(minimum=0.9, min_rows=101), some).passed is None
+    assert config.judge(replace(given, slices=every)).passed is False
+    assert config.judge(replace(some, slices=every)).rows == 100
+    assert Threshold(minimum=0.9, min_rows=101).judge(some).passed is None
 
 
 def evidence(
@@ -79,13 +77,13 @@ def evidence(
 
 def test_every_reason_names_the_class_that_f1_is_about() -> None:
     settings: dict[Any, list[dict[str, Any]]] = {
-        threshold: [{"minimum": bound} for bound in (0.1, 0.8, 0.99)],
-        beats_champion: [{}, {"non_inferior": 0.05}],
-        beats_baseline: [{}],
-        slice_gate: [{"max_loss": loss} for loss in (0.001, 0.01, 0.9)],
-        forgetting: [{"max_loss": loss} for loss in (0.001, 0.01, 0.9)],
-        fairness: [{"by": "source", "max_difference": most} for most in (0.001, 0.9)],
-        parity: [{"max_difference": 0.01}],
+        Threshold: [{"minimum": bound} for bound in (0.1, 0.8, 0.99)],
+        BeatsChampion: [{}, {"non_inferior": 0.05}],
+        BeatsBaseline: [{}],
+        Slice: [{"max_loss": loss} for loss in (0.001, 0.01, 0.9)],
+        Forgetting: [{"max_loss": loss} for loss in (0.001, 0.01, 0.9)],
+        Fairness: [{"by": "source", "max_difference": most} for most in (0.001, 0.9)],
+        Parity: [{"max_difference": 0.01}],
     }
     named = 0
     for rows, right, champion in ((400, 0.8, 0.7), (400, 0.6, 0.9), (40, 0.5, 0.5), (4000, 0.8, 0.8)):
@@ -98,17 +96,17 @@ def test_every_reason_names_the_class_that_f1_is_about() -> None:
         given = replace(given, titles={"f1": "f1 (of yes)"}, baselines=baselines, slices=slices)
         for gate, every in settings.items():
             for one in every:
-                config = gate.Config.model_validate({"metric": "f1", **one})
-                reason = gate.judge(config, given).reason
+                config = gate.model_validate({"metric": "f1", **one})
+                reason = config.judge(given).reason
                 assert "f1" not in reason.replace("f1 (of yes)", ""), reason
                 named += "f1 (of yes)" in reason
     assert named > 30
 
 
 def test_threshold_reached_and_missed() -> None:
-    good = threshold.judge(threshold.Config(minimum=0.75), evidence(right=0.8))
-    bad = threshold.judge(threshold.Config(minimum=0.85), evidence(right=0.8))
-    near = threshold.judge(threshold.Config(minimum=0.8), evidence(right=0.8))
+    good = Threshold(minimum=0.75).judge(evidence(right=0.8))
+    bad = Threshold(minimum=0.85).judge(evidence(right=0.8))
+    near = Threshold(minimum=0.8).judge(evidence(right=0.8))
     assert (good.passed, bad.passed, near.passed) == (True, False, None)
     assert (good.measured, good.bound, good.rows, good.groups) == (pytest.approx(0.8), 0.75, 400, 400)
     assert good.low is not None
@@ -118,22 +116,22 @@ def test_threshold_reached_and_missed() -> None:
     assert "reaches 0.75" in good.reason
     assert "does not reach 0.85" in bad.reason
     assert near.reason.startswith("undecided: accuracy 0.800 [")
-    assert threshold.judge(threshold.Config(minimum=0.8, tolerance=0.05), evidence(right=0.8)).passed is True
+    assert Threshold(minimum=0.8, tolerance=0.05).judge(evidence(right=0.8)).passed is True
 
 
 def test_a_threshold_asks_for_the_lower_end_as_certain_once_did() -> None:
     for rows, expected in [(100, None), (4000, True)]:
-        config = threshold.Config.model_validate({"minimum": 0.77, "certain": True})
-        assert threshold.judge(config, evidence(rows=rows, right=0.8)).passed is expected
+        config = Threshold.model_validate({"minimum": 0.77, "certain": True})
+        assert config.judge(evidence(rows=rows, right=0.8)).passed is expected
     with pytest.raises(ValidationError, match="the interval decides: leave it out, and set `tolerance`"):
-        threshold.Config.model_validate({"minimum": 0.77, "certain": False})
+        Threshold.model_validate({"minimum": 0.77, "certain": False})
 
 
 def test_a_threshold_looks_at_what_serves_and_at_its_datasets_only() -> None:
     # All of the first 100 rows, the tweets, are right; of the test rows two thirds.
     seen = evidence(rows=400, right=0.75, tweets=100)
     found = {
-        names: threshold.judge(threshold.Config(minimum=0.5, datasets=names), seen)
+        names: Threshold(minimum=0.5, datasets=names).judge(seen)
         for names in [("test",), ("tweets",), ("test", "tweets")]
     }
     assert [rule.rows for rule in found.values()] == [300, 100, 400]
@@ -142,27 +140,27 @@ def test_a_threshold_looks_at_what_serves_and_at_its_datasets_only() -> None:
 
 def test_a_dataset_that_was_not_evaluated_is_named() -> None:
     with pytest.raises(ValueError, match="no dataset mail; evaluated: test"):
-        threshold.judge(threshold.Config(minimum=0.5, datasets=("mail",)), evidence())
+        Threshold(minimum=0.5, datasets=("mail",)).judge(evidence())
 
 
 @pytest.mark.parametrize(
-    ("kind", "config"),
+    "config",
     [
-        (threshold, threshold.Config(minimum=0.1)),
-        (parity, parity.Config(max_difference=1)),
-        (beats_champion, beats_champion.Config(minimum_gain=0.5)),
+        Threshold(minimum=0.1),
+        Parity(max_difference=1),
+        BeatsChampion(minimum_gain=0.5),
     ],
 )
-def test_too_few_rows_are_undecided_which_is_not_passed(kind: Any, config: Any) -> None:
-    few = kind.judge(config, evidence(rows=config.min_rows - 1, right=1.0, champion=0.0))
+def test_too_few_rows_are_undecided_which_is_not_passed(config: Any) -> None:
+    few = config.judge(evidence(rows=config.min_rows - 1, right=1.0, champion=0.0))
     assert few.passed is None
     assert few.reason.startswith(f"undecided: {config.min_rows - 1} rows are too few")
-    assert kind.judge(config, evidence(rows=config.min_rows, right=1.0, champion=0.0)).passed is True
+    assert config.judge(evidence(rows=config.min_rows, right=1.0, champion=0.0)).passed is True
     assert not Verdict(passed=all(r.passed for r in (few,)), rules=(few,), candidate=1, champion=None).passed
 
 
 def test_a_first_model_has_nobody_to_beat() -> None:
-    rule = beats_champion.judge(beats_champion.Config(), evidence(rows=10, champion=None))
+    rule = BeatsChampion().judge(evidence(rows=10, champion=None))
     assert (rule.passed, rule.reason) == (True, "there is no champion to beat yet")
 
 
@@ -177,8 +175,8 @@ def test_a_first_model_has_nobody_to_beat() -> None:
     ],
 )
 def test_the_gain_must_not_be_chance(right: float, champion: float, minimum_gain: float, passed: bool) -> None:
-    config = beats_champion.Config(minimum_gain=minimum_gain)
-    rule = beats_champion.judge(config, evidence(right=right, champion=champion))
+    config = BeatsChampion(minimum_gain=minimum_gain)
+    rule = config.judge(evidence(right=right, champion=champion))
     assert rule.passed is passed
     assert rule.measured == pytest.approx(right - champion)
     assert rule.low is not None
@@ -189,14 +187,14 @@ def test_the_gain_must_not_be_chance(right: float, champion: float, minimum_gain
 
 @pytest.mark.parametrize(("right", "margin", "passed"), [(0.79, 0.05, True), (0.79, 0.01, False), (0.7, 0.05, False)])
 def test_as_good_as_the_champion_within_a_margin(right: float, margin: float, passed: bool) -> None:
-    rule = beats_champion.judge(beats_champion.Config(non_inferior=margin), evidence(right=right, champion=0.8))
+    rule = BeatsChampion(non_inferior=margin).judge(evidence(right=right, champion=0.8))
     assert (rule.passed, rule.bound) == (passed, -margin)
     assert rule.reason.startswith("is as good as" if passed else "may be worse than")
 
 
 def test_a_gain_and_a_margin_contradict_each_other() -> None:
     with pytest.raises(ValidationError, match="give one of them"):
-        beats_champion.Config(minimum_gain=0.01, non_inferior=0.01)
+        BeatsChampion(minimum_gain=0.01, non_inferior=0.01)
 
 
 def falls(seen: Evidence) -> Evidence:
@@ -207,21 +205,18 @@ def falls(seen: Evidence) -> Evidence:
 
 def test_a_metric_that_is_better_when_lower() -> None:
     seen = falls(evidence(right=0.9, champion=0.8))
-    rule = beats_champion.judge(beats_champion.Config(metric="error"), seen)
+    rule = BeatsChampion(metric="error").judge(seen)
     assert (rule.passed, rule.measured) == (True, pytest.approx(0.1))
-    assert (
-        beats_champion.judge(beats_champion.Config(metric="error"), falls(evidence(right=0.8, champion=0.9))).passed
-        is False
-    )
+    assert BeatsChampion(metric="error").judge(falls(evidence(right=0.8, champion=0.9))).passed is False
     for maximum, passed in [(0.15, True), (0.11, None), (0.06, False)]:
-        found = threshold.judge(threshold.Config(metric="error", maximum=maximum), seen)
+        found = Threshold(metric="error", maximum=maximum).judge(seen)
         assert (found.passed, found.bound) == (passed, maximum)
 
 
 def test_a_metric_that_is_not_defined_is_undecided() -> None:
     seen = replace(evidence(champion=0.5), metrics=lambda sums: {"accuracy": np.full(sums.shape[:-1], np.nan)})
-    for kind in (threshold.Config(minimum=0.1), beats_champion.Config(), parity.Config()):
-        rule = find("gates", kind.kind).judge(kind, seen)
+    for kind in (Threshold(minimum=0.1), BeatsChampion(), Parity()):
+        rule = kind.judge(seen)
         assert rule.passed is None
         assert "accuracy" in rule.reason
         assert "not defined" in rule.reason
@@ -230,17 +225,17 @@ def test_a_metric_that_is_not_defined_is_undecided() -> None:
 @pytest.mark.parametrize("bounds", [{}, {"minimum": 0.1, "maximum": 0.2}])
 def test_a_threshold_has_one_bound(bounds: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="either minimum or maximum"):
-        threshold.Config(**bounds)
+        Threshold(**bounds)
 
 
 def test_the_champion_is_compared_as_it_serves() -> None:
     # As torch the champion is always right; what counts is its int8 export.
-    assert beats_champion.judge(beats_champion.Config(), evidence(right=0.9, champion=0.8)).passed
+    assert BeatsChampion().judge(evidence(right=0.9, champion=0.8)).passed
 
 
 @pytest.mark.parametrize(("export", "passed"), [(1.0, True), (0.99, True), (0.95, False)])
 def test_exports_must_do_what_the_trained_model_does(export: float, passed: bool) -> None:
-    rule = parity.judge(parity.Config(max_difference=0.01), evidence(right=1.0, export=export))
+    rule = Parity(max_difference=0.01).judge(evidence(right=1.0, export=export))
     assert rule.passed is passed
     assert rule.measured == pytest.approx(1 - export, abs=1e-9)
     assert f"agrees on {export:.1%} of 400 rows" in rule.reason
@@ -250,14 +245,14 @@ def test_the_worst_export_is_reported_and_a_better_one_counts_too() -> None:
     seen = evidence(right=0.5, export=1.0)
     better = seen.candidate[TORCH].copy()
     better[300:] = evidence(right=1.0).candidate[TORCH][300:]
-    found = parity.judge(parity.Config(), replace(seen, candidate=seen.candidate | {"onnx-fp32": better}))
+    found = Parity().judge(replace(seen, candidate=seen.candidate | {"onnx-fp32": better}))
     assert (found.passed, found.measured) == (False, pytest.approx(0.25))
     assert found.reason.startswith("onnx-fp32 differs from torch by +0.2500")
 
 
 def test_of_scores_that_are_no_counts_no_agreement_is_told() -> None:
     seen = evidence(right=0.5, export=0.5)
-    found = parity.judge(parity.Config(), replace(seen, candidate={name: t / 3 for name, t in seen.candidate.items()}))
+    found = Parity().judge(replace(seen, candidate={name: t / 3 for name, t in seen.candidate.items()}))
     assert found.reason.endswith(" in accuracy on 400 rows; 0.01 is allowed")
 
 
@@ -275,8 +270,8 @@ def test_the_bounds_of_the_share_of_rows_with_another_answer_decide(
     wrong = torch[400 - 2 : 400]  # the tallies of a wrong row of each label
     served[:half] = wrong[np.arange(half) % 2]
     served[200 : 200 + disagreeing - half] = torch[np.arange(disagreeing - half) % 2]
-    config = parity.Config(max_difference=0.01, max_disagreement=allowed)
-    found = parity.judge(config, replace(seen, candidate={"onnx-int8": served, TORCH: torch}))
+    config = Parity(max_difference=0.01, max_disagreement=allowed)
+    found = config.judge(replace(seen, candidate={"onnx-int8": served, TORCH: torch}))
     assert found.passed is passed
     assert f"onnx-int8 gives {disagreeing / 400:.1%} of the rows another answer" in found.reason
     if passed is not True:
@@ -286,7 +281,7 @@ def test_the_bounds_of_the_share_of_rows_with_another_answer_decide(
 
 
 def test_without_any_disagreement_a_hundred_rows_are_enough() -> None:
-    assert parity.judge(parity.Config(), evidence(100)).passed
+    assert Parity().judge(evidence(100)).passed
 
 
 @pytest.mark.parametrize(
@@ -304,11 +299,11 @@ def test_rows_that_differ_in_float32_or_depend_on_their_batch_fail_whatever_the_
 ) -> None:
     fine = {"exact": True, "rows": 59, "disagree": 0, "off": 0, "max_difference": 0.0, "alone": {"rows": 59, "off": 0}}
     seen = evidence(right=1.0)
-    assert parity.judge(parity.Config(), replace(seen, figures={"agreement": {"onnx-fp32": fine}})).passed
+    assert Parity().judge(replace(seen, figures={"agreement": {"onnx-fp32": fine}})).passed
     inexact = fine | figures | {"exact": False}
-    found = parity.judge(parity.Config(), replace(seen, figures={"agreement": {"onnx-int8": inexact}}))
+    found = Parity().judge(replace(seen, figures={"agreement": {"onnx-int8": inexact}}))
     assert found.passed is ("alone" not in figures), "int8 may differ from torch, but not from itself"
-    found = parity.judge(parity.Config(), replace(seen, figures={"agreement": {"onnx-fp32": fine | figures}}))
+    found = Parity().judge(replace(seen, figures={"agreement": {"onnx-fp32": fine | figures}}))
     assert found.passed is False
     assert reason in found.reason
 
@@ -316,10 +311,10 @@ def test_rows_that_differ_in_float32_or_depend_on_their_batch_fail_whatever_the_
 def test_exports_are_compared_on_the_rows_that_the_metric_is_about() -> None:
     seen = evidence(right=1.0, export=0.5)
     mine = np.arange(400) < 150
-    found = parity.judge(parity.Config(), replace(seen, about={"accuracy": mine}))
+    found = Parity().judge(replace(seen, about={"accuracy": mine}))
     assert found.rows == 150
     assert "of 150 rows" in found.reason
-    assert parity.judge(parity.Config(min_rows=151), replace(seen, about={"accuracy": mine})).passed is None
+    assert Parity(min_rows=151).judge(replace(seen, about={"accuracy": mine})).passed is None
 
 
 def sliced(gains: dict[str, tuple[int, float]]) -> Evidence:
@@ -349,7 +344,7 @@ def sliced(gains: dict[str, tuple[int, float]]) -> Evidence:
     )
 
 
-@pytest.mark.parametrize("kind", [slice_gate.Config(max_loss=0.05), forgetting.Config(max_loss=0.05)])
+@pytest.mark.parametrize("kind", [Slice(max_loss=0.05), Forgetting(max_loss=0.05)])
 @pytest.mark.parametrize(
     ("gains", "passed", "named"),
     [
@@ -362,7 +357,7 @@ def sliced(gains: dict[str, tuple[int, float]]) -> Evidence:
     ],
 )
 def test_no_group_of_rows_may_lose(kind: Any, gains: dict[str, tuple[int, float]], passed: bool, named: str) -> None:
-    rule = find("gates", kind.kind).judge(kind, sliced(gains))
+    rule = kind.judge(sliced(gains))
     assert rule.passed is passed, rule.reason
     assert rule.bound == -0.05
     if passed:
@@ -373,14 +368,14 @@ def test_no_group_of_rows_may_lose(kind: Any, gains: dict[str, tuple[int, float]
 
 def test_slices_without_a_champion_or_by_what_nobody_sliced() -> None:
     alone = replace(sliced({"source=a": (300, 0.0)}), champion=None)
-    assert slice_gate.judge(slice_gate.Config(), alone).reason == "there is no champion to lose against yet"
-    other = slice_gate.judge(slice_gate.Config(by=("language",)), alone)
+    assert Slice().judge(alone).reason == "there is no champion to lose against yet"
+    other = Slice(by=("language",)).judge(alone)
     said = "undecided: there is no slice by language. Not looked at: source=a (`by` names language)"
     assert (other.passed, other.reason) == (None, said)
 
 
 def test_groups_of_a_few_rows_decide_nothing() -> None:
-    rule = slice_gate.judge(slice_gate.Config(), sliced({"source=a": (29, -0.5), "source=b": (1, 0.0)}))
+    rule = Slice().judge(sliced({"source=a": (29, -0.5), "source=b": (1, 0.0)}))
     left_out = "Left out: source=a (29 rows), source=b (1 rows)"
     why = "undecided: accuracy is defined on no part of 30 rows and 10 groups"
     assert (rule.passed, rule.reason) == (None, f"{why}. {left_out}")
@@ -388,26 +383,26 @@ def test_groups_of_a_few_rows_decide_nothing() -> None:
 
 def test_labels_are_looked_at_only_where_that_is_asked() -> None:
     seen = sliced({"source=a": (400, 0.0), "label=no": (400, -0.2)})
-    assert slice_gate.judge(slice_gate.Config(), seen).passed is True
-    assert slice_gate.judge(slice_gate.Config(by=("label",)), seen).passed is False
+    assert Slice().judge(seen).passed is True
+    assert Slice(by=("label",)).judge(seen).passed is False
 
 
 def test_a_verdict_names_what_was_judged_and_what_was_not() -> None:
     seen = sliced({"source=a": (400, 0.0), "length=1-50": (300, 0.0), "source=b": (9, 0.0), "label=no": (400, -0.2)})
-    by_default = slice_gate.judge(slice_gate.Config(), seen).reason
+    by_default = Slice().judge(seen).reason
     assert "none of 2 parts loses more" in by_default
     assert by_default.endswith(
         "Judged: length=1-50, source=a. Left out: source=b (9 rows). "
         "Not looked at: label=no (labels only where `by` names them)"
     )
-    labels = slice_gate.judge(slice_gate.Config(by=("label",)), seen).reason
+    labels = Slice(by=("label",)).judge(seen).reason
     assert labels.endswith("Judged: label=no. Not looked at: length=1-50, source=a, source=b (`by` names label)")
     many = sliced({f"source={place:02}": (40, 0.0) for place in range(14)})
-    assert slice_gate.judge(slice_gate.Config(), many).reason.endswith("source=11 and 2 more")
+    assert Slice().judge(many).reason.endswith("source=11 and 2 more")
 
 
 def test_forgetting_needs_an_earlier_domain() -> None:
-    rule = forgetting.judge(forgetting.Config(), evidence(champion=0.8))
+    rule = Forgetting().judge(evidence(champion=0.8))
     because = "undecided: no evaluate.holdouts has a row that judges, and there is no general_text"
     assert (rule.passed, rule.reason) == (None, because)
 
@@ -420,20 +415,20 @@ def test_general_text_must_not_be_forgotten(rise: float, rows: int, passed: bool
     """Perplexity that rises is a loss; of few texts only a sure one counts, of very few none."""
     figures = {"general_text": {"differences": {"champion": {"perplexity": estimated(rise, rows)}}}}
     seen = replace(evidence(champion=0.8), figures=figures, better={"accuracy": "higher", "perplexity": "lower"})
-    rule = forgetting.judge(forgetting.Config(metric="perplexity", max_loss=0.5), seen)
+    rule = Forgetting(metric="perplexity", max_loss=0.5).judge(seen)
     assert rule.passed is passed, rule.reason
     if passed is not None:
         assert "general_text" in rule.reason
         assert (rule.measured, rule.rows) == (-rise, rows)
-    assert forgetting.judge(forgetting.Config(), seen).passed is None, "accuracy is not measured on general text"
-    assert forgetting.judge(forgetting.Config(), replace(seen, champion=None)).passed, "a first model"
+    assert Forgetting().judge(seen).passed is None, "accuracy is not measured on general text"
+    assert Forgetting().judge(replace(seen, champion=None)).passed, "a first model"
 
 
 @pytest.mark.parametrize(("linear", "passed"), [(0.7, True), (0.85, False), (0.95, False)])
 def test_a_linear_model_must_be_beaten(linear: float, passed: bool) -> None:
     simple = {"majority": evidence(right=0.5), "linear": evidence(right=linear)}
     baselines = {name: seen.candidate["onnx-int8"] for name, seen in simple.items()}
-    rule = beats_baseline.judge(beats_baseline.Config(), replace(evidence(right=0.85), baselines=baselines))
+    rule = BeatsBaseline().judge(replace(evidence(right=0.85), baselines=baselines))
     assert rule.passed is passed
     assert rule.measured == pytest.approx(0.85 - linear)
     assert "the linear baseline in accuracy" in rule.reason
@@ -476,7 +471,7 @@ def test_every_dataset_is_judged_and_a_holdout_below_a_baseline_is_told(
     candidate: float, majority: float, rows: int, passed: bool, said: str
 ) -> None:
     seen = with_holdout(candidate, majority, rows)
-    rule = beats_baseline.judge(beats_baseline.Config(), seen)
+    rule = BeatsBaseline().judge(seen)
     assert said in rule.reason
     assert "rows of test" in rule.reason
     assert rule.passed is passed
@@ -485,7 +480,7 @@ def test_every_dataset_is_judged_and_a_holdout_below_a_baseline_is_told(
         assert (rule.rows, rule.bound) == (rows, 0)
         assert rule.high is not None
         assert rule.high < 0
-    assert beats_baseline.judge(beats_baseline.Config(datasets=("test",)), seen).passed is True, "the recipe's choice"
+    assert BeatsBaseline(datasets=("test",)).judge(seen).passed is True, "the recipe's choice"
 
 
 def test_no_more_holdouts_fail_by_chance_than_the_confidence_allows() -> None:
@@ -500,23 +495,23 @@ def test_no_more_holdouts_fail_by_chance_than_the_confidence_allows() -> None:
         seen = replace(
             evidence(), dataset=dataset, candidate={"x": tallies[0]}, baselines={"majority": tallies[1]}, resamples=1000
         )
-        failed += beats_baseline.judge(beats_baseline.Config(), seen).passed is False
+        failed += BeatsBaseline().judge(seen).passed is False
     assert failed <= 10
 
 
 def test_each_dataset_that_must_be_beaten_is_beaten_by_itself() -> None:
     """Together the rows of both would pass: the loss on one is hidden by the gain on the other."""
-    seen, both = with_holdout(0.70, 0.71, 300), beats_baseline.Config(datasets=("test", "tweets"))
-    rule = beats_baseline.judge(both, seen)
+    seen, both = with_holdout(0.70, 0.71, 300), BeatsBaseline(datasets=("test", "tweets"))
+    rule = both.judge(seen)
     assert rule.passed is False
     assert (rule.rows, rule.bound) == (300, 0)
-    few = beats_baseline.judge(both, with_holdout(0.9, 0.5, 60))
+    few = both.judge(with_holdout(0.9, 0.5, 60))
     assert few.passed is None
     assert "60 rows are too few to compare with a baseline on tweets" in few.reason
 
 
 def test_a_task_without_baselines_is_undecided() -> None:
-    assert beats_baseline.judge(beats_baseline.Config(), evidence()).passed is None
+    assert BeatsBaseline().judge(evidence()).passed is None
 
 
 def estimated(value: float, rows: int) -> dict[str, Any]:
@@ -529,19 +524,19 @@ FIGURES: dict[str, Any] = {
     "cost_per_1000": {"onnx-int8": 0.002},
 }
 MEASURED = [
-    (latency.Config(max_p95_ms=12.5), True),
-    (latency.Config(max_p95_ms=12), False),
-    (latency.Config(max_p95_ms=20, min_rows_per_s=301), False),
-    (size.Config(max_bytes=23_000_000), True),
-    (size.Config(max_bytes=22_999_999), False),
-    (cost.Config(max_per_1000=0.002), True),
-    (cost.Config(max_per_1000=0.0019), False),
+    (Latency(max_p95_ms=12.5), True),
+    (Latency(max_p95_ms=12), False),
+    (Latency(max_p95_ms=20, min_rows_per_s=301), False),
+    (Size(max_bytes=23_000_000), True),
+    (Size(max_bytes=22_999_999), False),
+    (Cost(max_per_1000=0.002), True),
+    (Cost(max_per_1000=0.0019), False),
 ]
 
 
 @pytest.mark.parametrize(("config", "passed"), MEASURED)
 def test_what_the_evaluation_measured_is_compared_with_a_bound(config: Any, passed: bool | None) -> None:
-    rule = find("gates", config.kind).judge(config, replace(evidence(), figures=FIGURES))
+    rule = config.judge(replace(evidence(), figures=FIGURES))
     assert rule.passed is passed, rule.reason
     assert rule.reason.startswith("undecided: ") is (passed is None)
 
@@ -549,7 +544,7 @@ def test_what_the_evaluation_measured_is_compared_with_a_bound(config: Any, pass
 @pytest.mark.parametrize("kind", sorted({config.kind for config, _ in MEASURED}))
 def test_what_nobody_measured_is_undecided(kind: str) -> None:
     config = next(config for config, _ in MEASURED if config.kind == kind)
-    assert find("gates", kind).judge(config, evidence()).passed is None
+    assert config.judge(evidence()).passed is None
 
 
 def confident(rows: int, off: float, size: int = 1) -> Evidence:
@@ -572,19 +567,19 @@ def confident(rows: int, off: float, size: int = 1) -> Evidence:
 def test_confidence_that_is_surely_off_fails(
     rows: int, off: float, settings: dict[str, Any], passed: bool | None, adaptive: bool
 ) -> None:
-    config = calibration.Config(adaptive=adaptive, **settings)
-    rule = calibration.judge(config, confident(rows, off))
+    config = Calibration(adaptive=adaptive, **settings)
+    rule = config.judge(confident(rows, off))
     assert rule.passed is passed, rule.reason
     assert rule.reason.startswith("undecided: ") is (passed is None)
     assert (rule.measured, rule.rows, rule.groups) == (pytest.approx(off, abs=0.005), rows, rows)
-    assert calibration.judge(config, replace(confident(rows, off, 100), dataset=np.full(rows, "test"))).passed is None
+    assert config.judge(replace(confident(rows, off, 100), dataset=np.full(rows, "test"))).passed is None
 
 
 def test_without_probabilities_or_right_answers_there_is_no_calibration() -> None:
     seen = confident(400, 0.1)
     for blind in (replace(seen, confidence=None), replace(seen, metrics=lambda sums: {"loss": sums[..., 0] / 3})):
-        rule = calibration.judge(calibration.Config(), blind)
-        assert (rule.passed, calibration.comparisons(calibration.Config(), blind)) == (None, 0)
+        rule = Calibration().judge(blind)
+        assert (rule.passed, Calibration().comparisons(blind)) == (None, 0)
     scores = np.array([0.5, 0.9, 1.2])
     assert calibrations.probabilities(scores) is None, "a score of another kind"
     assert calibrations.probabilities(np.array([0.5, np.nan])) is None
@@ -593,7 +588,7 @@ def test_without_probabilities_or_right_answers_there_is_no_calibration() -> Non
 
 def test_calibration_shares_its_error_rate_with_the_gates_about_losses() -> None:
     """It stood outside: together with the others it could refuse more than they promise."""
-    gates = [calibration.Config(), fairness.Config(), slice_gate.Config()]
+    gates = [Calibration(), Fairness(), Slice()]
     seen = sliced({"source=a": (600, 0.0), "source=b": (600, -0.02)})
     seen = replace(seen, confidence=np.full(1200, 0.5), dataset=np.full(1200, "test"))
     rules = {rule.gate: rule for rule in gate_step.judge(gates, seen)}
@@ -601,7 +596,7 @@ def test_calibration_shares_its_error_rate_with_the_gates_about_losses() -> None
     assert {kind: rules[kind].alpha for kind in parts} == {
         kind: pytest.approx(0.05 * count / 4) for kind, count in parts.items()
     }
-    alone, shared = (calibration.judge(gates[0], replace(confident(600, 0.15), comparisons=n)) for n in (None, 20))
+    alone, shared = (gates[0].judge(replace(confident(600, 0.15), comparisons=n)) for n in (None, 20))
     assert (alone.low or 0) > (shared.low or 0)
     assert alone.high == shared.high
 
@@ -666,7 +661,7 @@ def by_group(rights: dict[str, tuple[int, float]], size: int = 1) -> Evidence:
 def test_groups_differ_by_too_much_surely_or_not(
     rights: dict[str, tuple[int, float]], settings: dict[str, Any], passed: bool | None
 ) -> None:
-    rule = fairness.judge(fairness.Config(**settings), by_group(rights))
+    rule = Fairness(**settings).judge(by_group(rights))
     assert rule.passed is passed, rule.reason
     assert rule.reason.startswith("undecided: ") is (passed is None)
     if "c" in rights and passed:
@@ -674,7 +669,7 @@ def test_groups_differ_by_too_much_surely_or_not(
 
 
 def test_the_four_fifths_rule_is_told_with_its_numbers() -> None:
-    rule = fairness.judge(fairness.Config(max_difference=0.5), by_group({"a": (600, 0.9), "b": (600, 0.6)}))
+    rule = Fairness(max_difference=0.5).judge(by_group({"a": (600, 0.9), "b": (600, 0.6)}))
     assert rule.passed is True
     assert "accuracy is 0.600 for b and 0.900 for a: 0.300 [" in rule.reason
     assert "in a ratio of 0.67" in rule.reason
@@ -684,24 +679,22 @@ def test_the_four_fifths_rule_is_told_with_its_numbers() -> None:
 @pytest.mark.parametrize(("size", "passed"), [(1, False), (100, None)])
 def test_few_groups_of_rows_decide_nothing(size: int, passed: bool | None) -> None:
     """Six hundred rows of six customers are six observations."""
-    rule = fairness.judge(fairness.Config(), by_group({"a": (600, 0.9), "b": (600, 0.6)}, size))
+    rule = Fairness().judge(by_group({"a": (600, 0.9), "b": (600, 0.6)}, size))
     assert rule.passed is passed
     seen = evidence(right=0.9, champion=0.5)
     grouped = replace(seen, group=np.arange(400) // size)
-    rule = beats_champion.judge(beats_champion.Config(), grouped)
+    rule = BeatsChampion().judge(grouped)
     assert rule.passed is (True if size == 1 else None)
     assert rule.groups == 400 // size
     if size > 1:
         assert "400 rows in 4 groups are too few to compare" in rule.reason
-        found = threshold.judge(threshold.Config(minimum=0.1), grouped)
+        found = Threshold(minimum=0.1).judge(grouped)
         assert (found.passed, found.groups) == (None, 4)
 
 
 def test_each_look_at_the_same_rows_asks_for_more() -> None:
     seen = evidence(right=0.84, champion=0.8)
-    rules = [
-        beats_champion.judge(beats_champion.Config(), replace(seen, looks=np.full(400, count))) for count in range(50)
-    ]
+    rules = [BeatsChampion().judge(replace(seen, looks=np.full(400, count))) for count in range(50)]
     lows = [rule.low for rule in rules]
     assert lows == sorted(lows, key=lambda low: -(low or 0))
     assert rules[0].passed is True
@@ -710,16 +703,16 @@ def test_each_look_at_the_same_rows_asks_for_more() -> None:
     assert sum(rule.alpha or 0 for rule in rules) == pytest.approx(rules[-1].alpha_spent)
     assert (rules[-1].alpha_spent or 1) < 0.05
     assert "look 5 at these rows spends 0.12% of the 5.00% error allowed over all looks" in rules[4].reason
-    half = beats_champion.judge(beats_champion.Config(), replace(seen, looks=np.arange(400) % 2 * 4))
+    half = BeatsChampion().judge(replace(seen, looks=np.arange(400) % 2 * 4))
     assert half.look == 3
     assert half.alpha == pytest.approx(((rules[0].alpha or 0) + (rules[4].alpha or 0)) / 2), "new rows offer anew"
 
 
 def test_gates_about_losses_share_one_error_rate() -> None:
     seen = sliced({"source=a": (400, 0.0), "source=b": (300, -0.07)})
-    alone, shared = (slice_gate.judge(slice_gate.Config(), replace(seen, comparisons=n)) for n in (None, 40))
+    alone, shared = (Slice().judge(replace(seen, comparisons=n)) for n in (None, 40))
     assert (alone.alpha, shared.alpha) == (0.05, pytest.approx(0.05 * 2 / 40))
-    assert slice_gate.comparisons(slice_gate.Config(), seen) == 2
+    assert Slice().comparisons(seen) == 2
 
 
 def test_a_slice_of_too_few_rows_says_how_many_are_needed() -> None:
@@ -731,7 +724,7 @@ def test_a_slice_of_too_few_rows_says_how_many_are_needed() -> None:
         said = np.where(draw.random(rows) < 0.5, truth, 1 - truth)
         made[role] = {"onnx-int8": classification.tallies(CONFIG, labels, np.eye(2)[said])}
     seen = replace(evidence(rows=rows), **made, slices={"source=a": np.ones(rows, bool)})
-    rule = slice_gate.judge(slice_gate.Config(max_loss=0.02), seen)
+    rule = Slice(max_loss=0.02).judge(seen)
     assert rule.passed is None
     assert "undecided: too few rows to see a loss of 0.07 in accuracy in source=a (220 rows, about" in rule.reason
 
@@ -748,7 +741,7 @@ def test_rows_of_one_group_that_an_export_answers_otherwise_are_few_observations
     served = torch.copy()
     served[:flipped] = evidence(400, right=0).candidate[TORCH][:flipped]
     seen = replace(seen, candidate={"onnx-int8": served, TORCH: torch}, group=np.arange(400) // size)
-    rule = parity.judge(parity.Config(max_difference=1, max_disagreement=0.08), seen)
+    rule = Parity(max_difference=1, max_disagreement=0.08).judge(seen)
     assert rule.passed is passed, rule.reason
     assert rule.groups == 400 // size
 
@@ -764,39 +757,39 @@ def test_without_groups_the_bounds_are_those_of_clopper_and_pearson(hits: int) -
 def test_a_sure_failure_needs_no_more_rows_and_an_undecided_rule_has_numbers() -> None:
     """Eighty-seven rows of which 68 % are right surely miss 95 %, may reach 75 %, and are too few to pass 50 %."""
     seen = evidence(rows=87, right=0.678)
-    missed = threshold.judge(threshold.Config(minimum=0.95), seen)
+    missed = Threshold(minimum=0.95).judge(seen)
     assert missed.passed is False
     assert "does not reach 0.95" in missed.reason
     for bound in (0.75, 0.5):
-        rule = threshold.judge(threshold.Config(minimum=bound), seen)
+        rule = Threshold(minimum=bound).judge(seen)
         assert rule.passed is None
         assert rule.reason.startswith("undecided: 87 rows are too few to judge accuracy, at least 100 are needed")
         assert f"; accuracy 0.678 [{rule.low:.3f}, {rule.high:.3f}] on 87 rows, {bound:g} is required" in rule.reason
         assert (rule.measured, rule.bound, rule.rows, rule.groups) == (pytest.approx(0.678, abs=1e-3), bound, 87, 87)
-    assert threshold.judge(threshold.Config(minimum=0.95), evidence(rows=29, right=0.5)).passed is None, "too few"
+    assert Threshold(minimum=0.95).judge(evidence(rows=29, right=0.5)).passed is None, "too few"
     few_groups = replace(evidence(rows=90, right=0.5), group=np.arange(90) // 10)
-    assert threshold.judge(threshold.Config(minimum=0.99), few_groups).passed is None, "nine groups"
+    assert Threshold(minimum=0.99).judge(few_groups).passed is None, "nine groups"
 
 
 def test_a_candidate_that_is_surely_no_better_fails_on_few_rows() -> None:
     seen = evidence(rows=60, right=0.5, champion=0.9)
     worse = replace(seen, baselines={"majority": evidence(60, right=0.9).candidate["onnx-int8"]})
-    for gate, config in ((beats_baseline, beats_baseline.Config()), (beats_champion, beats_champion.Config())):
-        assert gate.judge(config, worse).passed is False  # type: ignore[attr-defined]
+    for config in (BeatsBaseline(), BeatsChampion()):
+        assert config.judge(worse).passed is False
     near = evidence(rows=60, right=0.85, champion=0.8)
     near = replace(near, baselines={"majority": evidence(60, right=0.8).candidate["onnx-int8"]})
-    for gate, config in ((beats_baseline, beats_baseline.Config()), (beats_champion, beats_champion.Config())):
-        rule = gate.judge(config, near)  # type: ignore[attr-defined]
+    for config in (BeatsBaseline(), BeatsChampion()):
+        rule = config.judge(near)
         assert rule.passed is None
         assert "60 rows are too few" in rule.reason
         assert rule.measured == pytest.approx(0.05)
         assert rule.low < 0.05 < rule.high
-    sealed = beats_champion.judge(beats_champion.Config(), replace(seen, sealed=True))
+    sealed = BeatsChampion().judge(replace(seen, sealed=True))
     assert (sealed.passed, sealed.measured) == (None, None), "sealed rows are not looked at in vain"
 
 
 def test_a_group_of_rows_on_both_sides_of_a_pair_is_counted_once() -> None:
     seen = replace(by_group({"a": (300, 0.9), "b": (300, 0.8)}, 1), group=np.arange(600) % 100)
-    rule = fairness.judge(fairness.Config(), seen)
+    rule = Fairness().judge(seen)
     assert (rule.rows, rule.groups) == (600, 100)
     assert "apart on 600 rows in 100 groups" in rule.reason
