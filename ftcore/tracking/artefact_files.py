@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ftcore.tracking.client import Tracking
+from ftcore.tracking.server import plainly
 
 NOTE, COMPILED = "registered_model_meta", "__pycache__"
 """What MLflow leaves in an artefact folder on this machine that it loads a model from: a note, and compiled code where
@@ -20,6 +21,7 @@ LONGEST = 250
 """Characters of an artefact's name."""
 
 
+@plainly
 def size(tracking: Tracking, run: str, artefact: str) -> str:
     """Files and bytes of an artefact folder as ``FILES/BYTES``, by MLflow's listing alone.
 
@@ -31,19 +33,18 @@ def size(tracking: Tracking, run: str, artefact: str) -> str:
     """
     files, known, folders = 0, 0, [artefact] if _is_name(artefact) else []
     told = True
-    with tracking.speaking_plainly():
-        stored = tracking.stored(run)
-        while folders:
-            listed = {one.path.rpartition("/")[2]: one for one in stored.list_artifacts(folders.pop())}
-            for name, one in listed.items():
-                if name == NOTE or (name == COMPILED and CODE in listed):
-                    continue
-                if one.is_dir:
-                    folders.append(one.path)
-                    continue
-                files += 1
-                told = told and one.file_size is not None
-                known += one.file_size or 0
+    stored = tracking.stored(run)
+    while folders:
+        listed = {one.path.rpartition("/")[2]: one for one in stored.list_artifacts(folders.pop())}
+        for name, one in listed.items():
+            if name == NOTE or (name == COMPILED and CODE in listed):
+                continue
+            if one.is_dir:
+                folders.append(one.path)
+                continue
+            files += 1
+            told = told and one.file_size is not None
+            known += one.file_size or 0
     return f"{files}/{known if told else '?'}" if files else ""
 
 

@@ -24,7 +24,7 @@ from ftcore.errors import FtcoreError
 from ftcore.recipe.canonical import sha256
 from ftcore.store.store import hash_folder, size_of
 from ftcore.tracking.places import artifact_root, check_not_moved, here, source_of
-from ftcore.tracking.server import connected, once, patient, speaking_plainly
+from ftcore.tracking.server import connected, once, patient, plainly, speaking_plainly
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,6 +95,7 @@ class Tracking:
         """Within it, MLflow's many errors are ours."""
         return speaking_plainly(self.settings.mlflow_uri)
 
+    @plainly
     def open_run(self, run_id: str, tags: Mapping[str, str]) -> str:
         """MLflow run of an ftcore run: the one that is there, or a new one.
 
@@ -105,22 +106,21 @@ class Tracking:
         """
         same = {RUN_TAG: run_id, **{key: tags[key] for key in (RECIPE_TAG,) if key in tags}}
         wanted = " and ".join(f"tags.`{key}` = '{value}'" for key, value in same.items())
-        with speaking_plainly(self.settings.mlflow_uri):
-            experiment = self._experiment()
+        experiment = self._experiment()
 
-            def there() -> list[Run]:
-                return list(self.client.search_runs([experiment], wanted, order_by=["start_time ASC"]))
+        def there() -> list[Run]:
+            return list(self.client.search_runs([experiment], wanted, order_by=["start_time ASC"]))
 
-            def make() -> list[Run]:
-                if not (found := there()):
-                    self.client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
-                return found or there()
+        def make() -> list[Run]:
+            if not (found := there()):
+                self.client.create_run(experiment, tags={RUN_TAG: run_id, **tags}, run_name=run_id)
+            return found or there()
 
-            first, *doubled = once(make, self.settings.mlflow_uri)
-            for run in doubled:  # a request whose answer was lost, and that was made after all
-                self.client.delete_run(run.info.run_id)
-            self._begin(first)
-            return str(first.info.run_id)
+        first, *doubled = once(make, self.settings.mlflow_uri)
+        for run in doubled:  # a request whose answer was lost, and that was made after all
+            self.client.delete_run(run.info.run_id)
+        self._begin(first)
+        return str(first.info.run_id)
 
     def _begin(self, run: Run) -> None:
         """Show a run as running, on this machine, until it is closed; what ended an earlier try counts no more."""
@@ -130,6 +130,7 @@ class Tracking:
         if FAILURE_TAG in run.data.tags:
             self.client.delete_tag(run.info.run_id, FAILURE_TAG)
 
+    @plainly
     def log(
         self,
         run: str,
@@ -156,11 +157,11 @@ class Tracking:
         ]
         texts = [Param(name_of(key), str(value)[:6000]) for key, value in (params or {}).items()]
         notes = [RunTag(name_of(key), str(value)[:5000]) for key, value in (tags or {}).items()]
-        with speaking_plainly(self.settings.mlflow_uri):
-            for start in range(0, max(len(points), len(texts), len(notes), 1), BATCH):
-                some = slice(start, start + BATCH)
-                self.client.log_batch(run, metrics=points[some], params=texts[some], tags=notes[some])
+        for start in range(0, max(len(points), len(texts), len(notes), 1), BATCH):
+            some = slice(start, start + BATCH)
+            self.client.log_batch(run, metrics=points[some], params=texts[some], tags=notes[some])
 
+    @plainly
     def log_snapshot(self, run: str, snapshot: str, rows: int, source: str) -> None:
         """Log a snapshot as the run's dataset input, so that MLflow shows what a model was trained on."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -174,9 +175,9 @@ class Tracking:
             source=canonical({"uri": source}),
             profile=canonical({"num_rows": rows}),
         )
-        with speaking_plainly(self.settings.mlflow_uri):
-            self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+        self.client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
+    @plainly
     def log_folder(self, run: str, folder: Path, target: str) -> str:
         """Log a local folder as artefact ``target`` of a run, with its hash and its size as tags of the run.
 
@@ -187,85 +188,85 @@ class Tracking:
         checked without reading a file.
         """
         made = hash_folder(folder)
-        with speaking_plainly(self.settings.mlflow_uri):
-            self.stored(run).log_artifacts(str(folder), target)
-            self.client.set_tag(run, f"{SIZE_TAG}{target}", size_of(folder))
-            self.client.set_tag(run, f"{HASH_TAG}{target}", made)
+        self.stored(run).log_artifacts(str(folder), target)
+        self.client.set_tag(run, f"{SIZE_TAG}{target}", size_of(folder))
+        self.client.set_tag(run, f"{HASH_TAG}{target}", made)
         shutil.rmtree(self.cached(run, target), ignore_errors=True)  # what was fetched before is old now
         return made
 
+    @plainly
     def close_run(self, run: str, status: str = "FINISHED", reason: str = "") -> None:
         """End a run, with the reason where it did not end well."""
-        with speaking_plainly(self.settings.mlflow_uri):
-            if reason:
-                self.client.set_tag(run, FAILURE_TAG, reason[:5000])
-            self.client.set_terminated(run, status)
+        if reason:
+            self.client.set_tag(run, FAILURE_TAG, reason[:5000])
+        self.client.set_terminated(run, status)
 
+    @plainly
     def register(self, run_id: str, run: str, artefact: str, tags: Mapping[str, str]) -> Version:
         """Register a run's model as a version with alias ``candidate``: once for each ftcore run."""
         from mlflow.exceptions import MlflowException
 
-        with speaking_plainly(self.settings.mlflow_uri):
-            try:
-                self.client.create_registered_model(self.name)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            source = f"{self.client.get_run(run).info.artifact_uri}/{artefact}"
+        try:
+            self.client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{self.client.get_run(run).info.artifact_uri}/{artefact}"
 
-            def there() -> list[Version]:
-                return sorted((v for v in self.versions() if v.run == run), key=lambda v: v.number)
+        def there() -> list[Version]:
+            return sorted((v for v in self.versions() if v.run == run), key=lambda v: v.number)
 
-            def make() -> list[Version]:
-                if not there():
-                    self.client.create_model_version(self.name, source, run, tags={RUN_TAG: run_id, **tags})
-                return there()
+        def make() -> list[Version]:
+            if not there():
+                self.client.create_model_version(self.name, source, run, tags={RUN_TAG: run_id, **tags})
+            return there()
 
-            version, *doubled = once(make, self.settings.mlflow_uri)
-            for one in doubled:  # a request whose answer was lost, and that was done after all
-                self.client.delete_model_version(self.name, str(one.number))
-            self.client.set_registered_model_alias(self.name, CANDIDATE, str(version.number))
-            return version
+        version, *doubled = once(make, self.settings.mlflow_uri)
+        for one in doubled:  # a request whose answer was lost, and that was done after all
+            self.client.delete_model_version(self.name, str(one.number))
+        self.client.set_registered_model_alias(self.name, CANDIDATE, str(version.number))
+        return version
 
+    @plainly
     def versions(self) -> list[Version]:
         """All versions, newest first."""
-        with speaking_plainly(self.settings.mlflow_uri):
-            found = [_version(v) for v in self.client.search_model_versions(f"name = '{self.name}'")]
+        found = [_version(v) for v in self.client.search_model_versions(f"name = '{self.name}'")]
         return sorted(found, key=lambda v: -v.number)
 
+    @plainly
     def version(self, number: int) -> Version:
         """One version by its number."""
-        with speaking_plainly(self.settings.mlflow_uri):
-            return _version(self.client.get_model_version(self.name, str(number)))
+        return _version(self.client.get_model_version(self.name, str(number)))
 
+    @plainly
     def alias(self, alias: str) -> Version | None:
         """The version that holds an alias; None where nothing does."""
         from mlflow.exceptions import MlflowException
 
-        with speaking_plainly(self.settings.mlflow_uri):
-            try:
-                return _version(self.client.get_model_version_by_alias(self.name, alias))
-            except MlflowException as error:
-                if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                    return None
-                raise
+        try:
+            return _version(self.client.get_model_version_by_alias(self.name, alias))
+        except MlflowException as error:
+            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                return None
+            raise
 
+    @plainly
     def set_alias(self, alias: str, version: Version) -> None:
         """Give an alias to a version; the one that held it loses it."""
-        with speaking_plainly(self.settings.mlflow_uri):
-            self.client.set_registered_model_alias(self.name, alias, str(version.number))
+        self.client.set_registered_model_alias(self.name, alias, str(version.number))
 
+    @plainly
     def tag(self, version: Version, tags: Mapping[str, object]) -> None:
         """Set tags on a version."""
-        with speaking_plainly(self.settings.mlflow_uri):
-            for key, value in tags.items():
-                self.client.set_model_version_tag(self.name, str(version.number), f"ftcore.{key}", str(value))
+        for key, value in tags.items():
+            self.client.set_model_version_tag(self.name, str(version.number), f"ftcore.{key}", str(value))
 
+    @plainly
     def metrics(self, run: str) -> dict[str, float]:
         """The last value of each metric of a run."""
-        with speaking_plainly(self.settings.mlflow_uri):
-            return dict(self.client.get_run(run).data.metrics)
+        return dict(self.client.get_run(run).data.metrics)
 
+    @plainly
     def artifact(self, run: str, artefact: str, folder: Path) -> Path:
         """Local copy of one file that a run logged.
 
@@ -274,21 +275,20 @@ class Tracking:
             TransientError: MLflow does not answer.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        with speaking_plainly(self.settings.mlflow_uri):
-            stored = self.stored(run)
-            beside = stored.list_artifacts(artefact.rpartition("/")[0] or None)
-            if not any(file.path == artefact and not file.is_dir for file in beside):
-                raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
-            return Path(stored.download_artifacts(artefact, str(folder)))
+        stored = self.stored(run)
+        beside = stored.list_artifacts(artefact.rpartition("/")[0] or None)
+        if not any(file.path == artefact and not file.is_dir for file in beside):
+            raise FtcoreError(f"run {run} has no file {artefact!r} among its artefacts")
+        return Path(stored.download_artifacts(artefact, str(folder)))
 
+    @plainly
     def dataset_source(self, run: str, name: str) -> str:
         """Path or URL of a dataset that a run logged as its input.
 
         Raises:
             FtcoreError: no such run or dataset, or one whose source is no file.
         """
-        with speaking_plainly(self.settings.mlflow_uri):
-            inputs = self.client.get_run(run).inputs.dataset_inputs
+        inputs = self.client.get_run(run).inputs.dataset_inputs
         for dataset in (one.dataset for one in inputs if one.dataset.name == name):
             source = source_of(dataset.source)
             if isinstance(uri := source.get("uri") or source.get("url"), str) and uri:
@@ -357,6 +357,7 @@ class Tracking:
         machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
         return {**versions(), **machine}
 
+    @plainly
     def check_place(self) -> None:
         """Check that MLflow's database names the artefacts of this store, not of one that it was copied from.
 
@@ -364,8 +365,7 @@ class Tracking:
             FtcoreError: it names another place.
             TransientError: MLflow does not answer.
         """
-        with speaking_plainly(self.settings.mlflow_uri):
-            found = self.client.get_experiment_by_name(self.name)
+        found = self.client.get_experiment_by_name(self.name)
         if found:
             check_not_moved(str(found.artifact_location), artifact_root(self.settings))
 

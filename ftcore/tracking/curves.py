@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftcore.tracking.client import Tracking
-from ftcore.tracking.server import speaking_plainly
+from ftcore.tracking.server import plainly
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
 
 
+@plainly
 def curves(settings: Settings, run: str, metrics: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
     """Values of a run's metrics by training step; a metric that was never logged is left out.
 
@@ -28,6 +29,5 @@ def curves(settings: Settings, run: str, metrics: Sequence[str]) -> dict[str, li
         FtcoreError: there is no such run.
     """
     client = Tracking(settings, "").client
-    with speaking_plainly(settings.mlflow_uri):
-        found = {name: [(one.step, one.value) for one in client.get_metric_history(run, name)] for name in metrics}
+    found = {name: [(one.step, one.value) for one in client.get_metric_history(run, name)] for name in metrics}
     return {name: sorted(points) for name, points in found.items() if points}

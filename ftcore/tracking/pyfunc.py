@@ -5,6 +5,7 @@ What lay there would run without being compared with any hash, compiled code tha
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ class Model:
         """Load the form of the model that lies in a folder: an export, or torch's."""
         from ftcore.recipe.kinds import find
 
-        self.model, self.task = find("serving", "model").of_folder(folder)
-        self.clean = find("serving", "cleaned").examples
+        # MLflow enters here, below serving, which imports tracking: so these are found by their names.
+        model, cleaned = (import_module(f"ftcore.serving.{name}") for name in ("model", "cleaned"))
+        self.model, self.task = model.of_folder(folder)
+        self.clean = cleaned.examples
         self.answers = find("tasks", self.task.kind).answers
 
     def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:

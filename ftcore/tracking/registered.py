@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ftcore.errors import FtcoreError
 from ftcore.tracking.client import HASH_TAG, Tracking, Version
-from ftcore.tracking.server import speaking_plainly
+from ftcore.tracking.server import plainly
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -31,6 +31,7 @@ class Model:
     """Number of the newest version; None where there is none."""
 
 
+@plainly
 def models(settings: Settings) -> list[Model]:
     """All registered models by name: one request for each thousand.
 
@@ -38,15 +39,15 @@ def models(settings: Settings) -> list[Model]:
         TransientError: MLflow does not answer.
     """
     client, found, token = Tracking(settings, "").client, [], None
-    with speaking_plainly(settings.mlflow_uri):
-        while True:
-            page = client.search_registered_models(max_results=PAGE, order_by=["name ASC"], page_token=token)
-            found += [_model(one) for one in page]
-            token = page.token
-            if not token:
-                return found
+    while True:
+        page = client.search_registered_models(max_results=PAGE, order_by=["name ASC"], page_token=token)
+        found += [_model(one) for one in page]
+        token = page.token
+        if not token:
+            return found
 
 
+@plainly
 def model(tracking: Tracking) -> Model:
     """The registered model of a recipe; an empty one where nothing was registered yet.
 
@@ -55,15 +56,15 @@ def model(tracking: Tracking) -> Model:
     """
     from mlflow.exceptions import MlflowException
 
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        try:
-            return _model(tracking.client.get_registered_model(tracking.name))
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return Model(tracking.name)
-            raise
+    try:
+        return _model(tracking.client.get_registered_model(tracking.name))
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return Model(tracking.name)
+        raise
 
 
+@plainly
 def version(tracking: Tracking, number: int) -> Version:
     """One version.
 
@@ -73,13 +74,12 @@ def version(tracking: Tracking, number: int) -> Version:
     """
     from mlflow.exceptions import MlflowException
 
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        try:
-            return tracking.version(number)
-        except FtcoreError as error:
-            cause = error.__cause__
-            if not isinstance(cause, MlflowException) or cause.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+    try:
+        return tracking.version(number)
+    except FtcoreError as error:
+        cause = error.__cause__
+        if not isinstance(cause, MlflowException) or cause.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
     known = [str(one.number) for one in tracking.versions()]
     shown = ", ".join(known[:10]) + (", …" if len(known) > 10 else "") if known else "none"
     raise FtcoreError(
@@ -87,54 +87,54 @@ def version(tracking: Tracking, number: int) -> Version:
     )
 
 
+@plainly
 def drop_alias(tracking: Tracking, alias: str) -> None:
     """Take an alias away from whichever version holds it; none is no error."""
     from mlflow.exceptions import MlflowException
 
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        try:
-            tracking.client.delete_registered_model_alias(tracking.name, alias)
-        except MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
+    try:
+        tracking.client.delete_registered_model_alias(tracking.name, alias)
+    except MlflowException as error:
+        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise
 
 
+@plainly
 def tag_model(tracking: Tracking, tags: Mapping[str, str | None]) -> None:
     """Set tags ``ftcore.KEY`` on the registered model; None takes one away."""
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        for key, value in tags.items():
-            if value is None:
-                tracking.client.delete_registered_model_tag(tracking.name, f"ftcore.{key}")
-            else:
-                tracking.client.set_registered_model_tag(tracking.name, f"ftcore.{key}", value)
+    for key, value in tags.items():
+        if value is None:
+            tracking.client.delete_registered_model_tag(tracking.name, f"ftcore.{key}")
+        else:
+            tracking.client.set_registered_model_tag(tracking.name, f"ftcore.{key}", value)
 
 
+@plainly
 def describe(tracking: Tracking, number: int, text: str) -> None:
     """Give a version its description, in Markdown."""
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        tracking.client.update_model_version(tracking.name, str(number), text)
+    tracking.client.update_model_version(tracking.name, str(number), text)
 
 
+@plainly
 def run_tags(tracking: Tracking, run: str) -> dict[str, str]:
     """Tags of a run, such as ``env.python`` and the hash of each artefact."""
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        return dict(tracking.client.get_run(run).data.tags)
+    return dict(tracking.client.get_run(run).data.tags)
 
 
+@plainly
 def misplaced(tracking: Tracking, version: Version, artefacts: Collection[str]) -> str:
     """Where MLflow's own loaders look for a version, where that is none of some artefacts of its run; else empty."""
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        root = str(tracking.client.get_run(version.run).info.artifact_uri).rstrip("/")
-        named = str(tracking.client.get_model_version_download_uri(tracking.name, str(version.number)))
+    root = str(tracking.client.get_run(version.run).info.artifact_uri).rstrip("/")
+    named = str(tracking.client.get_model_version_download_uri(tracking.name, str(version.number)))
     ours = {f"{root}/{name}" for name in artefacts}
     return next((place for place in (version.source, named) if place.rstrip("/") not in ours), "")
 
 
+@plainly
 def run_data(tracking: Tracking, run: str) -> tuple[dict[str, float], dict[str, str]]:
     """Last value of each metric of a run, and its parameters."""
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        data = tracking.client.get_run(run).data
-        return dict(data.metrics), dict(data.params)
+    data = tracking.client.get_run(run).data
+    return dict(data.metrics), dict(data.params)
 
 
 def hashes(tags: Mapping[str, str], but: Collection[str] = ()) -> dict[str, str]:

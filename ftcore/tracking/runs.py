@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.store.records import now
 from ftcore.tracking.client import HOST_TAG, RUN_TAG, Tracking
-from ftcore.tracking.server import run_page, speaking_plainly
+from ftcore.tracking.server import plainly, run_page, speaking_plainly
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
@@ -40,6 +40,7 @@ class Logged:
     """Address in MLflow's own pages; empty where no server shows any."""
 
 
+@plainly
 def logged(settings: Settings, run: str) -> Logged:
     """Parameters of a run and where it is shown: one request.
 
@@ -47,11 +48,11 @@ def logged(settings: Settings, run: str) -> Logged:
         TransientError: MLflow does not answer.
         FtcoreError: there is no such run.
     """
-    with speaking_plainly(settings.mlflow_uri):
-        found = Tracking(settings, "").client.get_run(run)
+    found = Tracking(settings, "").client.get_run(run)
     return Logged(dict(found.data.params), run_page(settings.mlflow_uri, found.info.experiment_id, run))
 
 
+@plainly
 def trainings(tracking: Tracking) -> list[Training]:
     """Every run of the recipe with the snapshots it was given, newest first; nothing is made where there is none.
 
@@ -60,14 +61,13 @@ def trainings(tracking: Tracking) -> list[Training]:
     """
     found: list[Any] = []
     token = None
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        experiment = tracking.client.get_experiment_by_name(tracking.name)
-        while experiment:
-            page = tracking.client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                break
+    experiment = tracking.client.get_experiment_by_name(tracking.name)
+    while experiment:
+        page = tracking.client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            break
     return [_training(run, tracking.name) for run in found]
 
 
@@ -85,18 +85,18 @@ class Open:
     """When it was begun, or logged its last metric. UTC."""
 
 
+@plainly
 def running(tracking: Tracking) -> list[Open]:
     """Every run of the recipe that MLflow shows as running.
 
     Raises:
         TransientError: MLflow does not answer.
     """
-    with speaking_plainly(tracking.settings.mlflow_uri):
-        experiment = tracking.client.get_experiment_by_name(tracking.name)
-        if not experiment:
-            return []
-        wanted = "attributes.status = 'RUNNING'"
-        return [_open(tracking, run) for run in tracking.client.search_runs([experiment.experiment_id], wanted)]
+    experiment = tracking.client.get_experiment_by_name(tracking.name)
+    if not experiment:
+        return []
+    wanted = "attributes.status = 'RUNNING'"
+    return [_open(tracking, run) for run in tracking.client.search_runs([experiment.experiment_id], wanted)]
 
 
 def _open(tracking: Tracking, found: Any) -> Open:

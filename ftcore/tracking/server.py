@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote
@@ -28,6 +28,7 @@ TRIES, ANSWER_S = 3, 30
 MAKING = frozenset({"create_run", "create_model_version"})
 """Requests that make another thing each time."""
 LOG_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or ask for the permission"
+F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -123,6 +124,20 @@ def speaking_plainly(uri: str) -> Iterator[None]:
         refused = any(f"error code {code}" in str(error) for code in (401, 403))
         said = f"MLflow at {shown(uri)}: {_said(error, uri)}"
         raise FtcoreError(said, hint=LOG_IN if refused else "") from _cause(error, uri)
+
+
+def plainly(call: F) -> F:
+    """The same function, whose errors of MLflow are ours: see ``speaking_plainly``.
+
+    Its first argument tells the server's address: the settings, or what has them.
+    """
+
+    @wraps(call)
+    def asked(first: Any, *args: Any, **options: Any) -> Any:
+        with speaking_plainly(getattr(first, "settings", first).mlflow_uri):
+            return call(first, *args, **options)
+
+    return cast("F", asked)
 
 
 def _said(error: object, uri: str) -> str:

@@ -20,6 +20,7 @@ from ftcore.errors import FtcoreError, TransientError
 from ftcore.store import patience
 from ftcore.store.store import read_json
 from ftcore.tracking.curve_buffer import Point, Track, buffered
+from ftcore.tracking.server import plainly
 
 if TYPE_CHECKING:
     from ftcore.tracking.client import Tracking
@@ -89,6 +90,7 @@ def _fresh(points: Iterable[Point], known: Mapping[str, int]) -> list[Point]:
     ]
 
 
+@plainly
 def log_curve(tracking: Tracking, run: str, points: Iterable[Point]) -> None:
     """Log points of a curve, each a step, its metrics and its time in seconds since 1970, a thousand at a time."""
     from math import isfinite
@@ -101,16 +103,15 @@ def log_curve(tracking: Tracking, run: str, points: Iterable[Point]) -> None:
         for name, value in metrics.items()
         if isfinite(value)
     ]
-    with tracking.speaking_plainly():
-        for start in range(0, len(flat), 1000):
-            tracking.client.log_batch(run, metrics=flat[start : start + 1000])
+    for start in range(0, len(flat), 1000):
+        tracking.client.log_batch(run, metrics=flat[start : start + 1000])
 
 
+@plainly
 def last_steps(tracking: Tracking, run: str, wanted: Callable[[str], bool]) -> dict[str, int]:
     """The last step that each metric of a run was logged at, of those whose names are wanted: a request for each."""
-    with tracking.speaking_plainly():
-        names = filter(wanted, tracking.client.get_run(run).data.metrics)
-        return {name: max(m.step for m in tracking.client.get_metric_history(run, name)) for name in names}
+    names = filter(wanted, tracking.client.get_run(run).data.metrics)
+    return {name: max(m.step for m in tracking.client.get_metric_history(run, name)) for name in names}
 
 
 @contextmanager
@@ -148,10 +149,10 @@ def system_metrics(tracking: Tracking, run: str, folder: Path) -> Iterator[None]
             thread.join()
 
 
+@plainly
 def log_recipe(tracking: Tracking, run: str, recipe: Mapping[str, Any]) -> None:
     """Log the recipe with every default filled in as ``recipe.yaml``."""
-    with tracking.speaking_plainly():
-        tracking.client.log_dict(run, dict(recipe), "recipe.yaml")
+    tracking.client.log_dict(run, dict(recipe), "recipe.yaml")
 
 
 def describe(folder: Path, example: Mapping[str, str], packages: Mapping[str, str]) -> None:
