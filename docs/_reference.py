@@ -16,6 +16,8 @@ from typing import Any
 import _schema
 
 ROOT = Path(__file__).resolve().parent.parent
+STORE = "STORE/RECIPE/"
+"""Where the docstring of the store begins each path."""
 MARKER = re.compile(r"^<!-- generated: (\w+) ?([\w.]*) -->$", re.MULTILINE)
 
 
@@ -83,25 +85,21 @@ def _below(error: Any) -> Iterator[Any]:
 
 
 def store() -> str:
-    """The folders of the store, as the module that writes them draws them."""
-    return f"```text\n{_drawn('STORE/RECIPE/runs/')}\n```"
-
-
-def _drawn(text: str) -> str:
-    """The drawing that stands in the docstring of one module of ftcore.
+    """The files of a recipe's part of the store, as the module that writes them draws them.
 
     Raises:
-        LookupError: not exactly one docstring has it.
+        LookupError: not exactly one docstring draws them.
     """
     documented = (
-        ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "" for path in sorted((ROOT / "ftcore").rglob("*.py"))
+        ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "" for path in (ROOT / "ftcore").rglob("*.py")
     )
-    found = [about for about in documented if text in about and "::\n" in about]
+    found = [about for about in documented if f"    {STORE}runs/" in about]
     if len(found) != 1:
-        raise LookupError(f"{len(found)} docstrings of ftcore draw {text}, and one must")
-    lines = found[0].partition("::\n")[2].splitlines()
-    drawing = [line for line in lines if line.startswith("    ")]
-    return inspect.cleandoc("\n".join(drawing))
+        raise LookupError(f"{len(found)} docstrings of ftcore draw {STORE}runs/, and one must")
+    rows = (line.removeprefix(f"    {STORE}").split(maxsplit=1) for line in found[0].splitlines() if STORE in line)
+    return "\n".join(
+        ["| file | content |", "| --- | --- |", *(f"| `{name}` | {_schema.cell(about)} |" for name, about in rows)]
+    )
 
 
 def template(room: str) -> str:
