@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -217,6 +218,16 @@ def test_every_setting_that_the_code_reads_is_explained(reference: Any) -> None:
     assert {name.rstrip("_") for name in re.findall(r"FTCORE_[A-Z][A-Z_]*", code)} <= {
         name.rstrip("_") for name in re.findall(r"FTCORE_[A-Z][A-Z_]*", page)
     } | {"FTCORE_CONNECTION_NAME"}
+
+
+def test_every_file_that_evidence_may_hold_is_described() -> None:
+    page = (ROOT / "docs/reference/store-and-evidence.md").read_text(encoding="utf-8")
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "ftcore").rglob("*.py")]
+    gathering = [ast.parse(text) for text in sources if '"card.md"' in text and '"verdict.json"' in text]
+    texts = {node.value for tree in gathering for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    files = {text for text in texts if isinstance(text, str) and re.fullmatch(r"[\w/-]+\.(json|md|html|lock)", text)}
+    assert len(files) > 10, "another module gathers the evidence now"
+    assert not {file for file in files if f"`{file}`" not in page} - {"record.json"}
 
 
 def test_a_marker_that_names_nothing_ends_the_build(reference: Any) -> None:
