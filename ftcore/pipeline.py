@@ -176,6 +176,8 @@ def _recipe(shelf: Shelf, recipe_path: Path, run_id: str, step: str, *, begins: 
     recipe, text = _read(recipe_path, published)
     if kept and recipe.resolved() != kept.resolved:
         promoted.check(shelf, run_id, step)
+    if not (shelf.root / "runs").exists():
+        shelf.write_layout()
     run_recipe.begin(shelf, run_id, recipe, text)
     return recipe
 

@@ -270,6 +270,7 @@ def new_product(
         name = f"product_{test:08x}_{next(numbers)}"
         product = Product(name, home.parent / "recipes" / f"{name}.yaml")
         product.path.write_text(yaml.safe_dump(document(name), sort_keys=False), encoding="utf-8")
+        product.shelf.write_layout()  # as a run's first step does
         return product
 
     return make

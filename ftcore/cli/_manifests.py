@@ -13,14 +13,14 @@ SHOWN = 20
 LEFT_OUT = {
     "duplicates": "exact duplicates",
     "near_duplicates": "near duplicates",
-    "contaminated": "like a row of another split",
+    "leaked": "like a row of another split",
     "dropped_for_personal_data": "dropped for personal data",
     "quarantined": "quarantined",
     "suppressed": "of forgotten subjects",
 }
 REVIEW = {
     "doubtful_labels": "doubtful labels",
-    "alike_with_other_labels": "alike with another label",
+    "near_duplicate_label_conflicts": "near duplicate with another label",
     "length_outliers": "of unusual length",
     "reused_ids": "reused ids",
 }

@@ -20,7 +20,7 @@ from ftcore.data import publications
 from ftcore.data.publications import SEAL
 from ftcore.errors import DataRejectedError
 from ftcore.recipe.canonical import sha256
-from ftcore.store import hashes, parts
+from ftcore.store import hashes, layout, parts
 from ftcore.store.files import content, read_bytes
 from ftcore.store.records import now
 from ftcore.store.store import Shelf, as_json, as_parquet, damaged, read_json, write_bytes, write_json
@@ -255,7 +255,7 @@ def manifest(shelf: Shelf, identity: str, *, proven: bool = False) -> dict[str, 
             f"publication {name} of snapshot {identity} of {shelf.name} is gone",
             hint=f"restore it from a backup, or ftcore run {shelf.name} --only data publishes anew",
         )
-    return dict(found)
+    return layout.renamed(found)
 
 
 def folder(shelf: Shelf, identity: str) -> UPath:

@@ -18,7 +18,7 @@ from ftcore.errors import FtcoreError
 from ftcore.registry import alternatives, artefacts, integrity, intents, promoted, repairs, served, versions
 from ftcore.registry.findings import Finding, each
 from ftcore.registry.promotion import LOCK, Registrar, by_hand
-from ftcore.store import locks
+from ftcore.store import layout, locks
 from ftcore.store.files import read_bytes, set_aside
 from ftcore.store.records import Record, now
 from ftcore.store.store import read_json, write_json
@@ -71,6 +71,7 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
                 half_done += each("the champion", partial(_champion, registrar, needs))
             found = [*each("ledger, registry and records", partial(_breaks, registrar)), *_known(registrar, half_done)]
     parts = {
+        "the version of the store": partial(_layout, shelf),
         "the keys": partial(_keys, shelf),
         "the runs in MLflow": partial(_runs, registrar),
         "the place of the artefacts": partial(_moved, registrar),
@@ -79,6 +80,13 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
         "the locks": partial(_locks, shelf),
     }
     return [*found, *(one for what, look in parts.items() for one in each(what, look))]
+
+
+def _layout(shelf: Shelf) -> Iterator[Finding]:
+    """A store of an earlier version, which is read as it is: what is signed is not rewritten."""
+    if (shelf.root / "runs").exists() and (found := layout.check(shelf.layout, "")) < layout.VERSION:
+        hint = f"note layout {layout.VERSION}, so that no earlier ftcore writes to it"
+        yield Finding(f"the store has layout {found}, of an earlier ftcore", hint, shelf.write_layout, fault=False)
 
 
 def _keys(shelf: Shelf) -> Iterator[Finding]:

@@ -9,10 +9,10 @@ LEFT_OUT = {
         "Nearly every word is that of a row that stayed.",
         "near duplicate",
     ),
-    "contaminated": (
+    "leaked": (
         "Too like a row that judges the model",
         "Training on a text like one of the test or validation rows would make the model look better than it is.",
-        "contaminated",
+        "leaked",
     ),
     "dropped_for_personal_data": (
         "Personal data of a kind that takes the row out",
@@ -27,10 +27,10 @@ REVIEW = {
         "A model trained on the other rows predicts another label. The rows stay until a person decides.",
         "doubtful label",
     ),
-    "alike_with_other_labels": (
+    "near_duplicate_label_conflicts": (
         "Texts alike with different labels",
         "One of the two labels may be wrong. Both rows stay.",
-        "alike with another label",
+        "near duplicate with another label",
     ),
     "length_outliers": ("Texts of unusual length", "Far longer or shorter than the others.", "length"),
 }

@@ -19,6 +19,7 @@ from ftcore.data.conversations import turns as conversation
 from ftcore.data.tally import tally
 from ftcore.recipe.sections import PersonalData
 from ftcore.reports._words import ACTIONS, ENTITIES, FAULT, FILTERED, LEFT_OUT, PERIODS, REVIEW, VERDICTS
+from ftcore.store import layout
 
 if TYPE_CHECKING:
     import jinja2
@@ -48,7 +49,7 @@ UNKNOWN: dict[str, Any] = {
     "git_commit": "",
     "recipe_sha256": "",
     "versions": {},
-    "doubted_by": "",
+    "label_error_model": "",
     "previous": None,
     "labels_by_split": {},
     "label_rule": "",
@@ -158,7 +159,9 @@ def _examples(manifest: dict[str, Any], quarantine: pa.Table | None, review: pa.
     for table, column in ((quarantine, "reason"), (review, "kind")):
         if table is not None:
             for value in pc.unique(table[column].drop_null()).to_pylist():
-                found[value] = table.filter(pc.equal(table[column], value)).slice(0, SHOWN).to_pylist()
+                found[layout.RENAMED.get(value, value)] = (
+                    table.filter(pc.equal(table[column], value)).slice(0, SHOWN).to_pylist()
+                )
     settings = PersonalData.model_validate(manifest["settings"]["prepare"]["personal_data"])
     everything = PersonalData(
         entities=dict.fromkeys(settings.actions, "mask"), phone_regions=settings.phone_regions, model=settings.model

@@ -93,7 +93,7 @@ def _sums(figures: dict[str, Any]) -> str:
     gone = {
         "exact duplicate{s}": figures["duplicates"],
         "near duplicate{s}": figures["near_duplicates"],
-        "like a row of another split": figures["contaminated"],
+        "like a row of another split": figures["leaked"],
         "quarantined for faults": figures["quarantined"] - filtered,
         "left out by the recipe's filters": filtered,
         "dropped for personal data": figures["dropped_for_personal_data"],
@@ -153,7 +153,7 @@ def settle(context: Context, spool: Spool) -> Draft:
     _outliers(draft, spool, prepare.length_outliers)
     left, usable, every = (f"{count:,}" for count in (len(draft.kept), int(alive.sum()), len(alive)))
     log.info("%s of %s rows can be used, %s are left without exact duplicates", usable, every, left)
-    draft.counts |= {"near_duplicates": 0, "alike_with_other_labels": 0}
+    draft.counts |= {"near_duplicates": 0, "near_duplicate_label_conflicts": 0}
     if prepare.near_duplicates:
         _drop_near(draft, spool, index, prepare.near_duplicates)
     if prepare.label_errors:
@@ -186,7 +186,7 @@ def _draft(found: Decision, spool: Spool, sides: Sides, alive: int, personal: di
         "rows_in": int(spool.starts[-1]),
         "duplicates": alive - len(found.kept) - len(found.contradicting),
         "contradictions": len(found.contradicting),
-        "straddling": found.straddling,
+        "split_conflicts": found.split_conflicts,
         "foreign": len(foreign),
         "personal_data": personal,
         "dropped_for_personal_data": len(spool.flagged("dropped")),
@@ -200,9 +200,9 @@ def _drop_leaking(draft: Draft, gone: NDArray[np.int64], because: NDArray[np.int
     """Leave out rows whose text or prompt stays on another side, as the rows' groups or history keep them apart."""
     import numpy as np
 
-    draft.counts |= {"contaminated": len(gone), "texts_on_two_sides": len(gone)}
+    draft.counts |= {"leaked": len(gone), "texts_on_two_sides": len(gone)}
     draft.review += [
-        {"kind": "contaminated", "place": int(one), "like": int(other), "score": 1.0}
+        {"kind": "leaked", "place": int(one), "like": int(other), "score": 1.0}
         for one, other in zip(gone[:LISTED], because[:LISTED], strict=True)
     ]
     draft.without(np.isin(draft.kept, gone))
@@ -249,13 +249,11 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
     conflicts = pairs[~(out[pairs[:, 0]] | out[pairs[:, 1]]) & (part[pairs[:, 0]] == part[pairs[:, 1]])]
     draft.counts |= {
         "near_duplicates": int((~leaks).sum()),
-        "contaminated": draft.counts["contaminated"] + int(leaks.sum()),
-        "alike_with_other_labels": len(conflicts),
+        "leaked": draft.counts["leaked"] + int(leaks.sum()),
+        "near_duplicate_label_conflicts": len(conflicts),
     }
-    listed = [
-        ("contaminated" if leak else "near duplicate", *two) for leak, *two in zip(leaks, gone, because, strict=True)
-    ]
-    listed += [("alike with another label", one, other) for one, other in conflicts]
+    listed = [("leaked" if leak else "near duplicate", *two) for leak, *two in zip(leaks, gone, because, strict=True)]
+    listed += [("near duplicate with another label", one, other) for one, other in conflicts]
     seen: Counter[str] = Counter()
     for kind, one, other in listed:
         seen[kind] += 1
@@ -295,7 +293,7 @@ def _doubt(draft: Draft, spool: Spool, embed: Callable[[Sequence[str]], NDArray[
     given = spool.take(np.array([label_of[int(p)] for p in train], np.int64), ["label"])["label"].to_pylist()
     usable = [n for n, label in enumerate(given) if label is not None]
     doubts = labels.doubtful([rows[n] for n in usable], [given[n] for n in usable], embed)
-    draft.counts |= {"doubtful_labels": len(doubts), "doubted_by": by}
+    draft.counts |= {"doubtful_labels": len(doubts), "label_error_model": by}
     draft.review += [
         {"kind": "doubtful label", "place": int(train[usable[n]]), "score": sure, "detail": f"rather {other}"}
         for n, other, sure in doubts[:LISTED]

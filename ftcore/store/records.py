@@ -10,9 +10,10 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ftcore.recipe.canonical import canonical, sha256
+from ftcore.store import layout
 
 PACKAGES = (
     "ftcore",
@@ -75,6 +76,11 @@ class Record(BaseModel):
     """Versions of the packages that matter."""
     git_commit: str = ""
     """Commit of the checkout; empty outside of one; ``+dirty`` where files had changed."""
+
+    @field_validator("figures", mode="after")
+    @classmethod
+    def _by_todays_names(cls, figures: dict[str, Any]) -> dict[str, Any]:
+        return layout.renamed(figures)
 
 
 def now() -> datetime:

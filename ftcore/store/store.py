@@ -16,6 +16,7 @@
     STORE/RECIPE/ledger/chain/NUMBER.json        the same in order, each with the hash of the one before, signed
     STORE/RECIPE/intents/KIND--RUN_ID.json       a change of the registry that has begun and has no ledger line yet
     STORE/RECIPE/state/left_out/RUN_ID.parquet   rows of incremental sources that were read and are in no snapshot
+    STORE/RECIPE/state/layout.json               the version of all this, see ``layout``
     STORE/RECIPE/state/split.json                the secret behind the split keys of its rows, written once
     STORE/RECIPE/state/split_keys.parquet        split keys of all rows that were ever published, as hashes
     STORE/RECIPE/erasures/NAME.json              what a file was before and after a forgotten subject's rows left it
@@ -38,9 +39,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.errors import BusyError, FtcoreError
+from ftcore.errors import BusyError, FtcoreError, without_passwords
 from ftcore.recipe.canonical import canonical, sha256
-from ftcore.store import appending
+from ftcore.store import appending, layout
 from ftcore.store.chain import SIGNATURE, Chain
 from ftcore.store.files import (
     as_json,
@@ -48,6 +49,7 @@ from ftcore.store.files import (
     create_bytes,
     damaged,
     local,
+    mapping,
     names_in,
     read_json,
     write_bytes,
@@ -171,6 +173,18 @@ class Shelf:
                 raise FtcoreError(f"bad {what} {name!r}", hint="use letters, digits, '.', '_' and '-', 120 at most")
         whole = self.root / "runs" / run_id / step
         return whole / "shards" / shard if shard else whole
+
+    @property
+    def layout(self) -> object:
+        """Version of what lies here, as it is written; None where nothing is, or where it was not numbered yet."""
+        try:
+            return mapping(content(self.root / "state" / layout.FILE)).get("layout")
+        except FileNotFoundError:
+            return None
+
+    def write_layout(self) -> None:
+        """Say that what lies here is of today's version."""
+        write_json(self.root / "state" / layout.FILE, {"layout": layout.VERSION, "at": now().isoformat()})
 
     def record(self, run_id: str, step: str, shard: str = "") -> Record | None:
         """The record of a finished step or shard, or None where it has not finished."""
@@ -351,10 +365,16 @@ def take_over_heads(settings: Settings, old_store: Path) -> list[str]:
 
 
 def shelf(settings: Settings, recipe: str) -> Shelf:
-    """The part of the configured store that belongs to a recipe."""
+    """The part of the configured store that belongs to a recipe.
+
+    Raises:
+        ConfigurationError: a later ftcore wrote it.
+    """
     from upath import UPath
 
-    return Shelf(UPath(settings.store_root) / recipe, recipe, settings.home / "locks", settings.signing_key)
+    made = Shelf(UPath(settings.store_root) / recipe, recipe, settings.home / "locks", settings.signing_key)
+    layout.check(made.layout, f"the store of {recipe} at {without_passwords(made.root)}")
+    return made
 
 
 def digest(value: Mapping[str, object]) -> str:

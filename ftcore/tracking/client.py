@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.recipe.canonical import sha256
+from ftcore.store import layout
 from ftcore.store.store import hash_folder, size_of
 from ftcore.tracking.places import artifact_root, check_not_moved, here, source_of
 from ftcore.tracking.server import connected, once, patient, plainly, speaking_plainly
@@ -207,7 +208,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_registered_model(self.name)
+            self.client.create_registered_model(self.name, {f"ftcore.{layout.TAG}": str(layout.VERSION)})
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

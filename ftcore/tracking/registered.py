@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ftcore.errors import FtcoreError
+from ftcore.store import layout
 from ftcore.tracking.client import HASH_TAG, Tracking, Version
 from ftcore.tracking.server import plainly
 
@@ -52,16 +53,19 @@ def model(tracking: Tracking) -> Model:
     """The registered model of a recipe; an empty one where nothing was registered yet.
 
     Raises:
+        ConfigurationError: a later ftcore wrote it.
         TransientError: MLflow does not answer.
     """
     from mlflow.exceptions import MlflowException
 
     try:
-        return _model(tracking.client.get_registered_model(tracking.name))
+        found = _model(tracking.client.get_registered_model(tracking.name))
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return Model(tracking.name)
         raise
+    layout.check(found.tags.get(f"ftcore.{layout.TAG}"), f"the registered model {tracking.name}")
+    return found
 
 
 @plainly

@@ -22,11 +22,11 @@ def run() -> Result:
         (exact, _, _), _ = fresh(_ours, root, EXACT_ONLY)
         baseline, _ = fresh(_datasketch, root)
     found = sum(1 for one, other in truth["near"] if one not in kept or other not in kept)
-    removed = figures["near_duplicates"] + figures["contaminated"]
+    removed = figures["near_duplicates"] + figures["leaked"]
     note = (
         f"datasets + datasketch on {BASELINE_ROWS:,} rows; near dedup adds {seconds - exact:.0f} s to {exact:.0f} s; "
         f"recall {found / len(truth['near']):.2%} of {len(truth['near']):,} pairs planted with Jaccard >= .8, "
-        f"{removed:,} rows removed of which {figures['contaminated']:,} would have leaked; every removal was verified"
+        f"{removed:,} rows removed of which {figures['leaked']:,} would have leaked; every removal was verified"
     )
     ours = ROWS / seconds
     return Result("near_dedup", "rows/s, more is better", ours, baseline, ours / baseline, ROWS, peak, machine(), note)

@@ -47,7 +47,7 @@ class Decision:
     """For each kept row the row whose label counts: the one seen last."""
     contradicting: NDArray[np.int64]
     """All rows of texts whose latest labels differ."""
-    straddling: int
+    split_conflicts: int
     """How many rows are of texts that were drawn to different sides of the split, contradicting ones apart. Their text
     goes where the row that stays is."""
 

@@ -249,7 +249,7 @@ def test_confirmed_feedback_keeps_its_training_row(ring: Ring, group: str | None
     figures = change["figures"]
     assert (figures["rows"], figures["duplicates"], figures["contradictions"]) == (200, 60, 0)
     if group and group.lower().startswith("c"):
-        assert figures["straddling"] == 0, "a group in feedback is the group of the file"
+        assert figures["split_conflicts"] == 0, "a group in feedback is the group of the file"
     rows = {row["text"]: row for row in ring.rows()}
     assert {row["source"] for row in rows.values()} == {"files:t"}
     assert [rows[texts[n]]["label"] for n in range(60)] == [label for *_, label in given]
@@ -510,8 +510,8 @@ def test_no_group_and_no_prompt_is_in_two_splits_whatever_comes_and_goes(ring: R
         assert ingest
         assert change["moved"] <= sum(ingest.figures["reused_ids"].values()) <= 20
         assert {len(one) for by in ("text", "group") for one in sides(rows, by).values()} == {1}
-        assert figures["rows_in"] == len(known) == len(rows) + figures["contaminated"] + figures["duplicates"]
-        assert figures["contaminated"] == figures["texts_on_two_sides"] > 0
+        assert figures["rows_in"] == len(known) == len(rows) + figures["leaked"] + figures["duplicates"]
+        assert figures["leaked"] == figures["texts_on_two_sides"] > 0
         assert figures["groups_on_two_splits"] == 0
 
 
@@ -526,7 +526,7 @@ def test_the_test_split_keeps_a_prompt_that_two_groups_have(ring: Ring) -> None:
     assert all(drawn[one] == where for one, where in rows.items())
     best = {n // 2: max((drawn[str(n)], drawn[str(n + 1)]), key=snapshot.SPLITS.index) for n in range(0, 200, 2)}
     assert rows == {one: where for one, where in drawn.items() if where == best[int(one) // 2]}
-    assert figures["contaminated"] == 200 - len(rows) > 20
+    assert figures["leaked"] == 200 - len(rows) > 20
 
 
 def test_a_group_that_is_filled_in_later_is_counted(ring: Ring, caplog: pytest.LogCaptureFixture) -> None:

