@@ -16,11 +16,9 @@ from ftcore.context import Context
 from ftcore.data import snapshot
 from ftcore.errors import FtcoreError
 from ftcore.recipe.canonical import canonical
-from ftcore.recipe.kinds import find
 from ftcore.registry import served
 from ftcore.store import store
 from ftcore.tracking.client import Tracking, Version
-from ftcore.training import method_hooks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,10 +54,10 @@ class Ancestor:
 
 def parents(context: Context) -> list[str]:
     """The registered models that take part in a training, each by its number."""
-    method = find("methods", context.recipe.method.kind)
-    used = [method_hooks.start(context), *_references(context.recipe.method.model_dump(mode="json"))]
-    if hasattr(method, "teacher"):
-        used.append(method.teacher(context.recipe.method, context))
+    method = context.recipe.method
+    used = [method.start(context), *_references(method.model_dump(mode="json"))]
+    if teacher := method.teacher_reference(context):
+        used.append(teacher)
     registered = [one for one in used if one.startswith(SCHEME)]
     return list(dict.fromkeys(_numbered(context.settings, one) for one in registered))
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftcore.context import Context
-from ftcore.planning import sizes
 from ftcore.training import attempts, planned
 from ftcore.training.cost import START_S
 
@@ -31,7 +30,7 @@ def spent(
     found = {**attempts.total(used, earlier), "method": recipe.method.kind}
     if estimate is None or figures.get("resumed"):
         return found
-    by_epochs = sizes.effort_of(context, figures["rows"]).rows is None
+    by_epochs = context.recipe.method.effort(context.recipe, figures["rows"]).rows is None
     done = min(1.0, figures["epochs"] / recipe.train.epochs) if by_epochs else 1.0
     found |= _speed(used["worked_s"], figures.get("seconds"), estimate, done)
     if total := estimate["memory_bytes"]["total"]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.context import Context
 from ftcore.planning import sizes
-from ftcore.recipe.kinds import find
-from ftcore.recipe.training_sections import AUTO
 from ftcore.training import cost, workers
+from ftcore.training.strategies.ddp import Ddp
+from ftcore.training.strategies.fsdp2 import Fsdp2
 
 if TYPE_CHECKING:
     from ftcore.planning.sizes import Need
     from ftcore.recipe.training_sections import Search
+    from ftcore.training.strategies._base import Strategy
     from ftcore.training.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     return {
         "worker": worker.name,
         "device": worker.device,
-        "strategy": strategy,
+        "strategy": strategy.kind,
         "strategy_reason": reason,
         "fits": rows > 0 and worker.device in wanted.devices,
         "memory_bytes": {name: round(size) for name, size in memory.items()},
@@ -83,21 +84,21 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     }
 
 
-def _strategy(context: Context, wanted: Need, worker: Worker) -> tuple[str, str, cost.Held | None]:
+def _strategy(context: Context, wanted: Need, worker: Worker) -> tuple[Strategy, str, cost.Held | None]:
     """How the processes share the model, why, and what each then holds."""
     asked, shape = context.recipe.train.distributed, wanted.shapes[worker.device]
     if asked.total == 1:
-        return "ddp", "one process trains", None
-    if asked.strategy != AUTO:
-        return asked.strategy, "the recipe names it", find("strategies", asked.strategy).held(shape, asked.total)
+        return Ddp(), "one process trains", None
+    if asked.chosen:
+        return asked.chosen, "the recipe names it", asked.chosen.held(shape, asked.total)
     has = memory_gib(context, worker)
-    whole = find("strategies", "ddp").held(shape, asked.total)
+    whole = Ddp().held(shape, asked.total)
     one = cost.memory_bytes(shape, wanted.work, 1, worker.device, whole)["total"] / workers.GIB
     said = f"a whole model takes {one:.1f} GiB in each process on {worker.name}, which has {has:.1f}"
-    cannot = any(find("strategies", "fsdp2").faults(context.recipe))
+    cannot = any(Fsdp2().faults(context.recipe))
     if cannot or cost.rows_at_once(shape, wanted.work, worker.device, has, whole):
-        return "ddp", said, whole
-    return "fsdp2", said, find("strategies", "fsdp2").held(shape, asked.total)
+        return Ddp(), said, whole
+    return Fsdp2(), said, Fsdp2().held(shape, asked.total)
 
 
 def memory_gib(context: Context, worker: Worker) -> float:
@@ -140,8 +141,8 @@ def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) 
     asked, has = context.recipe.train.distributed, memory_gib(context, worker) / factor
     strategy = _strategy(context, wanted, worker)[0]
 
-    def held(shape: cost.Shape, how: str = strategy) -> cost.Held | None:
-        return find("strategies", how).held(shape, asked.total) if asked.total > 1 else None
+    def held(shape: cost.Shape, how: Strategy = strategy) -> cost.Held | None:
+        return how.held(shape, asked.total) if asked.total > 1 else None
 
     def least(work: cost.Work) -> cost.Work:
         return replace(work, batch_rows=min(work.batch_rows, work.effort.least))
@@ -150,7 +151,7 @@ def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) 
         if cost.rows_at_once(shape, least(work), worker.device, has, held(shape)):
             return f"{words} would make it fit on {worker.name}"
     shape, one = wanted.shapes[worker.device], least(wanted.work)
-    if strategy == "ddp" and cost.rows_at_once(shape, one, worker.device, has, held(shape, "fsdp2")):
+    if isinstance(strategy, Ddp) and cost.rows_at_once(shape, one, worker.device, has, held(shape, Fsdp2())):
         return f"train.distributed.strategy: fsdp2 would make it fit on {worker.name}"
     total = cost.memory_bytes(shape, one, one.batch_rows, worker.device, held(shape))["total"]
     return f"needs a worker with {total / cost.USABLE / workers.GIB * worker.memory_gib / has:.1f} GiB"
@@ -159,7 +160,7 @@ def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) 
 def _changes(context: Context, wanted: Need, worker: Worker) -> Iterator[tuple[str, cost.Shape, cost.Work]]:
     """Changes that save memory, in a recipe's words, the least harmful first."""
     shape, work, method = wanted.shapes[worker.device], wanted.work, context.recipe.method
-    drawn, adapter = work.effort.drawn, getattr(method, "adapter", False)
+    drawn = work.effort.drawn
     if not work.effort.plain:
         yield "train.gradient_checkpointing: true", replace(shape, checkpointing=True), work
     length = context.recipe.train.max_length_tokens // 2
@@ -176,9 +177,9 @@ def _changes(context: Context, wanted: Need, worker: Worker) -> Iterator[tuple[s
         )
     few = replace(shape, trainable=min(shape.trainable, shape.weights // 100))
     saving = few if work.effort.plain else replace(few, checkpointing=True)
-    if adapter is None:
+    if method.lacks_adapter():
         yield "method.adapter: {}", saving, replace(work, effort=replace(work.effort, copies=0))
-    if hasattr(method, "adapter"):  # then no other method does the same
+    if not method.REPLACEABLE:
         return
     yield "method: {kind: lora}", few, work
     yield "method: {kind: lora} and train.gradient_checkpointing: true", saving, work

@@ -16,13 +16,12 @@ from ftcore.recipe.kinds import find
 from ftcore.recipe.training_sections import AUTO
 from ftcore.store.store import read_json
 from ftcore.training import cost
-from ftcore.training.effort import ONE_PASS, Effort
+from ftcore.training.effort import Effort
 from ftcore.training.readable_rows import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
-    from types import ModuleType
 
     import pyarrow as pa
 
@@ -75,7 +74,7 @@ def need(context: Context, identity: str, rows: int, devices: Collection[str] = 
     tokenizer = loading.tokenizer(folder)
     tables = {split: snapshot.read(context.shelf, identity, [split]) for split in ("train", "validation")}
     _can_be_learnt(context, tables)
-    effort = effort_of(context, rows)
+    effort = recipe.method.effort(recipe, rows)
     shapes = {device: _shape(context, folder, tokenizer, device, plain=effort.plain) for device in devices}
     train, validation = (_lengths(context, split, table, tokenizer) for split, table in tables.items())
     work = _work(context, effort, (train, rows), (validation, tables["validation"].num_rows))
@@ -111,18 +110,11 @@ class Choosy(NamedTuple):
 def choosy(recipe: Recipe) -> list[Choosy]:
     """Method and strategy, where they need a certain kind of device."""
     asked = recipe.train.distributed
-    named = [("method.kind", "methods", recipe.method.kind, "lora")]
-    if asked.total > 1 and asked.strategy != AUTO:
-        named.append(("train.distributed.strategy", "strategies", asked.strategy, "fsdp2"))
-    known = [(path, kind, getattr(find(room, kind), "DEVICES", None), instead) for path, room, kind, instead in named]
-    return [Choosy(path, kind, devices, instead) for path, kind, devices, instead in known if devices]
-
-
-def effort_of(context: Context, rows: int) -> Effort:
-    """What the recipe's method does with so many rows: by its own word, else one pass forward and back."""
-    recipe, method = context.recipe, method_of(context.recipe)
-    found: Effort = method.effort(recipe.method, recipe, rows) if hasattr(method, "effort") else ONE_PASS
-    return found
+    method, strategy = recipe.method, asked.chosen if asked.total > 1 else None
+    named = [Choosy("method.kind", method.kind, method.DEVICES, "lora")]
+    if strategy:
+        named.append(Choosy("train.distributed.strategy", strategy.kind, strategy.DEVICES, "fsdp2"))
+    return [one for one in named if one.devices]
 
 
 def _work(context: Context, effort: Effort, train: tuple[_Lengths, int], validation: tuple[_Lengths, int]) -> cost.Work:
@@ -185,11 +177,6 @@ def count(context: Context, identity: str, split: str) -> int:
     return sum(table.num_rows for table in snapshot.batches(context.shelf, identity, [split], ["row_id"]))
 
 
-def method_of(recipe: Recipe) -> ModuleType:
-    """The recipe's method."""
-    return find("methods", recipe.method.kind)
-
-
 def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain: bool) -> cost.Shape:
     """Sizes of the model with what is to be trained in it, counted now or by an earlier plan."""
     from ftcore.training import precision
@@ -213,7 +200,7 @@ def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, st
     from ftcore.planning import activations
     from ftcore.training import dropout
 
-    recipe, method = context.recipe, method_of(context.recipe)
+    recipe, method = context.recipe, context.recipe.method
     architecture, device, half, plain = how
 
     def without_weights() -> Any:
@@ -225,13 +212,12 @@ def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, st
         if recipe.train.dropout is not None:
             dropout.set_chance(skeleton, recipe.train.dropout)
         bare = _counted(skeleton, skeleton.config, architecture=architecture)
-        apply = getattr(method, "sketch", method.apply)
-        model = apply(recipe.method, skeleton, tokenizer)
+        model = method.sketch(skeleton, tokenizer)
     return replace(
         bare,
         weights=sum(p.numel() for p in model.parameters()),
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        weight_bytes=getattr(method, "WEIGHT_BYTES", 4),
+        weight_bytes=method.WEIGHT_BYTES,
         checkpointing=recipe.train.gradient_checkpointing and not plain,
         half=half,
         lean=half
@@ -292,18 +278,18 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
     """Of a sample of the rows, evenly drawn, as the task encodes and the loop packs them, or as the method says."""
     from ftcore.training import batches, exchanges
 
-    recipe, method = context.recipe, method_of(context.recipe)
+    recipe, method = context.recipe, context.recipe.method
     chosen = _sampled(table)
     task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
     chosen, _ = readable(recipe.task, tokenizer, chosen, f"a sample of the {split} split")
     rows = task.encode(recipe.task, tokenizer, chosen, limit)
     _whole_enough(context, split, rows, partial(task.encode, recipe.task, tokenizer, chosen))
-    if hasattr(method, "lengths"):
-        words = list(exchanges.of(chosen, partial(task.prompt, recipe.task)))
-        found = method.lengths(recipe.method, recipe, tokenizer, words)
+    words = exchanges.of(chosen, lambda row: task.prompt(recipe.task, row))  # of tasks without prompts none is read
+    found = method.lengths(recipe, tokenizer, words)
+    if found is not None:
         mean, each = sum(found) / chosen.num_rows, len(found) / chosen.num_rows
         return _Lengths(mean, max(found or [1]), each, len(set(found)))
-    packed = recipe.train.packing and rows.packable and not hasattr(method, "fit")
+    packed = recipe.train.packing and rows.packable and not method.OWN_LOOP
     read: Any = batches.Packed(rows, limit) if packed else rows
     # An epoch of several parts has of each as much as its weight says; judging reads every row once.
     size, longest = recipe.train.batch_size, max(read.lengths or [1])

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from ftcore.recipe import sealed, space
 from ftcore.recipe.faults import of_fields
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import find, kind_class, kinds
 from ftcore.recipe.model import SEVERAL, Recipe
 from ftcore.recipe.training_sections import AUTO
 
@@ -38,11 +38,11 @@ def contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What several processes cannot train together."""
-    asked, method = recipe.train.distributed, recipe.method.kind
-    if asked.total > 1 and hasattr(find("methods", method), "fit"):
-        yield "train.distributed", f"{method} trains in one process"
-    elif asked.total > 1 and asked.strategy != AUTO:
-        yield from find("strategies", asked.strategy).faults(recipe)
+    asked, method = recipe.train.distributed, recipe.method
+    if asked.total > 1 and method.OWN_LOOP:
+        yield "train.distributed", f"{method.kind} trains in one process"
+    elif asked.total > 1 and asked.chosen:
+        yield from asked.chosen.faults(recipe)
 
 
 def _unsmoothed(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -51,20 +51,20 @@ def _unsmoothed(recipe: Recipe) -> Iterator[tuple[str, str]]:
     dull = [part.kind for part in parts if not getattr(find("tasks", part.kind), "CHOOSES", True)]
     if recipe.train.label_smoothing and dull:
         yield "train.label_smoothing", f"the task {dull[0]} does not choose one of several answers"
-    elif recipe.train.label_smoothing and hasattr(find("methods", recipe.method.kind), "fit"):
+    elif recipe.train.label_smoothing and recipe.method.OWN_LOOP:
         yield "train.label_smoothing", f"{recipe.method.kind} has a loss of its own, without it"
 
 
 def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Class weights and balanced sampling where rows have no labels to balance, or the method's loss ignores them."""
     weights, drawn = recipe.train.class_weights, recipe.train.sampling
-    method, kind = find("methods", recipe.method.kind), recipe.method.kind
+    method = recipe.method
     asked = {"train.class_weights": weights != "none", "train.sampling": drawn != "natural"}
     for path in (path for path, wanted in asked.items() if wanted):
         if find("tasks", recipe.task.kind).TARGET not in ("label", "labels"):
             yield path, f"the task {recipe.task.kind} has no classes to balance"
-        elif hasattr(method, "fit") or (path == "train.class_weights" and getattr(method, "OWN_LOSS", False)):
-            yield path, f"{kind} trains with a loss of its own, and has no {path.removeprefix('train.')}"
+        elif method.OWN_LOOP or (path == "train.class_weights" and method.OWN_LOSS):
+            yield path, f"{method.kind} trains with a loss of its own, and has no {path.removeprefix('train.')}"
     if weights == "balanced" and drawn != "natural":
         yield "train.sampling", "it corrects what train.class_weights: balanced corrects already; leave one of them out"
     labels = getattr(recipe.task, "labels", ())
@@ -75,21 +75,20 @@ def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """A method that does not fit the task, and what method and task themselves find wrong."""
-    method, task = find("methods", recipe.method.kind), find("tasks", recipe.task.kind)
-    tasks = getattr(method, "TASKS", None)
-    if tasks is not None and recipe.parts and SEVERAL not in tasks:
-        fit = [name for name in kinds("methods") if SEVERAL in getattr(find("methods", name), "TASKS", (SEVERAL,))]
+    method, task = recipe.method, find("tasks", recipe.task.kind)
+    if method.TASKS and recipe.parts and SEVERAL not in method.TASKS:
+        fit = [kind for kind in kinds("methods") if SEVERAL in (kind_class("methods", kind).TASKS or (SEVERAL,))]
         yield (
             "method.kind",
-            f"{recipe.method.kind} does not fit the task {SEVERAL}: {getattr(method, 'ALONE', 'it trains one task')}; "
+            f"{method.kind} does not fit the task {SEVERAL}: {method.ALONE}; "
             f"take {', '.join(fit)}, or give each part a recipe of its own",
         )
-    elif tasks is not None and (strange := _strange(recipe, tasks)):
-        fit = [task for task in tasks if task != SEVERAL]
-        yield "method.kind", f"{recipe.method.kind} does not fit {strange}; it fits {', '.join(fit)}"
-    for kind, config in ((method, recipe.method), (task, recipe.task)):
-        if hasattr(kind, "faults"):
-            yield from kind.faults(config, recipe)
+    elif method.TASKS and (strange := _strange(recipe, method.TASKS)):
+        fit = [kind for kind in method.TASKS if kind != SEVERAL]
+        yield "method.kind", f"{method.kind} does not fit {strange}; it fits {', '.join(fit)}"
+    yield from method.faults(recipe)
+    if hasattr(task, "faults"):
+        yield from task.faults(recipe.task, recipe)
 
 
 def _strange(recipe: Recipe, known: Collection[str]) -> str:

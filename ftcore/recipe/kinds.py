@@ -68,7 +68,7 @@ def find(room: str, kind: str) -> ModuleType:
 
 
 @cache
-def kind_class(room: str, kind: str) -> type[Config]:
+def kind_class(room: str, kind: str) -> type[Any]:
     """The class of one kind: the one in its file whose ``kind`` is the file's name.
 
     Raises:

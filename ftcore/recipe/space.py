@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from ftcore.recipe.kinds import find
-
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
@@ -103,7 +101,7 @@ def _cannot_be_searched(recipe: Recipe, path: str) -> str:
     for fixed, reason in FIXED.items():
         if f"{path}.".startswith(f"{fixed}."):
             return f"cannot be searched: {reason}"
-    if first == "method" and rest[0] in getattr(find("methods", recipe.method.kind), "LOSS", ()):
+    if first == "method" and rest[0] in recipe.method.LOSS:
         return "cannot be searched: it changes what the loss means, and trials are compared by it"
     node: Any = getattr(recipe, first)
     for depth, name in enumerate(rest):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
 
-from ftcore.recipe.kinds import Config, find, kinds
+from ftcore.recipe.kinds import Config, kind_class, kinds
+
+if TYPE_CHECKING:
+    from ftcore.training.strategies._base import Strategy
 
 AUTO = "auto"
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -67,8 +70,15 @@ class Distributed(Config):
     @property
     def readers(self) -> int:
         """Processes that read rows of their own."""
-        shared = self.strategy == AUTO or find("strategies", self.strategy).SHARES_ROWS
-        return self.total if shared else 1
+        return self.total if self.chosen is None or self.chosen.SHARES_ROWS else 1
+
+    @property
+    def chosen(self) -> Strategy | None:
+        """The strategy; None where the plan is to choose it."""
+        if self.strategy == AUTO:
+            return None
+        found: Strategy = kind_class("strategies", self.strategy)()
+        return found
 
     @model_validator(mode="after")
     def _machines_meet(self) -> Distributed:

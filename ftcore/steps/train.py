@@ -25,7 +25,7 @@ from ftcore.store.records import LOCK, environment_lock, git_commit, versions
 from ftcore.tracking import training_run
 from ftcore.tracking.client import RECIPE_TAG, Tracking
 from ftcore.training import attempts as _attempts
-from ftcore.training import energy, jobs, method_hooks, processes, workers
+from ftcore.training import energy, jobs, processes, workers
 from ftcore.training.readable_rows import NAMED
 from ftcore.tuning import settled
 
@@ -141,7 +141,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         log.info("training on %s", what)
         weights = sum(p.numel() for p in job.model.parameters())
         trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
-        figures = method_hooks.fit(context, job)
+        figures = jobs.fit(context, job)
     job = replace(job, model=job.whole(job.model))
     processes.first_only()
 
@@ -150,7 +150,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
     needs = {name: version for name, version in versions().items() if name in ("ftcore", "torch", "transformers")}
     training_run.describe(made / "model", input_example.example(context.recipe.task), needs)
     return {
-        "base": method_hooks.start(context),
+        "base": context.recipe.method.start(context),
         "rows": len(encoded["train"]),
         "validation_rows": len(encoded["validation"]),
         "truncated_rows": encoded["train"].truncated,

@@ -14,8 +14,9 @@ from ftcore.models import base
 from ftcore.recipe.kinds import find
 from ftcore.recipe.sections import PersonalData
 from ftcore.store import store
-from ftcore.training import method_hooks, planned
+from ftcore.training import exchanges, planned, references
 from ftcore.training.readable_rows import readable
+from ftcore.training.strategies.ddp import Ddp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.sections import Part
     from ftcore.training.callbacks import Track
+    from ftcore.training.exchanges import Exchange
     from ftcore.training.loop import Job
+    from ftcore.training.strategies._base import Strategy
 
 
 def rows(context: Context) -> dict[str, pa.Table]:
@@ -47,7 +50,7 @@ def rows(context: Context) -> dict[str, pa.Table]:
     found = {
         split: forgotten.keep(snapshot.read(context.shelf, identity, [split])) for split in ("train", "validation")
     }
-    found["train"] = method_hooks.rows(context, found["train"])
+    found["train"] = context.recipe.method.rows(context, found["train"])
     find("tasks", context.recipe.task.kind).check(context.recipe.task, found)
     return found
 
@@ -74,37 +77,59 @@ def prepared(
     from ftcore.training import dropout, loop
 
     recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
-    method, limit = find("methods", recipe.method.kind), recipe.train.max_length_tokens
+    method, limit = recipe.method, recipe.train.max_length_tokens
     torch.set_num_threads(context.settings.threads or torch.get_num_threads())
     set_seed(recipe.train.seed)
-    reference = method_hooks.start(context)
+    reference = method.start(context)
     base_folder = base.resolve(reference, context.settings, context.recipe_path.parent)
     tokenizer = loading.tokenizer(base_folder)
     model = loading.model(lambda: task.load(recipe.task, base_folder), base_folder, tokenizer)
     loading.window(model, limit)
     if recipe.train.dropout is not None:
         dropout.set_chance(model, recipe.train.dropout)
-    strategy = method_hooks.strategy(context)
-    build = partial(method.apply, recipe.method, tokenizer=tokenizer)
-    model, whole = strategy.spread(model, build, recipe.train)
+    model, whole = strategy(context).spread(model, partial(method.apply, tokenizer=tokenizer), recipe.train)
     kept = {split: readable(recipe.task, tokenizer, table, f"the {split} split") for split, table in tables.items()}
     tables = {split: table for split, (table, _) in kept.items()}
     encoded = {
         split: replace(task.encode(recipe.task, tokenizer, table, limit), unreadable=kept[split][1])
         for split, table in tables.items()
     }
-    encoded = method_hooks.taught(context, tables, encoded)
+    encoded = references.taught(context, tables, encoded)
     _every_token_is_known(model, encoded, base_folder)
     for split, features in encoded.items():
         loading.whole_enough(features, split, limit, recipe.train.max_truncated)
     collate, config = collator(recipe.task, model, tokenizer), planned.settings(context)
     digest = store.digest(recipe.resolved())[:16]
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
-    words, ask = method_hooks.exchanges(context, tables), method_hooks.ask(context)
+    words, ask = _exchanges(recipe, tables), references.ask(context)
     weights = _weights(recipe, encoded["train"], encoded["validation"])
     return loop.Job(
         model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole, *weights
     )
+
+
+def fit(context: Context, job: Job) -> dict[str, float]:
+    """Train by the recipe's method; returns the figures.
+
+    Raises:
+        TrainingError: the loss is not a number, memory or disk do not suffice, the checkpoints are another recipe's.
+        TransientError: stopped by a signal; a checkpoint was written.
+    """
+    return context.recipe.method.fit(job, strategy(context))
+
+
+def strategy(context: Context) -> Strategy:
+    """How the processes share the model: by the recipe, or by the plan where that leaves it to it."""
+    asked = planned.settings(context).distributed
+    return (asked.chosen if asked.total > 1 else None) or Ddp()
+
+
+def _exchanges(recipe: Recipe, tables: dict[str, pa.Table]) -> dict[str, list[Exchange]]:
+    """The rows as words, where the method trains in its own way and the task has prompts."""
+    task = find("tasks", recipe.task.kind)
+    if not recipe.method.OWN_LOOP or not hasattr(task, "prompt"):
+        return {}
+    return {split: list(exchanges.of(table, partial(task.prompt, recipe.task))) for split, table in tables.items()}
 
 
 def collator(task: Part, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Collator:
@@ -138,7 +163,7 @@ def save(context: Context, job: Job, folder: Path) -> None:
     """Write ``model/`` and what else the method keeps into a folder, with the card that says how it reads."""
     recipe = context.recipe
     shutil.rmtree(folder, ignore_errors=True)
-    find("methods", recipe.method.kind).save(recipe.method, job.model, job.tokenizer, folder)
+    recipe.method.save(job.model, job.tokenizer, folder)
     task, limit = recipe.task.model_dump(mode="json"), recipe.train.max_length_tokens
     card: dict[str, Any] = {"recipe": recipe.name, "task": task, "max_length_tokens": limit}
     card["personal_data"] = _personal_data(context)

@@ -16,7 +16,7 @@ from ftcore.models import outputs
 from ftcore.recipe.kinds import find
 from ftcore.serving.model import Model
 from ftcore.store.store import digest, read_json, write_json
-from ftcore.training import jobs, method_hooks
+from ftcore.training import jobs
 from ftcore.tuning.settled import alone
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _fold(context: Context, tables: dict[str, pa.Table], held: list[bool], numbe
     task.check(recipe.task, rows)
     folder = context.scratch / f"fold-{number}"
     job = jobs.prepared(context, rows, folder / "checkpoints", lambda points: None)
-    figures = method_hooks.fit(context, job)
+    figures = jobs.fit(context, job)
     jobs.save(context, job, folder / "made")
     predict = task.predictor(recipe.task, folder / "made" / "model", recipe.train.max_length_tokens)
     said = Model(0, "torch", (), predict).outputs(given(recipe, unseen))

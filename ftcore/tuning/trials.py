@@ -14,7 +14,7 @@ from ftcore.errors import DataRejectedError, FtcoreError, RecipeError, TrainingE
 from ftcore.store.store import digest, local
 from ftcore.tracking import training_run
 from ftcore.tracking.client import RECIPE_TAG, Tracking
-from ftcore.training import jobs, method_hooks
+from ftcore.training import jobs
 from ftcore.tuning.search import JOURNAL, EndedError, Search, Trial, identity
 from ftcore.tuning.settled import alone, with_settings
 
@@ -111,7 +111,7 @@ def _trained(context: Context, trial: Trial, rows: dict[str, pa.Table], track: C
     tried = alone(with_settings(context, trial.values))
     callbacks = [Watched(trial.tick, trial.judge)]
     job = jobs.prepared(tried, rows, _folder(context, trial), track, callbacks)
-    figures = method_hooks.fit(tried, job)
+    figures = jobs.fit(tried, job)
     loss = float(figures["validation_loss"])
     if not math.isfinite(loss):  # where the training ended before its first evaluation
         raise TrainingError("no validation loss was measured", hint="train.epochs is too short for one evaluation")

@@ -1,8 +1,8 @@
-"""What every method that trains low-rank updates lets a recipe say, and how peft is told."""
+"""What every method that trains low-rank updates lets a recipe say, and what peft makes of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from ftcore.models import base
 from ftcore.recipe.kinds import Config
 from ftcore.store.store import log
 from ftcore.training.methods import _adapters
+from ftcore.training.methods._base import Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,47 +54,75 @@ class Settings(Config):
     """Adapters of other versions, laid under the new one: they stay as they are while it trains and are merged with
     it."""
 
+    def adapted(self, model: nn.Module, *, dora: bool = False) -> PeftModel:
+        """The model with an update for each target; the head trains whole.
 
-def apply(config: Settings, model: nn.Module, *, dora: bool = False) -> PeftModel:
-    """The model with an update for each target; the head trains whole."""
-    from peft import LoraConfig
+        Raises:
+            TrainingError: the targets match no layer, or peft cannot adapt this model.
+        """
+        from peft import LoraConfig
 
-    targets = _adapters.in_layers(model, config.targets, config.layers) if config.layers else config.targets
-    adapted = _adapters.adapt(
-        model,
-        LoraConfig(
-            task_type=_adapters.task_type(model),
-            r=config.rank,
-            lora_alpha=config.alpha,
-            lora_dropout=config.dropout,
-            target_modules=targets if isinstance(targets, str) else list(targets),
-            use_rslora=config.rank_stabilised,
-            use_dora=dora,
-            # 16 iterations of subspace iteration give the singular vectors of a 7B model within seconds.
-            init_lora_weights={"pissa": "pissa_niter_16", "olora": "olora"}.get(config.init, True),
-            modules_to_save=_adapters.head(model) or None,
-        ),
-    )
-    return _stacked(config, adapted) if config.stack else adapted
+        targets = _adapters.in_layers(model, self.targets, self.layers) if self.layers else self.targets
+        made = _adapters.adapt(
+            model,
+            LoraConfig(
+                task_type=_adapters.task_type(model),
+                r=self.rank,
+                lora_alpha=self.alpha,
+                lora_dropout=self.dropout,
+                target_modules=targets if isinstance(targets, str) else list(targets),
+                use_rslora=self.rank_stabilised,
+                use_dora=dora,
+                # 16 iterations of subspace iteration give the singular vectors of a 7B model within seconds.
+                init_lora_weights={"pissa": "pissa_niter_16", "olora": "olora"}.get(self.init, True),
+                modules_to_save=_adapters.head(model) or None,
+            ),
+        )
+        return _stacked(self.stack, made) if self.stack else made
+
+    def write(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        """Write ``adapter`` and the merged ``model``; updates that started from the weights are useless without those.
+
+        Raises:
+            TrainingError: merged and unmerged answers differ.
+        """
+        _adapters.save(model, tokenizer, folder, adapter=self.init == "default")
 
 
-def sketch(config: Settings, model: nn.Module, *, dora: bool = False) -> PeftModel:
-    """The same for a model without weights: nothing is decomposed, nothing is fetched."""
-    return apply(config.model_copy(update={"init": "default", "stack": ()}), model, dora=dora)
+class LowRank(Settings, Method):
+    """A method that trains low-rank updates, and merges them into the weights afterwards."""
+
+    DORA: ClassVar[bool] = False
+    """Whether the length of each weight vector is learnt apart from its direction."""
+
+    def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """The model with adapters to train; the head trains whole.
+
+        Raises:
+            TrainingError: the targets match no layer, or peft cannot adapt this model.
+        """
+        return self.adapted(model, dora=self.DORA)
+
+    def sketch(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """The same for a model without weights: nothing is decomposed, nothing is fetched."""
+        return self.model_copy(update={"init": "default", "stack": ()}).adapted(model, dora=self.DORA)
+
+    def save(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        """Write the adapter to ``folder/adapter`` and the merged model to ``folder/model``, both as safetensors.
+
+        Raises:
+            TrainingError: merged and unmerged answers differ.
+        """
+        self.write(model, tokenizer, folder)
 
 
-def save(config: Settings, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write ``adapter`` and the merged ``model``; updates that started from the weights are of no use without those."""
-    _adapters.save(model, tokenizer, folder, adapter=config.init == "default")
-
-
-def _stacked(config: Settings, model: PeftModel) -> PeftModel:
+def _stacked(stack: tuple[Earlier, ...], model: PeftModel) -> PeftModel:
     """Put earlier adapters beneath the one that trains; all are active, only that one learns."""
     from peft.tuners.lora import LoraLayer
 
     names: list[str] = []
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
-    for number, earlier in enumerate(config.stack):
+    for number, earlier in enumerate(stack):
         folder, name = _fetch(earlier.model), f"earlier_{number}"
         try:
             model.load_adapter(str(folder), name)

@@ -26,7 +26,7 @@ from ftcore.training.methods import _ppo_checkpoints, _preference, _reinforcemen
 if TYPE_CHECKING:
     from ftcore.training.exchanges import Prompt
     from ftcore.training.loop import Job
-    from ftcore.training.methods.ppo import Config
+    from ftcore.training.methods._ppo_settings import PpoSettings
 
 GRADIENT_NORM = 1.0
 """Longer gradients are shortened to it."""
@@ -58,7 +58,7 @@ class Rollout(NamedTuple):
 class Trainer:
     """Trains a job's model in place; the reference is the model without its adapter, or a frozen copy."""
 
-    def __init__(self, config: Config, job: Job) -> None:
+    def __init__(self, config: PpoSettings, job: Job) -> None:
         """Make the value head, zero at first, and the optimiser."""
         self.config, self.job, self.model = config, job, job.model
         self.device = next(job.model.parameters()).device
@@ -66,13 +66,13 @@ class Trainer:
         self.value = torch.nn.Linear(width, 1).to(self.device)
         torch.nn.init.zeros_(self.value.weight)
         torch.nn.init.zeros_(self.value.bias)
-        self.reference = _preference.frozen(job, config)
+        self.reference = config.reference(job.model)
         self.worth = _rewards.total(config.rewards, [reward.score(job.ask) for reward in config.rewards])
-        self.done, self.losses = 0, list[float]()
         self.weights = [p for p in job.model.parameters() if p.requires_grad] + list(self.value.parameters())
         self.optimiser = torch.optim.AdamW(
             self.weights, lr=job.config.learning_rate, weight_decay=job.config.weight_decay
         )
+        self.progress = _ppo_checkpoints.Progress(job, self.value, self.optimiser)
 
     def fit(self) -> dict[str, float]:
         """Train for as many epochs as the recipe says, from the last whole checkpoint on; returns the figures.
@@ -85,7 +85,7 @@ class Trainer:
         before = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
         last = checkpoints.last(self.job.folder, self.job.identity)
         if last is not None:
-            _ppo_checkpoints.load(self, last)
+            _ppo_checkpoints.load(self.progress, last)
         figures = store.read_json(self.job.folder / DONE) if last else None
         if figures is None:
             figures = self._train(asked["train"])
@@ -98,10 +98,12 @@ class Trainer:
 
     def _train(self, asked: Sequence[Prompt]) -> dict[str, float]:
         """All steps that are left."""
-        train, started, first, read, drawn = self.job.config, time.monotonic(), self.done, 0, 0
+        train, started, first, read, drawn = self.job.config, time.monotonic(), self.progress.done, 0, 0
         steps = max(1, round(-(-len(asked) // train.batch_size) * train.epochs))
         batches = islice(_batches(len(asked), train.batch_size, train.seed), first, None)
-        watch = _ppo_checkpoints.Watch(self, len(asked), steps, _reinforcement.tokens(self.config, self.job, asked))
+        watch = _ppo_checkpoints.Watch(
+            self.progress, len(asked), steps, _reinforcement.tokens(self.config, self.job, asked)
+        )
         self.model.eval()  # without dropout: before the first update nothing may have moved
         with closing(watch):
             for step in range(first + 1, steps + 1):
@@ -110,14 +112,14 @@ class Trainer:
                 read += int(rollout.attention_mask.sum())
                 drawn += int(rollout.counted.sum())
                 seen |= self.learn(rollout, step)
-                self.losses.append(seen["loss"])
-                self.done = step
+                self.progress.losses.append(seen["loss"])
+                self.progress.done = step
                 watch.step(seen)
         seconds = time.monotonic() - started
         return {
             "steps": steps,
             "epochs": round(steps * train.batch_size / len(asked), 3),
-            "train_loss": round(sum(self.losses) / steps, 5),
+            "train_loss": round(sum(self.progress.losses) / steps, 5),
             "seconds": round(seconds, 2),
             "rows_per_s": round((steps - first) * train.batch_size / seconds, 2),
             "tokens_per_s": round(read / seconds, 1),

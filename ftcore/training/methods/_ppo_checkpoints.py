@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch  # noqa: TID253 - imported by ppo's fit alone
@@ -16,25 +17,44 @@ from ftcore.training.callbacks import Punctual, Reporter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftcore.training.methods._ppo import Trainer
+    from ftcore.training.loop import Job
 
 WEIGHTS, OPTIMISER, STATE = "weights.safetensors", "optimizer.pt", "state.json"
+
+
+@dataclass
+class Progress:
+    """How far a training has come: what a checkpoint holds."""
+
+    job: Job
+    value: torch.nn.Linear
+    """The value head."""
+    optimiser: torch.optim.Optimizer
+    done: int = 0
+    """Steps."""
+    losses: list[float] = field(default_factory=list)
+    """Of each step."""
+
+    def trained(self) -> dict[str, torch.nn.Parameter]:
+        """Weights that learn, by name: the model's, and the value head's."""
+        model = {f"model.{name}": weight for name, weight in self.job.model.named_parameters() if weight.requires_grad}
+        return model | {f"value.{name}": weight for name, weight in self.value.named_parameters()}
 
 
 class Watch:
     """Tells the callbacks of each step, and keeps a checkpoint when one is due."""
 
-    def __init__(self, trainer: Trainer, rows: int, steps: int, tokens: int) -> None:
+    def __init__(self, progress: Progress, rows: int, steps: int, tokens: int) -> None:
         """Listen for SIGTERM and show the bar; ``rows`` and ``tokens`` are those of an epoch."""
-        job = trainer.job
-        self.trainer = trainer
+        job = progress.job
+        self.progress = progress
         self.args = arguments.made(job.config, rows, job.folder)
-        self.state = TrainerState(global_step=trainer.done, max_steps=steps, num_train_epochs=job.config.epochs)
+        self.state = TrainerState(global_step=progress.done, max_steps=steps, num_train_epochs=job.config.epochs)
         self.control = TrainerControl()
         self.reporter, self.punctual = Reporter(job.track, tokens), Punctual(job.config.checkpoint_minutes * 60)
         # transformers asks for its own; what it raises in `control` is what is due anyway, and is taken back by on_save
         called = [DefaultFlowCallback(), self.reporter, self.punctual, *job.callbacks]
-        self.callbacks = CallbackHandler(called, job.model, job.tokenizer, trainer.optimiser, None)
+        self.callbacks = CallbackHandler(called, job.model, job.tokenizer, progress.optimiser, None)
         self.callbacks.on_train_begin(self.args, self.state, self.control)
 
     def step(self, seen: dict[str, float]) -> None:
@@ -44,12 +64,12 @@ class Watch:
             TrainingError: a checkpoint could not be written.
             TransientError: stopped by a signal; a checkpoint was written.
         """
-        self.state.global_step = done = self.trainer.done
+        self.state.global_step = done = self.progress.done
         self.callbacks.on_log(self.args, self.state, self.control, seen)
         self.control = self.callbacks.on_step_end(self.args, self.state, self.control)
         if self.control.should_save or done % self.args.save_steps == 0 or done == self.state.max_steps:
             self.reporter.flush()  # first the curve: nobody does the steps of a sealed checkpoint again
-            save(self.trainer)
+            save(self.progress)
             self.control = self.callbacks.on_save(self.args, self.state, self.control)
 
     def close(self) -> None:
@@ -58,42 +78,36 @@ class Watch:
         self.punctual.close()
 
 
-def save(trainer: Trainer) -> None:
+def save(progress: Progress) -> None:
     """Write what is trained, the optimiser, the random state and the losses so far; the seal last.
 
     Raises:
         TrainingError: the disk is full, or cannot be written.
     """
-    job = trainer.job
-    folder = job.folder / f"{checkpoints.PREFIX}{trainer.done}"
+    job = progress.job
+    folder = job.folder / f"{checkpoints.PREFIX}{progress.done}"
     chance = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         chance["random.cuda"] = torch.cuda.get_rng_state()
     with checkpoints.writing(job.folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: weight.detach().contiguous() for name, weight in _trained(trainer).items()}
+        weights = {name: weight.detach().contiguous() for name, weight in progress.trained().items()}
         save_file(weights | chance, folder / WEIGHTS)
-        torch.save(trainer.optimiser.state_dict(), folder / OPTIMISER)
-        store.write_json(folder / STATE, {"done": trainer.done, "losses": trainer.losses})
+        torch.save(progress.optimiser.state_dict(), folder / OPTIMISER)
+        store.write_json(folder / STATE, {"done": progress.done, "losses": progress.losses})
         checkpoints.seal(folder, job.identity)
         checkpoints.prune(job.folder, best=None)
 
 
-def load(trainer: Trainer, checkpoint: Path) -> None:
-    """Put a trainer where it was when the checkpoint was written."""
+def load(progress: Progress, checkpoint: Path) -> None:
+    """Put a training where it was when the checkpoint was written."""
     found = load_file(checkpoint / WEIGHTS)
     torch.set_rng_state(found["random.cpu"])
     if torch.cuda.is_available() and "random.cuda" in found:
         torch.cuda.set_rng_state(found["random.cuda"])
     with torch.no_grad():
-        for name, weight in _trained(trainer).items():
+        for name, weight in progress.trained().items():
             weight.copy_(found[name])
-    trainer.optimiser.load_state_dict(torch.load(checkpoint / OPTIMISER, weights_only=True))
+    progress.optimiser.load_state_dict(torch.load(checkpoint / OPTIMISER, weights_only=True))
     state: dict[str, Any] = store.read_json(checkpoint / STATE)
-    trainer.done, trainer.losses = state["done"], state["losses"]
-
-
-def _trained(trainer: Trainer) -> dict[str, torch.nn.Parameter]:
-    """Weights that learn, by name: the model's, and the value head's."""
-    model = {f"model.{name}": weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
-    return model | {f"value.{name}": weight for name, weight in trainer.value.named_parameters()}
+    progress.done, progress.losses = state["done"], state["losses"]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from ftcore.data.conversations import templates
 from ftcore.errors import DataRejectedError, NotEnoughDataError
-from ftcore.models import base
-from ftcore.recipe.kinds import Config
 from ftcore.training.effort import Effort, equal_part
 from ftcore.training.methods import _adapters, _lora
+from ftcore.training.methods._base import Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,52 +30,78 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ALONE = "it reads every row as a conversation of one chat task"
-"""Why no part of several can be trained so."""
 MEASURED = 256
 """Most validation rows that are measured before and after."""
 AT_ONCE = 8
+PAIRS = Effort(together=2, even=True, measured=MEASURED, measured_at_once=AT_ONCE)
+"""For the plan: what methods that learn from pairs have in common; two answers are read and measured."""
 
 
-class Settings(Config):
-    """What trains."""
+class Alignment(Method):
+    """A method that learns from preferences or rewards, by updates or by all weights beside a frozen copy."""
+
+    ALONE: ClassVar[str] = "it reads every row as a conversation of one chat task"
+    OWN_LOOP: ClassVar[bool] = True
+    REPLACEABLE: ClassVar[bool] = False
 
     adapter: _lora.Settings | None = _lora.Settings()
     """Low-rank updates; the model without them is the reference. Null trains every weight beside a frozen copy."""
 
+    def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """An adapter without which the model is not what it was."""
+        if self.adapter is not None and (self.adapter.init != "default" or self.adapter.stack):
+            yield "method.adapter", "the model without it is the reference: init must be default, and nothing stacked"
 
-class Anchored(Settings):
-    """What stays near a reference."""
+    def lacks_adapter(self) -> bool:
+        """Whether every weight trains."""
+        return self.adapter is None
+
+    def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """The model with adapters and its head, or all of its weights, to train.
+
+        Raises:
+            TrainingError: the targets match no layer, or peft cannot adapt this model.
+        """
+        return model.requires_grad_(True) if self.adapter is None else self.adapter.adapted(model)
+
+    def save(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        """Write ``model``, and ``adapter`` where there is one, as safetensors.
+
+        Raises:
+            TrainingError: merged and unmerged answers differ.
+        """
+        if self.adapter is None:
+            super().save(model, tokenizer, folder)
+        else:
+            self.adapter.write(model, tokenizer, folder)
+
+    def reference(self, model: nn.Module) -> nn.Module | None:
+        """A frozen copy of the model; None where its adapter can be taken away instead."""
+        return None if self.adapter is not None else copy.deepcopy(model).requires_grad_(False).eval()
+
+
+class Paired(Alignment):
+    """A method that learns from pairs of a good answer and a worse one."""
+
+    TASKS: ClassVar[tuple[str, ...]] = ("chat",)
+
+    def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """An adapter without which the model is not what it was; sources without worse answers."""
+        yield from super().faults(recipe)
+        if not any(getattr(source, "rejected", None) for source in recipe.sources):
+            yield "sources", f"{self.kind} learns from pairs, and no source maps `rejected`; map it: rejected: COLUMN"
+
+    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int] | None:
+        """Tokens of each prompt with its good answer and with its worse one; rows without both are left out."""
+        limit = recipe.train.max_length_tokens
+        return [min(length, limit) for length in _both(tokenizer, rows)]
+
+
+class Anchored(Paired):
+    """One that stays near a reference."""
 
     beta: Annotated[float, Field(gt=0)] = 0.1
     """How dear it is to leave the reference: larger stays nearer."""
-
-
-def faults(config: Settings, recipe: Recipe, *, pairs: bool) -> Iterator[tuple[str, str]]:
-    """An adapter without which the model is not what it was; pairs without a worse answer."""
-    if config.adapter is not None and (config.adapter.init != "default" or config.adapter.stack):
-        yield "method.adapter", "the model without it is the reference: init must be default, and nothing stacked"
-    if pairs and not any(getattr(source, "rejected", None) for source in recipe.sources):
-        yield (
-            "sources",
-            f"{recipe.method.kind} learns from pairs, and no source maps `rejected`; map it: rejected: COLUMN",
-        )
-
-
-def apply(config: Settings, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters and its head, or all of its weights, to train."""
-    del tokenizer
-    if config.adapter is not None:
-        return _lora.apply(config.adapter, model)
-    return model.requires_grad_(True)
-
-
-def save(config: Settings, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write ``model``, and ``adapter`` where there is one, as safetensors."""
-    if config.adapter is not None:
-        _lora.save(config.adapter, model, tokenizer, folder)
-    else:
-        base.write_model(model, tokenizer, folder / "model")
 
 
 def pairs(job: Job) -> dict[str, list[Exchange]]:
@@ -187,22 +213,7 @@ def in_parts(job: Job, batch: int, least: int = 1, rows: int = 1) -> dict[str, i
     return {} if part == batch else {**sizes, "gradient_accumulation_steps": batch // part}
 
 
-def effort(config: Settings, **differences: Any) -> Effort:
-    """What the methods that learn from pairs have in common, for the plan: two answers are read and measured."""
-    common = {"together": 2, "even": True, "measured": MEASURED, "measured_at_once": AT_ONCE}
-    return Effort(**{**common, **differences})  # type: ignore[arg-type]
-
-
-def lengths(
-    config: Settings, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Exchange]
-) -> list[int]:
-    """Tokens of each prompt with its good answer and with its worse one; rows without both are left out."""
-    del config
-    limit = recipe.train.max_length_tokens
-    return [min(length, limit) for length in _both(tokenizer, rows)]
-
-
-def _both(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Exchange]) -> Iterator[int]:
+def _both(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> Iterator[int]:
     for one in rows:
         if one.good and one.worse:
             yield from (len(ids(tokenizer, one.prompt, answer)) for answer in (one.good, one.worse))
@@ -330,13 +341,6 @@ def told(margins: np.ndarray, when: str) -> dict[str, float]:
 def at_once(job: Job) -> int:
     """Sequences that are measured at once: one where memory is short."""
     return AT_ONCE if job.config.micro_batch_tokens is None else 1
-
-
-def frozen(job: Job, config: Settings) -> Any:
-    """A frozen copy of the model, where no adapter can be taken away instead."""
-    import copy
-
-    return None if config.adapter is not None else copy.deepcopy(job.model).requires_grad_(False).eval()
 
 
 def fit(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
     from ftcore.training.loop import Job
     from ftcore.training.methods._rewards import Score
 
-TASKS = ("chat", "completion")
-ALONE = "one reward judges every answer, whichever part it belongs to"
 MEASURED = 64
 """Most validation prompts that are answered before and after."""
 
 
-class Settings(_preference.Settings):
-    """Rewards, and how answers are drawn."""
+class Reinforced(_preference.Alignment):
+    """A method that learns from the rewards of answers that it draws."""
+
+    TASKS: ClassVar[tuple[str, ...]] = ("chat", "completion")
+    ALONE: ClassVar[str] = "one reward judges every answer, whichever part it belongs to"
 
     rewards: Annotated[tuple[_rewards.Reward, ...], Field(min_length=1)]
     """What an answer is worth: the weighted sum of these."""
@@ -34,57 +36,55 @@ class Settings(_preference.Settings):
     temperature: Annotated[float, Field(gt=0, le=2)] = 1
     """Of the softmax that answers are drawn from."""
 
+    def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """An adapter that changes the reference, a search, and no room for a prompt."""
+        yield from super().faults(recipe)
+        if recipe.search is not None:
+            yield "search", f"{self.kind} has no validation loss to search by"
+        if recipe.train.folds:
+            yield "train.folds", f"{self.kind} has no validation loss to compare"
+        limit = recipe.train.max_length_tokens
+        if self.answer_tokens >= limit:
+            yield (
+                "method.answer_tokens",
+                f"leaves no room for a prompt in the {limit} tokens of train.max_length_tokens",
+            )
 
-class Grouped(Settings):
+    def drawing(self) -> Effort:
+        """For the plan: what methods that learn from rewards have in common; answers are drawn and scored."""
+        return Effort(
+            judged=0,
+            measured=MEASURED,
+            measured_at_once=_preference.AT_ONCE,
+            drawn=self.answer_tokens,
+            asked=tuple(model for reward in self.rewards for model in reward.models),
+        )
+
+    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int]:
+        """Tokens of each prompt with the longest answer that is drawn; prompts without room are left out."""
+        room = recipe.train.max_length_tokens - self.answer_tokens
+        found = (len(_preference.ids(tokenizer, one.prompt)) for one in rows)
+        return [length + self.answer_tokens for length in found if length <= room]
+
+
+class Grouped(Reinforced):
     """Several answers to a prompt, compared with one another."""
 
     generations: Annotated[int, Field(ge=2)] = 4
     """Answers that are drawn for each prompt."""
 
+    def grouped(self, *, reference: bool, read: float) -> Effort:
+        """For the plan: groups, one of which is learnt from at a time; each answer is read so often besides."""
+        copies = int(reference and self.adapter is None)
+        together = {"together": self.generations, "learns": 1, "even": True}
+        return replace(self.drawing(), read=read + reference, copies=copies, loss="tiled", **together)
 
-def faults(config: Settings, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """An adapter that changes the reference, a search, and no room for a prompt."""
-    yield from _preference.faults(config, recipe, pairs=False)
-    if recipe.search is not None:
-        yield "search", f"{recipe.method.kind} has no validation loss to search by"
-    if recipe.train.folds:
-        yield "train.folds", f"{recipe.method.kind} has no validation loss to compare"
-    limit = recipe.train.max_length_tokens
-    if config.answer_tokens >= limit:
-        yield "method.answer_tokens", f"leaves no room for a prompt in the {limit} tokens of train.max_length_tokens"
+    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int]:
+        """The same for each answer to a prompt."""
+        return [one for one in super().lengths(recipe, tokenizer, rows) for _ in range(self.generations)]
 
 
-def effort(config: Settings, **differences: Any) -> Effort:
-    """What the methods that learn from rewards have in common, for the plan: answers are drawn and scored."""
-    common = {
-        "judged": 0,
-        "measured": MEASURED,
-        "measured_at_once": _preference.AT_ONCE,
-        "drawn": config.answer_tokens,
-        "asked": tuple(reward.model for reward in config.rewards if hasattr(reward, "model")),
-    }
-    return Effort(**{**common, **differences})  # type: ignore[arg-type]
-
-
-def grouped(config: Grouped, reference: bool, read: float) -> Effort:
-    """The same of groups, of which one is learnt from at a time; each answer is read so often besides."""
-    copies = int(reference and config.adapter is None)
-    return effort(
-        config, read=read + reference, together=config.generations, learns=1, even=True, copies=copies, loss="tiled"
-    )
-
-
-def lengths(
-    config: Settings, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Exchange]
-) -> list[int]:
-    """Tokens of each prompt with the longest answer that is drawn, once for each; prompts without room are left out."""
-    room = recipe.train.max_length_tokens - config.answer_tokens
-    found = (len(_preference.ids(tokenizer, one.prompt)) for one in rows)
-    each = getattr(config, "generations", 1)
-    return [length + config.answer_tokens for length in found if length <= room for _ in range(each)]
-
-
-def prompts(config: Settings, job: Job) -> dict[str, list[Prompt]]:
+def prompts(config: Reinforced, job: Job) -> dict[str, list[Prompt]]:
     """Prompts that leave room for an answer, by split; the others are left out and said in the log.
 
     Raises:
@@ -153,7 +153,7 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
     return {**read, **figures, **told(before, after, sum(drawn))}
 
 
-def tokens(config: Settings, job: Job, asked: Sequence[Prompt]) -> int:
+def tokens(config: Reinforced, job: Job, asked: Sequence[Prompt]) -> int:
     """Tokens of an answer to each prompt, as long as one may be, and of the prompts."""
     return sum(len(_preference.ids(job.tokenizer, prompt)) + config.answer_tokens for prompt in asked)
 
@@ -173,7 +173,7 @@ def told(before: Answered, after: Answered, drawn: int) -> dict[str, float]:
     return {"reward_before": before.reward, "reward_after": after.reward, "tokens_drawn": float(tokens)}
 
 
-def mean_reward(config: Settings, job: Job, asked: Sequence[Prompt], worth: Score) -> Answered:
+def mean_reward(config: Reinforced, job: Job, asked: Sequence[Prompt], worth: Score) -> Answered:
     """Mean reward of an answer to each of the first validation prompts, drawn with the job's seed."""
     import torch
 
@@ -189,7 +189,7 @@ def mean_reward(config: Settings, job: Job, asked: Sequence[Prompt], worth: Scor
     return Answered(round(sum(rewards) / len(rewards), 5), tokens)
 
 
-def draw(config: Settings, job: Job, asked: Sequence[Prompt]) -> dict[str, Any]:
+def draw(config: Reinforced, job: Job, asked: Sequence[Prompt]) -> dict[str, Any]:
     """Answers drawn from the model.
 
     Returns:

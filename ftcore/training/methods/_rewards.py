@@ -25,6 +25,11 @@ class _Reward(Config):
     weight: float = 1
     """How much it counts in the sum; below 0 it is a penalty."""
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """References of the models that it asks."""
+        return ()
+
 
 class Regex(_Reward):
     """1 where the answer has a match of a pattern, 0 elsewhere."""
@@ -46,7 +51,6 @@ class Regex(_Reward):
 
     def score(self, ask: Callable[[str], Asked]) -> Score:
         """Search, or match the whole."""
-        del ask
         pattern = re.compile(self.pattern, re.MULTILINE | re.DOTALL)
         matches = pattern.fullmatch if self.whole else pattern.search
         return lambda _, answers: [float(matches(answer.strip()) is not None) for answer in answers]
@@ -69,7 +73,6 @@ class Length(_Reward):
 
     def score(self, ask: Callable[[str], Asked]) -> Score:
         """``words / least`` below the range, ``1 − (words − most) / most`` above, never below 0."""
-        del ask
 
         def worth(answer: str) -> float:
             words = len(answer.split())
@@ -80,7 +83,16 @@ class Length(_Reward):
         return lambda _, answers: [worth(answer) for answer in answers]
 
 
-class Registered(_Reward):
+class _Asking(_Reward):
+    model: Reference
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The registered model."""
+        return (self.model,)
+
+
+class Registered(_Asking):
     """The score that a reward model of our registry gives, trained by the method ``reward``."""
 
     kind: Literal["registered"]
@@ -108,7 +120,7 @@ class Registered(_Reward):
         return worth
 
 
-class Classifier(_Reward):
+class Classifier(_Asking):
     """The probability that a classifier of our registry gives a label, of the answer alone."""
 
     kind: Literal["classifier"]

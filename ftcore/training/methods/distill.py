@@ -5,14 +5,14 @@ G. Hinton, O. Vinyals and J. Dean (2015), *Distilling the Knowledge in a Neural 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftcore.errors import TrainingError
 from ftcore.models import base
-from ftcore.recipe.kinds import Config as Base
 from ftcore.training.effort import Effort
+from ftcore.training.methods._base import Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,18 +24,17 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.recipe.model import Recipe
 
-EXAMPLE = {"kind": "distill", "teacher": "champion", "temperature": 2.0}
-TASKS = ("classification",)
-ALONE = "a teacher's probabilities are of one set of labels"
-LOSS = ("teacher", "temperature", "weight")
 TINY = 1e-6
 
-OWN_LOSS = True
-"""The loss is the method's: it has no class weights."""
 
-
-class Config(Base):
+class Distill(Method):
     """Soft targets from a teacher; all weights of the student learn."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "distill", "teacher": "champion", "temperature": 2.0}
+    TASKS: ClassVar[tuple[str, ...]] = ("classification",)
+    ALONE: ClassVar[str] = "a teacher's probabilities are of one set of labels"
+    LOSS: ClassVar[tuple[str, ...]] = ("teacher", "temperature", "weight")
+    OWN_LOSS: ClassVar[bool] = True
 
     kind: Literal["distill"] = "distill"
     teacher: Annotated[str, Field(pattern=r"^(champion|\S+)$")] = "champion"
@@ -46,74 +45,68 @@ class Config(Base):
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the teacher in the loss; the rest is the cross-entropy with the row's label."""
 
+    def teacher_reference(self, context: Context) -> str:
+        """Reference of the teacher.
 
-def teacher(config: Config, context: Context) -> str:
-    """Reference of the teacher.
+        Raises:
+            TrainingError: the champion is to teach and there is none.
+        """
+        if self.teacher != "champion":
+            return self.teacher
+        number = context.earlier("plan").figures["champion"]
+        if number is None:
+            raise TrainingError(
+                f"{context.recipe.name} has no champion to teach",
+                hint="name another method.teacher, or train one first",
+            )
+        return f"models:/{context.recipe.name}/{number}"
 
-    Raises:
-        TrainingError: the champion is to teach and there is none.
-    """
-    if config.teacher != "champion":
-        return config.teacher
-    number = context.earlier("plan").figures["champion"]
-    if number is None:
-        raise TrainingError(
-            f"{context.recipe.name} has no champion to teach", hint="name another method.teacher, or train one first"
-        )
-    return f"models:/{context.recipe.name}/{number}"
+    def effort(self, recipe: Recipe, rows: int) -> Effort:
+        """One pass, after the teacher has read every row once."""
+        named = f"models:/{recipe.name}@champion" if self.teacher == "champion" else self.teacher
+        return Effort(teachers=(named,))
 
+    def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """The student, whose loss is that of Hinton et al. wherever a batch brings the teacher's probabilities."""
+        given: dict[str, Any] = {}
 
-def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
-    """One pass, after the teacher has read every row once."""
-    del rows
-    named = f"models:/{recipe.name}@champion" if config.teacher == "champion" else config.teacher
-    return Effort(teachers=(named,))
+        def take(
+            _: nn.Module, arguments: tuple[Any, ...], batch: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            given.clear()
+            given.update(teacher=batch.pop("teacher", None))
+            return arguments, batch
 
+        def judge(_: nn.Module, __: tuple[Any, ...], outputs: Any) -> Any:
+            if given["teacher"] is not None and outputs.get("loss") is not None:
+                outputs["loss"] = self.loss(outputs, given["teacher"])
+            return outputs
 
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The student, whose loss is that of Hinton et al. wherever a batch brings the teacher's probabilities."""
-    del tokenizer
-    given: dict[str, Any] = {}
+        handles = [
+            model.register_forward_pre_hook(take, with_kwargs=True),
+            model.register_forward_hook(judge),
+        ]
+        model.lessons = handles  # type: ignore[assignment] # save ends them
+        model.requires_grad_(True)
+        return model
 
-    def take(_: nn.Module, arguments: tuple[Any, ...], batch: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        given.clear()
-        given.update(teacher=batch.pop("teacher", None))
-        return arguments, batch
+    def loss(self, outputs: Any, teacher: torch.Tensor) -> torch.Tensor:
+        """``(1 − w) · CE(student, label) + w · T² · KL(teacher at T ‖ student at T)``.
 
-    def judge(_: nn.Module, __: tuple[Any, ...], outputs: Any) -> Any:
-        if given["teacher"] is not None and outputs.get("loss") is not None:
-            outputs["loss"] = loss(config, outputs, given["teacher"])
-        return outputs
+        Args:
+            outputs: the student's, with ``logits`` ``[rows, labels]`` and its own ``loss``, the mean cross-entropy.
+            teacher: the teacher's probabilities, ``[rows, labels]``.
+        """
+        from torch.nn import functional
 
-    handles = [
-        model.register_forward_pre_hook(take, with_kwargs=True),
-        model.register_forward_hook(judge),
-    ]
-    model.lessons = handles  # type: ignore[assignment] # save ends them
-    model.requires_grad_(True)
-    return model
+        logits, heat = outputs.logits.float(), self.temperature
+        soft = (teacher.float().clamp_min(TINY).log() / heat).log_softmax(-1)
+        apart = functional.kl_div((logits / heat).log_softmax(-1), soft, log_target=True, reduction="batchmean")
+        result: torch.Tensor = (1 - self.weight) * outputs.loss + self.weight * heat**2 * apart
+        return result
 
-
-def loss(config: Config, outputs: Any, teacher: torch.Tensor) -> torch.Tensor:
-    """``(1 − w) · CE(student, label) + w · T² · KL(teacher at T ‖ student at T)``.
-
-    Args:
-        config: weight ``w`` and temperature ``T``.
-        outputs: the student's, with ``logits`` ``[rows, labels]`` and its own ``loss``, the mean cross-entropy.
-        teacher: the teacher's probabilities, ``[rows, labels]``.
-    """
-    from torch.nn import functional
-
-    logits, heat = outputs.logits.float(), config.temperature
-    soft = (teacher.float().clamp_min(TINY).log() / heat).log_softmax(-1)
-    apart = functional.kl_div((logits / heat).log_softmax(-1), soft, log_target=True, reduction="batchmean")
-    result: torch.Tensor = (1 - config.weight) * outputs.loss + config.weight * heat**2 * apart
-    return result
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the student to ``folder/model`` as safetensors."""
-    del config
-    for handle in model.lessons:  # type: ignore[union-attr]
-        handle.remove()
-    base.write_model(model, tokenizer, folder / "model")
+    def save(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        """Write the student to ``folder/model`` as safetensors."""
+        for handle in model.lessons:  # type: ignore[union-attr]
+            handle.remove()
+        base.write_model(model, tokenizer, folder / "model")

@@ -5,37 +5,15 @@ S.-Y. Liu et al. (2024), *DoRA: Weight-Decomposed Low-Rank Adaptation*.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Any, ClassVar, Literal
 
-from ftcore.training.methods import _lora
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
-
-EXAMPLE = {"kind": "dora", "rank": 4}
+from ftcore.training.methods._lora import LowRank
 
 
-class Config(_lora.Settings):
+class Dora(LowRank):
     """Weight-decomposed low-rank adaptation through peft."""
 
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "dora", "rank": 4}
+    DORA: ClassVar[bool] = True
+
     kind: Literal["dora"] = "dora"
-
-
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with adapters to train; the head trains whole."""
-    del tokenizer
-    return _lora.apply(config, model, dora=True)
-
-
-def sketch(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """What ``apply`` makes of a model without weights, to count what would train."""
-    del tokenizer
-    return _lora.sketch(config, model, dora=True)
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter to ``folder/adapter`` and the merged model to ``folder/model``, both as safetensors."""
-    _lora.save(config, model, tokenizer, folder)

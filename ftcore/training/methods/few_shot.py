@@ -11,21 +11,18 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftcore.errors import TrainingError
-from ftcore.models import base
 from ftcore.progress import SELDOM_S, progress
 from ftcore.recipe.canonical import sha256
-from ftcore.recipe.kinds import Config as Base
 from ftcore.training.effort import Effort
 from ftcore.training.methods import _adapters
+from ftcore.training.methods._base import Method
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     import pyarrow as pa
     import torch
@@ -36,22 +33,23 @@ if TYPE_CHECKING:
     from ftcore.models.features import Features
     from ftcore.recipe.model import Recipe
     from ftcore.training.loop import Job
+    from ftcore.training.strategies._base import Strategy
 
 log = logging.getLogger(__name__)
 
-EXAMPLE = {"kind": "few_shot", "rows_per_label": 16}
-TASKS = ("classification",)
-ALONE = "its pairs are alike or not by one set of labels"
 BATCH = 16
 """Pairs per optimiser step, as in the paper."""
-
-
 UNSEEN = 10.0
 """How far the bias of a label without a row is below the least of the others, in logits."""
 
 
-class Config(Base):
+class FewShot(Method):
     """Contrastive pairs, then logistic regression. ``train``'s epochs, batch size and learning rate do not count."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "few_shot", "rows_per_label": 16}
+    TASKS: ClassVar[tuple[str, ...]] = ("classification",)
+    ALONE: ClassVar[str] = "its pairs are alike or not by one set of labels"
+    OWN_LOOP: ClassVar[bool] = True
 
     kind: Literal["few_shot"] = "few_shot"
     rows_per_label: Annotated[int, Field(ge=2, le=64)] = 16
@@ -61,81 +59,70 @@ class Config(Base):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-5
     """Peak learning rate of the encoder."""
 
+    def rows(self, context: Context, table: pa.Table) -> pa.Table:
+        """The first rows of each label in the order of a hash of their ids."""
+        seed, taken = context.recipe.train.seed, dict.fromkeys(context.recipe.task.labels, 0)
+        keyed = zip(table["row_id"].to_pylist(), table["label"].to_pylist(), range(table.num_rows), strict=True)
+        chosen = []
+        for _, label, number in sorted((sha256(f"few\x00{seed}\x00{row}"), label, n) for row, label, n in keyed):
+            if taken.get(label, self.rows_per_label) < self.rows_per_label:
+                taken[label] += 1
+                chosen.append(number)
+        log.info("learning from %d of %d rows", len(chosen), table.num_rows)
+        return table.take(sorted(chosen))
 
-def rows(config: Config, context: Context, table: pa.Table) -> pa.Table:
-    """The first rows of each label in the order of a hash of their ids."""
-    seed, taken = context.recipe.train.seed, dict.fromkeys(context.recipe.task.labels, 0)
-    keyed = zip(table["row_id"].to_pylist(), table["label"].to_pylist(), range(table.num_rows), strict=True)
-    chosen = []
-    for _, label, number in sorted((sha256(f"few\x00{seed}\x00{row}"), label, n) for row, label, n in keyed):
-        if taken.get(label, config.rows_per_label) < config.rows_per_label:
-            taken[label] += 1
-            chosen.append(number)
-    log.info("learning from %d of %d rows", len(chosen), table.num_rows)
-    return table.take(sorted(chosen))
+    def effort(self, recipe: Recipe, rows: int) -> Effort:
+        """Two rows for each pair, as far as the plan can know, a batch of pairs at a time."""
+        labels, each = len(recipe.task.labels), min(self.rows_per_label, rows)
+        alike, apart = labels * each * (each - 1) // 2, labels * (labels - 1) // 2 * each**2
+        read = 2 * min(self.pairs, 2 * min(alike, apart))
+        return Effort(rows=read, batch=2 * BATCH, least=2 * BATCH, judged=0, plain=True)
 
+    def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """The model with every weight to train."""
+        model.requires_grad_(True)
+        return model
 
-def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
-    """Two rows for each pair, as far as the plan can know, a batch of pairs at a time."""
-    labels, each = len(recipe.task.labels), min(config.rows_per_label, rows)
-    alike, apart = labels * each * (each - 1) // 2, labels * (labels - 1) // 2 * each**2
-    read = 2 * min(config.pairs, 2 * min(alike, apart))
-    return Effort(rows=read, batch=2 * BATCH, least=2 * BATCH, judged=0, plain=True)
+    def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
+        """Train the encoder on pairs, then the head on the encoder's vectors.
 
+        Returns:
+            The figures that the common loop gives. ``train_loss`` is that of the pairs.
 
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with every weight to train."""
-    del config, tokenizer
-    model.requires_grad_(True)
-    return model
+        Raises:
+            TrainingError: the model has no head that reads one vector a row, or the loss is no number.
+        """
+        import torch
 
+        started = time.monotonic()
+        if torch.cuda.is_available():
+            job.model.to("cuda")
+        train, validation = job.rows["train"], job.rows["validation"]
+        labels = list(train.columns["labels"])
+        chosen = pairs(labels, self.pairs, job.config.seed)
+        head = _last_linear(job.model)
+        with _Inputs(head) as inputs:
 
-def fit(config: Config, job: Job) -> dict[str, float]:
-    """Train the encoder on pairs, then the head on the encoder's vectors.
+            def vectors(features: Features, numbers: Sequence[int]) -> torch.Tensor:
+                job.model(**_batch(job, features, numbers))
+                return inputs.last
 
-    Returns:
-        The figures that the common loop gives. ``train_loss`` is that of the pairs.
-
-    Raises:
-        TrainingError: the model has no head that reads one vector a row, or the loss is no number.
-    """
-    import torch
-
-    started = time.monotonic()
-    if torch.cuda.is_available():
-        job.model.to("cuda")
-    train, validation = job.rows["train"], job.rows["validation"]
-    labels = list(train.columns["labels"])
-    chosen = pairs(labels, config.pairs, job.config.seed)
-    head = _last_linear(job.model)
-    with _Inputs(head) as inputs:
-
-        def vectors(features: Features, numbers: Sequence[int]) -> torch.Tensor:
-            job.model(**_batch(job, features, numbers))
-            return inputs.last
-
-        losses = _contrast(config, job, chosen, lambda numbers: vectors(train, numbers))
-        with _adapters.still(job.model):
-            _fit_head(head, _all(vectors, train), labels)
-            validation_loss = _cross_entropy(head, _all(vectors, validation), validation.columns["labels"])
-    seconds = time.monotonic() - started
-    read = 2 * len(chosen)
-    return {
-        "steps": len(losses),
-        "epochs": round(read / len(train), 3),
-        "train_loss": round(sum(losses) / len(losses), 5),
-        "validation_loss": round(validation_loss, 5),
-        "seconds": round(seconds, 2),
-        "rows_per_s": round(read / seconds, 2),
-        "tokens_per_s": round(read * train.tokens / len(train) / seconds, 1),
-        "resumed": 0.0,
-    }
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the model to ``folder/model`` as safetensors."""
-    del config
-    base.write_model(model, tokenizer, folder / "model")
+            losses = _contrast(self.learning_rate, job, chosen, lambda numbers: vectors(train, numbers))
+            with _adapters.still(job.model):
+                _fit_head(head, _all(vectors, train), labels)
+                validation_loss = _cross_entropy(head, _all(vectors, validation), validation.columns["labels"])
+        seconds = time.monotonic() - started
+        read = 2 * len(chosen)
+        return {
+            "steps": len(losses),
+            "epochs": round(read / len(train), 3),
+            "train_loss": round(sum(losses) / len(losses), 5),
+            "validation_loss": round(validation_loss, 5),
+            "seconds": round(seconds, 2),
+            "rows_per_s": round(read / seconds, 2),
+            "tokens_per_s": round(read * train.tokens / len(train) / seconds, 1),
+            "resumed": 0.0,
+        }
 
 
 def pairs(labels: Sequence[int], most: int, seed: int) -> list[tuple[int, int]]:
@@ -158,13 +145,13 @@ def pairs(labels: Sequence[int], most: int, seed: int) -> list[tuple[int, int]]:
 
 
 def _contrast(
-    config: Config, job: Job, chosen: list[tuple[int, int]], vectors: Callable[[Sequence[int]], torch.Tensor]
+    rate: float, job: Job, chosen: list[tuple[int, int]], vectors: Callable[[Sequence[int]], torch.Tensor]
 ) -> list[float]:
     """Bring the cosine of each pair towards 1 or 0; returns the loss of each step."""
     import torch
 
     labels = torch.tensor(list(job.rows["train"].columns["labels"]))
-    optimiser = torch.optim.AdamW(job.model.parameters(), lr=config.learning_rate, weight_decay=job.config.weight_decay)
+    optimiser = torch.optim.AdamW(job.model.parameters(), lr=rate, weight_decay=job.config.weight_decay)
     steps = -(-len(chosen) // BATCH)
     warm = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     losses: list[float] = []

@@ -5,25 +5,26 @@ Z. Shao et al. (2024), *DeepSeekMath: Pushing the Limits of Mathematical Reasoni
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ftcore.training.methods import _preference, _reinforcement
+from ftcore.training.methods import _reinforcement
 
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
     from ftcore.training.loop import Job
-
-EXAMPLE = {"kind": "grpo", "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}]}
-TASKS, ALONE = _reinforcement.TASKS, _reinforcement.ALONE
-faults, lengths = _reinforcement.faults, _reinforcement.lengths
-apply, save = _preference.apply, _preference.save
+    from ftcore.training.strategies._base import Strategy
 
 
-class Config(_reinforcement.Grouped):
+class Grpo(_reinforcement.Grouped):
     """Rewards by TRL. Of the rows only the prompts are read."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "kind": "grpo",
+        "rewards": [{"kind": "regex", "pattern": r"^\d+$", "weight": 2}],
+    }
 
     kind: Literal["grpo"] = "grpo"
     generations: Annotated[int, Field(ge=2)] = 8
@@ -36,20 +37,18 @@ class Config(_reinforcement.Grouped):
     """What a batch's tokens are a mean over: ``grpo`` each answer by itself; ``dr_grpo`` a constant, which favours no
     length (Liu et al. 2025); ``dapo`` all tokens of the batch (Yu et al. 2025)."""
 
+    def effort(self, recipe: Recipe, rows: int) -> Effort:
+        """A group of answers to each prompt, read by the reference."""
+        return self.grouped(reference=self.beta > 0, read=0)
 
-def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
-    """A group of answers to each prompt, read by the reference."""
-    del recipe, rows
-    return _reinforcement.grouped(config, reference=config.beta > 0, read=0)
+    def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
+        """Train by TRL's GRPOTrainer; goes on from its checkpoints, with answers drawn anew.
 
+        Returns:
+            The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of the validation
+            prompts.
+        """
+        from trl import GRPOConfig, GRPOTrainer
 
-def fit(config: Config, job: Job) -> dict[str, float]:
-    """Train by TRL's GRPOTrainer; goes on from its checkpoints, with answers drawn anew.
-
-    Returns:
-        The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of validation prompts.
-    """
-    from trl import GRPOConfig, GRPOTrainer
-
-    settings = {"beta": config.beta, "epsilon": config.clip, "loss_type": config.loss}
-    return _reinforcement.fit(config, job, GRPOTrainer, GRPOConfig, **settings)
+        settings = {"beta": self.beta, "epsilon": self.clip, "loss_type": self.loss}
+        return _reinforcement.fit(self, job, GRPOTrainer, GRPOConfig, **settings)

@@ -5,12 +5,12 @@ H. Liu et al. (2022), *Few-Shot Parameter-Efficient Fine-Tuning is Better and Ch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from ftcore.recipe.kinds import Config as Base
 from ftcore.training.methods import _adapters
+from ftcore.training.methods._base import Method
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-EXAMPLE = {"kind": "ia3"}
 
-
-class Config(Base):
+class Ia3(Method):
     """Infused adapters through peft. They take a learning rate ten times that of LoRA."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "ia3"}
 
     kind: Literal["ia3"] = "ia3"
     targets: tuple[str, ...] = ()
@@ -31,24 +31,20 @@ class Config(Base):
     """Those of ``targets`` that are scaled at their input."""
 
     @model_validator(mode="after")
-    def _feedforward_is_a_target(self) -> Config:
+    def _feedforward_is_a_target(self) -> Ia3:
         if other := set(self.feedforward) - set(self.targets):
             raise ValueError(f"not among the targets: {', '.join(sorted(other))}")
         return self
 
+    def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """The model with factors to train; the head trains whole."""
+        from peft import IA3Config
 
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model with factors to train; the head trains whole."""
-    from peft import IA3Config
+        own = {"target_modules": list(self.targets), "feedforward_modules": list(self.feedforward)}
+        chosen = own if self.targets else {}
+        heads = _adapters.head(model) or None
+        return _adapters.adapt(model, IA3Config(task_type=_adapters.task_type(model), modules_to_save=heads, **chosen))
 
-    del tokenizer
-    own = {"target_modules": list(config.targets), "feedforward_modules": list(config.feedforward)}
-    chosen = own if config.targets else {}
-    heads = _adapters.head(model) or None
-    return _adapters.adapt(model, IA3Config(task_type=_adapters.task_type(model), modules_to_save=heads, **chosen))
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the factors to ``folder/adapter`` and the merged model to ``folder/model``."""
-    del config
-    _adapters.save(model, tokenizer, folder)
+    def save(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        """Write the factors to ``folder/adapter`` and the merged model to ``folder/model``."""
+        _adapters.save(model, tokenizer, folder)

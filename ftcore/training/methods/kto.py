@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
     from ftcore.training.effort import Effort
     from ftcore.training.exchanges import Exchange
     from ftcore.training.loop import Job
+    from ftcore.training.strategies._base import Strategy
 
-EXAMPLE = {"kind": "kto", "undesirable_weight": 1.2}
-TASKS, ALONE = ("chat",), _preference.ALONE
 LEAST = 2
 """Fewest pairs that tell a divergence: TRL reads each answer beside the prompt of another."""
-LOSS = ("beta", "desirable_weight", "undesirable_weight")
-apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
 
 
-class Config(_preference.Anchored):
+class Kto(_preference.Anchored):
     """Desirable and undesirable answers by TRL, made from pairs."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "kto", "undesirable_weight": 1.2}
+    LOSS: ClassVar[tuple[str, ...]] = ("beta", "desirable_weight", "undesirable_weight")
 
     kind: Literal["kto"] = "kto"
     desirable_weight: Annotated[float, Field(gt=0)] = 1
@@ -37,42 +38,41 @@ class Config(_preference.Anchored):
     undesirable_weight: Annotated[float, Field(gt=0)] = 1
     """Weight of the worse answers in the loss."""
 
+    def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """Sources without worse answers, and a batch that is not half good, half worse answers, of two pairs or more."""
+        yield from super().faults(recipe)
+        if recipe.train.batch_size < 2 * LEAST or recipe.train.batch_size % 2:
+            yield (
+                "train.batch_size",
+                "kto reads chosen and rejected answers of several pairs at once: use 4, 6, 8 or more",
+            )
 
-def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Sources without worse answers, and a batch that is not half good, half worse answers, of two pairs or more."""
-    yield from _preference.faults(config, recipe, pairs=True)
-    if recipe.train.batch_size < 2 * LEAST or recipe.train.batch_size % 2:
-        yield "train.batch_size", "kto reads chosen and rejected answers of several pairs at once: use 4, 6, 8 or more"
+    def effort(self, recipe: Recipe, rows: int) -> Effort:
+        """Two answers a pair and two beside another's prompt, each read by the model and the reference; two are learnt."""
+        batch, copies = recipe.train.batch_size // 2, int(self.adapter is None)
+        return replace(_preference.PAIRS, batch=batch, least=LEAST, read=3, judged=4, loss="tiled", copies=copies)
 
+    def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
+        """Train by TRL's KTOTrainer, each pair as two rows; goes on from its checkpoints.
 
-def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
-    """Two answers a pair and two beside another's prompt, each read by the model and the reference; two are learnt."""
-    del rows
-    batch, copies = recipe.train.batch_size // 2, int(config.adapter is None)
-    return _preference.effort(config, batch=batch, least=LEAST, read=3, judged=4, loss="tiled", copies=copies)
+        Returns:
+            The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is
+            the likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
+        """
+        from trl import KTOConfig, KTOTrainer
 
-
-def fit(config: Config, job: Job) -> dict[str, float]:
-    """Train by TRL's KTOTrainer, each pair as two rows; goes on from its checkpoints.
-
-    Returns:
-        The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is the
-        likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
-    """
-    from trl import KTOConfig, KTOTrainer
-
-    settings = _preference.choices(
-        job,
-        2 * len(job.exchanges["train"]),
-        beta=config.beta,
-        desirable_weight=config.desirable_weight,
-        undesirable_weight=config.undesirable_weight,
-        max_length=job.config.max_length_tokens,
-        **_preference.in_parts(job, job.config.batch_size // 2, LEAST, rows=2),
-    )
-    read = partial(unpaired, job=job, half=settings["per_device_train_batch_size"] // 2)
-    reference = _preference.frozen(job, config)
-    return _preference.fit(job, KTOTrainer, KTOConfig(**settings), read, ref_model=reference)
+        settings = _preference.choices(
+            job,
+            2 * len(job.exchanges["train"]),
+            beta=self.beta,
+            desirable_weight=self.desirable_weight,
+            undesirable_weight=self.undesirable_weight,
+            max_length=job.config.max_length_tokens,
+            **_preference.in_parts(job, job.config.batch_size // 2, LEAST, rows=2),
+        )
+        read = partial(unpaired, job=job, half=settings["per_device_train_batch_size"] // 2)
+        reference = self.reference(job.model)
+        return _preference.fit(job, KTOTrainer, KTOConfig(**settings), read, ref_model=reference)
 
 
 def unpaired(rows: Sequence[Exchange], job: Job, half: int) -> Any:

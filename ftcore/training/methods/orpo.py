@@ -6,8 +6,7 @@ J. Hong, N. Lee and J. Thorne (2024), *ORPO: Monolithic Preference Optimization 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,43 +16,34 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
     from ftcore.training.loop import Job
-
-EXAMPLE = {"kind": "orpo", "beta": 0.1}
-TASKS, ALONE = ("chat",), _preference.ALONE
-LOSS = ("beta",)
-apply, save, lengths = _preference.apply, _preference.save, _preference.lengths
+    from ftcore.training.strategies._base import Strategy
 
 
-class Config(_preference.Settings):
+class Orpo(_preference.Paired):
     """Preference pairs by TRL, where ORPO counts as experimental."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "orpo", "beta": 0.1}
+    LOSS: ClassVar[tuple[str, ...]] = ("beta",)
 
     kind: Literal["orpo"] = "orpo"
     beta: Annotated[float, Field(gt=0)] = 0.1
     """Weight of the odds ratio beside the likelihood of the good answer; the paper's λ."""
 
+    def effort(self, recipe: Recipe, rows: int) -> Effort:
+        """Two answers a pair."""
+        return _preference.PAIRS
 
-def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Sources without worse answers."""
-    yield from _preference.faults(config, recipe, pairs=True)
+    def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
+        """Train by TRL's ORPOTrainer; goes on from its checkpoints.
 
+        Returns:
+            The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is
+            the likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
+        """
+        os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the lock file pins what it could warn of
+        from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-def effort(config: Config, recipe: Recipe, rows: int) -> Effort:
-    """Two answers a pair."""
-    del recipe, rows
-    return _preference.effort(config)
-
-
-def fit(config: Config, job: Job) -> dict[str, float]:
-    """Train by TRL's ORPOTrainer; goes on from its checkpoints.
-
-    Returns:
-        The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is the
-        likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
-    """
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the lock file pins what it could warn of
-    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
-
-    settings = _preference.choices(
-        job, len(job.exchanges["train"]), beta=config.beta, max_length=job.config.max_length_tokens
-    )
-    return _preference.fit(job, ORPOTrainer, ORPOConfig(**settings))
+        settings = _preference.choices(
+            job, len(job.exchanges["train"]), beta=self.beta, max_length=job.config.max_length_tokens
+        )
+        return _preference.fit(job, ORPOTrainer, ORPOConfig(**settings))

@@ -6,11 +6,12 @@ T. Dettmers et al. (2023), *QLoRA: Efficient Finetuning of Quantized LLMs*. It n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftcore.errors import MissingExtraError, TrainingError
 from ftcore.models import base
-from ftcore.training.methods import _adapters, _lora
+from ftcore.training.methods import _adapters
+from ftcore.training.methods._lora import LowRank
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
 
-EXAMPLE = {"kind": "qlora", "rank": 16}
-DEVICES = ("cuda",)
-WEIGHT_BYTES = 0.56
-"""Bytes of a weight in four bits, with its share of the scales."""
 MERGE_TOLERANCE = 5e-2
 """The four-bit layers calculate in bfloat16, the merged ones in float32."""
 
 
-class Config(_lora.Settings):
+class Qlora(LowRank):
     """Low-rank adaptation through peft over NormalFloat4 weights."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "qlora", "rank": 16}
+    DEVICES: ClassVar[tuple[str, ...]] = ("cuda",)
+    WEIGHT_BYTES: ClassVar[float] = 0.56
+    """Bytes of a weight in four bits, with its share of the scales."""
 
     kind: Literal["qlora"] = "qlora"
     init: Literal["default", "loftq"] = "default"  # type: ignore[assignment]
@@ -39,57 +41,48 @@ class Config(_lora.Settings):
     double: bool = True
     """Whether the scales of the four-bit blocks are quantized as well."""
 
+    def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """Adapters that were trained on other weights."""
+        if self.stack:
+            yield "method.stack", "adapters cannot be stacked on a base of four bits; use lora"
 
-def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Adapters that were trained on other weights."""
-    del recipe
-    if config.stack:
-        yield "method.stack", "adapters cannot be stacked on a base of four bits; use lora"
+    def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """The model on the GPU, its linear layers in four bits, with adapters to train; the head trains whole.
 
+        Raises:
+            TrainingError: there is no CUDA device.
+            MissingExtraError: bitsandbytes is not installed.
+        """
+        import torch
 
-def apply(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """The model on the GPU, its linear layers in four bits, with adapters to train; the head trains whole.
+        if not torch.cuda.is_available():
+            raise TrainingError(
+                "qlora needs a CUDA device, and this machine has none",
+                hint="run train on a worker with a GPU, or use method kind lora, which is as good where memory suffices",
+            )
+        return self.in_four_bits(model, "cuda")
 
-    Raises:
-        TrainingError: there is no CUDA device.
-        MissingExtraError: bitsandbytes is not installed.
-    """
-    import torch
+    def in_four_bits(self, model: nn.Module, device: str) -> nn.Module:
+        """The model on a device, four bits and all."""
+        import torch
 
-    del tokenizer
-    if not torch.cuda.is_available():
-        raise TrainingError(
-            "qlora needs a CUDA device, and this machine has none",
-            hint="run train on a worker with a GPU, or use method kind lora, which is as good where memory suffices",
-        )
-    return adapted(config, model, "cuda")
+        layers = _adapters.linear_layers(model) if self.init == "loftq" else []
+        whole = {name: model.get_submodule(name).weight.detach().clone() for name in layers}
+        model = self.adapted(quantized(model, device, double=self.double))
+        with torch.no_grad():
+            for name, module in model.get_base_model().named_modules():  # type: ignore[operator]
+                if name in whole and hasattr(module, "lora_A"):
+                    _make_up(module, whole[name].to(device).float())
+        return model
 
+    def save(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        """Write the adapter to ``folder/adapter``, and to ``folder/model`` the base as it was trained over, merged.
 
-def sketch(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    """What ``apply`` makes of a model without weights, to count what would train."""
-    del tokenizer
-    return _lora.sketch(config, model)
-
-
-def save(config: Config, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the adapter to ``folder/adapter``, and to ``folder/model`` the base as it was trained over, merged."""
-    del config
-    model.save_pretrained(folder / "adapter", safe_serialization=True)  # type: ignore[operator]
-    base.write_model(merged(model, tokenizer), tokenizer, folder / "model")
-
-
-def adapted(config: Config, model: nn.Module, device: str) -> nn.Module:
-    """The model on a device, four bits and all."""
-    import torch
-
-    layers = _adapters.linear_layers(model) if config.init == "loftq" else []
-    whole = {name: model.get_submodule(name).weight.detach().clone() for name in layers}
-    model = _lora.apply(config, quantized(model, device, double=config.double))
-    with torch.no_grad():
-        for name, module in model.get_base_model().named_modules():  # type: ignore[operator]
-            if name in whole and hasattr(module, "lora_A"):
-                _make_up(module, whole[name].to(device).float())
-    return model
+        Raises:
+            TrainingError: it answers otherwise than the model that was trained.
+        """
+        model.save_pretrained(folder / "adapter", safe_serialization=True)  # type: ignore[operator]
+        base.write_model(merged(model, tokenizer), tokenizer, folder / "model")
 
 
 def _make_up(module: Any, whole: torch.Tensor) -> None:

@@ -5,47 +5,40 @@ S. Rajbhandari et al. (2020), *ZeRO*; Y. Zhao et al. (2023), *PyTorch FSDP*; her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from ftcore.training.strategies._sharded import Sharded
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ftcore.recipe.model import Recipe
     from ftcore.recipe.training_sections import Train
-    from ftcore.training.cost import Held, Shape
     from ftcore.training.loop import Job
 
-SHARES_ROWS = True
 
+class Fsdp2(Sharded):
+    """Pieces of every weight, by torch."""
 
-def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Weights that cannot be cut."""
-    if recipe.method.kind == "qlora":
-        yield "train.distributed.strategy", "fsdp2 cannot cut four-bit weights; take ddp, or method lora"
+    kind: Literal["fsdp2"] = "fsdp2"
 
+    def spread(
+        self, model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
+    ) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
+        """Cut the model block by block, so that one block at a time is whole."""
+        from ftcore.training import pieces, precision
 
-def held(shape: Shape, processes: int) -> Held:
-    """A share of it, and what is whole for a while: two blocks, one in use and one on its way, and the embeddings."""
-    from ftcore.training import cost
+        made = build(model)
+        empty = pieces.emptied(made)
+        _cut(made, half=precision.chosen(train.precision) == "bf16")
+        return made, partial(pieces.whole, empty)
 
-    state = {name: size / processes for name, size in cost.state_bytes(shape).items()}
-    number = 2 if shape.half else 4
-    whole = 2 * shape.multiplied / shape.layers + max(shape.embedding_weights, shape.outputs * shape.width)
-    return cost.Held({**state, "gathered": number * whole})
+    def fit(self, job: Job) -> dict[str, float]:
+        """Train in the common loop, all processes in step."""
+        from ftcore.training import loop, pieces
 
-
-def spread(
-    model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
-) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
-    """Cut the model block by block, so that one block at a time is whole."""
-    from ftcore.training import pieces, precision
-
-    made = build(model)
-    empty = pieces.emptied(made)
-    _cut(made, half=precision.chosen(train.precision) == "bf16")
-    return made, partial(pieces.whole, empty)
+        return loop.fit(job, pieces.Shards)
 
 
 def _cut(model: Any, *, half: bool) -> None:
@@ -67,10 +60,3 @@ def _cut(model: Any, *, half: bool) -> None:
             cut(module)
     cut(model)
     pieces.mark(model)
-
-
-def fit(job: Job) -> dict[str, float]:
-    """Train in the common loop, all processes in step."""
-    from ftcore.training import loop, pieces
-
-    return loop.fit(job, pieces.Shards)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftcore.errors import TrainingError
+from ftcore.training import cost
+from ftcore.training.methods.lora import Lora
+from ftcore.training.strategies._base import Strategy
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,46 +22,53 @@ if TYPE_CHECKING:
     from ftcore.training.cost import Held, Shape
     from ftcore.training.loop import Job
 
-SHARES_ROWS = False
 METHODS = ("full", "lora")
 
 
-def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Methods whose weights transformers' plans do not know, and machines that are too far apart."""
-    kind, where = recipe.method.kind, "train.distributed.strategy"
-    if kind not in METHODS:
-        yield where, f"tensor cannot divide what {kind} trains; take {' or '.join(METHODS)}, or fsdp2"
-    if kind == "lora" and recipe.method.model_dump(mode="json").get("stack"):
-        yield where, "tensor divides one adapter only; leave method.stack out, or take fsdp2"
-    if recipe.train.distributed.machines > 1:
-        yield where, "tensor is for one machine, since every layer waits for all processes; take fsdp2"
+class TensorParallel(Strategy):
+    """Parts of every layer, by transformers."""
 
+    SHARES_ROWS: ClassVar[bool] = False
 
-def held(shape: Shape, processes: int) -> Held:
-    """A share of the state; of the activations, 24 of Korthikanti's 34 parts are divided and 10 are not."""
-    from ftcore.training import cost
+    kind: Literal["tensor"] = "tensor"
 
-    state = {name: size / processes for name, size in cost.state_bytes(shape).items()}
-    return cost.Held(state, (10 + 24 / processes) / 34)
+    def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """Methods whose weights transformers' plans do not know, and machines that are too far apart."""
+        kind, where = recipe.method.kind, "train.distributed.strategy"
+        if kind not in METHODS:
+            yield where, f"tensor cannot divide what {kind} trains; take {' or '.join(METHODS)}, or fsdp2"
+        if isinstance(recipe.method, Lora) and recipe.method.stack:
+            yield where, "tensor divides one adapter only; leave method.stack out, or take fsdp2"
+        if recipe.train.distributed.machines > 1:
+            yield where, "tensor is for one machine, since every layer waits for all processes; take fsdp2"
 
+    def held(self, shape: Shape, processes: int) -> Held:
+        """A share of the state; of the activations, 24 of Korthikanti's 34 parts are divided and 10 are not."""
+        state = {name: size / processes for name, size in cost.state_bytes(shape).items()}
+        return cost.Held(state, (10 + 24 / processes) / 34)
 
-def spread(
-    model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
-) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
-    """Divide what the method made, so that its updates start as they do in one process.
+    def spread(
+        self, model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
+    ) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
+        """Divide what the method made, so that its updates start as they do in one process.
 
-    Raises:
-        TrainingError: transformers has no plan for this architecture, or its heads cannot be shared alike.
-    """
-    from ftcore.training import pieces
+        Raises:
+            TrainingError: transformers has no plan for this architecture, or its heads cannot be shared alike.
+        """
+        from ftcore.training import pieces
 
-    del train
-    mesh = pieces.mesh("tp")
-    rules = _rules(model, mesh.size())
-    made = build(model)
-    empty = pieces.emptied(made)
-    _divide(pieces.plain(made), rules, mesh.size())
-    return made, partial(pieces.whole, empty)
+        mesh = pieces.mesh("tp")
+        rules = _rules(model, mesh.size())
+        made = build(model)
+        empty = pieces.emptied(made)
+        _divide(pieces.plain(made), rules, mesh.size())
+        return made, partial(pieces.whole, empty)
+
+    def fit(self, job: Job) -> dict[str, float]:
+        """Train in the common loop, all processes in step and on the same rows."""
+        from ftcore.training import loop, pieces
+
+        return loop.fit(job, pieces.Alike)
 
 
 def _rules(model: Any, processes: int) -> dict[str, str]:
@@ -105,10 +115,3 @@ def _divide(model: Any, rules: dict[str, str], processes: int) -> None:
     apply_tensor_parallelism(model, manager.get_mesh("tp"), inner)
     model.tie_weights()
     pieces.mark(model)
-
-
-def fit(job: Job) -> dict[str, float]:
-    """Train in the common loop, all processes in step and on the same rows."""
-    from ftcore.training import loop, pieces
-
-    return loop.fit(job, pieces.Alike)

@@ -7,61 +7,57 @@ It needs CUDA and the package deepspeed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftcore.errors import MissingExtraError, TrainingError
+from ftcore.training.strategies._sharded import Sharded
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ftcore.recipe.model import Recipe
     from ftcore.recipe.training_sections import Train
-    from ftcore.training.cost import Held, Shape
     from ftcore.training.loop import Job
 
-SHARES_ROWS = True
-DEVICES = ("cuda",) if os.environ.get("DS_ACCELERATOR") != "cpu" else ("cuda", "cpu")  # DeepSpeed's own way to try it
 
+class Zero3(Sharded):
+    """Pieces of every weight, by DeepSpeed."""
 
-def faults(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Weights that cannot be cut."""
-    if recipe.method.kind == "qlora":
-        yield "train.distributed.strategy", "zero3 cannot cut four-bit weights; take ddp, or method lora"
+    DEVICES: ClassVar[tuple[str, ...]] = ("cuda",) if os.environ.get("DS_ACCELERATOR") != "cpu" else ("cuda", "cpu")
+    """On a CPU by DeepSpeed's own way to try it."""
 
+    kind: Literal["zero3"] = "zero3"
 
-def held(shape: Shape, processes: int) -> Held:
-    """As with fsdp2."""
-    from ftcore.training.strategies import fsdp2
+    def spread(
+        self, model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
+    ) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
+        """What the method made; DeepSpeed cuts it when the training starts.
 
-    return fsdp2.held(shape, processes)
+        Raises:
+            TrainingError: there is no CUDA device.
+            MissingExtraError: deepspeed is not installed.
+        """
+        import torch
 
+        from ftcore.training import pieces
 
-def spread(
-    model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train
-) -> tuple[nn.Module, Callable[[nn.Module], nn.Module]]:
-    """What the method made; DeepSpeed cuts it when the training starts.
+        if not torch.cuda.is_available() and os.environ.get("DS_ACCELERATOR") != "cpu":  # DeepSpeed's own way to try it
+            raise TrainingError(
+                "zero3 needs CUDA devices, and this machine has none",
+                hint="train.distributed.strategy: fsdp2 does the same on any device",
+            )
+        if find_spec("deepspeed") is None:
+            raise MissingExtraError("deepspeed is not installed", hint="pip install 'ftcore[deepspeed]', or take fsdp2")
+        made = build(model)
+        return made, partial(_whole, pieces.emptied(made))
 
-    Raises:
-        TrainingError: there is no CUDA device.
-        MissingExtraError: deepspeed is not installed.
-    """
-    import torch
+    def fit(self, job: Job) -> dict[str, float]:
+        """Train in the common loop, all processes in step."""
+        from ftcore.training import loop, zero
 
-    from ftcore.training import pieces
-
-    del train
-    if not torch.cuda.is_available() and os.environ.get("DS_ACCELERATOR") != "cpu":  # DeepSpeed's own way to try it
-        raise TrainingError(
-            "zero3 needs CUDA devices, and this machine has none",
-            hint="train.distributed.strategy: fsdp2 does the same on any device",
-        )
-    if find_spec("deepspeed") is None:
-        raise MissingExtraError("deepspeed is not installed", hint="pip install 'ftcore[deepspeed]', or take fsdp2")
-    made = build(model)
-    return made, partial(_whole, pieces.emptied(made))
+        return loop.fit(job, zero.looped(config(job.config)))
 
 
 def _whole(empty: nn.Module, trained: nn.Module) -> nn.Module:
@@ -91,10 +87,3 @@ def config(train: Train) -> dict[str, Any]:
         "zero_optimization": {"stage": 3, "overlap_comm": True, "contiguous_gradients": True},
         "zero_allow_untested_optimizer": True,  # AdamW, but fused by torch
     }
-
-
-def fit(job: Job) -> dict[str, float]:
-    """Train in the common loop, all processes in step."""
-    from ftcore.training import loop, zero
-
-    return loop.fit(job, zero.looped(config(job.config)))
