@@ -8,7 +8,6 @@ from ftcore.recipe import sealed, space
 from ftcore.recipe.faults import of_fields
 from ftcore.recipe.kinds import find, kind_class, kinds
 from ftcore.recipe.model import SEVERAL, Recipe
-from ftcore.recipe.training_sections import AUTO
 
 
 def contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -37,4 +37,3 @@ class Labelled(Part, Protocol):
 
 
 if TYPE_CHECKING:
-@@

@@ -103,13 +103,12 @@ def _parts() -> tuple[Any, Any, Any, Any]:
 
     from ftcore.models import base
     from ftcore.tasks import classification
-    from ftcore.training.methods import lora
 
     recipe, conf, context = load()
     set_seed(recipe.train.seed)
     folder = base.resolve(recipe.base, conf, context.recipe_path.parent)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = lora.apply(recipe.method, classification.load(recipe.task, folder), tokenizer)
+    model = recipe.method.apply(classification.load(recipe.task, folder), tokenizer)
     table = pa.Table.from_pylist(rows("movie", ROWS + TEST_ROWS + VALIDATION_ROWS))
     return recipe, tokenizer, model, (table.slice(0, ROWS), table.slice(ROWS, TEST_ROWS), table.slice(ROWS + TEST_ROWS))
 

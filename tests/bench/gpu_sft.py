@@ -178,7 +178,7 @@ def _ours(setup: Setup, clock: Any, folder: Path) -> float:
     from ftcore.training.methods import lora
 
     words, data = _tokenizer(), rows(setup)
-    model = lora.apply(lora.Config(rank=setup.rank, alpha=2 * setup.rank, dropout=0), _model(setup), words)
+    model = lora.Lora(rank=setup.rank, alpha=2 * setup.rank, dropout=0).apply(_model(setup), words)
     encoded = Features({"input_ids": data, "labels": data}, [str(n) for n in range(len(data))], packable=True)
     few = Features({"input_ids": data[:2], "labels": data[:2]}, ["a", "b"], packable=True)
     config = Train(

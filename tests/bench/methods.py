@@ -104,16 +104,16 @@ def _train(
     from transformers import set_seed
 
     from ftcore.models import loading
-    from ftcore.recipe.kinds import find
+    from ftcore.recipe.kinds import kind_class
     from ftcore.tasks import classification
     from ftcore.training import loop
+    from ftcore.training.strategies.ddp import Ddp
 
     recipe = load()[0]
     set_seed(recipe.train.seed)
-    kind = find("methods", method["kind"])
-    config = kind.Config.model_validate(method)
+    config = kind_class("methods", method["kind"]).model_validate(method)
     tokenizer = loading.tokenizer(folder)
-    model = kind.apply(config, classification.load(recipe.task, folder), tokenizer)
+    model = config.apply(classification.load(recipe.task, folder), tokenizer)
     tables = {
         split: pa.Table.from_pylist([{"row_id": str(number), **row} for number, row in enumerate(part)])
         for split, part in (("train", train), ("validation", test[:64]))
@@ -127,9 +127,9 @@ def _train(
     with tempfile.TemporaryDirectory() as checkpoints:
         collate = classification.collator(recipe.task, tokenizer)
         job = loop.Job(model, tokenizer, encoded, collate, settings, Path(checkpoints))
-        kind.fit(config, job) if hasattr(kind, "fit") else loop.fit(job)
+        config.fit(job, Ddp())
     seconds = time.perf_counter() - clock
-    kind.save(config, model, tokenizer, target)
+    config.save(model, tokenizer, target)
     return {"accuracy": _accuracy(target / "model", test), "trained": trained, "seconds": seconds}
 
 

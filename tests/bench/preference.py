@@ -66,15 +66,15 @@ def _train(kind: str) -> dict[str, float]:
 
     from ftcore.models import base, loading
     from ftcore.models.features import Features
-    from ftcore.recipe.kinds import find
+    from ftcore.recipe.kinds import find, kind_class
     from ftcore.recipe.training_sections import Train
     from ftcore.training.exchanges import of
     from ftcore.training.loop import Job
+    from ftcore.training.strategies.ddp import Ddp
 
     drawn = kind in ("rloo", "grpo", "ppo")
     given = METHODS[kind] | ({"rewards": [REWARD], "answer_tokens": ANSWER_TOKENS, "temperature": 0.8} if drawn else {})
-    method = find("methods", kind)
-    config = method.Config.model_validate({"kind": kind, **given})
+    config = kind_class("methods", kind).model_validate({"kind": kind, **given})
     task = find("tasks", "preference" if kind == "reward" else "chat")
     settings = task.Config(system="You write reviews.")
     train = Train(
@@ -93,7 +93,7 @@ def _train(kind: str) -> dict[str, float]:
     none = {name: Features({"input_ids": [[1]] * len(some)}, ["-"] * len(some)) for name, some in split.items()}
     with tempfile.TemporaryDirectory() as scratch:
         job = Job(
-            method.apply(config, model, tokenizer),
+            config.apply(model, tokenizer),
             tokenizer,
             none,
             dict,
@@ -103,7 +103,7 @@ def _train(kind: str) -> dict[str, float]:
             ask=asked,
         )
         clock = time.monotonic()
-        figures: dict[str, float] = method.fit(config, job)
+        figures: dict[str, float] = config.fit(job, Ddp())
     return figures | {"seconds": time.monotonic() - clock}
 
 

@@ -39,7 +39,7 @@ def _parts() -> tuple[Any, Any, Any, Any, Any]:
     (table,) = find("sources", "vader").read(source, context)
     encoded = chat.encode(recipe.task, words, table, LENGTH)
     model = loading.model(lambda: chat.load(recipe.task, folder), folder, words)
-    model = find("methods", "lora").apply(recipe.method, model, words)
+    model = recipe.method.apply(model, words)
     return recipe, words, model, encoded, chat.collator(recipe.task, words)
 
 

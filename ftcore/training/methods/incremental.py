@@ -54,11 +54,11 @@ class Incremental(LowRank):
         return reference
 
     def rows(self, context: Context, table: pa.Table) -> pa.Table:
-        """New rows, and a sample of the rows of the planned snapshot that the champion was trained on as they are today.
+        """New rows, and a sample of the rows of the snapshot that the champion was trained on as they are today.
 
         A row whose text or label was corrected since is new, and what is in the planned snapshot no more, such as a
-        forgotten person's, never comes back. Old rows are drawn by the hash of their ids, so the same plan gives the same
-        rows. Where nothing is new, all rows are trained on.
+        forgotten person's, never comes back. Old rows are drawn by the hash of their ids, so the same plan gives the
+        same rows. Where nothing is new, all rows are trained on.
         """
         import numpy as np
         import pyarrow as pa

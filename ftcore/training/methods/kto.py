@@ -39,7 +39,7 @@ class Kto(_preference.Anchored):
     """Weight of the worse answers in the loss."""
 
     def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
-        """Sources without worse answers, and a batch that is not half good, half worse answers, of two pairs or more."""
+        """Sources without worse answers, and a batch that is not of two or more whole pairs."""
         yield from super().faults(recipe)
         if recipe.train.batch_size < 2 * LEAST or recipe.train.batch_size % 2:
             yield (
@@ -48,7 +48,7 @@ class Kto(_preference.Anchored):
             )
 
     def effort(self, recipe: Recipe, rows: int) -> Effort:
-        """Two answers a pair and two beside another's prompt, each read by the model and the reference; two are learnt."""
+        """Two answers a pair and two with another's prompt, each read by model and reference; two are learnt."""
         batch, copies = recipe.train.batch_size // 2, int(self.adapter is None)
         return replace(_preference.PAIRS, batch=batch, least=LEAST, read=3, judged=4, loss="tiled", copies=copies)
 

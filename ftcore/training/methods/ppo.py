@@ -26,7 +26,7 @@ class Ppo(PpoSettings):
     kind: Literal["ppo"] = "ppo"
 
     def effort(self, recipe: Recipe, rows: int) -> Effort:
-        """An answer to each prompt of a batch, read twice and learnt from in each pass; in float32, nothing done twice."""
+        """An answer to each prompt of a batch, read twice and learnt from in each pass; all in float32."""
         batch = recipe.train.batch_size
         return replace(
             self.drawing(),

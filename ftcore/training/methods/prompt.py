@@ -44,7 +44,7 @@ class PromptTuning(Method):
             yield "method.tokens", f"{self.tokens} of the {limit} tokens of train.max_length_tokens; half is the most"
 
     def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-        """The model with a longer vocabulary, of which the new words train, and the head; the tokenizer puts them in."""
+        """The model with a longer vocabulary, whose new words and head train; the tokenizer puts them in."""
         import torch
         from peft import TrainableTokensConfig
 

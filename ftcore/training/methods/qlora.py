@@ -58,7 +58,7 @@ class Qlora(LowRank):
         if not torch.cuda.is_available():
             raise TrainingError(
                 "qlora needs a CUDA device, and this machine has none",
-                hint="run train on a worker with a GPU, or use method kind lora, which is as good where memory suffices",
+                hint="run train on a worker with a GPU, or use method kind lora, as good where memory suffices",
             )
         return self.in_four_bits(model, "cuda")
 

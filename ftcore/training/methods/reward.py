@@ -48,8 +48,8 @@ class RewardModel(_preference.Paired):
         """Train by TRL's RewardTrainer; goes on from its checkpoints.
 
         Returns:
-            The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer scores
-            higher, and ``margin_before`` and ``_after``, by how much in the mean.
+            The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer
+            scores higher, and ``margin_before`` and ``_after``, by how much in the mean.
         """
         from trl import RewardConfig, RewardTrainer
 

@@ -18,7 +18,9 @@ from transformers import (
 
 from ftcore.planning import activations
 from ftcore.training import attention, dropout, low_rank
-from ftcore.training.methods import dora, full, lora
+from ftcore.training.methods.dora import Dora
+from ftcore.training.methods.full import Full
+from ftcore.training.methods.lora import Lora
 
 LLAMA = LlamaConfig(
     vocab_size=99,
@@ -33,7 +35,7 @@ TOKENS = 47
 
 
 def built(kind: type, config: Any, method: Any) -> Any:
-    adapted = method.apply(method.Config(), kind(config), None)
+    adapted = method.apply(kind(config), None)
     dropout.use(adapted)
     return adapted.train()
 
@@ -53,7 +55,7 @@ def really_kept(model: Any, rows: int = 3) -> int:
     return sum(storage.nbytes() for storage in found.values())
 
 
-@pytest.mark.parametrize("method", [full, lora, dora], ids=["full", "lora", "dora"])
+@pytest.mark.parametrize("method", [Full(), Lora(), Dora()], ids=["full", "lora", "dora"])
 @pytest.mark.parametrize(("kind", "config"), [(LlamaForCausalLM, LLAMA), (BertForSequenceClassification, BERT)])
 def test_the_count_is_what_a_real_pass_keeps(kind: type, config: Any, method: Any) -> None:
     with torch.device("meta"):
@@ -66,16 +68,16 @@ def test_the_count_is_what_a_real_pass_keeps(kind: type, config: Any, method: An
 
 def test_a_cpu_keeps_attention_as_a_matrix_where_it_has_dropout_and_a_gpu_does_not() -> None:
     with torch.device("meta"):
-        model = built(BertForSequenceClassification, BERT, full)
+        model = built(BertForSequenceClassification, BERT, Full())
     assert activations.kept(model, "cpu", half=False).by_pair > 0
     assert activations.kept(model, "cuda", half=False).by_pair == 0
     with torch.device("meta"):
-        assert activations.kept(built(LlamaForCausalLM, LLAMA, full), "cpu", half=False).by_pair == 0
+        assert activations.kept(built(LlamaForCausalLM, LLAMA, Full()), "cpu", half=False).by_pair == 0
 
 
 def test_16_bits_keep_about_half() -> None:
     with torch.device("meta"):
-        model = built(LlamaForCausalLM, LLAMA, full)
+        model = built(LlamaForCausalLM, LLAMA, Full())
     whole, half = (activations.kept(model, "cuda", half=half).by_token for half in (False, True))
     assert 0.45 * whole < half < 0.75 * whole
 
@@ -83,7 +85,7 @@ def test_16_bits_keep_about_half() -> None:
 def test_encoder_and_decoder_are_both_counted() -> None:
     small = T5Config(vocab_size=99, d_model=32, num_layers=1, num_heads=2, d_ff=64, d_kv=16)
     with torch.device("meta"):
-        model = built(T5ForConditionalGeneration, small, full)
+        model = built(T5ForConditionalGeneration, small, Full())
     assert activations.kept(model, "cpu", half=False).by_token > 2 * 4 * 32
 
 

@@ -83,18 +83,18 @@ def test_the_skeleton_has_the_weights_of_the_model(
 ) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from ftcore.recipe.kinds import find, kinds
+    from ftcore.recipe.kinds import kind_class, kinds
 
     planned(FAST)
     for kind in kinds("methods"):
-        method = find("methods", kind)
-        if getattr(method, "DEVICES", None) or "classification" not in getattr(method, "TASKS", ("classification",)):
+        method = kind_class("methods", kind)
+        if method.DEVICES or "classification" not in (method.TASKS or ("classification",)):
             continue
         product.change(method=method.EXAMPLE, train={**TRAIN, "max_length_tokens": 60})
         shape = sizes.need(product.context("plan"), product.publish(range(160)), 100).shapes["cpu"]
-        config = method.Config.model_validate(method.EXAMPLE)
+        config = method.model_validate(method.EXAMPLE)
         plain = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
-        model = method.apply(config, plain, AutoTokenizer.from_pretrained(tiny / "model"))
+        model = config.apply(plain, AutoTokenizer.from_pretrained(tiny / "model"))
         assert shape.weights == sum(p.numel() for p in model.parameters()), kind
         assert shape.trainable == sum(p.numel() for p in model.parameters() if p.requires_grad), kind
 

@@ -18,12 +18,15 @@ from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
 from ftcore.models import loading, outputs
 from ftcore.models.outputs import Example
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import find, kind_class
 from ftcore.recipe.training_sections import Train
 from ftcore.statistics.intervals import estimate
 from ftcore.tasks import multitask
 from ftcore.training import batches, callbacks, loop
 from ftcore.training.loop import Job
+from ftcore.training.methods.full import Full
+from ftcore.training.methods.lora import Lora
+from ftcore.training.methods.prompt import PromptTuning
 from tests.unit.tasks._small import COLOURS, THINGS, small
 
 EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
@@ -108,14 +111,14 @@ def _one_thread() -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five heads over one encoder, before any training in ``before`` and after it in ``after``."""
-    folder, full = tmp_path_factory.mktemp("trained"), find("methods", "full")
+    folder, full = tmp_path_factory.mktemp("trained"), Full()
     small("bert", folder / "base")
     torch.manual_seed(1)
     task = config(ENCODER)
     made = job(task, folder, multitask.load(task, folder / "base"), epochs=8, learning_rate=3e-3)
-    full.save(full.Config(), made.model, made.tokenizer, folder / "before")
+    full.save(made.model, made.tokenizer, folder / "before")
     loop.fit(made)
-    full.save(full.Config(), made.model, made.tokenizer, folder / "after")
+    full.save(made.model, made.tokenizer, folder / "after")
     return folder
 
 
@@ -135,8 +138,8 @@ def test_what_is_saved_is_one_body_with_heads_and_loads_to_the_same_answers(trai
         places = Counter(name.partition(".")[0] for name in file.keys())  # noqa: SIM118 - it is no mapping
     assert set(places) == {"bert", *(f"head_{name}" for name in ENCODER)}
     assert places["bert"] > 30
-    task, full = config(ENCODER), find("methods", "full")
-    full.save(full.Config(), multitask.load(task, folder), loading.tokenizer(folder), tmp_path)
+    task, full = config(ENCODER), Full()
+    full.save(multitask.load(task, folder), loading.tokenizer(folder), tmp_path)
     assert said(task, tmp_path / "model") == said(task, folder)
 
 
@@ -151,14 +154,14 @@ def test_a_saved_model_is_a_base_like_any_other(trained: Path) -> None:
 @pytest.mark.parametrize("kind", ["lora", "dora", "ia3"])
 def test_an_adapter_learns_with_all_heads_and_merges(kind: str, tmp_path: Path) -> None:
     small("bert", tmp_path / "base")
-    task, method = config({name: ENCODER[name] for name in ("colour", "words")}), find("methods", kind)
-    settings = method.Config.model_validate(method.EXAMPLE)
+    task, method = config({name: ENCODER[name] for name in ("colour", "words")}), kind_class("methods", kind)
+    settings = method.model_validate(method.EXAMPLE)
     made = job(task, tmp_path, multitask.load(task, tmp_path / "base"), epochs=2, learning_rate=1e-2)
-    model = method.apply(settings, made.model, made.tokenizer)
+    model = settings.apply(made.model, made.tokenizer)
     made = Job(model, made.tokenizer, made.rows, made.collate, made.config, made.folder)
     figures = loop.fit(made)
     assert figures["validation_loss"] < 0.9 * figures["validation_loss_before"]
-    method.save(settings, model, made.tokenizer, tmp_path / "made")
+    settings.save(model, made.tokenizer, tmp_path / "made")
     with safe_open(tmp_path / "made" / "adapter" / "adapter_model.safetensors", framework="np") as file:
         names = "\n".join(file.keys())
     assert all(f"head_{name}.classifier.weight" in names for name in task.parts)
@@ -167,14 +170,13 @@ def test_an_adapter_learns_with_all_heads_and_merges(kind: str, tmp_path: Path) 
 
 def test_a_prompt_before_the_texts_of_all_parts_learns(tmp_path: Path) -> None:
     small("bert", tmp_path / "base")
-    task, prompt = config({name: ENCODER[name] for name in ("colour", "words", "several")}), find("methods", "prompt")
-    settings = prompt.Config(tokens=4)
+    task, settings = config({name: ENCODER[name] for name in ("colour", "words", "several")}), PromptTuning(tokens=4)
     plain, words = multitask.load(task, tmp_path / "base"), loading.tokenizer(tmp_path / "base")
-    model = prompt.apply(settings, plain, words)
+    model = settings.apply(plain, words)
     made = job(task, tmp_path, model, words, epochs=2, learning_rate=1e-2)
     figures = loop.fit(made)
     assert figures["validation_loss"] < 0.9 * figures["validation_loss_before"]
-    prompt.save(settings, model, words, tmp_path / "made")
+    settings.save(model, words, tmp_path / "made")
     asked = [Example("the door is red", source=name) for name in ("colour", "several")]
     before = multitask.predictor(task, tmp_path / "made" / "model", 48)(asked)
     assert len(loading.tokenizer(tmp_path / "made" / "model")("red")["input_ids"]) == 4 + 3
@@ -196,7 +198,7 @@ def test_a_language_model_learns_to_chat_and_to_go_on(tmp_path: Path) -> None:
     made = job(task, tmp_path, multitask.load(task, tmp_path / "base"), epochs=6, learning_rate=5e-3)
     assert made.rows["train"].packable
     loop.fit(made)
-    find("methods", "full").save(find("methods", "full").Config(), made.model, made.tokenizer, tmp_path / "made")
+    Full().save(made.model, made.tokenizer, tmp_path / "made")
     after = measured(task, tmp_path / "made" / "model")
     assert before["chat/exact_match"] < 0.1
     assert after["chat/exact_match"] > 0.7
@@ -394,10 +396,10 @@ def other(folder: Path, kind: str, shape: dict[str, Any]) -> None:
 )
 def test_heads_of_many_architectures_stand_apart(kind: str, shape: dict[str, Any], tmp_path: Path) -> None:
     other(tmp_path, kind, shape)
-    task, lora = config(ENCODER), find("methods", "lora")
+    task, lora = config(ENCODER), Lora(rank=2)
     words = loading.tokenizer(tmp_path / "base")
-    model = lora.apply(lora.Config(rank=2), multitask.load(task, tmp_path / "base"), words)
-    lora.save(lora.Config(rank=2), model, words, tmp_path)
+    model = lora.apply(multitask.load(task, tmp_path / "base"), words)
+    lora.save(model, words, tmp_path)
     once = said(task, tmp_path / "model")
     assert once == said(task, tmp_path / "model"), "no head is drawn anew"
     assert [next(name for name, one in row.items() if one is not None) for row in once[:5]] == list(ENCODER)

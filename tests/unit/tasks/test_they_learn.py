@@ -15,6 +15,7 @@ from ftcore.recipe.kinds import find, kinds
 from ftcore.recipe.training_sections import Train
 from ftcore.training import loop
 from ftcore.training.loop import Job
+from ftcore.training.methods.lora import Lora
 from tests.unit.tasks._small import COLOURS, THINGS, rows, small
 
 EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
@@ -97,19 +98,19 @@ def test_it_learns_is_saved_and_measured(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", CASES)
 def test_lora_learns_and_merges_into_a_model_that_predicts(kind: str, tmp_path: Path) -> None:
     family, given, make, _, _ = CASES[kind]
-    task, lora = find("tasks", kind), find("methods", "lora")
-    config, method = task.Config.model_validate({"kind": kind, **given}), lora.Config(rank=8)
+    task = find("tasks", kind)
+    config, method = task.Config.model_validate({"kind": kind, **given}), Lora(rank=8)
     small(family, tmp_path / "base")
     table = rows(*(make(colour, thing) for colour, thing in EVERY))
     tokenizer = loading.tokenizer(tmp_path / "base")
-    model = lora.apply(method, task.load(config, tmp_path / "base"), tokenizer)
+    model = method.apply(task.load(config, tmp_path / "base"), tokenizer)
     encoded = task.encode(config, tokenizer, pa.concat_tables([table] * 4), 48)
     train = Train(epochs=3, learning_rate=5e-3, batch_size=4, max_length_tokens=48, evaluations_per_epoch=1)
     job = Job(model, tokenizer, {"train": encoded, "validation": encoded}, task.collator(config, tokenizer), train,
               tmp_path / "checkpoints")  # fmt: skip
     figures = loop.fit(job)
     assert figures["validation_loss"] < 0.95 * figures["validation_loss_before"]
-    lora.save(method, model, tokenizer, tmp_path / "made")
+    method.save(model, tokenizer, tmp_path / "made")
     made = task.predictor(config, tmp_path / "made" / "model", 48)(outputs.given(table, answers=task.TARGET == "text"))
     assert len(task.tallies(config, table, made)) == table.num_rows
 

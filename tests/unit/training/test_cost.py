@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import kind_class
 from ftcore.training import cost
 from ftcore.training.effort import Effort, equal_part
 
@@ -80,9 +80,9 @@ def test_parts_are_halved_until_they_fit() -> None:
 
 @pytest.mark.parametrize("strategy", ["fsdp2", "zero3", "tensor"])
 def test_several_processes_share_the_state_that_each_replica_has(strategy: str) -> None:
-    replica = find("strategies", "ddp").held(SHAPE, 4)
+    replica = kind_class("strategies", "ddp")().held(SHAPE, 4)
     assert replica.state["gradients"] == 2 * cost.state_bytes(SHAPE)["gradients"], "once more in its buckets"
-    share = find("strategies", strategy).held(SHAPE, 4)
+    share = kind_class("strategies", strategy)().held(SHAPE, 4)
     assert share.state["optimiser"] == replica.state["optimiser"] / 4
     assert sum(share.state.values()) < sum(replica.state.values())
 

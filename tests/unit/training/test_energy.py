@@ -57,15 +57,15 @@ def test_all_attempts_at_a_training_count_and_each_once(
     product.change(base=str(tiny / "model"), method={"kind": "lora", "rank": 2}, train=TRAIN)
     product.publish(range(160))
     product.run("plan")
-    fit, register = train.method_hooks.fit, train._register
+    fit, register = train.jobs.fit, train._register
 
     def stopped(*_: object) -> None:
         raise TransientError("stopped")
 
-    monkeypatch.setattr(train.method_hooks, "fit", stopped)
+    monkeypatch.setattr(train.jobs, "fit", stopped)
     with pytest.raises(TransientError):
         product.run("train")
-    monkeypatch.setattr(train.method_hooks, "fit", fit)
+    monkeypatch.setattr(train.jobs, "fit", fit)
     monkeypatch.setattr(train, "_register", stopped)
     with pytest.raises(TransientError):
         product.run("train")

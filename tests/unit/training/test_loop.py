@@ -224,7 +224,7 @@ def test_activations_that_are_calculated_again_are_the_same(job: Make, tmp_path:
         curve = Curve()
         one = without_dropout(job(track=curve, folder=tmp_path / f"{again}", config={"gradient_checkpointing": again}))
         torch.manual_seed(2)
-        adapted = lora.apply(lora.Config(rank=2, dropout=0), one.model, one.tokenizer)
+        adapted = lora.Lora(rank=2, dropout=0).apply(one.model, one.tokenizer)
         loop.fit(Job(**{**vars(one), "model": adapted}))
         curves.append(dict(curve))
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)

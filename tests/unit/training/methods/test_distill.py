@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def test_the_loss_is_that_of_the_paper() -> None:
     torch.manual_seed(1)
     logits, teacher, labels = torch.randn(5, 3), torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
-    config = distill.Config(temperature=3, weight=0.4)
+    config = distill.Distill(temperature=3, weight=0.4)
     mean = functional.cross_entropy(logits, labels)
-    found = distill.loss(config, SimpleNamespace(logits=logits, loss=mean), teacher.softmax(-1))
+    found = config.loss(SimpleNamespace(logits=logits, loss=mean), teacher.softmax(-1))
     p, q = (teacher / 3).softmax(-1), (logits / 3).softmax(-1)
     expected = 0.6 * mean + 0.4 * 9 * (p * (p / q).log()).sum(-1).mean()
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
@@ -34,7 +34,7 @@ def test_the_loss_is_that_of_the_paper() -> None:
 def test_a_student_that_agrees_pays_for_the_label_only() -> None:
     logits = torch.tensor([[2.0, -1.0]])
     own = SimpleNamespace(logits=logits, loss=torch.tensor(0.5))
-    assert distill.loss(distill.Config(weight=0.5), own, logits.softmax(-1)).item() == pytest.approx(0.25, abs=1e-5)
+    assert distill.Distill(weight=0.5).loss(own, logits.softmax(-1)).item() == pytest.approx(0.25, abs=1e-5)
 
 
 def test_the_student_learns_what_the_teacher_says_against_the_labels(training_job: Callable[..., Job]) -> None:
@@ -46,8 +46,8 @@ def test_the_student_learns_what_the_teacher_says_against_the_labels(training_jo
         )
         for split, rows in job.rows.items()
     }
-    config = distill.Config(weight=1.0)
-    distill.apply(config, job.model, job.tokenizer)
+    config = distill.Distill(weight=1.0)
+    config.apply(job.model, job.tokenizer)
     figures = loop.fit(type(job)(**{**vars(job), "rows": said}))
     assert figures["validation_loss"] < 0.5
     job.model.eval()
@@ -63,9 +63,9 @@ def test_without_a_champion_nobody_teaches(product: Product) -> None:
     product.publish(range(20))
     product.run("plan")
     with pytest.raises(TrainingError, match="has no champion to teach"):
-        distill.teacher(distill.Config(), product.context("train"))
+        distill.Distill().teacher_reference(product.context("train"))
     assert (
-        distill.teacher(distill.Config(teacher="models:/other@champion"), product.context("train"))
+        distill.Distill(teacher="models:/other@champion").teacher_reference(product.context("train"))
         == "models:/other@champion"
     )
 
@@ -75,4 +75,4 @@ def test_the_champion_that_the_plan_saw_teaches(product: Product) -> None:
     first = product.crown("first", identity)
     product.run("plan", train="always")
     product.crown("second", identity)
-    assert distill.teacher(distill.Config(), product.context("train")) == f"models:/{product.name}/{first.number}"
+    assert distill.Distill().teacher_reference(product.context("train")) == f"models:/{product.name}/{first.number}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from ftcore.errors import TrainingError
 from ftcore.training.methods import few_shot
+from ftcore.training.strategies.ddp import Ddp
 
 if TYPE_CHECKING:
     from ftcore.training.loop import Job
@@ -35,23 +37,23 @@ def test_one_label_or_single_rows_make_no_pairs(labels: list[int]) -> None:
 
 
 def test_the_same_rows_of_each_label_are_taken_each_time(product: Product) -> None:
-    config = few_shot.Config(rows_per_label=5)
+    config = few_shot.FewShot(rows_per_label=5)
     table = product.rows(range(60))
-    taken = few_shot.rows(config, product.context("train"), table)
+    taken = config.rows(product.context("train"), table)
     assert Counter(taken["label"].to_pylist()) == {"negative": 5, "positive": 5}
-    assert few_shot.rows(config, product.context("train"), table).equals(taken)
+    assert config.rows(product.context("train"), table).equals(taken)
     backwards = table.take(list(range(table.num_rows))[::-1])
-    again = few_shot.rows(config, product.context("train"), backwards)
+    again = config.rows(product.context("train"), backwards)
     assert set(again["row_id"].to_pylist()) == set(taken["row_id"].to_pylist())
 
 
 def test_it_learns_from_pairs_what_the_head_then_reads(training_job: Callable[..., Job]) -> None:
     job = training_job()
-    config = few_shot.Config(pairs=1000, learning_rate=1e-2)
-    few_shot.apply(config, job.model, job.tokenizer)
+    config = few_shot.FewShot(pairs=1000, learning_rate=1e-2)
+    config.apply(job.model, job.tokenizer)
     before = {name: p.detach().clone() for name, p in job.model.named_parameters()}
     curve: list[Any] = []
-    figures = few_shot.fit(config, type(job)(**{**vars(job), "track": curve.extend}))
+    figures = config.fit(replace(job, track=curve.extend), Ddp())
     assert figures["steps"] == len(curve) == 63
     losses = [point.metrics["loss"] for point in curve]
     assert sum(losses[-4:]) < 0.7 * sum(losses[:4])

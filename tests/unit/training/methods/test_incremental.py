@@ -35,13 +35,13 @@ def grown(product: Product) -> Product:
 def test_old_rows_are_mixed_in_at_their_share(grown: Product, replay: float) -> None:
     table = train_rows(grown, range(50, 160))
     old, fresh = (set(train_rows(grown, part)["row_id"].to_pylist()) for part in (range(50, 100), range(100, 160)))
-    config = incremental.Config(replay=replay)
-    taken = incremental.rows(config, grown.context("train"), table)["row_id"].to_pylist()
+    config = incremental.Incremental(replay=replay)
+    taken = config.rows(grown.context("train"), table)["row_id"].to_pylist()
     assert fresh <= set(taken), "every new row is learnt"
     replayed = [row for row in taken if row in old]
     assert len(replayed) == min(round(len(fresh) * replay / (1 - replay)), len(old))
     assert len(set(taken)) == len(taken)
-    again = incremental.rows(config, grown.context("train"), table)["row_id"].to_pylist()
+    again = config.rows(grown.context("train"), table)["row_id"].to_pylist()
     assert again == taken
     gone = set(train_rows(grown, range(50))["row_id"].to_pylist())
     assert not gone & set(taken), "what is not in the planned snapshot never comes back"
@@ -59,7 +59,7 @@ def test_what_was_corrected_is_new_and_what_was_forgotten_stays_away(grown: Prod
     for name, values in (("label", labels), ("text", texts)):
         table = table.set_column(table.column_names.index(name), name, pa.array(values))
     for replay in (0.0, 0.9):
-        taken = incremental.rows(incremental.Config(replay=replay), grown.context("train"), table).to_pylist()
+        taken = incremental.Incremental(replay=replay).rows(grown.context("train"), table).to_pylist()
         assert table.slice(0, 2).to_pylist() == [
             row for row in taken if row["row_id"] in table["row_id"].to_pylist()[:2]
         ]
@@ -81,7 +81,7 @@ def test_a_subject_forgotten_after_the_plan_is_not_trained_on(grown: Product) ->
 
 
 def test_a_text_that_judges_is_never_replayed(grown: Product) -> None:
-    taken = incremental.rows(incremental.Config(replay=0.9), grown.context("train"), train_rows(grown, range(50, 160)))
+    taken = incremental.Incremental(replay=0.9).rows(grown.context("train"), train_rows(grown, range(50, 160)))
     assert set(taken["split"].to_pylist()) == {"train"}
     judging = {row["text"] for row in grown.rows(range(50, 160)).to_pylist() if row["split"] != "train"}
     assert not judging & set(taken["text"].to_pylist())
@@ -91,15 +91,15 @@ def test_without_a_champion_or_anything_new_all_rows_are_learnt(product: Product
     identity = product.publish(range(40))
     product.run("plan")
     table = train_rows(product, range(40))
-    assert incremental.rows(incremental.Config(), product.context("train"), table) is table
-    assert incremental.start(incremental.Config(), product.context("train")) == product.recipe.base
+    assert incremental.Incremental().rows(product.context("train"), table) is table
+    assert incremental.Incremental().start(product.context("train")) == product.recipe.base
     product.crown("first", identity)
     product.run("plan", "r2", train="always")
-    assert incremental.rows(incremental.Config(), product.context("train", "r2"), table) is table
+    assert incremental.Incremental().rows(product.context("train", "r2"), table) is table
 
 
 def test_it_starts_from_the_champion_that_the_plan_saw(product: Product, tiny: Path) -> None:
     first = product.crown("first", product.publish(range(40)), [tiny / "model"])
     product.run("plan", train="always")
     product.crown("second", folders=[tiny / "model"])
-    assert incremental.start(incremental.Config(), product.context("train")) == f"models:/{product.name}/{first.number}"
+    assert incremental.Incremental().start(product.context("train")) == f"models:/{product.name}/{first.number}"

@@ -28,8 +28,8 @@ HERE = "cuda" if torch.cuda.is_available() else "cpu"
 KINDS = [
     kind
     for kind in kinds.kinds("methods")
-    if HERE in getattr(kinds.find("methods", kind), "DEVICES", (HERE,))
-    and "classification" in getattr(kinds.find("methods", kind), "TASKS", ("classification",))
+    if HERE in (kinds.kind_class("methods", kind).DEVICES or (HERE,))
+    and "classification" in (kinds.kind_class("methods", kind).TASKS or ("classification",))
 ]
 CHANGES: dict[str, set[str]] = {
     "prefix": {"classifier", "prompt_encoder"},
@@ -77,9 +77,9 @@ def answers(model: nn.Module, words: PreTrainedTokenizerBase) -> torch.Tensor:
 def test_it_learns_changes_only_what_it_means_to_and_is_read_back_the_same(
     kind: str, plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
-    method = kinds.find("methods", kind)
-    config = method.Config.model_validate(method.EXAMPLE)
-    model = method.apply(config, plain, words)
+    method = kinds.kind_class("methods", kind)
+    config = method.model_validate(method.EXAMPLE)
+    model = config.apply(plain, words)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     untrained = loss(model, words)
@@ -91,7 +91,7 @@ def test_it_learns_changes_only_what_it_means_to_and_is_read_back_the_same(
     if kind in CHANGES:
         assert all(any(part in name for part in CHANGES[kind]) for name in changed), changed
     expected = answers(model, words)
-    method.save(config, model, words, tmp_path)
+    config.save(model, words, tmp_path)
     found = classification.predictor(CONFIG, tmp_path / "model", 32)(TEXTS)
     assert found == pytest.approx(expected.numpy(), abs=1e-5)
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
@@ -100,7 +100,7 @@ def test_it_learns_changes_only_what_it_means_to_and_is_read_back_the_same(
 def test_a_merge_that_changes_the_answers_is_an_error(
     plain: nn.Module, words: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = lora.apply(lora.Config(rank=2), plain, words)
+    model = lora.Lora(rank=2).apply(plain, words)
     train(model, words)
     layer = next(module for module in model.modules() if hasattr(module, "get_delta_weight"))
     monkeypatch.setattr(layer, "get_delta_weight", lambda adapter: torch.ones_like(layer.base_layer.weight))
@@ -112,15 +112,15 @@ def test_a_model_that_was_trained_in_sixteen_bits_is_compared_in_its_own_precisi
     training_job: Callable[..., Job], tmp_path: Path
 ) -> None:
     job = training_job(precision="bf16")
-    config = lora.Config(rank=2)
-    adapted = lora.apply(config, job.model, job.tokenizer)
+    config = lora.Lora(rank=2)
+    adapted = config.apply(job.model, job.tokenizer)
     loop.fit(replace(job, model=adapted))
-    lora.save(config, adapted, job.tokenizer, tmp_path)
+    config.save(adapted, job.tokenizer, tmp_path)
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
 def test_a_merge_of_what_is_no_number_is_an_error(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
-    model = lora.apply(lora.Config(rank=2), plain, words)
+    model = lora.Lora(rank=2).apply(plain, words)
     layer = next(module for module in model.modules() if hasattr(module, "lora_B"))
     layer.lora_B["default"].weight.data[:] = float("nan")
     with pytest.raises(TrainingError):
@@ -129,7 +129,7 @@ def test_a_merge_of_what_is_no_number_is_an_error(plain: nn.Module, words: PreTr
 
 def test_a_pattern_that_is_none_is_said(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
     with pytest.raises(TrainingError, match="targets are no regular expression: nothing to repeat"):
-        lora.apply(lora.Config(targets="*query"), plain, words)
+        lora.Lora(targets="*query").apply(plain, words)
 
 
 @pytest.mark.parametrize("targets", ["nothing", ("nothing",)])
@@ -139,14 +139,14 @@ def test_targets_that_match_nothing_are_named_beside_those_there_are(
     with pytest.raises(
         TrainingError, match=r"match none of its layers\n.*its linear layers are bert.encoder.layer.N.att"
     ):
-        lora.apply(lora.Config(targets=targets), plain, words)
+        lora.Lora(targets=targets).apply(plain, words)
 
 
 def test_blocks_that_are_not_there_are_named(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
     with pytest.raises(TrainingError, match=r"none of the layers in the blocks 7\n.*its blocks are 0 to 0"):
-        lora.apply(lora.Config(layers=(7,)), plain, words)
+        lora.Lora(layers=(7,)).apply(plain, words)
     with pytest.raises(TrainingError, match="targets are no regular expression"):
-        lora.apply(lora.Config(targets="*query", layers=(0,)), plain, words)
+        lora.Lora(targets="*query", layers=(0,)).apply(plain, words)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_loras_settings(
     changes: dict[str, Any], plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     start = answers(plain, words)
-    config = lora.Config.model_validate({"kind": "lora", "rank": 2, **changes})
-    model = lora.apply(config, plain, words)
+    config = lora.Lora.model_validate({"kind": "lora", "rank": 2, **changes})
+    model = config.apply(plain, words)
     assert answers(model, words) == pytest.approx(start, abs=1e-5), "an update changes nothing before it was trained"
     adapted = {name.rsplit(".lora_A", 1)[0] for name, _ in model.named_parameters() if "lora_A" in name}
     if "targets" in changes:
@@ -176,7 +176,7 @@ def test_loras_settings(
         assert {int(name.split("layer.")[1].split(".")[0]) for name in adapted} == {0}
     train(model, words)
     expected = answers(model, words)
-    lora.save(config, model, words, tmp_path)
+    config.save(model, words, tmp_path)
     assert (tmp_path / "adapter").is_dir() is ("init" not in changes)
     assert classification.predictor(CONFIG, tmp_path / "model", 32)(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
 
@@ -184,38 +184,38 @@ def test_loras_settings(
 def test_an_adapter_is_stacked_under_a_new_one(
     plain: nn.Module, tiny: Path, words: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = lora.apply(lora.Config(rank=2, dropout=0), plain, words)
+    first = lora.Lora(rank=2, dropout=0).apply(plain, words)
     head = {name for name, _ in first.named_parameters() if "classifier" in name}
     for name, parameter in first.named_parameters():
         parameter.requires_grad = parameter.requires_grad and name not in head
     train(first, words)
     learnt = answers(first, words)
-    lora.save(lora.Config(rank=2), first, words, tmp_path / "first")
+    lora.Lora(rank=2).save(first, words, tmp_path / "first")
     monkeypatch.setattr(_lora, "_fetch", lambda reference: tmp_path / "first" / "adapter")
     fresh = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
-    config = lora.Config(rank=2, stack=({"model": "models:/first@champion"},))  # type: ignore[arg-type]
-    both = lora.apply(config, fresh, words)
+    config = lora.Lora(rank=2, stack=({"model": "models:/first@champion"},))  # type: ignore[arg-type]
+    both = config.apply(fresh, words)
     assert answers(both, words) == pytest.approx(learnt, abs=1e-5), "the old one counts before the new one has learnt"
     before = {name: p.detach().clone() for name, p in both.named_parameters() if "earlier_0" in name}
     train(both, words)
     assert all(torch.equal(p, before[name]) for name, p in both.named_parameters() if name in before)
     expected = answers(both, words)
-    lora.save(config, both, words, tmp_path / "second")
+    config.save(both, words, tmp_path / "second")
     found = classification.predictor(CONFIG, tmp_path / "second" / "model", 32)(TEXTS)
     assert found == pytest.approx(expected.numpy(), abs=1e-5)
 
 
 def test_weights_that_are_frozen_stay(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
-    model = full.apply(full.Config(freeze=("embeddings", r"layer\.0\.")), plain, words)
+    model = full.Full(freeze=("embeddings", r"layer\.0\.")).apply(plain, words)
     assert {name.split(".")[1] for name, p in model.named_parameters() if p.requires_grad} == {
         "pooler",
         "weight",
         "bias",
     }
     with pytest.raises(TrainingError, match="no weight matches 'nowhere'"):
-        full.apply(full.Config(freeze=("nowhere",)), plain, words)
+        full.Full(freeze=("nowhere",)).apply(plain, words)
     with pytest.raises(TrainingError, match="leaves nothing to train"):
-        full.apply(full.Config(freeze=(".",)), plain, words)
+        full.Full(freeze=(".",)).apply(plain, words)
 
 
 def test_a_prompt_stands_after_the_first_special_token_and_counts_towards_the_limit(
@@ -233,7 +233,7 @@ def test_a_prompt_stands_after_the_first_special_token_and_counts_towards_the_li
 
 def test_a_prompt_may_start_from_words(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
     start = plain.get_input_embeddings().weight.detach().clone()
-    model = prompt.apply(prompt.Config(tokens=3, text="good film"), plain, words)
+    model = prompt.PromptTuning(tokens=3, text="good film").apply(plain, words)
     good, film = words.convert_tokens_to_ids(["good", "film"])
     rows = model.get_input_embeddings().weight[-3:]
     assert torch.equal(rows, start[[good, film, good]])
@@ -243,9 +243,9 @@ def test_a_prefix_is_part_of_the_onnx_graph(plain: nn.Module, words: PreTrainedT
     from ftcore.export.exporters import onnx
     from ftcore.models import base
 
-    model = prefix.apply(prefix.Config(tokens=4), plain, words)
+    model = prefix.PrefixTuning(tokens=4).apply(plain, words)
     train(model, words)
-    prefix.save(prefix.Config(tokens=4), model, words, tmp_path)
+    prefix.PrefixTuning(tokens=4).save(model, words, tmp_path)
     read = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
     config = onnx.Config(precisions=("fp32",))
     onnx.export(config, base.with_prefix(read, tmp_path / "model"), words, tmp_path)
@@ -278,7 +278,7 @@ def test_the_whole_head_trains_whatever_it_is_called(kind: str, task: str, words
     plain = small[kind]()
     assert _adapters.task_type(plain) == task
     heads = _adapters.head(plain)
-    model = lora.apply(lora.Config(rank=2), plain, words)
+    model = lora.Lora(rank=2).apply(plain, words)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     for head in heads:
         parts = {name for name, _ in model.named_parameters() if f".{head}." in name and "modules_to_save" in name}
@@ -288,16 +288,14 @@ def test_the_whole_head_trains_whatever_it_is_called(kind: str, task: str, words
 
 
 def test_ia3_scales_what_it_is_told_to(plain: nn.Module, words: PreTrainedTokenizerBase) -> None:
-    model = ia3.apply(
-        ia3.Config(targets=("key", "intermediate.dense"), feedforward=("intermediate.dense",)), plain, words
-    )
+    model = ia3.Ia3(targets=("key", "intermediate.dense"), feedforward=("intermediate.dense",)).apply(plain, words)
     scaled = {name.split(".ia3_l")[0].rsplit(".", 1)[1] for name, _ in model.named_parameters() if "ia3_l" in name}
     assert scaled == {"key", "dense"}
     with pytest.raises(ValueError, match="not among the targets: value"):
-        ia3.Config(targets=("key",), feedforward=("value",))
+        ia3.Ia3(targets=("key",), feedforward=("value",))
 
 
-@pytest.mark.parametrize("kind", prefix.TASKS)
+@pytest.mark.parametrize("kind", prefix.PrefixTuning.TASKS)
 def test_every_task_that_a_prefix_fits_answers_with_it(
     kind: str, plain: nn.Module, words: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
@@ -306,9 +304,9 @@ def test_every_task_that_a_prefix_fits_answers_with_it(
     task = kinds.find("tasks", kind)
     config = task.Config.model_validate(task.EXAMPLE)
     base.write_model(plain, words, tmp_path / "base")
-    model = prefix.apply(prefix.Config(tokens=4), task.load(config, tmp_path / "base"), words)
+    model = prefix.PrefixTuning(tokens=4).apply(task.load(config, tmp_path / "base"), words)
     torch.nn.init.normal_(model.prompt_encoder["default"].embedding.weight, std=3)
-    prefix.save(prefix.Config(tokens=4), model, words, tmp_path)
+    prefix.PrefixTuning(tokens=4).save(model, words, tmp_path)
     expected = task.reader(config, model.eval(), words, 32)(TEXTS)
     assert task.predictor(config, tmp_path / "model", 32)(TEXTS) == pytest.approx(expected, abs=1e-4)
     assert task.reader(config, model.get_base_model(), words, 32)(TEXTS) != pytest.approx(expected, abs=1e-4)

@@ -17,7 +17,7 @@ from ftcore.data.conversations import templates
 from ftcore.errors import DataRejectedError, NotEnoughDataError, RecipeError, TransientError
 from ftcore.models.features import Features
 from ftcore.recipe import reading as recipe
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import kind_class
 from ftcore.recipe.training_sections import Train
 from ftcore.tasks import _language
 from ftcore.training import checkpoints
@@ -25,6 +25,7 @@ from ftcore.training.callbacks import Point
 from ftcore.training.exchanges import Exchange
 from ftcore.training.loop import Job
 from ftcore.training.methods import _ppo, _preference, _reinforcement, kto
+from ftcore.training.strategies.ddp import Ddp
 from tests.unit.tasks._small import THINGS, VOCABULARY, small
 
 TRAIN = Train(
@@ -49,18 +50,17 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, Any]]]:
-    """Make a job of a kind, with its method: 16 rows of which the good answer says blue, the worse one red."""
+def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any]]]:
+    """Make a job of a kind, with its configuration: 16 rows of which the good answer says blue, the worse one red."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     points: list[Point] = []
 
     def make(
         kind: str, *, exchanges: Any = None, train: Train = TRAIN, folder: str = "checkpoints", **given: Any
-    ) -> tuple[Job, Any, Any]:
-        method = find("methods", kind)
+    ) -> tuple[Job, Any]:
         settings = (SHORT if kind in DRAWN else {}) | {"kind": kind, "adapter": ADAPTER} | given
-        config = method.Config.model_validate(settings)
+        config = kind_class("methods", kind).model_validate(settings)
         torch.manual_seed(11)
         tokenizer = AutoTokenizer.from_pretrained(llama)
         tokenizer.chat_template = templates.CHATML
@@ -70,10 +70,10 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any, 
         rows = {"train": list(exchanged(16)), "validation": list(exchanged(8))} if exchanges is None else exchanges
         none = {split: Features({"input_ids": [[1]] * len(some)}, ["r"] * len(some)) for split, some in rows.items()}
         job = Job(
-            method.apply(config, model, tokenizer), tokenizer, none, dict, train, tmp_path / folder, "this",
+            config.apply(model, tokenizer), tokenizer, none, dict, train, tmp_path / folder, "this",
             points.extend, exchanges=rows,
         )  # fmt: skip
-        return job, method, config
+        return job, config
 
     yield make
     torch.set_num_threads(threads)
@@ -103,9 +103,9 @@ def curve(job: Job) -> dict[str, list[float]]:
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_good_answer_becomes_the_likelier_one(kind: str, whole: bool, made: Any, tmp_path: Path) -> None:
     rate = TRAIN.model_copy(update={"learning_rate": 2e-3}) if whole else TRAIN
-    job, method, config = made(kind, train=rate, **({"adapter": None} if whole else {}))
+    job, config = made(kind, train=rate, **({"adapter": None} if whole else {}))
     before = untrained(job.model)
-    figures = method.fit(config, job)
+    figures = config.fit(job, Ddp())
     assert figures["margin_after"] > figures["margin_before"] + 0.5
     assert figures["preferred_after"] >= 0.9 > figures["preferred_before"]
     assert figures["pairs"] == 16
@@ -114,16 +114,16 @@ def test_the_good_answer_becomes_the_likelier_one(kind: str, whole: bool, made: 
         job
     ).keys()
     assert all(torch.equal(dict(job.model.named_parameters())[name], value) for name, value in before.items())
-    read_back(job, method, config, tmp_path, whole=whole)
+    read_back(job, config, tmp_path, whole=whole)
 
 
-def read_back(job: Job, method: Any, config: Any, folder: Path, *, whole: bool) -> None:
+def read_back(job: Job, config: Any, folder: Path, *, whole: bool) -> None:
     """What is saved answers as what was trained did, and nothing of it is pickled."""
     said = _preference.ids(job.tokenizer, job.exchanges["train"][0].prompt, "the door is blue")
     with torch.no_grad():
         expected = job.model.eval()(input_ids=torch.tensor([said])).logits
-    method.save(config, job.model, job.tokenizer, folder / "made")
-    kind = AutoModelForSequenceClassification if method.__name__.endswith("reward") else AutoModelForCausalLM
+    config.save(job.model, job.tokenizer, folder / "made")
+    kind = AutoModelForSequenceClassification if config.kind == "reward" else AutoModelForCausalLM
     again = kind.from_pretrained(folder / "made" / "model", use_safetensors=True).eval()
     with torch.no_grad():
         assert torch.allclose(again(input_ids=torch.tensor([said])).logits, expected, atol=1e-4)
@@ -138,21 +138,21 @@ def read_back(job: Job, method: Any, config: Any, folder: Path, *, whole: bool) 
 
 
 def test_a_reward_model_scores_the_good_answer_higher(made: Any, tmp_path: Path) -> None:
-    job, method, config = made("reward", centre=0.01)
-    figures = method.fit(config, job)
+    job, config = made("reward", centre=0.01)
+    figures = config.fit(job, Ddp())
     assert figures["preferred_after"] == 1.0
     assert figures["margin_after"] > max(figures["margin_before"], 0) + 1
     assert {"accuracy", "margin"} <= curve(job).keys()
-    read_back(job, method, config, tmp_path, whole=False)
+    read_back(job, config, tmp_path, whole=False)
 
 
 @pytest.mark.parametrize("kind", DRAWN)
 def test_what_is_rewarded_is_said_more_often(kind: str, made: Any, tmp_path: Path) -> None:
     train = TRAIN.model_copy(update={"epochs": 24 if kind == "ppo" else 10, "learning_rate": 2e-2, "batch_size": 16})
     more = {"kl": 0.01} if kind == "ppo" else {"generations": 4, "beta": 0.01}
-    job, method, config = made(kind, train=train, **more)
+    job, config = made(kind, train=train, **more)
     before = untrained(job.model)
-    figures = method.fit(config, job)
+    figures = config.fit(job, Ddp())
     rewards = curve(job)["reward"]
     assert figures["reward_before"] <= 0.5
     assert figures["reward_after"] >= figures["reward_before"] + 0.3
@@ -161,11 +161,11 @@ def test_what_is_rewarded_is_said_more_often(kind: str, made: Any, tmp_path: Pat
     assert all(torch.equal(dict(job.model.named_parameters())[name], value) for name, value in before.items())
     assert figures["prompts"] == 16
     assert "validation_loss" not in figures
-    read_back(job, method, config, tmp_path, whole=False)
+    read_back(job, config, tmp_path, whole=False)
 
 
 def test_all_weights_can_be_trained_by_ppo_beside_a_frozen_copy(made: Any) -> None:
-    job, _, config = made("ppo", adapter=None, train=TRAIN.model_copy(update={"epochs": 1, "learning_rate": 1e-3}))
+    job, config = made("ppo", adapter=None, train=TRAIN.model_copy(update={"epochs": 1, "learning_rate": 1e-3}))
     trainer = _ppo.Trainer(config, job)
     reference = copy.deepcopy(trainer.reference.state_dict())
     trainer.fit()
@@ -180,8 +180,8 @@ def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
     from ftcore.training import callbacks
 
     train = TRAIN.model_copy(update={"epochs": 3, "batch_size": 8})
-    straight, method, config = made(kind, train=train, folder="straight")
-    expected = method.fit(config, straight)
+    straight, config = made(kind, train=train, folder="straight")
+    expected = config.fit(straight, Ddp())
     with monkeypatch.context() as patch:
         end = callbacks.Punctual.on_step_end
 
@@ -190,12 +190,12 @@ def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
             return end(self, args, state, control, **more)
 
         patch.setattr(callbacks.Punctual, "on_step_end", stop)
-        job, method, config = made(kind, train=train)
+        job, config = made(kind, train=train)
         with pytest.raises(TransientError, match="stopped at step 2"):
-            method.fit(config, job)
+            config.fit(job, Ddp())
     assert checkpoints.last(job.folder, "this").name == "checkpoint-2"  # type: ignore[union-attr]
-    job, method, config = made(kind, train=train)
-    figures = method.fit(config, job)
+    job, config = made(kind, train=train)
+    figures = config.fit(job, Ddp())
     assert figures["resumed"] == 1.0
     assert figures["steps"] == 6
     if kind == "ppo":  # TRL's trainers draw anew after a checkpoint, or shuffle
@@ -203,17 +203,17 @@ def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
         assert figures["train_loss"] == expected["train_loss"]
         weights = dict(straight.model.named_parameters())
         assert all(torch.equal(weight, weights[name]) for name, weight in job.model.named_parameters())
-    again, method, config = made(kind, train=train)
-    assert method.fit(config, again)["steps"] == 6, "what is done is not done again"
+    again, config = made(kind, train=train)
+    assert config.fit(again, Ddp())["steps"] == 6, "what is done is not done again"
 
 
 def test_rows_without_a_worse_answer_are_left_out_and_said(made: Any, caplog: pytest.LogCaptureFixture) -> None:
     rows = list(exchanged(4))
     some = [rows[0], *(one._replace(worse=None) for one in rows[1:])]
-    job, _, _ = made("dpo", exchanges={"train": some})
+    job, _ = made("dpo", exchanges={"train": some})
     assert len(_preference.pairs(job)["train"]) == 1
     assert "3 of 4 rows of train have no rejected answer" in caplog.text
-    job, _, _ = made("dpo", exchanges={"train": some[1:]})
+    job, _ = made("dpo", exchanges={"train": some[1:]})
     with pytest.raises(DataRejectedError, match="no row of the train split has a rejected answer"):
         _preference.pairs(job)
 
@@ -226,32 +226,32 @@ def test_prompts_that_leave_no_room_are_left_out_and_said(
     kind: str, made: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = {"train": [*exchanged(7), LONG], "validation": [*exchanged(7), LONG]}
-    job, method, config = made(kind, exchanges=rows, train=TRAIN.model_copy(update={"epochs": 1}))
-    figures = method.fit(config, job)
+    job, config = made(kind, exchanges=rows, train=TRAIN.model_copy(update={"epochs": 1}))
+    figures = config.fit(job, Ddp())
     assert figures["rows_left_out"] == 1
     assert math.isfinite(figures["reward_after" if kind == "grpo" else "validation_loss"])
     assert "1 of 8 prompts of the validation split are longer than" in caplog.text
 
 
 def test_too_many_prompts_that_leave_no_room_are_refused(made: Any) -> None:
-    job, _, config = made("grpo", exchanges={"train": [*exchanged(1), *[LONG] * 4]})
+    job, config = made("grpo", exchanges={"train": [*exchanged(1), *[LONG] * 4]})
     with pytest.raises(DataRejectedError, match=r"4 of 5 prompts of the train split .* 20% may be"):
         _reinforcement.prompts(config, job)
-    job, _, _ = made("dpo", exchanges={"train": [LONG]})
+    job, _ = made("dpo", exchanges={"train": [LONG]})
     with pytest.raises(NotEnoughDataError, match="no prompt"):
         _preference.pairs(job)
 
 
 @pytest.mark.parametrize("kind", [*PAIRED, "reward", *DRAWN])
 def test_sixteen_bits_train_too(kind: str, made: Any) -> None:
-    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1, "precision": "bf16"}))
-    figures = method.fit(config, job)
+    job, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1, "precision": "bf16"}))
+    figures = config.fit(job, Ddp())
     assert math.isfinite(figures["train_loss"])
     assert all(p.dtype == torch.float32 for p in job.model.parameters()), "weights are as they were"
 
 
 def test_an_answer_ends_with_its_end_and_nothing_behind_it_counts(made: Any) -> None:
-    job, _, config = made("ppo", answer_tokens=8)
+    job, config = made("ppo", answer_tokens=8)
     job.model.generation_config.eos_token_id = list(range(11, len(VOCABULARY)))  # nearly every token is an end
     prompts = [one.prompt for one in exchanged(4)]
     drawn = _reinforcement.draw(config, job, [prompts[0], "the door is", *prompts[2:]])
@@ -297,7 +297,7 @@ def test_a_recipe_that_cannot_be_trained_says_so_at_once(change: dict[str, Any],
 
 
 def test_kto_never_sets_an_answer_beside_its_own_prompt(made: Any) -> None:
-    job, _, _ = made("kto")
+    job, _ = made("kto")
     rows = list(exchanged(len(THINGS)))
     read = list(kto.unpaired(rows, job, half=4))
     own = {(one.prompt[0]["content"], text) for one in rows for text in (one.good, one.worse)}
@@ -319,18 +319,18 @@ LONGEST, PROMPTED = 28, 27
 
 
 def test_the_lengths_are_those_that_the_other_tests_count_on(made: Any) -> None:
-    job, _, config = made("dpo")
+    job, config = made("dpo")
     recipe_ = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
-    found = _preference.lengths(config, recipe_, job.tokenizer, job.exchanges["train"])
+    found = config.lengths(recipe_, job.tokenizer, job.exchanges["train"])
     assert (len(found), max(found)) == (32, LONGEST)
     cut = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 10}})
-    assert set(_preference.lengths(config, cut, job.tokenizer, job.exchanges["train"])) == {10}
+    assert set(config.lengths(cut, job.tokenizer, job.exchanges["train"])) == {10}
     without = [one._replace(worse=None) for one in job.exchanges["train"]]
-    assert _preference.lengths(config, recipe_, job.tokenizer, without) == []
-    job, _, config = made("rloo")
-    drawn = _reinforcement.lengths(config, recipe_, job.tokenizer, job.exchanges["train"])
+    assert config.lengths(recipe_, job.tokenizer, without) == []
+    job, config = made("rloo")
+    drawn = config.lengths(recipe_, job.tokenizer, job.exchanges["train"])
     assert (len(drawn), max(drawn)) == (16 * 4, PROMPTED), "each prompt as often as it is answered"
-    assert _reinforcement.lengths(config, cut, job.tokenizer, job.exchanges["train"]) == []
+    assert config.lengths(cut, job.tokenizer, job.exchanges["train"]) == []
 
 
 @pytest.mark.parametrize("kind", ["dpo", "orpo", "reward"])
@@ -338,18 +338,18 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(kind: str, made: Any) ->
     found = {}
     for name, most in (("whole", None), ("parts", 2 * 2 * LONGEST)):
         train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1, "learning_rate": 1e-3})
-        job, method, config = made(kind, train=train, folder=name)
+        job, config = made(kind, train=train, folder=name)
         settings = _preference.choices(job, 16)
         assert settings.get("gradient_accumulation_steps", 1) == (1 if most is None else 4)
-        figures = method.fit(config, job)
+        figures = config.fit(job, Ddp())
         assert figures["steps"] == 2
         found[name] = torch.cat([p.detach().flatten() for p in job.model.parameters() if p.requires_grad])
     assert torch.allclose(found["parts"], found["whole"], atol=1e-4), "two steps of Adam move by 2e-3"
 
 
 def test_parts_of_kto_are_of_two_pairs_or_more(made: Any) -> None:
-    job, method, config = made("kto", train=TRAIN.model_copy(update={"micro_batch_tokens": 1, "epochs": 1}))
-    figures = method.fit(config, job)
+    job, config = made("kto", train=TRAIN.model_copy(update={"micro_batch_tokens": 1, "epochs": 1}))
+    figures = config.fit(job, Ddp())
     assert figures["steps"] == 4, "a step is still of eight answers"
 
 
@@ -359,7 +359,7 @@ def test_ppo_learns_the_same_in_parts(whole: bool, made: Any) -> None:
     for most in (None, 3 * PROMPTED):
         train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1, "learning_rate": 1e-3})
         extra = {"adapter": None} if whole else {}
-        job, _, config = made("ppo", train=train, folder=f"parts-{most}", minibatch=4, **extra)
+        job, config = made("ppo", train=train, folder=f"parts-{most}", minibatch=4, **extra)
         trainer = _ppo.Trainer(config, job)
         asked = _reinforcement.prompts(config, job)["train"][:8]
         torch.manual_seed(3)
@@ -371,9 +371,9 @@ def test_ppo_learns_the_same_in_parts(whole: bool, made: Any) -> None:
 
 @pytest.mark.parametrize("kind", DRAWN)
 def test_what_is_drawn_is_counted(kind: str, made: Any) -> None:
-    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
-    figures = method.fit(config, job)
-    answers = 16 * getattr(config, "generations", 1) + 2 * 8
+    job, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
+    figures = config.fit(job, Ddp())
+    answers = 16 * (1 if kind == "ppo" else config.generations) + 2 * 8
     assert answers <= figures["tokens_drawn"] <= answers * config.answer_tokens
 
 
@@ -391,17 +391,17 @@ def test_groups_are_drawn_in_parts_where_memory_is_short(made: Any, monkeypatch:
     for most, expected in ((None, [32, 32]), (2 * 4 * PROMPTED, [8] * 8)):
         drawn.clear()
         train = TRAIN.model_copy(update={"micro_batch_tokens": most, "epochs": 1})
-        job, method, config = made("grpo", train=train, folder=f"drawn-{most}", generations=4)
-        assert method.fit(config, job)["steps"] == 2
+        job, config = made("grpo", train=train, folder=f"drawn-{most}", generations=4)
+        assert config.fit(job, Ddp())["steps"] == 2
         assert drawn == expected
 
 
 @pytest.mark.parametrize("kind", ["dpo", "kto", "grpo", "rloo"])
 def test_the_lengths_that_a_plan_counts_are_those_that_the_trainer_reads(kind: str, made: Any) -> None:
-    job, method, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
+    job, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
     asked = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
-    planned = sum(method.lengths(config, asked, job.tokenizer, job.exchanges["train"]))
-    figures = method.fit(config, job)
+    planned = sum(config.lengths(asked, job.tokenizer, job.exchanges["train"]))
+    figures = config.fit(job, Ddp())
     read = curve(job)["num_tokens"][-1]
     if kind in DRAWN:  # an answer may end before its longest
         measured = 2 * 8 * config.answer_tokens
