@@ -18,6 +18,7 @@ from ftcore.planning import estimates as estimate
 from ftcore.planning import sizes
 from ftcore.steps import plan
 from ftcore.training import workers
+from ftcore.training.planned import settings
 from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def test_the_plans_strategy_is_the_trainings(planned: Callable[..., Outcome], pr
     planned(FAST, train={**TRAIN, "distributed": {"processes": 2}})
     product.run("plan")
     assert product.recipe.train.distributed.strategy == "auto"
-    assert planned.settings(product.context("train")).distributed.strategy == "ddp"
+    assert settings(product.context("train")).distributed.strategy == "ddp"
 
 
 @pytest.mark.parametrize(
