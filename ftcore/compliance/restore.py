@@ -132,7 +132,7 @@ def _check_signer(settings: Settings, file: Path, by: str, trust: frozenset[str]
     known = trust | keys.ring(settings).trusted()
     if by in known or (trust and not by):
         return
-    elsewhere = "ftcore keys ls on another machine, what ftcore backup said, or the ledger_keys of evidence"
+    elsewhere = "ftcore keys ls on another machine, the output of ftcore backup, or the ledger_keys of evidence"
     again = f"ftcore restore {file} --trust"
     if not by:
         hint = f"where an earlier ftcore made it, {again} KEY, the key of its ledgers: by {elsewhere}"

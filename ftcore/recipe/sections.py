@@ -220,7 +220,7 @@ class Judge(Config):
 
 
 class Evaluate(Config):
-    """What the model is judged on besides the snapshot's own test split."""
+    """What the model is evaluated on in addition to the snapshot's own test split."""
 
     holdouts: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Source] = Field(default_factory=dict)
     """Further sources by name. Only rows that hash to the test side are used, so none of them was ever trained on."""
@@ -264,7 +264,7 @@ class Approval(Config):
 
 
 class Watch(Config):
-    """What is compared with the champion's reference, and how much it takes to ask for retraining."""
+    """What is compared with the champion's reference, and the evidence that a retrain request needs."""
 
     detectors: tuple[Detector, ...] = ()
     """Each measures one kind of drift."""
@@ -281,7 +281,7 @@ License = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.+\-]*$")]
 
 
 class Card(Config):
-    """What the model card and the evidence tell besides; nothing else depends on it."""
+    """Further contents of the model card and the evidence; nothing else depends on them."""
 
     license: License | None = None
     """Licence of the trained model, as the hub or SPDX spells it, such as ``apache-2.0``; null: not stated."""

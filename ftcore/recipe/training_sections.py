@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Budget(Config):
-    """What a training may take before a person is asked. Null asks nobody."""
+    """Limits of a training run; above one of them, a person has to approve it. Null sets no limit."""
 
     hours: Annotated[float, Field(ge=0)] | None = None
     """Hours of training."""
@@ -40,7 +40,7 @@ class Plan(Config):
 class Distributed(Config):
     """Training in several processes, which torchrun starts.
 
-    An odd batch at the end of an epoch is filled up with rows of its beginning.
+    An incomplete batch at the end of an epoch is filled up with rows of its beginning.
     """
 
     strategy: str = "auto"

@@ -86,8 +86,8 @@ class Repairs:
         path = chain.slots / number(n)
         if newest is None or n <= newest or not path.exists() or any(slot.n == n for slot in self._unchained.values()):
             return None
-        hint = "set it aside as .foreign, since no line of the platform's has this number; find out who wrote it"
-        return Repair(hint, partial(set_aside, path, "foreign"))
+        hint = "set it aside as .unrecognized, since no line of the platform's has this number; find out who wrote it"
+        return Repair(hint, partial(set_aside, path, "unrecognized"))
 
     def _of_file(self, name: str) -> Repair:
         """Of a file that is not in the chain: genuine, perhaps genuine, or somebody else's."""
@@ -100,8 +100,8 @@ class Repairs:
         if n is not None:
             hint = f"restore chain/{number(n)} from a backup: this may be its line, and is left where it is"
             return Repair(f"{hint}; what no backup has: ftcore ledger {self.shelf.name} --acknowledge --reason '…'")
-        aside = partial(set_aside, self.shelf.chain.folder / name, "foreign")
-        return Repair("set it aside as .foreign, and find out who wrote it", aside)
+        aside = partial(set_aside, self.shelf.chain.folder / name, "unrecognized")
+        return Repair("set it aside as .unrecognized, and find out who wrote it", aside)
 
     def _rebuilt(self, slot: Slot) -> Repair:
         """Write the number's file of a genuine line again."""
@@ -186,7 +186,7 @@ def _rebuild(shelf: Shelf, slot: Slot) -> None:
         return
     data = (slot if slot.signature else slot.sign(chain.ring)).data
     if path.exists():
-        set_aside(path, "foreign")
+        set_aside(path, "unrecognized")
     write_bytes(path, data)
 
 

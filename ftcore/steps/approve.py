@@ -41,7 +41,7 @@ def run(context: Context) -> Outcome:
     asked = registrar.recipe.approval
     if asked.required == 0:
         reason = "the recipe asks for no approval"
-        context.shelf.add_to_ledger(approvals.KIND, context.run_id, "not asked", reason, version=number)
+        context.shelf.add_to_ledger(approvals.KIND, context.run_id, "not required", reason, version=number)
         nobody = {"approvals": 0, "rejected": False, "held": False, "refused": "", "answers": []}
         return Outcome(reason=reason, figures={"version": number, **nobody})
     refused = _take(context, registrar, number)

@@ -187,7 +187,7 @@ def _draft(found: Decision, spool: Spool, sides: Sides, alive: int, personal: di
         "duplicates": alive - len(found.kept) - len(found.contradicting),
         "contradictions": len(found.contradicting),
         "split_conflicts": found.split_conflicts,
-        "foreign": len(foreign),
+        "other_language": len(foreign),
         "personal_data": personal,
         "dropped_for_personal_data": len(spool.flagged("dropped")),
     }

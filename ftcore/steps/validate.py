@@ -49,7 +49,7 @@ REMOVED = (
     "near_duplicate_label_conflicts",
     "contradictions",
     "split_conflicts",
-    "foreign",
+    "other_language",
     "personal_data",
     "dropped_for_personal_data",
     "length_outliers",

@@ -27,6 +27,7 @@ RENAMED = {
     "alike_with_other_labels": "near_duplicate_label_conflicts",
     "alike with another label": "near duplicate with another label",
     "doubted_by": "label_error_model",
+    "foreign": "other_language",
 }
 """Figures and kinds of review, by their names in version 1."""
 

@@ -179,7 +179,7 @@ def test_a_kind_is_listed_with_its_keys_their_meaning_and_their_defaults(ftcore:
         assert set(found) == set(fields) - {"kind"}
         assert all(found[name]["meaning"] == fields[name].description for name in found)
     shown = ftcore("ls", "chat").stdout
-    assert "  A row's ``text`` is what was asked, its ``context`` a system prompt, its ``label`` the answer." in shown
+    assert "  A row's ``text`` is the prompt, its ``context`` a system prompt, its ``label`` the answer." in shown
     assert '  row: {"text": [{"role": "user", "content": "Which door is mine?"}], "context": "You answer' in shown
     shown = ftcore("ls", "value_drift").stdout
     assert 'column: string, default "score"\n      Column of the prediction log' in shown

@@ -60,7 +60,7 @@ def test_where_nobody_is_asked_it_goes_on_and_says_so(asked: Product) -> None:
     for _ in range(2):
         outcome = run(asked)
         assert (outcome.proceed, outcome.reason) == (True, "the recipe asks for no approval")
-    assert lines(asked) == [("not asked", "the recipe asks for no approval")]
+    assert lines(asked) == [("not required", "the recipe asks for no approval")]
 
 
 def test_two_are_two_different_people(asked: Product) -> None:
