@@ -69,6 +69,7 @@ check: setup ## Lint, types, imports, recipes.
 	ruff format --check .
 	mypy
 	lint-imports
+	python -m tests.words
 	ftcore check
 
 test: setup ## All tests but the longest, a file a core at a time, a real ring under a real Airflow included.
