@@ -52,13 +52,13 @@ def check(
 
 def _without_files(model: Recipe, path: Path) -> list[str]:
     """Sources whose files are not there, each with what to put there."""
-    from ftcore.recipe.kinds import find
+    from ftcore.data.sources.files import Files
 
-    every: dict[str, Any] = {f"sources[{number}]": source for number, source in enumerate(model.sources)}
+    every = {f"sources[{number}]": source for number, source in enumerate(model.sources)}
     every |= {f"evaluate.holdouts.{name}": source for name, source in model.evaluate.holdouts.items()}
     notes = []
     for where, source in every.items():
-        if source.kind == "files" and (why := find("sources", "files").missing(source, path.parent)):
+        if isinstance(source, Files) and (why := source.missing(path.parent)):
             whole = source.format in {"txt", "document"}
             names = source.needs(("text", "context", "label", "rejected", "id", "group", "observed_at"))
             wanted = "text files" if whole else f"files with the columns {', '.join(names)}"

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ftcore.data.cleaning.label_names import visible
-from ftcore.data.sources._values import plain
+from ftcore.data.sources import files
+from ftcore.data.values import plain
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.recipe import yaml_core
-from ftcore.recipe.kinds import ROOMS, find, folder
+from ftcore.recipe.kinds import ROOMS, folder
 from ftcore.recipe.model import NAME
 from ftcore.recipe.reading import json_schema
 from ftcore.settings import REPOSITORY, Settings
@@ -137,7 +138,6 @@ def _scalar(value: str) -> str:
 
 def _look(data: Path) -> dict[str, Any]:
     """Which columns of a file are the text and the label, its delimiter where it is no comma, and the labels."""
-    files = find("sources", "files")
     if not data.is_file():
         raise FtcoreError(f"no such file: {data}")
     if files.is_archive(data):
@@ -145,13 +145,13 @@ def _look(data: Path) -> dict[str, Any]:
             f"{data} is an archive", hint="give one of its files to --data, then write the archive as the source's path"
         )
     delimiters = ("", ";", "\t", "|") if files.has_delimiter(data) else ("",)
-    opened = [files.Config(path=str(data), **({"delimiter": one} if one else {})) for one in delimiters]
-    config = max(opened, key=lambda one: len(files.columns(data, one)))
+    opened = [files.Files(path=str(data), delimiter=one or None) for one in delimiters]
+    config = max(opened, key=lambda one: len(one.columns(data)))
     lengths: dict[str, int] = {}
     values: dict[str, dict[str, int]] = {}
     rows, broken = 0, False
     unread: dict[str, int] = {}
-    for batch in files.batches(data, config, None):
+    for batch in config.batches(data, None):
         rows += len(batch.places)
         for reason in batch.spoiled.values():
             why = reason.partition("]")[0].lstrip("[")

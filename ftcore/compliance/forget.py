@@ -196,8 +196,7 @@ def _sources(recipe: Recipe, shelf: Shelf) -> set[str]:
     """Names that rows carry as their source, as far as they can be known."""
     names = {name for one in snapshot.ls(shelf) for name in one.get("sources", {})} | {"feedback"}
     for source in (*recipe.sources, *recipe.evaluate.holdouts.values()):
-        module: Any = find("sources", source.kind)
-        if hasattr(module, "source_name") and (name := module.source_name(source)):
+        if name := source.source_name():
             names.add(name)
     return names
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.data import snapshot
 from ftcore.data.split_keys import row_numbers
-from ftcore.recipe.kinds import find
 from ftcore.store.store import read_table, write_table
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def keep(context: Context, quarantine: pa.Table, repeated: UPath) -> str:
 
 def incremental(recipe: Recipe) -> list[str]:
     """Names of the recipe's incremental sources, as their rows carry them."""
-    return [find("sources", one.kind).source_name(one) for one in recipe.sources if getattr(one, "watermark", None)]
+    return [str(one.source_name()) for one in recipe.sources if one.incremental]
 
 
 def of(rows: pa.Table, names: list[str]) -> pa.Table:

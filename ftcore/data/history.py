@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ftcore.data.split import SplitKeys
     from ftcore.data.split_keys import Keys
-    from ftcore.recipe.sections import Part
+    from ftcore.recipe.sections import Source
     from ftcore.store.store import Shelf
 
 log = logging.getLogger(__name__)
@@ -92,9 +92,10 @@ class Texts:
     key: NDArray[np.uint64]
 
 
-def grouped_by(source: Part, names: list[str]) -> dict[str, str]:
+def grouped_by(source: Source, names: list[str]) -> dict[str, str]:
     """What ties together the rows of a source, by the names that they carry."""
-    spec = [getattr(source, name, None) for name in ("group", "group_scope")]
+    mapping = source.mapping
+    spec = [mapping.group, mapping.group_scope] if mapping else [None, None]
     return dict.fromkeys(names, json.dumps(spec))
 
 

@@ -28,6 +28,7 @@ from ftcore.store.store import digest
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ftcore.recipe import sections
     from ftcore.recipe.sections import Part
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Source:
     """A source that judges, by its name in the recipe."""
 
     name: str
-    config: Part
+    config: sections.Source
     task: Part
     """By which its rows are read, cleaned and checked."""
     split: str | None = "test"
@@ -74,7 +75,7 @@ def _raw(context: Context, source: Source, forgotten: suppression.Suppression) -
 
     schema, keys, total = snapshot.schema(), split.load(context.shelf), 0
     tables = [schema.empty_table()]
-    for table in find("sources", source.config.kind).read(source.config, context):
+    for table in source.config.read(context):
         rows = keys.fill(forgotten.keep(table.select(schema.names).cast(schema)))
         total += rows.num_rows
         if source.split:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftcore.context import Context
 from ftcore.data import snapshot
 from ftcore.errors import FtcoreError
 from ftcore.recipe import source_names as _source_names
-from ftcore.recipe.kinds import find
 from ftcore.store.store import digest, read_json
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Shard:
 def divided(context: Context) -> list[Shard]:
     """The shards of every source, in the order in which an undivided ingest reads them.
 
-    A source whose module has ``shards`` may offer several; all others are one.
+    A source may offer several, see ``shards``; all others are one.
 
     Raises:
         NotFoundError: what a source reads from is not there.
@@ -45,8 +44,7 @@ def divided(context: Context) -> list[Shard]:
     """
     found = []
     for number, source in enumerate(context.recipe.sources):
-        module: Any = find("sources", source.kind)
-        groups = module.shards(source, context) if hasattr(module, "shards") else []
+        groups = source.shards(context)
         if len(groups) < 2:
             found.append(Shard(f"{number:02d}-{source.kind}", number))
             continue

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ftcore.data.sources.vader import Vader
 from ftcore.recipe.canonical import sha256
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     from ftcore.context import Context
@@ -28,10 +28,9 @@ def write(context: Context, folder: Path, sent: Mapping[str, int]) -> tuple[Path
     import pyarrow as pa
     from pyarrow import csv
 
-    vader = find("sources", "vader")
     rows = []
     for domain, count in sent.items():
-        (table,) = vader.read(vader.Config(domain=domain), context)
+        (table,) = Vader.model_validate({"domain": domain}).read(context)
         found = [row for row in table.to_pylist() if row["text"].strip()]
         rows += sorted(found, key=lambda row: sha256(f"request\x00{row['row_id']}"))[:count]
     requests = [{"request_id": row["row_id"], "text": row["text"], "group": row["group"]} for row in rows]

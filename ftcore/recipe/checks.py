@@ -130,9 +130,8 @@ def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _unlicensed(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Licences of sources that a recipe does not have, each with its path in the recipe."""
-    sources = [(one, find("sources", one.kind)) for one in recipe.sources]
-    known = {one.kind for one, _ in sources}
-    known |= {str(module.source_name(one)) for one, module in sources if hasattr(module, "source_name")}
-    known |= {str(one.name) for one, _ in sources if getattr(one, "name", None)}  # type: ignore[attr-defined]
+    known = {one.kind for one in recipe.sources}
+    known |= {name for one in recipe.sources if (name := one.source_name())}
+    known |= {one.mapping.name for one in recipe.sources if one.mapping and one.mapping.name}
     for name in sorted(set(recipe.card.data_licenses) - known):
         yield f"card.data_licenses.{name}", f"there is no such source; known: {', '.join(sorted(known))}"

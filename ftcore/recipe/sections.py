@@ -37,10 +37,11 @@ class Labelled(Part, Protocol):
 
 
 if TYPE_CHECKING:
+    from ftcore.data.sources import _base as sources
     from ftcore.evaluation.gates import _base as gates
     from ftcore.training.methods import _base as methods
 
-    Source: TypeAlias = Part
+    Source: TypeAlias = sources.Source
     Task: TypeAlias = Labelled
     Method: TypeAlias = methods.Method
     Exporter: TypeAlias = Part

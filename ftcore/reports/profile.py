@@ -58,7 +58,7 @@ def of_sources(context: Context) -> Iterable[pa.Table]:
     keys = split.load(context.shelf, keep=False)
     for source in context.recipe.sources:
         before = 0
-        for table in find("sources", source.kind).read(source, context):
+        for table in source.read(context):
             before += table.num_rows
             yield keys.fill(table)
         log.info("read %s rows of %s", f"{before:,}", source.kind)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftcore.data.cleaning import label_names
+from ftcore.data.sources import files
 from ftcore.errors import DataRejectedError
 from ftcore.recipe.canonical import sha256
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
@@ -135,15 +135,12 @@ class _Opened:
             needed: further columns that the file must have.
         """
         self.file, self.recipe, self.main, self.needed = file, recipe, main, needed
-        self.files = find("sources", "files")
         self.fields = fields
         first: DataRejectedError | None = None
         for delimiter in self._delimiters(handed):
-            self.config = self.files.Config(
-                path=str(file), delimiter=delimiter or None, encoding=handed.encoding or None
-            )
+            self.config = files.Files(path=str(file), delimiter=delimiter or None, encoding=handed.encoding or None)
             try:
-                self.names: list[str] = self.files.columns(file, self.config)
+                self.names: list[str] = self.config.columns(file)
                 self.mapping = self._chosen(handed)
             except _AmbiguousError:
                 raise
@@ -167,7 +164,7 @@ class _Opened:
         wanted = list(dict.fromkeys([*mapper.config.needs(fields), *own]))
         bad: list[str] = []
         doubtful = count = 0
-        for batch in self.files.batches(self.file, self.config, wanted, given=self.files.given(self.file, wanted)):
+        for batch in self.config.batches(self.file, wanted, given=files.given(self.file, wanted)):
             columns = {name: mapper.values(name, batch) for name in fields}
             columns |= {name: mapper.column(name, batch) for name in own}
             for place, why in sorted(batch.spoiled.items()):
@@ -187,9 +184,9 @@ class _Opened:
     def _delimiters(self, handed: Handed) -> Iterable[str]:
         if handed.delimiter:
             return [handed.delimiter]
-        if not self.files.has_delimiter(self.file):
+        if not files.has_delimiter(self.file):
             return [""]
-        known = [found for one in self.recipe.sources if (found := getattr(one, "delimiter", None))]
+        known = [one.delimiter for one in self.recipe.sources if isinstance(one, files.Files) and one.delimiter]
         return dict.fromkeys(["", *known, *GUESSED])
 
     def _chosen(self, handed: Handed) -> _Mapping:
@@ -226,9 +223,8 @@ class _Opened:
 
     def _mappings(self) -> Iterator[tuple[str, Any]]:
         for number, source in enumerate(self.recipe.sources):
-            if hasattr(source, "needs"):
-                module = find("sources", source.kind)
-                yield module.source_name(source) or f"sources[{number}]", source
+            if source.mapping:
+                yield source.source_name() or f"sources[{number}]", source.mapping
 
     def _fitting(self) -> list[_Mapping]:
         """Mappings all of whose columns the file has: those that its own columns fit, before all others.
@@ -250,7 +246,7 @@ class _Opened:
 
     def _fits(self, source: Any, fields: Mapping[str, str]) -> bool:
         """Whether the file has what the fields need that the source maps itself."""
-        there = {*self.names, *self.files.given(self.file, None)}
+        there = {*self.names, *files.given(self.file, None)}
         mapped = [name for name in self.fields if name not in fields or fields[name] == source.column_of(name)]
         return set(source.needs(mapped)) <= there
 
@@ -265,12 +261,12 @@ class _Opened:
     def _of_the_place(self, source: Any, field: str) -> bool:
         """Whether a source takes a field from where the file lies alone."""
         needed = set(source.needs((field,)))
-        return bool(needed) and needed <= {*self.files.given(self.file, None)} - {*self.names}
+        return bool(needed) and needed <= {*files.given(self.file, None)} - {*self.names}
 
     def _mapper(self, fields: Sequence[str]) -> Any:
         """What gives the fields' values: by the source's mapping, and by the log's own names for what it leaves out."""
         specs: dict[str, Any] = {}
-        source, there = self.mapping.config, {*self.names, *self.files.given(self.file, None)}
+        source, there = self.mapping.config, {*self.names, *files.given(self.file, None)}
         for name in fields:
             spec = self._spec(source, name) if source else None
             fits = spec and (spec in self.names or set(source.needs((name,))) <= there)
@@ -280,13 +276,13 @@ class _Opened:
         if specs["label"] and one_hot:
             specs["label"] = None
         label_map = source.label_map if one_hot else {}
-        config = self.files.Config(path=str(self.file), label_map=label_map, **specs)
-        return self.files.mapper(config, self.recipe.task_of(self.mapping.name) if source else self.recipe.task)
+        config = files.Files(path=str(self.file), label_map=label_map, **specs)
+        return config.requests(self.recipe.task_of(self.mapping.name) if source else self.recipe.task)
 
     def _lacks(self, names: Iterable[str]) -> DataRejectedError:
         expected = [f"{name}: {', '.join(source.needs(self.fields))}" for name, source in self._mappings()]
         mapped = f", or those that the sources map ({'; '.join(dict.fromkeys(expected))})" if expected else ""
-        cells = "; --delimiter names another than a comma" if self.files.has_delimiter(self.file) else ""
+        cells = "; --delimiter names another than a comma" if files.has_delimiter(self.file) else ""
         return DataRejectedError(
             f"{self.file} has no column {', '.join(names)}; it has {', '.join(self.names)}",
             hint=f"expected {', '.join([*self.needed, self.main])}{mapped}{cells}",
@@ -304,7 +300,7 @@ class _Labels:
         """Gather the maps; a value for which two sources have different labels stays as it is."""
         found: dict[str, set[str]] = {}
         for source in recipe.sources:
-            for value, label in getattr(source, "label_map", {}).items():
+            for value, label in (source.mapping.label_map if source.mapping else {}).items():
                 found.setdefault(value, set()).add(label)
         known = getattr(recipe.task, "labels", ())
         maps = {value: next(iter(names)) for value, names in found.items() if len(names) == 1 and value not in known}

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.context import Context, Outcome
 from ftcore.data import carry, history, period, snapshot, split, split_keys, suppression, watermarks
 from ftcore.data import shards as _shards
-from ftcore.data.sources._mapping import sampled
 from ftcore.errors import DataRejectedError, RecipeError, TransientError
-from ftcore.recipe.kinds import find
 from ftcore.store import parts
 from ftcore.store.store import digest, hash_file, write_json
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from ftcore.data.shards import Shard
     from ftcore.data.suppression import Suppression
-    from ftcore.recipe.sections import Part
+    from ftcore.recipe.sections import Source
     from ftcore.store.records import Record
 
 log = logging.getLogger(__name__)
@@ -101,7 +99,7 @@ class _Identified:
 
     def __init__(self, context: Context) -> None:
         self.keys, current = split.load(context.shelf), history.current(context.shelf)
-        grouped = any(getattr(one, "group", None) for one in context.recipe.sources)
+        grouped = any(one.mapping and one.mapping.group for one in context.recipe.sources)
         if self.keys.guessable and current is None and grouped:
             log.warning(
                 "groups are hashed with a key that anybody can derive: set %s before the first ingest where they are "
@@ -115,7 +113,7 @@ class _Identified:
             log.warning("%s", said)
         self.grouped_by: dict[str, str] = {}
 
-    def fill(self, rows: pa.Table, source: Part) -> pa.Table:
+    def fill(self, rows: pa.Table, source: Source) -> pa.Table:
         """Rows with their split keys."""
         self.grouped_by |= history.grouped_by(source, rows["source"].unique().to_pylist())
         raw = self.keys.raw(rows)
@@ -177,21 +175,21 @@ def _write(
 
 
 def _source(
-    source: Part, shards: list[Shard], context: Context, marks: dict[str, Any], forgotten: Suppression
+    source: Source, shards: list[Shard], context: Context, marks: dict[str, Any], forgotten: Suppression
 ) -> Iterator[pa.Table]:
     """Rows of one source, from its shards; what caps it caps it as a whole, and within the period."""
     asked, config = period.asked(context.params), source
     if asked:
-        config = source.model_copy(update={"max_rows": None})  # type: ignore[attr-defined]
+        config = source.model_copy(update={"max_rows": None})
     tables = chain.from_iterable(_shard(config, shard, context, marks, forgotten) for shard in shards)
     if asked:
         tables = _within(asked, tables, source.kind)  # type: ignore[assignment]
     whole = len(shards) == 1 and not asked
-    yield from tables if whole else sampled(source, tables)  # type: ignore[arg-type]
+    yield from tables if whole else source.sampled(tables)
 
 
 def _shard(
-    source: Part, shard: Shard, context: Context, marks: dict[str, Any], forgotten: Suppression
+    source: Source, shard: Shard, context: Context, marks: dict[str, Any], forgotten: Suppression
 ) -> Iterator[pa.Table]:
     """Rows of one shard: those that a worker of this run has read already, or from the source itself."""
     done = None if context.shard else context.shelf.record(context.run_id, context.step, shard.key)
@@ -202,7 +200,7 @@ def _shard(
         context.named.update(_shards.names(context.shelf.folder(context.run_id, context.step, shard.key)))
         yield from parts.read(context.shelf.root / done.paths["rows"])
     elif shard.pieces:
-        yield from find("sources", source.kind).read_shard(source, context, shard.pieces)
+        yield from source.read_shard(context, shard.pieces)
     else:
         yield from _rows(source, context, marks, forgotten)
 
@@ -224,15 +222,14 @@ def _within(asked: period.Period, tables: Iterator[pa.Table], kind: str) -> Iter
         log.warning("%s of %s rows of %s do not say when they were observed: left out", untimed, rows, kind)
 
 
-def _rows(source: Part, context: Context, marks: dict[str, Any], forgotten: Suppression) -> Iterator[pa.Table]:
+def _rows(source: Source, context: Context, marks: dict[str, Any], forgotten: Suppression) -> Iterator[pa.Table]:
     """Rows of one source; of an incremental one what is new first, then what came earlier: see ``_carry``."""
-    module: Any = find("sources", source.kind)
-    if not _incremental(source) or period.asked(context.params):
-        yield from module.read(source, context)
+    if not source.incremental or period.asked(context.params):
+        yield from source.read(context)
         return
     # A subject that snapshots hold under a mask only changes the hash, so that the source is read anew.
     told = {"forgotten": forgotten.rereads} if forgotten.rereads else {}
-    name, config = module.source_name(source), digest(source.model_dump(mode="json") | told)
+    name, config = str(source.source_name()), digest(source.model_dump(mode="json") | told)
     mark, rules = _mark(context, name, config), _rules(context)
     # By other rules rows may be kept that were left out before, and what is masked must be seen raw: all are read anew.
     # What the source no longer has still comes from the snapshot.
@@ -240,11 +237,11 @@ def _rows(source: Part, context: Context, marks: dict[str, Any], forgotten: Supp
     cursor = watermarks.Cursor(since=mark.value if mark and known else None, reached=mark.value if mark else None)
     if mark and not known:
         log.info("the rules of %s changed since snapshot %s: %s is read anew", context.recipe.name, mark.snapshot, name)
-    fresh = module.read_since(source, context, cursor)
+    fresh = source.read_since(context, cursor)
     if mark:
-        there = module.present(source, context) if getattr(source, "deletions", "keep") == "compare" else None
+        there = source.present(context)
         # The cap holds for old and new rows together, so it is applied to both once more.
-        fresh = sampled(source, carry.grown(context.shelf, name, fresh, mark, cursor, there))  # type: ignore[arg-type]
+        fresh = source.sampled(carry.grown(context.shelf, name, fresh, mark, cursor, there))
     yield from fresh
     if cursor.reached is not None:
         marks[name] = watermarks.figure(cursor.reached, config, rules)
@@ -274,16 +271,12 @@ def _rules(context: Context) -> str:
     )
 
 
-def _incremental(source: Part) -> bool:
-    return bool(getattr(source, "watermark", None))
-
-
 def _one_name_each(context: Context) -> None:
     names: dict[str, int] = {}
     faults = []
     for number, source in enumerate(context.recipe.sources):
-        if _incremental(source):
-            name = find("sources", source.kind).source_name(source)
+        if source.incremental:
+            name = str(source.source_name())
             if names.setdefault(name, number) != number:
                 faults.append((f"sources[{number}].name", f"sources[{names[name]}] is called {name} already"))
     if faults:

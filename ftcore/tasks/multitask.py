@@ -13,7 +13,6 @@ from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.models import loading
 from ftcore.models import outputs as form
 from ftcore.models.features import Collator, Features
-from ftcore.recipe.kinds import find
 from ftcore.tasks._parts import Config, task_of
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
     for path, source in every.items():
         if source.kind == "feedback":
             continue  # the log says which part was asked
-        module: Any = find("sources", source.kind)
-        name = module.source_name(source) if hasattr(module, "source_name") else None
+        name = source.source_name()
         known.add(name)
         if name is None:
             yield path, "needs a name, by which a part can say that its rows are the part's"

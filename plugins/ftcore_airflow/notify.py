@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, BaseNotifier
 
-from ftcore.data.sources._secrets import scrub
+from ftcore.data.credentials import scrub
 from ftcore_airflow.settings import AirflowSettings
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ftcore import settings
 from ftcore.context import Context
+from ftcore.data.sources.vader import Vader
 from ftcore.recipe import reading
-from ftcore.recipe.kinds import find
 from ftcore.recipe.model import Recipe
 from ftcore.settings import Settings
 from ftcore.store import store
@@ -21,6 +21,5 @@ def load(name: str = "sentiment") -> tuple[Recipe, Settings, Context]:
 
 def rows(domain: str, count: int) -> list[dict[str, str]]:
     """The ``count`` rows of a domain with the lowest row ids."""
-    vader = find("sources", "vader")
-    (table,) = vader.read(vader.Config(domain=domain, max_rows=count), load()[2])
+    (table,) = Vader.model_validate({"domain": domain, "max_rows": count}).read(load()[2])
     return table.select(["row_id", "text", "label"]).to_pylist()

@@ -130,10 +130,9 @@ def pairs() -> dict[str, Any]:
     import pyarrow as pa
 
     from ftcore.data import snapshot
-    from ftcore.recipe.kinds import find
+    from ftcore.data.sources.vader import Vader
 
-    vader = find("sources", "vader")
-    (table,) = vader.read(vader.Config(domain="amazon"), load()[2])
+    (table,) = Vader(domain="amazon").read(load()[2])
     by_item: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in table.to_pylist():
         if len(row["text"].split()) <= WORDS:

@@ -36,7 +36,7 @@ def _parts() -> tuple[Any, Any, Any, Any, Any]:
     folder = base.resolve(recipe.base, conf, context.recipe_path.parent)
     words = loading.tokenizer(folder)
     source = recipe.sources[0].model_copy(update={"max_rows": ROWS})
-    (table,) = find("sources", "vader").read(source, context)
+    (table,) = source.read(context)
     encoded = chat.encode(recipe.task, words, table, LENGTH)
     model = loading.model(lambda: chat.load(recipe.task, folder), folder, words)
     model = recipe.method.apply(model, words)

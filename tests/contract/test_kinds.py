@@ -27,7 +27,7 @@ from ftcore.recipe import kinds, reading
 from ftcore.training.methods._base import Method
 from ftcore.training.strategies._base import Strategy
 
-CLASSES = {"gates", "methods"}
+CLASSES = {"gates", "methods", "sources"}
 """Families whose kinds are classes already."""
 KINDS = [(room, kind) for room in kinds.ROOMS for kind in kinds.kinds(room)]
 HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][
@@ -101,7 +101,7 @@ def test_the_row_that_a_task_shows_is_one_that_it_takes(kind: str) -> None:
     module = kinds.find("tasks", kind)
     config = module.Config.model_validate(module.EXAMPLE)
     sources = [source for part in getattr(config, "parts", {}).values() for source in part.sources]
-    source = files.Config(path="a.jsonl", context="context", rejected="rejected" if "rejected" in module.ROW else None)
+    source = files.Files(path="a.jsonl", context="context", rejected="rejected" if "rejected" in module.ROW else None)
     columns = {"text": None, "context": None, "label": None, **module.ROW}
     batch = Batch({name: [value] for name, value in columns.items()}, "a.jsonl", [1])
     mapper = Mapper(source, sources[0] if sources else "s", structures=getattr(module, "STRUCTURES", ()))

@@ -7,7 +7,7 @@ import json
 import pytest
 from airflow.sdk import Connection
 
-from ftcore.data.sources._secrets import connection
+from ftcore.data.credentials import connection
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ RATES = {"ia3": 1e-2, "prompt": 5e-2, "prefix": 5e-2, "full": 1e-4, "distill": 1
 @pytest.fixture
 def sentences(home: Path) -> pa.Table:
     """96 film sentences, both labels alike."""
-    (table,) = vader.read(vader.Config(domain="movie", max_rows=300), _context(home))
+    (table,) = vader.Vader(domain="movie", max_rows=300).read(_context(home))
     numbers = [n for label in TASK.labels for n in _of(table, label)[:48]]
     return table.take(sorted(numbers))
 

@@ -15,7 +15,7 @@ from transformers import set_seed
 from ftcore import settings
 from ftcore.context import Context
 from ftcore.data import snapshot
-from ftcore.data.sources import vader
+from ftcore.data.sources import feedback, vader
 from ftcore.models import base, loading, outputs
 from ftcore.recipe import kinds
 from ftcore.recipe import reading as recipe
@@ -54,7 +54,7 @@ def ratings(where: Context, count: int) -> list[tuple[str, str, str]]:
 def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
     set_seed(5)
     where, method = context(home), Lora(rank=8)
-    (films,) = vader.read(vader.Config(domain="movie", max_rows=64), where)
+    (films,) = vader.Vader(domain="movie", max_rows=64).read(where)
     rated = [
         dict.fromkeys(snapshot.COLUMNS) | {"row_id": f"r{n}", "text": text, "label": label, "source": "files:ratings"}
         for n, (text, label, _) in enumerate(ratings(where, 64))
@@ -145,7 +145,7 @@ def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
 
     _write(tmp_path / "right.csv", ("request_id", "label"), [(row["request_id"], row["label"]) for row in said])
     _ftcore("feedback", str(path), str(tmp_path / "right.csv"))
-    (rows,) = kinds.find("sources", "feedback").read(kinds.find("sources", "feedback").Config(), context(home))
+    (rows,) = feedback.Feedback().read(context(home))
     assert set(rows["source"].to_pylist()) == {"feedback:sentiment", "feedback:rating"}
 
     from mlflow import pyfunc

@@ -116,19 +116,19 @@ def test_postgres_is_read_as_a_stream_and_from_its_watermark(
     mark = outcome.figures["watermarks"]["sql:crm"]
     assert (mark["value"], mark["type"]) == ("2026-01-01T08:20:00+00:00", "datetime")
     reached = watermarks.Cursor(since=watermarks._READERS["datetime"](mark["value"]))
-    from ftcore.data.sources import sql
-
     source = here.recipe.sources[0]
-    assert [t["text"].to_pylist() for t in sql.read_since(source, here, reached)] == [["ticket 30000"]]
+    assert [t["text"].to_pylist() for t in source.read_since(here, reached)] == [["ticket 30000"]]
     late = source.model_copy(update={"overlap": 5.0})
-    assert sum(t.num_rows for t in sql.read_since(late, here, reached)) == 6, "five seconds behind the last one"
+    assert sum(t.num_rows for t in late.read_since(here, reached)) == 6, "five seconds behind the last one"
     gone = source.model_copy(
         update={"query": source.query.replace("seen\\:\\:", "id > 5 AS gone, seen\\:\\:"), "deleted": "gone"}
     )
     cursor = watermarks.Cursor()
-    assert sum(t.num_rows for t in sql.read_since(gone, here, cursor)) == 5
+    assert sum(t.num_rows for t in gone.read_since(here, cursor)) == 5
     assert len(cursor.deleted) == 29_995
-    assert len({one for some in sql.present(source, here) for one in some}) == 30_000
+    compared = source.model_copy(update={"deletions": "compare"})
+    assert source.present(here) is None
+    assert len({one for some in compared.present(here) or () for one in some}) == 30_000
     with pytest.raises(DataRejectedError, match="read-only transaction"):
         ingest.run(context(SQL | {"query": "SELECT nextval('keys') AS id, 'x' AS text, '' AS label"}))
 

@@ -11,7 +11,6 @@ import pytest
 from ftcore import settings
 from ftcore.context import Context
 from ftcore.recipe import reading
-from ftcore.recipe.kinds import find
 from ftcore.store import store
 
 RECIPE: dict[str, Any] = {
@@ -43,8 +42,7 @@ def rows(context: Callable[..., Context]) -> Callable[..., list[dict[str, Any]]]
     """Read one source and give its rows."""
 
     def read(**source: Any) -> list[dict[str, Any]]:
-        module = find("sources", source["kind"])
         here = context(source)
-        return [row for table in module.read(here.recipe.sources[0], here) for row in table.to_pylist()]
+        return [row for table in here.recipe.sources[0].read(here) for row in table.to_pylist()]
 
     return read

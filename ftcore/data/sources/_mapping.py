@@ -1,4 +1,4 @@
-"""What all sources share: which column means what, and how many rows are taken."""
+"""Columns of a source as the fields of rows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ftcore.data import snapshot
 from ftcore.data.cleaning import label_names
 from ftcore.data.sources import _templates
-from ftcore.data.sources._options import Mapped, Sampled
+from ftcore.data.sources._options import Mapped
 from ftcore.data.sources._templates import HoleError
-from ftcore.data.sources._values import BROKEN, STRUCTURES, moment, plain, storable, structured
+from ftcore.data.values import BROKEN, STRUCTURES, moment, plain, storable, structured
 from ftcore.errors import DataRejectedError
 from ftcore.recipe.kinds import find
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ftcore.context import Context
 
-__all__ = ["Batch", "Mapped", "Mapper", "Sampled", "answered", "require", "sampled", "structures"]
 log = logging.getLogger(__name__)
 EXCERPT = 200
 """How much of a row that cannot be mapped is kept, in characters."""
@@ -101,12 +100,20 @@ class Mapper:
         """
         self.config, self.source, self.answered = config, source, answered
         self.structures = frozenset(("text", "context", "label", "rejected") if structures is None else structures)
-        self._scope = "" if config.group_scope == "recipe" else f"{_whole(config)}:"
+        self._scope = (
+            "" if config.group_scope == "recipe" else f"{config.source_name() or f'{config.kind}:{config.location}'}:"
+        )
         self._names = label_names.Names(config.label_map)
         self.columns = config.needs((*_FIELDS, "observed_at", "where"))
         """Columns that the source must have."""
         self._fared: dict[str, _Template] = {}
         self._filtered, self._left_out = [0, 0], filtered
+
+    @classmethod
+    def reading(cls, config: Mapped, context: Context, name: str) -> Mapper:
+        """For rows that a step reads from a source, which carry this name."""
+        own, fields = answered(context, name), structures(context, name)
+        return cls(config, name, answered=own, structures=fields, filtered=context.filtered)
 
     def table(self, batch: Batch) -> pa.Table:
         """Rows of a batch. A row that cannot be read has a text that starts with ``BROKEN`` and says why."""
@@ -306,27 +313,6 @@ def _rows(names: Sequence[str], batch: Batch) -> Iterator[tuple[int, dict[str, A
     return ((position, dict(zip(names, row, strict=True))) for position, row in enumerate(rows))
 
 
-def sampled(config: Sampled, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The rows that ``weight`` and ``max_rows`` let through; holds twice ``max_rows`` rows at most.
-
-    With ``max_rows`` the rows come in the order of their row ids, else as they came.
-    """
-    import pyarrow as pa
-
-    if config.weight < 1:
-        limit = f"{int(config.weight * 16**13):013x}"
-        tables = (t.filter(pa.array([i[:13] < limit for i in t["row_id"].to_pylist()], pa.bool_())) for t in tables)
-    if config.max_rows is None:
-        yield from tables
-        return
-    kept, waiting = snapshot.schema().empty_table(), 0
-    for table in tables:
-        kept, waiting = pa.concat_tables([kept, table]), waiting + table.num_rows
-        if waiting >= max(config.max_rows, 50_000):
-            kept, waiting = _lowest(kept, config.max_rows), 0
-    yield _lowest(kept, config.max_rows)
-
-
 def answered(context: Context, source: str) -> bool:
     """Whether the task of a source's rows is to write a text rather than to choose a label."""
     task: Any = context.recipe.task
@@ -367,22 +353,7 @@ def require(where: str, wanted: Iterable[str], there: Sequence[str], hint: str =
         raise DataRejectedError(f"{where} has more than one column {', '.join(map(repr, twice))}")
 
 
-def _whole(config: Any) -> str:
-    """Name of a source as a whole, where its files have names of their own."""
-    return str(find("sources", config.kind).source_name(config) or f"{config.kind}:{config.path}")
-
-
 def _key(*texts: str | None) -> str:
     """What a row without a key of its own is known by."""
     first, *others = texts
     return "\x00".join([snapshot.text_key(first or ""), *(snapshot.text_key(other) for other in others if other)])
-
-
-def _lowest(table: pa.Table, count: int) -> pa.Table:
-    return table.take(_order(table)[:count]).combine_chunks()
-
-
-def _order(table: pa.Table) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.sort_indices(table, [("row_id", "ascending")])

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ftcore.data import snapshot
+from ftcore.data.credentials import scrub
 from ftcore.data.sources import _places
-from ftcore.data.sources._secrets import scrub
 from ftcore.recipe import source_names
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
-"""What a recipe may say of every source: which column means what, and how many rows are taken."""
+"""What a recipe may say of a source of columns: which of them means what."""
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
@@ -9,31 +10,11 @@ from pydantic import Field, field_validator, model_validator
 
 from ftcore.data.cleaning import label_names
 from ftcore.data.sources import _templates
-from ftcore.data.sources._secrets import holds_secret
-from ftcore.data.sources._values import plain
-from ftcore.recipe.kinds import Config as Base
+from ftcore.data.sources._base import Source
+from ftcore.data.values import plain
 
 
-class Sampled(Base):
-    """How many of a source's rows are taken; which ones, only their row ids decide."""
-
-    weight: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the rows that are taken, 0 to 1. A row that is in at one weight is in at every larger one."""
-    max_rows: Annotated[int, Field(ge=1)] | None = None
-    """Take only this many rows: those with the lowest row ids, so that the choice does not depend on their order."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keeps_no_secret(cls, values: Any) -> Any:
-        # Raised on the whole mapping: a fault of one field would repeat the field's value in its message.
-        if holds_secret(values):
-            raise ValueError(
-                "holds a URL with credentials; they belong into the environment, such as FTCORE_CONNECTION_NAME"
-            )
-        return values
-
-
-class Mapped(Sampled):
+class Mapped(Source, ABC):
     """Which column is what.
 
     ``text``, ``context``, ``label``, ``rejected``, ``id`` and ``group`` take a column's name, or a Jinja template over
@@ -109,6 +90,11 @@ class Mapped(Sampled):
     def _has_one_label(self) -> Mapped:
         if self.label_columns and self.label and "label" in self.model_fields_set:
             raise ValueError("give either label or label_columns")
+        return self
+
+    @property
+    def mapping(self) -> Mapped:
+        """The source itself."""
         return self
 
     def column_of(self, name: str) -> str | None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
-from ftcore.data.sources._secrets import scrub
+from ftcore.data.credentials import scrub
 from ftcore.errors import AwayError, DataRejectedError, EmptyFileError, FtcoreError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache, wraps
 from typing import Any
 
-from ftcore.data.sources._values import plain
+from ftcore.data.values import plain
 
 _TEMPLATE = re.compile(r"{{|{%")
 _EXPRESSION = re.compile(r"{{-?\s*(.+?)\s*-?}}", re.DOTALL)

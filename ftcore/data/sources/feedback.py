@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftcore.data import snapshot
 from ftcore.data.sources import _labels
-from ftcore.data.sources._mapping import Sampled, sampled
+from ftcore.data.sources._base import Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.context import Context
 
-EXAMPLE = {"kind": "feedback"}
 
-
-class Config(Sampled):
+class Feedback(Source):
     """The recipe's own feedback log."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "feedback"}
 
     kind: Literal["feedback"] = "feedback"
 
+    def read(self, context: Context) -> Iterator[pa.Table]:
+        """Every labelled prediction as a row; where a request was labelled twice, the later label counts.
 
-def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """Every labelled prediction as a row; where a request was labelled twice, the later label counts.
+        A label belongs to the newest prediction of its request that is not younger than the label.
 
-    A label belongs to the newest prediction of its request that is not younger than the label.
-
-    Where a task has several parts, the source of a row also names the one that was asked.
-    """
-    yield from sampled(config, _tables(context))
+        Where a task has several parts, the source of a row also names the one that was asked.
+        """
+        yield from self.sampled(_tables(context))
 
 
 def _tables(context: Context) -> Iterator[pa.Table]:

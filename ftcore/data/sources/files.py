@@ -10,15 +10,15 @@ from contextlib import AbstractContextManager
 from datetime import date
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from ftcore.data import period
 from ftcore.data.sources import _archives, _formats, _json, _names, _places
-from ftcore.data.sources._mapping import Batch, Mapped, Mapper, answered, sampled, structures
-from ftcore.data.sources._values import plain
-from ftcore.errors import DataRejectedError, EmptyFileError, NotFoundError
+from ftcore.data.sources._mapping import Batch, Mapper
+from ftcore.data.sources._options import Mapped
+from ftcore.errors import EmptyFileError, NotFoundError
 from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
@@ -26,20 +26,22 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.context import Context
+    from ftcore.recipe.sections import Task
 
-EXAMPLE = {"kind": "files", "path": "data/*.csv"}
 log = logging.getLogger(__name__)
 _DAY = re.compile(r"\{day:([^{}]+)\}")
 MOST_SHARDS = 100
 """Most groups that one source's files are divided into; each costs an Airflow task a few seconds to start."""
 
 
-class Config(Mapped):
+class Files(Mapped):
     """Files of rows, read as a stream. Broken bytes become U+FFFD; a row that cannot be read is quarantined.
 
     Besides its own columns every row has ``path`` (from the recipe's folder, or within the archive), ``folder`` (name
     of the folder that the file lies in) and ``file`` (its name), unless the file has columns of these names.
     """
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "files", "path": "data/*.csv"}
 
     kind: Literal["files"] = "files"
     path: str
@@ -74,115 +76,234 @@ class Config(Mapped):
         except LookupError:
             raise ValueError("unknown encoding") from None
 
+    @property
+    def location(self) -> str:
+        """The path."""
+        return self.path
 
-def source_name(config: Config) -> str | None:
-    """Name that the rows of this source carry; None where each of several files has one of its own."""
-    several = _names.SIGNS.search(config.path) or _places.is_archive(Path(config.path))
-    if config.format == "document":
-        return f"files:{config.name or _places.first_folder(config.path) or 'documents'}"
-    return None if several and not config.name else f"files:{config.name or _places.stem(Path(config.path))}"
+    def source_name(self) -> str | None:
+        """Name that the rows of this source carry; None where each of several files has one of its own."""
+        several = _names.SIGNS.search(self.path) or _places.is_archive(Path(self.path))
+        if self.format == "document":
+            return f"files:{self.name or _places.first_folder(self.path) or 'documents'}"
+        return None if several and not self.name else f"files:{self.name or _places.stem(Path(self.path))}"
 
+    def read(self, context: Context) -> Iterator[pa.Table]:
+        """Rows of all files that match, in the order of their paths.
 
-def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """Rows of all files that match, in the order of their paths.
+        Raises:
+            NotFoundError: no file matches.
+            DataRejectedError: a file is empty, is broken, or lacks a column; with its line.
+            TransientError: a server does not answer.
+        """
+        yield from self.sampled(self._tables(context, self._found(context)))
 
-    Raises:
-        NotFoundError: no file matches.
-        DataRejectedError: a file is empty, is broken, or lacks a column; with its line.
-        TransientError: a server does not answer.
-    """
-    yield from sampled(config, _tables(config, context, _found(config, context)))
+    def shards(self, context: Context) -> list[tuple[str, list[str]]]:
+        """The files in groups of about one size, each with a name; together and in order they are what ``read`` reads.
 
+        Raises:
+            As ``read``.
+        """
+        files = self._found(context)
+        if len(files) == 1:
+            return [(_places.stem(files[0]), [str(files[0])])]
+        sizes = [_places.size_bytes(file) for file in files]
+        total, count = sum(sizes) or 1, min(MOST_SHARDS, -(-sum(sizes) // context.settings.shard_bytes))
+        groups: dict[int, list[UPath]] = {}
+        before = 0
+        for file, size in zip(files, sizes, strict=True):
+            groups.setdefault(int((before + size / 2) / total * count), []).append(file)
+            before += size
+        return [(_named(group), [str(file) for file in group]) for group in groups.values()]
 
-def shards(config: Config, context: Context) -> list[tuple[str, list[str]]]:
-    """The files in groups of about the same size, each with a name; together and in order they are what ``read`` reads.
+    def read_shard(self, context: Context, pieces: Sequence[str]) -> Iterator[pa.Table]:
+        """Rows of one of the groups that ``shards`` gave.
 
-    Raises:
-        As ``read``.
-    """
-    files = _found(config, context)
-    if len(files) == 1:
-        return [(_places.stem(files[0]), [str(files[0])])]
-    sizes = [_places.size_bytes(file) for file in files]
-    total, count = sum(sizes) or 1, min(MOST_SHARDS, -(-sum(sizes) // context.settings.shard_bytes))
-    groups: dict[int, list[UPath]] = {}
-    before = 0
-    for file, size in zip(files, sizes, strict=True):
-        groups.setdefault(int((before + size / 2) / total * count), []).append(file)
-        before += size
-    return [(_named(group), [str(file) for file in group]) for group in groups.values()]
+        Raises:
+            As ``read``.
+        """
+        from upath import UPath
 
+        yield from self.sampled(self._tables(context, [UPath(piece) for piece in pieces]))
 
-def read_shard(config: Config, context: Context, pieces: Sequence[str]) -> Iterator[pa.Table]:
-    """Rows of one of the groups that ``shards`` gave.
+    def batches(
+        self,
+        path: UPath | Path,
+        wanted: Sequence[str] | None,
+        where: str = "",
+        given: Mapping[str, str] | None = None,
+    ) -> Iterator[Batch]:
+        """Rows of one file.
 
-    Raises:
-        As ``read``.
-    """
-    from upath import UPath
+        Args:
+            path: the file.
+            wanted: columns; None reads all.
+            where: what messages call it; its path where it is not said.
+            given: columns that all its rows have, where it has none of that name.
 
-    yield from sampled(config, _tables(config, context, [UPath(piece) for piece in pieces]))
+        Raises:
+            DataRejectedError: the file is empty, is broken, or lacks a column.
+        """
+        where = where or _places.shown(path)
+        form = self.format or _places.format_of(path)
+        opened = partial(_places.opened, path)
+        yield from self._batches(opened, form, self._reading(form, where, wanted, given or {}))
 
+    def columns(self, path: Path) -> list[str]:
+        """Names of a file's columns: of its header or schema, or the keys of its first rows.
 
-def batches(
-    path: UPath | Path,
-    config: Config,
-    wanted: Sequence[str] | None,
-    where: str = "",
-    given: Mapping[str, str] | None = None,
-) -> Iterator[Batch]:
-    """Rows of one file.
+        Raises:
+            DataRejectedError: the file is empty or broken, or of another format.
+        """
+        where, form = _places.shown(path), self.format or _places.format_of(path)
+        with _places.speaking_plainly(where):
+            if form == "parquet":
+                from pyarrow import parquet
 
-    Args:
-        path: the file.
-        config: how it is to be read.
-        wanted: columns; None reads all.
-        where: what messages call it; its path where it is not said.
-        given: columns that all its rows have, where it has none of that name.
+                with _places.opened(path) as file:
+                    return list(parquet.ParquetFile(file).schema_arrow.names)
+            if form in {"csv", "tsv"}:
+                with _places.opened(path) as file:
+                    lines = _formats.Lines(_formats.decoded(file, self.encoding))
+                    return _formats.header(lines, self._reading(form, where, None, {}))
+            return list(next(iter(self.batches(path, None))).columns)
 
-    Raises:
-        DataRejectedError: the file is empty, is broken, or lacks a column.
-    """
-    where = where or _places.shown(path)
-    form = config.format or _places.format_of(path)
-    opened = partial(_places.opened, path)
-    yield from _batches(opened, form, config, _reading(config, form, where, wanted, given or {}))
+    def missing(self, folder: Path) -> str:
+        """Why a source on this machine has no file to read; empty where it has one, or is on a server.
 
-
-def columns(path: Path, config: Config) -> list[str]:
-    """Names of a file's columns: of its header or schema, or the keys of its first rows.
-
-    Raises:
-        DataRejectedError: the file is empty or broken, or of another format.
-    """
-    where, form = _places.shown(path), config.format or _places.format_of(path)
-    with _places.speaking_plainly(where):
-        if form == "parquet":
-            from pyarrow import parquet
-
-            with _places.opened(path) as file:
-                return list(parquet.ParquetFile(file).schema_arrow.names)
-        if form in {"csv", "tsv"}:
-            with _places.opened(path) as file:
-                lines = _formats.Lines(_formats.decoded(file, config.encoding))
-                return _formats.header(lines, _reading(config, form, where, None, {}))
-        return list(next(iter(batches(path, config, None))).columns)
-
-
-def missing(config: Config, folder: Path) -> str:
-    """Why a source on this machine has no file to read; empty where it has one, or is on a server.
-
-    Args:
-        config: of the source.
-        folder: the recipe's.
-    """
-    if "://" in config.path:
+        Args:
+            folder: the recipe's.
+        """
+        if "://" in self.path:
+            return ""
+        try:
+            _places.find(_any_day(self.path), folder)
+        except NotFoundError as error:
+            return str(error.args[0])
         return ""
-    try:
-        _places.find(_any_day(config.path), folder)
-    except NotFoundError as error:
-        return str(error.args[0])
-    return ""
+
+    def requests(self, task: Task) -> Mapper:
+        """Maps the columns of a file that people hand in for a task."""
+        return Mapper(self, "requests", structures=getattr(find("tasks", task.kind), "STRUCTURES", ()))
+
+    def _reading(
+        self, form: str, where: str, wanted: Sequence[str] | None, given: Mapping[str, str]
+    ) -> _formats.Reading:
+        return _formats.Reading(
+            where,
+            wanted,
+            given,
+            self.delimiter or ("\t" if form == "tsv" else ","),
+            self.quote,
+            self.skip_rows,
+            self.header,
+        )
+
+    def _batches(
+        self, opened: Callable[[], AbstractContextManager[IO[bytes]]], form: str, reading: _formats.Reading
+    ) -> Iterator[Batch]:
+        where, lines = reading.where, None
+        try:
+            with opened() as file:
+                if form == "parquet":
+                    yield from _formats.read_parquet(file, reading)
+                    return
+                lines = _formats.Lines(_formats.decoded(file, self.encoding))
+                yield from _READERS[form](lines, reading)
+                if not lines.number:
+                    raise EmptyFileError(f"{where} is empty")
+        except Exception as error:
+            translated = _places.plainly(
+                f"{where}, after line {lines.number}" if lines and lines.number else where, error
+            )
+            if translated is error:
+                raise
+            raise translated from None  # the cause may hold a signed URL, and a traceback would print it
+
+    def _found(self, context: Context) -> list[UPath]:
+        """The files of a run, sorted by path; where the path names days only those of its period."""
+        folder = context.recipe_path.parent
+        asked = period.asked(context.params) if _DAY.search(self.path) else None
+        if asked is None:
+            return _places.find(_any_day(self.path), folder)
+        found: dict[str, UPath] = {}
+        missing = None
+        for pattern in dict.fromkeys(_on(day, self.path) for day in asked.days()):
+            try:
+                found |= {str(file): file for file in _places.find(pattern, folder)}
+            except NotFoundError as error:  # a day on which nothing came is no fault
+                missing = error
+        if missing and not found:
+            raise missing
+        return [found[name] for name in sorted(found)]
+
+    def _tables(self, context: Context, paths: Sequence[UPath]) -> Iterator[pa.Table]:
+        """Rows of some files; one without any is a warning where it is not the only one."""
+        mappers: dict[bool, Mapper] = {}
+        empty: list[EmptyFileError] = []
+        files = read = 0
+        for name, form, found in self._each(context, paths):
+            files, before = files + 1, read
+            unlabelled = form in {"txt", "document"} and not {"label", "label_columns"} & self.model_fields_set
+            if unlabelled not in mappers:
+                # Lines have no label: the default must not ask for one.
+                here = self.model_copy(update={"label": None}) if unlabelled else self
+                mappers[unlabelled] = Mapper.reading(here, context, name)
+            mapper = mappers[unlabelled].of(name)
+            said = f"a file of {name} has no row"
+            try:
+                for batch in found(mapper.columns):
+                    read += len(batch.places)
+                    said = f"{batch.where} has no row"
+                    if batch.places:
+                        yield mapper.table(batch)
+            except EmptyFileError as error:
+                empty.append(error)
+                said = str(error)
+            if read == before and len(paths) > 1:
+                log.warning("%s: nothing to read there for %s", said, self.path)
+        if empty and (files == 1 or not read):
+            raise empty[0]
+        for mapper in mappers.values():
+            mapper.finish()
+
+    def _each(
+        self, context: Context, paths: Sequence[UPath]
+    ) -> Iterator[tuple[str, str, Callable[[Sequence[str]], Iterator[Batch]]]]:
+        """Name of the source, format and reader of each file, and of each member of an archive."""
+        names = _names.Names(context)
+        for path in paths:
+            if not _places.is_archive(path):
+                form = self.format or _places.format_of(path)
+                given = _given(_names.where(path, context))
+                yield self._named_by(path, names), form, partial(self._of_file, path, given)
+                continue
+            for name, file in _archives.members(path, self.members, any_format=self.format is not None):
+                form = self.format or str(_places.known_format(name))
+                given = _given(name)
+                where = f"{_places.shown(path)}: {name}"
+                named = self._named_by(path, names, PurePosixPath(name))
+                yield named, form, partial(self._of_member, file, form, where, given)
+
+    def _named_by(self, path: UPath, names: _names.Names, member: PurePosixPath | None = None) -> str:
+        """Name that the rows of a file, or of a member of an archive, carry."""
+        if self.format == "document":
+            return str(self.source_name())
+        if self.name:
+            return f"files:{self.name}"
+        if member is None and not _names.SIGNS.search(self.path):
+            return f"files:{_places.stem(path)}"
+        inner = "" if member is None else f"/{member.with_name(_places.stem(member))}"
+        return f"files:{names.of(self.path, path)}{inner}"
+
+    def _of_file(self, path: UPath, given: Mapping[str, str], wanted: Sequence[str]) -> Iterator[Batch]:
+        return self.batches(path, wanted, given=_asked_for(given, wanted))
+
+    def _of_member(
+        self, file: IO[bytes], form: str, where: str, given: Mapping[str, str], wanted: Sequence[str]
+    ) -> Iterator[Batch]:
+        opened = partial(_places.unpacked, file, where)
+        yield from self._batches(opened, form, self._reading(form, where, wanted, _asked_for(given, wanted)))
 
 
 def is_archive(path: Path) -> bool:
@@ -201,85 +322,6 @@ def given(path: Path, wanted: Sequence[str] | None) -> dict[str, str]:
     return found if wanted is None else _asked_for(found, wanted)
 
 
-def mapper(config: Config, task: Any) -> Mapper:
-    """What maps the columns of a file that people hand in for a task."""
-    return Mapper(config, "requests", structures=getattr(find("tasks", task.kind), "STRUCTURES", ()))
-
-
-def read_any(path: Path, wanted: Sequence[str] | None = None, config: Config | None = None) -> pa.Table:
-    """Columns of one file as text, for files that people hand in: requests, labels. It is read whole.
-
-    Args:
-        path: the file.
-        wanted: columns; None reads all.
-        config: how it is to be read, where its ending does not tell.
-
-    Raises:
-        DataRejectedError: empty, broken, or of another kind; with the line.
-    """
-    import pyarrow as pa
-
-    tables = []
-    for batch in batches(path, config or Config(path=str(path)), wanted):
-        for position, reason in batch.spoiled.items():
-            raise DataRejectedError(f"{batch.at(position)} cannot be read: {reason}")
-        columns = {name: pa.array(_texts(batch, name), pa.string()) for name in batch.columns}
-        tables.append(pa.table(columns) if columns else pa.table({}))
-    return pa.concat_tables(tables, promote_options="default")
-
-
-def _reading(
-    config: Config, form: str, where: str, wanted: Sequence[str] | None, given: Mapping[str, str]
-) -> _formats.Reading:
-    return _formats.Reading(
-        where,
-        wanted,
-        given,
-        config.delimiter or ("\t" if form == "tsv" else ","),
-        config.quote,
-        config.skip_rows,
-        config.header,
-    )
-
-
-def _batches(
-    opened: Callable[[], AbstractContextManager[IO[bytes]]], form: str, config: Config, reading: _formats.Reading
-) -> Iterator[Batch]:
-    where, lines = reading.where, None
-    try:
-        with opened() as file:
-            if form == "parquet":
-                yield from _formats.read_parquet(file, reading)
-                return
-            lines = _formats.Lines(_formats.decoded(file, config.encoding))
-            yield from _READERS[form](lines, reading)
-            if not lines.number:
-                raise EmptyFileError(f"{where} is empty")
-    except Exception as error:
-        translated = _places.plainly(f"{where}, after line {lines.number}" if lines and lines.number else where, error)
-        if translated is error:
-            raise
-        raise translated from None  # the cause may hold a signed URL, and a traceback would print it
-
-
-def _found(config: Config, context: Context) -> list[UPath]:
-    """The files of a run, sorted by path; where the path names days only those of its period."""
-    folder = context.recipe_path.parent
-    asked = period.asked(context.params) if _DAY.search(config.path) else None
-    if asked is None:
-        return _places.find(_any_day(config.path), folder)
-    found: dict[str, UPath] = {}
-    missing = None
-    for pattern in dict.fromkeys(_on(day, config.path) for day in asked.days()):
-        try:
-            found |= {str(file): file for file in _places.find(pattern, folder)}
-        except NotFoundError as error:  # a day on which nothing came is no fault
-            missing = error
-    if missing and not found:
-        raise missing
-    return [found[name] for name in sorted(found)]
-
-
 def _any_day(path: str) -> str:
     return _DAY.sub(lambda spec: re.sub("%[A-Za-z]", "*", spec[1]), path)
 
@@ -293,83 +335,9 @@ def _named(group: Sequence[UPath]) -> str:
     return f"{_places.stem(group[0])}{more}"
 
 
-def _tables(config: Config, context: Context, paths: Sequence[UPath]) -> Iterator[pa.Table]:
-    """Rows of some files; one without any is a warning where it is not the only one."""
-    mappers: dict[bool, Mapper] = {}
-    empty: list[EmptyFileError] = []
-    files = read = 0
-    for name, form, found in _each(config, context, paths):
-        files, before = files + 1, read
-        unlabelled = form in {"txt", "document"} and not {"label", "label_columns"} & config.model_fields_set
-        if unlabelled not in mappers:
-            # Lines have no label: the default must not ask for one.
-            here = config.model_copy(update={"label": None}) if unlabelled else config
-            own, fields = answered(context, name), structures(context, name)
-            mappers[unlabelled] = Mapper(here, name, answered=own, structures=fields, filtered=context.filtered)
-        mapper = mappers[unlabelled].of(name)
-        said = f"a file of {name} has no row"
-        try:
-            for batch in found(mapper.columns):
-                read += len(batch.places)
-                said = f"{batch.where} has no row"
-                if batch.places:
-                    yield mapper.table(batch)
-        except EmptyFileError as error:
-            empty.append(error)
-            said = str(error)
-        if read == before and len(paths) > 1:
-            log.warning("%s: nothing to read there for %s", said, config.path)
-    if empty and (files == 1 or not read):
-        raise empty[0]
-    for mapper in mappers.values():
-        mapper.finish()
-
-
-def _each(
-    config: Config, context: Context, paths: Sequence[UPath]
-) -> Iterator[tuple[str, str, Callable[[Sequence[str]], Iterator[Batch]]]]:
-    """Name of the source, format and reader of each file, and of each member of an archive."""
-    names = _names.Names(context)
-    for path in paths:
-        if not _places.is_archive(path):
-            form = config.format or _places.format_of(path)
-            given = _given(_names.where(path, context))
-            yield _named_by(config, path, names), form, partial(_of_file, path, config, given)
-            continue
-        for name, file in _archives.members(path, config.members, any_format=config.format is not None):
-            form = config.format or str(_places.known_format(name))
-            given = _given(name)
-            where = f"{_places.shown(path)}: {name}"
-            named = _named_by(config, path, names, PurePosixPath(name))
-            yield named, form, partial(_of_member, file, form, config, where, given)
-
-
-def _named_by(config: Config, path: UPath, names: _names.Names, member: PurePosixPath | None = None) -> str:
-    """Name that the rows of a file, or of a member of an archive, carry."""
-    if config.format == "document":
-        return str(source_name(config))
-    if config.name:
-        return f"files:{config.name}"
-    if member is None and not _names.SIGNS.search(config.path):
-        return f"files:{_places.stem(path)}"
-    inner = "" if member is None else f"/{member.with_name(_places.stem(member))}"
-    return f"files:{names.of(config.path, path)}{inner}"
-
-
 def _given(path: str) -> dict[str, str]:
     parts = PurePosixPath(path.rsplit("://", maxsplit=1)[-1])
     return {"path": path, "folder": parts.parent.name, "file": parts.name}
-
-
-def _of_file(path: UPath, config: Config, given: Mapping[str, str], wanted: Sequence[str]) -> Iterator[Batch]:
-    return batches(path, config, wanted, given=_asked_for(given, wanted))
-
-
-def _of_member(
-    file: IO[bytes], form: str, config: Config, where: str, given: Mapping[str, str], wanted: Sequence[str]
-) -> Iterator[Batch]:
-    opened = partial(_places.unpacked, file, where)
-    yield from _batches(opened, form, config, _reading(config, form, where, wanted, _asked_for(given, wanted)))
 
 
 def _asked_for(given: Mapping[str, str], wanted: Sequence[str]) -> dict[str, str]:
@@ -384,10 +352,3 @@ _READERS: dict[str, Callable[[_formats.Lines, _formats.Reading], Iterator[Batch]
     "txt": _formats.read_txt,
     "document": _formats.read_document,
 }
-
-
-def _texts(batch: Batch, name: str) -> list[str | None]:
-    try:
-        return [plain(value) for value in batch.columns[name]]
-    except TypeError as error:
-        raise DataRejectedError(f"{batch.where}: column {name!r} holds lists or objects") from error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from ftcore.data.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
-from ftcore.data.sources._secrets import scrub
+from ftcore.data.credentials import scrub
+from ftcore.data.sources._mapping import Batch, Mapper, require
+from ftcore.data.sources._options import Mapped
 from ftcore.errors import AwayError, DataRejectedError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 
     from ftcore.context import Context
 
-EXAMPLE = {"kind": "hf", "path": "data/reviews", "split": "train"}
 ROWS = 2_000
 """Rows taken at a time."""
 _AWAY = ("requests", "httpx", "huggingface_hub", "aiohttp", "urllib3")
 
 
-class Config(Mapped):
+class HuggingFace(Mapped):
     """One split of a dataset, read as a stream. Datasets that bring code of their own are not run."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "hf", "path": "data/reviews", "split": "train"}
 
     kind: Literal["hf"] = "hf"
     path: str | None = None
@@ -41,87 +43,82 @@ class Config(Mapped):
     """Which split to read."""
 
     @model_validator(mode="after")
-    def _names_one_place(self) -> Config:
+    def _names_one_place(self) -> HuggingFace:
         if (self.path is None) == (self.dataset is None):
             raise ValueError("give either path (local) or dataset (of the hub)")
         if self.dataset and not self.revision:
             raise ValueError("a dataset of the hub needs a revision")
         return self
 
+    @property
+    def location(self) -> str | None:
+        """The local folder."""
+        return self.path
 
-def source_name(config: Config) -> str:
-    """Name that the rows of this source carry."""
-    return f"hf:{config.name or (config.dataset or str(config.path)).rstrip('/').split('/')[-1]}"
+    def source_name(self) -> str:
+        """Name that the rows of this source carry."""
+        return f"hf:{self.name or (self.dataset or str(self.path)).rstrip('/').split('/')[-1]}"
 
+    def read(self, context: Context) -> Iterator[pa.Table]:
+        """Rows of the split as they come; labels kept as numbers come back as their names.
 
-def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """Rows of the split as they come; labels kept as numbers come back as their names.
+        Raises:
+            NotFoundError: no such dataset.
+            MissingExtraError: ``datasets`` is not installed.
+            DataRejectedError: no such split or column, or the files are broken.
+            AwayError: the hub does not answer.
+        """
+        yield from self.sampled(self._tables(context))
 
-    Raises:
-        NotFoundError: no such dataset.
-        MissingExtraError: ``datasets`` is not installed.
-        DataRejectedError: no such split or column, or the files are broken.
-        AwayError: the hub does not answer.
-    """
-    yield from sampled(config, _tables(config, context))
+    def _tables(self, context: Context) -> Iterator[pa.Table]:
+        where = f"hf:{self.dataset or self.path}"
+        mapper = Mapper.reading(self, context, self.source_name())
+        try:
+            found = _chosen(self._open(context), where, mapper.columns)
+            names: list[str] | None = None
+            numbers = itertools.count(1)
+            for rows in found.iter(batch_size=ROWS):
+                if names is None:
+                    names = list(rows)
+                    require(where, mapper.columns, names)
+                count = len(rows[names[0]])
+                columns = {name: _named(found.features, name, rows[name]) for name in mapper.columns}
+                yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, count)), unit="row"))
+            mapper.finish()
+        except (DataRejectedError, MissingExtraError, NotFoundError):
+            raise
+        except Exception as error:
+            raise _translated(where, error) from None
 
-
-def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
-    where = f"hf:{config.dataset or config.path}"
-    mapper = Mapper(
-        config,
-        source_name(config),
-        answered=answered(context, source_name(config)),
-        structures=structures(context, source_name(config)),
-        filtered=context.filtered,
-    )
-    try:
-        found = _chosen(_open(config, context), where, mapper.columns)
-        names: list[str] | None = None
-        numbers = itertools.count(1)
-        for rows in found.iter(batch_size=ROWS):
-            if names is None:
-                names = list(rows)
-                require(where, mapper.columns, names)
-            count = len(rows[names[0]])
-            columns = {name: _named(found.features, name, rows[name]) for name in mapper.columns}
-            yield mapper.table(Batch(columns, where, list(itertools.islice(numbers, count)), unit="row"))
-        mapper.finish()
-    except (DataRejectedError, MissingExtraError, NotFoundError):
-        raise
-    except Exception as error:
-        raise _translated(where, error) from None
-
-
-def _open(config: Config, context: Context) -> Any:
-    try:
-        import datasets
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("datasets is not installed", hint="pip install 'ftcore[sources]'") from error
-    datasets.disable_progress_bars()
-    if config.dataset:
-        return datasets.load_dataset(
-            config.dataset, config.subset, split=config.split, revision=config.revision, streaming=True
-        )
-    folder = context.recipe_path.parent / str(config.path)
-    if not folder.is_dir():
-        raise NotFoundError(
-            f"there is no folder {config.path!r}", hint="check the path in the recipe, or mount the volume"
-        )
-    if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
-        loaded = datasets.load_from_disk(str(folder))  # memory-mapped
-        if not isinstance(loaded, datasets.DatasetDict):
-            return loaded
-        if config.split not in loaded:
-            raise DataRejectedError(f"{config.path} has no split {config.split!r}; it has {', '.join(loaded)}")
-        return loaded[config.split]
-    whole = str(folder.resolve())
-    if any(sign in whole for sign in "*?[]"):
-        raise DataRejectedError(
-            f"{config.path}: the datasets library takes the *, ? or brackets of {whole!r} for a pattern",
-            hint="rename that folder, read its files with `kind: files`, or save the dataset with save_to_disk",
-        )
-    return datasets.load_dataset(str(folder), config.subset, split=config.split, streaming=True)
+    def _open(self, context: Context) -> Any:
+        try:
+            import datasets
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("datasets is not installed", hint="pip install 'ftcore[sources]'") from error
+        datasets.disable_progress_bars()
+        if self.dataset:
+            return datasets.load_dataset(
+                self.dataset, self.subset, split=self.split, revision=self.revision, streaming=True
+            )
+        folder = context.recipe_path.parent / str(self.path)
+        if not folder.is_dir():
+            raise NotFoundError(
+                f"there is no folder {self.path!r}", hint="check the path in the recipe, or mount the volume"
+            )
+        if any((folder / name).is_file() for name in ("state.json", "dataset_dict.json")):
+            loaded = datasets.load_from_disk(str(folder))  # memory-mapped
+            if not isinstance(loaded, datasets.DatasetDict):
+                return loaded
+            if self.split not in loaded:
+                raise DataRejectedError(f"{self.path} has no split {self.split!r}; it has {', '.join(loaded)}")
+            return loaded[self.split]
+        whole = str(folder.resolve())
+        if any(sign in whole for sign in "*?[]"):
+            raise DataRejectedError(
+                f"{self.path}: the datasets library takes the *, ? or brackets of {whole!r} for a pattern",
+                hint="rename that folder, read its files with `kind: files`, or save the dataset with save_to_disk",
+            )
+        return datasets.load_dataset(str(folder), self.subset, split=self.split, streaming=True)
 
 
 def _chosen(found: Any, where: str, wanted: Sequence[str]) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from ftcore.data.sources import files
-from ftcore.data.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
+from ftcore.data.sources._mapping import Batch, Mapper, require
+from ftcore.data.sources._options import Mapped
+from ftcore.data.sources.files import Files
 from ftcore.tracking.client import Tracking
 
 if TYPE_CHECKING:
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
 
     from ftcore.context import Context
 
-EXAMPLE = {"kind": "mlflow", "run": "0123456789abcdef0123456789abcdef", "artifact": "data/rows.csv"}
 TRACE = ("trace_id", "request", "response", "inputs", "outputs", "at", "tags")
 
 
-class Config(Mapped):
+class Mlflow(Mapped):
     """A file or dataset of an MLflow run, or the traces of an experiment."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "kind": "mlflow",
+        "run": "0123456789abcdef0123456789abcdef",
+        "artifact": "data/rows.csv",
+    }
 
     kind: Literal["mlflow"] = "mlflow"
     run: str | None = None
@@ -39,67 +45,58 @@ class Config(Mapped):
     """Which traces, in MLflow's filter language."""
 
     @model_validator(mode="after")
-    def _names_one_place(self) -> Config:
+    def _names_one_place(self) -> Mlflow:
         if sum(map(bool, (self.artifact, self.dataset, self.experiment))) != 1:
             raise ValueError("give one of artifact, dataset and experiment")
         if (self.run is None) != (self.experiment is not None):
             raise ValueError("artifact and dataset need the run; experiment takes none")
         return self
 
+    def source_name(self) -> str:
+        """Name that the rows of this source carry."""
+        return f"mlflow:{self.name or self.artifact or self.dataset or self.experiment}"
 
-def source_name(config: Config) -> str:
-    """Name that the rows of this source carry."""
-    return f"mlflow:{config.name or config.artifact or config.dataset or config.experiment}"
+    def read(self, context: Context) -> Iterator[pa.Table]:
+        """Rows as a stream; a run's artefact is fetched into the step's scratch folder first.
 
+        Raises:
+            FtcoreError: no such run, artefact, dataset or experiment.
+            DataRejectedError: the file cannot be read, or a column is missing.
+            TransientError: MLflow does not answer.
+        """
+        yield from self.sampled(self._tables(context))
 
-def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """Rows as a stream; a run's artefact is fetched into the step's scratch folder first.
+    def _tables(self, context: Context) -> Iterator[pa.Table]:
+        mapper = Mapper.reading(self, context, self.source_name())
+        batches = self._traces(context, mapper) if self.experiment else self._logged(context, mapper)
+        for batch in batches:
+            if batch.places:
+                yield mapper.table(batch)
+        mapper.finish()
 
-    Raises:
-        FtcoreError: no such run, artefact, dataset or experiment.
-        DataRejectedError: the file cannot be read, or a column is missing.
-        TransientError: MLflow does not answer.
-    """
-    yield from sampled(config, _tables(config, context))
+    def _logged(self, context: Context, mapper: Mapper) -> Iterator[Batch]:
+        from upath import UPath
 
+        tracking = Tracking(context.settings, context.recipe.name)
+        run = str(self.run)
+        if self.artifact:
+            path = UPath(tracking.artifact(run, self.artifact, context.scratch / "mlflow"))
+        else:
+            path = UPath(tracking.dataset_source(run, str(self.dataset)))
+        where = f"mlflow:{run}/{self.artifact or self.dataset}"
+        yield from Files(path=path.name).batches(path, mapper.columns, where)
 
-def _tables(config: Config, context: Context) -> Iterator[pa.Table]:
-    mapper = Mapper(
-        config,
-        source_name(config),
-        answered=answered(context, source_name(config)),
-        structures=structures(context, source_name(config)),
-        filtered=context.filtered,
-    )
-    batches = _traces(config, context, mapper) if config.experiment else _logged(config, context, mapper)
-    for batch in batches:
-        if batch.places:
-            yield mapper.table(batch)
-    mapper.finish()
-
-
-def _logged(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]:
-    from upath import UPath
-
-    tracking = Tracking(context.settings, context.recipe.name)
-    run = str(config.run)
-    if config.artifact:
-        path = UPath(tracking.artifact(run, config.artifact, context.scratch / "mlflow"))
-    else:
-        path = UPath(tracking.dataset_source(run, str(config.dataset)))
-    where = f"mlflow:{run}/{config.artifact or config.dataset}"
-    yield from files.batches(path, files.Config(path=path.name), mapper.columns, where)
-
-
-def _traces(config: Config, context: Context, mapper: Mapper) -> Iterator[Batch]:
-    where, numbers = f"mlflow:{config.experiment}", itertools.count(1)
-    require(where, mapper.columns, TRACE)
-    tracking = Tracking(context.settings, context.recipe.name)
-    for page in tracking.traces(str(config.experiment), config.filter):
-        rows = [{**trace, "inputs": _value(trace["request"]), "outputs": _value(trace["response"])} for trace in page]
-        columns = {name: [row[name] for row in rows] for name in TRACE}
-        places = list(itertools.islice(numbers, len(rows)))
-        yield Batch(columns, where, places, unit="trace", ids=[str(row["trace_id"]) for row in rows])
+    def _traces(self, context: Context, mapper: Mapper) -> Iterator[Batch]:
+        where, numbers = f"mlflow:{self.experiment}", itertools.count(1)
+        require(where, mapper.columns, TRACE)
+        tracking = Tracking(context.settings, context.recipe.name)
+        for page in tracking.traces(str(self.experiment), self.filter):
+            rows = [
+                {**trace, "inputs": _value(trace["request"]), "outputs": _value(trace["response"])} for trace in page
+            ]
+            columns = {name: [row[name] for row in rows] for name in TRACE}
+            places = list(itertools.islice(numbers, len(rows)))
+            yield Batch(columns, where, places, unit="trace", ids=[str(row["trace_id"]) for row in rows])
 
 
 def _value(text: str | None) -> Any:

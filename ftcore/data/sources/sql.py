@@ -6,14 +6,15 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ftcore.data import period, snapshot, watermarks
-from ftcore.data.sources._mapping import Batch, Mapped, Mapper, answered, require, sampled, structures
-from ftcore.data.sources._secrets import connection, scrub
-from ftcore.data.sources._values import plain
+from ftcore.data.credentials import connection, scrub
+from ftcore.data.sources._mapping import Batch, Mapper, require
+from ftcore.data.sources._options import Mapped
+from ftcore.data.values import plain
 from ftcore.data.watermarks import Cursor
 from ftcore.errors import AwayError, ConfigurationError, DataRejectedError, FtcoreError, MissingExtraError
 
@@ -23,15 +24,20 @@ if TYPE_CHECKING:
 
     from ftcore.context import Context
 
-EXAMPLE = {"kind": "sql", "connection": "warehouse", "query": "SELECT text, label FROM tickets"}
 ROWS = 2_000
 """Rows fetched at a time."""
 _ENDS = re.compile(r"(?<![:\\\w]):(since|until)\b")
 DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
 
-class Config(Mapped):
+class Sql(Mapped):
     """The rows of one query; the database's address and password come from the environment."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "kind": "sql",
+        "connection": "warehouse",
+        "query": "SELECT text, label FROM tickets",
+    }
 
     kind: Literal["sql"] = "sql"
     connection: Annotated[str, Field(pattern=r"^[A-Za-z]\w{0,59}$")]
@@ -59,7 +65,7 @@ class Config(Mapped):
     each read and lets go of rows whose id is not there any more."""
 
     @model_validator(mode="after")
-    def _knows_what_is_gone(self) -> Config:
+    def _knows_what_is_gone(self) -> Sql:
         for name, asked in (("deleted", self.deleted), ("deletions", self.deletions == "compare")):
             if asked and (not self.id or "{" in self.id):
                 raise ValueError(f"{name} needs the source's own key: name a column as id")
@@ -69,82 +75,124 @@ class Config(Mapped):
             raise ValueError("overlap needs a watermark: without one all rows are read each time")
         return self
 
+    @property
+    def incremental(self) -> bool:
+        """Whether there is a watermark."""
+        return bool(self.watermark)
 
-def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """All rows of the query, as the server sends them.
+    def read(self, context: Context) -> Iterator[pa.Table]:
+        """All rows of the query, as the server sends them.
 
-    Raises:
-        ConfigurationError: the connection is not set.
-        MissingExtraError: its driver is not installed.
-        DataRejectedError: the query cannot be run, or lacks a column.
-        AwayError: the server does not answer, or goes away.
-    """
-    yield from read_since(config, context, Cursor())
+        Raises:
+            ConfigurationError: the connection is not set.
+            MissingExtraError: its driver is not installed.
+            DataRejectedError: the query cannot be run, or lacks a column.
+            AwayError: the server does not answer, or goes away.
+        """
+        yield from self.read_since(context, Cursor())
 
+    def read_since(self, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
+        """Rows from the cursor on, in the order of the watermark; ``cursor.reached`` follows.
 
-def read_since(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
-    """Rows from the cursor on, in the order of the watermark; ``cursor.reached`` follows.
+        Raises:
+            As ``read``.
+        """
+        yield from self.sampled(self._tables(context, cursor))
 
-    Raises:
-        As ``read``.
-    """
-    yield from sampled(config, _tables(config, context, cursor))
+    def present(self, context: Context) -> Iterator[list[str]] | None:
+        """Row ids of all that the source holds now, some thousands at a time; None where rows that are gone are kept.
 
+        Raises:
+            As ``read``.
+        """
+        return self._ids(context) if self.deletions == "compare" else None
 
-def present(config: Config, context: Context) -> Iterator[list[str]]:
-    """Row ids of everything that the source holds now, some thousands at a time.
+    def _ids(self, context: Context) -> Iterator[list[str]]:
+        from sqlalchemy import column, select, text
 
-    Raises:
-        As ``read``.
-    """
-    from sqlalchemy import column, select, text
+        where = self.source_name()
+        key: Any = column(str(self.id))
+        statement = select(key).select_from(text(f"({self.query}\n) AS ftcore_rows"))
+        values = self._bound(Cursor(), period.asked(context.params))
+        with self._connected(where) as database, closing(database.execute(statement, values)) as result:
+            for rows in result.partitions(ROWS):
+                keys = [plain(row[0]) for row in rows]
+                yield [snapshot.row_id(where, snapshot.source_key(key)) for key in keys if key]
 
-    where = source_name(config)
-    key: Any = column(str(config.id))
-    statement = select(key).select_from(text(f"({config.query}\n) AS ftcore_rows"))
-    values = _bound(config, Cursor(), period.asked(context.params))
-    with _connected(config, where) as database, closing(database.execute(statement, values)) as result:
-        for rows in result.partitions(ROWS):
-            keys = [plain(row[0]) for row in rows]
-            yield [snapshot.row_id(where, snapshot.source_key(key)) for key in keys if key]
+    def source_name(self) -> str:
+        """Name that the rows of this source carry."""
+        return f"sql:{self.name or self.connection.lower()}"
 
+    def _tables(self, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
+        where = self.source_name()
+        mapper = Mapper.reading(self, context, where)
+        values = self._bound(cursor, period.asked(context.params))
+        with (
+            self._connected(where) as database,
+            closing(database.execute(self._statement(cursor), values)) as result,
+        ):
+            names = list(result.keys())
+            require(f"the query of {where}", [*mapper.columns, *filter(None, [self.watermark, self.deleted])], names)
+            numbers = itertools.count(1)
+            for rows in result.partitions(ROWS):
+                columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+                if self.watermark:
+                    _follow(columns[self.watermark], cursor, where, self.watermark)
+                places = list(itertools.islice(numbers, len(rows)))
+                if self.deleted:
+                    gone = [_is_set(value) for value in columns[self.deleted]]
+                    if any(gone):
+                        table = mapper.table(_some(columns, where, places, gone))
+                        cursor.deleted.update(table["row_id"].to_pylist())
+                    yield mapper.table(_some(columns, where, places, [not one for one in gone]))
+                else:
+                    yield mapper.table(Batch(columns, where, places, unit="row"))
+            mapper.finish()
 
-def source_name(config: Config) -> str:
-    """Name that the rows of this source carry."""
-    return f"sql:{config.name or config.connection.lower()}"
+    def _statement(self, cursor: Cursor) -> Executable:
+        from sqlalchemy import bindparam, column, or_, select, text
 
+        if not self.watermark:
+            return text(self.query)
+        # The column is quoted by the dialect and the value bound; the query itself is the recipe's.
+        mark: Any = column(self.watermark)
+        statement = select(text("*")).select_from(text(f"({self.query}\n) AS ftcore_rows")).order_by(mark)
+        if cursor.since is None:
+            return statement
+        return statement.where(or_(mark >= bindparam("ftcore_since"), mark.is_(None)))
 
-def _tables(config: Config, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
-    where = source_name(config)
-    mapper = Mapper(
-        config,
-        where,
-        answered=answered(context, where),
-        structures=structures(context, where),
-        filtered=context.filtered,
-    )
-    values = _bound(config, cursor, period.asked(context.params))
-    with (
-        _connected(config, where) as database,
-        closing(database.execute(_statement(config, cursor), values)) as result,
-    ):
-        names = list(result.keys())
-        require(f"the query of {where}", [*mapper.columns, *filter(None, [config.watermark, config.deleted])], names)
-        numbers = itertools.count(1)
-        for rows in result.partitions(ROWS):
-            columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-            if config.watermark:
-                _follow(columns[config.watermark], cursor, where, config.watermark)
-            places = list(itertools.islice(numbers, len(rows)))
-            if config.deleted:
-                gone = [_is_set(value) for value in columns[config.deleted]]
-                if any(gone):
-                    table = mapper.table(_some(columns, where, places, gone))
-                    cursor.deleted.update(table["row_id"].to_pylist())
-                yield mapper.table(_some(columns, where, places, [not one for one in gone]))
-            else:
-                yield mapper.table(Batch(columns, where, places, unit="row"))
-        mapper.finish()
+    def _bound(self, cursor: Cursor, asked: period.Period | None) -> dict[str, Any]:
+        """Values of the query's parameters: the run's period where it names that, the recipe's own, the watermark."""
+        ends = {name: getattr(asked, name, None) for name in set(_ENDS.findall(self.query))}
+        mark = {} if cursor.since is None else {"ftcore_since": watermarks.before(cursor.since, self.overlap)}
+        return {**ends, **self.parameters, **mark}
+
+    @contextmanager
+    def _connected(self, where: str) -> Iterator[Connection]:
+        """A connection that reads as a stream, whose errors speak plainly and hold no password."""
+        from sqlalchemy import create_engine, exc
+        from sqlalchemy.pool import NullPool
+
+        given = connection(self.connection)
+        url = _url(given, self.connection)
+        secrets = [given, url.render_as_string(hide_password=False), str(url.password or "")]
+        options: dict[str, Any] = {"stream_results": True, "yield_per": ROWS, "max_row_buffer": ROWS}
+        postgres = url.get_backend_name() == "postgresql"
+        if postgres:
+            options["postgresql_readonly"] = True
+        arguments = {"connect_timeout": 10} if postgres else {}
+        try:
+            engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+            with engine.connect().execution_options(**options) as database:
+                yield database
+        # Not chained: what a driver says may repeat the URL, and a traceback would print it.
+        except exc.NoSuchModuleError:
+            raise FtcoreError(f"{where}: SQLAlchemy knows no database {url.drivername!r}") from None
+        except ImportError as error:
+            hint = "pip install 'ftcore[sources]', or the driver that the URL names"
+            raise MissingExtraError(f"{where}: the database driver is not installed: {error}", hint) from None
+        except exc.SQLAlchemyError as error:
+            raise _translated(where, error, secrets, url) from None
 
 
 def _some(columns: dict[str, Any], where: str, places: list[int], taken: list[bool]) -> Batch:
@@ -160,60 +208,12 @@ def _is_set(value: object) -> bool:
     return bool(value)
 
 
-def _statement(config: Config, cursor: Cursor) -> Executable:
-    from sqlalchemy import bindparam, column, or_, select, text
-
-    if not config.watermark:
-        return text(config.query)
-    # The column is quoted by the dialect and the value bound; the query itself is the recipe's.
-    mark: Any = column(config.watermark)
-    statement = select(text("*")).select_from(text(f"({config.query}\n) AS ftcore_rows")).order_by(mark)
-    if cursor.since is None:
-        return statement
-    return statement.where(or_(mark >= bindparam("ftcore_since"), mark.is_(None)))
-
-
-def _bound(config: Config, cursor: Cursor, asked: period.Period | None) -> dict[str, Any]:
-    """Values of the query's parameters: the run's period where it names that, the recipe's own, and the watermark."""
-    ends = {name: getattr(asked, name, None) for name in set(_ENDS.findall(config.query))}
-    mark = {} if cursor.since is None else {"ftcore_since": watermarks.before(cursor.since, config.overlap)}
-    return {**ends, **config.parameters, **mark}
-
-
 def _follow(values: tuple[Any, ...], cursor: Cursor, where: str, column: str) -> None:
     if any(value is None for value in values):
         raise DataRejectedError(
             f"{where}: the watermark {column!r} is null in a row", hint="a row without it would be skipped next time"
         )
     cursor.reached = values[-1]  # the server's order counts, not Python's: collations differ
-
-
-@contextmanager
-def _connected(config: Config, where: str) -> Iterator[Connection]:
-    """A connection that reads as a stream, whose errors speak plainly and hold no password."""
-    from sqlalchemy import create_engine, exc
-    from sqlalchemy.pool import NullPool
-
-    given = connection(config.connection)
-    url = _url(given, config.connection)
-    secrets = [given, url.render_as_string(hide_password=False), str(url.password or "")]
-    options: dict[str, Any] = {"stream_results": True, "yield_per": ROWS, "max_row_buffer": ROWS}
-    postgres = url.get_backend_name() == "postgresql"
-    if postgres:
-        options["postgresql_readonly"] = True
-    arguments = {"connect_timeout": 10} if postgres else {}
-    try:
-        engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
-        with engine.connect().execution_options(**options) as database:
-            yield database
-    # Not chained: what a driver says may repeat the URL, and a traceback would print it.
-    except exc.NoSuchModuleError:
-        raise FtcoreError(f"{where}: SQLAlchemy knows no database {url.drivername!r}") from None
-    except ImportError as error:
-        hint = "pip install 'ftcore[sources]', or the driver that the URL names"
-        raise MissingExtraError(f"{where}: the database driver is not installed: {error}", hint) from None
-    except exc.SQLAlchemyError as error:
-        raise _translated(where, error, secrets, url) from None
 
 
 def _url(given: str, name: str) -> URL:

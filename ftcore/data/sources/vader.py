@@ -11,12 +11,12 @@ import html
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ftcore.data import snapshot
-from ftcore.data.sources._mapping import Sampled, sampled
+from ftcore.data.sources._base import Source
 from ftcore.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ftcore.context import Context
 
-EXAMPLE = {"kind": "vader", "domain": "nyt", "max_rows": 50}
 ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
 INNER = "additional_resources/hutto_ICWSM_2014.tar.gz"
 FILES = {
@@ -37,8 +36,10 @@ GROUPED = {"amazon", "nyt"}
 """Collections whose ids are ``item_sentence``: sentences of one item belong together."""
 
 
-class Config(Sampled):
+class Vader(Source):
     """One collection, as rows labelled ``positive`` or ``negative``, or as sentences with the one that follows."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "vader", "domain": "nyt", "max_rows": 50}
 
     kind: Literal["vader"] = "vader"
     domain: Literal["movie", "tweets", "amazon", "nyt"]
@@ -50,29 +51,62 @@ class Config(Sampled):
     that follows it in the same item. All sentences take part then, whatever their rating."""
 
     @model_validator(mode="after")
-    def _sentences_follow_one_another(self) -> Config:
+    def _sentences_follow_one_another(self) -> Vader:
         if self.instruction and self.domain not in GROUPED:
             raise ValueError(f"only sentences of {' and '.join(sorted(GROUPED))} follow one another")
         return self
 
+    def source_name(self) -> str:
+        """Name that the rows of this source carry."""
+        return f"vader:{self.domain}:continued" if self.instruction else f"vader:{self.domain}"
 
-def source_name(config: Config) -> str:
-    """Name that the rows of this source carry."""
-    return f"vader:{config.domain}:continued" if config.instruction else f"vader:{config.domain}"
+    def read(self, context: Context) -> Iterator[pa.Table]:
+        """Rows of one collection, in the order of their row ids.
 
+        Raises:
+            NotFoundError: the archive is not in the cache.
+        """
+        import pyarrow as pa
 
-def read(config: Config, context: Context) -> Iterator[pa.Table]:
-    """Rows of one collection, in the order of their row ids.
+        lines = _lines(_ground_truth(self.domain, context))
+        made = self._continued(lines) if self.instruction else self._rated(lines)
+        rows = sorted(made, key=lambda row: row["row_id"])
+        yield from self.sampled([pa.Table.from_pylist(rows, schema=snapshot.schema())])
 
-    Raises:
-        NotFoundError: the archive is not in the cache.
-    """
-    import pyarrow as pa
+    def _rated(self, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
+        source = self.source_name()
+        for number, (key, rating, text) in enumerate(lines, 1):
+            if abs(rating) < self.min_rating:
+                continue
+            yield {
+                "row_id": snapshot.row_id(source, key),
+                "text": text,
+                "label": "positive" if rating > 0 else "negative",
+                "source": source,
+                "group": f"{source}:{key.split('_')[0]}" if self.domain in GROUPED else None,
+                **self._origin(key, number),
+            }
 
-    lines = _lines(_ground_truth(config.domain, context))
-    made = _continued(config, lines) if config.instruction else _rated(config, lines)
-    rows = sorted(made, key=lambda row: row["row_id"])
-    yield from sampled(config, [pa.Table.from_pylist(rows, schema=snapshot.schema())])
+    def _continued(self, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
+        """A sentence and the one after it; a gap in an item's numbers joins nothing."""
+        source = self.source_name()
+        texts = {tuple(map(int, key.split("_"))): (line, text) for line, (key, _, text) in enumerate(lines, 1)}
+        for (item, number), (line, text) in texts.items():
+            if (item, number + 1) not in texts:
+                continue
+            yield {
+                "row_id": snapshot.row_id(source, f"{item}_{number}"),
+                "text": text,
+                "context": self.instruction,
+                "label": texts[item, number + 1][1],
+                "source": source,
+                "group": f"vader:{self.domain}:{item}",
+                **self._origin(f"{item}_{number}", line),
+            }
+
+    def _origin(self, key: str, line: int) -> dict[str, str]:
+        """The collection's own id of a sentence, and where it stands."""
+        return {"source_id": key, "origin": f"{FILES[self.domain]}, line {line}"}
 
 
 def _lines(file: io.BytesIO) -> Iterator[tuple[str, float, str]]:
@@ -81,44 +115,6 @@ def _lines(file: io.BytesIO) -> Iterator[tuple[str, float, str]]:
         # The files are UTF-8 with a few broken bytes; those become U+FFFD, which the suite quarantines.
         key, rating, text = line.decode("utf-8", errors="replace").rstrip("\r\n").split("\t", 2)
         yield key, float(rating), html.unescape(text)
-
-
-def _rated(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
-    source = source_name(config)
-    for number, (key, rating, text) in enumerate(lines, 1):
-        if abs(rating) < config.min_rating:
-            continue
-        yield {
-            "row_id": snapshot.row_id(source, key),
-            "text": text,
-            "label": "positive" if rating > 0 else "negative",
-            "source": source,
-            "group": f"{source}:{key.split('_')[0]}" if config.domain in GROUPED else None,
-            **_origin(config, key, number),
-        }
-
-
-def _continued(config: Config, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
-    """A sentence and the one after it; a gap in an item's numbers joins nothing."""
-    source = source_name(config)
-    texts = {tuple(map(int, key.split("_"))): (line, text) for line, (key, _, text) in enumerate(lines, 1)}
-    for (item, number), (line, text) in texts.items():
-        if (item, number + 1) not in texts:
-            continue
-        yield {
-            "row_id": snapshot.row_id(source, f"{item}_{number}"),
-            "text": text,
-            "context": config.instruction,
-            "label": texts[item, number + 1][1],
-            "source": source,
-            "group": f"vader:{config.domain}:{item}",
-            **_origin(config, f"{item}_{number}", line),
-        }
-
-
-def _origin(config: Config, key: str, line: int) -> dict[str, str]:
-    """The collection's own id of a sentence, and where it stands."""
-    return {"source_id": key, "origin": f"{FILES[config.domain]}, line {line}"}
 
 
 def _ground_truth(domain: str, context: Context) -> io.BytesIO:

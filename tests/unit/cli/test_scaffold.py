@@ -113,7 +113,7 @@ def test_a_files_columns_and_labels_are_filled_in(conf: settings.Settings, tmp_p
     path = scaffold.create("recipe", "tickets", conf, data)
     made = reading.read(path)
     source = made.sources[0]
-    assert isinstance(source, files.Config)
+    assert isinstance(source, files.Files)
     assert (source.text, source.label) == columns
     assert getattr(made.task, "labels", ()) == labels
     assert _without_files(made, path) == []

@@ -27,6 +27,6 @@ def test_the_traffic_is_always_the_same(product: Product, tmp_path: Path) -> Non
     assert len(labels) / len(requests) == pytest.approx(traffic.LABELLED, abs=0.04)
     truth = {}
     for domain in traffic.REQUESTS:
-        for table in vader.read(vader.Config(domain=domain), context):
+        for table in vader.Vader(domain=domain).read(context):
             truth |= dict(zip(table["row_id"].to_pylist(), table["label"].to_pylist(), strict=True))
     assert all(truth[row["request_id"]] == row["label"] for row in labels)

@@ -14,10 +14,10 @@ from pyarrow import csv, parquet
 
 from ftcore import cli
 from ftcore.data import split
+from ftcore.data.sources.feedback import Feedback
 from ftcore.errors import DataRejectedError, ExportError, FtcoreError
 from ftcore.export.exporters import onnx
 from ftcore.models import base, loading
-from ftcore.recipe.kinds import find
 from ftcore.serving import model as models
 from ftcore.serving import scoring
 from ftcore.store import store
@@ -235,8 +235,7 @@ def test_a_context_is_scored_logged_and_comes_back_with_its_label(served: Produc
     assert table["score"][0].as_py() != table["score"][1].as_py() == table["score"][2].as_py()
     label = {"request_id": table["request_id"][0].as_py(), "label": "negative"}
     assert feedback(served, requests(tmp_path, [label], "labels.jsonl"))["added"] == 1
-    source = find("sources", "feedback")
-    (back,) = (row for found in source.read(source.Config(), served.context("ingest")) for row in found.to_pylist())
+    (back,) = (row for found in Feedback().read(served.context("ingest")) for row in found.to_pylist())
     assert (back["text"], back["context"], back["label"]) == ("good", "the film is bad", "negative")
 
 
@@ -293,12 +292,10 @@ def test_labels_that_contradict_each_other_in_one_file_are_named(
 
 
 def test_a_label_may_be_corrected_and_corrected_back(served: Product, tmp_path: Path) -> None:
-    from ftcore.data.sources import feedback as source
-
     score(served, requests(tmp_path, [{"text": "good", "request_id": "q"}]))
     for given in ("positive", "negative", "positive", "negative"):
         assert feedback(served, requests(tmp_path, [{"request_id": "q", "label": given}], "l.jsonl"))["added"] == 1
-        (table,) = source.read(source.Config(), served.context("ingest"))
+        (table,) = Feedback().read(served.context("ingest"))
         assert table["label"].to_pylist() == [given]
 
 

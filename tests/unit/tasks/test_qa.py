@@ -175,8 +175,8 @@ def test_squad_is_read_from_every_format(tmp_path: Path, form: str) -> None:
             )
     else:
         file.write_text(json.dumps(given) if form == "json" else "\n".join(map(json.dumps, given)))
-    source = files.Config(path=str(file), text="question", context="context", label="answers")
-    (batch,) = files.batches(file, source, source.needs(("text", "context", "label")))
-    cleaned = clean(files.mapper(source, CONFIG).table(batch), CONFIG, personal.cleaner(PersonalData(), {}, "r"))
+    source = files.Files(path=str(file), text="question", context="context", label="answers")
+    (batch,) = source.batches(file, source.needs(("text", "context", "label")))
+    cleaned = clean(source.requests(CONFIG).table(batch), CONFIG, personal.cleaner(PersonalData(), {}, "r"))
     assert cleaned.table["label"].to_pylist()[0] == "red"
     assert cleaned.faults == {1: _answers.UNANSWERABLE}

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ftcore.data.sources import _archives, files
+from ftcore.data.sources import _archives
 from ftcore.errors import DataRejectedError
 
 Rows = Callable[..., list[dict[str, Any]]]
@@ -146,10 +146,10 @@ def test_shards_of_archives_and_documents_give_what_the_whole_gives(
         pack(tmp_path / f"d{number}.zip", {f"{number}.csv": f"text,label\n{number},x\n".encode()})
     here = context({"kind": "files", "path": "d*.zip"})
     source = here.recipe.sources[0]
-    groups = files.shards(source, here)
+    groups = source.shards(here)
     assert len(groups) > 1
-    parts = [row for _, pieces in groups for t in files.read_shard(source, here, pieces) for row in t.to_pylist()]
-    assert parts == [row for table in files.read(source, here) for row in table.to_pylist()]
+    parts = [row for _, pieces in groups for t in source.read_shard(here, pieces) for row in t.to_pylist()]
+    assert parts == [row for table in source.read(here) for row in table.to_pylist()]
 
 
 CUTS = {

@@ -29,7 +29,7 @@ def labels(product: Product, after_s: int, *given: tuple[str, str], name: str) -
 
 
 def read(product: Product) -> list[dict[str, object]]:
-    return [row for t in feedback.read(feedback.Config(), product.context("ingest")) for row in t.to_pylist()]
+    return [row for t in feedback.Feedback().read(product.context("ingest")) for row in t.to_pylist()]
 
 
 def test_without_logs_there_are_no_rows(product: Product) -> None:

@@ -17,7 +17,6 @@ from ftcore.context import Context
 from ftcore.data import snapshot
 from ftcore.recipe import reading as recipes
 from ftcore.recipe import source_names
-from ftcore.recipe.kinds import find
 from ftcore.store import store
 from tests.unit.steps._drafts import RECIPE
 
@@ -36,11 +35,11 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
         document = RECIPE | {"sources": [{"kind": "files", "path": path} for path in paths]}
         recipe = recipes.parse(document, published=published)
         here = Context(recipe, tmp_path / "demo.yaml", "r", "ingest", {}, shelf, conf)
-        found, module = defaultdict[str, set[str]](set), find("sources", "files")
+        found = defaultdict[str, set[str]](set)
         for source in recipe.sources:
-            groups: list[Any] = module.shards(source, here) if sharded else []
-            tables = (t for _, group in groups for t in module.read_shard(source, here, group))
-            for table in tables if sharded else module.read(source, here):
+            groups: list[Any] = source.shards(here) if sharded else []
+            tables = (t for _, group in groups for t in source.read_shard(here, group))
+            for table in tables if sharded else source.read(here):
                 for text, name in zip(table["text"].to_pylist(), table["source"].to_pylist(), strict=True):
                     found[text].add(name)
         names = source_names.known(recipe.sources, published, here.named)

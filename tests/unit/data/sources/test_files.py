@@ -30,7 +30,7 @@ def read(tmp_path: Path, context: Callable[..., Context]) -> Read:
         if content:
             (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         here = context({"kind": "files", "path": path or name, **config})
-        tables = list(files.read(here.recipe.sources[0], here))
+        tables = list(here.recipe.sources[0].read(here))
         assert all(table.schema.equals(snapshot.schema()) for table in tables)
         return [row for table in tables for row in table.to_pylist()]
 
@@ -50,9 +50,9 @@ def test_csv(read: Read) -> None:
 
 def test_a_sources_name_is_the_one_that_its_rows_carry(read: Read) -> None:
     (row,) = read("text,label\nhello,a\n")
-    assert files.source_name(files.Config(path="rows.csv")) == row["source"] == "files:rows"
-    assert files.source_name(files.Config(path="r*.csv", name="all")) == "files:all"
-    assert files.source_name(files.Config(path="r*.csv")) is None, "each file has a name of its own"
+    assert files.Files(path="rows.csv").source_name() == row["source"] == "files:rows"
+    assert files.Files(path="r*.csv", name="all").source_name() == "files:all"
+    assert files.Files(path="r*.csv").source_name() is None, "each file has a name of its own"
 
 
 def test_json_lines(read: Read) -> None:
@@ -102,7 +102,8 @@ def test_any_text_comes_back_as_it_was_written(texts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*texts, "end"]), encoding="utf-8")
-        assert files.read_any(path)["text"].to_pylist() == [*texts, "end"]
+        read = files.Files(path=str(path)).batches(path, None)
+        assert [text for batch in read for text in batch.columns["text"]] == [*texts, "end"]
 
 
 def test_ids_make_row_ids_and_texts_do_where_there_are_none(read: Read) -> None:
@@ -195,7 +196,7 @@ def test_a_path_may_name_days(tmp_path: Path, context: Callable[..., Any]) -> No
 
     def texts(**asked: str) -> list[str]:
         here = context(source, **asked)
-        return [text for table in files.read(here.recipe.sources[0], here) for text in table["text"].to_pylist()]
+        return [text for table in here.recipe.sources[0].read(here) for text in table["text"].to_pylist()]
 
     assert len(texts()) == 4
     assert texts(since="2026-01-02", until="2026-01-03") == ["on 2026-01-02"]

@@ -325,7 +325,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, rows: Rows, context:
             file.writelines(f"sentence number {n} of a file that goes on,positive\n" for n in range(count))
         here = context({"kind": "files", "path": "a.csv"})
         tracemalloc.start()
-        assert sum(table.num_rows for table in files.read(here.recipe.sources[0], here)) == count
+        assert sum(table.num_rows for table in here.recipe.sources[0].read(here)) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] * 1.1
@@ -345,19 +345,6 @@ def test_any_text_comes_back_from_csv_and_jsonl(tmp_path: Path, rows: Rows, text
         assert [row["text"] for row in rows(kind="files", path=name)] == texts
 
 
-def test_read_any_reads_all_columns_as_text_and_refuses_a_broken_line(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"request_id": 7, "label": "x"}\n{"request_id": "8", "z": true}\n')
-    assert files.read_any(tmp_path / "a.jsonl").to_pylist() == [
-        {"request_id": "7", "label": "x", "z": None},
-        {"request_id": "8", "label": None, "z": "True"},
-    ]
-    (tmp_path / "b.csv").write_text("a,b\n1,\n")
-    assert files.read_any(tmp_path / "b.csv").to_pylist() == [{"a": "1", "b": None}]
-    (tmp_path / "c.csv").write_text("a,b\n1,2\n1\n")
-    with pytest.raises(DataRejectedError, match=r"c\.csv, line 3 cannot be read"):
-        files.read_any(tmp_path / "c.csv")
-
-
 @pytest.mark.parametrize(
     ("delimiter", "config", "said"),
     [
@@ -375,5 +362,5 @@ def test_a_delimiter_that_would_make_the_header_fit_is_named(
     path = tmp_path / "a.csv"
     path.write_text(delimiter.join(["Nr", '"Bewertung, in Sternen"', '"Text"', "Klasse"]) + "\n", encoding="utf-8")
     with pytest.raises(DataRejectedError, match="has no column") as caught:
-        list(files.batches(path, files.Config(path=str(path), **config), wanted))
+        list(files.Files(path=str(path), **config).batches(path, wanted))
     assert said in str(caught.value)

@@ -12,7 +12,6 @@ from ftcore.context import Context
 from ftcore.data import snapshot
 from ftcore.recipe import reading as recipes
 from ftcore.recipe import source_names
-from ftcore.recipe.kinds import find
 from tests.unit.steps._drafts import RECIPE
 
 Make = Callable[..., Context]
@@ -27,8 +26,7 @@ def lay(folder: Path, *names: str, line: str = "a text,negative,1,C-1") -> None:
 def read(context: Context) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for source in context.recipe.sources:
-        module = find("sources", source.kind)
-        found += [row for table in module.read(source, context) for row in table.to_pylist()]
+        found += [row for table in source.read(context) for row in table.to_pylist()]
     return found
 
 
@@ -65,10 +63,10 @@ def test_files_of_one_name_in_two_folders_are_two(
 def test_a_file_has_one_name_read_whole_or_in_shards(context: Make, tmp_path: Path) -> None:
     lay(tmp_path, "jan/tickets.csv", "feb/tickets.csv")
     here = context({"kind": "files", "path": str(tmp_path / "*/*.csv")})
-    source, module = here.recipe.sources[0], find("sources", "files")
-    pieces = [piece for _, group in module.shards(source, here) for piece in group]
-    whole = [row for table in module.read(source, here) for row in table.to_pylist()]
-    assert [row for table in module.read_shard(source, here, pieces) for row in table.to_pylist()] == whole
+    source = here.recipe.sources[0]
+    pieces = [piece for _, group in source.shards(here) for piece in group]
+    whole = [row for table in source.read(here) for row in table.to_pylist()]
+    assert [row for table in source.read_shard(here, pieces) for row in table.to_pylist()] == whole
     assert {row["source"] for row in whole} == {"files:feb/tickets", "files:jan/tickets"}
 
 
@@ -80,7 +78,7 @@ def test_a_name_that_the_recipe_gives_stays(context: Make, tmp_path: Path) -> No
 
 def names_of(document: dict[str, Any], published: dict[str, str] | None = None) -> tuple[list[str], dict[str, str]]:
     sources = recipes.parse(document, published=published).sources
-    names = [find("sources", one.kind).source_name(one) for one in sources]
+    names = [one.source_name() for one in sources]
     return names, source_names.known(sources, published or {})
 
 
@@ -120,9 +118,7 @@ def test_queries_and_datasets_of_one_name_are_two(context: Make) -> None:
         sql | {"query": "SELECT * FROM tickets", "label": None},
         {"kind": "hf", "path": "a/reviews"}, {"kind": "hf", "path": "b/reviews"}, {"kind": "feedback"},
     )  # fmt: skip
-    names = [
-        find("sources", source.kind).source_name(source) for source in here.recipe.sources if source.kind != "feedback"
-    ]
+    names = [source.source_name() for source in here.recipe.sources if source.kind != "feedback"]
     assert names == ["sql:warehouse", "sql:warehouse-2", "sql:warehouse", "hf:reviews", "hf:b/reviews"]
 
 

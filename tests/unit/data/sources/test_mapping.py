@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftcore.data import snapshot
-from ftcore.data.sources._mapping import Sampled, sampled
-from ftcore.data.sources._secrets import scrub
+from ftcore.data.credentials import scrub
+from ftcore.data.sources.feedback import Feedback
 from ftcore.errors import DataRejectedError, RecipeError
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import find, kind_class, kinds
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -35,8 +35,8 @@ def write(tmp_path: Path, *records: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", kinds("sources"))
 def test_every_kind_has_an_example_and_speaks_of_weight_and_cap(kind: str) -> None:
-    module = find("sources", kind)
-    config = module.Config.model_validate(module.EXAMPLE | {"weight": 0.5, "max_rows": 3})
+    made = kind_class("sources", kind)
+    config = made.model_validate(made.EXAMPLE | {"weight": 0.5, "max_rows": 3})
     assert (config.weight, config.max_rows) == (0.5, 3)
     undocumented = [n for n, f in type(config).model_fields.items() if n != "kind" and not f.description]
     assert undocumented == []
@@ -100,7 +100,7 @@ def test_a_cap_takes_the_lowest_ids_in_any_order_and_any_pieces(
     order.shuffle(ids)
     edges = [0, *sorted(cuts), len(ids)]
     pieces = [table(ids[a:b]) for a, b in pairwise(edges)]
-    got = [i for t in sampled(Sampled(max_rows=cap), pieces) for i in t["row_id"].to_pylist()]
+    got = [i for t in Feedback(max_rows=cap).sampled(pieces) for i in t["row_id"].to_pylist()]
     assert got == expected
 
 
@@ -108,21 +108,21 @@ def test_a_cap_takes_the_lowest_ids_in_any_order_and_any_pieces(
 @given(ids=IDS, weights=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)))
 def test_a_larger_weight_only_adds_rows(ids: list[str], weights: tuple[float, float]) -> None:
     low, high = (
-        {i for t in sampled(Sampled(weight=w), [table(ids)]) for i in t["row_id"].to_pylist()} for w in sorted(weights)
+        {i for t in Feedback(weight=w).sampled([table(ids)]) for i in t["row_id"].to_pylist()} for w in sorted(weights)
     )
     assert low <= high
 
 
 def test_a_weight_is_a_share() -> None:
     ids = [snapshot.row_id("s", str(n)) for n in range(20_000)]
-    kept = sum(t.num_rows for t in sampled(Sampled(weight=0.3), [table(ids)]))
+    kept = sum(t.num_rows for t in Feedback(weight=0.3).sampled([table(ids)]))
     assert 5_700 < kept < 6_300
 
 
 def test_a_large_stream_under_a_cap_holds_little() -> None:
     ids = [snapshot.row_id("s", str(n)) for n in range(120_000)]
     pieces = (table(ids[start : start + 10_000]) for start in range(0, len(ids), 10_000))
-    got = [i for t in sampled(Sampled(max_rows=100), pieces) for i in t["row_id"].to_pylist()]
+    got = [i for t in Feedback(max_rows=100).sampled(pieces) for i in t["row_id"].to_pylist()]
     assert got == sorted(ids)[:100]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ftcore import settings
 from ftcore.context import Context
-from ftcore.data.sources import _places, files
+from ftcore.data.sources import _places
 from ftcore.errors import NotFoundError
 from ftcore.recipe.reading import parse
 from ftcore.store import store
@@ -99,6 +99,6 @@ def test_the_case_of_real_folder_names(tmp_path: Path, monkeypatch: pytest.Monke
     recipe = parse(RECIPE | {"sources": [{"kind": "files", "path": pattern}]})
     context = Context(recipe, Path("recipe.yaml"), "r", "ingest", {}, store.shelf(conf, "small"), conf)
     source: Any = recipe.sources[0]
-    assert sum(table.num_rows for table in files.read(source, context)) == 1
-    assert sum(table.num_rows for _, pieces in files.shards(source, context)
-               for table in files.read_shard(source, context, pieces)) == 1  # fmt: skip
+    assert sum(table.num_rows for table in source.read(context)) == 1
+    assert sum(table.num_rows for _, pieces in source.shards(context)
+               for table in source.read_shard(context, pieces)) == 1  # fmt: skip

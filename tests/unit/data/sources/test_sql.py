@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ftcore.data.sources import sql
 from ftcore.data.watermarks import Cursor
 from ftcore.errors import (
     ConfigurationError,
@@ -53,28 +52,28 @@ def test_a_query_may_name_the_period_of_its_run(context: Callable[..., Any]) -> 
     source = SQL | {"query": query, "observed_at": "seen"}
     for asked, count in (({}, 5), ({"since": "2026-01-02", "until": "2026-01-04"}, 2)):
         here = context(source, **asked)
-        assert sum(table.num_rows for table in sql.read(here.recipe.sources[0], here)) == count
+        assert sum(table.num_rows for table in here.recipe.sources[0].read(here)) == count
     own = context(source | {"parameters": {"since": "2026-01-05", "until": "2026-01-06"}})
-    assert sum(table.num_rows for table in sql.read(own.recipe.sources[0], own)) == 1, "the recipe's own value counts"
+    assert sum(table.num_rows for table in own.recipe.sources[0].read(own)) == 1, "the recipe's own value counts"
 
 
 def test_a_cursor_reads_from_its_watermark_on(database: sqlite3.Connection, context: Callable[..., Any]) -> None:
     here = context(SQL | {"watermark": "seen", "id": "id", "observed_at": "seen"})
     config = here.recipe.sources[0]
     cursor = Cursor()
-    assert sum(t.num_rows for t in sql.read_since(config, here, cursor)) == 5
+    assert sum(t.num_rows for t in config.read_since(here, cursor)) == 5
     assert cursor.reached == "2026-01-05"
     database.execute("INSERT INTO tickets VALUES (6, 'late', 'negative', '2026-01-05')")
     database.execute("INSERT INTO tickets VALUES (7, 'later', 'negative', '2026-01-06')")
     database.commit()
     cursor = Cursor(since=cursor.reached)
-    texts = [text for t in sql.read_since(config, here, cursor) for text in t["text"].to_pylist()]
+    texts = [text for t in config.read_since(here, cursor) for text in t["text"].to_pylist()]
     assert sorted(texts) == ["late", "later", "ticket 5"]  # the last value again: rows may have come beside it
     assert cursor.reached == "2026-01-06"
     database.execute("INSERT INTO tickets VALUES (8, 'lost', 'negative', NULL)")
     database.commit()
     with pytest.raises(DataRejectedError, match="watermark 'seen' is null"):
-        list(sql.read_since(config, here, cursor))
+        list(config.read_since(here, cursor))
 
 
 @pytest.mark.usefixtures("database")

@@ -10,7 +10,7 @@ import pytest
 from ftcore.data import snapshot
 from ftcore.data.cleaning import personal, rows
 from ftcore.data.sources._mapping import Batch, Mapped, Mapper
-from ftcore.data.sources._values import structured
+from ftcore.data.values import structured
 from ftcore.recipe.kinds import find
 from ftcore.recipe.sections import PersonalData
 

@@ -18,7 +18,7 @@ from ftcore.errors import NotFoundError
 
 
 def read(product: Product, **config: Any) -> list[dict[str, Any]]:
-    (table,) = vader.read(vader.Config(**config), product.context("ingest"))
+    (table,) = vader.Vader(**config).read(product.context("ingest"))
     return table.to_pylist()
 
 
@@ -44,9 +44,9 @@ class TestCollections:
 
     @pytest.mark.parametrize("instruction", ["", "Go on."])
     def test_rows_carry_the_sources_name(self, product: Product, instruction: str) -> None:
-        config = vader.Config(domain="nyt", max_rows=5, instruction=instruction)
-        (table,) = vader.read(config, product.context("ingest"))
-        assert set(table["source"].to_pylist()) == {vader.source_name(config)}
+        config = vader.Vader(domain="nyt", max_rows=5, instruction=instruction)
+        (table,) = config.read(product.context("ingest"))
+        assert set(table["source"].to_pylist()) == {config.source_name()}
 
     @pytest.mark.parametrize("instruction", ["", "Go on."])
     def test_a_row_can_be_found_where_it_came_from(self, product: Product, instruction: str) -> None:
@@ -82,7 +82,7 @@ class TestCollections:
 
     def test_only_items_of_several_sentences_can_be_continued(self) -> None:
         with pytest.raises(ValidationError, match="only sentences of amazon and nyt follow one another"):
-            vader.Config(domain="movie", instruction="Go on.")
+            vader.Vader(domain="movie", instruction="Go on.")
 
     def test_sentences_of_one_item_are_one_group(self, product: Product) -> None:
         for domain, grouped in {"movie": False, "tweets": False, "amazon": True, "nyt": True}.items():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftcore.data.sources._secrets import connection
+from ftcore.data.credentials import connection
 from ftcore.errors import ConfigurationError
 
 POSTGRES = {
