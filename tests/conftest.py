@@ -336,7 +336,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     model, tokenizer = BertForSequenceClassification(config).eval(), BertTokenizerFast(str(folder / "vocab.txt"))
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    onnx.export(onnx.Config(), model, tokenizer, folder)
+    onnx.Onnx().export(model, tokenizer, folder)
     card = {"task": {"kind": "classification", "labels": list(LABELS)}, "max_length_tokens": 32}
     for name in ("model", "onnx-int8", "onnx-fp32"):
         store.write_json(folder / name / "ftcore.json", card)

@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftcore.data.validation.markup import as_entities, disarmed, restored
 from ftcore.errors import FtcoreError
-from ftcore.monitoring.detectors._finding import Finding, Samples, Threshold, unmeasured
-from ftcore.recipe.kinds import find
+from ftcore.monitoring.findings import Finding, Samples, Threshold, unmeasured
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     import pandas as pd
     from evidently.core.report import Snapshot
 
@@ -52,11 +49,11 @@ def compare(
     columns: dict[str, Samples] = {}
     measurable: dict[int, _Ready] = {}
     findings: dict[int, Finding] = {}
-    for number, config in enumerate(detectors):
+    for number, detector in enumerate(detectors):
         try:
-            measurable[number] = _prepare(config, reference, current, seed, columns)
+            measurable[number] = _prepare(detector, reference, current, seed, columns)
         except FtcoreError as error:
-            findings[number] = unmeasured(config.kind, getattr(config, "column", ""), str(error.args[0]))
+            findings[number] = unmeasured(detector.kind, detector.column, str(error.args[0]))
             log.warning("%s", findings[number].summary)
     folder.mkdir(parents=True, exist_ok=True)
     evidently = None
@@ -64,8 +61,8 @@ def compare(
         snapshot = _report(columns, [one.metric for one in measurable.values()])
         for number, one in measurable.items():
             result: Any = snapshot.metric_results[one.metric.metric_id]
-            findings[number] = one.kind.judge(one.config, one.samples, one.threshold, float(result.value))
-            one.kind.redact(one.config, result.widget)
+            findings[number] = one.detector.judge(one.samples, one.threshold, float(result.value))
+            one.detector.redact(result.widget)
         page = folder / "drift.html"
         snapshot.save_html(str(page))
         page.write_text(as_entities(page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -79,15 +76,14 @@ def compare(
 class _Ready(NamedTuple):
     """A detector with its samples, its threshold and the metric that Evidently computes."""
 
-    kind: ModuleType
-    config: Detector
+    detector: Detector
     samples: Samples
     threshold: Threshold
     metric: Any
 
 
 def _prepare(
-    config: Detector, reference: pd.DataFrame, current: pd.DataFrame, seed: int, columns: dict[str, Samples]
+    detector: Detector, reference: pd.DataFrame, current: pd.DataFrame, seed: int, columns: dict[str, Samples]
 ) -> _Ready:
     """Samples, threshold and metric of one detector; adds its column to ``columns``.
 
@@ -95,9 +91,8 @@ def _prepare(
         NotEnoughDataError: too few values, or texts without words; names the counts.
         FtcoreError: the column is missing, or an earlier detector reads it as another type.
     """
-    kind = find("detectors", config.kind)
-    samples = kind.samples(config, reference, current, seed)
-    threshold = kind.calibrate(config, samples, seed)
+    samples = detector.samples(reference, current, seed)
+    threshold = detector.calibrate(samples, seed)
     first = columns.get(samples.column, samples)
     if (first.type, first.rows) != (samples.type, samples.rows):
         raise FtcoreError(
@@ -105,9 +100,9 @@ def _prepare(
             f"{samples.type} with {samples.rows}",
             hint="give each of them a column of its own, or the same settings",
         )
-    metric = kind.metric(config, samples, threshold)
+    metric = detector.metric(samples, threshold)
     columns[samples.column] = first
-    return _Ready(kind, config, samples, threshold, metric)
+    return _Ready(detector, samples, threshold, metric)
 
 
 def _report(columns: dict[str, Samples], metrics: Sequence[Any]) -> Snapshot:

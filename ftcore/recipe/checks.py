@@ -108,18 +108,16 @@ def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _unwatchable(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Detectors of columns that the task's predictions do not have."""
     for number, config in enumerate(recipe.watch.detectors):
-        found = getattr(find("detectors", config.kind), "faults", lambda *_: ())(config, recipe)
-        yield from ((f"watch.detectors[{number}].{key}", message) for key, message in found)
+        yield from ((f"watch.detectors[{number}].{key}", message) for key, message in config.faults(recipe))
 
 
 def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Exports that cannot hold the task's model, and gates that compare exports where there are none."""
     for number, config in enumerate(recipe.exports):
-        exportable = find("exporters", config.kind).TASKS
-        if strange := _strange(recipe, exportable):
+        if strange := _strange(recipe, config.TASKS):
             yield (
                 f"exports[{number}].kind",
-                f"{config.kind} cannot export {strange}, only {', '.join(exportable)}; leave exports out, and torch "
+                f"{config.kind} cannot export {strange}, only {', '.join(config.TASKS)}; leave exports out, and torch "
                 "serves",
             )
     if not recipe.exports:

@@ -39,14 +39,16 @@ class Labelled(Part, Protocol):
 if TYPE_CHECKING:
     from ftcore.data.sources import _base as sources
     from ftcore.evaluation.gates import _base as gates
+    from ftcore.export.exporters import _base as exporters
+    from ftcore.monitoring.detectors import _base as detectors
     from ftcore.training.methods import _base as methods
 
     Source: TypeAlias = sources.Source
     Task: TypeAlias = Labelled
     Method: TypeAlias = methods.Method
-    Exporter: TypeAlias = Part
+    Exporter: TypeAlias = exporters.Exporter
     Gate: TypeAlias = gates.Gate
-    Detector: TypeAlias = Part
+    Detector: TypeAlias = detectors.Detector
 else:
     Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)
 

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ftcore.errors import ChangedArtefactError, ExportError, FtcoreError, TransientError
 from ftcore.models.outputs import examples, join
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import find, kind_class
 from ftcore.registry import served
 from ftcore.registry.verdict import TORCH
 from ftcore.store.store import read_json
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ftcore.data.cleaning.rows import Faults
     from ftcore.models.outputs import Outputs, Text
     from ftcore.recipe.model import Recipe
+    from ftcore.recipe.sections import Exporter
     from ftcore.tracking.client import Tracking, Version
 
 JUDGING = ("judge_by", "answer_tokens", "sources")
@@ -61,14 +62,13 @@ class Model:
 
 def flavours(recipe: Recipe) -> list[str]:
     """Names of all forms of a version: the exports, the serving one first, then torch."""
-    exports = [name for config in recipe.exports for name in find("exporters", config.kind).names(config)]
+    exports = [name for exporter in recipe.exports for name in exporter.names()]
     return [*exports, TORCH]
 
 
 def exact(recipe: Recipe) -> set[str]:
     """Names of the exports that compute in the precision of the trained model."""
-    exporters = [(config, find("exporters", config.kind)) for config in recipe.exports]
-    return {name for config, exporter in exporters for name in exporter.exact(config)}
+    return {name for exporter in recipe.exports for name in exporter.exact()}
 
 
 def artefact(flavour: str) -> str:
@@ -137,7 +137,7 @@ def _load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str, fo
             hint="restore task.labels, or give the changed recipe a name of its own",
         )
     config = card_task(recipe, folder)
-    kind = next((c.kind for c in recipe.exports if flavour in find("exporters", c.kind).names(c)), "")
+    kind = next((one.kind for one in recipe.exports if flavour in one.names()), "")
     predict = _predictor(config, folder, card, kind, threads)
     return Model(version.number, flavour, labels, predict, card, _unreadable(config, folder))
 
@@ -205,7 +205,7 @@ def _predictor(
             raise ExportError(
                 f"the model in {folder} cannot be loaded: {error}", hint="restore its artefact"
             ) from error
-    run = find("exporters", exporter).load(folder, limit, threads)
+    run = cast("type[Exporter]", kind_class("exporters", exporter)).load(folder, limit, threads)
     if getattr(config, "parts", ()):
         return task.exported(config, run)  # type: ignore[no-any-return]
     return lambda texts: task.outputs(config, run(texts)["logits"])

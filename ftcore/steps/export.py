@@ -68,11 +68,10 @@ def _export(
     made = context.scratch / "made"
     shutil.rmtree(made, ignore_errors=True)
     sizes, hashes = {}, {}
-    for config in context.recipe.exports:
-        exporter = find("exporters", config.kind)
-        exporter.export(config, model, tokenizer, made, sample)
-        for name in exporter.names(config):
-            card = read_json(source / "ftcore.json") | {"exporter": config.kind}
+    for exporter in context.recipe.exports:
+        exporter.export(model, tokenizer, made, sample)
+        for name in exporter.names():
+            card = read_json(source / "ftcore.json") | {"exporter": exporter.kind}
             write_json(made / name / "ftcore.json", card)
             needs = {package: version for package, version in versions().items() if package in NEEDED}
             training_run.describe(made / name, input_example.example(context.recipe.task), needs)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from ftcore.monitoring.detectors._finding import Finding
+    from ftcore.monitoring.findings import Finding
 
 log = logging.getLogger(__name__)
 

@@ -67,7 +67,7 @@ def _make(folder: str) -> None:
     model, tokenizer = classification.load(recipe.task, found).eval(), AutoTokenizer.from_pretrained(found)
     model.save_pretrained(Path(folder) / "model")
     tokenizer.save_pretrained(Path(folder) / "model")
-    onnx.export(onnx.Config(precisions=("int8",)), model, tokenizer, Path(folder))
+    onnx.Onnx(precisions=("int8",)).export(model, tokenizer, Path(folder))
     for name in MODELS:
         card = {"task": recipe.task.model_dump(mode="json"), "max_length_tokens": recipe.train.max_length_tokens}
         store.write_json(Path(folder) / name / "ftcore.json", card)

@@ -40,7 +40,7 @@ def _make(folder: str) -> None:
     model, tokenizer = classification.load(recipe.task, found).eval(), AutoTokenizer.from_pretrained(found)
     model.save_pretrained(Path(folder) / "model")
     tokenizer.save_pretrained(Path(folder) / "model")
-    onnx.export(onnx.Config(precisions=("int8",)), model, tokenizer, Path(folder))
+    onnx.Onnx(precisions=("int8",)).export(model, tokenizer, Path(folder))
 
 
 def _ours(folder: str) -> float:
@@ -51,7 +51,7 @@ def _ours(folder: str) -> float:
     from ftcore.tasks import classification
 
     recipe, _, _ = load()
-    run = onnx.load(Path(folder) / "onnx-int8", recipe.train.max_length_tokens, os.cpu_count() or 1)
+    run = onnx.Onnx.load(Path(folder) / "onnx-int8", recipe.train.max_length_tokens, os.cpu_count() or 1)
     model = Model(
         1, "onnx-int8", recipe.task.labels, lambda texts: classification.outputs(recipe.task, run(texts)["logits"])
     )

@@ -27,7 +27,7 @@ from ftcore.recipe import kinds, reading
 from ftcore.training.methods._base import Method
 from ftcore.training.strategies._base import Strategy
 
-CLASSES = {"gates", "methods", "sources"}
+CLASSES = {"detectors", "exporters", "gates", "methods", "sources"}
 """Families whose kinds are classes already."""
 KINDS = [(room, kind) for room in kinds.ROOMS for kind in kinds.kinds(room)]
 HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
-    from ftcore.monitoring.detectors._finding import ColumnType
+    from ftcore.monitoring.findings import ColumnType
     from ftcore.recipe.model import Recipe
 
 BY_TARGET: dict[str, dict[str, ColumnType]] = {

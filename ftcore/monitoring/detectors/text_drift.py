@@ -13,14 +13,14 @@ others: a false alarm in 4 of 300 windows of 50 rows, in 0 of 300 windows of 300
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftcore.errors import NotEnoughDataError
-from ftcore.monitoring.detectors import _columns
-from ftcore.monitoring.detectors._finding import (
+from ftcore.monitoring.detectors._base import Detector
+from ftcore.monitoring.findings import (
+    ColumnType,
     Finding,
     Samples,
     Threshold,
@@ -29,22 +29,22 @@ from ftcore.monitoring.detectors._finding import (
     finding,
     require_rows,
 )
-from ftcore.recipe.kinds import Config as Base
 
 if TYPE_CHECKING:
     import pandas as pd
-    from evidently.metrics import ValueDrift
 
-    from ftcore.recipe.model import Recipe
 
-EXAMPLE = {"kind": "text_drift", "floor": 0.6}
 METHOD = "abs_text_content_drift"
 LEAST_ROWS = 30
 """Each half of the split needs some rows of each side, or there is no AUC."""
 
 
-class Config(Base):
+class TextDrift(Detector):
     """Texts that a classifier can tell from the reference."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "text_drift", "floor": 0.6}
+    TYPES: ClassVar[tuple[ColumnType, ...]] = ("text",)
+    INSTEAD: ClassVar[str] = "use value_drift"
 
     kind: Literal["text_drift"] = "text_drift"
     column: Annotated[str, Field(min_length=1)] = "text"
@@ -62,101 +62,88 @@ class Config(Base):
     max_rows: Annotated[int, Field(ge=100)] = 5000
     """Texts looked at on each side, drawn at random where there are more; 5,000 a side take about 2 s."""
 
+    def samples(self, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:
+        """The texts of both sides, at most ``max_rows`` of each.
 
-def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """A column that the task's predictions do not have, or that holds no texts."""
-    yield from _columns.faults(config.column, ("text",), "use value_drift", recipe)
+        Raises:
+            FtcoreError: a side has no such column.
+            NotEnoughDataError: a side has fewer than 30 texts.
+        """
+        drawn = (
+            side.sample(self.max_rows, random_state=seed) if len(side) > self.max_rows else side
+            for side in column_of(reference, current, self.column)
+        )
+        # Where answers are judged by likelihood nothing was written: an empty text is no text.
+        old, new = (
+            side.astype("object").where(side.notna() & (side.astype(str).str.strip() != ""), None) for side in drawn
+        )
+        found = Samples(self.column, "text", old, new)
+        require_rows(self.kind, found, LEAST_ROWS)
+        return found
 
+    def calibrate(self, found: Samples, seed: int) -> Threshold:
+        """The AUC that only one window in some hundreds would reach without drift, for exactly these numbers of rows.
 
-def samples(config: Config, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:
-    """The texts of both sides, at most ``max_rows`` of each.
+        Raises:
+            NotEnoughDataError: the texts hold no words to tell them apart by.
+        """
+        if self.threshold is not None:
+            self._shuffled_scores(found, seed, 1)  # raises where there are no words
+            return Threshold(self.threshold)
+        return above_chance(self._shuffled_scores(found, seed, self.permutations), self.sigmas, self.floor)
 
-    Raises:
-        FtcoreError: a side has no such column.
-        NotEnoughDataError: a side has fewer than 30 texts.
-    """
-    drawn = (
-        side.sample(config.max_rows, random_state=seed) if len(side) > config.max_rows else side
-        for side in column_of(reference, current, config.column)
-    )
-    # Where answers are judged by likelihood nothing was written: an empty text is no text.
-    old, new = (
-        side.astype("object").where(side.notna() & (side.astype(str).str.strip() != ""), None) for side in drawn
-    )
-    found = Samples(config.column, "text", old, new)
-    require_rows(config.kind, found, LEAST_ROWS)
-    return found
+    def _shuffled_scores(self, found: Samples, seed: int, permutations: int) -> list[float]:
+        """Evidently's score after shuffling which side each text is from.
 
+        Its split of the rows is fixed and TF-IDF does not look at the side, so both are done once and only the linear
+        classifier is fitted again: milliseconds instead of a tenth of a second.
+        """
+        import numpy as np
+        from evidently.legacy.utils.data_drift_utils import roc_auc_domain_classifier
+        from sklearn.base import clone
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.metrics import roc_auc_score
+        from sklearn.model_selection import train_test_split
 
-def calibrate(config: Config, found: Samples, seed: int) -> Threshold:
-    """The AUC that only one window in some hundreds would reach without drift, for exactly these numbers of rows.
+        texts = np.concatenate([found.reference.dropna().to_numpy(), found.current.dropna().to_numpy()])
+        sides = np.repeat([0, 1], found.rows)
+        random = np.random.default_rng(seed)
 
-    Raises:
-        NotEnoughDataError: the texts hold no words to tell them apart by.
-    """
-    if config.threshold is not None:
-        _shuffled_scores(config.model_copy(update={"permutations": 1}), found, seed)  # raises where there are no words
-        return Threshold(config.threshold)
-    return above_chance(_shuffled_scores(config, found, seed), config.sigmas, config.floor)
+        def split(values: Any) -> Any:
+            return train_test_split(values, test_size=0.5, random_state=42, shuffle=True)
 
+        shuffled = [split(random.permutation(sides)) for _ in range(permutations)]
+        texts_fit, texts_test = split(texts)
+        scores = []
+        with warnings.catch_warnings():
+            # Sides that are shuffled cannot be learnt, so the classifier may well not converge.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            try:
+                _, _, pipeline = roc_auc_domain_classifier(texts_fit, texts_test, *split(sides))
+            except ValueError as error:  # sklearn's "empty vocabulary" and "no terms remain"
+                raise NotEnoughDataError(
+                    f"{self.kind} on {self.column!r}: {len(texts):,} texts, {len(set(texts)):,} of them different, "
+                    f"hold no words that distinguish the window from the reference"
+                ) from error
+            # `fit_transform`, as in Evidently, and not `transform`: that stores the same numbers in another order,
+            # which is enough for the classifier to end elsewhere (AUC off by up to 0.013 was seen).
+            vectorization = clone(pipeline["vectorization"])
+            fit, test = vectorization.fit_transform(texts_fit), vectorization.transform(texts_test)
+            for side_fit, side_test in shuffled:
+                classifier = clone(pipeline["classification"]).fit(fit, side_fit)
+                scores.append(float(roc_auc_score(side_test, classifier.predict_proba(test)[:, 1])))
+        return scores
 
-def _shuffled_scores(config: Config, found: Samples, seed: int) -> list[float]:
-    """Evidently's score after shuffling which side each text is from.
+    def statistic(self, found: Samples) -> str:
+        """Evidently's name of the score."""
+        return METHOD
 
-    Its split of the rows is fixed and TF-IDF does not look at the side, so both are done once and only the linear
-    classifier is fitted again: milliseconds instead of a tenth of a second.
-    """
-    import numpy as np
-    from evidently.legacy.utils.data_drift_utils import roc_auc_domain_classifier
-    from sklearn.base import clone
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import train_test_split
+    def judge(self, found: Samples, threshold: Threshold, score: float) -> Finding:
+        """The finding for the score that Evidently measured."""
+        return finding(self.kind, f"{self.kind}_{self.column}", "ROC AUC", score, threshold, found)
 
-    texts = np.concatenate([found.reference.dropna().to_numpy(), found.current.dropna().to_numpy()])
-    sides = np.repeat([0, 1], found.rows)
-    random = np.random.default_rng(seed)
-
-    def split(values: Any) -> Any:
-        return train_test_split(values, test_size=0.5, random_state=42, shuffle=True)
-
-    shuffled = [split(random.permutation(sides)) for _ in range(config.permutations)]
-    texts_fit, texts_test = split(texts)
-    scores = []
-    with warnings.catch_warnings():
-        # Sides that are shuffled cannot be learnt, so the classifier may well not converge.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        try:
-            _, _, pipeline = roc_auc_domain_classifier(texts_fit, texts_test, *split(sides))
-        except ValueError as error:  # sklearn's "empty vocabulary" and "no terms remain"
-            raise NotEnoughDataError(
-                f"{config.kind} on {config.column!r}: {len(texts):,} texts, {len(set(texts)):,} of them different, "
-                f"hold no words that distinguish the window from the reference"
-            ) from error
-        # `fit_transform`, as in Evidently, and not `transform`: that stores the same numbers in another order, which is
-        # enough for the classifier to end elsewhere (AUC off by up to 0.013 was seen).
-        vectorization = clone(pipeline["vectorization"])
-        fit, test = vectorization.fit_transform(texts_fit), vectorization.transform(texts_test)
-        for side_fit, side_test in shuffled:
-            classifier = clone(pipeline["classification"]).fit(fit, side_fit)
-            scores.append(float(roc_auc_score(side_test, classifier.predict_proba(test)[:, 1])))
-    return scores
-
-
-def metric(config: Config, found: Samples, threshold: Threshold) -> ValueDrift:
-    """What Evidently's report has to measure."""
-    from evidently.metrics import ValueDrift
-
-    return ValueDrift(column=found.column, method=METHOD, threshold=threshold.value)
-
-
-def judge(config: Config, found: Samples, threshold: Threshold, score: float) -> Finding:
-    """The finding for the score that Evidently measured."""
-    return finding(config.kind, f"{config.kind}_{config.column}", "ROC AUC", score, threshold, found)
-
-
-def redact(config: Config, widgets: list[Any]) -> None:
-    """Take whole texts out of the report's widgets, in place, unless the recipe wants them."""
-    for widget in widgets:
-        if not config.examples and widget.tabs:
-            widget.tabs = [tab for tab in widget.tabs if "examples" not in tab.title]
+    def redact(self, widgets: list[Any]) -> None:
+        """Take whole texts out of the report's widgets, in place, unless the recipe wants them."""
+        for widget in widgets:
+            if not self.examples and widget.tabs:
+                widget.tabs = [tab for tab in widget.tabs if "examples" not in tab.title]

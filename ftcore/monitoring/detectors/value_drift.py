@@ -9,13 +9,15 @@ Measured against 1,140 rows with windows of 50, 300 and 1,500: false alarms in 1
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftcore.errors import FtcoreError
 from ftcore.monitoring.detectors import _columns
-from ftcore.monitoring.detectors._finding import (
+from ftcore.monitoring.detectors._base import Detector
+from ftcore.monitoring.findings import (
+    ColumnType,
     Finding,
     Samples,
     Threshold,
@@ -24,21 +26,22 @@ from ftcore.monitoring.detectors._finding import (
     finding,
     require_rows,
 )
-from ftcore.recipe.kinds import Config as Base
 
 if TYPE_CHECKING:
     import pandas as pd
-    from evidently.metrics import ValueDrift
 
     from ftcore.recipe.model import Recipe
 
-EXAMPLE = {"kind": "value_drift", "column": "label", "method": "jensenshannon"}
 LEAST_ROWS = 30
 """With fewer, chance alone gives distances that no change of the answers can exceed."""
 
 
-class Config(Base):
+class ValueDrift(Detector):
     """A column whose values are distributed otherwise than in the reference."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "value_drift", "column": "label", "method": "jensenshannon"}
+    TYPES: ClassVar[tuple[ColumnType, ...]] = ("num", "cat")
+    INSTEAD: ClassVar[str] = "use text_drift"
 
     kind: Literal["value_drift"] = "value_drift"
     column: Annotated[str, Field(min_length=1)] = "score"
@@ -55,78 +58,64 @@ class Config(Base):
     permutations: Annotated[int, Field(ge=10, le=10_000)] = 100
     """Shuffles that measure what chance gives; about a millisecond each."""
 
+    def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
+        """A column that the task's predictions do not have, or whose values have no distribution to compare."""
+        yield from super().faults(recipe)
+        if self.method == "wasserstein" and _columns.columns(recipe).get(self.column) == "cat":
+            yield "method", f"wasserstein needs numbers, {self.column!r} holds categories; use jensenshannon"
 
-def faults(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """A column that the task's predictions do not have, or whose values have no distribution to compare."""
-    yield from _columns.faults(config.column, ("num", "cat"), "use text_drift", recipe)
-    if config.method == "wasserstein" and _columns.columns(recipe).get(config.column) == "cat":
-        yield "method", f"wasserstein needs numbers, {config.column!r} holds categories; use jensenshannon"
+    def samples(self, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:
+        """The values of both sides, as numbers or as categories. Infinite numbers count as missing.
 
+        Raises:
+            FtcoreError: a side has no such column, one has numbers and the other has not, or the method does not suit
+                them.
+            NotEnoughDataError: a side has fewer than 30 values.
+        """
+        import numpy as np
+        from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-def samples(config: Config, reference: pd.DataFrame, current: pd.DataFrame, seed: int) -> Samples:
-    """The values of both sides, as numbers or as categories. Infinite numbers count as missing.
+        sides = column_of(reference, current, self.column)
+        kinds = {is_numeric_dtype(side) and not is_bool_dtype(side) for side in sides if side.notna().any()}
+        if len(kinds) == 2:
+            raise FtcoreError(f"{self.column!r} holds numbers on one side and something else on the other")
+        numeric = kinds != {False}
+        if numeric:
+            old, new = (side.astype("float64").replace([np.inf, -np.inf], np.nan) for side in sides)
+            found = Samples(self.column, "num", old, new)
+        else:
+            old, new = (side.astype("object").where(side.isna(), side.astype(str)) for side in sides)
+            found = Samples(self.column, "cat", old, new)
+        require_rows(self.kind, found, LEAST_ROWS)
+        if self.method == "wasserstein" and not numeric:
+            raise FtcoreError(f"wasserstein needs numbers, {self.column!r} holds categories", hint="use jensenshannon")
+        return found
 
-    Raises:
-        FtcoreError: a side has no such column, one has numbers and the other has not, or the method does not suit them.
-        NotEnoughDataError: a side has fewer than 30 values.
-    """
-    import numpy as np
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+    def calibrate(self, found: Samples, seed: int) -> Threshold:
+        """The distance that chance alone hardly ever reaches with exactly these numbers of rows."""
+        import numpy as np
+        import pandas as pd
+        from evidently.legacy import core
+        from evidently.legacy.calculations.stattests.registry import get_registered_stattest
 
-    sides = column_of(reference, current, config.column)
-    kinds = {is_numeric_dtype(side) and not is_bool_dtype(side) for side in sides if side.notna().any()}
-    if len(kinds) == 2:
-        raise FtcoreError(f"{config.column!r} holds numbers on one side and something else on the other")
-    numeric = kinds != {False}
-    if numeric:
-        old, new = (side.astype("float64").replace([np.inf, -np.inf], np.nan) for side in sides)
-        found = Samples(config.column, "num", old, new)
-    else:
-        old, new = (side.astype("object").where(side.isna(), side.astype(str)) for side in sides)
-        found = Samples(config.column, "cat", old, new)
-    require_rows(config.kind, found, LEAST_ROWS)
-    if config.method == "wasserstein" and not numeric:
-        raise FtcoreError(f"wasserstein needs numbers, {config.column!r} holds categories", hint="use jensenshannon")
-    return found
+        if self.threshold is not None:
+            return Threshold(self.threshold)
+        kind = core.ColumnType(found.type)
+        distance = get_registered_stattest(self.statistic(found), kind)
+        values = pd.concat([found.reference.dropna(), found.current.dropna()], ignore_index=True)
+        random, of_reference = np.random.default_rng(seed), found.rows[0]
+        null = []
+        for _ in range(self.permutations):
+            shuffled = values.iloc[random.permutation(len(values))]
+            result = distance(shuffled.iloc[:of_reference], shuffled.iloc[of_reference:], kind, self.floor)
+            null.append(float(result.drift_score))
+        return above_chance(null, self.sigmas, self.floor)
 
+    def statistic(self, found: Samples) -> str:
+        """The distance that the recipe chose, or that suits the type."""
+        return self.method or ("wasserstein" if found.type == "num" else "jensenshannon")
 
-def calibrate(config: Config, found: Samples, seed: int) -> Threshold:
-    """The distance that chance alone hardly ever reaches with exactly these numbers of rows."""
-    import numpy as np
-    import pandas as pd
-    from evidently.legacy.calculations.stattests.registry import get_registered_stattest
-    from evidently.legacy.core import ColumnType
-
-    if config.threshold is not None:
-        return Threshold(config.threshold)
-    kind = ColumnType(found.type)
-    distance = get_registered_stattest(_method(config, found), kind)
-    values = pd.concat([found.reference.dropna(), found.current.dropna()], ignore_index=True)
-    random, of_reference = np.random.default_rng(seed), found.rows[0]
-    null = []
-    for _ in range(config.permutations):
-        shuffled = values.iloc[random.permutation(len(values))]
-        result = distance(shuffled.iloc[:of_reference], shuffled.iloc[of_reference:], kind, config.floor)
-        null.append(float(result.drift_score))
-    return above_chance(null, config.sigmas, config.floor)
-
-
-def _method(config: Config, found: Samples) -> str:
-    return config.method or ("wasserstein" if found.type == "num" else "jensenshannon")
-
-
-def metric(config: Config, found: Samples, threshold: Threshold) -> ValueDrift:
-    """What Evidently's report has to measure."""
-    from evidently.metrics import ValueDrift
-
-    return ValueDrift(column=found.column, method=_method(config, found), threshold=threshold.value)
-
-
-def judge(config: Config, found: Samples, threshold: Threshold, score: float) -> Finding:
-    """The finding for the distance that Evidently measured."""
-    name = "_".join(filter(None, [config.kind, config.column, config.method]))
-    return finding(config.kind, name, f"{_method(config, found)} distance", score, threshold, found)
-
-
-def redact(config: Config, widgets: list[Any]) -> None:
-    """Nothing to take out: the report shows counts only."""
+    def judge(self, found: Samples, threshold: Threshold, score: float) -> Finding:
+        """The finding for the distance that Evidently measured."""
+        name = "_".join(filter(None, [self.kind, self.column, self.method]))
+        return finding(self.kind, name, f"{self.statistic(found)} distance", score, threshold, found)

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from ftcore.errors import RecipeError
+from ftcore.export.exporters.onnx import Onnx
 from ftcore.recipe import reading
 from ftcore.recipe.kinds import find, kind_class, kinds
 
@@ -140,7 +141,7 @@ def test_a_recipe_may_ask_for_no_export(minimal: dict[str, Any]) -> None:
     assert faults(minimal) == {"gates[0].kind": "parity compares exports, and the recipe has none"}
 
 
-@pytest.mark.parametrize("kind", sorted({*kinds("tasks")} - {*find("exporters", "onnx").TASKS, "multitask"}))
+@pytest.mark.parametrize("kind", sorted({*kinds("tasks")} - {*Onnx.TASKS, "multitask"}))
 def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str, Any], kind: str) -> None:
     task = find("tasks", kind)
     gates = [{"kind": "threshold", "minimum": 0}]

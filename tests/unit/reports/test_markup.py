@@ -97,7 +97,7 @@ def test_the_drift_report(tmp_path: Path) -> None:
             }
         )
 
-    detectors = [text_drift.Config(), value_drift.Config(column="label"), value_drift.Config(column="score")]
+    detectors = [text_drift.TextDrift(), value_drift.ValueDrift(column="label"), value_drift.ValueDrift(column="score")]
     found = compare(side("one"), side("two"), detectors, folder=tmp_path, seed=1)
     assert [one.score is not None for one in found] == [True, True, True]
     html = (tmp_path / "drift.html").read_text(encoding="utf-8")

@@ -447,9 +447,9 @@ def test_a_request_names_the_part_that_is_asked(of_parts: Product, tmp_path: Pat
 def test_an_export_answers_for_every_part_as_torch_does(of_parts: Product, tmp_path: Path) -> None:
     rows = [{"text": f"the lamp is {'blue ' * n}", "part": part} for n in range(9) for part in ("long", "colour")]
     torch = score(of_parts, requests(tmp_path, rows))
-    config, task = onnx.Config(precisions=("fp32",)), of_parts.recipe.task
+    config, task = onnx.Onnx(precisions=("fp32",)), of_parts.recipe.task
     words = loading.tokenizer(tmp_path / "model")
-    onnx.export(config, multitask.exportable(task, tmp_path / "model").eval(), words, tmp_path)
+    config.export(multitask.exportable(task, tmp_path / "model").eval(), words, tmp_path)
     shutil.copy(tmp_path / "model" / "ftcore.json", tmp_path / "onnx-fp32")
     of_parts.crown("second", folders=[tmp_path / "model", tmp_path / "onnx-fp32"])
     of_parts.change(exports=[config.model_dump(mode="json")])

@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
+from ftcore.export.exporters.onnx import Onnx
 from ftcore.models import loading, outputs
 from ftcore.models.outputs import Example
 from ftcore.recipe.kinds import find, kind_class
@@ -181,11 +182,10 @@ def test_a_prompt_before_the_texts_of_all_parts_learns(tmp_path: Path) -> None:
     before = multitask.predictor(task, tmp_path / "made" / "model", 48)(asked)
     assert len(loading.tokenizer(tmp_path / "made" / "model")("red")["input_ids"]) == 4 + 3
     assert len(said(task, tmp_path / "made" / "model")) == 3 * len(EVERY)
-    onnx = find("exporters", "onnx")
     task = config({name: ENCODER[name] for name in ("colour", "several")})
     exported = multitask.exportable(task, tmp_path / "made" / "model").eval()
-    onnx.export(onnx.Config(precisions=("fp32",)), exported, words, tmp_path)
-    after = multitask.exported(task, onnx.load(tmp_path / "onnx-fp32", 48, 1))(asked)
+    Onnx(precisions=("fp32",)).export(exported, words, tmp_path)
+    after = multitask.exported(task, Onnx.load(tmp_path / "onnx-fp32", 48, 1))(asked)
     assert after[0]["colour"] == pytest.approx(before[0]["colour"], abs=1e-4)
     assert after[1]["several"] == pytest.approx(before[1]["several"], abs=1e-4)
 

@@ -22,36 +22,36 @@ TASK = classification.Config(labels=("negative", "positive"))
 
 
 def test_names_say_which_one_serves() -> None:
-    assert onnx.names(onnx.Config()) == ["onnx-int8", "onnx-fp32"]
-    assert onnx.names(onnx.Config(precisions=("fp32",))) == ["onnx-fp32"]
+    assert onnx.Onnx().names() == ["onnx-int8", "onnx-fp32"]
+    assert onnx.Onnx(precisions=("fp32",)).names() == ["onnx-fp32"]
     with pytest.raises(ValidationError):
-        onnx.Config(precisions=())
+        onnx.Onnx(precisions=())
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("onnx-fp32", 1e-5), ("onnx-int8", 0.1)])
 def test_an_export_agrees_with_the_model(tiny: Path, name: str, tolerance: float) -> None:
     expected = classification.predictor(TASK, tiny / "model", 32)(TEXTS)
-    logits = onnx.load(tiny / name, 32, 1)(TEXTS)["logits"]
+    logits = onnx.Onnx.load(tiny / name, 32, 1)(TEXTS)["logits"]
     assert logits.shape == (len(TEXTS), 2)
     assert expected.std(0).min() > 0.05, "a model that says the same of all texts would prove nothing"
     assert classification.outputs(TASK, logits) == pytest.approx(expected, abs=tolerance)
 
 
 def test_a_text_does_not_depend_on_what_shares_its_batch(tiny: Path) -> None:
-    run = onnx.load(tiny / "onnx-fp32", 32, 1)
+    run = onnx.Onnx.load(tiny / "onnx-fp32", 32, 1)
     together = run(TEXTS)["logits"]
     assert together == pytest.approx(np.concatenate([run([text])["logits"] for text in TEXTS]), abs=1e-4)
 
 
 def test_int8_does_not_depend_on_the_batch_either(tiny: Path) -> None:
-    run = onnx.load(tiny / "onnx-int8", 32, 1)
+    run = onnx.Onnx.load(tiny / "onnx-int8", 32, 1)
     alone = np.concatenate([run([text])["logits"] for text in TEXTS])
     for order in (range(5), (4, 2, 0, 3, 1), (2, 0), (0, 4)):
         assert run([TEXTS[n] for n in order])["logits"] == pytest.approx(alone[list(order)], abs=1e-5)
 
 
 def test_long_texts_are_cut(tiny: Path) -> None:
-    run = onnx.load(tiny / "onnx-fp32", 8, 1)
+    run = onnx.Onnx.load(tiny / "onnx-fp32", 8, 1)
     assert run(["good " * 500])["logits"] == pytest.approx(run(["good " * 6])["logits"], abs=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_opened_is_an_export_error(tiny: Path, tmp_path: Path, br
             (tmp_path / file.name).write_bytes(file.read_bytes())
         (tmp_path / {"model": "model.onnx", "tokenizer": "tokenizer.json"}[broken]).write_text("nothing")
     with pytest.raises(ExportError, match="holds no ONNX model that can be opened"):
-        onnx.load(tmp_path, 32, 1)
+        onnx.Onnx.load(tmp_path, 32, 1)
 
 
 def test_what_cannot_be_translated_is_an_export_error(tmp_path: Path, tiny: Path) -> None:
@@ -82,7 +82,7 @@ def test_what_cannot_be_translated_is_an_export_error(tmp_path: Path, tiny: Path
 
     model.bert.embeddings.LayerNorm = Branching()
     with pytest.raises(ExportError, match="BertForSequenceClassification cannot be exported to ONNX"):
-        onnx.export(onnx.Config(), model, AutoTokenizer.from_pretrained(tiny / "model"), tmp_path)
+        onnx.Onnx().export(model, AutoTokenizer.from_pretrained(tiny / "model"), tmp_path)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in onnx.TASKS if kind != "classification"])
@@ -93,10 +93,10 @@ def test_every_task_that_it_names_agrees_with_torch(kind: str, tmp_path: Path) -
     model, words = task.load(config, tmp_path).eval(), loading.tokenizer(tmp_path)
     model.save_pretrained(tmp_path / "model")
     words.save_pretrained(tmp_path / "model")
-    onnx.export(onnx.Config(precisions=("fp32",)), model, words, tmp_path)
+    onnx.Onnx(precisions=("fp32",)).export(model, words, tmp_path)
     texts = ["the red door", Example("what is red ?", "the green car is a boat .")]
     expected = task.predictor(config, tmp_path / "model", 32)(texts)
-    made = task.outputs(config, onnx.load(tmp_path / "onnx-fp32", 32, 1)(texts)["logits"])
+    made = task.outputs(config, onnx.Onnx.load(tmp_path / "onnx-fp32", 32, 1)(texts)["logits"])
     assert made == pytest.approx(expected, abs=1e-5)
 
 
@@ -107,11 +107,11 @@ def test_parts_share_one_graph_and_rows_of_all_of_them_a_batch(tmp_path: Path) -
     small("bert", tmp_path / "base")
     words = loading.tokenizer(tmp_path / "base")
     base.write_model(multitask.load(config, tmp_path / "base"), words, tmp_path / "model")
-    onnx.export(onnx.Config(), multitask.exportable(config, tmp_path / "model").eval(), words, tmp_path)
+    onnx.Onnx().export(multitask.exportable(config, tmp_path / "model").eval(), words, tmp_path)
     texts = [Example(f"the {thing} is {'red ' * n}", source=name) for n, thing in enumerate(THINGS) for name in parts]
     expected = multitask.predictor(config, tmp_path / "model", 32)(texts)
     for name, tolerance in (("onnx-fp32", 1e-5), ("onnx-int8", 0.05)):
-        run = onnx.load(tmp_path / name, 32, 1)
+        run = onnx.Onnx.load(tmp_path / name, 32, 1)
         assert sorted(run(texts)) == sorted(f"{part}.logits" for part in parts)
         made = multitask.exported(config, run)(texts)
         assert [row.keys() for row in made] == [row.keys() for row in expected]
@@ -140,7 +140,7 @@ def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     model = classification.load(TASK, folder / "base").eval()
     model.config.pad_token_id = 0  # of the base, which knows no better
     base.write_model(model, words, folder / "model")
-    onnx.export(onnx.Config(), model, words, folder)
+    onnx.Onnx().export(model, words, folder)
     last = f"the car {VOCABULARY[3]} is red {VOCABULARY[3]}"  # a text may hold the token that pads
     return folder, ["red", "the green car is a boat and a lamp . " * 3, "the door is white", last, VOCABULARY[3], ""]
 
@@ -155,7 +155,7 @@ def test_a_classifier_over_a_decoder_reads_the_same_token_alone_and_in_company(
     if flavour == "torch":
         run = right
     else:
-        logits = onnx.load(folder / flavour, 32, 1)
+        logits = onnx.Onnx.load(folder / flavour, 32, 1)
         run = lambda some: classification.outputs(TASK, logits(some)["logits"])  # noqa: E731
     if flavour != "onnx-int8":
         assert np.concatenate([run([text]) for text in texts]) == pytest.approx(alone, abs=1e-4)
@@ -174,7 +174,7 @@ def test_the_exported_tokenizer_pads_as_the_models_own(decoder: tuple[Path, list
 
 def test_an_export_whose_rows_depend_on_the_batch_is_refused(tiny: Path) -> None:
     """Padding with another token, as before: of a graph that reads it each row but the longest is another's."""
-    run = onnx.load(tiny / "onnx-fp32", 32, 1)
+    run = onnx.Onnx.load(tiny / "onnx-fp32", 32, 1)
 
     def leaking(texts: list[str]) -> dict[str, np.ndarray]:
         made = run(texts)["logits"]

@@ -12,12 +12,13 @@ import pytest
 from pydantic import ValidationError
 
 from ftcore.monitoring.detectors import text_drift, value_drift
-from ftcore.monitoring.detectors._finding import Threshold, above_chance, finding
+from ftcore.monitoring.detectors._base import Detector
 from ftcore.monitoring.drift import compare
+from ftcore.monitoring.findings import Threshold, above_chance, finding
 
 FILM = ["film", "plot", "actor", "scene", "script", "director", "camera", "comedy", "drama", "story", "ending", "role"]
 TWEET = ["lol", "omg", "today", "weekend", "coffee", "traffic", "monday", "gym", "phone", "selfie", "brunch", "haha"]
-ALL = (text_drift.Config(), value_drift.Config(column="score"), value_drift.Config(column="label"))
+ALL = (text_drift.TextDrift(), value_drift.ValueDrift(column="score"), value_drift.ValueDrift(column="label"))
 
 
 def log(rows: int, seed: int, words: list[str] = FILM, positive: float = 0.5, sure: float = 5.0) -> pd.DataFrame:
@@ -70,16 +71,15 @@ def test_the_same_seed_gives_the_same_findings(tmp_path: Path) -> None:
     first, second, other = (compare(REFERENCE, window, ALL, folder=tmp_path, seed=seed) for seed in (1, 1, 2))
     assert first == second
     assert first[1].score == other[1].score
-    assert text_drift.calibrate(ALL[0], text_drift.samples(ALL[0], REFERENCE, window, 1), 1) != text_drift.calibrate(
-        ALL[0], text_drift.samples(ALL[0], REFERENCE, window, 1), 2
-    )
+    found = ALL[0].samples(REFERENCE, window, 1)
+    assert ALL[0].calibrate(found, 1) != ALL[0].calibrate(found, 2)
 
 
 def test_a_sorted_reference_does_not_change_the_chance(tmp_path: Path) -> None:
     window = log(300, 4)
     ordered = REFERENCE.sort_values("text")
-    for config, kind in ((ALL[0], text_drift), (ALL[1], value_drift)):
-        as_is, by_text = (kind.calibrate(config, kind.samples(config, r, window, 1), 1) for r in (REFERENCE, ordered))
+    for config in ALL[:2]:
+        as_is, by_text = (config.calibrate(config.samples(r, window, 1), 1) for r in (REFERENCE, ordered))
         assert abs(as_is.value - by_text.value) < 0.05
 
 
@@ -103,7 +103,7 @@ def test_the_report_is_evidentlys_and_needs_no_network(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("examples", [False, True])
 def test_whole_texts_are_shown_only_when_asked_for(tmp_path: Path, examples: bool) -> None:
     window = log(300, 7, TWEET)
-    compare(REFERENCE, window, [text_drift.Config(examples=examples)], folder=tmp_path, seed=1)
+    compare(REFERENCE, window, [text_drift.TextDrift(examples=examples)], folder=tmp_path, seed=1)
     page = (tmp_path / "drift.html").read_text(encoding="utf-8")
     assert "current: characteristic words" in page
     assert any(text in page for text in window["text"]) is examples
@@ -116,7 +116,7 @@ def test_without_detectors_there_is_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_the_same_detector_twice_gives_two_findings(tmp_path: Path) -> None:
-    twice = [value_drift.Config(), value_drift.Config(), value_drift.Config(method="psi", threshold=0.5)]
+    twice = [value_drift.ValueDrift(), value_drift.ValueDrift(), value_drift.ValueDrift(method="psi", threshold=0.5)]
     first, second, psi = compare(REFERENCE, log(100, 1), twice, folder=tmp_path, seed=1)
     assert first == second
     assert (psi.name, psi.threshold) == ("value_drift_score_psi", 0.5)
@@ -166,7 +166,7 @@ def test_a_detector_that_cannot_tell_does_not_silence_the_others(
 @pytest.mark.parametrize("threshold", [None, 0.7])
 def test_texts_without_words_are_not_measured(tmp_path: Path, threshold: float | None) -> None:
     same = REFERENCE.assign(text="the same film")
-    detectors = [text_drift.Config(threshold=threshold), ALL[1]]
+    detectors = [text_drift.TextDrift(threshold=threshold), ALL[1]]
     text, score = compare(same, same[:100], detectors, folder=tmp_path, seed=1)
     assert "700 texts, 1 of them different" in text.reason
     assert (text.score, score.alarm) == (None, False)
@@ -174,7 +174,11 @@ def test_texts_without_words_are_not_measured(tmp_path: Path, threshold: float |
 
 
 def test_detectors_that_contradict_each_other_are_named(tmp_path: Path) -> None:
-    detectors = [ALL[0], value_drift.Config(column="text"), value_drift.Config(column="label", method="wasserstein")]
+    detectors = [
+        ALL[0],
+        value_drift.ValueDrift(column="text"),
+        value_drift.ValueDrift(column="label", method="wasserstein"),
+    ]
     text, twice, label = compare(REFERENCE, log(100, 1), detectors, folder=tmp_path, seed=1)
     assert text.score is not None
     assert "another detector reads 'text' as text with (600, 100) values, this one as cat" in twice.reason
@@ -182,11 +186,11 @@ def test_detectors_that_contradict_each_other_are_named(tmp_path: Path) -> None:
 
 
 def test_large_logs_are_sampled() -> None:
-    config = text_drift.Config(max_rows=100)
-    found = text_drift.samples(config, REFERENCE, log(50, 1), 3)
+    config = text_drift.TextDrift(max_rows=100)
+    found = config.samples(REFERENCE, log(50, 1), 3)
     assert found.rows == (100, 50)
     assert found.reference.index.tolist() != list(range(100))
-    assert found.reference.equals(text_drift.samples(config, REFERENCE, log(50, 1), 3).reference)
+    assert found.reference.equals(config.samples(REFERENCE, log(50, 1), 3).reference)
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of iteration")
@@ -195,8 +199,8 @@ def test_the_null_is_evidentlys_own_statistic() -> None:
     from evidently.legacy.utils.data_drift_utils import roc_auc_domain_classifier
     from sklearn.model_selection import train_test_split
 
-    config = text_drift.Config(permutations=10)
-    found = text_drift.samples(config, REFERENCE, log(100, 1), 1)
+    config = text_drift.TextDrift(permutations=10)
+    found = config.samples(REFERENCE, log(100, 1), 1)
     texts = pd.concat([found.reference, found.current]).to_numpy()
     random = np.random.default_rng(5)
     expected = []
@@ -204,15 +208,15 @@ def test_the_null_is_evidentlys_own_statistic() -> None:
         sides = random.permutation(np.repeat([0, 1], found.rows))
         halves = train_test_split(texts, sides, test_size=0.5, random_state=42, shuffle=True)
         expected.append(roc_auc_domain_classifier(*halves)[0])
-    assert text_drift._shuffled_scores(config, found, 5) == expected
+    assert config._shuffled_scores(found, 5, 10) == expected
 
 
 def test_chance_is_measured_with_reference_first_and_at_its_size() -> None:
     """Wasserstein's unit is the reference's standard deviation, so the order of the sides shows in the number."""
     from scipy.stats import wasserstein_distance
 
-    config = value_drift.Config(permutations=10)
-    found = value_drift.samples(config, REFERENCE, log(40, 1, sure=2.0), 1)
+    config = value_drift.ValueDrift(permutations=10)
+    found = config.samples(REFERENCE, log(40, 1, sure=2.0), 1)
     values = np.concatenate([found.reference, found.current])
     random = np.random.default_rng(5)
     expected = []
@@ -220,27 +224,27 @@ def test_chance_is_measured_with_reference_first_and_at_its_size() -> None:
         shuffled = values[random.permutation(len(values))]
         reference, current = shuffled[: len(REFERENCE)], shuffled[len(REFERENCE) :]
         expected.append(wasserstein_distance(reference, current) / np.std(reference))
-    assert value_drift.calibrate(config, found, 5).null_mean == pytest.approx(np.mean(expected))
+    assert config.calibrate(found, 5).null_mean == pytest.approx(np.mean(expected))
 
 
 def test_threshold_is_mean_and_deviations_but_never_below_the_floor() -> None:
     assert above_chance([1.0, 2.0, 3.0], 2, 0.0) == Threshold(4.0, 2.0, 1.0)
     assert above_chance([1.0, 2.0, 3.0], 2, 9.0).value == 9.0
-    found = value_drift.samples(ALL[1], REFERENCE, log(100, 1), 1)
+    found = ALL[1].samples(REFERENCE, log(100, 1), 1)
     assert not finding("value_drift", "n", "d", 0.2, Threshold(0.2), found).alarm
     assert finding("value_drift", "n", "d", 0.21, Threshold(0.2), found).alarm
 
 
 def test_a_given_threshold_is_not_measured() -> None:
-    found = value_drift.samples(ALL[1], REFERENCE, log(100, 1), 1)
-    assert value_drift.calibrate(value_drift.Config(threshold=0.3), found, 1) == Threshold(0.3)
+    found = ALL[1].samples(REFERENCE, log(100, 1), 1)
+    assert value_drift.ValueDrift(threshold=0.3).calibrate(found, 1) == Threshold(0.3)
     assert str(Threshold(0.3)) == "0.300 (given)"
 
 
-@pytest.mark.parametrize("kind", [text_drift, value_drift])
-def test_examples_are_valid_and_misspellings_are_not(kind: type[text_drift] | type[value_drift]) -> None:
-    assert kind.Config.model_validate(kind.EXAMPLE).kind == kind.EXAMPLE["kind"]
+@pytest.mark.parametrize("kind", [text_drift.TextDrift, value_drift.ValueDrift])
+def test_examples_are_valid_and_misspellings_are_not(kind: type[Detector]) -> None:
+    assert kind.model_validate(kind.EXAMPLE).kind == kind.EXAMPLE["kind"]
     with pytest.raises(ValidationError):
-        kind.Config.model_validate(kind.EXAMPLE | {"treshold": 0.6})
+        kind.model_validate(kind.EXAMPLE | {"treshold": 0.6})
     with pytest.raises(ValidationError):
-        kind.Config(threshold=0)
+        kind.model_validate({"threshold": 0})

@@ -247,9 +247,9 @@ def test_a_prefix_is_part_of_the_onnx_graph(plain: nn.Module, words: PreTrainedT
     train(model, words)
     prefix.PrefixTuning(tokens=4).save(model, words, tmp_path)
     read = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
-    config = onnx.Config(precisions=("fp32",))
-    onnx.export(config, base.with_prefix(read, tmp_path / "model"), words, tmp_path)
-    logits = onnx.load(tmp_path / "onnx-fp32", 32, 1)(TEXTS)["logits"]
+    config = onnx.Onnx(precisions=("fp32",))
+    config.export(base.with_prefix(read, tmp_path / "model"), words, tmp_path)
+    logits = onnx.Onnx.load(tmp_path / "onnx-fp32", 32, 1)(TEXTS)["logits"]
     assert classification.outputs(CONFIG, logits) == pytest.approx(answers(model, words).numpy(), abs=1e-4)
     assert answers(read, words) != pytest.approx(answers(model, words), abs=1e-3), "the prefix makes a difference"
 
