@@ -98,14 +98,15 @@ def _once(context: Context, *, again: bool) -> Record:
         done = None
     same = done is not None and done.fingerprint == records.fingerprint(*decides)
     if done and same and not again and not _looks_again(done):
-        log.info("%s was done already: %s", step, done.reason)
+        log.info("%s was done already: %s", step, done.reason.replace("\n", "; "))
         return done
     promoted.check(shelf, run_id, step)
     if done and not same:
         log.info("%s", _why_again(done, records.parts(*decides)))
     record = _work(context, decides)
     shelf.write_record(record)
-    log.info("%s %s: %s (%.1f s)", "✔" if record.proceed else "■", step, record.reason, record.work_s)
+    first = record.reason.partition("\n")[0]  # the gate logged the others as it judged
+    log.info("%s %s: %s (%.1f s)", "✔" if record.proceed else "■", step, first, record.work_s)
     return record
 
 

@@ -101,11 +101,13 @@ def _say_unknown(every: Sequence[Mapping[str, Any]], wanted: Mapping[str, str]) 
 
 
 def _print(lines: Sequence[Mapping[str, Any]]) -> None:
-    """A line each: when, what, how it was decided, by whom, why."""
+    """When, what, how it was decided, by whom, why: a line each, and of a gate one more for each further rule."""
+    from ftcore.registry.verdict import rules_of
+
     widest = max((len(_person(line)) for line in lines), default=0)
     for line in lines:
-        told = f"{line['decision']:<9} {_person(line):<{widest}} {one_line(line['reason'])}"
-        print(f"{moment(line['at']):<23}  {line['kind']:<8} {told}")
+        told = f"{moment(line['at']):<23}  {line['kind']:<8} {line['decision']:<9} {_person(line):<{widest}} "
+        print(told + f"\n{' ' * len(told)}".join(map(one_line, rules_of(line))))
 
 
 def _person(line: Mapping[str, Any]) -> str:
@@ -211,6 +213,7 @@ def _is_about(line: Mapping[str, Any], person: str, version: int) -> bool:
 
 def _write(file: Path, lines: list[dict[str, Any]]) -> None:
     """Write lines as CSV, a column for each figure; what is no plain value is JSON."""
+    from ftcore.registry.verdict import rules_of
     from ftcore.store.files import write_bytes
 
     others = sorted({key for line in lines for key in line} - set(FIRST))
@@ -218,7 +221,7 @@ def _write(file: Path, lines: list[dict[str, Any]]) -> None:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([*FIRST, *others])
     for line in lines:
-        about = {"version": line.get("candidate"), **line}  # a gate names what it judges
+        about = {"version": line.get("candidate"), **line, "reason": "; ".join(rules_of(line))}  # a gate names its own
         writer.writerow([_cell(about.get(key)) for key in (*FIRST, *others)])
     if str(file) == "-":
         print(text.getvalue(), end="")

@@ -134,7 +134,11 @@ def promote(
     person = _person(registrar)
     found = registrar.tracking.version(version).tags
     if word := found.get("ftcore.verdict", ""):
-        say(f"the verdict of version {version}: {word}: {found.get('ftcore.verdict.reason', '')}")
+        say(
+            "\n  ".join(
+                [f"the verdict of version {version}: {word}", *found.get("ftcore.verdict.reason", "").splitlines()]
+            )
+        )
     line = registrar.promote(version, person, reason, serving(registrar.recipe), override=override)
     _done(line, registrar, as_json, version)
 
@@ -262,7 +266,9 @@ def _because(one: dict[str, Any]) -> str:
         if note := one[decided]:
             return f"{note['by']}: {note['reason']}"[:WIDEST]
     approved = ", ".join(answer["person"] for answer in one["answers"] if answer["decision"] == "approve")
-    said = f"approved by {approved}; {one['verdict_reason']}" if approved else one["verdict_reason"]
+    first, *more = one["verdict_reason"].splitlines() or [""]
+    said = f"{first} (and {len(more)} more)" if more else first
+    said = f"approved by {approved}; {said}" if approved else said
     if one["promoted_although"]:
         said = f"promoted by override, although: {one['promoted_although']}; {said}"
     return said if len(said) <= WIDEST else f"{said[: WIDEST - 1]}…"
@@ -270,27 +276,39 @@ def _because(one: dict[str, Any]) -> str:
 
 def _shown(entry: dict[str, Any], ledger: list[dict[str, Any]]) -> str:
     """All that is known of a version, a line each."""
+    from ftcore.registry.verdict import rules_of
+
     told = {key: entry[key] for key in NOTES}
     notes = {key: one and f"{moment(one['at'])} {one['by']}: {one['reason']}" for key, one in told.items()}
     simple = {key: value for key, value in entry.items() if not isinstance(value, list | dict)} | notes
-    lines = [f"{key.replace('_', ' '):<16} {value}" for key, value in simple.items() if value not in (None, "")]
+    lines: list[str] = []
+    for key, value in simple.items():
+        if value not in (None, ""):
+            lines += _listed(
+                key.replace("_", " "), str(value).splitlines() if key == "verdict_reason" else [str(value)]
+            )
     lines += [f"{'artefact':<16} {name}  sha256 {digest}" for name, digest in entry["artefacts"].items()]
     lines += [
         f"{'answer':<16} {moment(one['at'])}  {one['person']}: {one['decision']} {one['reason']}".rstrip()
         for one in entry["answers"]
     ]
-    lines += [
-        f"{'ledger':<16} {moment(one['at'])}  {one['kind']}: {one['decision']}: {one['reason']}" for one in ledger
-    ]
+    for one in ledger:
+        head = f"{moment(one['at'])}  {one['kind']}: {one['decision']}"
+        lines += _named("ledger", [head, *rules_of(one)] if one["kind"] == "gate" else [f"{head}: {one['reason']}"])
     return "\n".join(map(one_line, lines))
+
+
+def _named(name: str, values: list[str]) -> list[str]:
+    """Values one below the other, the first beside its name."""
+    return [f"{name if not number else '':<16} {value}" for number, value in enumerate(values)]
 
 
 def _differing(found: dict[str, Any]) -> str:
     """What differs between two versions, a line each."""
     lines = [
-        f"{part:<10} {name}: {before if before is not None else '–'} → {after if after is not None else '–'}"
+        f"{part:<10} {name}: {' → '.join('–' if one is None else str(one).replace(chr(10), '; ') for one in both)}"
         for part in ("facts", "artefacts", "metrics", "params")
-        for name, (before, after) in found[part].items()
+        for name, both in found[part].items()
     ]
     return "\n".join(map(one_line, lines)) or f"versions {found['before']} and {found['after']} do not differ"
 

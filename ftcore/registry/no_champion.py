@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftcore.registry.verdict import brief
 from ftcore.store.store import read_json
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ def why_no_champion(shelf: Shelf, tracking: Tracking) -> tuple[str, str]:
     if verdict == "failed":
         judged = read_json(shelf.folder(newest.tags.get("ftcore.run", ""), "gate") / "verdict.json") or {}
         gates = [
-            f"{rule['gate']}: {rule['reason']}" for rule in judged.get("rules", ()) if rule.get("passed") is not True
+            f"{rule['gate']}: {brief(rule['reason'])}"
+            for rule in judged.get("rules", ())
+            if rule.get("passed") is not True
         ]
-        said = f"gates refused version {newest.number}: {'; '.join(gates) or reason}"
+        said = "\n  ".join([f"gates refused version {newest.number}:", *(gates or reason.splitlines())])
         hint = f"{show}; ftcore models promote {name} {newest.number} --override --reason TEXT serves it anyway"
     elif verdict:
-        said = f"version {newest.number} passed the gate, and was not promoted: {reason}"
+        said = "\n  ".join([f"version {newest.number} passed the gate, and was not promoted:", *reason.splitlines()])
         hint = f"{show} shows whether it waits for approval; ftcore ledger {name} lists the decisions"
     else:
         said = f"version {newest.number} was not judged yet"

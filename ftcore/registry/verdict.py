@@ -121,6 +121,23 @@ EXCLUDED = {
 """Why a row does not judge, the first that applies, by its name in ``evaluation.json``."""
 
 
+BRIEF = 160
+"""Characters of a gate's reason in a list of them."""
+
+
+def brief(reason: str, length: int = BRIEF) -> str:
+    """The first clause of a reason, short enough for a list."""
+    ends = [place for mark in ("; ", ". ") if (place := reason.find(mark)) > 0]
+    first = reason[: min(ends)] if ends else reason
+    return first if len(first) <= length else f"{first[: length - 1].rsplit(' ', 1)[0]} …"
+
+
+def rules_of(line: Mapping[str, Any]) -> list[str]:
+    """The reason of a line of the ledger, one entry a rule where it is a gate's; a person's reason is one."""
+    reason = str(line.get("reason") or "")
+    return reason.splitlines() if line.get("kind") == "gate" else [reason]
+
+
 class Rule(BaseModel):
     """What one gate says: a row of the verdict's table."""
 
@@ -154,6 +171,11 @@ class Rule(BaseModel):
     refusing one that did not become worse, as this rule's part of what all such rules may spend together."""
     alpha_spent: float | None = None
     """The same of all looks so far, this one among them; by all looks together it is at most 1 - ``confidence``."""
+
+    @property
+    def line(self) -> str:
+        """The gate and the first clause of its reason."""
+        return f"{self.gate}: {brief(self.reason)}"
 
 
 class Verdict(BaseModel):
@@ -212,10 +234,10 @@ class Verdict(BaseModel):
 
     @property
     def reason(self) -> str:
-        """The rules that did not pass, or all of them where all did; and the setting, where it decided."""
+        """The rules that did not pass, or all of them where all did, a line each; and the setting, where it decided."""
         shown = [rule for rule in self.rules if not rule.passed] or self.rules
         decided = decision(self.to_json())
-        return "; ".join([rule.reason for rule in shown] + ([decided] if decided else []))
+        return "\n".join([rule.line for rule in shown] + ([decided] if decided else []))
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as ``verdict.json`` and the gate's record hold it.

@@ -82,7 +82,7 @@ def run(context: Context) -> Outcome:
     told = _told(figures) | {"lost_looks": tuple(dict.fromkeys(lost))}
     verdict = Verdict.of(rules, context.recipe.on_undecided, **versions, **told)
     for rule in rules:
-        log.info("%s %s: %s", {True: "✔", False: "✘", None: "?"}[rule.passed], rule.gate, rule.reason)
+        log.info("%s %s", {True: "✔", False: "✘", None: "?"}[rule.passed], rule.line)
     for note in notes(verdict.to_json()):
         log.info("%s", note)
     write_json(context.folder / "verdict.json", verdict.to_json())
@@ -92,7 +92,7 @@ def run(context: Context) -> Outcome:
     version = record_verdict(registrar, context.run_id, verdict, digest, artefacts=judged, **held)
     card.publish(context.shelf, registrar.tracking, version)
     return Outcome(
-        reason=f"{verdict.word}: {verdict.reason}" + (f"; but {hold}" if hold else ""),
+        reason="\n".join([verdict.word, verdict.reason, *([f"but {hold}"] if hold else [])]),
         proceed=verdict.passed,
         figures=verdict.to_json() | held,
         inputs={

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftcore.registry.verdict import rules_of
+
 COLUMNS = ("recipe", "n", "at", "kind", "run_id", "decision", "version", "by", "reason")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings that a spreadsheet would calculate."""
@@ -20,7 +22,8 @@ def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow([*COLUMNS, "more"])
     for line in lines:
         more = {key: value for key, value in line.items() if key not in COLUMNS}
-        row = [*(line.get(name, "") for name in COLUMNS), json.dumps(more, ensure_ascii=False, default=str)]
+        told = {**line, "reason": "; ".join(rules_of(line))}
+        row = [*(told.get(name, "") for name in COLUMNS), json.dumps(more, ensure_ascii=False, default=str)]
         writer.writerow([_safe(value) for value in row])
     return sink.getvalue()
 

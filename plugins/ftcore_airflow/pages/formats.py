@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from ftcore.registry.verdict import brief as clause
 from ftcore.store.times import utc
 
 NONE = "–"
@@ -68,11 +69,8 @@ def chance(value: Any) -> str:
 
 
 def brief(reason: Any) -> str:
-    """The first clause of a reason, short enough for a list."""
-    text = str(reason or "")
-    ends = [place for mark in ("; ", ". ") if (place := text.find(mark)) > 0]
-    first = text[: min(ends)] if ends else text
-    return first if len(first) <= BRIEF else f"{first[: BRIEF - 1].rsplit(' ', 1)[0]} …"
+    """The first clause of each line of a reason, short enough for a list."""
+    return "\n".join(clause(line, BRIEF) for line in str(reason or "").splitlines())
 
 
 def percent(share: Any) -> str:

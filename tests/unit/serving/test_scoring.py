@@ -210,7 +210,7 @@ def test_where_the_gate_refused_the_gate_and_its_reason_are_named(product: Produ
     ]
     store.write_json(product.shelf.folder("r1", "gate") / "verdict.json", {"rules": rules})
     product.tracking.tag(version, {"verdict": "failed", "verdict.reason": "accuracy 0.61 is below 0.8"})
-    with pytest.raises(FtcoreError, match=r"gates refused version 1: threshold: accuracy 0\.61 is below") as error:
+    with pytest.raises(FtcoreError, match=r"gates refused version 1:\n  threshold: accuracy 0\.61 is below") as error:
         score(product, asked)
     assert f"ftcore models promote {product.name} 1" in error.value.hint
     from ftcore.registry import versions

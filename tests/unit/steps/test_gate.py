@@ -74,11 +74,11 @@ def test_one_rule_is_enough_to_fail(product: Product) -> None:
     evaluated(product, 0.8, champion=0.8)
     outcome = gate.run(product.context("gate"))
     assert not outcome.proceed
-    assert outcome.reason.startswith("failed: does not surely beat the champion")
+    assert outcome.reason.startswith("failed\nbeats_champion: does not surely beat the champion")
     tags = product.tracking.version(2).tags
     assert (tags["ftcore.verdict"], tags["ftcore.verdict.reason"]) == (
         "failed",
-        outcome.reason.removeprefix("failed: "),
+        outcome.reason.removeprefix("failed\n"),
     )
 
 
@@ -184,7 +184,7 @@ def test_undecided_may_ask_a_person(product: Product) -> None:
     outcome = gate.run(product.context("gate"))
     assert outcome.proceed
     assert outcome.figures["asks"]
-    assert outcome.reason.startswith("asks: undecided: 99 rows are too few")
+    assert outcome.reason.startswith("asks\nthreshold: undecided: 99 rows are too few")
     assert product.shelf.ledger("gate")[0]["decision"] == "asks"
     assert product.tracking.version(1).tags["ftcore.verdict"] == "asks"
     assert outcome.figures["decided_by"] == "on_undecided"
@@ -211,7 +211,7 @@ def test_under_a_hold_it_judges_and_says_that_a_hold_is_on(product: Product) -> 
     outcome = gate.run(product.context("gate"))
     held = "promotion is held since 2026-11-21 05:00 UTC by jon: complaints"
     assert (outcome.proceed, outcome.figures["held"]) == (True, held)
-    assert outcome.reason.endswith(f"; but {held}")
+    assert outcome.reason.endswith(f"\nbut {held}")
     assert product.shelf.ledger("gate")[0]["held"] == held
     assert product.tracking.version(1).tags["ftcore.verdict"] == "passed", "the verdict is that of the rules"
 

@@ -24,7 +24,7 @@ from ftcore.evaluation.gates.parity import Parity
 from ftcore.evaluation.gates.size import Size
 from ftcore.evaluation.gates.slice import Slice
 from ftcore.evaluation.gates.threshold import Threshold
-from ftcore.registry.verdict import TORCH, Evidence, Rule, Verdict
+from ftcore.registry.verdict import TORCH, Evidence, Rule, Verdict, rules_of
 from ftcore.statistics import calibration as calibrations
 from ftcore.steps import gate as gate_step
 from ftcore.tasks import classification
@@ -618,14 +618,38 @@ def test_undecided_rules_fail_or_ask(rules: list[bool | None], on_undecided: Any
     assert ("is None" in verdict.reason) is (None in rules)
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("accuracy 0.61 [0.58, 0.64] does not reach 0.8", "accuracy 0.61 [0.58, 0.64] does not reach 0.8"),
+        ("source=a loses 0.2. Judged: source=a, source=b. Left out: source=c (3 rows)", "source=a loses 0.2"),
+        ("beats the baseline; is worse on tweets", "beats the baseline"),
+        ("word " * 50, ("word " * 31).strip() + " …"),
+        ("", ""),
+    ],
+)
+def test_a_rule_is_one_short_line_of_a_verdict(reason: str, said: str) -> None:
+    rule = Rule(gate="g", passed=None, reason=reason)
+    assert rule.line == f"g: {said}"
+    assert len(rule.line) <= len("g: ") + 160
+
+
+def test_the_lines_of_a_gate_are_told_apart_from_what_a_person_wrote() -> None:
+    assert rules_of({"kind": "gate", "reason": "a: no\nb: no"}) == ["a: no", "b: no"]
+    assert rules_of({"kind": "gate", "reason": "of an older ftcore; in one line"}) == [
+        "of an older ftcore; in one line"
+    ]
+    assert rules_of({"kind": "reject", "reason": "bad\ngate: passed"}) == ["bad\ngate: passed"]
+
+
 def test_a_verdict_gives_the_rules_that_did_not_pass() -> None:
     rules = tuple(
         Rule(gate=f"g{number}", passed=passed, reason=f"reason {number}")
         for number, passed in enumerate([True, False, None])
     )
-    assert Verdict(passed=False, rules=rules, candidate=2, champion=1).reason == "reason 1; reason 2"
+    assert Verdict(passed=False, rules=rules, candidate=2, champion=1).reason == "g1: reason 1\ng2: reason 2"
     good = Verdict(passed=True, rules=rules[:1], candidate=2, champion=1)
-    assert good.reason == "reason 0"
+    assert good.reason == "g0: reason 0"
     assert Verdict.model_validate(good.to_json()) == good
 
 
