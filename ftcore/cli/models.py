@@ -284,9 +284,7 @@ def _shown(entry: dict[str, Any], ledger: list[dict[str, Any]]) -> str:
     lines: list[str] = []
     for key, value in simple.items():
         if value not in (None, ""):
-            lines += _listed(
-                key.replace("_", " "), str(value).splitlines() if key == "verdict_reason" else [str(value)]
-            )
+            lines += _named(key.replace("_", " "), str(value).splitlines() if key == "verdict_reason" else [str(value)])
     lines += [f"{'artefact':<16} {name}  sha256 {digest}" for name, digest in entry["artefacts"].items()]
     lines += [
         f"{'answer':<16} {moment(one['at'])}  {one['person']}: {one['decision']} {one['reason']}".rstrip()
