@@ -12,7 +12,6 @@ import pytest
 from ftcore import pipeline
 from ftcore.context import Context
 from ftcore.data import snapshot, split, watermarks
-from ftcore.data.sources import files
 from ftcore.errors import DataRejectedError, FtcoreError, NotFoundError, RecipeError, TransientError
 from ftcore.steps import ingest
 from ftcore.store import parts, store
@@ -190,7 +189,6 @@ def test_the_step_is_light_to_import() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert pipeline.RING["data"][0] == "ingest"
-    assert files.EXAMPLE["kind"] == "files"
 
 
 def test_sources_are_read_in_the_recipes_order(product: Product) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from ftcore.data import snapshot
 from ftcore.data.cleaning import personal, rows
-from ftcore.data.sources._mapping import Batch, Mapped, Mapper
+from ftcore.data.sources._mapping import Batch, Mapper
+from ftcore.data.sources.files import Files
 from ftcore.data.values import structured
 from ftcore.recipe.kinds import find
 from ftcore.recipe.sections import PersonalData
@@ -25,10 +26,10 @@ def test_what_is_structured_is_json_in_the_order_in_which_it_was_written() -> No
 @pytest.mark.parametrize("value", [["a", "b"], {"a": 1}])
 def test_a_structure_is_spoilt_only_for_fields_that_cannot_hold_one(value: object) -> None:
     batch = Batch({"text": [value], "label": ["a"]}, "here.jsonl", [1])
-    row = Mapper(Mapped(), "s").table(batch).to_pylist()[0]
+    row = Mapper(Files(path="a.csv"), "s").table(batch).to_pylist()[0]
     assert row["text"] == structured(value)
     assert not batch.spoiled
-    for config in (Mapped(id="text"), Mapped(group="text"), Mapped(text="text")):
+    for config in (Files(path="a.csv", id="text"), Files(path="a.csv", group="text"), Files(path="a.csv", text="text")):
         batch = Batch({"text": [value], "label": ["a"]}, "here.jsonl", [1])
         taken = () if config.group is None and config.id is None else ("text",)
         Mapper(config, "s", structures=taken).table(batch)
@@ -37,7 +38,7 @@ def test_a_structure_is_spoilt_only_for_fields_that_cannot_hold_one(value: objec
 
 def test_a_row_that_could_not_be_read_is_a_fault_with_its_reason() -> None:
     batch = Batch({"text": [["a"], "fine"], "label": ["ham", "ham"]}, "here.jsonl", [1, 2])
-    table = Mapper(Mapped(), "s", structures=()).table(batch)
+    table = Mapper(Files(path="a.csv"), "s", structures=()).table(batch)
     task = find("tasks", "classification").Config(labels=("ham", "spam"))
     cleaned = rows.clean(table.cast(snapshot.schema()), task, personal.cleaner(PersonalData(), {}, "r"))
     assert cleaned.faults == {0: "the row could not be read: text is a list"}
@@ -53,7 +54,7 @@ def test_a_row_that_could_not_be_read_is_a_fault_with_its_reason() -> None:
     ],
 )
 def test_a_label_is_the_key_of_the_map_that_it_means(label_map: dict[Any, str], given: list[Any], wanted: str) -> None:
-    mapper = Mapper(Mapped.model_validate({"label_map": label_map}), "s")
+    mapper = Mapper(Files.model_validate({"path": "a.csv", "label_map": label_map}), "s")
     table = mapper.table(Batch({"text": given, "label": given}, "here", list(range(len(given)))))
     short = {"c": "calm", "u": "urgent"}
     assert table["label"].to_pylist() == [short[one] for one in wanted] + given[len(wanted) :]
@@ -61,7 +62,7 @@ def test_a_label_is_the_key_of_the_map_that_it_means(label_map: dict[Any, str], 
 
 def test_keys_that_are_one_label_must_stand_for_one() -> None:
     with pytest.raises(ValueError, match="the keys '1' and 'true' are one label and stand for 'a' and 'b'"):
-        Mapped.model_validate({"label_map": {"1": "a", "true": "b"}})
+        Files.model_validate({"path": "a.csv", "label_map": {"1": "a", "true": "b"}})
 
 
 def test_names_stand_in_place_of_the_numbers_of_class_labels_wherever_they_are() -> None:
