@@ -85,7 +85,7 @@ def test_what_cannot_be_translated_is_an_export_error(tmp_path: Path, tiny: Path
         onnx.Onnx().export(model, AutoTokenizer.from_pretrained(tiny / "model"), tmp_path)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in onnx.TASKS if kind != "classification"])
+@pytest.mark.parametrize("kind", [kind for kind in onnx.Onnx.TASKS if kind != "classification"])
 def test_every_task_that_it_names_agrees_with_torch(kind: str, tmp_path: Path) -> None:
     task = find("tasks", kind)
     config = task.Config.model_validate(task.EXAMPLE)
@@ -101,7 +101,7 @@ def test_every_task_that_it_names_agrees_with_torch(kind: str, tmp_path: Path) -
 
 
 def test_parts_share_one_graph_and_rows_of_all_of_them_a_batch(tmp_path: Path) -> None:
-    examples = {kind: find("tasks", kind).EXAMPLE | {"sources": [f"files:{kind}"]} for kind in onnx.TASKS}
+    examples = {kind: find("tasks", kind).EXAMPLE | {"sources": [f"files:{kind}"]} for kind in onnx.Onnx.TASKS}
     parts = {"input_ids": examples.pop("classification"), **examples}  # a name that the graph has of its own, too
     config = multitask.Config.model_validate({"kind": "multitask", "parts": parts})
     small("bert", tmp_path / "base")
