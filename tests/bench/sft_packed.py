@@ -28,7 +28,6 @@ def _parts() -> tuple[Any, Any, Any, Any, Any]:
     from transformers import set_seed
 
     from ftcore.models import base, loading
-    from ftcore.recipe.kinds import find
     from ftcore.tasks import chat
 
     recipe, conf, context = load("assistant")

@@ -17,7 +17,6 @@ from ftcore.context import Context
 from ftcore.data import snapshot
 from ftcore.data.sources import feedback, vader
 from ftcore.models import base, loading, outputs
-from ftcore.recipe import kinds
 from ftcore.recipe import reading as recipe
 from ftcore.recipe.training_sections import Train
 from ftcore.registry import served

@@ -55,7 +55,7 @@ def test_it_is_searched(decided: Product, ftcore: Callable[..., Done]) -> None:
             "'promotd'; there are: " + ("approve, gate" if option == "--kind" else "approved, passed") in unknown.stderr
         )
     assert [line.split()[5:7] for line in ftcore("ledger", decided.name).stdout.splitlines()] == [
-        ["–", "0.9"],
+        ["–", "threshold:"],
         ["mira", "mira"],
         ["Jon", "=cmd|'"],
     ], "who decided"
@@ -88,7 +88,7 @@ def test_the_first_broken_link_is_named(decided: Product, ftcore: Callable[..., 
     assert any("ftcore.approval.feed, and the ledger has no such answer" in one for one in others)
     told = json.loads(ftcore("ledger", decided.name, "--check", "--json").stdout)
     assert told[0]["n"] == 1
-    reason = "0.9 reaches 0.8"
+    reason = "threshold: 0.9 reaches 0.8"
     decided.tracking.tag(decided.tracking.version(1), {"approval.feed": "", "verdict.reason": reason})
     good = ftcore("ledger", decided.name, "--check")
     assert (good.returncode, good.stdout) == (
