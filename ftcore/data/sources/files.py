@@ -37,8 +37,8 @@ MOST_SHARDS = 100
 class Files(Mapped):
     """Files of rows, read as a stream. Broken bytes become U+FFFD; a row that cannot be read is quarantined.
 
-    Besides its own columns every row has ``path`` (from the recipe's folder, or within the archive), ``folder`` (name
-    of the folder that the file lies in) and ``file`` (its name), unless the file has columns of these names.
+    In addition to its own columns every row has ``path`` (from the recipe's folder, or within the archive), ``folder``
+    (name of the folder that the file lies in) and ``file`` (its name), unless the file has columns of these names.
     """
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "files", "path": "data/*.csv"}
@@ -51,22 +51,21 @@ class Files(Mapped):
     ``events/{day:%Y-%m-%d}/*.csv`` spares a backfill from opening those of other days. Of an archive (``.zip``,
     ``.tar``, ``.tar.gz``, …) the members are read as files, without unpacking it to a disk."""
     members: str | None = None
-    """Which members of an archive to read, such as ``train/*.csv``; all in a known format where it is not said."""
+    """Which members of an archive to read, such as ``train/*.csv``; null: all in a known format."""
     format: Literal["csv", "tsv", "jsonl", "json", "parquet", "txt", "document"] | None = None
-    """Format of the files; by their ending where it is not said. In ``txt`` each line is a row with only ``text``; in
+    """Format of the files; null: by their ending. In ``txt`` each line is a row with only ``text``; in
     ``document`` each file is one, and ``label: folder`` takes its folder's name as the label; in ``tsv`` a quote is a
     character like any other; ``json`` is an array of objects."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """Character between the cells of a CSV file; a comma where it is not said."""
+    """Character between the cells of a CSV file; null: a comma."""
     quote: Annotated[str, Field(max_length=1)] | None = None
-    """Quote character of a CSV file; empty where quotes are characters like any other. A double quote where it is not
-    said."""
+    """Quote character of a CSV file; empty where quotes are characters like any other; null: a double quote."""
     skip_rows: Annotated[int, Field(ge=0)] = 0
     """Lines of a CSV file before its header."""
     header: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the columns of a CSV file that has no header; with ``skip_rows: 1`` they replace the one it has."""
     encoding: str | None = None
-    """Encoding of text files without a byte order mark, such as ``cp1252``; UTF-8 where it is not said."""
+    """Encoding of text files without a byte order mark, such as ``cp1252``; null: UTF-8."""
 
     @field_validator("encoding")
     @classmethod

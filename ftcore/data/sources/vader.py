@@ -47,8 +47,8 @@ class Vader(Source):
     min_rating: Annotated[float, Field(ge=0, le=4)] = 0.5
     """Sentences whose mean rating is closer to 0 than this are neither positive nor negative, and left out."""
     instruction: str = ""
-    """For learning to write: a sentence is asked to be continued, this is the context, and the label is the sentence
-    that follows it in the same item. All sentences take part then, whatever their rating."""
+    """For tasks that write: the text is a sentence, the label the sentence that follows it in the same item, and this
+    the context. All sentences take part then, whatever their rating."""
 
     @model_validator(mode="after")
     def _sentences_follow_one_another(self) -> Vader:

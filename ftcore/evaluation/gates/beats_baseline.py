@@ -27,7 +27,7 @@ TEST = "test"
 
 
 class BeatsBaseline(Gate):
-    """A paired bootstrap against each baseline, which learnt from the same training rows, on each dataset by itself."""
+    """A paired bootstrap against each baseline, trained on the same rows, on each dataset by itself."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "beats_baseline", "metric": "accuracy"}
 
