@@ -38,7 +38,7 @@ class Server:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 judge.asked.append({"path": self.path, **body})
-                judge.headers.append(dict(self.headers))
+                judge.headers.append({name.title(): value for name, value in self.headers.items()})
                 said = judge.answer(json.loads(body["messages"][-1]["content"]))
                 code, found = (200, _said(said)) if isinstance(said, str) else said
                 data = found if isinstance(found, bytes) else json.dumps(found).encode()
@@ -166,7 +166,6 @@ def test_a_judge_that_is_not_there_is_a_transient_error(
     serve: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_judge, "ATTEMPTS", 2)
-    monkeypatch.setattr(_judge, "LONGEST_WAIT_S", 0)
     server = serve(fair)
     url = server.url
     server.http.server_close()
