@@ -107,14 +107,20 @@ def ready(model: Recipe, conf: Settings, path: Path, chains: Sequence[str] = ("d
 
     Raises:
         RecipeError: there is no such suite, or no such worker.
+        ConfigurationError: pseudonyms are asked for and their secret is not set.
         FtcoreError: there is no such base model.
     """
+    import os
+
+    from ftcore.data.cleaning import personal
     from ftcore.errors import RecipeError
     from ftcore.models import base, stands
 
-    if "data" in chains and not conf.suite(model.suite).is_file():
-        fault = f"there is no {model.suite}.json in {conf.expectations}"
-        raise RecipeError(model.name, [("validation.suite", fault)], "ftcore profile RECIPE -o proposes one")
+    if "data" in chains:
+        if not conf.suite(model.suite).is_file():
+            fault = f"there is no {model.suite}.json in {conf.expectations}"
+            raise RecipeError(model.name, [("validation.suite", fault)], "ftcore profile RECIPE -o proposes one")
+        personal.cleaner(model.prepare.personal_data, os.environ, model.name)
     if "finetune" in chains:
         _can_be_trained(model, conf)
         if not model.base.startswith("models:/"):

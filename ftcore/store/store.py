@@ -335,7 +335,8 @@ class Shelf:
             try:
                 return lock.acquire(timeout=0)
             except Timeout:
-                log.info("another process is at work on %s of %s; waiting up to %g s", what, self.name, timeout_s)
+                if timeout_s:
+                    log.info("another process is at work on %s of %s; waiting up to %g s", what, self.name, timeout_s)
                 return lock.acquire(timeout=timeout_s)
         except Timeout as error:
             raise BusyError(

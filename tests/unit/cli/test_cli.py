@@ -16,7 +16,9 @@ import pytest
 import typer
 
 from ftcore import cli
+from ftcore.cli import recipes
 from ftcore.data import snapshot
+from ftcore.errors import ConfigurationError
 from ftcore.recipe import kinds as find
 from ftcore.registry import login
 
@@ -261,3 +263,12 @@ def test_forget_and_prune_speak_to_people_and_to_scripts(
     assert len(json.loads(pruned.stdout)["deleted"]) == 1
     assert len(snapshot.ls(product.shelf)) == 1
     assert ftcore("forget", product.name, "--subject", "--").returncode != 0
+
+
+def test_check_names_a_secret_that_is_missing(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    product.change(prepare={"personal_data": {"entities": {"PERSON": "keep", "EMAIL_ADDRESS": "pseudonym"}}})
+    monkeypatch.delenv("FTCORE_PSEUDONYM_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="at least 16 characters in FTCORE_PSEUDONYM_KEY"):
+        recipes.ready(product.recipe, product.settings, product.path, ["data"])
+    monkeypatch.setenv("FTCORE_PSEUDONYM_KEY", "0123456789abcdef")
+    recipes.ready(product.recipe, product.settings, product.path, ["data"])
