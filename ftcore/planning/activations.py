@@ -11,8 +11,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
-from ftcore.training import attention, low_rank
 from ftcore.training.cost import Kept
+from ftcore.training.kernels import attention_dropout, low_rank
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +51,16 @@ class _Attention(TorchFunctionMode):  # type: ignore[misc]
         return func(*args, **settings)
 
 
-def kept(model: Any, device: str, *, half: bool) -> Kept | None:
+def kept(model: Any, device: str, *, half: bool, kernels: bool = True) -> Kept | None:
     """What a model on the ``meta`` device keeps, calculated on ``device``; None where it cannot be counted.
 
     Parameters count nothing here: they are there anyway. Neither do the logits of a language model and its loss. The
-    model is left in training mode, and with ``half`` in 16 bits.
+    model is left in training mode, and with ``half`` in 16 bits. Our own ``kernels`` keep less.
     """
     model.train().to(torch.bfloat16 if half else torch.float32)
     short, long = LENGTHS
     try:
-        counts = [[_bytes(model, rows, tokens, device) for rows in (1, 2)] for tokens in LENGTHS]
+        counts = [[_bytes(model, rows, tokens, device, kernels=kernels) for rows in (1, 2)] for tokens in LENGTHS]
     except Exception as error:  # any model may ask for numbers; then a formula must do
         log.info("activations are estimated by a formula, since %s cannot be counted: %s", type(model).__name__, error)
         return None
@@ -72,7 +72,7 @@ def kept(model: Any, device: str, *, half: bool) -> Kept | None:
     return Kept((one - by_pair * short**2) / short, by_pair, once)
 
 
-def _bytes(model: Any, rows: int, tokens: int, device: str) -> float:
+def _bytes(model: Any, rows: int, tokens: int, device: str, *, kernels: bool) -> float:
     """Bytes that a forward pass keeps, each tensor once."""
     own = {id(parameter) for parameter in model.parameters()}
     found: dict[int, torch.UntypedStorage] = {}
@@ -87,8 +87,9 @@ def _bytes(model: Any, rows: int, tokens: int, device: str) -> float:
     ids = torch.zeros(rows, tokens, dtype=torch.long, device="meta")
     inputs = {"input_ids": ids} | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})
     identity: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor  # noqa: E731
-    cheap = attention.cheap_dropout() if device == "cpu" else nullcontext()
-    with torch.device("meta"), low_rank.fused(model), cheap, _Attention(device), saved_tensors_hooks(keep, identity):
+    update = low_rank.fused(model) if kernels else nullcontext()
+    dropout = attention_dropout.used() if kernels and device == "cpu" else nullcontext()
+    with torch.device("meta"), update, dropout, _Attention(device), saved_tensors_hooks(keep, identity):
         outputs = model(**inputs)
     del outputs
     return float(sum(storage.nbytes() for storage in found.values()))

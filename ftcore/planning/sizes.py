@@ -202,6 +202,7 @@ def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, st
 
     recipe, method = context.recipe, context.recipe.method
     architecture, device, half, plain = how
+    kernels = recipe.train.kernels == "auto"
 
     def without_weights() -> Any:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -220,11 +221,8 @@ def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, st
         weight_bytes=method.WEIGHT_BYTES,
         checkpointing=recipe.train.gradient_checkpointing and not plain,
         half=half,
-        lean=half
-        and device == "cuda"
-        and not recipe.train.compile
-        and recipe.train.distributed.strategy in (AUTO, "ddp"),
-        kept=activations.kept(model, device, half=half),
+        lean=half and device == "cuda" and kernels and recipe.train.distributed.strategy in (AUTO, "ddp"),
+        kept=activations.kept(model, device, half=half, kernels=kernels),
     )
 
 

@@ -136,6 +136,10 @@ class Train(Config):
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """How attention is calculated; ``auto`` takes FlashAttention on a GPU where the package flash-attn is installed,
     else torch's own kernels (``sdpa``) where the model has them. ppo and few_shot leave it as it came."""
+    kernels: Literal["auto", "torch"] = "auto"
+    """Whose kernels train: ``auto`` takes our own where they are quicker, for LoRA's layers, dropout and frozen weights
+    in 16 bits, and none with ``compile``; ``torch`` leaves all to torch, transformers and peft. Results are the same up
+    to rounding. ppo and few_shot take none."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | None = None
     """Most tokens, padding included, that are calculated at once; a larger batch is done in parts with the same
     gradient. Null does it whole, and in halves once memory has run out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,12 @@ from ftcore.training import (
     balance,
     batches,
     checkpoints,
-    dropout,
-    low_rank,
     memory,
-    precision,
     smoothing,
 )
 from ftcore.training.callbacks import Punctual, Reporter, Track
 from ftcore.training.exchanges import not_asked
+from ftcore.training.kernels import accelerated
 
 if TYPE_CHECKING:
     from torch import nn
@@ -297,8 +295,6 @@ def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
         TrainingError: the loss is not a number, memory or disk do not suffice, the checkpoints are another recipe's.
         TransientError: stopped by a signal; a checkpoint was written.
     """
-    if not (torch.cuda.is_available() or job.config.compile):
-        dropout.use(job.model)
     last = checkpoints.last(job.folder, job.identity)
     with _quick(job):  # before Trainer puts the model on a GPU, which need not hold frozen weights in 32 bits
         return _run(kind(job, eval_on_start=last is None), job, last)  # what it was worth before: what has it learnt?
@@ -320,16 +316,9 @@ def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
 
 @contextmanager
 def _quick(job: Job) -> Iterator[None]:
-    """Calculate in the quickest ways that give the same; nothing of them is left in the model behind it.
-
-    ``torch.compile`` finds its own, and would compile anew for each of these.
-    """
-    with ExitStack() as ways:
-        ways.enter_context(attention.chosen(job.model, job.config.attention, job.config.precision))
-        if not job.config.compile:
-            ways.enter_context(precision.converted_once(job.model, job.config.precision))
-            ways.enter_context(low_rank.fused(job.model))
-            ways.enter_context(attention.cheap_dropout())
+    """Calculate in the quickest ways that give the same; nothing of them is left in the model behind it."""
+    config = job.config
+    with attention.chosen(job.model, config.attention, config.precision), accelerated(job.model, config):
         yield
 
 

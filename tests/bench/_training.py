@@ -30,8 +30,8 @@ class Trained(NamedTuple):
         return f"{self.accuracy:.3f} ± {1.96 * (self.accuracy * (1 - self.accuracy) / TEST_ROWS) ** 0.5:.3f}"
 
 
-def ours(numbers: str = "auto") -> Trained:
-    """Our loop, as the recipe would run it, products in these ``numbers``."""
+def ours(numbers: str = "auto", kernels: str = "auto") -> Trained:
+    """Our loop, as the recipe would run it, products in these ``numbers`` and by these ``kernels``."""
     from ftcore.tasks import classification
     from ftcore.training import loop, precision
 
@@ -42,7 +42,8 @@ def ours(numbers: str = "auto") -> Trained:
     }
     collate = classification.collator(recipe.task, tokenizer)
     config = recipe.train.model_copy(
-        update={"epochs": EPOCHS, "batch_size": BATCH, "evaluations_per_epoch": 1, "precision": numbers}
+        update={"epochs": EPOCHS, "batch_size": BATCH, "evaluations_per_epoch": 1}
+        | {"precision": numbers, "kernels": kernels}
     )
     with tempfile.TemporaryDirectory() as folder:
         figures = loop.fit(loop.Job(model, tokenizer, encoded, collate, config, Path(folder)))

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from ftcore.planning import activations
-from ftcore.training import attention, dropout, low_rank
+from ftcore.training.kernels import attention_dropout, byte_dropout, low_rank
 from ftcore.training.methods.dora import Dora
 from ftcore.training.methods.full import Full
 from ftcore.training.methods.lora import Lora
@@ -36,7 +36,7 @@ TOKENS = 47
 
 def built(kind: type, config: Any, method: Any) -> Any:
     adapted = method.apply(kind(config), None)
-    dropout.use(adapted)
+    byte_dropout.use(adapted)
     return adapted.train()
 
 
@@ -49,7 +49,7 @@ def really_kept(model: Any, rows: int = 3) -> int:
             found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
-    with low_rank.fused(model), attention.cheap_dropout(), saved_tensors_hooks(keep, lambda tensor: tensor):
+    with low_rank.fused(model), attention_dropout.used(), saved_tensors_hooks(keep, lambda tensor: tensor):
         outputs = model(input_ids=torch.randint(1, 99, (rows, TOKENS)))
     del outputs
     return sum(storage.nbytes() for storage in found.values())

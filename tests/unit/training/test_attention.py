@@ -11,7 +11,8 @@ from transformers import AutoModelForSequenceClassification
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ftcore.errors import TrainingError
-from ftcore.training import attention, dropout
+from ftcore.training import attention
+from ftcore.training.kernels import attention_dropout, byte_dropout
 
 ROWS, HEADS, TOKENS, WIDTH = 3, 2, 7, 4
 
@@ -27,7 +28,7 @@ def parts() -> list[torch.Tensor]:
 
 
 def cheap(*args: object, **settings: object) -> torch.Tensor:
-    with attention.cheap_dropout():
+    with attention_dropout.used():
         return ALL_ATTENTION_FUNCTIONS["sdpa"](*args, **settings)[0]
 
 
@@ -36,7 +37,7 @@ def cheap(*args: object, **settings: object) -> torch.Tensor:
 def test_a_chance_too_small_to_drop_anything_gives_torch_s_own(
     parts: list[torch.Tensor], *, causal: bool, masked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dropout, "drawn", lambda values, _: (torch.ones_like(values, dtype=torch.uint8), 1.0))
+    monkeypatch.setattr(byte_dropout, "drawn", lambda values, _: (torch.ones_like(values, dtype=torch.uint8), 1.0))
     layer, mask = Layer(), None
     layer.is_causal = causal
     if masked:
@@ -74,7 +75,7 @@ def test_without_dropout_and_for_grouped_heads_it_is_torch_s_own(parts: list[tor
 
 def test_afterwards_transformers_has_its_own_again() -> None:
     before = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    with attention.cheap_dropout():
+    with attention_dropout.used():
         assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not before
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
 

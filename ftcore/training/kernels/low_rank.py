@@ -3,6 +3,9 @@
 peft adds an update to what the layer says in a dozen operations, most of whose results autograd keeps. Here a layer and
 its update are one function: the update is added inside of a matrix product, backward too, and of what is as large as
 the layer's input only that input is kept, which query, key and value share. D. Han and M. Han do so on GPUs (Unsloth).
+
+To be deleted when peft has such a layer, or when leaving it out costs a step less than 5 % and no memory in
+``make bench ONLY=train_kernels``.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ftcore.training import dropout
+from ftcore.training.kernels import byte_dropout
 
 
 @contextmanager
@@ -69,7 +72,7 @@ class _Layer(torch.autograd.Function):  # type: ignore[misc] # torch is skipped 
     def forward(ctx: Any, values: torch.Tensor, weight: torch.Tensor, bias: Any, *update: Any) -> torch.Tensor:
         kind, flat = values.dtype, values.reshape(-1, values.shape[-1])
         down, up, scale, chance = update
-        kept, factor = dropout.drawn(flat, chance) if chance else (None, 1.0)
+        kept, factor = byte_dropout.drawn(flat, chance) if chance else (None, 1.0)
         weight, down, up = weight.to(kind), down.to(kind), up.to(kind)
         low = _left(flat, kept) @ down.T
         said = functional.linear(flat, weight, None if bias is None else bias.to(kind))

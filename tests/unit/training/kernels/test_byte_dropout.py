@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from ftcore.training import dropout
+from ftcore.training.kernels import byte_dropout
 
 
 @pytest.mark.parametrize("chance", [0.05, 0.1, 0.5])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_as_many_are_dropped_as_asked_for_and_the_mean_stays(chance: float, kind: torch.dtype) -> None:
     layer = nn.Sequential(nn.Dropout(chance))
-    dropout.use(layer)
+    byte_dropout.use(layer)
     torch.manual_seed(1)
     found = layer(torch.ones(1000, 1001, dtype=kind))
     assert found.dtype == kind
@@ -23,7 +23,7 @@ def test_as_many_are_dropped_as_asked_for_and_the_mean_stays(chance: float, kind
 
 def test_neighbours_are_dropped_independently() -> None:
     layer = nn.Sequential(nn.Dropout(0.25))
-    dropout.use(layer)
+    byte_dropout.use(layer)
     torch.manual_seed(1)
     gone = (layer(torch.ones(200_000)) == 0).float()
     for distance in (1, 2, 8, 64):
@@ -32,7 +32,7 @@ def test_neighbours_are_dropped_independently() -> None:
 
 def test_the_seed_decides_and_gradients_flow_where_values_did() -> None:
     layer = nn.Sequential(nn.Dropout(0.3))
-    dropout.use(layer)
+    byte_dropout.use(layer)
     values = torch.ones(40, 3, requires_grad=True)
     torch.manual_seed(5)
     first = layer(values)
@@ -44,6 +44,6 @@ def test_the_seed_decides_and_gradients_flow_where_values_did() -> None:
 
 def test_nothing_is_dropped_while_judging_or_where_the_chance_is_nil() -> None:
     layer = nn.Sequential(nn.Dropout(0.3), nn.Dropout(0.0))
-    dropout.use(layer)
+    byte_dropout.use(layer)
     assert torch.equal(layer.eval()(torch.ones(9)), torch.ones(9))
     assert torch.equal(layer.train()[1](torch.ones(9)), torch.ones(9))

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
-from ftcore.training import precision
+from ftcore.training.kernels import half_weights
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 8, 9, 10, 3]])
 
@@ -36,7 +36,7 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_gradients_are_those_of_autocast_but_for_rounding(adapted: nn.Module) -> None:
     expected = gradients(adapted)
-    with precision.converted_once(adapted, "bf16"):
+    with half_weights.converted_once(adapted, "bf16"):
         found = gradients(adapted)
     assert found.keys() == expected.keys()
     assert any("lora_A" in name for name in found)
@@ -50,7 +50,7 @@ def test_the_weights_come_back_as_they_were_however_it_ends(adapted: nn.Module) 
     kinds: dict[bool, set[torch.dtype]] = {}
 
     def train() -> None:
-        with precision.converted_once(adapted, "bf16"):
+        with half_weights.converted_once(adapted, "bf16"):
             for name, weight in adapted.named_parameters():
                 if weight.requires_grad or ".base_layer." in name:
                     kinds.setdefault(weight.requires_grad, set()).add(weight.dtype)
@@ -68,7 +68,7 @@ def test_the_weights_come_back_as_they_were_however_it_ends(adapted: nn.Module) 
 def test_query_key_and_value_read_one_rounding(adapted: nn.Module) -> None:
     attention = adapted.base_model.model.bert.encoder.layer[0].attention.self
     seen = []
-    with precision.converted_once(adapted, "bf16"):
+    with half_weights.converted_once(adapted, "bf16"):
         for layer in (attention.query, attention.key, attention.value):
             layer.base_layer.register_forward_pre_hook(lambda _, read: seen.append(read[0]))
         gradients(adapted)
@@ -78,7 +78,7 @@ def test_query_key_and_value_read_one_rounding(adapted: nn.Module) -> None:
 
 def test_float32_is_left_alone(adapted: nn.Module) -> None:
     expected = gradients(adapted)
-    with precision.converted_once(adapted, "fp32"):
+    with half_weights.converted_once(adapted, "fp32"):
         assert all(weight.dtype == torch.float32 for weight in adapted.parameters())
         assert all(torch.equal(value, expected[name]) for name, value in gradients(adapted).items())
 
@@ -96,7 +96,7 @@ def test_a_weight_that_is_looked_up_as_well_stays_where_it_is_looked_up() -> Non
     model = get_peft_model(LlamaForCausalLM(shape), LoraConfig(r=2, target_modules=["q_proj"]))
     plain = model.get_base_model()
     embedding = plain.get_input_embeddings().weight
-    with precision.converted_once(model, "bf16"):
+    with half_weights.converted_once(model, "bf16"):
         assert plain.get_input_embeddings().weight is embedding
         assert embedding.dtype == torch.float32
         assert plain.lm_head.weight.dtype == torch.bfloat16
@@ -106,7 +106,7 @@ def test_a_weight_that_is_looked_up_as_well_stays_where_it_is_looked_up() -> Non
 @pytest.mark.gpu
 def test_a_gpu_holds_frozen_weights_in_16_bits_and_the_model_comes_back(adapted: nn.Module) -> None:
     expected = {name: weight.detach().clone() for name, weight in adapted.named_parameters()}
-    with precision.converted_once(adapted, "bf16"):
+    with half_weights.converted_once(adapted, "bf16"):
         adapted.to("cuda")
         frozen = [w for n, w in adapted.named_parameters() if ".base_layer.weight" in n]
         assert {(weight.dtype, weight.device.type) for weight in frozen} == {(torch.bfloat16, "cuda")}

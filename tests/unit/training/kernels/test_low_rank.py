@@ -12,7 +12,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForSequenceClassification
 
-from ftcore.training import dropout, low_rank
+from ftcore.training.kernels import byte_dropout, low_rank
 
 IDS = torch.tensor([[2, 5, 6, 7, 3], [2, 8, 9, 10, 3]])
 
@@ -78,7 +78,7 @@ def test_dropout_drops_the_same_in_both_directions() -> None:
 
     assert torch.autograd.gradcheck(said, (values, down, up))
     torch.manual_seed(4)
-    kept, factor = dropout.drawn(values.detach(), 0.5)
+    kept, factor = byte_dropout.drawn(values.detach(), 0.5)
     plain = values @ weight.T + bias + 1.5 * (values * kept * factor) @ down.T @ up.T
     assert 0 < kept.sum() < kept.numel()
     assert torch.allclose(said(values, down, up), plain)
@@ -102,7 +102,7 @@ def test_less_is_kept_for_the_backward_pass(tiny: Path) -> None:
         return sum(found.values())
 
     model = adapted(tiny, chance=0.1)
-    dropout.use(model)
+    byte_dropout.use(model)
     before = kept(model)
     with low_rank.fused(model):
         assert kept(model) < 0.9 * before
