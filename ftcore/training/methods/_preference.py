@@ -88,7 +88,7 @@ class Paired(Alignment):
     def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
         """An adapter without which the model is not what it was; sources without worse answers."""
         yield from super().faults(recipe)
-        if not any(getattr(source, "rejected", None) for source in recipe.sources):
+        if not any(source.mapping and source.mapping.rejected for source in recipe.sources):
             yield "sources", f"{self.kind} learns from pairs, and no source maps `rejected`; map it: rejected: COLUMN"
 
     def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int] | None:
