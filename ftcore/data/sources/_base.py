@@ -44,14 +44,22 @@ class Source(Config, ABC):
         return values
 
     @abstractmethod
-    def read(self, context: Context) -> Iterator[pa.Table]:
-        """Rows as tables with the columns of ``snapshot.schema()``, some thousands at a time.
+    def tables(self, context: Context) -> Iterator[pa.Table]:
+        """All rows, as tables with the columns of ``snapshot.schema()``; as they come, some thousands at a time.
 
         Raises:
             FtcoreError: what is read from is not there, or not installed.
             DataRejectedError: what is there cannot be read, or lacks a column.
             TransientError: a server does not answer.
         """
+
+    def read(self, context: Context) -> Iterator[pa.Table]:
+        """The rows that ``weight`` and ``max_rows`` let through.
+
+        Raises:
+            As ``tables``.
+        """
+        return self.sampled(self.tables(context))
 
     def source_name(self) -> str | None:
         """Name that all rows of this source carry; None where they carry several."""

@@ -23,8 +23,8 @@ class Template(Source):
     where: str
     """Say what it means and in which unit."""
 
-    def read(self, context: Context) -> Iterator[pa.Table]:
-        """Rows as tables with the columns of ``snapshot.schema()``; yield as they come, rather than all at once.
+    def tables(self, context: Context) -> Iterator[pa.Table]:
+        """All rows, as tables with the columns of ``snapshot.schema()``; as they come, rather than all at once.
 
         Raises:
             NotFoundError: what is read from is not there.
@@ -35,4 +35,4 @@ class Template(Source):
         text = f"one row from {self.where}"
         row = {"row_id": snapshot.row_id("NAME", text), "text": text, "label": None, "source": "NAME"}
         rows = pa.Table.from_pylist([row | {"group": None, "observed_at": None}], schema=snapshot.schema())
-        yield from self.sampled([rows])  # weight and max_rows; a source of columns inherits from Mapped
+        yield rows  # a source of columns inherits from Mapped

@@ -87,7 +87,7 @@ class Files(Mapped):
             return f"files:{self.name or _places.first_folder(self.path) or 'documents'}"
         return None if several and not self.name else f"files:{self.name or _places.stem(Path(self.path))}"
 
-    def read(self, context: Context) -> Iterator[pa.Table]:
+    def tables(self, context: Context) -> Iterator[pa.Table]:
         """Rows of all files that match, in the order of their paths.
 
         Raises:
@@ -95,7 +95,7 @@ class Files(Mapped):
             DataRejectedError: a file is empty, is broken, or lacks a column; with its line.
             TransientError: a server does not answer.
         """
-        yield from self.sampled(self._tables(context, self._found(context)))
+        yield from self._tables(context, self._found(context))
 
     def shards(self, context: Context) -> list[tuple[str, list[str]]]:
         """The files in groups of about one size, each with a name; together and in order they are what ``read`` reads.

@@ -59,7 +59,7 @@ class HuggingFace(Mapped):
         """Name that the rows of this source carry."""
         return f"hf:{self.name or (self.dataset or str(self.path)).rstrip('/').split('/')[-1]}"
 
-    def read(self, context: Context) -> Iterator[pa.Table]:
+    def tables(self, context: Context) -> Iterator[pa.Table]:
         """Rows of the split as they come; labels kept as numbers come back as their names.
 
         Raises:
@@ -68,9 +68,6 @@ class HuggingFace(Mapped):
             DataRejectedError: no such split or column, or the files are broken.
             AwayError: the hub does not answer.
         """
-        yield from self.sampled(self._tables(context))
-
-    def _tables(self, context: Context) -> Iterator[pa.Table]:
         where = f"hf:{self.dataset or self.path}"
         mapper = Mapper.reading(self, context, self.source_name())
         try:

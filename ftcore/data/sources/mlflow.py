@@ -56,7 +56,7 @@ class Mlflow(Mapped):
         """Name that the rows of this source carry."""
         return f"mlflow:{self.name or self.artifact or self.dataset or self.experiment}"
 
-    def read(self, context: Context) -> Iterator[pa.Table]:
+    def tables(self, context: Context) -> Iterator[pa.Table]:
         """Rows as a stream; a run's artefact is fetched into the step's scratch folder first.
 
         Raises:
@@ -64,9 +64,6 @@ class Mlflow(Mapped):
             DataRejectedError: the file cannot be read, or a column is missing.
             TransientError: MLflow does not answer.
         """
-        yield from self.sampled(self._tables(context))
-
-    def _tables(self, context: Context) -> Iterator[pa.Table]:
         mapper = Mapper.reading(self, context, self.source_name())
         batches = self._traces(context, mapper) if self.experiment else self._logged(context, mapper)
         for batch in batches:

@@ -80,7 +80,7 @@ class Sql(Mapped):
         """Whether there is a watermark."""
         return bool(self.watermark)
 
-    def read(self, context: Context) -> Iterator[pa.Table]:
+    def tables(self, context: Context) -> Iterator[pa.Table]:
         """All rows of the query, as the server sends them.
 
         Raises:
@@ -89,7 +89,7 @@ class Sql(Mapped):
             DataRejectedError: the query cannot be run, or lacks a column.
             AwayError: the server does not answer, or goes away.
         """
-        yield from self.read_since(context, Cursor())
+        return self._tables(context, Cursor())
 
     def read_since(self, context: Context, cursor: Cursor) -> Iterator[pa.Table]:
         """Rows from the cursor on, in the order of the watermark; ``cursor.reached`` follows.
@@ -97,7 +97,7 @@ class Sql(Mapped):
         Raises:
             As ``read``.
         """
-        yield from self.sampled(self._tables(context, cursor))
+        return self.sampled(self._tables(context, cursor))
 
     def present(self, context: Context) -> Iterator[list[str]] | None:
         """Row ids of all that the source holds now, some thousands at a time; None where rows that are gone are kept.

@@ -60,7 +60,7 @@ class Vader(Source):
         """Name that the rows of this source carry."""
         return f"vader:{self.domain}:continued" if self.instruction else f"vader:{self.domain}"
 
-    def read(self, context: Context) -> Iterator[pa.Table]:
+    def tables(self, context: Context) -> Iterator[pa.Table]:
         """Rows of one collection, in the order of their row ids.
 
         Raises:
@@ -71,7 +71,7 @@ class Vader(Source):
         lines = _lines(_ground_truth(self.domain, context))
         made = self._continued(lines) if self.instruction else self._rated(lines)
         rows = sorted(made, key=lambda row: row["row_id"])
-        yield from self.sampled([pa.Table.from_pylist(rows, schema=snapshot.schema())])
+        yield pa.Table.from_pylist(rows, schema=snapshot.schema())
 
     def _rated(self, lines: Iterable[tuple[str, float, str]]) -> Iterator[dict[str, Any]]:
         source = self.source_name()

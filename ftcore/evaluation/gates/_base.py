@@ -57,12 +57,13 @@ class Gate(Config, ABC):
         return 0
 
     def named(self) -> Mapping[str, Sequence[str]]:
-        """Names that must exist in the recipe, by key: of a ``metric``, of ``datasets``, and of slices (``by``)."""
-        return {}
+        """Names that must exist in the recipe, by field: a ``metric``, ``datasets``, and slices (``by``)."""
+        given = self.model_dump(include={"metric", "datasets", "by"})
+        return {key: (value,) if isinstance(value, str) else value for key, value in given.items()}
 
     def least(self) -> Mapping[str, int]:
-        """Fewest rows and groups that decide, by key (``min_rows``, ``min_groups``); empty where rows do not matter."""
-        return {}
+        """Fewest rows and groups that decide: the fields ``min_rows`` and ``min_groups``, where the gate has them."""
+        return self.model_dump(include={"min_rows", "min_groups"})
 
     def judged(self, datasets: Sequence[str]) -> list[tuple[str, ...]]:
         """Datasets whose rows are judged, those together that are judged together.
@@ -76,22 +77,35 @@ class Gate(Config, ABC):
         """Why the rows are too few for a comparison; empty where they are enough. Asked of a ``FINAL`` gate."""
         return ""
 
-    def undecided(self, because: str, rows: int = 0, groups: int | None = None, found: Estimate | None = None) -> Rule:
-        """A rule that neither passed nor failed; the recipe's ``on_undecided`` decides what that means.
+    def rule(
+        self,
+        passed: bool | None,
+        reason: str,
+        rows: int = 0,
+        groups: int | None = None,
+        found: Estimate | None = None,
+        **figures: float | None,
+    ) -> Rule:
+        """What the gate found.
 
         Args:
-            because: why, for people.
+            passed: None: undecided.
+            reason: for people, with the numbers.
             rows: number of rows it was measured on.
             groups: number of groups of these rows.
-            found: the measurement, if there is one, for the people who approve.
+            found: the measurement with its interval; what is not finite in it is left out.
+            figures: further fields of the rule, and those that ``found`` or ``bound`` would fill otherwise.
         """
-        ends = {}
+        ends: dict[str, float | None] = {"bound": self.bound}
         if found is not None:
             numbers = {"measured": found.value, "low": found.low, "high": found.high}
-            ends = {name: value for name, value in numbers.items() if math.isfinite(value)}
-            ends |= {"level": found.level} if "low" in ends and found.level is not None else {}
-        reason = f"undecided: {because}"
-        return Rule(gate=self.kind, passed=None, reason=reason, bound=self.bound, rows=rows, groups=groups, **ends)
+            ends |= {name: value for name, value in numbers.items() if math.isfinite(value)}
+            ends |= {"level": found.level} if "low" in ends else {}
+        return Rule(gate=self.kind, passed=passed, reason=reason, rows=rows, groups=groups, **(ends | figures))
+
+    def undecided(self, because: str, rows: int = 0, groups: int | None = None, found: Estimate | None = None) -> Rule:
+        """A rule that neither passed nor failed; the recipe's ``on_undecided`` decides what that means."""
+        return self.rule(None, f"undecided: {because}", rows, groups, found)
 
     def too_few(self, evidence: Evidence, rows: np.ndarray, purpose: str, dataset: str = "") -> str:
         """Why some rows, a mask ``[rows]``, are too few for a purpose; empty where they are enough."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import LEAST_GROUPS, LEAST_ROWS, Gate, share
-from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import Estimate, quantile, size
 from ftcore.statistics.simultaneous import Bounds, Effect, bounds, clusters, effect
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 MARGIN = 0.05
 NAMED = 12
@@ -52,14 +51,6 @@ class LossGate(Gate):
         """Gains that were measured on other rows, higher being better."""
         return {}
 
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric."""
-        return {"metric": (self.metric,)}
-
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows and groups from which on a loss must not only be looked for, but would have been seen."""
-        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
-
     def judge(self, evidence: Evidence) -> Rule:
         """Whether no part of the rows loses more than ``max_loss`` against the champion.
 
@@ -79,7 +70,7 @@ class LossGate(Gate):
             evidence: candidate and champion on the same rows.
         """
         if evidence.champion is None:
-            return Rule(gate=self.kind, passed=True, reason="there is no champion to lose against yet")
+            return self.rule(True, "there is no champion to lose against yet", bound=None)
         gains, skipped = self._gains(evidence)
         if not gains:
             because = (
@@ -97,18 +88,17 @@ class LossGate(Gate):
         found = (held, failed, untold)
         reason = self._reason(evidence.title(self.metric), found, (name, worst))
         small = {n: f"{one.effect.size}, {self._needs(one)}" for n, one in short.items() if n not in untold}
-        return Rule(
-            gate=self.kind,
-            passed=False if failed else None if untold else True,
-            reason=reason + _disclosed(held, skipped, small),
-            measured=worst.value,
-            bound=self.bound,
-            low=worst.low,
-            high=worst.high,
-            level=1 - 2 * alpha,
-            rows=worst.effect.rows,
-            groups=worst.effect.groups,
-            alpha=alpha,
+        passed = False if failed else None if untold else True
+        ends: dict[str, Any] = {
+            "measured": worst.value,
+            "low": worst.low,
+            "high": worst.high,
+            "level": 1 - 2 * alpha,
+            "alpha": alpha,
+        }
+        reason += _disclosed(held, skipped, small)
+        return self.rule(
+            passed, reason, worst.effect.rows, worst.effect.groups, **ends, level=1 - 2 * alpha, alpha=alpha
         )
 
     def comparisons(self, evidence: Evidence) -> int:

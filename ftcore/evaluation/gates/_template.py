@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import Gate
-from ftcore.registry.verdict import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 
 class Template(Gate):
@@ -31,10 +28,6 @@ class Template(Gate):
         """What the measured number is compared with."""
         return self.minimum
 
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows that decide; leave it out where rows do not matter."""
-        return {"min_rows": self.min_rows}
-
     def judge(self, evidence: Evidence) -> Rule:
         """Whether the candidate passes. Judge the flavour that serves, and say *undecided* rather than guess."""
         rows = evidence.on(["test"])
@@ -43,5 +36,4 @@ class Template(Gate):
             return self.undecided(few, count)
         measured = evidence.value("accuracy", evidence.candidate[evidence.served][rows])
         reason = f"measured {measured:.3f} on {count:,} rows, {self.bound:g} is required"
-        passed = measured >= self.bound
-        return Rule(gate=self.kind, passed=passed, reason=reason, measured=measured, bound=self.bound, rows=count)
+        return self.rule(measured >= self.bound, reason, count, measured=measured)

@@ -7,20 +7,19 @@ tests). That a candidate is worse on a holdout is decided with Bonferroni's corr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import Gate, sure
-from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import difference
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
     from ftcore.statistics.intervals import Estimate
 
 TEST = "test"
@@ -52,14 +51,6 @@ class BeatsBaseline(Gate):
         """The gain that is needed where a baseline must be beaten."""
         return self.minimum_gain
 
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric and its datasets."""
-        return {"metric": (self.metric,), "datasets": self.datasets}
-
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows and groups that decide."""
-        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
-
     def judged(self, datasets: Sequence[str]) -> list[tuple[str, ...]]:
         """Each dataset by itself."""
         return [(name,) for name in self.datasets or datasets]
@@ -79,18 +70,8 @@ class BeatsBaseline(Gate):
         first = next(iter([*failed, *open_, *found]))
         if open_ and not failed:
             return self.undecided(told, first.rows, first.groups, first.gain)
-        return Rule(
-            gate=self.kind,
-            passed=not failed,
-            reason=told,
-            measured=first.gain.value if first.gain else None,
-            bound=self.minimum_gain if first.must_beat else 0.0,
-            low=first.gain.low if first.gain else None,
-            high=first.gain.high if first.gain else None,
-            level=first.gain.level if first.gain else None,
-            rows=first.rows,
-            groups=first.groups,
-        )
+        bound = self.bound if first.must_beat else 0.0
+        return self.rule(not failed, told, first.rows, first.groups, first.gain, bound=bound)
 
     def _judge(self, evidence: Evidence, dataset: str, looks: int | None) -> Finding:
         """One dataset; ``looks``: comparisons that share the error rate, None where baselines must be beaten."""

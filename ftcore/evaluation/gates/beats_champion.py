@@ -22,15 +22,12 @@ from pydantic import Field, model_validator
 
 from ftcore.evaluation.gates._base import Gate, sure
 from ftcore.recipe import sealed
-from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import numpy as np
 
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 
 class BeatsChampion(Gate):
@@ -70,22 +67,12 @@ class BeatsChampion(Gate):
         """What the lower bound of the gain must lie above."""
         return self.minimum_gain if self.non_inferior is None else -self.non_inferior
 
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric and its datasets."""
-        return {"metric": (self.metric,), "datasets": self.datasets}
-
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows and groups that decide."""
-        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
-
     def judge(self, evidence: Evidence) -> Rule:
         """Whether the candidate is better; a first model has nobody to beat."""
         rows = evidence.on(self.datasets, self.metric)
         count, groups = int(rows.sum()), evidence.groups(rows)
         if evidence.champion is None:
-            return Rule(
-                gate=self.kind, passed=True, reason="there is no champion to beat yet", rows=count, groups=groups
-            )
+            return self.rule(True, "there is no champion to beat yet", count, groups, bound=None)
         few = self.wanting(evidence)
         if few and (evidence.sealed or not count):  # sealed rows are not looked at in vain
             return self.undecided(few, count, groups)
@@ -119,19 +106,7 @@ class BeatsChampion(Gate):
             f"look {look['look']:.3g} at these rows spends {alpha:.2%} of the {1 - self.confidence:.2%} error allowed "
             f"over all looks, {look['alpha_spent']:.2%} so far (alpha spending by 1/k²)"
         )
-        return Rule(
-            gate=self.kind,
-            passed=passed,
-            reason=reason,
-            measured=gain.value,
-            bound=self.bound,
-            low=gain.low,
-            high=gain.high,
-            level=gain.level,
-            rows=count,
-            groups=groups,
-            **look,
-        )
+        return self.rule(passed, reason, count, groups, gain, **look)
 
     def wanting(self, evidence: Evidence) -> str:
         """Why the rows are too few for a comparison, and how many are needed; empty where they are enough."""

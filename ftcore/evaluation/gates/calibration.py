@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import Gate, share
-from ftcore.registry.verdict import Rule
 from ftcore.statistics import calibration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
 
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 TEST = "test"
 
@@ -45,10 +42,6 @@ class Calibration(Gate):
         """Largest calibration error."""
         return self.max_ece
 
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows and groups that decide."""
-        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
-
     def comparisons(self, evidence: Evidence) -> int:
         """One, as soon as there are probabilities."""
         return int(self._tallies(evidence) is not None)
@@ -68,19 +61,8 @@ class Calibration(Gate):
         passed = False if ece.low > self.max_ece else True if ece.high < self.max_ece + self.margin else None
         word = "undecided: " if passed is None else ""
         more = f"; too few rows to exclude {self.max_ece + self.margin:g}" if passed is None else ""
-        return Rule(
-            gate=self.kind,
-            passed=passed,
-            reason=f"{word}calibration error {ece} of the test split, {self.max_ece:g} is allowed{more}",
-            measured=ece.value,
-            bound=self.max_ece,
-            low=ece.low,
-            high=ece.high,
-            level=ece.level,
-            rows=ece.rows,
-            groups=ece.groups,
-            alpha=alpha,
-        )
+        reason = f"{word}calibration error {ece} of the test split, {self.max_ece:g} is allowed{more}"
+        return self.rule(passed, reason, ece.rows, ece.groups, ece, alpha=alpha)
 
     def _tallies(self, evidence: Evidence) -> np.ndarray | None:
         """The served model's tallies of calibration on the test rows; None where answers have no probability."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import Gate
-from ftcore.registry.verdict import Rule
 
 if TYPE_CHECKING:
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 
 class Cost(Gate):
@@ -33,5 +32,4 @@ class Cost(Gate):
         if cost is None:
             return self.undecided("FTCORE_COST_PER_HOUR does not say what a machine costs")
         reason = f"1,000 predictions by {evidence.served} cost {cost:.4g}, {self.max_per_1000:g} is allowed"
-        passed = cost <= self.max_per_1000
-        return Rule(gate=self.kind, passed=passed, reason=reason, measured=cost, bound=self.max_per_1000)
+        return self.rule(cost <= self.max_per_1000, reason, measured=cost)

@@ -10,14 +10,13 @@ from pydantic import Field
 
 from ftcore.evaluation.gates._base import LEAST_GROUPS, LEAST_ROWS, Gate, share
 from ftcore.evaluation.gates._losses import MARGIN, listed
-from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import size
 from ftcore.statistics.simultaneous import Bounds, Effect, bounds, clusters, effect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 
 class Fairness(Gate):
@@ -52,14 +51,6 @@ class Fairness(Gate):
     def bound(self) -> float:
         """Largest difference."""
         return self.max_difference
-
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric, and the slices that it compares."""
-        return {"metric": (self.metric,), "by": (self.by,)}
-
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows and groups that decide."""
-        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
 
     def judged(self, datasets: Sequence[str]) -> list[tuple[str, ...]]:
         """Slices are of all rows."""
@@ -99,19 +90,9 @@ class Fairness(Gate):
             names = sorted({name for pair in short for name in pair[:2] if not self._large(effects[name])})
             reason += f". Too few rows to decide: {listed([f'{name} ({effects[name].size})' for name in names])}"
         bound = self.max_difference if pair[2] == "difference" else 0.0
-        return Rule(
-            gate=self.kind,
-            passed=False if failed else None if untold else True,
-            reason=reason,
-            measured=worst.value + bound,
-            bound=bound,
-            low=worst.low + bound,
-            high=worst.high + bound,
-            level=1 - 2 * alpha,
-            rows=count,
-            groups=groups,
-            alpha=alpha,
-        )
+        passed = False if failed else None if untold else True
+        ends: dict[str, Any] = {"measured": worst.value + bound, "low": worst.low + bound, "high": worst.high + bound}
+        return self.rule(passed, reason, count, groups, **ends, bound=bound, level=1 - 2 * alpha, alpha=alpha)
 
     def _union(self, evidence: Evidence, names: tuple[str, ...]) -> tuple[int, int]:
         """Rows and groups of a pair together; a group with rows on both sides is one."""

@@ -10,7 +10,7 @@ from ftcore.evaluation.gates._losses import LossGate
 from ftcore.statistics.intervals import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -32,10 +32,6 @@ class Forgetting(LossGate):
     is measured on it: perplexity, and bits a byte for the task ``completion``."""
     max_loss: Annotated[float, Field(ge=0)] = 0.02
     """Largest loss against the champion, in the metric's unit."""
-
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric and its datasets."""
-        return {**super().named(), "datasets": self.datasets}
 
     def parts(self, evidence: Evidence) -> dict[str, np.ndarray]:
         """Datasets that are judged, each a mask ``[rows]``."""

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import Gate
-from ftcore.registry.verdict import Rule
 
 if TYPE_CHECKING:
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 
 class Latency(Gate):
@@ -38,11 +37,5 @@ class Latency(Gate):
             f"{evidence.served} answers in {speed['p95_ms']:.1f} ms at the 95th percentile, {self.max_p95_ms:g} are "
             f"allowed, and {speed['rows_per_s']:,.0f} rows/s in batches"
         ) + (f", {self.min_rows_per_s:g} are required" if self.min_rows_per_s else "")
-        return Rule(
-            gate=self.kind,
-            passed=speed["p95_ms"] <= self.max_p95_ms and speed["rows_per_s"] >= self.min_rows_per_s,
-            reason=reason,
-            measured=speed["p95_ms"],
-            bound=self.max_p95_ms,
-            rows=speed.get("timed", 0),
-        )
+        passed = speed["p95_ms"] <= self.max_p95_ms and speed["rows_per_s"] >= self.min_rows_per_s
+        return self.rule(passed, reason, speed.get("timed", 0), measured=speed["p95_ms"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import Gate
-from ftcore.registry.verdict import TORCH, Rule
+from ftcore.registry.verdict import TORCH
 from ftcore.statistics.intervals import quantile
 from ftcore.statistics.resampling import by_group
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 CONFIDENCE = 0.95
 """Of each bound of the share of rows that disagree."""
@@ -48,14 +48,6 @@ class Parity(Gate):
         """Largest difference of the metric."""
         return self.max_difference
 
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric."""
-        return {"metric": (self.metric,)}
-
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows that decide."""
-        return {"min_rows": self.min_rows}
-
     def judged(self, datasets: Sequence[str]) -> list[tuple[str, ...]]:
         """All rows together."""
         return [tuple(datasets)]
@@ -85,16 +77,9 @@ class Parity(Gate):
             f"{worst} differs from torch by {differences[worst]:+.4f} in {evidence.title(self.metric)} "
             f"{agree} {rows:,} rows; {self.max_difference:g} is allowed"
         )
-        rule = Rule(
-            gate=self.kind,
-            # Rounded, because 1.00 - 0.99 is more than 0.01.
-            passed=round(abs(differences[worst]), 9) <= self.max_difference,
-            reason=reason,
-            measured=abs(differences[worst]),
-            bound=self.max_difference,
-            rows=rows,
-            groups=evidence.groups(mine),
-        )
+        # Rounded, because 1.00 - 0.99 is more than 0.01.
+        passed = round(abs(differences[worst]), 9) <= self.max_difference
+        rule = self.rule(passed, reason, rows, evidence.groups(mine), measured=abs(differences[worst]))
         if faults := _by_row(evidence.figures.get("agreement", {})):
             return rule.model_copy(update={"passed": False, "reason": "; ".join([*faults, reason])})
         if not rule.passed or not counted:

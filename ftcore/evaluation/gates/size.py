@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ftcore.evaluation.gates._base import Gate
-from ftcore.registry.verdict import Rule
 
 if TYPE_CHECKING:
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
 
 
 class Size(Gate):
@@ -33,5 +32,4 @@ class Size(Gate):
         if size is None:
             return self.undecided(f"the size of {evidence.served} is not known")
         reason = f"{evidence.served} takes {size / 1e6:.1f} MB, {self.max_bytes / 1e6:.1f} MB are allowed"
-        passed = size <= self.max_bytes
-        return Rule(gate=self.kind, passed=passed, reason=reason, measured=size, bound=self.max_bytes)
+        return self.rule(size <= self.max_bytes, reason, measured=size)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ftcore.evaluation.gates._losses import LossGate, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -29,10 +29,6 @@ class Slice(LossGate):
     by: tuple[Literal["source", "label", "language", "length"], ...] = ()
     """Which of ``evaluate.slices`` to look at; empty means all but ``label``, where accuracy is recall, which moves
     when a model says one label more often."""
-
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric and the slices that it looks at."""
-        return {**super().named(), "by": self.by}
 
     def parts(self, evidence: Evidence) -> dict[str, np.ndarray]:
         """Slices that are judged, each a mask ``[rows]``."""

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from ftcore.evaluation.gates._base import Gate, sure
-from ftcore.registry.verdict import Rule
 from ftcore.statistics.intervals import estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ftcore.registry.verdict import Evidence
+    from ftcore.registry.verdict import Evidence, Rule
     from ftcore.statistics.intervals import Estimate
 
 
@@ -61,14 +58,6 @@ class Threshold(Gate):
         """The one that is given."""
         return self.minimum if self.minimum is not None else self.maximum or 0.0
 
-    def named(self) -> Mapping[str, Sequence[str]]:
-        """Its metric and its datasets."""
-        return {"metric": (self.metric,), "datasets": self.datasets}
-
-    def least(self) -> Mapping[str, int]:
-        """Fewest rows and groups that decide."""
-        return {"min_rows": self.min_rows, "min_groups": self.min_groups}
-
     def judge(self, evidence: Evidence) -> Rule:
         """Whether the served model reaches the bound, by the 95 % interval: surely, surely not, or undecided.
 
@@ -94,18 +83,7 @@ class Threshold(Gate):
         else:
             verb = ("reaches", "does not reach") if self.maximum is None else ("stays within", "exceeds")
             word = f"{metric} {found} {verb[0 if passed else 1]} {self.bound:g}"
-        return Rule(
-            gate=self.kind,
-            passed=passed,
-            reason=word,
-            measured=found.value,
-            bound=self.bound,
-            low=found.low,
-            high=found.high,
-            level=found.level,
-            rows=count,
-            groups=groups,
-        )
+        return self.rule(passed, word, count, groups, found)
 
     def _passes(self, found: Estimate) -> bool | None:
         """Whether all of the interval, or none of it, lies on the right side of the bound."""

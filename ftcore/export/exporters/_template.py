@@ -33,12 +33,7 @@ class Template(Exporter):
         folder: Path,
         sample: Sample | None = None,
     ) -> None:
-        """Write one folder for each name, and prove each on the sample: see ``ftcore.export.exporters._parity``.
-
-        Raises:
-            ExportError: the model cannot be translated.
-            ParityError: an export gives other outputs than the model, or a row's depend on what else is in its batch.
-        """
+        """Write one folder for each name, and prove each on the sample: see ``ftcore.export.exporters._parity``."""
         raise ExportError(
             f"say how {type(model).__name__} becomes {self.names()[0]} in {folder} with {type(tokenizer).__name__}"
         )

@@ -53,18 +53,7 @@ class Onnx(Exporter):
         folder: Path,
         sample: Sample | None = None,
     ) -> None:
-        """Write one folder for each precision, with ``model.onnx``, its weights and ``tokenizer.json``; prove each.
-
-        Args:
-            model: what is exported.
-            tokenizer: its own.
-            folder: where.
-            sample: rows that the exports are proven on, such as some of the train split.
-
-        Raises:
-            ExportError: the exporter cannot translate the model.
-            ParityError: an export gives other outputs than the model, or a row's depend on what else is in its batch.
-        """
+        """Write one folder for each precision, with ``model.onnx``, its weights and ``tokenizer.json``; prove each."""
         from transformers.exporters import OnnxConfig, OnnxExporter
 
         from ftcore.export.exporters import _int8
