@@ -89,13 +89,7 @@ class LossGate(Gate):
         reason = self._reason(evidence.title(self.metric), found, (name, worst))
         small = {n: f"{one.effect.size}, {self._needs(one)}" for n, one in short.items() if n not in untold}
         passed = False if failed else None if untold else True
-        ends: dict[str, Any] = {
-            "measured": worst.value,
-            "low": worst.low,
-            "high": worst.high,
-            "level": 1 - 2 * alpha,
-            "alpha": alpha,
-        }
+        ends: dict[str, Any] = {"measured": worst.value, "low": worst.low, "high": worst.high}
         reason += _disclosed(held, skipped, small)
         return self.rule(
             passed, reason, worst.effect.rows, worst.effect.groups, **ends, level=1 - 2 * alpha, alpha=alpha
