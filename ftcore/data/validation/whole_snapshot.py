@@ -112,10 +112,10 @@ def _labels(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
         found.append(
             _expectation(
                 "table_splits_to_be_learnable",
-                {"missing": "; ".join(why)},
+                {"said": "; ".join(why)},
                 "reject",
                 "Each split has rows, and the train split something to learn.",
-                "{missing}: add rows, or change prepare.validation, prepare.test or group",
+                "{said}: add rows, or change prepare.validation, prepare.test or group",
             )
         )
     if by_label:
