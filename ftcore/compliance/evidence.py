@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ftcore.compliance import attestation, links
 from ftcore.compliance.bundle import Gathered, Gatherer, Place, erased_of
 from ftcore.errors import FtcoreError
-from ftcore.reports import card
+from ftcore.reports import card, rendering
 from ftcore.store.records import now, versions
 from ftcore.store.store import write_bytes
 from ftcore.tracking import registered
@@ -107,9 +107,6 @@ def _write(place: Place, version: Version, found: Gathered, folder: Path, key: P
 
 
 def _page(place: Place, version: Version, found: Gathered, *, signed: bool) -> str:
-    from jinja2 import Environment, FileSystemLoader
-
-    environment = Environment(loader=FileSystemLoader(card.TEMPLATES), autoescape=True)
     try:
         known = card.facts(place.shelf, version)
     except (FtcoreError, ValidationError, KeyError, TypeError, AttributeError, ValueError):  # told among the faults
@@ -120,7 +117,8 @@ def _page(place: Place, version: Version, found: Gathered, *, signed: bool) -> s
     shown |= {"entry": shown.pop("version"), "recipe": shown.pop("finetune"), "files": list(found.files)}
     shown |= {"acknowledged": found.acknowledged, "faults": [*found.missing, *found.broken], "unwritten": found.unknown}
     shown["erased"] = erased_of(place, version)
-    return environment.get_template("evidence.html.jinja").render(**(known | shown), signed=signed)
+    template = rendering.pages(strict=False).get_template("evidence.html.jinja")
+    return template.render(**(known | shown), signed=signed)
 
 
 def _read(data: bytes | None) -> Any:

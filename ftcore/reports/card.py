@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from ftcore.registry import approvals, declared, licenses, versions
 from ftcore.registry.metric_titles import title
 from ftcore.registry.verdict import notes, outcome
 from ftcore.reports import card_head
+from ftcore.reports.rendering import markdown
 from ftcore.statistics.intervals import percent
 from ftcore.store.slots import ACKNOWLEDGE
 from ftcore.store.store import read_json
@@ -23,15 +23,12 @@ from ftcore.store.times import moment
 from ftcore.tracking import registered, runs
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-
     from ftcore.context import Context
     from ftcore.registry.declared import Declared
     from ftcore.store.store import Shelf
     from ftcore.tracking.client import Tracking, Version
 
 ARTEFACT = "card"
-TEMPLATES = Path(__file__).parent / "templates"
 NONE = "–"
 """Where there is no number."""
 MARKS = {True: "✔", False: "✘", None: "?"}
@@ -69,7 +66,7 @@ def card(shelf: Shelf, version: Version) -> str:
 
     try:
         known = facts(shelf, version)
-        data, body = card_head.head(shelf.name, known), _rendered("card.md.jinja", **known)
+        data, body = card_head.head(shelf.name, known), markdown("card.md.jinja", **known)
     except (KeyError, TypeError, AttributeError, ValueError) as error:  # pydantic's ValidationError is a ValueError
         what = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         run = version.tags.get("ftcore.run", "")
@@ -83,7 +80,7 @@ def request(context: Context, version: Version) -> str:
     known = facts(context.shelf, version)
     missing = approvals.lacking(known["answers"], context.recipe.approval)
     links = _links(context, version, known)
-    return _rendered("request.md.jinja", **known, waits=missing, links=links)
+    return markdown("request.md.jinja", **known, waits=missing, links=links)
 
 
 def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict[str, str]:
@@ -346,24 +343,3 @@ def _with_level(rule: Mapping[str, Any]) -> str:
         return text
     level = rule.get("level")
     return f"{text} ({percent(level) if level is not None else 'its level was not written down'})"
-
-
-def _rendered(template: str, **values: Any) -> str:
-    """A template as Markdown: one empty line between blocks, whatever parts were left out, and none at the end."""
-    text = _environment().get_template(template).render(**values)
-    return re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader
-
-    # Markdown, not HTML: `finalize` takes from every value what could start a tag, a cell or a line. It takes the outer
-    # blanks of strings inside `{{ }}`, too: a separator stands in the template as text.
-    loader = FileSystemLoader(TEMPLATES)
-    return Environment(loader=loader, autoescape=False, finalize=_plain, keep_trailing_newline=True)  # noqa: S701
-
-
-def _plain(value: object) -> str:
-    text = " ".join(str(value).split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return re.sub(r"\](?=[(\[:])", "]\\\\", text)  # no link, and no target of one

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ftcore.data import snapshot
@@ -18,6 +17,7 @@ from ftcore.data.cleaning.personal import cleaner
 from ftcore.data.conversations import turns as conversation
 from ftcore.data.tally import tally
 from ftcore.recipe.sections import PersonalData
+from ftcore.reports import rendering
 from ftcore.reports._words import ACTIONS, ENTITIES, FAULT, FILTERED, LEFT_OUT, PERIODS, REVIEW, VERDICTS
 from ftcore.store import layout
 
@@ -128,11 +128,7 @@ def page(manifest: dict[str, Any], examples: Examples, before: dict[str, Any] | 
 
 @cache
 def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = rendering.pages()
     environment.filters |= {
         "n": lambda value: f"{value:,}",
         "rows": lambda value: "1 row" if value == 1 else f"{value:,} rows",
@@ -141,8 +137,7 @@ def _template() -> jinja2.Template:
         "signed": lambda value: f"{value:+,}" if value else "0",
         "moment": lambda value: f"{value.day} {value:%B %Y, %H:%M} UTC",
     }
-    template = resources.files("ftcore.reports").joinpath("templates/snapshot.html.jinja")
-    return environment.from_string(template.read_text("utf-8"))
+    return environment.get_template("snapshot.html.jinja")
 
 
 def _table(data: bytes) -> pa.Table:

@@ -1,6 +1,6 @@
 """Expectations of our own, for what Great Expectations has none: shares, personal data, the quarantine.
 
-Each judges all rows at once. ``result`` holds counts and shares and never a text; ``details.said`` is what is wrong,
+Each judges all rows at once. ``result`` holds counts and shares and never a text; ``details.why`` is what is wrong,
 for people.
 """
 
@@ -54,7 +54,7 @@ class ExpectColumnValueSharesToBeNear(ColumnAggregateExpectation):  # type: igno
             if abs(now - old) > self.max_change
         )
         observed = ", ".join(f"{value} {now:.1%}" for value, (_, now) in moved.items())
-        return {"success": not said, "result": {"observed_value": observed, "details": {"said": said}}}
+        return {"success": not said, "result": {"observed_value": observed, "details": {"why": said}}}
 
 
 class TablePersonalData(TableMetricProvider):  # type: ignore[misc]
@@ -112,18 +112,18 @@ class ExpectTableToHoldNoPersonalData(BatchExpectation):  # type: ignore[misc]
         rows = f" (rows {', '.join(found['rows'])})" if found["rows"] else ""
         return {
             "success": not said,
-            "result": {"observed_value": sum(found["counts"].values()), "details": {"said": said + rows}},
+            "result": {"observed_value": sum(found["counts"].values()), "details": {"why": said + rows}},
         }
 
 
 class ExpectTableSplitsToBeLearnable(BatchExpectation):  # type: ignore[misc]
-    """Splits and labels have the rows that a training needs; ``said`` is what they lack, counted before."""
+    """Splits and labels have the rows that a training needs; ``why`` is what they lack, counted before."""
 
-    said: str = ""
+    why: str = ""
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("table.row_count",)  # type: ignore[misc]
-    success_keys: ClassVar[tuple[str, ...]] = ("said",)  # type: ignore[misc]
-    args_keys: ClassVar[tuple[str, ...]] = ("said",)
+    success_keys: ClassVar[tuple[str, ...]] = ("why",)  # type: ignore[misc]
+    args_keys: ClassVar[tuple[str, ...]] = ("why",)
 
     def _validate(
         self,
@@ -132,7 +132,7 @@ class ExpectTableSplitsToBeLearnable(BatchExpectation):  # type: ignore[misc]
         execution_engine: ExecutionEngine | None = None,
     ) -> dict[str, Any]:
         rows = metrics["table.row_count"]
-        return {"success": not self.said, "result": {"observed_value": rows, "details": {"said": self.said}}}
+        return {"success": not self.why, "result": {"observed_value": rows, "details": {"why": self.why}}}
 
 
 class ExpectTableQuarantineToBeSmall(BatchExpectation):  # type: ignore[misc]
@@ -163,4 +163,4 @@ class ExpectTableQuarantineToBeSmall(BatchExpectation):  # type: ignore[misc]
             if share > self.max_share
             else ""
         )
-        return {"success": not said, "result": {"observed_value": f"{share:.1%}", "details": {"said": said}}}
+        return {"success": not said, "result": {"observed_value": f"{share:.1%}", "details": {"why": said}}}

@@ -78,7 +78,7 @@ def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
             },
             "reject",
             f"At most {limits.max_quarantined:.1%} of the rows that came in are set aside for faults of the data.",
-            "{said}",
+            "{why}",
         ),
         _expectation(
             "table_row_count_to_be_between",
@@ -112,20 +112,20 @@ def _labels(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
         found.append(
             _expectation(
                 "table_splits_to_be_learnable",
-                {"said": "; ".join(why)},
+                {"why": "; ".join(why)},
                 "reject",
                 "Each split has rows, and the train split something to learn.",
-                "{said}: add rows, or change prepare.validation, prepare.test or group",
+                "{why}: add rows, or change prepare.validation, prepare.test or group",
             )
         )
     if by_label:
         found.append(
             _expectation(
                 "table_splits_to_be_learnable",
-                {"said": labels.warning(by_label)},
+                {"why": labels.warning(by_label)},
                 limits.on_rare_label,
                 "Every label has rows in every split.",
-                "{said}",
+                "{why}",
             )
         )
     return found
@@ -147,7 +147,7 @@ def _shares(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
             change.on_failure,
             f"No label's share moved by more than {change.label_share:.1%} of the rows since snapshot "
             f"{before['snapshot']}.",
-            "{said}",
+            "{why}",
         )
     ]
 
@@ -192,6 +192,6 @@ def _personal(recipe: Recipe) -> list[dict[str, Any]]:
             looked_for,
             "reject",
             "No text holds personal data that the recipe removes (names and places apart).",
-            "{said}",
+            "{why}",
         )
     ]

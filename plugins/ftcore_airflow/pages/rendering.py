@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from ftcore.reports.rendering import pages
 from ftcore_airflow.pages import access
 from ftcore_airflow.pages.formats import FILTERS
 
@@ -28,15 +29,7 @@ LOOKS = {
 @cache
 def templates() -> Environment:
     """The environment of all pages; what rows or people wrote is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("ftcore_airflow.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = pages("ftcore_airflow.pages")
     made.filters |= FILTERS
     made.globals["looks"] = LOOKS
     return made
