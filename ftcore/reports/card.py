@@ -13,7 +13,7 @@ from ftcore.errors import DamagedFileError, DataRejectedError
 from ftcore.recipe.sections import NAME_RECALL, NAMED, PATTERN_RECALL
 from ftcore.registry import approvals, declared, licenses, versions
 from ftcore.registry.metric_titles import title
-from ftcore.registry.verdict import notes, outcome
+from ftcore.registry.verdict import brief, notes, outcome
 from ftcore.reports import card_head
 from ftcore.reports.rendering import markdown
 from ftcore.statistics.intervals import percent
@@ -281,6 +281,7 @@ def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
         "interval": _with_level(rule),
         "rows": _rows_and_groups(rule),
         "reason": rule.get("reason", ""),
+        "short": brief(rule.get("reason", "")),
     }
 
 
