@@ -154,6 +154,7 @@ def test_every_recipe_passes_its_check(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "workers.yaml").write_text(workers[0], encoding="utf-8")
     monkeypatch.setenv("FTCORE_WORKERS", str(tmp_path / "workers.yaml"))
     monkeypatch.setenv("FTCORE_HOME", str(tmp_path))
+    monkeypatch.setenv("FTCORE_PSEUDONYM_KEY", "0123456789abcdef")
     files = {}
     for number, (where, text) in enumerate(recipes()):
         files[where] = tmp_path / f"{number:03}" / f"{yaml.safe_load(text)['name']}.yaml"
