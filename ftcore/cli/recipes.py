@@ -231,16 +231,15 @@ def _shown(room: str, kind: str) -> dict[str, Any]:
     """First sentence and example of a kind."""
     from ftcore.recipe import kinds
 
-    module: Any = kinds.find(room, kind)
-    example = getattr(kinds.kind_class(room, kind), "EXAMPLE", None) or module.EXAMPLE
-    return {"what": (module.__doc__ or "").splitlines()[0], "example": example}
+    made: Any = kinds.kind_class(room, kind)
+    return {"what": (kinds.find(room, kind).__doc__ or "").splitlines()[0], "example": made.EXAMPLE}
 
 
 def _keys(room: str, kind: str) -> dict[str, Any]:
     """First sentence, example and keys of a kind, and the rows that a task takes."""
     from ftcore.recipe import kinds
+    from ftcore.tasks._base import Task
 
-    module: Any = kinds.find(room, kind)
     made = kinds.kind_class(room, kind)
     fields, schema = made.model_fields, made.model_json_schema()["properties"]
     shown = _shown(room, kind)
@@ -248,7 +247,7 @@ def _keys(room: str, kind: str) -> dict[str, Any]:
         "what": shown["what"],
         "about": inspect.cleandoc(made.__doc__ or ""),
         "example": shown["example"],
-        **({"row": module.ROW} if hasattr(module, "ROW") else {}),
+        **({"row": made.ROW} if issubclass(made, Task) else {}),
         "keys": {
             name: {
                 "type": _type(schema[name]),

@@ -22,7 +22,6 @@ from ftcore.data.cleaning import personal
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.progress import busy
 from ftcore.recipe.canonical import canonical, sha256
-from ftcore.recipe.kinds import find
 from ftcore.registry import login
 from ftcore.store.records import now
 from ftcore.store.store import read_table
@@ -234,7 +233,7 @@ def _look(recipe: Recipe, shelf: Shelf, subject: Suppression) -> Found:
 def _texts(recipe: Recipe) -> list[str]:
     """Columns that people write; labels of a fixed set would tell everybody's rows."""
     tasks = [recipe.task, *(recipe.task_of(part) for part in recipe.parts)]
-    written = any(find("tasks", task.kind).TARGET == "text" for task in tasks)
+    written = any(task.TARGET == "text" for task in tasks)
     return [name for name in snapshot.TEXTS if name not in ("label", "rejected") or written]
 
 

@@ -19,7 +19,6 @@ from ftcore.data.cleaning import personal, phones
 from ftcore.data.spool import tidy
 from ftcore.progress import busy, progress
 from ftcore.recipe.canonical import canonical, sha256
-from ftcore.recipe.kinds import find
 from ftcore.settings import REPOSITORY
 from ftcore.store import parts
 from ftcore.store.records import git_commit, versions
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.recipe import sections
-    from ftcore.recipe.sections import Part
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ class Source:
 
     name: str
     config: sections.Source
-    task: Part
+    task: sections.Task
     """By which its rows are read, cleaned and checked."""
     split: str | None = "test"
     """Only rows on this side of the split; None takes all."""
@@ -148,6 +146,6 @@ def valid(context: Context) -> Callable[[str | None, str | None], bool]:
 
     def judge(source: str | None, label: str | None) -> bool:
         own = context.recipe.task_of(source)
-        return bool(find("tasks", own.kind).valid(own, label))
+        return own.valid(label)
 
     return judge

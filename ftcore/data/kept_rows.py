@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.data import snapshot
 from ftcore.data.tally import Tally
-from ftcore.recipe.kinds import find
 from ftcore.store import parts
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from upath import UPath
+
+    from ftcore.recipe.sections import Task
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Kept:
         # All at once: frames of the parts would be copied to be joined. Equal values of a column are one object.
         return concatenated(self.tables(columns)).select(columns).to_pandas(split_blocks=True, self_destruct=True)
 
-    def look(self, task: Any) -> tuple[pa.Table, Tally]:
+    def look(self, task: Task) -> tuple[pa.Table, Tally]:
         """The rows that failed, each with its reasons, and counts of those that stay.
 
         Args:
@@ -45,7 +46,7 @@ class Kept:
         """
         import pyarrow as pa
 
-        tally, moved = Tally(labelled=find("tasks", task.kind).TARGET == "label", task=task), []
+        tally, moved = Tally(labelled=task.TARGET == "label", task=task), []
         schema = snapshot.schema().append(pa.field("reason", pa.string()))
         for rows, failed in self._tables():
             tally.add(_without(rows, failed))

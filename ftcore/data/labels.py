@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftcore.data.snapshot import SPLITS
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from ftcore.recipe.sections import Task
 
 SHOWN = 20
 """Labels that a message names."""
 
 
-def listed(task: Any) -> tuple[str, ...]:
+def listed(task: Task) -> tuple[str, ...]:
     """The labels that a recipe's task lists; of several parts as ``PART/LABEL``."""
-    if hasattr(task, "parts"):
-        return tuple(f"{name}/{label}" for name, part in task.parts.items() for label in getattr(part, "labels", ()))
-    return tuple(getattr(task, "labels", ()))
+    if task.parts:
+        return tuple(f"{name}/{label}" for name, part in task.parts.items() for label in part.labels)
+    return task.labels
 
 
-def of(task: Any, label: str | None, source: str | None) -> Iterable[str]:
+def of(task: Task, label: str | None, source: str | None) -> Iterable[str]:
     """The labels that one row counts for, once each."""
-    if not hasattr(task, "parts"):
-        read = getattr(find("tasks", task.kind), "labels_in", None)
-        return read(task, label) if read else ()
+    if not task.parts:
+        return task.labels_in(label)
     part = task.part(source)
     return [f"{part}/{one}" for one in of(task.parts[part], label, source)]
 
 
-def counts(task: Any, rows: pa.Table) -> Counter[tuple[str, str]]:
+def counts(task: Task, rows: pa.Table) -> Counter[tuple[str, str]]:
     """Rows by split and label.
 
     Args:
@@ -42,14 +42,14 @@ def counts(task: Any, rows: pa.Table) -> Counter[tuple[str, str]]:
     found: Counter[tuple[str, str]] = Counter()
     if not listed(task):
         return found
-    names = ["split", "label", *(["source"] if hasattr(task, "parts") else [])]
+    names = ["split", "label", *(["source"] if task.parts else [])]
     for one in rows.select(names).group_by(names).aggregate([([], "count_all")]).to_pylist():
         for label in of(task, one["label"], one.get("source")):
             found[one["split"], label] += one["count_all"]
     return found
 
 
-def table(task: Any, found: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+def table(task: Task, found: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     """Rows of each label of the recipe by split, in the recipe's order; labels that no row has are there, too."""
     every = dict.fromkeys([*listed(task), *sorted({label for _, label in found})])
     return {label: {split: found.get((split, label), 0) for split in SPLITS} for label in every}
@@ -78,7 +78,7 @@ def warning(by_label: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def unlearnable(
-    task: Any, by_label: Mapping[str, Mapping[str, int]], parts: Mapping[tuple[str, str], int]
+    task: Task, by_label: Mapping[str, Mapping[str, int]], parts: Mapping[tuple[str, str], int]
 ) -> list[str]:
     """Why the training of a snapshot cannot start, in words; ``plan`` would say the same.
 
@@ -88,25 +88,24 @@ def unlearnable(
         parts: rows by split and part of the task; the part of a task without parts is empty.
     """
     found = []
-    for name, own in getattr(task, "parts", {"": task}).items():
+    for name, own in (task.parts or {"": task}).items():
         words = f"part {name}: " if name else ""
         found += [f"{words}the {split} split has no row" for split in SPLITS if not parts.get((split, name))]
-        check = getattr(find("tasks", own.kind), "nothing_to_learn", None)
         prefix = f"{name}/" if name else ""
         there = [
             label.removeprefix(prefix) for label, rows in by_label.items() if label.startswith(prefix) and rows["train"]
         ]
-        if check and parts.get(("train", name)) and (why := check(own, there)):
+        if parts.get(("train", name)) and (why := own.nothing_to_learn(there)):
             found.append(f"{words}{why}")
     return found
 
 
-def rows_of_parts(task: Any, rows: pa.Table) -> Counter[tuple[str, str]]:
+def rows_of_parts(task: Task, rows: pa.Table) -> Counter[tuple[str, str]]:
     """Rows by split and part of the task; the part of a task without parts is empty."""
     names = ["split", "source"]
     found: Counter[tuple[str, str]] = Counter()
     for one in rows.select(names).group_by(names).aggregate([([], "count_all")]).to_pylist():
-        found[one["split"], task.part(one["source"]) if hasattr(task, "parts") else ""] += one["count_all"]
+        found[one["split"], task.part(one["source"])] += one["count_all"]
     return found
 
 

@@ -19,7 +19,6 @@ from ftcore.data.cleaning.rows import Cleaned as Tidied
 from ftcore.data.conversations import turns as conversation
 from ftcore.errors import DataRejectedError
 from ftcore.progress import progress
-from ftcore.recipe.kinds import find
 from ftcore.store import parts
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from ftcore.data.split import SplitKeys
     from ftcore.recipe.model import Recipe
-    from ftcore.recipe.sections import Part, Prepare
+    from ftcore.recipe.sections import Prepare, Task
 
 AT_ONCE = 2_000
 """Rows that are cleaned between two steps of the progress bar where personal data is looked for: a second or two."""
@@ -46,7 +45,7 @@ class Work:
     file: Path
     recipe: str
     prepare: Prepare
-    task: Any
+    task: Task
     """The recipe's task."""
     keys: SplitKeys
     phones: frozenset[str]
@@ -120,7 +119,7 @@ def written(target: str) -> tuple[str, ...]:
     return ("context", "label", "rejected") if target == "text" else ("context",)
 
 
-def tidy(table: pa.Table, task: Part, cleaner: personal.Cleaner, keys: SplitKeys) -> Tidied:
+def tidy(table: pa.Table, task: Task, cleaner: personal.Cleaner, keys: SplitKeys) -> Tidied:
     """Read, clean and check rows by their task; snapshots and holdouts both go through this.
 
     Args:
@@ -169,7 +168,7 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     ), table
 
 
-def said(table: pa.Table, task: Any) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def said(table: pa.Table, task: Task) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """64 bits of what each cleaned row says, as in its index, and of its prompt, shape ``(rows,)`` each."""
     import numpy as np
 
@@ -180,24 +179,24 @@ def said(table: pa.Table, task: Any) -> tuple[NDArray[np.uint64], NDArray[np.uin
     return text, text if prompt is None else prompt
 
 
-def _said(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.Table]:
+def _said(table: pa.Table, task: Task) -> tuple[list[str], NDArray[np.int8], pa.Table]:
     """What rows share that say the same, the number of each row's part, and the rows with labels that tell apart."""
     import numpy as np
 
-    if hasattr(task, "parts"):
+    if task.parts:
         return _of_parts(table, task)
-    target = find("tasks", task.kind).TARGET
+    target = task.TARGET
     return _keys(table, target), np.zeros(table.num_rows, np.int8), _folded(table, target)
 
 
-def _prompts(table: pa.Table, task: Any) -> NDArray[np.uint64] | None:
+def _prompts(table: pa.Table, task: Task) -> NDArray[np.uint64] | None:
     """64 bits of what a model is given of each row: rows with one prompt belong on one side, whatever is answered.
 
     None where nobody writes an answer: rows that say the same have the same prompt then.
     """
     import numpy as np
 
-    if hasattr(task, "parts") or find("tasks", task.kind).TARGET != "text":
+    if task.parts or task.TARGET != "text":
         return None
     asked = zip(*(table[name].to_pylist() for name in ("text", "context", "row_id")), strict=True)
     keys = ["\x00".join(map(snapshot.text_key, filter(None, one))) if one[0] else f"\x00{row}" for *one, row in asked]
@@ -234,7 +233,7 @@ def _folded(table: pa.Table, target: str) -> pa.Table:
     return _with(table, "label", [one and normalise.clean(one) for one in table["label"].to_pylist()])
 
 
-def _of_parts(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], pa.Table]:
+def _of_parts(table: pa.Table, task: Task) -> tuple[list[str], NDArray[np.int8], pa.Table]:
     """The same of rows of several parts.
 
     What two parts say of one text is neither alike nor at odds.
@@ -247,7 +246,7 @@ def _of_parts(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], 
     keys, owners = [""] * len(names), np.zeros(len(names), np.int8)
     for number, name in enumerate(["", *task.parts]):
         places = [place for place, one in enumerate(names) if one == name]
-        target = find("tasks", task.parts[name].kind).TARGET if name else "text"
+        target = task.parts[name].TARGET if name else "text"
         owners[places] = max(number - 1, 0)
         mine = table.take(pa.array(places, pa.int64()))
         for place, key, label in zip(
@@ -258,7 +257,7 @@ def _of_parts(table: pa.Table, task: Any) -> tuple[list[str], NDArray[np.int8], 
     return keys, owners, _with(table, "label", told)
 
 
-def _owner(task: Any, source: str) -> str:
+def _owner(task: Task, source: str) -> str:
     """Name of the part that a source's rows belong to; empty where there is none."""
     try:
         return str(task.part(source))

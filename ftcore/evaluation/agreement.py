@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ftcore.evaluation.predictions import given, load
 from ftcore.models import outputs
 from ftcore.progress import progress
-from ftcore.recipe.kinds import find
 from ftcore.registry.verdict import TORCH
 from ftcore.serving import model as models
 
@@ -67,10 +66,9 @@ def _compared(context: Context, one: outputs.Outputs, other: outputs.Outputs) ->
     """Rows, those with another answer, those with other numbers, and the largest difference."""
     import numpy as np
 
-    task, config = find("tasks", context.recipe.task.kind), context.recipe.task
     if not len(one):
         return {"rows": 0, "disagree": 0, "off": 0, "max_difference": 0.0}
-    answers = [task.answers(config, said)[0] for said in (one, other)]
+    answers = [context.recipe.task.answers(said)[0] for said in (one, other)]
     apart = np.array([_difference(*pair) for pair in zip(one, other, strict=True)])
     return {
         "rows": len(apart),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ftcore.models import base
 from ftcore.progress import busy, progress
-from ftcore.recipe.kinds import find
 from ftcore.serving.model import Model
 from ftcore.statistics.intervals import values
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     from ftcore.models.outputs import Outputs, Text
     from ftcore.recipe.model import Recipe
-    from ftcore.recipe.sections import Labelled
+    from ftcore.recipe.sections import Task
     from ftcore.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,14 +41,14 @@ def of(recipe: Recipe, read: Callable[[str], pa.Table], rows: pa.Table) -> dict[
     """
     seed = recipe.train.seed
     if not recipe.parts:
-        if find("tasks", recipe.task.kind).TARGET != "label":
+        if recipe.task.TARGET != "label":
             return {}
         return dict(predict(read("train"), read("validation"), rows["text"].to_pylist(), recipe.task, seed))
     found: dict[str, Outputs] = {}
     taught: tuple[pa.Table, ...] = ()
-    for name, part in recipe.task.parts.items():  # type: ignore[attr-defined]
+    for name, part in recipe.task.parts.items():
         places = _of_part(recipe, rows, part)
-        if find("tasks", part.kind).TARGET != "label" or not len(places):
+        if part.TARGET != "label" or not len(places):
             continue
         taught = taught or (read("train"), read("validation"))
         train, validation = (table.take(_of_part(recipe, table, part)) for table in taught)
@@ -63,7 +61,7 @@ def of(recipe: Recipe, read: Callable[[str], pa.Table], rows: pa.Table) -> dict[
 
 
 def predict(
-    train: pa.Table, validation: pa.Table, texts: Sequence[str], task: Labelled, seed: int
+    train: pa.Table, validation: pa.Table, texts: Sequence[str], task: Task, seed: int
 ) -> dict[str, np.ndarray]:
     """Probabilities ``[texts, labels]`` of the ``majority`` of the training rows and of ``linear``.
 
@@ -100,12 +98,12 @@ def untrained(recipe: Recipe, settings: Settings, folder: Path, texts: Sequence[
         texts: rows as the task's model takes them.
     """
     found = base.resolve(recipe.base, settings, folder)
-    predict = find("tasks", recipe.task.kind).predictor(recipe.task, found, recipe.train.max_length_tokens)
+    predict = recipe.task.predictor(found, recipe.train.max_length_tokens)
     with progress("the base model, untrained", len(texts)) as advance:
         return Model(0, "untrained", (), predict).outputs(texts, advance)
 
 
-def _of_part(recipe: Recipe, rows: pa.Table, part: Labelled) -> pa.Array:
+def _of_part(recipe: Recipe, rows: pa.Table, part: Task) -> pa.Array:
     """Positions of the rows that belong to a part."""
     import pyarrow as pa
 
@@ -129,13 +127,12 @@ def _words(texts: Sequence[str]) -> tuple[Any, Any]:
     return None, None
 
 
-def _best(task: Labelled, train: tuple[Any, np.ndarray], validation: tuple[Any, pa.Table], seed: int) -> Any:
+def _best(task: Task, train: tuple[Any, np.ndarray], validation: tuple[Any, pa.Table], seed: int) -> Any:
     """The model with the strength that is best on the validation rows; the search ends at the first that is worse."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
-    module = find("tasks", task.kind)
-    metric, better = next(iter(module.METRICS.items()))
+    metric, better = next(iter(task.METRICS.items()))
     vectorizer, rows = validation
     matrix = vectorizer.transform(rows["text"].to_pylist()) if rows.num_rows else None
     best: Any = None
@@ -146,9 +143,7 @@ def _best(task: Labelled, train: tuple[Any, np.ndarray], validation: tuple[Any, 
             if not rows.num_rows:
                 return model
             said = _probabilities(model, matrix, len(task.labels))
-            value = float(
-                values(partial(module.metrics, task), module.tallies(task, rows, said).sum(0)[None])[metric][0]
-            )
+            value = float(values(task.metrics, task.tallies(rows, said).sum(0)[None])[metric][0])
             value = value if better == "higher" else -value
             if best is not None and not value > reached:
                 break

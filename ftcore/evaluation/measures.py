@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from ftcore.evaluation import slices as _slices
-from ftcore.recipe.kinds import find
 from ftcore.registry.verdict import right
 from ftcore.statistics import calibration
 from ftcore.statistics.intervals import USUAL, Estimate, mcnemar, resample, values
@@ -57,13 +55,12 @@ class Judged:
         """
         import numpy as np
 
-        task = find("tasks", recipe.task.kind)
         return cls(
             tallies,
-            partial(task.metrics, recipe.task),
+            recipe.task.metrics,
             recipe.evaluate.resamples,
             recipe.train.seed,
-            _slices.about(recipe, rows),
+            recipe.task.about(rows),
             _slices.clusters(rows),
             np.array(rows["label"].to_pylist()) if recipe.task.kind == "classification" else None,
         )

@@ -13,7 +13,6 @@ from ftcore.errors import FtcoreError
 from ftcore.evaluation import measures
 from ftcore.evaluation.predictions import INPUT
 from ftcore.models import outputs
-from ftcore.recipe.kinds import find
 from ftcore.recipe.sealed import SEALED
 from ftcore.statistics import resampling
 from ftcore.store.store import read_table
@@ -54,9 +53,9 @@ def compare(shelf: Shelf, recipe: Recipe, before: tuple[str, str], after: tuple[
         return {"metrics": {}, "differences": {}, "mcnemar": {}, "rows": {}}
     tables = [side.take(some) for side, some in zip(sides, places, strict=True)]
     said = [outputs.of(table[f"candidate.{form}"]) for table, (_, form) in zip(tables, (before, after), strict=True)]
-    rows, task = tables[1], find("tasks", recipe.task.kind)
+    rows = tables[1]
     roles = dict(zip((("champion", FORM), ("candidate", FORM)), said, strict=True))
-    tallies = {name: task.tallies(recipe.task, rows, one) for name, one in roles.items()}
+    tallies = {name: recipe.task.tallies(rows, one) for name, one in roles.items()}
     judged = measures.Judged.of(recipe, rows, tallies)
     dataset = np.array(rows["dataset"].to_pylist(), object)
     parts = {name: dataset == name for name in dict.fromkeys(dataset.tolist())}

@@ -17,7 +17,6 @@ from ftcore.errors import ExportError
 from ftcore.models import outputs
 from ftcore.progress import busy, progress
 from ftcore.recipe.canonical import canonical, sha256
-from ftcore.recipe.kinds import find
 from ftcore.registry import served
 from ftcore.registry.verdict import TORCH
 from ftcore.serving import model as models
@@ -132,7 +131,7 @@ def _numbers(output: Any) -> np.ndarray:
 
 def given(recipe: Recipe, rows: pa.Table) -> list[outputs.Text]:
     """Rows as the task's model takes them."""
-    answers = find("tasks", recipe.task.kind).TARGET == "text"
+    answers = recipe.task.TARGET == "text"
     return outputs.given(rows, answers=answers, sources=bool(recipe.parts))
 
 
@@ -167,7 +166,7 @@ def known(tracking: Tracking, version: Version, recipe: Recipe, flavours: Sequen
     with served.opened(tracking, version, "evaluation") as folder:
         figures = read_json(folder / "evaluation.json") or {}
         table = read_table(folder / "predictions.parquet")
-    labels = list(getattr(recipe.task, "labels", ()))
+    labels = list(recipe.task.labels)
     theirs = figures.get("labels", labels)
     if theirs != labels:
         raise ExportError(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ftcore.evaluation import measures
 from ftcore.evaluation.predictions import given
 from ftcore.progress import progress
-from ftcore.recipe.kinds import find
 from ftcore.serving.model import Model
 
 if TYPE_CHECKING:
@@ -68,15 +67,15 @@ def changes(recipe: Recipe, model: Model, rows: pa.Table, plain: Outputs) -> dic
     import numpy as np
     import pyarrow as pa
 
-    task, seed = find("tasks", recipe.task.kind), recipe.train.seed
-    before, everything = task.tallies(recipe.task, rows, plain), np.ones(rows.num_rows, bool)
+    task, seed = recipe.task, recipe.train.seed
+    before, everything = task.tallies(rows, plain), np.ones(rows.num_rows, bool)
     found = {}
     for name in PERTURBATIONS:
         texts = pa.array(perturb(name, rows["text"].to_pylist(), seed), pa.string())
         changed = rows.set_column(rows.column_names.index("text"), "text", texts)
         with progress(f"test rows with other {name}", rows.num_rows) as advance:
             said = model.outputs(given(recipe, changed), advance)
-        after = task.tallies(recipe.task, rows, said)
+        after = task.tallies(rows, said)
         judged = measures.Judged.of(recipe, rows, {("plain", ""): before, ("perturbed", ""): after})
         found[name] = judged.told(judged.apart(("plain", ""), ("perturbed", ""), everything), everything)
     return found

@@ -5,12 +5,11 @@ from __future__ import annotations
 import bisect
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftcore.data import labels
 from ftcore.data.cleaning import language
 from ftcore.data.conversations import turns as conversation
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,20 +27,9 @@ def groups(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
     import numpy as np
 
     made = {"source": _column, "label": _column, "language": _languages, "length": _lengths}
-    labelled = find("tasks", recipe.task.kind).TARGET == "label"
+    labelled = recipe.task.TARGET == "label"
     wanted = [name for name in recipe.evaluate.slices if name != "label" or labelled]
     return {name: np.array(made[name](rows, name), object) for name in wanted}
-
-
-def about(recipe: Recipe, rows: pa.Table) -> dict[str, np.ndarray]:
-    """Which rows each metric is about, as masks ``[rows]``: all, but those of its part where the task has several."""
-    import numpy as np
-
-    task = find("tasks", recipe.task.kind)
-    if hasattr(task, "about"):
-        found: dict[str, np.ndarray] = task.about(recipe.task, rows)
-        return found
-    return dict.fromkeys(recipe.metrics, np.ones(rows.num_rows, bool))
 
 
 def clusters(rows: pa.Table) -> np.ndarray:
@@ -62,8 +50,8 @@ def clusters(rows: pa.Table) -> np.ndarray:
 
 def never_predicted(recipe: Recipe, rows: pa.Table, outputs: Outputs) -> dict[str, int]:
     """Labels that a model predicts for none of some rows, each with the rows that have it."""
-    task: Any = recipe.task
-    answers, _ = find("tasks", task.kind).answers(task, outputs)
+    task = recipe.task
+    answers, _ = task.answers(outputs)
     sources, there = rows["source"].to_pylist(), Counter[str]()
     said: set[str] = set()
     for label, answer, source in zip(rows["label"].to_pylist(), answers, sources, strict=True):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ftcore.recipe.canonical import canonical
-from ftcore.recipe.kinds import find
+
+if TYPE_CHECKING:
+    from ftcore.recipe.sections import Task
 
 
-def example(task: Any) -> dict[str, str]:
+def example(task: Task) -> dict[str, str]:
     """A made-up input of a task: ``text``, and ``context`` and ``part`` where the task takes them."""
-    parts = getattr(task, "parts", {})
-    if parts:
-        name, part = next(iter(parts.items()))
+    for name, part in task.parts.items():
         return example(part) | {"part": name}
-    row = find("tasks", task.kind).ROW
+    row = task.ROW
     texts = {name: row[name] for name in ("text", "context") if row.get(name)}
     return {name: one if isinstance(one, str) else canonical(one) for name, one in texts.items()}

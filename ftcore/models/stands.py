@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ftcore.recipe.kinds import find
+if TYPE_CHECKING:
+    from ftcore.recipe.sections import Task
 
 CAUSAL, SEQ2SEQ = "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"
 INSTEAD = {
@@ -23,14 +24,14 @@ def is_encoder(config: Any) -> bool:
     return getattr(config, "is_decoder", True) is False or bool(getattr(config, "is_encoder_decoder", False))
 
 
-def fault(task: Any, folder: Path) -> tuple[str, str] | None:
+def fault(task: Task, folder: Path) -> tuple[str, str] | None:
     """Why a task cannot learn on a base model, and what to do; None where it can, or where nobody can tell.
 
     Args:
         task: the recipe's task.
         folder: of the base model; nothing is downloaded.
     """
-    wanted = getattr(task, "architecture", getattr(find("tasks", task.kind), "ARCHITECTURE", ""))
+    wanted = task.architecture
     if wanted not in INSTEAD or not (folder / "config.json").is_file():
         return None
     from transformers import AutoConfig

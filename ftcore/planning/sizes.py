@@ -12,7 +12,7 @@ from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError, FtcoreError, NotEnoughDataError, RecipeError
 from ftcore.models import base
 from ftcore.planning import shape_cache
-from ftcore.recipe.kinds import find
+from ftcore.recipe.sections import task_class
 from ftcore.recipe.training_sections import AUTO
 from ftcore.store.store import read_json
 from ftcore.training import cost
@@ -87,7 +87,7 @@ def _cuts(context: Context, table: pa.Table, tokenizer: Any, folder: Path) -> di
     from ftcore.models import window
 
     recipe = context.recipe
-    rows = find("tasks", recipe.task.kind).encode(recipe.task, tokenizer, _sampled(table), window.UNSET)
+    rows = recipe.task.encode(tokenizer, _sampled(table), window.UNSET)
     config, settings = (read_json(folder / name) or {} for name in ("config.json", "tokenizer_config.json"))
     return window.cuts(rows.lengths, recipe.train.max_length_tokens, window.of(config, settings))
 
@@ -162,14 +162,11 @@ def _other(context: Context, reference: str) -> cost.Shape:
 
     folder = base.resolve(reference, context.settings, context.recipe_path.parent, weights=False)
     kind = (read_json(folder / "ftcore.json") or {}).get("task", {}).get("kind", context.recipe.task.kind)
-    architecture = getattr(find("tasks", kind), "ARCHITECTURE", _CLASSIFIER)
+    architecture = task_class(kind).ARCHITECTURE
     with torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         model = getattr(transformers, architecture).from_config(config, dtype=torch.float32)
         return _counted(model, config, architecture)
-
-
-_CLASSIFIER = "AutoModelForSequenceClassification"
 
 
 def count(context: Context, identity: str, split: str) -> int:
@@ -181,8 +178,7 @@ def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain
     """Sizes of the model with what is to be trained in it, counted now or by an earlier plan."""
     from ftcore.training import precision
 
-    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
-    architecture = getattr(recipe.task, "architecture", getattr(task, "ARCHITECTURE", _CLASSIFIER))
+    recipe, architecture = context.recipe, context.recipe.task.architecture
     half = not plain and precision.expected(recipe.train.precision, device) == "bf16"
     resolved = recipe.model_dump(mode="json")
     settings = {name: resolved[name] for name in ("task", "method", "train")}
@@ -269,7 +265,7 @@ def _can_be_learnt(context: Context, tables: dict[str, pa.Table]) -> None:
                 f"the {split} split has no row",
                 hint="add rows, or change the shares in prepare; rows of one group, or of one text, are never parted",
             )
-    find("tasks", context.recipe.task.kind).check(context.recipe.task, tables)
+    context.recipe.task.check(tables)
 
 
 def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _Lengths:
@@ -278,12 +274,11 @@ def _lengths(context: Context, split: str, table: pa.Table, tokenizer: Any) -> _
 
     recipe, method = context.recipe, context.recipe.method
     chosen = _sampled(table)
-    task, limit = find("tasks", recipe.task.kind), recipe.train.max_length_tokens
-    chosen, _ = readable(recipe.task, tokenizer, chosen, f"a sample of the {split} split")
-    rows = task.encode(recipe.task, tokenizer, chosen, limit)
-    _whole_enough(context, split, rows, partial(task.encode, recipe.task, tokenizer, chosen))
-    words = exchanges.of(chosen, lambda row: task.prompt(recipe.task, row))  # of tasks without prompts none is read
-    found = method.lengths(recipe, tokenizer, words)
+    task, limit = recipe.task, recipe.train.max_length_tokens
+    chosen, _ = readable(task, tokenizer, chosen, f"a sample of the {split} split")
+    rows = task.encode(tokenizer, chosen, limit)
+    _whole_enough(context, split, rows, partial(task.encode, tokenizer, chosen))
+    found = method.lengths(recipe, tokenizer, exchanges.of(chosen, task.prompt))
     if found is not None:
         mean, each = sum(found) / chosen.num_rows, len(found) / chosen.num_rows
         return _Lengths(mean, max(found or [1]), each, len(set(found)))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from ftcore.recipe import sealed, space
 from ftcore.recipe.faults import of_fields
-from ftcore.recipe.kinds import find, kind_class, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 from ftcore.recipe.model import SEVERAL, Recipe
 
 
@@ -46,8 +46,8 @@ def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _unsmoothed(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Label smoothing where the loss has no labels, or is the method's own."""
-    parts = getattr(recipe.task, "parts", {"": recipe.task}).values()
-    dull = [part.kind for part in parts if not getattr(find("tasks", part.kind), "CHOOSES", True)]
+    parts = list(recipe.task.parts.values()) or [recipe.task]
+    dull = [part.kind for part in parts if not part.CHOOSES]
     if recipe.train.label_smoothing and dull:
         yield "train.label_smoothing", f"the task {dull[0]} does not choose one of several answers"
     elif recipe.train.label_smoothing and recipe.method.OWN_LOOP:
@@ -60,13 +60,13 @@ def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
     method = recipe.method
     asked = {"train.class_weights": weights != "none", "train.sampling": drawn != "natural"}
     for path in (path for path, wanted in asked.items() if wanted):
-        if find("tasks", recipe.task.kind).TARGET not in ("label", "labels"):
+        if recipe.task.TARGET not in ("label", "labels"):
             yield path, f"the task {recipe.task.kind} has no classes to balance"
         elif method.OWN_LOOP or (path == "train.class_weights" and method.OWN_LOSS):
             yield path, f"{method.kind} trains with a loss of its own, and has no {path.removeprefix('train.')}"
     if weights == "balanced" and drawn != "natural":
         yield "train.sampling", "it corrects what train.class_weights: balanced corrects already; leave one of them out"
-    labels = getattr(recipe.task, "labels", ())
+    labels = recipe.task.labels
     for label in weights if isinstance(weights, dict) else ():
         if labels and label not in labels:
             yield f"train.class_weights.{label}", f"unknown label {label!r}; known: {', '.join(labels)}"
@@ -74,7 +74,7 @@ def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """A method that does not fit the task, and what method and task themselves find wrong."""
-    method, task = recipe.method, find("tasks", recipe.task.kind)
+    method = recipe.method
     if method.TASKS and recipe.parts and SEVERAL not in method.TASKS:
         fit = [kind for kind in kinds("methods") if SEVERAL in (kind_class("methods", kind).TASKS or (SEVERAL,))]
         yield (
@@ -86,8 +86,7 @@ def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:
         fit = [kind for kind in method.TASKS if kind != SEVERAL]
         yield "method.kind", f"{method.kind} does not fit {strange}; it fits {', '.join(fit)}"
     yield from method.faults(recipe)
-    if hasattr(task, "faults"):
-        yield from task.faults(recipe.task, recipe)
+    yield from recipe.task.faults(recipe)
 
 
 def _strange(recipe: Recipe, known: Collection[str]) -> str:
@@ -98,10 +97,10 @@ def _strange(recipe: Recipe, known: Collection[str]) -> str:
 
 def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What the evaluation is to measure and the task's models cannot do."""
-    task, kind = find("tasks", recipe.task.kind), recipe.task.kind
+    task, kind = recipe.task, recipe.task.kind
     if recipe.evaluate.judge and not (task.GENERATIVE and task.TARGET == "text"):
         yield "evaluate.judge", f"the task {kind} writes no answers that could be judged"
-    if recipe.evaluate.general_text and not hasattr(task, "plain"):
+    if recipe.evaluate.general_text and not task.READS_PLAIN_TEXT:
         yield "evaluate.general_text", f"the task {kind} has no language model that goes on with plain text"
 
 

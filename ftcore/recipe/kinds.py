@@ -1,7 +1,8 @@
 """Find a kind by its file name: the one dynamic import of the project.
 
-YAML ``kind: lora`` in a recipe's ``method`` means the file ``training/methods/lora.py``. A kind's module has a class
-``Config`` with ``kind: Literal["lora"]``, the room's one function and an ``EXAMPLE``; adding the file adds the kind.
+YAML ``kind: lora`` in a recipe's ``method`` means the file ``training/methods/lora.py``. It holds a class with
+``kind: Literal["lora"] = "lora"`` that inherits from the abstract one in the family's ``_base.py``; adding the file adds
+the kind.
 """
 
 from __future__ import annotations
@@ -31,6 +32,23 @@ ROOMS = tuple(family for family in FAMILIES if family != "strategies")
 PACKAGE = Path(__file__).parent.parent
 
 
+class FieldDefault:
+    """The value of an attribute for instances of kinds that have no field of that name.
+
+    The class itself does not have it, so that pydantic lets a field take the name.
+    """
+
+    def __init__(self, value: object) -> None:
+        """Keep the value."""
+        self.value = value
+
+    def __get__(self, instance: object, owner: type) -> object:
+        """The value, for an instance only."""
+        if instance is None:
+            raise AttributeError
+        return self.value
+
+
 class Config(BaseModel):
     """Base of every piece of a recipe: immutable, and a misspelt key is a fault."""
 
@@ -41,6 +59,7 @@ class Config(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,
+        ignored_types=(FieldDefault,),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ftcore.recipe.kinds import Config, find, kind_class, kinds
+from ftcore.recipe.kinds import Config, kind_class, kinds
 from ftcore.recipe.sections import (
     Approval,
     Card,
@@ -22,6 +22,7 @@ from ftcore.recipe.sections import (
     Task,
     Validation,
     Watch,
+    task_class,
 )
 from ftcore.recipe.training_sections import Plan, Search, Train
 
@@ -97,22 +98,21 @@ class Recipe(Config):
     @property
     def metrics(self) -> Mapping[str, Better]:
         """Every metric of the task, the one that is reported first, and which way each improves."""
-        metrics: Mapping[str, Better] = getattr(self.task, "metrics", None) or find("tasks", self.task.kind).METRICS
-        return metrics
+        return self.task.better
 
     @property
     def generative(self) -> bool:
         """Whether the base model can do the task before any training."""
-        return bool(getattr(self.task, "generative", find("tasks", self.task.kind).GENERATIVE))
+        return self.task.generative
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts of a task that has several."""
-        return tuple(getattr(self.task, "parts", ()))
+        return tuple(self.task.parts)
 
     def task_of(self, source: str | None) -> Task:
         """The task of rows from a source, or of requests to a part: the part's own where there are several."""
-        return self.task.of(source) if self.parts else self.task  # type: ignore[attr-defined, no-any-return]
+        return self.task.of(source)
 
     @property
     def suite(self) -> str:
@@ -144,9 +144,9 @@ def _first_metric(task: Any) -> str | None:
     kind = task.get("kind") if isinstance(task, dict) else None
     if kind not in kinds("tasks"):
         return None
-    module = find("tasks", kind)
+    own = task_class(str(kind))
     try:
-        metrics: Mapping[str, Better] = module.METRICS or module.Config.model_validate(task).metrics
+        metrics = own.METRICS or own.model_validate(task).better
     except ValidationError:
         return None  # what is wrong with it is said anyway
     return next(iter(metrics))

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from ftcore.recipe.canonical import same_person
-from ftcore.recipe.kinds import ROOMS, Config, any_of
+from ftcore.recipe.kinds import ROOMS, Config, any_of, kind_class
 
 PRESETS = ("@hourly", "@daily", "@weekly", "@monthly", "@yearly")
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Part(Protocol):
-    """Configuration of one kind; which class it is, ``kind`` tells."""
-
-    @property
-    def kind(self) -> str:
-        """File name of the kind in its room."""
-        ...
-
-    def model_dump(self, *, mode: str) -> dict[str, Any]:
-        """Every field as a plain value."""
-        ...
-
-
-class Labelled(Part, Protocol):
-    """Configuration of a task with a fixed set of labels."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names, in the order of the model's outputs."""
-        ...
 
 
 if TYPE_CHECKING:
@@ -41,16 +19,26 @@ if TYPE_CHECKING:
     from ftcore.evaluation.gates import _base as gates
     from ftcore.export.exporters import _base as exporters
     from ftcore.monitoring.detectors import _base as detectors
+    from ftcore.tasks import _base as tasks
     from ftcore.training.methods import _base as methods
 
     Source: TypeAlias = sources.Source
-    Task: TypeAlias = Labelled
+    Task: TypeAlias = tasks.Task
     Method: TypeAlias = methods.Method
     Exporter: TypeAlias = exporters.Exporter
     Gate: TypeAlias = gates.Gate
     Detector: TypeAlias = detectors.Detector
 else:
     Source, Task, Method, Exporter, Gate, Detector = (any_of(room) for room in ROOMS)
+
+
+def task_class(kind: str) -> type[Task]:
+    """The class of a kind of task.
+
+    Raises:
+        LookupError: no such kind; the message lists the known ones.
+    """
+    return cast("type[Task]", kind_class("tasks", kind))
 
 
 Action = Literal["mask", "pseudonym", "drop_row", "keep"]

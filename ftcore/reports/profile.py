@@ -24,7 +24,6 @@ from ftcore.data.cleaning.personal import finder
 from ftcore.data.cleaning.rows import ask
 from ftcore.data.conversations import turns as conversation
 from ftcore.errors import MissingExtraError
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +95,7 @@ def look(
     texts = [normalise.clean(text) for text in sample["text"].to_pylist()]
     said = [normalise.clean(conversation.plain(text or "")) for text in sample["text"].to_pylist()]
     shares = _labels(recipe, sample)
-    known = getattr(recipe.task, "labels", ())
+    known = recipe.task.labels
     by_label = labels.table(recipe.task, asked.by_label)
     return {
         "recipe": recipe.name,
@@ -170,7 +169,7 @@ def _sample(
 
 
 def _labels(recipe: Recipe, sample: pa.Table) -> dict[str, float]:
-    if find("tasks", recipe.task.kind).TARGET != "label":
+    if recipe.task.TARGET != "label":
         return {}
     counts = Counter(label for label in sample["label"].to_pylist() if label is not None)
     return snapshot.label_shares(dict(counts.most_common(MOST_LABELS)))

@@ -9,7 +9,6 @@ from ftcore.context import Context
 from ftcore.errors import FtcoreError
 from ftcore.models import base, window
 from ftcore.models.outputs import given
-from ftcore.recipe.kinds import find
 from ftcore.store.store import read_json
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def of(context: Context, rows: pa.Table) -> dict[str, Any] | None:
         log.info("tokens are not counted: %s", error)
         return None
     try:  # as the task lays a row out, with its prompts and templates
-        lengths = find("tasks", recipe.task.kind).encode(recipe.task, words, rows, UNCUT).lengths
+        lengths = recipe.task.encode(words, rows, UNCUT).lengths
     except (FtcoreError, KeyError, ValueError, TypeError, AttributeError):  # raw rows may be none of the task's
         lengths = [len(ids) for ids in tokenize(words, given(rows), UNCUT)[0]]
     config, settings = (read_json(folder / name) or {} for name in ("config.json", "tokenizer_config.json"))

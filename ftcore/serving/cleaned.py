@@ -16,8 +16,8 @@ from ftcore.data import snapshot, split
 from ftcore.data.cleaning import groups, personal
 from ftcore.data.cleaning import rows as texts
 from ftcore.models.outputs import Example
-from ftcore.recipe.kinds import find
 from ftcore.recipe.sections import PersonalData
+from ftcore.serving.model import task_of_card
 
 if TYPE_CHECKING:
     from ftcore.data.cleaning.rows import Faults
@@ -102,11 +102,11 @@ def labels(
     Returns:
         The labels, and the positions of those with personal data for which a row is left out.
     """
-    task = find("tasks", card["task"]["kind"]).Config.model_validate(card["task"])
+    task = task_of_card(card)
     editor = texts.Editor(personal.cleaner(settings(card, default), os.environ, card.get("recipe", recipe)))
     text, context, label, part = ([row.get(name) for row in rows] for name in ("text", "context", "label", "part"))
     made = texts.Rows(text, context, label, [None] * len(rows), part)
-    find("tasks", task.kind).clean_rows(task, made, editor)
+    task.clean_rows(made, editor)
     return made.label, sorted(editor.dropped)
 
 
@@ -116,7 +116,7 @@ def _cleaned(
     """Text and context of each row, why rows cannot be asked, and the positions of those that are not to be kept."""
     import pyarrow as pa
 
-    task = find("tasks", card["task"]["kind"]).Config.model_validate(card["task"])
+    task = task_of_card(card)
     columns = {"text": "text", "context": "context", "source": "part"}
     given = [{name: row.get(key) for name, key in columns.items()} for row in rows]
     made = texts.clean(pa.Table.from_pylist(given, schema=snapshot.schema()), task, cleaner, requests=True)

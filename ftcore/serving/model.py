@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ftcore.errors import ChangedArtefactError, ExportError, FtcoreError, TransientError
 from ftcore.models.outputs import examples, join
-from ftcore.recipe.kinds import find, kind_class
+from ftcore.recipe.kinds import kind_class
+from ftcore.recipe.sections import task_class
 from ftcore.registry import served
 from ftcore.registry.verdict import TORCH
 from ftcore.store.store import read_json
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ftcore.data.cleaning.rows import Faults
     from ftcore.models.outputs import Outputs, Text
     from ftcore.recipe.model import Recipe
-    from ftcore.recipe.sections import Exporter
+    from ftcore.recipe.sections import Exporter, Task
     from ftcore.tracking.client import Tracking, Version
 
 JUDGING = ("judge_by", "answer_tokens", "sources")
@@ -81,14 +82,14 @@ def serving(recipe: Recipe) -> list[str]:
     return [artefact(flavours(recipe)[0])]
 
 
-def judging(task: Any) -> dict[str, Any]:
+def judging(task: Task) -> dict[str, Any]:
     """The settings of a task, and of its parts, that say how its models are judged."""
-    own: dict[str, Any] = {name: getattr(task, name) for name in JUDGING if hasattr(task, name)}
-    parts = {name: judging(part) for name, part in getattr(task, "parts", {}).items()}
+    own: dict[str, Any] = {name: getattr(task, name) for name in JUDGING if name in type(task).model_fields}
+    parts = {name: judging(part) for name, part in task.parts.items()}
     return own | ({"parts": parts} if parts else {})
 
 
-def asked_by(task: Any, made_for: Any) -> Any:
+def asked_by(task: Task, made_for: Task) -> Task:
     """The task by whose settings a model is asked: those that it was made for, judged as the recipe says.
 
     Args:
@@ -96,18 +97,23 @@ def asked_by(task: Any, made_for: Any) -> Any:
         made_for: the task of the model's card, of the same kind and parts.
     """
     own = {name: value for name, value in judging(task).items() if name != "parts"}
-    if parts := getattr(task, "parts", {}):
+    if parts := task.parts:
         own["parts"] = {name: asked_by(part, made_for.parts[name]) for name, part in parts.items()}
     return made_for.model_copy(update=own)
 
 
-def card_task(recipe: Recipe, folder: Path) -> Any:
+def task_of_card(card: Mapping[str, Any]) -> Task:
+    """The task that a model was made for, from its card."""
+    return task_class(card["task"]["kind"]).model_validate(card["task"])
+
+
+def card_task(recipe: Recipe, folder: Path) -> Task:
     """The task by whose settings the model in a folder is asked; the recipe's where its card names another kind."""
     card = read_json(folder / "ftcore.json") or {}
     if card.get("task", {}).get("kind") != recipe.task.kind:
         return recipe.task
-    made_for = find("tasks", recipe.task.kind).Config.model_validate(card["task"])
-    alike = set(getattr(made_for, "parts", ())) == set(recipe.parts)
+    made_for = task_of_card(card)
+    alike = set(made_for.parts) == set(recipe.parts)
     return asked_by(recipe.task, made_for) if alike else recipe.task
 
 
@@ -128,8 +134,8 @@ def _load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str, fo
     if not card or card["task"]["kind"] != recipe.task.kind:
         raise ExportError(f"version {version.number} of {tracking.name} was not made for the task {recipe.task.kind}")
     threads = tracking.settings.threads or os.cpu_count() or 1
-    made_for = find("tasks", recipe.task.kind).Config.model_validate(card["task"])
-    labels, asked = tuple(getattr(made_for, "labels", ())), getattr(recipe.task, "labels", ())
+    made_for = task_of_card(card)
+    labels, asked = made_for.labels, recipe.task.labels
     if labels != tuple(asked):
         raise ExportError(
             f"version {version.number} of {tracking.name} knows the labels {', '.join(labels)}, the recipe "
@@ -142,7 +148,7 @@ def _load(recipe: Recipe, tracking: Tracking, version: Version, flavour: str, fo
     return Model(version.number, flavour, labels, predict, card, _unreadable(config, folder))
 
 
-def of_folder(folder: Path) -> tuple[Model, Any]:
+def of_folder(folder: Path) -> tuple[Model, Task]:
     """A model as it lies in a folder, by its card alone, and the task that it was made for; for MLflow's own loading.
 
     Raises:
@@ -151,9 +157,9 @@ def of_folder(folder: Path) -> tuple[Model, Any]:
     card = read_json(folder / "ftcore.json")
     if not card:
         raise ExportError(f"{folder} holds no model of ftcore", hint="restore its artefact")
-    config = find("tasks", card["task"]["kind"]).Config.model_validate(card["task"])
+    config = task_of_card(card)
     predict = _predictor(config, folder, card, card.get("exporter", ""), os.cpu_count() or 1)
-    labels = tuple(getattr(config, "labels", ()))
+    labels = config.labels
     return Model(0, folder.name, labels, predict, card, _unreadable(config, folder)), config
 
 
@@ -179,33 +185,29 @@ def card(recipe: Recipe, tracking: Tracking, number: int) -> Mapping[str, Any] |
     return None
 
 
-def _unreadable(config: Any, folder: Path) -> Callable[[Sequence[Text]], Faults]:
-    task = find("tasks", config.kind)
-    if not hasattr(task, "unreadable"):
+def _unreadable(config: Task, folder: Path) -> Callable[[Sequence[Text]], Faults]:
+    if not config.TEMPLATED:
         return lambda texts: {}
     from ftcore.models.loading import tokenizer
 
     words = tokenizer(folder)
-    return lambda texts: task.unreadable(config, words, texts)
+    return lambda texts: config.unreadable(words, texts)
 
 
 def _predictor(
-    config: Any, folder: Path, card: Mapping[str, Any], exporter: str, threads: int
+    config: Task, folder: Path, card: Mapping[str, Any], exporter: str, threads: int
 ) -> Callable[[Sequence[Text]], Outputs]:
     """What predicts with the model in a folder: an exporter's graph, or torch where none is named."""
-    task = find("tasks", config.kind)
     limit = card["max_length_tokens"]
     if not exporter:
         import torch
 
         torch.set_num_threads(threads)
         try:
-            return task.predictor(config, folder, limit)  # type: ignore[no-any-return]
+            return config.predictor(folder, limit)
         except OSError as error:  # of transformers, for a file that is not there or is no such file
             raise ExportError(
                 f"the model in {folder} cannot be loaded: {error}", hint="restore its artefact"
             ) from error
     run = cast("type[Exporter]", kind_class("exporters", exporter)).load(folder, limit, threads)
-    if getattr(config, "parts", ()):
-        return task.exported(config, run)  # type: ignore[no-any-return]
-    return lambda texts: task.outputs(config, run(texts)["logits"])
+    return config.exported(run)

@@ -302,7 +302,7 @@ class _Labels:
         for source in recipe.sources:
             for value, label in (source.mapping.label_map if source.mapping else {}).items():
                 found.setdefault(value, set()).add(label)
-        known = getattr(recipe.task, "labels", ())
+        known = recipe.task.labels
         maps = {value: next(iter(names)) for value, names in found.items() if len(names) == 1 and value not in known}
         self.names = label_names.Names({**maps, **{label: label for label in known}})
 

@@ -14,7 +14,6 @@ from ftcore.data.cleaning.rows import Rows
 from ftcore.errors import DataRejectedError, FtcoreError
 from ftcore.progress import progress
 from ftcore.recipe.canonical import sha256
-from ftcore.recipe.kinds import find
 from ftcore.registry import served
 from ftcore.registry.no_champion import why_no_champion
 from ftcore.serving import cleaned, request_ids, requests
@@ -139,7 +138,7 @@ def _predicted(recipe: Recipe, model: models.Model, made: cleaned.Requests) -> d
     with progress("scoring", len(asked)) as advance:
         outputs = model.outputs(made.examples(asked), advance)
     latency_ms = (time.perf_counter() - clock) * 1000 / len(asked)
-    answers = zip(asked, *find("tasks", recipe.task.kind).answers(recipe.task, outputs), strict=True)
+    answers = zip(asked, *recipe.task.answers(outputs), strict=True)
     return {
         place: {"label": label, "score": None if math.isnan(sure) else float(sure), "latency_ms": latency_ms}
         for place, label, sure in answers
@@ -254,7 +253,7 @@ def _labels_of(
     _read_labels(recipe, rows, asked)
     told = [(row["label"], asked.get(row["request_id"] or "")) for row in rows]
     if bad := sorted({str(label) for label, part in told if not _valid(recipe, label, part)}):
-        known = ", ".join(getattr(recipe.task, "labels", ()))
+        known = ", ".join(recipe.task.labels)
         raise DataRejectedError(
             f"{file} has labels that {recipe.name} does not know", bad, hint=known and f"its labels are {known}"
         )
@@ -331,7 +330,7 @@ def _read_labels(recipe: Recipe, rows: list[dict[str, str | None]], parts: dict[
     texts: list[str | None] = [""] * len(rows)
     sources = [parts.get(row["request_id"] or "") for row in rows]
     read = Rows(texts, nothing, [row["label"] for row in rows], list(nothing), sources)
-    find("tasks", recipe.task.kind).parse_rows(recipe.task, read)
+    recipe.task.parse_rows(read)
     for row, label in zip(rows, read.label, strict=True):
         row["label"] = label
 
@@ -344,7 +343,7 @@ def _clean_labels(
     last: dict[str, dict[str, str | None]],
 ) -> list[str]:
     """Clean labels that people wrote, in place, and take those out that the settings leave out; gives their ids."""
-    if find("tasks", recipe.task.kind).TARGET in ("label", "labels", "number"):
+    if recipe.task.TARGET in ("label", "labels", "number"):
         return []  # of a fixed set, or a number: checked already, and the registry need not answer
     private: list[str] = []
     for version in sorted({row["model_version"] for row in rows}):
@@ -381,7 +380,7 @@ def _superseded(file: Path, rows: list[dict[str, str | None]], last: dict[str, d
 def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
     """Whether a label is one of the task, or of the part that was asked."""
     own = recipe.task_of(part) if part in recipe.parts else recipe.task
-    return bool(find("tasks", own.kind).valid(own, label))
+    return own.valid(label)
 
 
 def _append_once(shelf: Shelf, log: str, table: pa.Table, batch: str, at: datetime) -> bool:

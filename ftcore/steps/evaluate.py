@@ -63,7 +63,6 @@ from ftcore.evaluation.excluded import TEST
 from ftcore.evaluation.predictions import INPUT, SETTINGS, digests, given, known, load, predict, settings, stand_ins
 from ftcore.models import base, outputs
 from ftcore.progress import busy
-from ftcore.recipe.kinds import find
 from ftcore.recipe.sealed import SEALED
 from ftcore.registry import recorded, served
 from ftcore.registry.metric_titles import title
@@ -71,6 +70,7 @@ from ftcore.serving import model as models
 from ftcore.statistics import calibration
 from ftcore.statistics.intervals import Estimate
 from ftcore.store.store import hash_file, hash_folder, write_json, write_table
+from ftcore.tasks.completion import Completion
 from ftcore.tracking import registered
 from ftcore.tracking.client import Tracking, Version
 from ftcore.training import planned
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEEDS = ("torch", "transformers", "transformers.modeling_utils", "onnxruntime", "mlflow", "fairlearn.metrics")
-PLAIN = find("tasks", "completion").Config()
+PLAIN = Completion()
 """How texts of no task are read: as they stand."""
 IN_RECORD = (
     "candidate",
@@ -136,7 +136,7 @@ def run(context: Context) -> Outcome:
         "champion": champion.number if champion else None,
         "snapshot": candidate.snapshot,
         "served": models.flavours(context.recipe)[0],
-        "labels": list(getattr(context.recipe.task, "labels", ())),
+        "labels": list(context.recipe.task.labels),
         "better": dict(context.recipe.metrics),
         "rows": judging_sets.counts(rows),
         **kept_out,
@@ -242,9 +242,9 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
     """Everything that follows from rows and predictions: see the module's text."""
     import numpy as np
 
-    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    recipe, task = context.recipe, context.recipe.task
     said = {name: outputs.of(column) for name, column in columns.items()}
-    tallies = {name: task.tallies(recipe.task, rows, one) for name, one in said.items()}
+    tallies = {name: task.tallies(rows, one) for name, one in said.items()}
     judged = measures.Judged.of(recipe, rows, tallies)
     served = models.flavours(recipe)[0]
     never = slices.never_predicted(recipe, rows, said["candidate", served])
@@ -252,7 +252,7 @@ def measure(context: Context, rows: pa.Table, columns: Columns) -> dict[str, Any
         log.warning("the candidate never predicts %s", ", ".join(told))
     dataset = np.array(rows["dataset"].to_pylist())
     groups = slices.groups(recipe, rows)
-    own = {name: task.answers(recipe.task, one) for name, one in said.items() if name[0] != "baseline"}
+    own = {name: task.answers(one) for name, one in said.items() if name[0] != "baseline"}
     sure = {name: sure for name, one in own.items() if (sure := calibration.probabilities(one[1])) is not None}
     return {
         **measures.by_part(judged, {name: dataset == name for name in dict.fromkeys(dataset.tolist())}),
@@ -307,11 +307,11 @@ def _general(context: Context, tracking: Tracking, candidate: Version, champion:
     folders = {"base": base.resolve(recipe.base, context.settings, context.recipe_path.parent)}
     folders |= {"champion": served.folder(tracking, champion, "model")} if champion else {}
     folders |= {"candidate": served.folder(tracking, candidate, "model")}
-    plain, length = find("tasks", recipe.task.kind).plain, recipe.train.max_length_tokens
+    length = recipe.train.max_length_tokens
     likely = {}
     for role, folder in folders.items():
         with busy(f"reading {len(texts):,} general texts with the {role}"):
-            likely[role] = plain(recipe.task, folder, length)(texts)
+            likely[role] = recipe.task.plain(folder, length)(texts)
     found = general_text.compared(texts, likely, recipe.evaluate.resamples, recipe.train.seed)
     return {"rows": len(texts), **found}
 

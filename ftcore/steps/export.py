@@ -11,7 +11,6 @@ from ftcore.data import snapshot
 from ftcore.evaluation.predictions import given
 from ftcore.models import base, input_example
 from ftcore.models.outputs import Sample
-from ftcore.recipe.kinds import find
 from ftcore.registry import recorded, served
 from ftcore.registry.verdict import TORCH
 from ftcore.store.records import versions
@@ -59,10 +58,8 @@ def _export(
     """Write and log every export; returns size and hash of each by name."""
     from ftcore.models.loading import tokenizer as load_tokenizer
 
-    task = find("tasks", context.recipe.task.kind)
     log.info("loading the model to export it")
-    load = getattr(task, "exportable", task.load)
-    model = base.with_prefix(load(context.recipe.task, source), source).eval()
+    model = base.with_prefix(context.recipe.task.exportable(source), source).eval()
     tokenizer = load_tokenizer(source)
     sample = _sample(context, version, source)
     made = context.scratch / "made"

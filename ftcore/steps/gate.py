@@ -21,7 +21,6 @@ from ftcore.evaluation.final_looks import Compared
 from ftcore.evaluation.predictions import SETTINGS
 from ftcore.models import outputs
 from ftcore.progress import busy
-from ftcore.recipe.kinds import find
 from ftcore.recipe.sealed import PART, SEALED, TEST
 from ftcore.registry import artefacts, recorded
 from ftcore.registry import versions as registry
@@ -224,18 +223,18 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
     import numpy as np
 
     recipe = context.recipe
-    task = find("tasks", recipe.task.kind)
+    task = recipe.task
 
     def role(name: str, flavours: Sequence[str]) -> dict[str, np.ndarray]:
         columns = {flavour: f"{name}.{flavour}" for flavour in flavours}
         return {
-            flavour: task.tallies(recipe.task, table, outputs.of(table[column]))
+            flavour: task.tallies(table, outputs.of(table[column]))
             for flavour, column in columns.items()
             if column in table.column_names
         }
 
     served = f"candidate.{models.flavours(recipe)[0]}"
-    answers = [task.answers(recipe.task, outputs.of(table[name])) for name in table.column_names if name == served]
+    answers = [task.answers(outputs.of(table[name])) for name in table.column_names if name == served]
     return Evidence(
         dataset=np.array(table["dataset"].to_pylist()),
         candidate=role("candidate", models.flavours(recipe)),
@@ -244,9 +243,9 @@ def gather(context: Context, table: pa.Table, figures: dict[str, Any]) -> Eviden
         confidence=calibration.probabilities(answers[0][1]) if answers else None,
         slices=_slices.masks(_slices.groups(recipe, table)),
         figures=figures,
-        metrics=partial(task.metrics, recipe.task),
+        metrics=task.metrics,
         better=recipe.metrics,
-        about=_slices.about(recipe, table),
+        about=task.about(table),
         group=_slices.clusters(table),
         resamples=recipe.evaluate.resamples,
         seed=recipe.train.seed,

@@ -22,7 +22,6 @@ from ftcore.data.spool import Spool, clean_all
 from ftcore.errors import FtcoreError, MissingExtraError, NotFoundError
 from ftcore.models import base
 from ftcore.models.embedding import embedder
-from ftcore.recipe.kinds import find
 from ftcore.store import hashes, parts
 from ftcore.store.store import digest, write_json, write_table
 
@@ -305,7 +304,7 @@ def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
     import numpy as np
     import pyarrow as pa
 
-    side, labelled = draft.sides.side, find("tasks", context.recipe.task.kind).TARGET == "label"
+    side, labelled = draft.sides.side, context.recipe.task.TARGET == "label"
     writer, names = parts.Writer(context.folder / "rows", snapshot.schema(split=True)), pa.array(snapshot.SPLITS)
     digests, balance = [], Counter[tuple[str, str]]()
     for start in range(0, len(draft.kept), parts.ROWS):

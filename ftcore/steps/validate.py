@@ -19,7 +19,6 @@ from ftcore.data.validation import whole_snapshot
 from ftcore.data.validation.whole_snapshot import Whole
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.planning import enough
-from ftcore.recipe.kinds import find
 from ftcore.reports import snapshot as reports
 from ftcore.store import parts
 from ftcore.store.records import now
@@ -213,7 +212,7 @@ def _suite(context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
         raise RecipeError(recipe.name, [("validation.suite", f"there is no {path}")])
     shortest, longest = recipe.validation.text_length
     return suite, {
-        "labels": list(getattr(recipe.task, "labels", ())),
+        "labels": list(recipe.task.labels),
         "min_length": shortest,
         "max_length": longest,
         "min_rows": recipe.validation.min_rows,
@@ -311,7 +310,7 @@ def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons:
     return {
         "recipe": context.recipe.name,
         "run_id": context.run_id,
-        "target": find("tasks", context.recipe.task.kind).TARGET,
+        "target": context.recipe.task.TARGET,
         "rows_in": prepared["rows_in"],
         "suppressed": context.earlier("ingest").figures.get("suppressed", 0),
         "filtered_by_where": context.earlier("ingest").figures.get("filtered", {}),

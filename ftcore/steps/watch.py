@@ -11,7 +11,6 @@ from ftcore.context import Context, Outcome
 from ftcore.data.conversations import turns as conversation
 from ftcore.models import outputs
 from ftcore.monitoring.windows import comparable
-from ftcore.recipe.kinds import find
 from ftcore.registry import served
 from ftcore.serving import model as models
 from ftcore.store import ledger
@@ -95,9 +94,9 @@ def _reference(context: Context, champion: Version) -> pd.DataFrame:
         table = read_table(folder / "predictions.parquet")
     table = table.filter(pc.equal(table["dataset"], "test"))
     task, said = context.recipe.task, outputs.of(table[models.flavours(context.recipe)[0]])
-    labels, scores = find("tasks", task.kind).answers(task, said)
+    labels, scores = task.answers(said)
     found = {"text": table["text"].to_pylist(), "label": labels, "score": scores}
-    owners = {"part": [task.part(one) for one in table["source"].to_pylist()]} if context.recipe.parts else {}  # type: ignore[attr-defined]
+    owners = {"part": [task.part(one) for one in table["source"].to_pylist()]} if context.recipe.parts else {}
     return pd.DataFrame({**found, **owners})
 
 
@@ -143,7 +142,7 @@ def _performance(context: Context, window: pa.Table) -> dict[str, Any] | None:
         return None
     recipe, asked = context.recipe, window["request_id"].to_pylist()
     parts = window["part"].to_pylist() if recipe.parts else [None] * len(asked)
-    chosen = [find("tasks", recipe.task_of(part).kind).TARGET == "label" for part in parts]
+    chosen = [recipe.task_of(part).TARGET == "label" for part in parts]
     feedback = feedback.sort_by("at")
     truth = dict(zip(feedback["request_id"].to_pylist(), feedback["label"].to_pylist(), strict=True))
     said = zip(asked, window["label"].to_pylist(), chosen, strict=True)

@@ -5,51 +5,107 @@ An answer may stand in its own column or, where that is null, as the last turn o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ftcore.data.cleaning.rows import Plain
+from ftcore.data.conversations import templates
 from ftcore.data.conversations import turns as conversation
 from ftcore.data.conversations.turns import MalformedError
+from ftcore.models.outputs import examples
 from ftcore.tasks import _rows
+from ftcore.tasks._base import Task
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from ftcore.data.cleaning.rows import Editor, Faults, Rows
     from ftcore.data.conversations.turns import Turn
-    from ftcore.recipe.kinds import Config
+    from ftcore.models.outputs import Example, Text
 
 _NOTHING = ("[]", "{}")
 """Empty values, which are answers but no questions."""
 
 
-def parse_rows(config: Config, rows: Rows) -> Faults:
-    """Bring conversations into the one form; a row that ends with an assistant turn and has no answer has that one."""
-    del config
-    return _parse(rows, last_turn=True)
+class Conversation(Task):
+    """A task whose text may be a conversation, in the base model's own chat template."""
 
+    TARGET = "text"
+    STRUCTURES = ("text", "context", "label", "rejected")
+    TEMPLATED = True
+    LAST_TURN_ANSWERS: ClassVar[bool] = True
+    """Whether the last turn of a row without an answer is its answer; else it is scored where it stands."""
 
-def parse_scored(config: Config, rows: Rows) -> Faults:
-    """The same, where an answer without a column of its own stays in the conversation, as its last turn is scored."""
-    del config
-    return _parse(rows, last_turn=False)
+    system: str = ""
+    """System prompt of rows without a context."""
 
+    def parse_rows(self, rows: Rows) -> Faults:
+        """Bring conversations into the one form, and answers into their own column: see ``LAST_TURN_ANSWERS``."""
+        faults: Faults = {}
+        for place in range(len(rows)):
+            try:
+                _row(rows, place, last_turn=self.LAST_TURN_ANSWERS)
+            except MalformedError as error:
+                faults[place] = str(error)
+        return faults
 
-def clean_rows(config: Config, rows: Rows, editor: Editor) -> None:
-    """Clean each turn by itself, and every other column as a text; roles stay, and ids of calls match their results."""
-    del config
-    found = {place: turns for place, text in enumerate(rows.text) if (turns := conversation.load(text or ""))}
-    rest = [place for place in range(len(rows)) if place not in found]
-    for place, text in zip(rest, editor.texts([rows.text[p] for p in rest], rest, lines=True), strict=True):
-        rows.text[place] = text
-    pieces = [(place, piece) for place, turns in found.items() for piece in conversation.pieces(turns)]
-    places, texts = [place for place, _ in pieces], [piece for _, piece in pieces]
-    cleaned: Iterator[str] = iter(editor.texts(texts, places, lines=True))
-    named = _named(found, editor)
-    for place, turns in found.items():
-        edited = conversation.edit(turns, lambda _: next(cleaned))
-        rows.text[place] = conversation.write(conversation.renamed(edited, named.get(place, {})))
-    Plain.clean_rows(rows, editor, ("context", "label", "rejected"))
+    def clean_rows(self, rows: Rows, editor: Editor) -> None:
+        """Clean each turn by itself, and other columns as texts; roles stay, and ids of calls match their results."""
+        found = {place: turns for place, text in enumerate(rows.text) if (turns := conversation.load(text or ""))}
+        rest = [place for place in range(len(rows)) if place not in found]
+        for place, text in zip(rest, editor.texts([rows.text[p] for p in rest], rest, lines=True), strict=True):
+            rows.text[place] = text
+        pieces = [(place, piece) for place, turns in found.items() for piece in conversation.pieces(turns)]
+        places, texts = [place for place, _ in pieces], [piece for _, piece in pieces]
+        cleaned: Iterator[str] = iter(editor.texts(texts, places, lines=True))
+        named = _named(found, editor)
+        for place, turns in found.items():
+            edited = conversation.edit(turns, lambda _: next(cleaned))
+            rows.text[place] = conversation.write(conversation.renamed(edited, named.get(place, {})))
+        Plain.clean_rows(rows, editor, ("context", "label", "rejected"))
+
+    def check_rows(self, rows: Rows) -> Faults:
+        """Name rows without a text or an answer, and what ``check_requests`` finds."""
+        return _rows.missing(rows, text="text", label="answer") | self.check_requests(rows)
+
+    def check_requests(self, rows: Rows) -> Faults:
+        """Name conversations in which a turn is empty or nothing is asked."""
+        found: Faults = {}
+        for place, text in enumerate(rows.text):
+            turns = conversation.load(text or "")
+            if turns and (why := conversation.check(turns)):
+                found[place] = why
+        return found
+
+    def turns(self, one: Example) -> list[Turn]:
+        """A row as a conversation, without its answer: in the one form, tool calls apart from content."""
+        found = _loaded(one.text) or [{"role": "user", "content": one.text}]
+        system = one.context or self.system
+        return [{"role": "system", "content": system}, *found] if system and found[0]["role"] != "system" else found
+
+    def prompt(self, one: Example) -> list[Turn]:
+        """A row as what the model is asked, for methods that learn from rewards and preferences.
+
+        Role and content alone, so that every template and TRL's own tables hold it: tool calls stand in the content.
+        """
+        return conversation.shown(self.turns(one), tool_role="user")
+
+    def unreadable(self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Text]) -> Faults:
+        """Rows that the base model's template refuses, or of which it leaves something out, and why.
+
+        Each costs one row: they are left out of training and evaluation, and get no prediction.
+        """
+        templates.templated(tokenizer)
+        found: Faults = {}
+        for place, one in enumerate(examples(rows)):
+            answer = [] if one.answer is None else [{"role": "assistant", "content": one.answer}]
+            try:
+                templates.render(tokenizer, [*self.turns(one), *answer], ask=not answer)
+            except templates.RefusedError as error:
+                found[place] = str(error.args[0])
+        return found
 
 
 def _named(found: dict[int, list[Turn]], editor: Editor) -> dict[int, dict[str, str]]:
@@ -66,35 +122,11 @@ def _named(found: dict[int, list[Turn]], editor: Editor) -> dict[int, dict[str, 
     return named
 
 
-def check_rows(config: Config, rows: Rows) -> Faults:
-    """Name rows without a text or an answer, and what ``check_requests`` finds."""
-    return _rows.missing(rows, text="text", label="answer") | check_requests(config, rows)
-
-
-def check_pairs(config: Config, rows: Rows) -> Faults:
-    """The same of rows that have a worse answer, too."""
-    return _rows.missing(rows, rejected="rejected answer") | check_rows(config, rows)
-
-
-def check_requests(config: Config, rows: Rows) -> Faults:
-    """Name conversations in which a turn is empty or nothing is asked."""
-    del config
-    found: Faults = {}
-    for place, text in enumerate(rows.text):
-        turns = conversation.load(text or "")
-        if turns and (why := conversation.check(turns)):
-            found[place] = why
+def _loaded(text: str) -> list[Turn] | None:
+    found = conversation.load(text)
+    with suppress(conversation.MalformedError):  # rows of an earlier version are in the form in which they came
+        found = found or conversation.read(text)
     return found
-
-
-def _parse(rows: Rows, *, last_turn: bool) -> Faults:
-    faults: Faults = {}
-    for place in range(len(rows)):
-        try:
-            _row(rows, place, last_turn=last_turn)
-        except MalformedError as error:
-            faults[place] = str(error)
-    return faults
 
 
 def _row(rows: Rows, place: int, *, last_turn: bool) -> None:

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field, field_validator
 
 from ftcore.data.cleaning import label_names
 from ftcore.data.cleaning.rows import LEFT_OUT
 from ftcore.errors import DataRejectedError, NotEnoughDataError
+from ftcore.tasks._base import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.data.cleaning.rows import Faults
-
-
-class Labelled(Protocol):
-    """Configuration of a task with a fixed set of labels."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names."""
-        ...
-
-    @property
-    def other_labels(self) -> str:
-        """What happens to rows with another label: ``reject`` or ``ignore``."""
-        ...
-
 
 Label: TypeAlias = Annotated[str, BeforeValidator(label_names.written)]
+
+
+class Labelled(Task):
+    """A task whose labels are a fixed set."""
+
+    STANDS_ON = "encoder"
+
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    """Label names in the order of the model's outputs."""
+    other_labels: Literal["reject", "ignore"] = "reject"
+    """What happens to rows with another label: ``reject`` counts them as faults of the data, ``ignore`` leaves them
+    out as the recipe's own filter."""
+
+    @field_validator("labels")
+    @classmethod
+    def _are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return distinct(value)
+
+    def refused(self, reason: str) -> str:
+        """Why a row with another label is left out: a fault of the data, or the recipe's own filter."""
+        return reason if self.other_labels == "reject" else f"{LEFT_OUT}{reason}"
 
 
 def distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,21 +72,6 @@ def _normalized(names: label_names.Names, value: str | None) -> str | None:
         return None
     name = names.find(value)
     return value if name is None else name
-
-
-def unusable(config: Labelled, column: Sequence[str | None]) -> Faults:
-    """Rows without a label, or with one that the recipe does not list."""
-    known = set(config.labels)
-    reasons = {
-        value: "label is missing" if value is None else refused(config, label_names.none_of(value, config.labels))
-        for value in set(column) - known
-    }
-    return {place: reasons[value] for place, value in enumerate(column) if value in reasons} if reasons else {}
-
-
-def refused(config: Labelled, reason: str) -> str:
-    """Why a row with another label is left out: a fault of the data, or the recipe's own filter."""
-    return reason if config.other_labels == "reject" else f"{LEFT_OUT}{reason}"
 
 
 def covered(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
 from ftcore.models import loading, stands
 from ftcore.models.features import IGNORED
 from ftcore.tasks import _words
+from ftcore.tasks._base import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.models.outputs import Outputs
-    from ftcore.recipe.kinds import Config
+    from ftcore.models.features import Collator
+    from ftcore.models.outputs import Example, Outputs
     from ftcore.statistics.intervals import Better
 
 LIKELIHOOD: dict[str, Better] = {"perplexity": "lower", "token_accuracy": "higher"}
@@ -30,6 +31,107 @@ BLEU, CHRF = slice(3, 13), slice(13, 31)
 """Where the sums of n-gram counts stand in a tally; before them: log likelihood, tokens, tokens hit."""
 WIDTH = 34
 """Numbers in a tally: the above, and at the end ROUGE-L, exact matches, rows that were written."""
+
+
+class LanguageTask(Task):
+    """A task whose models say how likely a text is."""
+
+    GENERATIVE = True
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase) -> Collator:
+        """Pads tokens, and labels with ``IGNORED``; adds the attention mask."""
+        return padding(tokenizer)
+
+    def answers(self, outputs: Outputs) -> tuple[list[str], np.ndarray]:
+        """What the prediction log says: the text that was written, or nothing and the mean probability of a token."""
+        return written(outputs)
+
+
+class CausalTask(LanguageTask):
+    """A task of a language model that goes on with a text."""
+
+    ARCHITECTURE = "AutoModelForCausalLM"
+    STANDS_ON = "causal"
+    READS_PLAIN_TEXT = True
+
+    def load(self, base: Path) -> PreTrainedModel:
+        """The base model as it is; safetensors only, no remote code."""
+        return causal(base)
+
+    def plain(self, folder: Path, max_length_tokens: int) -> Callable[[Sequence[str]], np.ndarray]:
+        """How likely a saved model finds plain texts: ``-log p``, tokens and tokens hit of each, ``[texts, 3]``."""
+        return plain(folder, max_length_tokens)
+
+
+class WrittenTask(LanguageTask):
+    """A task whose models write the label of a row."""
+
+    TARGET = "text"
+
+    judge_by: Literal["likelihood", "answers"]
+    """Whether answers are written and compared, or how likely the right ones are is measured."""
+    answer_tokens: int
+    """Longest answer that is written, in tokens."""
+
+    def check(self, rows: Mapping[str, pa.Table]) -> None:
+        """Whether there are texts with answers.
+
+        Raises:
+            NotEnoughDataError: a split has no row.
+            DataRejectedError: rows have no answer.
+        """
+        wanted(rows, ["text", "label"])
+
+    def by_likelihood(self, rows: Sequence[Example]) -> bool:
+        """Whether rows are judged by how likely their answers are, which all of them have."""
+        return self.judge_by == "likelihood" and all(one.answer is not None for one in rows)
+
+    def tallies(self, rows: pa.Table, outputs: Outputs) -> np.ndarray:
+        """What each row adds to the sums behind ``metrics``, ``[rows, WIDTH]``.
+
+        Args:
+            rows: with the right text in ``label``.
+            outputs: what was written, a text a row, or ``likelihoods``, ``[rows, 3]``.
+        """
+        import numpy as np
+
+        found = np.zeros((rows.num_rows, WIDTH))
+        if isinstance(outputs, np.ndarray):
+            found[:, :3] = outputs.reshape(-1, 3)
+            return found
+        right = [text or "" for text in rows["label"].to_pylist()]
+        found[:, 3:] = [list(_compared(*two)) for two in zip(outputs, right, strict=True)] or np.zeros((0, WIDTH - 3))
+        return found
+
+    def metrics(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """Perplexity and accuracy of tokens; BLEU and chrF (0 to 1) from n-gram counts, mean ROUGE-L, exact matches.
+
+        What was not measured, for want of likelihoods, of written texts or of any n-gram in them, is NaN. BLEU and
+        ROUGE-L take words by script: see ``_words``.
+
+        Args:
+            sums: of tallies, ``[…, WIDTH]``.
+        """
+        import numpy as np
+
+        tokens = np.where(sums[..., 1] > 0, sums[..., 1], np.nan)
+        rows = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
+        bleu, chrf = _scorers()
+
+        def each(part: slice, score: Callable[[list[float]], float]) -> np.ndarray:
+            values = np.full(rows.shape, np.nan)
+            there = sums[..., part].sum(-1) > 0
+            values[there] = [score(row.tolist()) / 100 for row in sums[..., part][there]]
+            return values
+
+        return {
+            "perplexity": np.exp(sums[..., 0] / tokens),
+            "token_accuracy": sums[..., 2] / tokens,
+            "chrf": each(CHRF, lambda stats: chrf._compute_score_from_stats(stats).score),  # noqa: SLF001
+            "bleu": each(BLEU, lambda stats: bleu._compute_score_from_stats(stats).score),  # noqa: SLF001
+            "rouge_l": sums[..., -3] / rows,
+            "exact_match": sums[..., -2] / rows,
+        }
 
 
 def wanted(rows: Mapping[str, pa.Table], columns: Sequence[str]) -> None:
@@ -120,7 +222,7 @@ def windows(
 
 
 def plain(folder: Path, max_length_tokens: int, repeated: int = 1) -> Callable[[Sequence[str]], np.ndarray]:
-    """How likely a saved model finds plain texts: of each ``-log p``, its tokens and the tokens hit, ``[texts, 3]``.
+    """How likely a saved model finds plain texts: ``-log p``, tokens and tokens hit of each, ``[texts, 3]``.
 
     Args:
         folder: of the model and its tokenizer.
@@ -172,70 +274,10 @@ def write(
     return made if model.config.is_encoder_decoder else made[:, batch["input_ids"].shape[1] :]
 
 
-def valid(config: Config, label: str | None) -> bool:
-    """Whether a row has an answer."""
-    del config
-    return bool(label)
-
-
-def tallies(config: Config, rows: pa.Table, outputs: Outputs) -> np.ndarray:
-    """What each row adds to the sums behind ``metrics``, ``[rows, WIDTH]``.
-
-    Args:
-        config: of the task; all count alike.
-        rows: with the right text in ``label``.
-        outputs: what was written, a text a row, or ``likelihoods``, ``[rows, 3]``.
-    """
-    import numpy as np
-
-    del config
-    found = np.zeros((rows.num_rows, WIDTH))
-    if isinstance(outputs, np.ndarray):
-        found[:, :3] = outputs.reshape(-1, 3)
-        return found
-    right = [text or "" for text in rows["label"].to_pylist()]
-    found[:, 3:] = [list(_compared(*two)) for two in zip(outputs, right, strict=True)] or np.zeros((0, WIDTH - 3))
-    return found
-
-
-def metrics(config: Config, sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Perplexity and accuracy of the tokens; BLEU and chrF (0 to 1) from n-gram counts, mean ROUGE-L, exact matches.
-
-    What was not measured, for want of likelihoods, of written texts or of any n-gram in them, is NaN. BLEU and ROUGE-L
-    take words by script: see ``_words``.
-
-    Args:
-        config: of the task; all count alike.
-        sums: of tallies, ``[…, WIDTH]``.
-    """
-    import numpy as np
-
-    del config
-    tokens = np.where(sums[..., 1] > 0, sums[..., 1], np.nan)
-    rows = np.where(sums[..., -1] > 0, sums[..., -1], np.nan)
-    bleu, chrf = _scorers()
-
-    def each(part: slice, score: Callable[[list[float]], float]) -> np.ndarray:
-        values = np.full(rows.shape, np.nan)
-        there = sums[..., part].sum(-1) > 0
-        values[there] = [score(row.tolist()) / 100 for row in sums[..., part][there]]
-        return values
-
-    return {
-        "perplexity": np.exp(sums[..., 0] / tokens),
-        "token_accuracy": sums[..., 2] / tokens,
-        "chrf": each(CHRF, lambda stats: chrf._compute_score_from_stats(stats).score),  # noqa: SLF001
-        "bleu": each(BLEU, lambda stats: bleu._compute_score_from_stats(stats).score),  # noqa: SLF001
-        "rouge_l": sums[..., -3] / rows,
-        "exact_match": sums[..., -2] / rows,
-    }
-
-
-def answers(config: Config, outputs: Outputs) -> tuple[list[str], np.ndarray]:
+def written(outputs: Outputs) -> tuple[list[str], np.ndarray]:
     """What the prediction log says: the text that was written, or nothing and the mean probability of a token."""
     import numpy as np
 
-    del config
     if isinstance(outputs, np.ndarray):
         return [""] * len(outputs), np.exp(-outputs[:, 0] / np.maximum(outputs[:, 1], 1))
     return list(outputs), np.full(len(outputs), np.nan)

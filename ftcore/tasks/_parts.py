@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field, create_model, model_validator
 
 from ftcore.errors import DataRejectedError
-from ftcore.recipe.kinds import Config as Base
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import Config, kind_class, kinds
+from ftcore.tasks._base import Task
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from ftcore.statistics.intervals import Better
 
 FEEDBACK = "feedback:"
 """Before a part's name: the source of its rows that came back from production."""
 
 
-class Share(Base):
+class Share(Config):
     """What a part says beside its own task."""
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -33,33 +31,26 @@ class Share(Base):
 
 def _parts() -> Any:
     """Any task that says what it stands on, with a part's own fields: a union told apart by ``kind``."""
-    found = {kind: find("tasks", kind) for kind in kinds("tasks") if kind != "multitask"}
+    every = [cast("type[Task]", kind_class("tasks", kind)) for kind in kinds("tasks") if kind != "multitask"]
     made = [
-        create_model(f"{kind.title()}Part", __base__=(Share, task.Config), __doc__=task.Config.__doc__)
-        for kind, task in found.items()
-        if hasattr(task, "STANDS_ON")
+        create_model(f"{task.__name__}Part", __base__=(Share, task), __doc__=task.__doc__)
+        for task in every
+        if task.STANDS_ON
     ]
     return Annotated[reduce(or_, made), Field(discriminator="kind")]
 
 
 if TYPE_CHECKING:
 
-    class PartConfig(Protocol):
-        """A task's configuration with a part's own fields."""
-
-        kind: str
-        sources: tuple[str, ...]
-        weight: float
-
-    Part: TypeAlias = PartConfig
+    class Part(Share, Task):
+        """A task with a part's own fields."""
 else:
     Part = _parts()
 
 
-class Config(Base):
+class Parts(Task):
     """Parts that share the base model. A batch holds rows of one part; an epoch has as many rows as there are."""
 
-    kind: Literal["multitask"] = "multitask"
     parts: Annotated[
         dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Part],
         Field(min_length=2),
@@ -69,8 +60,8 @@ class Config(Base):
     seq2seq. A part's metrics are called ``PART/METRIC``."""
 
     @model_validator(mode="after")
-    def _can_share_a_base(self) -> Config:
-        bases = {name: str(task_of(part).STANDS_ON) for name, part in self.parts.items()}
+    def _can_share_a_base(self) -> Parts:
+        bases = {name: part.STANDS_ON for name, part in self.parts.items()}
         if len(set(bases.values())) > 1:
             words = ", ".join(f"{name} ({self.parts[name].kind}) on {kind}" for name, kind in bases.items())
             raise ValueError(f"all parts must stand on the same kind of model, these do not: {words}")
@@ -82,31 +73,35 @@ class Config(Base):
         return self
 
     @property
+    def first(self) -> Part:
+        """The first part."""
+        return next(iter(self.parts.values()))
+
+    @property
     def stands_on(self) -> str:
         """What all parts stand on."""
-        return str(task_of(next(iter(self.parts.values()))).STANDS_ON)
+        return self.first.STANDS_ON
 
     @property
     def architecture(self) -> str:
         """The class of transformers by which a plan counts: the first part's, since heads weigh next to nothing."""
-        first = next(iter(self.parts.values()))
-        return str(getattr(task_of(first), "ARCHITECTURE", "AutoModelForSequenceClassification"))
+        return self.first.architecture
 
     @property
     def generative(self) -> bool:
         """Whether the base model can do every part before any training."""
-        return all(task_of(part).GENERATIVE for part in self.parts.values())
+        return all(part.GENERATIVE for part in self.parts.values())
 
     @property
-    def metrics(self) -> dict[str, Better]:
+    def better(self) -> dict[str, Better]:
         """Every part's metrics as ``PART/METRIC``, and which way each improves."""
-        every = {name: task_of(part).METRICS for name, part in self.parts.items()}
+        every = {name: part.METRICS for name, part in self.parts.items()}
         return {f"{name}/{metric}": better for name, own in every.items() for metric, better in own.items()}
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Every part's labels as ``PART/LABEL``; a part without any counts by its kind."""
-        every = {name: getattr(part, "labels", (part.kind,)) for name, part in self.parts.items()}
+        every = {name: part.labels or (part.kind,) for name, part in self.parts.items()}
         return tuple(f"{name}/{label}" for name, labels in every.items() for label in labels)
 
     @property
@@ -132,8 +127,3 @@ class Config(Base):
     def of(self, source: str | None) -> Part:
         """The task of a row, by its source."""
         return self.parts[self.part(source)]
-
-
-def task_of(part: Any) -> ModuleType:
-    """The module of a part's task."""
-    return find("tasks", part.kind)

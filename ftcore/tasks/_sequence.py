@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ftcore.data.cleaning.rows import Plain
 from ftcore.models import loading
 from ftcore.models.base import with_prefix
-from ftcore.models.features import Collator, Features, pad_as, segments, tokenize, tokens
+from ftcore.models.features import Features, pad_as, segments, tokenize, tokens
 from ftcore.models.outputs import given
+from ftcore.tasks._base import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +20,42 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from ftcore.models.outputs import Text
-    from ftcore.recipe.kinds import Config
+    from ftcore.data.cleaning.rows import Editor, Rows
+    from ftcore.models.outputs import Outputs, Text
+
+
+class EncoderTask(Task):
+    """A task whose models are an encoder with a head."""
+
+    STANDS_ON = "encoder"
+
+    def predictor(self, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
+        """Torch predictions of a saved model: see ``reader``."""
+        return self.reader(restored(self.ARCHITECTURE, folder).eval(), loading.tokenizer(folder), max_length_tokens)
+
+
+class SequenceTask(EncoderTask):
+    """A task with one row of outputs for each text, and its context where it has one."""
+
+    def clean_rows(self, rows: Rows, editor: Editor) -> None:
+        """Clean text and context; a label of a fixed set, or a number, is none that people wrote.
+
+        Whether entities are resolved is decided once for a row: not where either of the two is HTML.
+        """
+        every = (rows.text, rows.context)
+        html = {place for texts in every for place, text in enumerate(texts) if text and "<" in text}
+        Plain.clean_rows(rows, editor, ("text", "context"), lines=False, html=html)
+
+    def reader(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+    ) -> Callable[[Sequence[Text]], Outputs]:
+        """What ``outputs`` makes of the logits of a loaded model."""
+        said = logits(model, tokenizer, max_length_tokens)
+        return lambda texts: self.outputs(said(texts))
+
+    def predictor(self, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
+        """The same of a saved model."""
+        return self.reader(*saved(folder), max_length_tokens)
 
 
 def load(base: Path, **head: Any) -> PreTrainedModel:
@@ -46,23 +82,17 @@ def encoded(tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_token
     return Features({"input_ids": ids, "labels": labels, **kinds}, rows["row_id"].to_pylist(), truncated)
 
 
-def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    """Pads each batch to its longest row."""
-    from transformers import DataCollatorWithPadding
+def restored(architecture: str, folder: Path) -> PreTrainedModel:
+    """A saved model by its class in transformers; safetensors only, no remote code."""
+    import transformers
 
-    del config
-    padded: Collator = DataCollatorWithPadding(tokenizer)
-    return padded
+    kind = getattr(transformers, architecture)
+    return kind.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
 
 
 def saved(folder: Path) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """A saved model, with the prefix that may lie beside it, and its tokenizer."""
-    from transformers import AutoModelForSequenceClassification
-
-    from ftcore.models.loading import tokenizer as load_tokenizer
-
-    words = load_tokenizer(folder)
-    plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
+    words, plain = loading.tokenizer(folder), restored(Task.ARCHITECTURE, folder)
     pad_as(plain, words)
     return with_prefix(plain, folder).eval(), words
 

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ftcore.models import loading
-from ftcore.models.features import Collator, Features, padding_as, tokenize
+from ftcore.models.features import Features, padding_as, tokenize
 from ftcore.models.outputs import examples
-from ftcore.recipe.kinds import Config as Base
 from ftcore.tasks import _language, _rows
+from ftcore.tasks._language import WrittenTask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from ftcore.data.cleaning.rows import Faults, Rows
     from ftcore.models.outputs import Example, Outputs, Text
-    from ftcore.statistics.intervals import Better
-
-EXAMPLE = {"kind": "seq2seq", "prefix": "summarize: "}
-ROW = {"text": "The door, which was red, was left open.", "label": "The red door was open."}
-"""A row that the task takes, as a line of JSON."""
-TARGET = "text"
-ARCHITECTURE = "AutoModelForSeq2SeqLM"
-GENERATIVE = True
-STANDS_ON = "encoder_decoder"
-METRICS: dict[str, Better] = {**_language.WRITTEN, **_language.LIKELIHOOD}
 
 
-class Config(Base):
+class Seq2Seq(WrittenTask):
     """Models of the T5 and BART families: ``text`` in, ``label`` out."""
+
+    EXAMPLE: ClassVar = {"kind": "seq2seq", "prefix": "summarize: "}
+    ROW: ClassVar = {"text": "The door, which was red, was left open.", "label": "The red door was open."}
+    ARCHITECTURE = "AutoModelForSeq2SeqLM"
+    STANDS_ON = "encoder_decoder"
+    METRICS: ClassVar = {**_language.WRITTEN, **_language.LIKELIHOOD}
 
     kind: Literal["seq2seq"] = "seq2seq"
     prefix: str = ""
@@ -45,91 +42,50 @@ class Config(Base):
     answer_tokens: Annotated[int, Field(ge=1)] = 128
     """Longest text that is written, in tokens; longer targets are cut."""
 
+    def check_rows(self, rows: Rows) -> Faults:
+        """Name rows without a text or a target."""
+        return _rows.missing(rows, text="text", label="target")
 
-parse_rows, clean_rows = _rows.parse_rows, _rows.clean_written
+    def load(self, base: Path) -> PreTrainedModel:
+        """The base model as it is; safetensors only, no remote code."""
+        from transformers import AutoModelForSeq2SeqLM
 
+        return loading.pretrained(AutoModelForSeq2SeqLM, base, headless=False)
 
-def check_rows(config: Config, rows: Rows) -> Faults:
-    """Name rows without a text or a target."""
-    del config
-    return _rows.missing(rows, text="text", label="target")
+    def encode(self, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
+        """Token numbers of each text and of its target."""
+        texts = [self.prefix + text for text in rows["text"].to_pylist()]
+        ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
+        labels, cut = tokenize(tokenizer, rows["label"].to_pylist(), self.answer_tokens)
+        return Features({"input_ids": ids, "labels": labels}, rows["row_id"].to_pylist(), max(truncated, cut))
 
+    def reader(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
+    ) -> Callable[[Sequence[Text]], Outputs]:
+        """Texts to texts, or to ``[rows, 3]`` where judged by likelihood."""
+        import torch
 
-def load(config: Config, base: Path) -> PreTrainedModel:
-    """The base model as it is; safetensors only, no remote code."""
-    from transformers import AutoModelForSeq2SeqLM
+        words = padding_as(model, tokenizer)
+        collate = self.collator(words)
 
-    del config
-    return loading.pretrained(AutoModelForSeq2SeqLM, base, headless=False)
+        def batch(rows: list[Example]) -> dict[str, torch.Tensor]:
+            features: list[dict[str, list[int]]] = [
+                {"input_ids": ids}
+                for ids in tokenize(words, [self.prefix + one.text for one in rows], max_length_tokens)[0]
+            ]
+            if self.by_likelihood(rows):
+                answers, _ = tokenize(words, [one.answer or "" for one in rows], self.answer_tokens)
+                features = [{**row, "labels": labels} for row, labels in zip(features, answers, strict=True)]
+            return dict(collate(features))
 
+        def predict(texts: Sequence[Text]) -> Outputs:
+            rows = examples(texts)
+            made = batch(rows)
+            with torch.inference_mode():
+                if self.by_likelihood(rows):
+                    return _language.likelihoods(model(**made).logits, made["labels"])
+                made.pop("labels", None)
+                written = words.batch_decode(_language.write(model, made, self.answer_tokens), skip_special_tokens=True)
+                return [text.strip() for text in written]
 
-def check(config: Config, rows: Mapping[str, pa.Table]) -> None:
-    """Whether there are texts with what they should become.
-
-    Raises:
-        NotEnoughDataError: a split has no row.
-        DataRejectedError: rows have no target.
-    """
-    del config
-    _language.wanted(rows, ["text", "label"])
-
-
-def encode(config: Config, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, max_length_tokens: int) -> Features:
-    """Token numbers of each text and of its target."""
-    texts = [config.prefix + text for text in rows["text"].to_pylist()]
-    ids, truncated = tokenize(tokenizer, texts, max_length_tokens)
-    labels, cut = tokenize(tokenizer, rows["label"].to_pylist(), config.answer_tokens)
-    return Features({"input_ids": ids, "labels": labels}, rows["row_id"].to_pylist(), max(truncated, cut))
-
-
-def collator(config: Config, tokenizer: PreTrainedTokenizerBase) -> Collator:
-    """Pads texts and targets; the model shifts the targets itself."""
-    del config
-    return _language.padding(tokenizer)
-
-
-def predictor(config: Config, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
-    """Torch predictions of a saved model: texts to texts, or to ``[rows, 3]`` where judged by likelihood."""
-    from ftcore.models.loading import tokenizer as load_tokenizer
-
-    return reader(config, load(config, folder).eval(), load_tokenizer(folder), max_length_tokens)
-
-
-def reader(
-    config: Config, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length_tokens: int
-) -> Callable[[Sequence[Text]], Outputs]:
-    """The same of a model that is loaded already."""
-    import torch
-
-    words = padding_as(model, tokenizer)
-    collate = collator(config, words)
-
-    def batch(rows: list[Example]) -> dict[str, torch.Tensor]:
-        features: list[dict[str, list[int]]] = [
-            {"input_ids": ids}
-            for ids in tokenize(words, [config.prefix + one.text for one in rows], max_length_tokens)[0]
-        ]
-        if _known(config, rows):
-            answers, _ = tokenize(words, [one.answer or "" for one in rows], config.answer_tokens)
-            features = [{**row, "labels": labels} for row, labels in zip(features, answers, strict=True)]
-        return dict(collate(features))
-
-    def predict(texts: Sequence[Text]) -> Outputs:
-        rows = examples(texts)
-        made = batch(rows)
-        with torch.inference_mode():
-            if _known(config, rows):
-                return _language.likelihoods(model(**made).logits, made["labels"])
-            made.pop("labels", None)
-            written = words.batch_decode(_language.write(model, made, config.answer_tokens), skip_special_tokens=True)
-            return [text.strip() for text in written]
-
-    return predict
-
-
-answers, valid = _language.answers, _language.valid
-tallies, metrics = _language.tallies, _language.metrics
-
-
-def _known(config: Config, rows: Sequence[Example]) -> bool:
-    return config.judge_by == "likelihood" and all(one.answer is not None for one in rows)
+        return predict

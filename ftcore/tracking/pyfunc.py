@@ -23,13 +23,10 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         """Load the form of the model that lies in a folder: an export, or torch's."""
-        from ftcore.recipe.kinds import find
-
         # MLflow enters here, below serving, which imports tracking: so these are found by their names.
         model, cleaned = (import_module(f"ftcore.serving.{name}") for name in ("model", "cleaned"))
         self.model, self.task = model.of_folder(folder)
         self.clean = cleaned.examples
-        self.answers = find("tasks", self.task.kind).answers
 
     def predict(self, model_input: pd.DataFrame) -> pd.DataFrame:
         """``answer`` and ``score``, a row for each text; a text that the task cannot read has neither.
@@ -53,13 +50,13 @@ class Model:
         found = pd.DataFrame({"answer": [""] * len(rows), "score": [float("nan")] * len(rows)})
         if asked:
             outputs = self.model.outputs([examples[place] for place in asked])
-            answers, scores = self.answers(self.task, outputs)
+            answers, scores = self.task.answers(outputs)
             found.loc[asked, "answer"], found.loc[asked, "score"] = list(answers), scores.astype(float)
         return found
 
     def _fault(self, row: dict[str, Any]) -> str:
         """What of a row MLflow's own check lets through and the signature does not allow; empty for a good row."""
-        parts = tuple(getattr(self.task, "parts", ()))
+        parts = tuple(self.task.parts)
         for name in ("text", *(["part"] if parts else [])):
             if not isinstance(row.get(name), str):
                 return f"column {name!r} is {row.get(name)!r}, and must be a string"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ftcore.data import snapshot, suppression
 from ftcore.errors import TrainingError
 from ftcore.models import base
-from ftcore.recipe.kinds import find
 from ftcore.recipe.sections import PersonalData
 from ftcore.store import store
 from ftcore.training import exchanges, planned, references
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.models.features import Collator, Features
     from ftcore.recipe.model import Recipe
-    from ftcore.recipe.sections import Part
+    from ftcore.recipe.sections import Task
     from ftcore.training.callbacks import Track
     from ftcore.training.exchanges import Exchange
     from ftcore.training.loop import Job
@@ -51,7 +50,7 @@ def rows(context: Context) -> dict[str, pa.Table]:
         split: forgotten.keep(snapshot.read(context.shelf, identity, [split])) for split in ("train", "validation")
     }
     found["train"] = context.recipe.method.rows(context, found["train"])
-    find("tasks", context.recipe.task.kind).check(context.recipe.task, found)
+    context.recipe.task.check(found)
     return found
 
 
@@ -76,29 +75,29 @@ def prepared(
     from ftcore.models import loading
     from ftcore.training import dropout, loop
 
-    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    recipe, task = context.recipe, context.recipe.task
     method, limit = recipe.method, recipe.train.max_length_tokens
     torch.set_num_threads(context.settings.threads or torch.get_num_threads())
     set_seed(recipe.train.seed)
     reference = method.start(context)
     base_folder = base.resolve(reference, context.settings, context.recipe_path.parent)
     tokenizer = loading.tokenizer(base_folder)
-    model = loading.model(lambda: task.load(recipe.task, base_folder), base_folder, tokenizer)
+    model = loading.model(lambda: task.load(base_folder), base_folder, tokenizer)
     loading.window(model, limit)
     if recipe.train.dropout is not None:
         dropout.set_chance(model, recipe.train.dropout)
     model, whole = strategy(context).spread(model, partial(method.apply, tokenizer=tokenizer), recipe.train)
-    kept = {split: readable(recipe.task, tokenizer, table, f"the {split} split") for split, table in tables.items()}
+    kept = {split: readable(task, tokenizer, table, f"the {split} split") for split, table in tables.items()}
     tables = {split: table for split, (table, _) in kept.items()}
     encoded = {
-        split: replace(task.encode(recipe.task, tokenizer, table, limit), unreadable=kept[split][1])
+        split: replace(task.encode(tokenizer, table, limit), unreadable=kept[split][1])
         for split, table in tables.items()
     }
     encoded = references.taught(context, tables, encoded)
     _every_token_is_known(model, encoded, base_folder)
     for split, features in encoded.items():
         loading.whole_enough(features, split, limit, recipe.train.max_truncated)
-    collate, config = collator(recipe.task, model, tokenizer), planned.settings(context)
+    collate, config = collator(task, model, tokenizer), planned.settings(context)
     digest = store.digest(recipe.resolved())[:16]
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
     words, ask = _exchanges(recipe, tables), references.ask(context)
@@ -125,26 +124,24 @@ def strategy(context: Context) -> Strategy:
 
 
 def _exchanges(recipe: Recipe, tables: dict[str, pa.Table]) -> dict[str, list[Exchange]]:
-    """The rows as words, where the method trains in its own way and the task has prompts."""
-    task = find("tasks", recipe.task.kind)
-    if not recipe.method.OWN_LOOP or not hasattr(task, "prompt"):
+    """The rows as words, where the method trains in its own way."""
+    if not recipe.method.OWN_LOOP:
         return {}
-    return {split: list(exchanges.of(table, partial(task.prompt, recipe.task))) for split, table in tables.items()}
+    return {split: list(exchanges.of(table, recipe.task.prompt)) for split, table in tables.items()}
 
 
-def collator(task: Part, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Collator:
+def collator(task: Task, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Collator:
     """The task's collator, which pads on the side on which predictors and exports pad, whatever the tokenizer's own."""
     from ftcore.models.features import padding_as
 
-    collate: Collator = find("tasks", task.kind).collator(task, padding_as(model, tokenizer))
-    return collate
+    return task.collator(padding_as(model, tokenizer))
 
 
 def _weights(recipe: Recipe, train: Features, validation: Features) -> tuple[Any, Any]:
     """Class weights in the loss, and in the validation loss, which chooses among checkpoints by what is trained."""
     from ftcore.training import balance
 
-    config, labels = recipe.train, getattr(recipe.task, "labels", ())
+    config, labels = recipe.train, recipe.task.labels
     weights = balance.class_weights(train, config.class_weights, labels)
     return weights, weights if weights is not None else balance.judging_weights(validation, config.sampling, labels)
 

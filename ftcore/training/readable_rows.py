@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftcore.errors import TrainingError
 from ftcore.models import outputs
-from ftcore.recipe.kinds import find
 from ftcore.registry import served
 from ftcore.serving import model as models
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ftcore.recipe.model import Recipe
-    from ftcore.recipe.sections import Part
+    from ftcore.recipe.sections import Task
     from ftcore.tracking.client import Tracking, Version
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ NAMED = 10
 
 
 def readable(
-    task: Part, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, what: str
+    task: Task, tokenizer: PreTrainedTokenizerBase, rows: pa.Table, what: str
 ) -> tuple[pa.Table, dict[str, str]]:
     """Rows that a model can be given, and why not by row id of the others, which the log counts and names.
 
@@ -43,8 +42,9 @@ def readable(
     """
     import pyarrow as pa
 
-    look: Any = getattr(find("tasks", task.kind), "unreadable", None)
-    faults = look(task, tokenizer, outputs.given(rows, answers=True, sources=True)) if look and rows.num_rows else {}
+    if not (task.TEMPLATED and rows.num_rows):
+        return rows, {}
+    faults = task.unreadable(tokenizer, outputs.given(rows, answers=True, sources=True))
     if not faults:
         return rows, {}
     ids = rows["row_id"].to_pylist()
@@ -68,7 +68,7 @@ def by_all(
     from ftcore.models.loading import tokenizer
 
     reasons: dict[str, str] = {}
-    if not hasattr(find("tasks", recipe.task.kind), "unreadable"):
+    if not recipe.task.TEMPLATED:
         return rows, reasons
     for version in filter(None, versions):
         folder = served.folder(tracking, version, "model")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ftcore.errors import TrainingError
 from ftcore.models import base
 from ftcore.models.outputs import given
-from ftcore.recipe.kinds import find
+from ftcore.serving.model import task_of_card
 from ftcore.store.store import read_json
 from ftcore.training.exchanges import Asked
 
@@ -35,7 +35,7 @@ def taught(context: Context, tables: dict[str, pa.Table], encoded: dict[str, Fea
 
     folder = base.resolve(reference, context.settings, context.recipe_path.parent)
     _knows_the_labels(folder, reference, recipe.task.labels)
-    ask = find("tasks", recipe.task.kind).predictor(recipe.task, folder, recipe.train.max_length_tokens)
+    ask = recipe.task.predictor(folder, recipe.train.max_length_tokens)
     result = {}
     for split, features in encoded.items():
         texts = given(tables[split])
@@ -55,10 +55,8 @@ def ask(context: Context) -> Callable[[str], Asked]:
         card = read_json(folder / "ftcore.json")
         if card is None:
             raise TrainingError(f"{reference} was not made here: it has no ftcore.json", hint="name a registered model")
-        task = find("tasks", card["task"]["kind"])
-        config = task.Config.model_validate(card["task"])
-        labels = tuple(getattr(config, "labels", ()))
-        return Asked(task.predictor(config, folder, card["max_length_tokens"]), labels, config.kind)
+        task = task_of_card(card)
+        return Asked(task.predictor(folder, card["max_length_tokens"]), task.labels, task.kind)
 
     return find_model
 

@@ -13,7 +13,6 @@ from ftcore.context import Context
 from ftcore.data.snapshot import text_key
 from ftcore.evaluation.predictions import given
 from ftcore.models import outputs
-from ftcore.recipe.kinds import find
 from ftcore.serving.model import Model
 from ftcore.store.store import digest, read_json, write_json
 from ftcore.training import jobs
@@ -68,21 +67,21 @@ def _fold(context: Context, tables: dict[str, pa.Table], held: list[bool], numbe
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    recipe, task = context.recipe, find("tasks", context.recipe.task.kind)
+    recipe, task = context.recipe, context.recipe.task
     chosen = pa.array(held, pa.bool_())
     unseen = tables["train"].filter(chosen)
     rows = {**tables, "train": tables["train"].filter(pc.invert(chosen))}
-    task.check(recipe.task, rows)
+    task.check(rows)
     folder = context.scratch / f"fold-{number}"
     job = jobs.prepared(context, rows, folder / "checkpoints", lambda points: None)
     figures = jobs.fit(context, job)
     jobs.save(context, job, folder / "made")
-    predict = task.predictor(recipe.task, folder / "made" / "model", recipe.train.max_length_tokens)
+    predict = task.predictor(folder / "made" / "model", recipe.train.max_length_tokens)
     said = Model(0, "torch", (), predict).outputs(given(recipe, unseen))
     judged = unseen.append_column("dataset", pa.array(["fold"] * unseen.num_rows, pa.string()))
-    sums = task.tallies(recipe.task, judged, outputs.of(outputs.column(said))).sum(0)
+    sums = task.tallies(judged, outputs.of(outputs.column(said))).sum(0)
     shutil.rmtree(folder)
-    metrics = {name: float(value) for name, value in task.metrics(recipe.task, sums).items()}
+    metrics = {name: float(value) for name, value in task.metrics(sums).items()}
     return {
         "fold": number,
         "rows": unseen.num_rows,

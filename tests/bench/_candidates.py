@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +16,11 @@ from ftcore.evaluation.gates.forgetting import Forgetting
 from ftcore.evaluation.gates.slice import Slice
 from ftcore.registry.verdict import Evidence
 from ftcore.steps import gate
-from ftcore.tasks import classification
+from ftcore.tasks.classification import Classification
 
 FIRST_SEED = "FTCORE_BENCH_SEED"
 """Environment variable with the first seed of the gates' benches, 0 by default: other seeds are other candidates."""
-CONFIG = classification.Config(labels=("negative", "positive"))
+CONFIG = Classification(labels=("negative", "positive"))
 ACCURACY = 0.85
 """The champion's true accuracy, near the demo's."""
 DISAGREE = 0.1
@@ -81,15 +80,15 @@ def evidence(right: Mapping[str, np.ndarray], seed: int, resamples: int = 2000) 
     truth = np.random.default_rng([seed, 1]).integers(0, 2, rows)
     table = pa.table({"label": [CONFIG.labels[number] for number in truth]})
     tallies = {
-        role: {"served": classification.tallies(CONFIG, table, np.eye(2)[np.where(good, truth, 1 - truth)])}
+        role: {"served": CONFIG.tallies(table, np.eye(2)[np.where(good, truth, 1 - truth)])}
         for role, good in right.items()
     }
     return Evidence(
         dataset=np.full(rows, "test"),
         candidate=tallies["candidate"],
         champion=tallies.get("champion"),
-        metrics=partial(classification.metrics, CONFIG),
-        better=classification.METRICS,
+        metrics=CONFIG.metrics,
+        better=Classification.METRICS,
         resamples=resamples,
         seed=seed,
     )

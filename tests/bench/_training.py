@@ -32,15 +32,14 @@ class Trained(NamedTuple):
 
 def ours(numbers: str = "auto", kernels: str = "auto") -> Trained:
     """Our loop, as the recipe would run it, products in these ``numbers`` and by these ``kernels``."""
-    from ftcore.tasks import classification
     from ftcore.training import loop, precision
 
     recipe, tokenizer, model, (train, test, validation) = _parts()
     encoded = {
-        "train": classification.encode(recipe.task, tokenizer, train, MAX_LENGTH),
-        "validation": classification.encode(recipe.task, tokenizer, validation, MAX_LENGTH),
+        "train": recipe.task.encode(tokenizer, train, MAX_LENGTH),
+        "validation": recipe.task.encode(tokenizer, validation, MAX_LENGTH),
     }
-    collate = classification.collator(recipe.task, tokenizer)
+    collate = recipe.task.collator(tokenizer)
     config = recipe.train.model_copy(
         update={"epochs": EPOCHS, "batch_size": BATCH, "evaluations_per_epoch": 1}
         | {"precision": numbers, "kernels": kernels}
@@ -103,13 +102,12 @@ def _parts() -> tuple[Any, Any, Any, Any]:
     from transformers import AutoTokenizer, set_seed
 
     from ftcore.models import base
-    from ftcore.tasks import classification
 
     recipe, conf, context = load()
     set_seed(recipe.train.seed)
     folder = base.resolve(recipe.base, conf, context.recipe_path.parent)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = recipe.method.apply(classification.load(recipe.task, folder), tokenizer)
+    model = recipe.method.apply(recipe.task.load(folder), tokenizer)
     table = pa.Table.from_pylist(rows("movie", ROWS + TEST_ROWS + VALIDATION_ROWS))
     return recipe, tokenizer, model, (table.slice(0, ROWS), table.slice(ROWS, TEST_ROWS), table.slice(ROWS + TEST_ROWS))
 

@@ -60,11 +60,10 @@ def _make(folder: str) -> None:
     from ftcore.export.exporters import onnx
     from ftcore.models import base
     from ftcore.store import store
-    from ftcore.tasks import classification
 
     recipe, conf, context = load()
     found = base.resolve(recipe.base, conf, context.recipe_path.parent)
-    model, tokenizer = classification.load(recipe.task, found).eval(), AutoTokenizer.from_pretrained(found)
+    model, tokenizer = recipe.task.load(found).eval(), AutoTokenizer.from_pretrained(found)
     model.save_pretrained(Path(folder) / "model")
     tokenizer.save_pretrained(Path(folder) / "model")
     onnx.Onnx(precisions=("int8",)).export(model, tokenizer, Path(folder))

@@ -105,7 +105,6 @@ def _train(
 
     from ftcore.models import loading
     from ftcore.recipe.kinds import kind_class
-    from ftcore.tasks import classification
     from ftcore.training import loop
     from ftcore.training.strategies.ddp import Ddp
 
@@ -113,19 +112,19 @@ def _train(
     set_seed(recipe.train.seed)
     config = kind_class("methods", method["kind"]).model_validate(method)
     tokenizer = loading.tokenizer(folder)
-    model = config.apply(classification.load(recipe.task, folder), tokenizer)
+    model = config.apply(recipe.task.load(folder), tokenizer)
     tables = {
         split: pa.Table.from_pylist([{"row_id": str(number), **row} for number, row in enumerate(part)])
         for split, part in (("train", train), ("validation", test[:64]))
     }
-    encoded = {split: classification.encode(recipe.task, tokenizer, table, 96) for split, table in tables.items()}
+    encoded = {split: recipe.task.encode(tokenizer, table, 96) for split, table in tables.items()}
     settings = recipe.train.model_copy(
         update={"epochs": epochs, "learning_rate": rate, "evaluations_per_epoch": 1, "patience": 50}
     )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     clock = time.perf_counter()
     with tempfile.TemporaryDirectory() as checkpoints:
-        collate = classification.collator(recipe.task, tokenizer)
+        collate = recipe.task.collator(tokenizer)
         job = loop.Job(model, tokenizer, encoded, collate, settings, Path(checkpoints))
         config.fit(job, Ddp())
     seconds = time.perf_counter() - clock
@@ -135,10 +134,8 @@ def _train(
 
 def _accuracy(folder: Path, test: list[dict[str, str]]) -> tuple[float, float]:
     """Share of right answers, and half of its 95 % interval."""
-    from ftcore.tasks import classification
-
     task = load()[0].task
-    ask = classification.predictor(task, folder, 96)
+    ask = task.predictor(folder, 96)
     texts = [row["text"] for row in test]
     said = [n for start in range(0, len(texts), 32) for n in ask(texts[start : start + 32]).argmax(-1).tolist()]
     share = sum(task.labels[n] == row["label"] for n, row in zip(said, test, strict=True)) / len(test)

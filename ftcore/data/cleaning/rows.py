@@ -1,8 +1,8 @@
 """One way for every row: read by its task, cleaned field by field, checked by its task.
 
 Training, holdouts, scoring, feedback, the reference and the window all go through ``clean``, so that the model is
-trained on, judged on, asked and watched with one text. A task has three functions over ``Rows``, which it changes in
-place (see ``tasks/_template.py``): ``parse_rows`` brings what a source wrote into the task's own form, ``clean_rows``
+trained on, judged on, asked and watched with one text. A task has three methods over ``Rows``, which it changes in
+place (see ``tasks/_base.py``): ``parse_rows`` brings what a source wrote into the task's own form, ``clean_rows``
 cleans each piece that people wrote by itself and keeps what belongs together aligned, ``check_rows`` names what cannot
 be used. A row with a fault costs one row: it goes into the quarantine with its reason, and no model ever sees it.
 """
@@ -12,16 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ftcore.data.cleaning import normalise
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.data.cleaning.personal import Cleaner
-    from ftcore.recipe.sections import Part
+    from ftcore.recipe.sections import Task
 
 LEFT_OUT = "left out by the recipe: "
 """Begins the reason of a fault that is none of the data: the recipe asks for such rows to be left out."""
@@ -125,7 +124,7 @@ class Cleaned:
     """Positions of rows with personal data that takes the row out."""
 
 
-def clean(table: pa.Table, task: Part, cleaner: Cleaner, *, requests: bool = False) -> Cleaned:
+def clean(table: pa.Table, task: Task, cleaner: Cleaner, *, requests: bool = False) -> Cleaned:
     """Read, clean and check rows by their task.
 
     Args:
@@ -134,14 +133,13 @@ def clean(table: pa.Table, task: Part, cleaner: Cleaner, *, requests: bool = Fal
         cleaner: replaces personal data as the recipe says.
         requests: the rows are to be predicted: they have no label, and are checked by the task's ``check_requests``.
     """
-    module: Any = find("tasks", task.kind)
     rows, editor = Rows.of(table), Editor(cleaner)
     unread = {place: f"the row could not be read: {said[1]}" for place, said in _unread(rows.text)}
-    faults: Faults = {**module.parse_rows(task, rows), **unread}
+    faults: Faults = {**task.parse_rows(rows), **unread}
     good = [place for place in range(len(rows)) if place not in faults] if faults else range(len(rows))
     some = rows.take(good) if faults else rows
-    module.clean_rows(task, some, editor)
-    found = _check_requests(module, task, some) if requests else module.check_rows(task, some)
+    task.clean_rows(some, editor)
+    found = _check_requests(task, some) if requests else task.check_rows(some)
     if faults:
         rows.put(good, some)
         bad = [place for place in range(len(rows)) if place in faults]
@@ -158,18 +156,17 @@ def clean(table: pa.Table, task: Part, cleaner: Cleaner, *, requests: bool = Fal
     return Cleaned(rows.into(table), faults, sorted(good[place] for place in editor.dropped))
 
 
-def ask(table: pa.Table, task: Part) -> tuple[pa.Table, Faults]:
+def ask(table: pa.Table, task: Task) -> tuple[pa.Table, Faults]:
     """Read rows and check them by their task without cleaning: quick, for a look at data.
 
     Returns:
         The rows as the task reads them, and why some cannot be used.
     """
-    module: Any = find("tasks", task.kind)
     rows = Rows.of(table)
     unread = {place: f"the row could not be read: {said[1]}" for place, said in _unread(rows.text)}
-    faults: Faults = {**module.parse_rows(task, rows), **unread}
+    faults: Faults = {**task.parse_rows(rows), **unread}
     good = [place for place in range(len(rows)) if place not in faults]
-    found = module.check_rows(task, rows.take(good))
+    found = task.check_rows(rows.take(good))
     return rows.into(table), faults | {good[place]: why for place, why in found.items()}
 
 
@@ -185,11 +182,11 @@ def _masked(texts: Iterable[str | None], cleaner: Cleaner) -> dict[str | None, s
     return instead
 
 
-def _check_requests(module: Any, task: Part, rows: Rows) -> Faults:
+def _check_requests(task: Task, rows: Rows) -> Faults:
     """Faults of rows to predict: nothing to read, a conversation whose answer is there, and what the task finds."""
     found: Faults = {place: BLANK for place, text in enumerate(rows.text) if not (text and text.strip())}
-    found |= module.check_requests(task, rows) if hasattr(module, "check_requests") else {}
-    conversations = "text" in getattr(module, "STRUCTURES", ())  # of other tasks a request without labels has none
+    found |= task.check_requests(rows)
+    conversations = "text" in task.STRUCTURES  # of other tasks a request without labels has none
     there = [place for place, label in enumerate(rows.label) if conversations and label is not None]
     return dict.fromkeys(there, "the conversation ends with an answer: there is no question") | found
 

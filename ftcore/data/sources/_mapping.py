@@ -15,7 +15,6 @@ from ftcore.data.sources._options import Mapped
 from ftcore.data.sources._templates import HoleError
 from ftcore.data.values import BROKEN, STRUCTURES, moment, plain, storable, structured
 from ftcore.errors import DataRejectedError
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -315,16 +314,12 @@ def _rows(names: Sequence[str], batch: Batch) -> Iterator[tuple[int, dict[str, A
 
 def answered(context: Context, source: str) -> bool:
     """Whether the task of a source's rows is to write a text rather than to choose a label."""
-    task: Any = context.recipe.task
-    own = task.of(source) if hasattr(task, "of") else task
-    return bool(find("tasks", own.kind).TARGET == "text")
+    return context.recipe.task_of(source).TARGET == "text"
 
 
 def structures(context: Context, source: str) -> tuple[str, ...]:
     """Fields of a source's rows that the task can read as a list or an object: they reach it as JSON."""
-    task: Any = context.recipe.task
-    own = task.of(source) if hasattr(task, "of") else task
-    return tuple(getattr(find("tasks", own.kind), "STRUCTURES", ()))
+    return context.recipe.task_of(source).STRUCTURES
 
 
 def require(where: str, wanted: Iterable[str], there: Sequence[str], hint: str = "") -> None:

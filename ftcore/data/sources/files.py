@@ -19,7 +19,6 @@ from ftcore.data.sources import _archives, _formats, _json, _names, _places
 from ftcore.data.sources._mapping import Batch, Mapper
 from ftcore.data.sources._options import Mapped
 from ftcore.errors import EmptyFileError, NotFoundError
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,7 +182,7 @@ class Files(Mapped):
 
     def requests(self, task: Task) -> Mapper:
         """Maps the columns of a file that people hand in for a task."""
-        return Mapper(self, "requests", structures=getattr(find("tasks", task.kind), "STRUCTURES", ()))
+        return Mapper(self, "requests", structures=task.STRUCTURES)
 
     def _reading(
         self, form: str, where: str, wanted: Sequence[str] | None, given: Mapping[str, str]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.data import labels
 from ftcore.data.snapshot import label_shares
-from ftcore.recipe.kinds import find
 
 if TYPE_CHECKING:
     from ftcore.data.tally import Tally
@@ -174,7 +173,7 @@ def _age(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
 
 def _personal(recipe: Recipe) -> list[dict[str, Any]]:
     config = recipe.prepare.personal_data
-    written = find("tasks", recipe.task.kind).TARGET == "text"
+    written = recipe.task.TARGET == "text"
     columns = ["text", "context", *(("label", "rejected") if written else ())]
     removed = [name for name, action in config.actions.items() if action != "keep"]
     if not recipe.validation.personal_data or not removed:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ftcore.recipe.kinds import find
-
 if TYPE_CHECKING:
     from ftcore.monitoring.findings import ColumnType
     from ftcore.recipe.model import Recipe
@@ -24,10 +22,10 @@ NAMES: dict[ColumnType, str] = {"text": "texts", "num": "numbers", "cat": "categ
 
 def columns(recipe: Recipe) -> dict[str, ColumnType]:
     """Columns of the prediction log that a recipe's predictions fill; of several parts, those that any part fills."""
-    kinds = [recipe.task_of(part).kind for part in recipe.parts] or [recipe.task.kind]
+    tasks = list(recipe.task.parts.values()) or [recipe.task]
     found: dict[str, ColumnType] = {}
-    for task in (find("tasks", kind) for kind in kinds):
-        for name, type_ in getattr(task, "PREDICTION_COLUMNS", BY_TARGET[task.TARGET]).items():
+    for task in tasks:
+        for name, type_ in (task.PREDICTION_COLUMNS or BY_TARGET[task.TARGET]).items():
             found[name] = "cat" if "cat" in (type_, found.get(name)) else type_
     return found
 

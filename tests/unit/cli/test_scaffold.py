@@ -115,7 +115,7 @@ def test_a_files_columns_and_labels_are_filled_in(conf: settings.Settings, tmp_p
     source = made.sources[0]
     assert isinstance(source, files.Files)
     assert (source.text, source.label) == columns
-    assert getattr(made.task, "labels", ()) == labels
+    assert made.task.labels == labels
     assert _without_files(made, path) == []
     assert (path.parent / source.path).samefile(data)
     assert not list(tmp_path.rglob("README.txt")), "the data are elsewhere"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from ftcore.evaluation import baselines, examples, measures, robustness
 from ftcore.evaluation import slices as _slices
 from ftcore.statistics.intervals import difference, estimate
-from ftcore.tasks import classification
+from ftcore.tasks.classification import Classification
 
-CONFIG = classification.Config(labels=("no", "yes"))
+CONFIG = Classification(labels=("no", "yes"))
 ROWS = 400
 TRUTH = np.random.default_rng(1).integers(0, 2, ROWS)
 LABELS = pa.table({"label": [CONFIG.labels[number] for number in TRUTH]})
@@ -34,8 +33,8 @@ def said(right: float, seed: int) -> np.ndarray:
 
 
 def judged(**outputs: np.ndarray) -> measures.Judged:
-    tallies = {(role, "onnx"): classification.tallies(CONFIG, LABELS, one) for role, one in outputs.items()}
-    return measures.Judged(tallies, partial(classification.metrics, CONFIG), 300, 3)
+    tallies = {(role, "onnx"): CONFIG.tallies(LABELS, one) for role, one in outputs.items()}
+    return measures.Judged(tallies, CONFIG.metrics, 300, 3)
 
 
 CANDIDATE, CHAMPION = said(0.9, 4), said(0.7, 5)
@@ -66,9 +65,9 @@ def test_a_metric_is_measured_on_the_rows_that_it_is_about() -> None:
 
     def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
         halves = zip("ab", np.split(sums, 2, axis=-1), strict=True)
-        return {f"{p}/{n}": v for p, half in halves for n, v in classification.metrics(CONFIG, half).items()}
+        return {f"{p}/{n}": v for p, half in halves for n, v in CONFIG.metrics(half).items()}
 
-    about = {f"{p}/{n}": rows for p, rows in (("a", mine), ("b", ~mine)) for n in classification.METRICS}
+    about = {f"{p}/{n}": rows for p, rows in (("a", mine), ("b", ~mine)) for n in Classification.METRICS}
     found = measures.by_part(measures.Judged(both, metrics, 300, 3, about), {"all": np.ones(ROWS, bool)})
     alone = {name: table[mine] for name, table in BOTH.tallies.items()}
     one = measures.Judged(alone, BOTH.metrics, 300, 3)
@@ -174,8 +173,8 @@ def test_examples_are_the_surest_right_and_wrong_and_where_the_two_disagree() ->
     for name in ("dataset", "source", "text"):
         rows = rows.append_column(name, pa.array(["x" * 5000] * ROWS))
     answers = {
-        "candidate": classification.answers(CONFIG, CANDIDATE),
-        "champion": classification.answers(CONFIG, CHAMPION),
+        "candidate": CONFIG.answers(CANDIDATE),
+        "champion": CONFIG.answers(CHAMPION),
     }
     right = {"candidate": CANDIDATE.argmax(-1) == TRUTH, "champion": CHAMPION.argmax(-1) == TRUTH}
     found = examples.pick(rows, {role: good.astype(float) for role, good in right.items()}, answers, 5)
@@ -242,7 +241,7 @@ def test_where_nothing_can_be_learnt_there_is_only_the_majority(rows: dict[str, 
 
 def test_a_label_that_no_training_row_has_gets_no_probability() -> None:
     train = pa.table({"text": ["one film", "two plots"] * 9, "label": ["a", "c"] * 9})
-    found = baselines.predict(train, train, ["one film"], classification.Config(labels=("a", "b", "c")), 1)["linear"]
+    found = baselines.predict(train, train, ["one film"], Classification(labels=("a", "b", "c")), 1)["linear"]
     assert found[0, 1] == 0
     assert found.sum() == pytest.approx(1)
 
@@ -260,7 +259,7 @@ def test_the_linear_baseline_is_as_strong_as_the_validation_rows_allow() -> None
         return pa.Table.from_pylist(found)
 
     train, validation, test = rows(400), rows(150), rows(400)
-    config = classification.Config(labels=tuple(labels))
+    config = Classification(labels=tuple(labels))
 
     def accuracy(validation: pa.Table) -> float:
         said = baselines.predict(train, validation, test["text"].to_pylist(), config, 1)["linear"]

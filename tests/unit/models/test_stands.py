@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ftcore.models import stands
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import kind_class
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,10 @@ def test_a_task_on_a_base_model_of_another_kind(tmp_path: Path, kind: str, writt
     from transformers import AutoConfig
 
     AutoConfig.for_model(kind, architectures=[written]).save_pretrained(tmp_path)
-    room = find("tasks", task)
-    found = stands.fault(room.Config.model_validate(room.EXAMPLE), tmp_path)
+    room = kind_class("tasks", task)
+    found = stands.fault(room.model_validate(room.EXAMPLE), tmp_path)
     assert (said in found[0] and bool(found[1])) if found else not said
 
 
 def test_where_nothing_is_there_nothing_is_said(tmp_path: Path) -> None:
-    assert stands.fault(find("tasks", "chat").Config(), tmp_path) is None
+    assert stands.fault(kind_class("tasks", "chat")(), tmp_path) is None

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ftcore.errors import RecipeError
 from ftcore.export.exporters.onnx import Onnx
 from ftcore.recipe import reading
-from ftcore.recipe.kinds import find, kind_class, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 
 
 def faults(document: dict[str, Any]) -> dict[str, str]:
@@ -143,7 +143,7 @@ def test_a_recipe_may_ask_for_no_export(minimal: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", sorted({*kinds("tasks")} - {*Onnx.TASKS, "multitask"}))
 def test_an_export_that_cannot_hold_the_tasks_model_is_a_fault(minimal: dict[str, Any], kind: str) -> None:
-    task = find("tasks", kind)
+    task = kind_class("tasks", kind)
     gates = [{"kind": "threshold", "minimum": 0}]
     found = faults(minimal | {"task": task.EXAMPLE, "exports": [{"kind": "onnx"}], "gates": gates})
     assert found["exports[0].kind"].startswith(f"onnx cannot export the task {kind}, only classification")
@@ -164,7 +164,7 @@ def test_a_detector_of_a_column_that_predictions_do_not_fill_is_a_fault(
         "completion": {"text": "text", "score": "num"},
         "multitask": {"text": "text", "label": "cat", "score": "num"},
     }.get(kind, {"text": "text", "label": "text"})
-    task = find("tasks", kind)
+    task = kind_class("tasks", kind)
     named = [name for part in task.EXAMPLE.get("parts", {}).values() for name in part["sources"]]
     files = [{"kind": "files", "path": "rows.csv", "name": name.removeprefix("files:")} for name in named]
     changed = {"task": task.EXAMPLE, "exports": [], "gates": [{"kind": "threshold", "minimum": 0}]}
@@ -191,7 +191,7 @@ def test_a_distance_between_numbers_is_not_taken_of_categories(minimal: dict[str
 
 @pytest.mark.parametrize("kind", kinds("tasks"))
 def test_a_gate_that_names_no_metric_judges_by_the_tasks_first(minimal: dict[str, Any], kind: str) -> None:
-    task = find("tasks", kind)
+    task = kind_class("tasks", kind)
     gates = [{"kind": "threshold", "minimum": 0}, {"kind": "beats_champion"}]
     named = [name for part in task.EXAMPLE.get("parts", {}).values() for name in part["sources"]]
     files = [{"kind": "files", "path": "rows.csv", "name": name.removeprefix("files:")} for name in named]

@@ -12,7 +12,8 @@ from ftcore.errors import ExportError, FtcoreError
 from ftcore.models.outputs import Example
 from ftcore.serving import model as models
 from ftcore.store import store
-from ftcore.tasks import multitask, qa
+from ftcore.tasks.multitask import Multitask
+from ftcore.tasks.qa import QuestionAnswering
 from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
@@ -105,10 +106,10 @@ def test_a_champion_is_asked_with_the_settings_that_it_was_trained_with(product:
 def test_only_how_models_are_judged_is_the_recipes() -> None:
     pair = {"kind": "seq2seq", "sources": ["a"], "prefix": "old: ", "answer_tokens": 8}
     other = pair | {"sources": ["b"]}
-    made_for = multitask.Config.model_validate({"kind": "multitask", "parts": {"one": pair, "two": other}})
+    made_for = Multitask.model_validate({"kind": "multitask", "parts": {"one": pair, "two": other}})
     changed = pair | {"prefix": "new: ", "answer_tokens": 9, "sources": ["c"]}
-    task = multitask.Config.model_validate({"kind": "multitask", "parts": {"one": changed, "two": other}})
+    task = Multitask.model_validate({"kind": "multitask", "parts": {"one": changed, "two": other}})
     found = models.asked_by(task, made_for).parts["one"]
     assert (found.prefix, found.answer_tokens, found.sources) == ("old: ", 9, ("c",))
-    one, two = qa.Config(stride_tokens=8, answer_tokens=4), qa.Config(stride_tokens=16, answer_tokens=5)
-    assert models.asked_by(one, two) == qa.Config(stride_tokens=16, answer_tokens=4)
+    one, two = QuestionAnswering(stride_tokens=8, answer_tokens=4), QuestionAnswering(stride_tokens=16, answer_tokens=5)
+    assert models.asked_by(one, two) == QuestionAnswering(stride_tokens=16, answer_tokens=4)

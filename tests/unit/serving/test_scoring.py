@@ -21,7 +21,7 @@ from ftcore.models import base, loading
 from ftcore.serving import model as models
 from ftcore.serving import scoring
 from ftcore.store import store
-from ftcore.tasks import multitask
+from ftcore.tasks.multitask import Multitask
 from tests.unit.tasks._small import small
 
 if TYPE_CHECKING:
@@ -409,9 +409,9 @@ def of_parts(product: Product, tmp_path: Path) -> Product:
         "colour": {"kind": "classification", "labels": ["red", "blue"], "sources": ["files:colours"]},
         "long": {"kind": "pair", "sources": ["files:longs"]},
     }
-    task = multitask.Config.model_validate({"kind": "multitask", "parts": parts})
+    task = Multitask.model_validate({"kind": "multitask", "parts": parts})
     words = loading.tokenizer(tmp_path / "base")
-    base.write_model(multitask.load(task, tmp_path / "base"), words, tmp_path / "model")
+    base.write_model(task.load(tmp_path / "base"), words, tmp_path / "model")
     card = {"task": task.model_dump(mode="json"), "max_length_tokens": 32}
     store.write_json(tmp_path / "model" / "ftcore.json", card)
     product.crown("first", folders=[tmp_path / "model"])
@@ -449,7 +449,7 @@ def test_an_export_answers_for_every_part_as_torch_does(of_parts: Product, tmp_p
     torch = score(of_parts, requests(tmp_path, rows))
     config, task = onnx.Onnx(precisions=("fp32",)), of_parts.recipe.task
     words = loading.tokenizer(tmp_path / "model")
-    config.export(multitask.exportable(task, tmp_path / "model").eval(), words, tmp_path)
+    config.export(task.exportable(tmp_path / "model").eval(), words, tmp_path)
     shutil.copy(tmp_path / "model" / "ftcore.json", tmp_path / "onnx-fp32")
     of_parts.crown("second", folders=[tmp_path / "model", tmp_path / "onnx-fp32"])
     of_parts.change(exports=[config.model_dump(mode="json")])

@@ -11,16 +11,16 @@ from scipy import stats
 from statsmodels.stats import contingency_tables
 
 from ftcore.statistics import intervals, resampling
-from ftcore.tasks import classification
+from ftcore.tasks.classification import Classification
 
-CONFIG = classification.Config(labels=("no", "yes"))
-METRICS = partial(classification.metrics, CONFIG)
+CONFIG = Classification(labels=("no", "yes"))
+METRICS = CONFIG.metrics
 RESAMPLES = 4000
 
 
 def tallies(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     rows = pa.table({"label": pa.array([CONFIG.labels[number] for number in truth], pa.string())})
-    return classification.tallies(CONFIG, rows, np.eye(2)[predicted])
+    return CONFIG.tallies(rows, np.eye(2)[predicted])
 
 
 def estimate(truth: np.ndarray, predicted: np.ndarray, *how: int) -> dict[str, intervals.Estimate]:

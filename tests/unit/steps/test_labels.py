@@ -10,6 +10,7 @@ import pytest
 from ftcore.context import Context, Outcome
 from ftcore.data import labels, snapshot
 from ftcore.errors import DataRejectedError
+from ftcore.recipe.kinds import kind_class
 from ftcore.reports import snapshot as reports
 from ftcore.steps import prepare, validate
 from ftcore.store.store import read_table
@@ -102,11 +103,9 @@ def test_a_column_of_free_texts_taken_for_labels_gives_a_short_message(tmp_path:
 def test_rows_by_label_of_tags_and_of_the_parts_of_a_task() -> None:
     import pyarrow as pa
 
-    from ftcore.recipe.kinds import find
-
     tagging = {"kind": "tagging", "labels": ["O", "B-X"], "sources": ["s:b"]}
     parts = {"topic": named("a", "b") | {"sources": ["s:a"]}, "tags": tagging}
-    task = find("tasks", "multitask").Config.model_validate({"kind": "multitask", "parts": parts})
+    task = kind_class("tasks", "multitask").model_validate({"kind": "multitask", "parts": parts})
     rows = pa.table(
         {
             "split": ["train", "train", "test"],

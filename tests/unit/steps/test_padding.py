@@ -9,7 +9,7 @@ import pytest
 
 from ftcore.models import loading
 from ftcore.models.features import IGNORED
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 from ftcore.training import jobs
 from tests.unit.tasks._small import COLOURS, VOCABULARY, rows, small
 
@@ -80,14 +80,14 @@ def test_a_batch_of_mixed_lengths_costs_what_its_rows_cost_alone(name: str, base
 
     family, settings, given = SEVERAL[name]
     kind = name.split(maxsplit=1)[0]
-    task = find("tasks", kind)
-    config = task.Config.model_validate({"kind": kind, **settings})
+    task = kind_class("tasks", kind)
+    config = task.model_validate({"kind": kind, **settings})
     tokenizer = loading.tokenizer(bases / family)
     tokenizer.padding_side = "left"
-    model = loading.model(lambda: task.load(config, bases / family), bases / family, tokenizer).eval()
+    model = loading.model(lambda: config.load(bases / family), bases / family, tokenizer).eval()
     collate = jobs.collator(config, model, tokenizer)
     assert tokenizer.padding_side == "left", "what is saved is the base model's"
-    features = task.encode(config, tokenizer, rows(*given), 100)
+    features = config.encode(tokenizer, rows(*given), 100)
     every = [features[number] for number in range(len(features))]
     assert len(set(features.lengths)) > 1
 

@@ -15,7 +15,7 @@ from ftcore.models import base, loading
 from ftcore.steps import evaluate, export, gate
 from ftcore.store import store
 from ftcore.store.records import Record, now
-from ftcore.tasks import multitask
+from ftcore.tasks.multitask import Multitask
 from ftcore.tracking.client import CHAMPION
 from tests.unit.tasks._small import COLOURS, THINGS, small
 
@@ -35,9 +35,9 @@ WRITES = {
 def made(product: Product, folder: Path, family: str, parts: dict[str, Any], **changes: Any) -> None:
     """A product whose candidate of run r1 is a model that nobody trained, in ``folder/model``."""
     small(family, folder / "base")
-    task = multitask.Config.model_validate({"kind": "multitask", "parts": parts})
+    task = Multitask.model_validate({"kind": "multitask", "parts": parts})
     words = loading.tokenizer(folder / "base")
-    base.write_model(multitask.load(task, folder / "base"), words, folder / "model")
+    base.write_model(task.load(folder / "base"), words, folder / "model")
     card = {"task": task.model_dump(mode="json"), "max_length_tokens": 48}
     store.write_json(folder / "model" / "ftcore.json", card)
     product.change(
@@ -148,7 +148,7 @@ def test_parts_of_one_encoder_are_exported_and_each_is_compared_with_torch(produ
 def test_a_head_that_answers_nan_is_an_error(product: Product, tmp_path: Path) -> None:
     made(product, tmp_path, "bert", ENCODER, gates=[{"kind": "beats_baseline"}])
     task = product.recipe.task
-    model = multitask.load(task, tmp_path / "model")
+    model = task.load(tmp_path / "model")
     torch.nn.init.constant_(model.head_colour.classifier.bias, float("nan"))
     base.write_model(model, loading.tokenizer(tmp_path / "base"), tmp_path / "model")
     candidate(product, "r1", publish(product, "ab", 60), tmp_path)

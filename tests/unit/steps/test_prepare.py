@@ -17,7 +17,7 @@ from ftcore import progress
 from ftcore.context import Context, Outcome
 from ftcore.data import snapshot, split, spool
 from ftcore.data.cleaning import groups, personal
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import kind_class
 from ftcore.recipe.sections import Prepare
 from ftcore.steps import prepare
 from ftcore.store import parts
@@ -211,9 +211,9 @@ def test_ids_that_are_bare_phone_numbers_stand_under_pseudonyms(tmp_path: Path, 
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch) -> None:
     """The task is to write a text, not to choose a label."""
-    monkeypatch.setattr(find("tasks", "classification"), "TARGET", "text")
+    monkeypatch.setattr(kind_class("tasks", "classification"), "TARGET", "text")
     for name in ("parse_rows", "clean_rows", "check_rows"):
-        monkeypatch.setattr(find("tasks", "classification"), name, getattr(find("tasks", "seq2seq"), name))
+        monkeypatch.setattr(kind_class("tasks", "classification"), name, getattr(kind_class("tasks", "seq2seq"), name))
 
 
 @pytest.mark.usefixtures("answering")

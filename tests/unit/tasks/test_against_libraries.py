@@ -14,7 +14,11 @@ from seqeval import metrics as seqeval
 from torchmetrics.text import SQuAD
 
 from ftcore.statistics.intervals import values
-from ftcore.tasks import classification, multilabel, pair, qa, tagging
+from ftcore.tasks.classification import Classification
+from ftcore.tasks.multilabel import MultiLabel
+from ftcore.tasks.pair import Pair
+from ftcore.tasks.qa import QuestionAnswering
+from ftcore.tasks.tagging import Tagging
 from tests.unit.tasks._small import rows
 
 LABELS = ("a", "b", "c", "d", "e", "f")
@@ -54,12 +58,10 @@ class TestClassification:
         self, drawn: tuple[int, np.ndarray, np.ndarray, np.ndarray]
     ) -> None:
         count, truth, outputs, weights = drawn
-        config = classification.Config(labels=LABELS[:count])
+        config = Classification(labels=LABELS[:count])
         table = rows(*(("x", None, LABELS[number]) for number in truth))
-        tallies = classification.tallies(config, table, outputs)
-        found = values(
-            lambda sums: classification.metrics(config, sums), np.vstack([tallies.sum(0), weights @ tallies])
-        )
+        tallies = config.tallies(table, outputs)
+        found = values(config.metrics, np.vstack([tallies.sum(0), weights @ tallies]))
         said = outputs.argmax(-1)
         for place, weight in enumerate([np.ones(len(truth), int), *weights]):
             right, guess = np.repeat(truth, weight), np.repeat(said, weight)
@@ -70,11 +72,11 @@ class TestClassification:
 
     def test_a_slice_with_few_of_the_labels_is_measured_on_those(self) -> None:
         labels = tuple(f"l{number}" for number in range(20))
-        config, chance = classification.Config(labels=labels), np.random.default_rng(0)
+        config, chance = Classification(labels=labels), np.random.default_rng(0)
         truth = chance.integers(0, 4, 400)
         said = np.where(chance.random(400) < 0.95, truth, (truth + 1) % 4)
         table = rows(*(("x", None, labels[number]) for number in truth))
-        found = classification.metrics(config, classification.tallies(config, table, np.eye(20)[said]).sum(0))
+        found = config.metrics(config.tallies(table, np.eye(20)[said]).sum(0))
         assert found["f1"] == pytest.approx(sklearn.metrics.f1_score(truth, said, average="macro"))
         assert found["f1"] > 0.9
 
@@ -84,13 +86,13 @@ class TestMultilabel:
     @given(st.data())
     def test_scores_are_scikit_learns_over_the_labels_present(self, data: st.DataObject) -> None:
         size = data.draw(st.integers(1, 8))
-        config = multilabel.Config(labels=LABELS[:4])
+        config = MultiLabel(labels=LABELS[:4])
         cell = st.lists(st.sampled_from([0.0, 0.0, 0.5, 1.0]), min_size=4, max_size=4)
         truth, outputs = (np.array(data.draw(st.lists(cell, min_size=size, max_size=size))) for _ in range(2))
         right, said = truth > 0.5, outputs >= 0.5
         table = rows(*(("x", None, ",".join(np.array(LABELS[:4])[row])) for row in right))
-        sums = multilabel.tallies(config, table, outputs).sum(0)
-        found = values(lambda one: multilabel.metrics(config, one), sums[None])
+        sums = config.tallies(table, outputs).sum(0)
+        found = values(config.metrics, sums[None])
         present = (right | said).any(0)
         for average in ("micro", "macro"):
             score = (
@@ -110,13 +112,13 @@ class TestTagging:
     @FEW
     @given(st.data())
     def test_scores_are_seqevals(self, data: st.DataObject) -> None:
-        config = tagging.Config(labels=TAGS)
+        config = Tagging(labels=TAGS)
         sentence = st.lists(st.sampled_from(TAGS), min_size=1, max_size=6)
         right = data.draw(st.lists(sentence, min_size=1, max_size=4))
         # Of a text that was cut the last words get no tag, which counts as O.
         said = [data.draw(st.lists(st.sampled_from(TAGS), max_size=len(row))) for row in right]
         table = rows(*((" ".join("x" for _ in row), None, " ".join(row)) for row in right))
-        found = values(lambda one: tagging.metrics(config, one), tagging.tallies(config, table, said).sum(0)[None])
+        found = values(config.metrics, config.tallies(table, said).sum(0)[None])
         whole = [[*tags, *["O"] * (len(row) - len(tags))] for tags, row in zip(said, right, strict=True)]
         nothing = {tag for row in [*right, *whole] for tag in row} == {"O"}
         with warnings.catch_warnings():
@@ -135,8 +137,8 @@ class TestPair:
 
         said, right = (np.array(column) for column in zip(*pairs, strict=True))
         table = rows(*(("x", None, repr(float(value))) for value in right))
-        sums = pair.tallies(pair.Config(), table, said).sum(0)[None]
-        found = values(lambda one: pair.metrics(pair.Config(), one), sums)
+        sums = Pair().tallies(table, said).sum(0)[None]
+        found = values(lambda one: Pair().metrics(one), sums)
         constant = np.ptp(said) == 0 or np.ptp(right) == 0
         score = math.nan if constant else pearsonr(said, right).statistic
         assert found["pearson"][0] == pytest.approx(score, nan_ok=True, abs=1e-6)
@@ -145,7 +147,7 @@ class TestPair:
     def test_the_root_of_large_numbers_squared_differences_is_exact(self) -> None:
         right = np.array([1e7, 1e7 + 2, 1e7 + 5])
         table = rows(*(("x", None, repr(float(value))) for value in right))
-        found = pair.metrics(pair.Config(), pair.tallies(pair.Config(), table, right + 0.001).sum(0))
+        found = Pair().metrics(Pair().tallies(table, right + 0.001).sum(0))
         assert found["rmse"] == pytest.approx(0.001, rel=1e-4)
 
 
@@ -154,7 +156,7 @@ class TestPair:
 def test_answers_in_english_are_judged_as_squads_are(pairs: list[tuple[str, str]]) -> None:
     said, right = [one for one, _ in pairs], [other for _, other in pairs]
     table = rows(*(("q", "p", label) for label in right))
-    found = qa.metrics(qa.Config(), qa.tallies(qa.Config(), table, said).sum(0))
+    found = QuestionAnswering().metrics(QuestionAnswering().tallies(table, said).sum(0))
     squad = SQuAD()
     squad.update(
         [{"prediction_text": one, "id": str(n)} for n, one in enumerate(said)],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from ftcore.data.cleaning.rows import Rows
-from ftcore.tasks import _conversations, chat
+from ftcore.tasks.chat import Chat
 
 
 def parsed(text: str | None, label: str | None) -> tuple[Rows, str | None]:
     rows = Rows([text], [None], [label], [None], ["s"])
-    faults = _conversations.parse_rows(chat.Config(), rows)
-    return rows, (faults or _conversations.check_rows(chat.Config(), rows)).get(0)
+    faults = Chat().parse_rows(rows)
+    return rows, (faults or Chat().check_rows(rows)).get(0)
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,17 @@ from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
 from ftcore.models import loading
 from ftcore.models.features import IGNORED
 from ftcore.models.outputs import Example, examples
-from ftcore.tasks import _language, chat, completion, seq2seq
+from ftcore.tasks import _language
+from ftcore.tasks.chat import Chat
+from ftcore.tasks.completion import Completion
+from ftcore.tasks.seq2seq import Seq2Seq
 from ftcore.training import batches
 from tests.unit.tasks._small import rows, small
 
 RIGHT = ["the red door is a boat", "what colour is the green car ?", "a lamp", "the house is white .", ""]
 SAID = ["the red car is a boat", "what colour is the green car ?", "", "white the house .", "a chair"]
 
-CHAT = chat.Config()
+CHAT = Chat()
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +41,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestScores:
     def test_corpus_scores_are_sacrebleus_and_means_are_rouges(self) -> None:
         table = rows(*((f"{n}", None, right) for n, right in enumerate(RIGHT)))
-        tallies = chat.tallies(CHAT, table, SAID)
-        found = {name: float(value) for name, value in chat.metrics(CHAT, tallies.sum(0)).items()}
+        tallies = CHAT.tallies(table, SAID)
+        found = {name: float(value) for name, value in CHAT.metrics(tallies.sum(0)).items()}
         assert found["bleu"] * 100 == pytest.approx(
             sacrebleu.BLEU(effective_order=True).corpus_score(SAID, [RIGHT]).score
         )
@@ -52,27 +55,27 @@ class TestScores:
 
     def test_what_was_not_written_has_likelihoods_only(self) -> None:
         table = rows(("a", None, "b"), ("c", None, "d"))
-        tallies = chat.tallies(CHAT, table, np.array([[2.0, 4, 1], [6.0, 4, 3]], np.float32))
-        found = chat.metrics(CHAT, np.stack([tallies.sum(0), tallies[0]]))
+        tallies = CHAT.tallies(table, np.array([[2.0, 4, 1], [6.0, 4, 3]], np.float32))
+        found = CHAT.metrics(np.stack([tallies.sum(0), tallies[0]]))
         assert found["perplexity"] == pytest.approx(np.exp([1.0, 0.5]))
         assert found["token_accuracy"] == pytest.approx([0.5, 0.25])
         assert np.isnan(found["chrf"]).all()
         assert np.isnan(found["exact_match"]).all()
 
     def test_of_no_row_nothing_is_known(self) -> None:
-        nothing = chat.tallies(CHAT, rows(), [])
+        nothing = CHAT.tallies(rows(), [])
         assert nothing.shape == (0, _language.WIDTH)
-        assert all(np.isnan(value) for value in chat.metrics(CHAT, nothing.sum(0)).values())
+        assert all(np.isnan(value) for value in CHAT.metrics(nothing.sum(0)).values())
 
 
 class TestWanted:
     def test_a_split_without_rows_is_too_little(self) -> None:
         with pytest.raises(NotEnoughDataError, match="the validation split has no row"):
-            chat.check(chat.Config(), {"train": rows(("a", None, "b")), "validation": rows()})
+            Chat().check({"train": rows(("a", None, "b")), "validation": rows()})
 
     def test_rows_without_an_answer_are_named(self) -> None:
         with pytest.raises(DataRejectedError, match="1 rows of the train split have no label") as error:
-            seq2seq.check(seq2seq.Config(), {"train": rows(("a", None, "b"), ("c", None, None))})
+            Seq2Seq().check({"train": rows(("a", None, "b"), ("c", None, None))})
         assert "row 1" in str(error.value)
 
 
@@ -82,7 +85,7 @@ class TestChat:
         return loading.tokenizer(llama)
 
     def encoded(self, words: Any, length: int, *given: tuple[str, str | None, str | None], **config: Any) -> Any:
-        return chat.encode(chat.Config(**config), words, rows(*given), length)
+        return Chat(**config).encode(words, rows(*given), length)
 
     def test_only_the_answer_is_learnt_and_it_ends(self, words: Any) -> None:
         one = self.encoded(words, 60, ("what is red ?", "a lamp .", "the door"))[0]
@@ -105,17 +108,17 @@ class TestChat:
         assert cut["labels"] == [IGNORED, *cut["input_ids"][1:]]
 
     def test_the_system_prompt_is_the_rows_own_or_the_recipes(self) -> None:
-        config = chat.Config(system="the house")
-        assert chat.messages(config, Example("a ?"))[0] == {"role": "system", "content": "the house"}
-        assert chat.messages(config, Example("a ?", "the boat"))[0]["content"] == "the boat"
-        assert [m["role"] for m in chat.messages(chat.Config(), Example("a ?"))] == ["user"]
+        config = Chat(system="the house")
+        assert config.prompt(Example("a ?"))[0] == {"role": "system", "content": "the house"}
+        assert config.prompt(Example("a ?", "the boat"))[0]["content"] == "the boat"
+        assert [m["role"] for m in Chat().prompt(Example("a ?"))] == ["user"]
 
     def test_a_conversation_so_far_may_be_given_as_json(self) -> None:
         said = [("user", "a ?"), ("assistant", "b"), ("user", "c")]
         text = json.dumps([{"role": role, "content": content} for role, content in said])
-        assert [m["content"] for m in chat.messages(chat.Config(), Example(text))] == ["a ?", "b", "c"]
+        assert [m["content"] for m in Chat().prompt(Example(text))] == ["a ?", "b", "c"]
         for odd in ("[sic] what ?", '["a"]', "[]", '[{"role": "user"}]'):
-            assert chat.messages(chat.Config(), Example(odd)) == [{"role": "user", "content": odd}]
+            assert Chat().prompt(Example(odd)) == [{"role": "user", "content": odd}]
 
     def test_a_template_without_the_system_role_says_so(self, words: Any) -> None:
         words.chat_template = (
@@ -131,7 +134,7 @@ class TestChat:
     def test_an_encoder_is_no_language_model(self, tmp_path: Path) -> None:
         small("bert", tmp_path)
         with pytest.raises(TrainingError, match="is an encoder: it reads what comes behind a token"):
-            chat.load(chat.Config(), tmp_path)
+            Chat().load(tmp_path)
 
     def test_a_template_that_passes_over_the_system_role_says_so(self, words: Any) -> None:
         words.chat_template = (
@@ -144,8 +147,8 @@ class TestChat:
 
     def test_likelihoods_are_those_of_each_row_alone_and_of_the_models_own_loss(self, words: Any, llama: Path) -> None:
         given = [("a ?", None, "red"), ("what is the colour of the door ?", "the house", "blue green blue")]
-        config = chat.Config()
-        predict = chat.predictor(config, llama, 60)
+        config = Chat()
+        predict = config.predictor(llama, 60)
         asked = [Example(*row) for row in given]
         together = predict(asked)
         assert together == pytest.approx(np.concatenate([predict([one]) for one in asked]), rel=1e-5)
@@ -156,7 +159,7 @@ class TestChat:
                 assert found[0] / found[1] == pytest.approx(model(**batch).loss.item(), rel=1e-5)
 
     def test_a_question_without_an_answer_is_answered_alike_alone_and_in_a_batch(self, llama: Path) -> None:
-        predict = chat.predictor(chat.Config(answer_tokens=5), llama, 60)
+        predict = Chat(answer_tokens=5).predictor(llama, 60)
         asked = [
             Example("a ?"),
             Example("what is the colour of the red door ?", "the house"),
@@ -171,7 +174,7 @@ class TestChat:
         packed = batches.Packed(features, 60)
         assert len(packed) < len(features)
         model = AutoModelForCausalLM.from_pretrained(llama).eval()
-        collate = chat.collator(chat.Config(), words)
+        collate = Chat().collator(words)
         with torch.inference_mode():
             batch = collate([features[n] for n in range(3)])
             plain = _language.likelihoods(model(**batch).logits[:, :-1], batch["labels"][:, 1:]).sum(0)
@@ -188,9 +191,7 @@ class TestCompletion:
     @pytest.mark.parametrize("length", [8, 9, 64])
     def test_windows_learn_each_token_once(self, llama: Path, length: int, stride: int) -> None:
         words = loading.tokenizer(llama)
-        features = completion.encode(
-            completion.Config(stride_tokens=stride), words, rows((self.TEXT, None, None)), length
-        )
+        features = Completion(stride_tokens=stride).encode(words, rows((self.TEXT, None, None)), length)
         ids = [*words(self.TEXT)["input_ids"], words.eos_token_id]
         learnt = [token for n in range(len(features)) for token in features[n]["labels"][1:] if token != IGNORED]
         assert learnt == ids[1:]
@@ -202,34 +203,32 @@ class TestCompletion:
         ids = torch.tensor([[*words(self.TEXT)["input_ids"], words.eos_token_id]])
         with torch.inference_mode():
             loss = model(input_ids=ids, labels=ids).loss.item()
-        found = completion.predictor(completion.Config(), llama, 64)([self.TEXT])
-        sums = completion.tallies(completion.Config(), rows((self.TEXT, None, None)), found).sum(0)
-        values = completion.metrics(completion.Config(), sums)
+        found = Completion().predictor(llama, 64)([self.TEXT])
+        sums = Completion().tallies(rows((self.TEXT, None, None)), found).sum(0)
+        values = Completion().metrics(sums)
         assert values["perplexity"] == pytest.approx(np.exp(loss), rel=1e-5)
         bits = loss * (ids.shape[1] - 1) / np.log(2) / len(self.TEXT.encode())
         assert values["bits_per_byte"] == pytest.approx(bits, rel=1e-5)
 
     def test_a_longer_context_changes_a_window_but_not_the_count(self, llama: Path) -> None:
-        short, long = (
-            completion.predictor(completion.Config(stride_tokens=stride), llama, 8)([self.TEXT])[0] for stride in (1, 7)
-        )
+        short, long = (Completion(stride_tokens=stride).predictor(llama, 8)([self.TEXT])[0] for stride in (1, 7))
         assert short[1] == long[1]
         assert short[0] != long[0]
 
     def test_every_row_will_do_and_none_needs_a_label(self) -> None:
-        assert completion.valid(completion.Config(), None)
-        labels, scores = completion.answers(completion.Config(), np.array([[0.0, 3, 3], [np.log(4), 2, 1]]))
+        assert Completion().valid(None)
+        labels, scores = Completion().answers(np.array([[0.0, 3, 3], [np.log(4), 2, 1]]))
         assert labels == ["", ""]
         assert scores == pytest.approx([1.0, 0.5])
 
 
 def test_seq2seq_is_judged_by_likelihood_where_asked(tmp_path: Path) -> None:
     small("t5", tmp_path)
-    config = seq2seq.Config(judge_by="likelihood", prefix="what : ")
+    config = Seq2Seq(judge_by="likelihood", prefix="what : ")
     asked = examples([Example("the red door", None, "a boat"), Example("the lamp", None, "green car is red")])
-    predict = seq2seq.predictor(config, tmp_path, 32)
+    predict = config.predictor(tmp_path, 32)
     found = predict(asked)
-    words, model = loading.tokenizer(tmp_path), seq2seq.load(config, tmp_path).eval()
+    words, model = loading.tokenizer(tmp_path), config.load(tmp_path).eval()
     for one, row in zip(found, asked, strict=True):
         batch = words("what : " + row.text, return_tensors="pt")
         with torch.inference_mode():

@@ -19,10 +19,10 @@ from ftcore.errors import DataRejectedError, NotEnoughDataError, TrainingError
 from ftcore.export.exporters.onnx import Onnx
 from ftcore.models import loading, outputs
 from ftcore.models.outputs import Example
-from ftcore.recipe.kinds import find, kind_class
+from ftcore.recipe.kinds import kind_class
 from ftcore.recipe.training_sections import Train
 from ftcore.statistics.intervals import estimate
-from ftcore.tasks import multitask
+from ftcore.tasks.multitask import Multitask
 from ftcore.training import batches, callbacks, loop
 from ftcore.training.loop import Job
 from ftcore.training.methods.full import Full
@@ -57,8 +57,8 @@ FIRST = {
 }
 
 
-def config(parts: dict[str, dict[str, Any]]) -> multitask.Config:
-    return multitask.Config.model_validate({"kind": "multitask", "parts": parts})
+def config(parts: dict[str, dict[str, Any]]) -> Multitask:
+    return Multitask.model_validate({"kind": "multitask", "parts": parts})
 
 
 def row(source: str, number: int, colour: str, thing: str) -> dict[str, str | None]:
@@ -81,27 +81,25 @@ def rows(parts: dict[str, Any], every: list[tuple[str, str]] = EVERY) -> pa.Tabl
     return pa.Table.from_pylist(made, schema=snapshot.schema())
 
 
-def job(task: multitask.Config, folder: Path, model: Any, words: Any = None, **train: Any) -> Job:
+def job(task: Multitask, folder: Path, model: Any, words: Any = None, **train: Any) -> Job:
     tokenizer = words or loading.tokenizer(folder / "base")
     table = rows(task.parts)
     encoded = {
-        split: multitask.encode(task, tokenizer, pa.concat_tables([table] * times), 48)
+        split: task.encode(tokenizer, pa.concat_tables([table] * times), 48)
         for split, times in {"train": 6, "validation": 1}.items()
     }
     settings = {"max_length_tokens": 48, "evaluations_per_epoch": 1, "patience": 10, "batch_size": 8} | train
-    return Job(
-        model, tokenizer, encoded, multitask.collator(task, tokenizer), Train(**settings), folder / "checkpoints"
-    )
+    return Job(model, tokenizer, encoded, task.collator(tokenizer), Train(**settings), folder / "checkpoints")
 
 
-def said(task: multitask.Config, folder: Path) -> list[dict[str, Any]]:
-    return multitask.predictor(task, folder, 48)(outputs.given(rows(task.parts), answers=True, sources=True))
+def said(task: Multitask, folder: Path) -> list[dict[str, Any]]:
+    return task.predictor(folder, 48)(outputs.given(rows(task.parts), answers=True, sources=True))
 
 
-def measured(task: multitask.Config, folder: Path) -> dict[str, float]:
+def measured(task: Multitask, folder: Path) -> dict[str, float]:
     kept = outputs.of(outputs.column(said(task, folder)))
-    sums = multitask.tallies(task, rows(task.parts), kept).sum(0)
-    return {name: float(value) for name, value in multitask.metrics(task, sums).items()}
+    sums = task.tallies(rows(task.parts), kept).sum(0)
+    return {name: float(value) for name, value in task.metrics(sums).items()}
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +114,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small("bert", folder / "base")
     torch.manual_seed(1)
     task = config(ENCODER)
-    made = job(task, folder, multitask.load(task, folder / "base"), epochs=8, learning_rate=3e-3)
+    made = job(task, folder, task.load(folder / "base"), epochs=8, learning_rate=3e-3)
     full.save(made.model, made.tokenizer, folder / "before")
     loop.fit(made)
     full.save(made.model, made.tokenizer, folder / "after")
@@ -126,7 +124,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_head_over_one_encoder_learns(trained: Path) -> None:
     task = config(ENCODER)
     before, after = measured(task, trained / "before" / "model"), measured(task, trained / "after" / "model")
-    assert set(after) == set(task.metrics)
+    assert set(after) == set(task.better)
     for metric, bound in FIRST.items():
         assert not before[metric] >= bound, f"{metric}: nothing was learnt that was not there before"
         assert after[metric] >= bound, metric
@@ -140,14 +138,13 @@ def test_what_is_saved_is_one_body_with_heads_and_loads_to_the_same_answers(trai
     assert set(places) == {"bert", *(f"head_{name}" for name in ENCODER)}
     assert places["bert"] > 30
     task, full = config(ENCODER), Full()
-    full.save(multitask.load(task, folder), loading.tokenizer(folder), tmp_path)
+    full.save(task.load(folder), loading.tokenizer(folder), tmp_path)
     assert said(task, tmp_path / "model") == said(task, folder)
 
 
 def test_a_saved_model_is_a_base_like_any_other(trained: Path) -> None:
-    task = find("tasks", "classification")
-    plain = task.load(task.Config(labels=COLOURS), trained / "after" / "model")
-    mine = multitask.load(config(ENCODER), trained / "after" / "model")
+    plain = kind_class("tasks", "classification")(labels=COLOURS).load(trained / "after" / "model")
+    mine = config(ENCODER).load(trained / "after" / "model")
     taken = plain.bert.encoder.layer[1].output.dense.weight
     assert torch.equal(taken, mine.base_model.encoder.layer[1].output.dense.weight)
 
@@ -157,7 +154,7 @@ def test_an_adapter_learns_with_all_heads_and_merges(kind: str, tmp_path: Path) 
     small("bert", tmp_path / "base")
     task, method = config({name: ENCODER[name] for name in ("colour", "words")}), kind_class("methods", kind)
     settings = method.model_validate(method.EXAMPLE)
-    made = job(task, tmp_path, multitask.load(task, tmp_path / "base"), epochs=2, learning_rate=1e-2)
+    made = job(task, tmp_path, task.load(tmp_path / "base"), epochs=2, learning_rate=1e-2)
     model = settings.apply(made.model, made.tokenizer)
     made = Job(model, made.tokenizer, made.rows, made.collate, made.config, made.folder)
     figures = loop.fit(made)
@@ -172,20 +169,20 @@ def test_an_adapter_learns_with_all_heads_and_merges(kind: str, tmp_path: Path) 
 def test_a_prompt_before_the_texts_of_all_parts_learns(tmp_path: Path) -> None:
     small("bert", tmp_path / "base")
     task, settings = config({name: ENCODER[name] for name in ("colour", "words", "several")}), PromptTuning(tokens=4)
-    plain, words = multitask.load(task, tmp_path / "base"), loading.tokenizer(tmp_path / "base")
+    plain, words = task.load(tmp_path / "base"), loading.tokenizer(tmp_path / "base")
     model = settings.apply(plain, words)
     made = job(task, tmp_path, model, words, epochs=2, learning_rate=1e-2)
     figures = loop.fit(made)
     assert figures["validation_loss"] < 0.9 * figures["validation_loss_before"]
     settings.save(model, words, tmp_path / "made")
     asked = [Example("the door is red", source=name) for name in ("colour", "several")]
-    before = multitask.predictor(task, tmp_path / "made" / "model", 48)(asked)
+    before = task.predictor(tmp_path / "made" / "model", 48)(asked)
     assert len(loading.tokenizer(tmp_path / "made" / "model")("red")["input_ids"]) == 4 + 3
     assert len(said(task, tmp_path / "made" / "model")) == 3 * len(EVERY)
     task = config({name: ENCODER[name] for name in ("colour", "several")})
-    exported = multitask.exportable(task, tmp_path / "made" / "model").eval()
+    exported = task.exportable(tmp_path / "made" / "model").eval()
     Onnx(precisions=("fp32",)).export(exported, words, tmp_path)
-    after = multitask.exported(task, Onnx.load(tmp_path / "onnx-fp32", 48, 1))(asked)
+    after = task.exported(Onnx.load(tmp_path / "onnx-fp32", 48, 1))(asked)
     assert after[0]["colour"] == pytest.approx(before[0]["colour"], abs=1e-4)
     assert after[1]["several"] == pytest.approx(before[1]["several"], abs=1e-4)
 
@@ -195,7 +192,7 @@ def test_a_language_model_learns_to_chat_and_to_go_on(tmp_path: Path) -> None:
     task = config(WRITES)
     assert task.generative
     before = measured(task, tmp_path / "base")
-    made = job(task, tmp_path, multitask.load(task, tmp_path / "base"), epochs=6, learning_rate=5e-3)
+    made = job(task, tmp_path, task.load(tmp_path / "base"), epochs=6, learning_rate=5e-3)
     assert made.rows["train"].packable
     loop.fit(made)
     Full().save(made.model, made.tokenizer, tmp_path / "made")
@@ -206,12 +203,12 @@ def test_a_language_model_learns_to_chat_and_to_go_on(tmp_path: Path) -> None:
 
 
 def test_rows_are_asked_of_their_part_whatever_the_batch(trained: Path) -> None:
-    ask = multitask.predictor(config(ENCODER), trained / "after" / "model", 48)
+    ask = config(ENCODER).predictor(trained / "after" / "model", 48)
     asked = [Example("the door is red", source="colour"), Example("the door is red .", source="t:words")]
     both, alone = ask(asked), ask(asked[:1])
     assert [[name for name, one in row.items() if one is not None] for row in both] == [["colour"], ["words"]]
     assert both[0]["colour"] == pytest.approx(alone[0]["colour"])
-    labels, sure = multitask.answers(config(ENCODER), both)
+    labels, sure = config(ENCODER).answers(both)
     assert labels == ["red", "O B-THING O B-COL O"]
     assert sure[0] > 0.5
     assert np.isnan(sure[1])
@@ -226,7 +223,7 @@ def test_the_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path
     small("bert", tmp_path / "base")
     task = config({name: ENCODER[name] for name in ("colour", "words")})
     torch.manual_seed(1)
-    start = multitask.load(task, tmp_path / "base").state_dict()
+    start = task.load(tmp_path / "base").state_dict()
 
     def curve(folder: Path, stop: int | None = None) -> list[tuple[int, float]]:
         points: list[tuple[int, float]] = []
@@ -241,7 +238,7 @@ def test_the_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path
                 raise KeyboardInterrupt
 
         steps = 0
-        model = multitask.load(task, tmp_path / "base")
+        model = task.load(tmp_path / "base")
         model.load_state_dict(start)
         made = job(task, tmp_path, model, epochs=2, learning_rate=1e-3, evaluations_per_epoch=4, precision="fp32")
         watched = [callbacks.Watched(tick, lambda number, loss: None)]
@@ -291,7 +288,7 @@ def test_a_part_with_less_than_a_batch_comes_in_some_epochs() -> None:
 def test_packed_sequences_hold_rows_of_one_part(tmp_path: Path) -> None:
     small("llama", tmp_path / "base")
     task = config(WRITES)
-    encoded = multitask.encode(task, loading.tokenizer(tmp_path / "base"), rows(task.parts), 48)
+    encoded = task.encode(loading.tokenizer(tmp_path / "base"), rows(task.parts), 48)
     packed = batches.Packed(encoded, 48)
     assert len(packed) < len(encoded)
     assert sorted(number for one in packed.bins for number in one) == list(range(len(encoded)))
@@ -302,26 +299,21 @@ def test_packed_sequences_hold_rows_of_one_part(tmp_path: Path) -> None:
 def test_each_metric_is_measured_on_the_rows_of_its_part() -> None:
     task = config({name: ENCODER[name] for name in ("colour", "long")})
     table = rows(task.parts)
-    about = multitask.about(task, table)
-    assert {name: int(mask.sum()) for name, mask in about.items()} == dict.fromkeys(task.metrics, len(EVERY))
+    about = task.about(table)
+    assert {name: int(mask.sum()) for name, mask in about.items()} == dict.fromkeys(task.better, len(EVERY))
     answers = [dict.fromkeys(task.parts) for _ in range(table.num_rows)]
     for place, one in enumerate(table.to_pylist()):
         name = one["source"].removeprefix("t:")
         answers[place][name] = [0.7, 0.1, 0.1, 0.1] if name == "colour" else float(one["label"])
-    tallies = multitask.tallies(task, table, answers)
-    found = multitask.metrics(task, tallies.sum(0))
+    tallies = task.tallies(table, answers)
+    found = task.metrics(tallies.sum(0))
     assert found["colour/accuracy"] == 0.25, "of the rows that ask for a colour"
     assert found["long/pearson"] == pytest.approx(1)
-    alone = find("tasks", "classification")
     mine = table.filter(pa.array(about["colour/accuracy"]))
-    plain = alone.tallies(task.parts["colour"], mine, np.tile([0.7, 0.1, 0.1, 0.1], (len(EVERY), 1)))
-
-    def of_part(sums: np.ndarray) -> dict[str, np.ndarray]:
-        return alone.metrics(task.parts["colour"], sums)
-
+    plain = task.parts["colour"].tallies(mine, np.tile([0.7, 0.1, 0.1, 0.1], (len(EVERY), 1)))
     chosen = tallies[about["colour/accuracy"]]
-    both = estimate(lambda sums: multitask.metrics(task, sums), chosen, 500, 1)["colour/accuracy"]
-    assert both == estimate(of_part, plain, 500, 1)["accuracy"]
+    both = estimate(task.metrics, chosen, 500, 1)["colour/accuracy"]
+    assert both == estimate(task.parts["colour"].metrics, plain, 500, 1)["accuracy"]
 
 
 def test_outputs_of_all_parts_survive_parquet(trained: Path, tmp_path: Path) -> None:
@@ -332,7 +324,7 @@ def test_outputs_of_all_parts_survive_parquet(trained: Path, tmp_path: Path) -> 
     pq.write_table(pa.table({"said": outputs.column(made)}), tmp_path / "said.parquet")
     kept = outputs.of(pq.read_table(tmp_path / "said.parquet")["said"])
     table = rows(task.parts)
-    assert np.array_equal(multitask.tallies(task, table, kept), multitask.tallies(task, table, made))
+    assert np.array_equal(task.tallies(table, kept), task.tallies(table, made))
 
 
 @pytest.mark.parametrize(
@@ -356,16 +348,16 @@ def test_parts_that_make_no_model_are_refused(parts: dict[str, Any], message: st
 def test_every_part_must_have_what_it_needs() -> None:
     task = config({name: ENCODER[name] for name in ("colour", "long")})
     table = rows(task.parts)
-    multitask.check(task, {"train": table, "validation": table})
+    task.check({"train": table, "validation": table})
     colours = table.filter(pa.array([one == "t:colour" for one in table["source"].to_pylist()]))
     with pytest.raises(NotEnoughDataError, match="part long: the validation split has no row of t:long"):
-        multitask.check(task, {"train": table, "validation": colours})
+        task.check({"train": table, "validation": colours})
     three = colours.filter(pa.array([one != "red" for one in colours["label"].to_pylist()]))
     longs = table.filter(pa.array([one == "t:long" for one in table["source"].to_pylist()]))
-    multitask.check(task, {"train": table, "validation": pa.concat_tables([three, longs])})
+    task.check({"train": table, "validation": pa.concat_tables([three, longs])})
     strange = pa.Table.from_pylist([row("words", 0, *EVERY[0])], schema=snapshot.schema())
     with pytest.raises(DataRejectedError, match="'t:words' belongs to no part"):
-        multitask.check(task, {"train": pa.concat_tables([table, strange])})
+        task.check({"train": pa.concat_tables([table, strange])})
 
 
 SHAPE = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -398,7 +390,7 @@ def test_heads_of_many_architectures_stand_apart(kind: str, shape: dict[str, Any
     other(tmp_path, kind, shape)
     task, lora = config(ENCODER), Lora(rank=2)
     words = loading.tokenizer(tmp_path / "base")
-    model = lora.apply(multitask.load(task, tmp_path / "base"), words)
+    model = lora.apply(task.load(tmp_path / "base"), words)
     lora.save(model, words, tmp_path)
     once = said(task, tmp_path / "model")
     assert once == said(task, tmp_path / "model"), "no head is drawn anew"
@@ -417,12 +409,10 @@ def test_an_architecture_whose_heads_do_not_stand_apart_is_refused(
 ) -> None:
     other(tmp_path, kind, shape)
     with pytest.raises(TrainingError, match=message):
-        multitask.load(config(ENCODER), tmp_path / "base")
+        config(ENCODER).load(tmp_path / "base")
 
 
 def test_a_model_whose_heads_cannot_stand_apart_is_refused(tmp_path: Path) -> None:
     small("t5", tmp_path / "base")
     with pytest.raises(TrainingError):
-        loading.model(
-            lambda: multitask.load(config(ENCODER), tmp_path / "base"), tmp_path, loading.tokenizer(tmp_path / "base")
-        )
+        loading.model(lambda: config(ENCODER).load(tmp_path / "base"), tmp_path, loading.tokenizer(tmp_path / "base"))

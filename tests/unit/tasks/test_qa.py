@@ -20,9 +20,10 @@ from ftcore.models import loading
 from ftcore.models.outputs import Example
 from ftcore.recipe.sections import PersonalData
 from ftcore.tasks import _answers, qa
+from ftcore.tasks.qa import QuestionAnswering
 from tests.unit.tasks._small import rows, small
 
-CONFIG = qa.Config(stride_tokens=4)
+CONFIG = QuestionAnswering(stride_tokens=4)
 PASSAGE = "the red door is a boat . the green car is a lamp . the house is white . the chair is blue ."
 
 
@@ -43,7 +44,7 @@ def test_scores_are_squads() -> None:
         ("red red", "red"),
     ]
     table = rows(*(("?", "p", right) for _, right in pairs))
-    tallies = qa.tallies(CONFIG, table, [said for said, _ in pairs])
+    tallies = CONFIG.tallies(table, [said for said, _ in pairs])
     for number, (said, right) in enumerate(pairs):
         asked = {"id": "1", "answers": {"answer_start": [0], "text": [right]}}
         expected = squad([{"prediction_text": said, "id": "1"}], [asked])
@@ -55,7 +56,7 @@ def test_scores_are_squads() -> None:
 @pytest.mark.parametrize("answer", ["red door", "green car is a", "blue", "chair is blue ."])
 @pytest.mark.parametrize("length", [16, 20, 64])
 def test_a_long_passage_becomes_windows_of_which_some_hold_the_answer(words: Any, answer: str, length: int) -> None:
-    features = qa.encode(CONFIG, words, rows(("what is the colour ?", PASSAGE, answer)), length)
+    features = CONFIG.encode(words, rows(("what is the colour ?", PASSAGE, answer)), length)
     assert max(features.lengths) <= length
     assert (len(features) == 1) == (length == 64)
     there = []
@@ -73,21 +74,21 @@ def test_a_long_passage_becomes_windows_of_which_some_hold_the_answer(words: Any
 
 def test_answers_of_an_older_snapshot_that_stand_nowhere_are_left_out(words: Any) -> None:
     good, bad = ("what ?", PASSAGE, "red"), ("what ?", PASSAGE, "purple")
-    qa.check(CONFIG, {"train": rows(*[good] * 30, bad)})
-    assert "30" not in qa.encode(CONFIG, words, rows(*[good] * 30, bad), 64).row_ids
+    CONFIG.check({"train": rows(*[good] * 30, bad)})
+    assert "30" not in CONFIG.encode(words, rows(*[good] * 30, bad), 64).row_ids
     with pytest.raises(NotEnoughDataError, match="no answer of the train split stands"):
-        qa.check(CONFIG, {"train": rows(bad)})
+        CONFIG.check({"train": rows(bad)})
     with pytest.raises(DataRejectedError, match="have no context"):
-        qa.check(CONFIG, {"train": rows(("what ?", None, "red"))})
+        CONFIG.check({"train": rows(("what ?", None, "red"))})
 
 
 @pytest.mark.parametrize("length", [8, 12, 20])
 def test_a_question_that_fills_the_window_leaves_room_for_the_passage(words: Any, tmp_path: Path, length: int) -> None:
     small("bert", tmp_path)
-    model = qa.load(CONFIG, tmp_path)
+    model = CONFIG.load(tmp_path)
     model.save_pretrained(tmp_path / "made")
     words.save_pretrained(tmp_path / "made")
-    predict = qa.predictor(CONFIG, tmp_path / "made", length)
+    predict = CONFIG.predictor(tmp_path / "made", length)
     (said,) = predict([Example("what colour is the door ? " * 10, PASSAGE)])
     assert said
     assert said in PASSAGE
@@ -104,10 +105,10 @@ def test_the_likeliest_piece_is_in_order_and_no_longer_than_asked() -> None:
 def read(label: str | None, passage: str = PASSAGE) -> str | None:
     """An answer as the task reads it, twice, or why it cannot."""
     rows = Rows(["what ?"], [passage], [label], [None], ["s"])
-    faults = qa.parse_rows(CONFIG, rows)
+    faults = CONFIG.parse_rows(rows)
     answer = rows.label[0]
     if not faults:
-        faults = qa.parse_rows(CONFIG, rows) | qa.check_rows(CONFIG, rows)
+        faults = CONFIG.parse_rows(rows) | CONFIG.check_rows(rows)
         assert rows.label == [answer], "reading twice changes nothing"
     return faults.get(0, answer)
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ftcore.data.cleaning.aligned import split_words
 from ftcore.data.cleaning.rows import LEFT_OUT, Faults, Rows
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import kind_class
 
 
 def rows(*columns: dict[str, Any]) -> Rows:
@@ -21,14 +22,14 @@ def rows(*columns: dict[str, Any]) -> Rows:
 
 def asked(task: dict[str, Any], *columns: dict[str, Any]) -> tuple[Rows, Faults]:
     """Rows behind parse and check, and their faults; doing it twice changes nothing."""
-    module = find("tasks", task["kind"])
-    config, given = module.Config.model_validate(task), rows(*columns)
-    faults = dict(module.parse_rows(config, given))
+    module = kind_class("tasks", task["kind"])
+    config, given = module.model_validate(task), rows(*columns)
+    faults = dict(config.parse_rows(given))
     good = [place for place in range(len(given)) if place not in faults]
     again = given.take(good)
-    module.parse_rows(config, again)
+    config.parse_rows(again)
     assert again == given.take(good)
-    return given, faults | {good[place]: why for place, why in module.check_rows(config, again).items()}
+    return given, faults | {good[place]: why for place, why in config.check_rows(again).items()}
 
 
 def read(task: dict[str, Any], *labels: str | None) -> list[str | None]:
@@ -52,7 +53,7 @@ def test_blanks_and_invisible_characters_of_a_label_count_for_nothing(written: s
 @pytest.mark.parametrize("written", ["1", "1.0", "1.00", "true", "True", "TRUE", " 1.0\xa0", "+1"])
 def test_one_label_written_as_number_or_boolean(labels: list[Any], written: str) -> None:
     task = {"kind": "classification", "labels": labels}
-    assert read(task, written) == [find("tasks", "classification").Config.model_validate(task).labels[1]]
+    assert read(task, written) == [kind_class("tasks", "classification").model_validate(task).labels[1]]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_what_is_none_of_the_labels_is_named_by_its_value(labels: list[str], wri
 
 def test_labels_that_look_the_same_are_a_fault_of_the_recipe() -> None:
     with pytest.raises(ValidationError, match="look the same"):
-        find("tasks", "classification").Config(labels=("a b", "a\xa0b"))
+        kind_class("tasks", "classification")(labels=("a b", "a\xa0b"))
 
 
 def test_other_labels_may_be_left_out_as_a_filter() -> None:
@@ -141,7 +142,7 @@ def test_any_words_keep_their_number(words: list[str]) -> None:
     tags = json.dumps(["O"] * len(words))
     got, faults = asked(NAMES, {"text": json.dumps(words), "label": tags})
     assert not faults
-    assert len(find("tasks", "tagging").split_words(got.text[0])) == len(words)
+    assert len(split_words(got.text[0])) == len(words)
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,16 @@ from pydantic import ValidationError
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.models import loading
 from ftcore.models.features import IGNORED
-from ftcore.tasks import tagging
+from ftcore.tasks.tagging import Tagging
 from tests.unit.tasks._small import rows, small
 
-CONFIG = tagging.Config(labels=("O", "B-COL", "I-COL", "B-THING", "I-THING"))
+CONFIG = Tagging(labels=("O", "B-COL", "I-COL", "B-THING", "I-THING"))
 
 
 @pytest.mark.parametrize("labels", [["O", "O"], ["O", "PER"], ["O", "B-"[:1]], ["O"]])
 def test_tags_must_be_distinct_and_written_as_usual(labels: list[str]) -> None:
     with pytest.raises(ValidationError):
-        tagging.Config(labels=tuple(labels))
+        Tagging(labels=tuple(labels))
 
 
 def test_scores_are_seqevals() -> None:
@@ -30,7 +30,7 @@ def test_scores_are_seqevals() -> None:
     right = [[chance.choice(CONFIG.labels) for _ in range(chance.randint(1, 9))] for _ in range(200)]
     said = [[tag if chance.random() < 0.7 else chance.choice(CONFIG.labels) for tag in row] for row in right]
     table = rows(*((" ".join("a" for _ in row), None, " ".join(row)) for row in right))
-    found = tagging.metrics(CONFIG, tagging.tallies(CONFIG, table, said).sum(0))
+    found = CONFIG.metrics(CONFIG.tallies(table, said).sum(0))
     for name, score in {
         "f1": seqeval.metrics.f1_score,
         "precision": seqeval.metrics.precision_score,
@@ -42,8 +42,8 @@ def test_scores_are_seqevals() -> None:
 
 def test_tags_that_are_missing_count_as_none() -> None:
     table = rows(("the red door", None, "O B-COL B-THING"))
-    tallies = tagging.tallies(CONFIG, table, [["O", "B-COL"]])
-    assert tagging.metrics(CONFIG, tallies.sum(0))["recall"] == 0.5
+    tallies = CONFIG.tallies(table, [["O", "B-COL"]])
+    assert CONFIG.metrics(tallies.sum(0))["recall"] == 0.5
     assert tallies[0, -2:].tolist() == [2, 3]
 
 
@@ -53,36 +53,36 @@ def test_rows_with_another_number_of_tags_in_an_older_snapshot_are_left_out(
     small("bert", tmp_path)
     good, bad = ("the red door", None, "O B-COL B-THING"), ("the car", None, "O")
     table = rows(*[good] * 30, bad)
-    tagging.check(CONFIG, {"train": table})
-    features = tagging.encode(CONFIG, loading.tokenizer(tmp_path), table, 48)
+    CONFIG.check({"train": table})
+    features = CONFIG.encode(loading.tokenizer(tmp_path), table, 48)
     assert (len(features), "30" in features.row_ids) == (30, False)
     assert features[0]["labels"] == [IGNORED, 0, 1, 3, IGNORED]
 
 
 def test_unknown_tags_and_nothing_to_learn_are_said() -> None:
     with pytest.raises(DataRejectedError, match="does not name"):
-        tagging.check(CONFIG, {"train": rows(("red", None, "B-SIZE"))})
+        CONFIG.check({"train": rows(("red", None, "B-SIZE"))})
     with pytest.raises(NotEnoughDataError, match="no word of the train split has a tag"):
-        tagging.check(CONFIG, {"train": rows(("red", None, "O"))})
-    assert not tagging.valid(CONFIG, "O B-SIZE")
-    assert not tagging.valid(CONFIG, None)
+        CONFIG.check({"train": rows(("red", None, "O"))})
+    assert not CONFIG.valid("O B-SIZE")
+    assert not CONFIG.valid(None)
 
 
 def test_words_beyond_the_longest_length_are_part_of_nothing(tmp_path: Path) -> None:
     small("bert", tmp_path)
     words = loading.tokenizer(tmp_path)
     text = " ".join(["red"] * 20)
-    features = tagging.encode(CONFIG, words, rows((text, None, " ".join(["B-COL"] * 20))), 8)
+    features = CONFIG.encode(words, rows((text, None, " ".join(["B-COL"] * 20))), 8)
     assert (features.truncated, features[0]["labels"]) == (1, [IGNORED, *[1] * 6, IGNORED])
-    model = tagging.load(CONFIG, tmp_path)
+    model = CONFIG.load(tmp_path)
     model.save_pretrained(tmp_path / "made")
     words.save_pretrained(tmp_path / "made")
-    (tags,) = tagging.predictor(CONFIG, tmp_path / "made", 8)([text])
+    (tags,) = CONFIG.predictor(tmp_path / "made", 8)([text])
     assert len(tags) == 20
     assert set(tags[6:]) == {"O"}
 
 
 def test_a_word_of_several_tokens_has_the_tag_of_its_first() -> None:
     best = [0, 1, 2, 3, 0]
-    assert tagging._of_words(CONFIG, [None, 0, 0, 1, None], best, 3) == ["B-COL", "B-THING", "O"]
-    assert np.isnan(tagging.answers(CONFIG, [["O"]])[1]).all()
+    assert CONFIG._of_words([None, 0, 0, 1, None], best, 3) == ["B-COL", "B-THING", "O"]
+    assert np.isnan(CONFIG.answers([["O"]])[1]).all()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ftcore.models import loading, outputs
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 from ftcore.recipe.training_sections import Train
 from ftcore.training import loop
 from ftcore.training.loop import Job
@@ -69,22 +69,22 @@ def test_it_learns_is_saved_and_measured(kind: str, tmp_path: Path) -> None:
 
     torch.set_num_threads(1)
     family, given, make, metric, bound = CASES[kind]
-    task = find("tasks", kind)
-    config = task.Config.model_validate({"kind": kind, **given})
+    task = kind_class("tasks", kind)
+    config = task.model_validate({"kind": kind, **given})
     small(family, tmp_path / "base")
     table = rows(*(make(colour, thing) for colour, thing in EVERY))
-    task.check(config, {"train": table, "validation": table})
+    config.check({"train": table, "validation": table})
     tokenizer = loading.tokenizer(tmp_path / "base")
-    model = task.load(config, tmp_path / "base")
+    model = config.load(tmp_path / "base")
     before = measured(task, config, model, tokenizer, tmp_path / "before", table)
     # Ten times over in an epoch, so that there are few validations and checkpoints beside the steps.
     encoded = {
-        split: task.encode(config, tokenizer, pa.concat_tables([table] * times), 48)
+        split: config.encode(tokenizer, pa.concat_tables([table] * times), 48)
         for split, times in {"train": 10, "validation": 1}.items()
     }
     pace = {"epochs": 6, "learning_rate": 5e-3, "batch_size": 8} | PACE.get(kind, {})
     train = Train(max_length_tokens=48, evaluations_per_epoch=1, patience=10, **pace)
-    job = Job(model, tokenizer, encoded, task.collator(config, tokenizer), train, tmp_path / "checkpoints")
+    job = Job(model, tokenizer, encoded, config.collator(tokenizer), train, tmp_path / "checkpoints")
     loop.fit(job)
     after = measured(task, config, model, tokenizer, tmp_path / "after", table)
     assert set(after) == set(task.METRICS)
@@ -98,36 +98,36 @@ def test_it_learns_is_saved_and_measured(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", CASES)
 def test_lora_learns_and_merges_into_a_model_that_predicts(kind: str, tmp_path: Path) -> None:
     family, given, make, _, _ = CASES[kind]
-    task = find("tasks", kind)
-    config, method = task.Config.model_validate({"kind": kind, **given}), Lora(rank=8)
+    task = kind_class("tasks", kind)
+    config, method = task.model_validate({"kind": kind, **given}), Lora(rank=8)
     small(family, tmp_path / "base")
     table = rows(*(make(colour, thing) for colour, thing in EVERY))
     tokenizer = loading.tokenizer(tmp_path / "base")
-    model = method.apply(task.load(config, tmp_path / "base"), tokenizer)
-    encoded = task.encode(config, tokenizer, pa.concat_tables([table] * 4), 48)
+    model = method.apply(config.load(tmp_path / "base"), tokenizer)
+    encoded = config.encode(tokenizer, pa.concat_tables([table] * 4), 48)
     train = Train(epochs=3, learning_rate=5e-3, batch_size=4, max_length_tokens=48, evaluations_per_epoch=1)
-    job = Job(model, tokenizer, {"train": encoded, "validation": encoded}, task.collator(config, tokenizer), train,
+    job = Job(model, tokenizer, {"train": encoded, "validation": encoded}, config.collator(tokenizer), train,
               tmp_path / "checkpoints")  # fmt: skip
     figures = loop.fit(job)
     assert figures["validation_loss"] < 0.95 * figures["validation_loss_before"]
     method.save(model, tokenizer, tmp_path / "made")
-    made = task.predictor(config, tmp_path / "made" / "model", 48)(outputs.given(table, answers=task.TARGET == "text"))
-    assert len(task.tallies(config, table, made)) == table.num_rows
+    made = config.predictor(tmp_path / "made" / "model", 48)(outputs.given(table, answers=task.TARGET == "text"))
+    assert len(config.tallies(table, made)) == table.num_rows
 
 
 def measured(task: Any, config: Any, model: Any, tokenizer: Any, folder: Path, table: pa.Table) -> dict[str, float]:
     """Metrics of a model that is saved and loaded again; rows in batches, and their sums, give the same."""
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-    predict = task.predictor(config, folder, 48)
+    predict = config.predictor(folder, 48)
     texts = outputs.given(table, answers=task.TARGET == "text")
     made = [predict(texts[start : start + 8]) for start in range(0, len(texts), 8)]
     together = outputs.join(made, np.arange(len(texts)))
     again = outputs.of(outputs.column(together))
-    tallies = task.tallies(config, table, again)
+    tallies = config.tallies(table, again)
     assert tallies.shape[0] == table.num_rows
-    labels, scores = task.answers(config, together)
+    labels, scores = config.answers(together)
     assert (len(labels), len(scores)) == (table.num_rows, table.num_rows)
-    values = task.metrics(config, np.stack([tallies.sum(0), tallies[:5].sum(0), np.zeros(tallies.shape[1])]))
+    values = config.metrics(np.stack([tallies.sum(0), tallies[:5].sum(0), np.zeros(tallies.shape[1])]))
     assert all(np.isnan(value[2]) for value in values.values()), "of no row nothing is known"
     return {name: float(value[0]) for name, value in values.items()}

@@ -11,7 +11,9 @@ from rouge_score.rouge_scorer import RougeScorer, _lcs_table
 from sacrebleu import metrics as sacrebleu
 
 from ftcore.statistics.intervals import values
-from ftcore.tasks import _words, chat, qa
+from ftcore.tasks import _words
+from ftcore.tasks.chat import Chat
+from ftcore.tasks.qa import QuestionAnswering
 from tests.unit.tasks._small import rows
 
 # What is right, and the same with one word changed.
@@ -41,10 +43,9 @@ def scores(written: str, right: str) -> dict[str, float]:
     """BLEU, chrF, ROUGE-L, exact match and word F1 of one row."""
     table = rows(("x", None, right))
     found = {}
-    for prefix, task in (("", chat), ("qa_", qa)):
-        config = task.Config()
-        sums = task.tallies(config, table, [written]).sum(0)[None]
-        found |= {prefix + n: float(v[0]) for n, v in values(lambda one: task.metrics(config, one), sums).items()}  # noqa: B023
+    for prefix, task in (("", Chat()), ("qa_", QuestionAnswering())):
+        sums = task.tallies(table, [written]).sum(0)[None]
+        found |= {prefix + n: float(v[0]) for n, v in values(task.metrics, sums).items()}
     return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
@@ -73,7 +74,7 @@ def test_any_text_equals_itself(text: str) -> None:
 def test_ascii_is_scored_as_by_rouge_score_and_sacrebleu(pairs: list[tuple[str, str]]) -> None:
     written, right = [one for one, _ in pairs], [other for _, other in pairs]
     table = rows(*(("x", None, label) for label in right))
-    found = chat.metrics(chat.Config(), chat.tallies(chat.Config(), table, written).sum(0))
+    found = Chat().metrics(Chat().tallies(table, written).sum(0))
     bleu = sacrebleu.BLEU(effective_order=True).corpus_score(written, [right])
     chrf = sacrebleu.CHRF().corpus_score(written, [right])
     assert found["bleu"] * 100 == pytest.approx(bleu.score, nan_ok=True) or not bleu.sys_len + bleu.ref_len

@@ -161,7 +161,7 @@ def _bad_input_is_mlflows_own_error(champion: Product) -> None:
 def test_the_example_of_every_task_is_one_that_it_takes(kind: str) -> None:
     from ftcore.serving import cleaned
 
-    task = kinds.find("tasks", kind).Config.model_validate(kinds.find("tasks", kind).EXAMPLE)
+    task = kinds.kind_class("tasks", kind).model_validate(kinds.kind_class("tasks", kind).EXAMPLE)
     made = input_example.example(task)
     assert all(isinstance(value, str) for value in made.values())
     card = {"recipe": "r", "task": task.model_dump(mode="json"), "personal_data": {"entities": {}}}

@@ -15,7 +15,8 @@ from ftcore.models import base, loading
 from ftcore.models.outputs import Example
 from ftcore.serving import scoring
 from ftcore.store import store
-from ftcore.tasks import chat, preference
+from ftcore.tasks.chat import Chat
+from ftcore.tasks.preference import Preference
 from ftcore.training.readable_rows import readable
 from tests.unit.tasks._small import rows, small
 
@@ -58,25 +59,23 @@ def twice(*contents: str) -> str:
 def test_a_refused_row_is_left_out_and_named(words: Any, caplog: pytest.LogCaptureFixture) -> None:
     words.chat_template = STRICT
     table = rows(("a ?", None, "b"), (twice("a", "b"), None, "c"), ("c ?", None, "d"))
-    kept, reasons = readable(chat.Config(), words, table, "the train split")
+    kept, reasons = readable(Chat(), words, table, "the train split")
     ids = table["row_id"].to_pylist()
     assert kept["row_id"].to_pylist() == [ids[0], ids[2]]
     assert "roles must alternate" in reasons[ids[1]]
     assert f"1 of 3 rows of the train split are left out (rows {ids[1]})" in caplog.text
-    assert len(chat.encode(chat.Config(), words, kept, 60)) == 2
+    assert len(Chat().encode(words, kept, 60)) == 2
 
 
 def test_where_all_are_refused_nothing_can_be_trained(words: Any) -> None:
     words.chat_template = STRICT
     with pytest.raises(TrainingError, match=r"cannot be given any of the 1 rows of train.*roles must alternate"):
-        readable(chat.Config(), words, rows((twice("a", "b"), None, "c")), "train")
+        readable(Chat(), words, rows((twice("a", "b"), None, "c")), "train")
 
 
 def test_both_answers_of_a_pair_are_looked_at(words: Any) -> None:
     words.chat_template = "{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}"  # fmt: skip # noqa: E501
-    found = preference.unreadable(
-        preference.Config(), words, [Example("a", None, "b", "bad"), Example("a", None, "b", "c")]
-    )
+    found = Preference().unreadable(words, [Example("a", None, "b", "bad"), Example("a", None, "b", "c")])
     assert list(found) == [0]
 
 
@@ -101,15 +100,15 @@ def test_a_template_that_drops_a_turn_is_refused(words: Any) -> None:
     words.chat_template = "{% for m in messages if m.role != 'tool' %}{{ m.role }}: {{ m.content }}{% endfor %}"
     assert "noon" in templates.render(words, CALLED, ask=False)  # in a user turn
     words.chat_template = "{{ messages[0].content }}"
-    assert "leaves out" in chat.unreadable(chat.Config(), words, [Example(turns.write(CALLED))])[0]
+    assert "leaves out" in Chat().unreadable(words, [Example(turns.write(CALLED))])[0]
 
 
 def test_in_production_what_cannot_be_asked_is_refused_by_name(product: Product, llama: Path, tmp_path: Path) -> None:
     task = {"kind": "chat", "answer_tokens": 3}
     tokenizer = loading.tokenizer(llama)
     tokenizer.chat_template = STRICT
-    base.write_model(chat.load(chat.Config(), llama), tokenizer, tmp_path / "model")
-    card = {"task": chat.Config(answer_tokens=3).model_dump(mode="json"), "max_length_tokens": 64}
+    base.write_model(Chat().load(llama), tokenizer, tmp_path / "model")
+    card = {"task": Chat(answer_tokens=3).model_dump(mode="json"), "max_length_tokens": 64}
     store.write_json(tmp_path / "model" / "ftcore.json", card)
     product.crown("first", folders=[tmp_path / "model"])
     product.change(task=task, exports=[])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ftcore.data import snapshot
 from ftcore.data.cleaning import personal, rows
 from ftcore.data.conversations import turns
-from ftcore.recipe.kinds import find, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 from ftcore.recipe.sections import PersonalData
 
 CLEANER = personal.cleaner(PersonalData(code="keep"), {}, "r")
@@ -55,8 +55,8 @@ def table_of(source: str, **columns: str | None) -> pa.Table:
     rejected=st.none() | TEXT,
 )
 def test_cleaning_twice_changes_nothing(kind: str, text: str, context: Any, label: Any, rejected: Any) -> None:
-    module = find("tasks", kind)
-    task = module.Config.model_validate(module.EXAMPLE)
+    module = kind_class("tasks", kind)
+    task = module.model_validate(module.EXAMPLE)
     source = "files:topics" if kind == "multitask" else "files:x"
     once = cleaned(task, table_of(source, text=text, context=context, label=label, rejected=rejected))
     if once.faults:
@@ -69,7 +69,7 @@ def test_cleaning_twice_changes_nothing(kind: str, text: str, context: Any, labe
 @settings(deadline=None, max_examples=60)
 @given(TURNS)
 def test_a_conversation_has_as_many_turns_after_as_before(value: list[dict[str, str]]) -> None:
-    task = find("tasks", "chat").Config()
+    task = kind_class("tasks", "chat")()
     found = cleaned(task, table_of("s", text=json.dumps(value), label="yes"))
     if not found.faults:
         kept = turns.load(found.table["text"][0].as_py())
@@ -79,7 +79,7 @@ def test_a_conversation_has_as_many_turns_after_as_before(value: list[dict[str, 
 
 
 def test_what_cannot_be_read_is_named_without_personal_data() -> None:
-    task = find("tasks", "chat").Config()
+    task = kind_class("tasks", "chat")()
     found = cleaned(task, table_of("s", text='[{"role": "user", "content": "write to anna@example.org"', label="x"))
     assert list(found.faults) == [0]
     assert "starts like a conversation and is no JSON" in found.faults[0]
@@ -101,7 +101,7 @@ def test_an_answer_stands_in_its_column_or_ends_the_conversation(columns: Any, t
     def written(value: Any) -> Any:
         return turns.write([{"role": r, "content": c} for r, c in value]) if isinstance(value, list) else value
 
-    found = cleaned(find("tasks", "chat").Config(), table_of("s", **{k: written(v) for k, v in columns.items()}))
+    found = cleaned(kind_class("tasks", "chat")(), table_of("s", **{k: written(v) for k, v in columns.items()}))
     assert found.faults == {}
     assert found.table["text"][0].as_py() == written(text)
     assert found.table["label"][0].as_py() == label
@@ -117,13 +117,13 @@ def test_an_answer_stands_in_its_column_or_ends_the_conversation(columns: Any, t
     ],
 )
 def test_a_conversation_without_one_answer_is_named(text: Any, label: str | None, why: str) -> None:
-    found = cleaned(find("tasks", "chat").Config(), table_of("s", text=json.dumps(text), label=label))
+    found = cleaned(kind_class("tasks", "chat")(), table_of("s", text=json.dumps(text), label=label))
     assert why in found.faults[0]
 
 
 def test_pairs_keep_the_last_turn_that_is_scored() -> None:
     text = turns.write([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
-    found = rows.clean(table_of("s", text=text), find("tasks", "preference").Config(), CLEANER, requests=True)
+    found = rows.clean(table_of("s", text=text), kind_class("tasks", "preference")(), CLEANER, requests=True)
     assert (found.faults, found.table["text"][0].as_py()) == ({}, text)
 
 
@@ -147,7 +147,7 @@ def test_calls_hold_no_personal_data_in_names_keys_numbers_and_ids() -> None:
         {"role": "assistant", "content": None, "tool_calls": calls},
         {"role": "tool", "tool_call_id": mail, "name": f"to {mail}", "content": f"sent to {mail}"},
     ]
-    task = find("tasks", "chat").Config()
+    task = kind_class("tasks", "chat")()
     made = cleaned(task, table_of("files:x", text=json.dumps(asked), label="done"))
     assert made.faults == {}
     (text,) = made.table["text"].to_pylist()

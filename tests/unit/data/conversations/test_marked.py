@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ftcore.data.cleaning.rows import Rows
 from ftcore.data.conversations import turns
 from ftcore.data.conversations.turns import MalformedError
-from ftcore.tasks import _conversations, chat
+from ftcore.tasks.chat import Chat
 
 Turns = Sequence[tuple[str, str]]
 USER, BOT, SYSTEM = ("user", "hi"), ("assistant", "hello"), ("system", "be brief")
@@ -198,11 +198,11 @@ def test_long_texts_are_read_in_little_time(mark: str, middle: str) -> None:
 
 def row(text: str, label: str | None, rejected: str | None = None) -> tuple[Any, ...]:
     rows = Rows([text], [None], [label], [rejected], ["s"])
-    faults = _conversations.parse_rows(chat.Config(), rows)
+    faults = Chat().parse_rows(rows)
     if faults:
         return (faults[0],)
     first = (rows.text[0], rows.label[0], rows.rejected[0])
-    assert not _conversations.parse_rows(chat.Config(), rows)
+    assert not Chat().parse_rows(rows)
     assert (rows.text[0], rows.label[0], rows.rejected[0]) == first, "reading twice changes nothing"
     return first
 

@@ -18,7 +18,7 @@ from ftcore.data import snapshot
 from ftcore.data.credentials import scrub
 from ftcore.data.sources.feedback import Feedback
 from ftcore.errors import DataRejectedError, RecipeError
-from ftcore.recipe.kinds import find, kind_class, kinds
+from ftcore.recipe.kinds import kind_class, kinds
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -66,7 +66,7 @@ def test_a_row_has_a_context_and_answers_that_make_it_another_row(
     got = rows(**mapped)
     assert [(r["text"], r["context"], r["label"], r["rejected"]) for r in got[:1]] == [("Why?", "P!", "So.", "Dunno")]
     assert got[0]["row_id"] == got[1]["row_id"] != got[2]["row_id"], "a label is corrected, not another row"
-    monkeypatch.setattr(find("tasks", "classification"), "TARGET", "text")
+    monkeypatch.setattr(kind_class("tasks", "classification"), "TARGET", "text")
     assert len({r["row_id"] for r in rows(**mapped)}) == 3
 
 

@@ -12,7 +12,7 @@ from ftcore.data.cleaning import personal, rows
 from ftcore.data.sources._mapping import Batch, Mapper
 from ftcore.data.sources.files import Files
 from ftcore.data.values import structured
-from ftcore.recipe.kinds import find
+from ftcore.recipe.kinds import kind_class
 from ftcore.recipe.sections import PersonalData
 
 
@@ -39,7 +39,7 @@ def test_a_structure_is_spoilt_only_for_fields_that_cannot_hold_one(value: objec
 def test_a_row_that_could_not_be_read_is_a_fault_with_its_reason() -> None:
     batch = Batch({"text": [["a"], "fine"], "label": ["ham", "ham"]}, "here.jsonl", [1, 2])
     table = Mapper(Files(path="a.csv"), "s", structures=()).table(batch)
-    task = find("tasks", "classification").Config(labels=("ham", "spam"))
+    task = kind_class("tasks", "classification")(labels=("ham", "spam"))
     cleaned = rows.clean(table.cast(snapshot.schema()), task, personal.cleaner(PersonalData(), {}, "r"))
     assert cleaned.faults == {0: "the row could not be read: text is a list"}
 

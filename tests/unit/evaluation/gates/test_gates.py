@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,9 @@ from ftcore.evaluation.gates.threshold import Threshold
 from ftcore.registry.verdict import TORCH, Evidence, Rule, Verdict, rules_of
 from ftcore.statistics import calibration as calibrations
 from ftcore.steps import gate as gate_step
-from ftcore.tasks import classification
+from ftcore.tasks.classification import Classification
 
-CONFIG = classification.Config(labels=("no", "yes"))
+CONFIG = Classification(labels=("no", "yes"))
 
 
 def test_rows_that_a_metric_is_not_about_count_for_nothing() -> None:
@@ -62,14 +61,14 @@ def evidence(
     labels = pa.table({"label": [CONFIG.labels[number] for number in truth]})
 
     def tallies(numbers: np.ndarray) -> np.ndarray:
-        return classification.tallies(CONFIG, labels, np.eye(2)[numbers])
+        return CONFIG.tallies(labels, np.eye(2)[numbers])
 
     return Evidence(
         dataset=np.array(["tweets"] * tweets + ["test"] * (rows - tweets)),
         candidate={"onnx-int8": tallies(served), "onnx-fp32": tallies(torch), TORCH: tallies(torch)},
         champion=None if champion is None else {"onnx-int8": tallies(predicted(champion)), TORCH: tallies(truth)},
-        metrics=partial(classification.metrics, CONFIG),
-        better=classification.METRICS,
+        metrics=CONFIG.metrics,
+        better=Classification.METRICS,
         resamples=500,
         seed=1,
     )
@@ -89,9 +88,7 @@ def test_every_reason_names_the_class_that_f1_is_about() -> None:
     for rows, right, champion in ((400, 0.8, 0.7), (400, 0.6, 0.9), (40, 0.5, 0.5), (4000, 0.8, 0.8)):
         half = np.arange(rows) % 4 < 2
         given = evidence(rows, right, champion, export=right - 0.1)
-        baselines = {
-            "majority": classification.tallies(CONFIG, pa.table({"label": ["yes"] * rows}), np.eye(2)[[0] * rows])
-        }
+        baselines = {"majority": CONFIG.tallies(pa.table({"label": ["yes"] * rows}), np.eye(2)[[0] * rows])}
         slices = {"source=a": half, "source=b": ~half}
         given = replace(given, titles={"f1": "f1 (of yes)"}, baselines=baselines, slices=slices)
         for gate, every in settings.items():
@@ -330,10 +327,7 @@ def sliced(gains: dict[str, tuple[int, float]]) -> Evidence:
         right["champion"] |= inside[name] & (places[name] < rows // 2)
         right["candidate"] |= inside[name] & (places[name] < rows // 2 + round(gain * rows))
     labels = pa.table({"label": [CONFIG.labels[number] for number in truth.argmax(-1)]})
-    made = {
-        role: classification.tallies(CONFIG, labels, np.where(good[:, None], truth, 1 - truth))
-        for role, good in right.items()
-    }
+    made = {role: CONFIG.tallies(labels, np.where(good[:, None], truth, 1 - truth)) for role, good in right.items()}
     dataset = np.concatenate([[name] * rows for name, (rows, _) in gains.items()])
     return replace(
         seen,
@@ -660,7 +654,7 @@ def by_group(rights: dict[str, tuple[int, float]], size: int = 1) -> Evidence:
     seen, edges = evidence(rows=sum(rows)), np.cumsum([0, *rows])
     truth = np.arange(sum(rows)) % 2
     labels = pa.table({"label": [CONFIG.labels[number] for number in truth]})
-    tallies = classification.tallies(CONFIG, labels, np.eye(2)[np.where(right, truth, 1 - truth)])
+    tallies = CONFIG.tallies(labels, np.eye(2)[np.where(right, truth, 1 - truth)])
     places = np.arange(sum(rows))
     slices = {
         f"source={name}": (places >= start) & (places < stop)
@@ -746,7 +740,7 @@ def test_a_slice_of_too_few_rows_says_how_many_are_needed() -> None:
     made = {}
     for role in ("candidate", "champion"):  # each is right on half of the rows: they differ on half
         said = np.where(draw.random(rows) < 0.5, truth, 1 - truth)
-        made[role] = {"onnx-int8": classification.tallies(CONFIG, labels, np.eye(2)[said])}
+        made[role] = {"onnx-int8": CONFIG.tallies(labels, np.eye(2)[said])}
     seen = replace(evidence(rows=rows), **made, slices={"source=a": np.ones(rows, bool)})
     rule = Slice(max_loss=0.02).judge(seen)
     assert rule.passed is None

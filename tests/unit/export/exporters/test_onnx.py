@@ -13,12 +13,13 @@ from ftcore.errors import ExportError, ParityError
 from ftcore.export.exporters import _parity, onnx
 from ftcore.models import base, loading
 from ftcore.models.outputs import Example, Sample
-from ftcore.recipe.kinds import find
-from ftcore.tasks import classification, multitask
+from ftcore.recipe.kinds import kind_class
+from ftcore.tasks.classification import Classification
+from ftcore.tasks.multitask import Multitask
 from tests.unit.tasks._small import THINGS, VOCABULARY, small
 
 TEXTS = ["good", "the film is bad", "a great story, and a bright end to it", "1 2 3 4 5 6 7 8 9", ""]
-TASK = classification.Config(labels=("negative", "positive"))
+TASK = Classification(labels=("negative", "positive"))
 
 
 def test_names_say_which_one_serves() -> None:
@@ -30,11 +31,11 @@ def test_names_say_which_one_serves() -> None:
 
 @pytest.mark.parametrize(("name", "tolerance"), [("onnx-fp32", 1e-5), ("onnx-int8", 0.1)])
 def test_an_export_agrees_with_the_model(tiny: Path, name: str, tolerance: float) -> None:
-    expected = classification.predictor(TASK, tiny / "model", 32)(TEXTS)
+    expected = TASK.predictor(tiny / "model", 32)(TEXTS)
     logits = onnx.Onnx.load(tiny / name, 32, 1)(TEXTS)["logits"]
     assert logits.shape == (len(TEXTS), 2)
     assert expected.std(0).min() > 0.05, "a model that says the same of all texts would prove nothing"
-    assert classification.outputs(TASK, logits) == pytest.approx(expected, abs=tolerance)
+    assert TASK.outputs(logits) == pytest.approx(expected, abs=tolerance)
 
 
 def test_a_text_does_not_depend_on_what_shares_its_batch(tiny: Path) -> None:
@@ -87,33 +88,33 @@ def test_what_cannot_be_translated_is_an_export_error(tmp_path: Path, tiny: Path
 
 @pytest.mark.parametrize("kind", [kind for kind in onnx.Onnx.TASKS if kind != "classification"])
 def test_every_task_that_it_names_agrees_with_torch(kind: str, tmp_path: Path) -> None:
-    task = find("tasks", kind)
-    config = task.Config.model_validate(task.EXAMPLE)
+    task = kind_class("tasks", kind)
+    config = task.model_validate(task.EXAMPLE)
     small("bert", tmp_path)
-    model, words = task.load(config, tmp_path).eval(), loading.tokenizer(tmp_path)
+    model, words = config.load(tmp_path).eval(), loading.tokenizer(tmp_path)
     model.save_pretrained(tmp_path / "model")
     words.save_pretrained(tmp_path / "model")
     onnx.Onnx(precisions=("fp32",)).export(model, words, tmp_path)
     texts = ["the red door", Example("what is red ?", "the green car is a boat .")]
-    expected = task.predictor(config, tmp_path / "model", 32)(texts)
-    made = task.outputs(config, onnx.Onnx.load(tmp_path / "onnx-fp32", 32, 1)(texts)["logits"])
+    expected = config.predictor(tmp_path / "model", 32)(texts)
+    made = config.outputs(onnx.Onnx.load(tmp_path / "onnx-fp32", 32, 1)(texts)["logits"])
     assert made == pytest.approx(expected, abs=1e-5)
 
 
 def test_parts_share_one_graph_and_rows_of_all_of_them_a_batch(tmp_path: Path) -> None:
-    examples = {kind: find("tasks", kind).EXAMPLE | {"sources": [f"files:{kind}"]} for kind in onnx.Onnx.TASKS}
+    examples = {kind: kind_class("tasks", kind).EXAMPLE | {"sources": [f"files:{kind}"]} for kind in onnx.Onnx.TASKS}
     parts = {"input_ids": examples.pop("classification"), **examples}  # a name that the graph has of its own, too
-    config = multitask.Config.model_validate({"kind": "multitask", "parts": parts})
+    config = Multitask.model_validate({"kind": "multitask", "parts": parts})
     small("bert", tmp_path / "base")
     words = loading.tokenizer(tmp_path / "base")
-    base.write_model(multitask.load(config, tmp_path / "base"), words, tmp_path / "model")
-    onnx.Onnx().export(multitask.exportable(config, tmp_path / "model").eval(), words, tmp_path)
+    base.write_model(config.load(tmp_path / "base"), words, tmp_path / "model")
+    onnx.Onnx().export(config.exportable(tmp_path / "model").eval(), words, tmp_path)
     texts = [Example(f"the {thing} is {'red ' * n}", source=name) for n, thing in enumerate(THINGS) for name in parts]
-    expected = multitask.predictor(config, tmp_path / "model", 32)(texts)
+    expected = config.predictor(tmp_path / "model", 32)(texts)
     for name, tolerance in (("onnx-fp32", 1e-5), ("onnx-int8", 0.05)):
         run = onnx.Onnx.load(tmp_path / name, 32, 1)
         assert sorted(run(texts)) == sorted(f"{part}.logits" for part in parts)
-        made = multitask.exported(config, run)(texts)
+        made = config.exported(run)(texts)
         assert [row.keys() for row in made] == [row.keys() for row in expected]
         for row, right in zip(made, expected, strict=True):
             ((part, one),) = ((part, one) for part, one in row.items() if one is not None)
@@ -137,7 +138,7 @@ def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         GPT2Model(GPT2Config(**size, bos_token_id=2, eos_token_id=3)).save_pretrained(folder / "base")
     words = loading.tokenizer(folder / "base")
     words.pad_token, words.padding_side = VOCABULARY[3], "left"
-    model = classification.load(TASK, folder / "base").eval()
+    model = TASK.load(folder / "base").eval()
     model.config.pad_token_id = 0  # of the base, which knows no better
     base.write_model(model, words, folder / "model")
     onnx.Onnx().export(model, words, folder)
@@ -150,13 +151,13 @@ def test_a_classifier_over_a_decoder_reads_the_same_token_alone_and_in_company(
     decoder: tuple[Path, list[str]], flavour: str
 ) -> None:
     folder, texts = decoder
-    right = classification.predictor(TASK, folder / "model", 32)
+    right = TASK.predictor(folder / "model", 32)
     alone = np.concatenate([right([text]) for text in texts])
     if flavour == "torch":
         run = right
     else:
         logits = onnx.Onnx.load(folder / flavour, 32, 1)
-        run = lambda some: classification.outputs(TASK, logits(some)["logits"])  # noqa: E731
+        run = lambda some: TASK.outputs(logits(some)["logits"])  # noqa: E731
     if flavour != "onnx-int8":
         assert np.concatenate([run([text]) for text in texts]) == pytest.approx(alone, abs=1e-4)
         assert alone.std(0).min() > 1e-3

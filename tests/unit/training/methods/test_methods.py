@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from ftcore.errors import TrainingError
 from ftcore.recipe import kinds
-from ftcore.tasks import classification
+from ftcore.tasks.classification import Classification
 from ftcore.training import loop
 from ftcore.training.methods import _adapters, _lora, _prompt, full, ia3, lora, prefix, prompt
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TEXTS = ["a good film", "the plot was bad", "great story", "awful end", "a bright good story", "the film is dull"]
 LABELS = [1, 0, 1, 0, 1, 0]
-CONFIG = classification.Config(labels=("negative", "positive"))
+CONFIG = Classification(labels=("negative", "positive"))
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
 KINDS = [
     kind
@@ -92,7 +92,7 @@ def test_it_learns_changes_only_what_it_means_to_and_is_read_back_the_same(
         assert all(any(part in name for part in CHANGES[kind]) for name in changed), changed
     expected = answers(model, words)
     config.save(model, words, tmp_path)
-    found = classification.predictor(CONFIG, tmp_path / "model", 32)(TEXTS)
+    found = CONFIG.predictor(tmp_path / "model", 32)(TEXTS)
     assert found == pytest.approx(expected.numpy(), abs=1e-5)
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".bin", ".pt", ".pkl"}]
 
@@ -178,7 +178,7 @@ def test_loras_settings(
     expected = answers(model, words)
     config.save(model, words, tmp_path)
     assert (tmp_path / "adapter").is_dir() is ("init" not in changes)
-    assert classification.predictor(CONFIG, tmp_path / "model", 32)(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert CONFIG.predictor(tmp_path / "model", 32)(TEXTS) == pytest.approx(expected.numpy(), abs=1e-5)
 
 
 def test_an_adapter_is_stacked_under_a_new_one(
@@ -201,7 +201,7 @@ def test_an_adapter_is_stacked_under_a_new_one(
     assert all(torch.equal(p, before[name]) for name, p in both.named_parameters() if name in before)
     expected = answers(both, words)
     config.save(both, words, tmp_path / "second")
-    found = classification.predictor(CONFIG, tmp_path / "second" / "model", 32)(TEXTS)
+    found = CONFIG.predictor(tmp_path / "second" / "model", 32)(TEXTS)
     assert found == pytest.approx(expected.numpy(), abs=1e-5)
 
 
@@ -250,7 +250,7 @@ def test_a_prefix_is_part_of_the_onnx_graph(plain: nn.Module, words: PreTrainedT
     config = onnx.Onnx(precisions=("fp32",))
     config.export(base.with_prefix(read, tmp_path / "model"), words, tmp_path)
     logits = onnx.Onnx.load(tmp_path / "onnx-fp32", 32, 1)(TEXTS)["logits"]
-    assert classification.outputs(CONFIG, logits) == pytest.approx(answers(model, words).numpy(), abs=1e-4)
+    assert CONFIG.outputs(logits) == pytest.approx(answers(model, words).numpy(), abs=1e-4)
     assert answers(read, words) != pytest.approx(answers(model, words), abs=1e-3), "the prefix makes a difference"
 
 
@@ -301,12 +301,12 @@ def test_every_task_that_a_prefix_fits_answers_with_it(
 ) -> None:
     from ftcore.models import base
 
-    task = kinds.find("tasks", kind)
-    config = task.Config.model_validate(task.EXAMPLE)
+    task = kinds.kind_class("tasks", kind)
+    config = task.model_validate(task.EXAMPLE)
     base.write_model(plain, words, tmp_path / "base")
-    model = prefix.PrefixTuning(tokens=4).apply(task.load(config, tmp_path / "base"), words)
+    model = prefix.PrefixTuning(tokens=4).apply(config.load(tmp_path / "base"), words)
     torch.nn.init.normal_(model.prompt_encoder["default"].embedding.weight, std=3)
     prefix.PrefixTuning(tokens=4).save(model, words, tmp_path)
-    expected = task.reader(config, model.eval(), words, 32)(TEXTS)
-    assert task.predictor(config, tmp_path / "model", 32)(TEXTS) == pytest.approx(expected, abs=1e-4)
-    assert task.reader(config, model.get_base_model(), words, 32)(TEXTS) != pytest.approx(expected, abs=1e-4)
+    expected = config.reader(model.eval(), words, 32)(TEXTS)
+    assert config.predictor(tmp_path / "model", 32)(TEXTS) == pytest.approx(expected, abs=1e-4)
+    assert config.reader(model.get_base_model(), words, 32)(TEXTS) != pytest.approx(expected, abs=1e-4)
