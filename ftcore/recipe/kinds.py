@@ -1,8 +1,8 @@
 """Find a kind by its file name: the one dynamic import of the project.
 
 YAML ``kind: lora`` in a recipe's ``method`` means the file ``training/methods/lora.py``. It holds a class with
-``kind: Literal["lora"] = "lora"`` that inherits from the abstract one in the family's ``_base.py``; adding the file adds
-the kind.
+``kind: Literal["lora"] = "lora"`` that inherits from the abstract one in the family's ``_base.py``; adding the file
+adds the kind.
 """
 
 from __future__ import annotations
