@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Chat(WrittenTask, CausalTask, Conversation):
-    """A row's ``text`` is what was asked, its ``context`` a system prompt, its ``label`` the answer.
+    """A row's ``text`` is the prompt, its ``context`` a system prompt, its ``label`` the answer.
 
     A text may also be a whole conversation so far: a list of messages or its JSON, with ``role`` and ``content`` or
     ShareGPT's ``from`` and ``value``, tool calls included; or a text of turns in the marks of a chat template (ChatML,
