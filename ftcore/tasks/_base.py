@@ -35,7 +35,7 @@ class Task(Config, ABC):
     """A row that ``EXAMPLE`` takes, as a line of JSON: ``ftcore ls NAME`` shows it."""
     TARGET: ClassVar[Literal["label", "labels", "number", "text", "none"]] = "label"
     """What the label of a row is: ``label`` one of the task's labels, ``labels`` any of them, ``number`` a number,
-    ``text`` a text that somebody wrote, ``none`` where the text itself is learnt."""
+    ``text`` a text that somebody wrote, ``none`` where the text itself is trained on."""
     METRICS: ClassVar[Mapping[str, Better]] = {}
     """Every metric, the one that is reported first, and which way each improves; empty where ``better`` depends on the
     recipe."""

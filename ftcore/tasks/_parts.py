@@ -20,7 +20,7 @@ FEEDBACK = "feedback:"
 
 
 class Share(Config):
-    """What a part says beside its own task."""
+    """What a part sets in addition to its own task."""
 
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
     """Whose rows are this part's, as rows name them: ``KIND:NAME``, such as ``files:tickets`` or ``vader:movie``."""
@@ -55,7 +55,7 @@ class Parts(Task):
         dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], Part],
         Field(min_length=2),
     ]
-    """By name, each a task with all that it takes, its ``sources`` and its ``weight``. Either all stand on an encoder
+    """By name, each a task with its own keys, its ``sources`` and its ``weight``. Either all stand on an encoder
     (classification, multilabel, tagging, qa, pair), or all on one language model (chat, completion), or all are
     seq2seq. A part's metrics are called ``PART/METRIC``."""
 

@@ -30,7 +30,7 @@ class Chat(WrittenTask, CausalTask, Conversation):
     A text may also be a whole conversation so far: a list of messages or its JSON, with ``role`` and ``content`` or
     ShareGPT's ``from`` and ``value``, tool calls included; or a text of turns in the marks of a chat template (ChatML,
     ``[INST]``, ``Human:`` and ``Assistant:``). Where the label is null and the conversation ends with an assistant
-    turn, that turn is the answer. A label, or a worse answer, may repeat the conversation before it.
+    turn, that turn is the answer. A label, or a rejected answer, may repeat the conversation before it.
     """
 
     EXAMPLE: ClassVar = {"kind": "chat", "system": "You answer briefly."}

@@ -39,7 +39,7 @@ class Completion(CausalTask):
     kind: Literal["completion"] = "completion"
     stride_tokens: Annotated[int, Field(ge=1)] = 1
     """Tokens that a window repeats of the one before it, so that its first words have something before them; no loss is
-    taken on them twice. Each token but a text's first is learnt exactly once, whatever the window."""
+    taken on them twice. Each token but a text's first is trained on exactly once, whatever the window."""
 
     def check_rows(self, rows: Rows) -> Faults:
         """Name rows without a text."""

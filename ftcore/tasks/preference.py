@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Preference(Conversation):
-    """A row's ``text`` is what was asked, ``label`` the answer people liked, ``rejected`` one they liked less.
+    """A row's ``text`` is the prompt, ``label`` the chosen answer, ``rejected`` the other one.
 
-    The method ``reward`` learns from the pairs. Other methods learn a score of 1 for good answers and 0 for worse ones.
+    The method ``reward`` learns from the pairs. Other methods learn a score of 1 for chosen answers and 0 for rejected ones.
     """
 
     EXAMPLE: ClassVar = {"kind": "preference"}
