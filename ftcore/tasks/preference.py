@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Preference(Conversation):
     """A row's ``text`` is the prompt, ``label`` the chosen answer, ``rejected`` the other one.
 
-    The method ``reward`` learns from the pairs. Other methods learn a score of 1 for chosen answers and 0 for rejected ones.
+    The method ``reward`` learns from the pairs. Other methods learn a score of 1 for chosen answers and 0 for
+    rejected ones.
     """
 
     EXAMPLE: ClassVar = {"kind": "preference"}
