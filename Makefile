@@ -18,10 +18,10 @@ CHECK_ASSETS = sed -nE 's/.*sha256:([0-9a-f]{64}) \# (.*)/\1  \2/p' $(CURDIR)/as
 # A stamp by the content of what decides the environment: changed files make a new name, and so a new set-up.
 STAMP := .venv/.setup-$(shell cat requirements.lock assets.lock pyproject.toml Makefile | cksum | cut -d' ' -f1)
 
-.PHONY: help setup demo up down check test testlong bench docs lock clean
+.PHONY: help setup demo up down check test test-fast bench docs lock clean
 
 help: ## Show this list.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(STAMP) $(ASSETS)/vaderSentiment-3.3.2.tar.gz $(FTCORE_HOME)/recipe.schema.json ## Make .venv with every pinned package, and fetch the demo's model and data.
 
@@ -72,11 +72,11 @@ check: setup ## Lint, types, imports, recipes.
 	python -m tests.words
 	ftcore check
 
-test: setup ## All tests but the longest, a file a core at a time, a real ring under a real Airflow included.
-	$(PYTEST) -m 'not long'
+test: setup ## All tests, a file a core at a time, real rings under a real Airflow included.
+	$(PYTEST) $(ARGS)
 
-testlong: setup ## Tests that train for minutes, which make test leaves out: for a release, or a change of methods or memory.
-	$(PYTEST) -m long
+test-fast: setup ## Unit tests of less than a second each, while you work.
+	$(PYTEST) -m unit tests/unit tests/contract $(ARGS)
 
 bench: setup ## Measure against the usual way, side by side: make bench, or make bench ONLY=name.
 	python -m tests.bench $(ONLY)

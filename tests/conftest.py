@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
     from ftcore.store.store import Shelf
 
+pytest_plugins = ["tests._suite"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # The same examples each time, however slow the machine is: a test that fails now and then teaches nobody.
 hypothesis.settings.register_profile("ftcore", deadline=None, derandomize=True, database=None)
@@ -314,28 +315,11 @@ def assets(home: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A BERT of one layer that nobody trained: ``model`` and, by our own exporter, ``onnx-int8`` and ``onnx-fp32``."""
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
     from ftcore.export.exporters import onnx
+    from tests.models import classifier
 
     folder = tmp_path_factory.mktemp("tiny")
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"0123456789", *(f"##{n}" for n in range(10))]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    torch.manual_seed(3)  # of the seeds tried, one whose answers depend on the text
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-        num_labels=2,
-    )
-    model, tokenizer = BertForSequenceClassification(config).eval(), BertTokenizerFast(str(folder / "vocab.txt"))
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    model, tokenizer = classifier(folder / "model", WORDS)
     onnx.Onnx().export(model, tokenizer, folder)
     card = {"task": {"kind": "classification", "labels": list(LABELS)}, "max_length_tokens": 32}
     for name in ("model", "onnx-int8", "onnx-fp32"):

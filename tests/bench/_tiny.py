@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from tests.models import classifier
+
 LABELS = ("negative", "positive")
 WORDS = ("a", "the", "film", "plot", "is", "was", "good", "great", "bad", "awful", "dull", "bright", "story", "end")
 ROWS = 600
@@ -16,7 +18,7 @@ def write_product(folder: Path) -> Path:
     """Write the model, the rows and the recipe ``tiny`` into a folder; returns the recipe's file."""
     recipes = folder / "recipes"
     recipes.mkdir(parents=True)
-    _model(folder / "model")
+    classifier(folder / "model", [*WORDS, "number"])
     with (recipes / "rows.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *((sentence(n), LABELS[n % 2]) for n in range(ROWS))])
     document = {
@@ -41,18 +43,3 @@ def sentence(number: int) -> str:
     """A text that no other number has."""
     words = [WORDS[number % 14], WORDS[number // 14 % 14], WORDS[number // 196 % 14], "film number", str(number)]
     return " ".join(words)
-
-
-def _model(folder: Path) -> None:
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
-    folder.mkdir(parents=True)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "number", *"0123456789"]
-    vocabulary += [f"##{n}" for n in range(10)]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    torch.manual_seed(3)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(vocabulary), **sizes, max_position_embeddings=64, num_labels=2)
-    BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)

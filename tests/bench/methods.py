@@ -19,6 +19,7 @@ METHODS: list[tuple[str, dict[str, Any], float]] = [
     ("ia3", {"kind": "ia3"}, 5e-3),
     ("prompt, 20 tokens", {"kind": "prompt"}, 1e-2),
     ("prefix, 10 tokens", {"kind": "prefix"}, 1e-2),
+    ("distill, by the same", {"kind": "distill", "teacher": "champion"}, 5e-5),
 ]
 
 

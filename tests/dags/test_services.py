@@ -358,7 +358,7 @@ def test_import_is_light() -> None:
     code += "print(*sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     seconds, modules = output.splitlines()
-    assert float(seconds) < 0.2
+    assert float(seconds) < 0.5
     assert {"httpx", "airflow", "pydantic", "mlflow"}.isdisjoint(modules.split())
 
 

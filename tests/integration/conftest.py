@@ -58,8 +58,9 @@ def small(home: Path) -> Path:
     return write_recipe(home)
 
 
-def write_recipe(home: Path, **changes: object) -> Path:
+def write_recipe(home: Path, name: str = "small", **changes: object) -> Path:
     """Write the small recipe with some of its keys changed."""
-    path = home.parent / "recipes" / "small.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(RECIPE) | changes, sort_keys=False), encoding="utf-8")
+    path = home.parent / "recipes" / f"{name}.yaml"
+    made = yaml.safe_load(RECIPE) | {"name": name} | changes
+    path.write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
     return path

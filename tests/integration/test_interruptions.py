@@ -21,7 +21,7 @@ from ftcore.recipe import reading
 from ftcore.store import store
 from ftcore.store.store import read_json
 from ftcore.tracking.client import Tracking
-from tests.integration import _forks
+from tests import forks
 from tests.integration.conftest import write_recipe
 
 KILLS = 2
@@ -41,6 +41,13 @@ def _start(*words: str, **env: str) -> subprocess.Popen[str]:
     )
 
 
+def _run(out: Path, *words: str) -> int | None:
+    """Run a command to its end; its exit code."""
+    process = forks.start(forks.ftcore, *words, out=out)
+    process.join(120)
+    return process.exitcode
+
+
 @pytest.mark.timeout(600)
 def test_every_step_survives_kill_9(home: Path, tiny: Path, tmp_path: Path) -> None:
     """Processes that have imported what they need beforehand, so that every kill falls into a step's work."""
@@ -53,13 +60,13 @@ def test_every_step_survives_kill_9(home: Path, tiny: Path, tmp_path: Path) -> N
     for step in steps:
         words = ("step", step, str(small), "--run", "r1", "--json")
         for _ in range(KILLS):
-            process = _forks.start(_forks.ftcore, *words, out=out)
+            process = forks.start(forks.ftcore, *words, out=out)
             process.join(chosen.uniform(0.05, LONGEST_S.get(step, 0.5)))
             if process.is_alive():
                 os.killpg(process.pid, signal.SIGKILL)
                 killed[step] += 1
             process.join()
-        done = _forks.start(_forks.ftcore, *words, out=out)
+        done = forks.start(forks.ftcore, *words, out=out)
         done.join(120)
         assert done.exitcode == 0, f"{step}: {out.with_name('out.err').read_text()}"
         assert json.loads(out.read_text())["proceed"], out.read_text()
@@ -97,10 +104,8 @@ def test_the_second_run_of_a_recipe_waits_or_is_refused(small: Path) -> None:
     assert snapshot.current(shelf) is not None
 
 
-def test_rejected_data_leave_the_store_as_it_was(small: Path) -> None:
-    done = _start("run", str(small), "--only", "data", "--run", "good")
-    assert done.communicate(timeout=120)
-    assert done.returncode == 0
+def test_rejected_data_leave_the_store_as_it_was(small: Path, tmp_path: Path) -> None:
+    assert _run(tmp_path / "good", "run", str(small), "--only", "data", "--run", "good") == 0
     conf = settings.load()
     shelf = store.shelf(conf, "small")
     before = read_json(shelf.root / "snapshots" / "current.json")
@@ -109,9 +114,9 @@ def test_rejected_data_leave_the_store_as_it_was(small: Path) -> None:
         "text,label\n" + "".join(f"sentence number {i},{'maybe' if i % 2 else 'positive'}\n" for i in range(400))
     )
     small.write_text(small.read_text().replace("max_rows: 560", "max_rows: 560\n- kind: files\n  path: bad.csv"))
-    refused = _start("run", str(small), "--run", "bad")
-    _, log = refused.communicate(timeout=120)
-    assert refused.returncode == 3, log
+    code = _run(tmp_path / "bad", "run", str(small), "--run", "bad")
+    log = (tmp_path / "bad.err").read_text()
+    assert code == 3, log
     assert "the data of small is rejected" in log
     assert "is none of task.labels" in log or "maybe" in log, log
     assert "report:" in log

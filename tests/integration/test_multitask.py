@@ -83,14 +83,14 @@ def _measured(rows: pa.Table, folder: Path) -> dict[str, float]:
     return {name: float(value) for name, value in TASK.metrics(sums).items()}
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
-def test_they_go_through_the_whole_ring(home: Path, tmp_path: Path) -> None:
+def test_they_go_through_the_whole_ring(home: Path, tiny: Path, tmp_path: Path) -> None:
     recipes = home.parent / "recipes"
     _write(
         recipes / "ratings.csv", ("text", "label", "item"), [*ratings(context(home), 260), ("no number", "lots", "x")]
     )
     changes: dict[str, Any] = {
+        "base": str(tiny / "model"),
         "task": TASK.model_dump(mode="json"),
         "sources": [
             {"kind": "vader", "domain": "movie", "max_rows": 260},

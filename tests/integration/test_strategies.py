@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration._forks import together
+from tests.forks import together
 from tests.integration._together import main
 
 

@@ -19,7 +19,7 @@ from ftcore.planning import sizes
 from ftcore.steps import plan
 from ftcore.training import workers
 from ftcore.training.planned import settings
-from tests.unit.tasks._small import small
+from tests.models import small
 
 if TYPE_CHECKING:
     from ftcore.context import Outcome

@@ -15,7 +15,7 @@ from ftcore.errors import DataRejectedError
 from ftcore.planning import estimates, shape_cache, sizes
 from ftcore.training import cost
 from tests.conftest import Product
-from tests.unit.tasks._small import COLOURS, THINGS, small
+from tests.models import COLOURS, THINGS, small
 
 TRAIN = {"epochs": 3, "max_length_tokens": 48, "batch_size": 8, "evaluations_per_epoch": 2, "precision": "fp32"}
 LENGTH = {"kind": "length", "most": 20}

@@ -207,7 +207,7 @@ def _device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("make", [os.mkfifo, _socket, _device], ids=["pipe", "socket", "device"])
 def test_a_pipe_is_no_file_and_nobody_waits_for_it(judged: Product, place: str, make: Callable[[Path], None]) -> None:

@@ -14,7 +14,7 @@ from ftcore.serving import model as models
 from ftcore.store import store
 from ftcore.tasks.multitask import Multitask
 from ftcore.tasks.qa import QuestionAnswering
-from tests.unit.tasks._small import small
+from tests.models import small
 
 if TYPE_CHECKING:
     from pathlib import Path

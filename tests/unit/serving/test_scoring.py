@@ -22,7 +22,7 @@ from ftcore.serving import model as models
 from ftcore.serving import scoring
 from ftcore.store import store
 from ftcore.tasks.multitask import Multitask
-from tests.unit.tasks._small import small
+from tests.models import small
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from ftcore.models import loading
 from ftcore.models.features import IGNORED
 from ftcore.recipe.kinds import kind_class, kinds
 from ftcore.training import jobs
-from tests.unit.tasks._small import COLOURS, VOCABULARY, rows, small
+from tests.models import COLOURS, VOCABULARY, rows, small
 
 LONG = "the green car is a boat and a lamp . the chair is white"
 SEVERAL: dict[str, tuple[str, dict[str, Any], list[tuple[str | None, ...]]]] = {

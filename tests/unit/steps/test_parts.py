@@ -17,7 +17,7 @@ from ftcore.store import store
 from ftcore.store.records import Record, now
 from ftcore.tasks.multitask import Multitask
 from ftcore.tracking.client import CHAMPION
-from tests.unit.tasks._small import COLOURS, THINGS, small
+from tests.models import COLOURS, THINGS, small
 
 if TYPE_CHECKING:
     from conftest import Product

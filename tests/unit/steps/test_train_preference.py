@@ -15,7 +15,7 @@ from ftcore.models.outputs import Example
 from ftcore.registry import served
 from ftcore.serving import model as models
 from tests.conftest import Product
-from tests.unit.tasks._small import COLOURS, THINGS, small
+from tests.models import COLOURS, THINGS, small
 
 TRAIN = {
     "epochs": 8, "max_length_tokens": 56, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32",

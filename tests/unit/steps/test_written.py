@@ -15,7 +15,7 @@ from ftcore.steps import evaluate, export, gate
 from ftcore.store import store
 from ftcore.store.records import Record, now
 from ftcore.tracking.client import CHAMPION
-from tests.unit.tasks._small import small
+from tests.models import small
 
 if TYPE_CHECKING:
     from conftest import Product

@@ -19,7 +19,7 @@ from ftcore.tasks.multilabel import MultiLabel
 from ftcore.tasks.pair import Pair
 from ftcore.tasks.qa import QuestionAnswering
 from ftcore.tasks.tagging import Tagging
-from tests.unit.tasks._small import rows
+from tests.models import rows
 
 LABELS = ("a", "b", "c", "d", "e", "f")
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-X", "I-X")

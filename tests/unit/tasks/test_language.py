@@ -22,7 +22,7 @@ from ftcore.tasks.chat import Chat
 from ftcore.tasks.completion import Completion
 from ftcore.tasks.seq2seq import Seq2Seq
 from ftcore.training import batches
-from tests.unit.tasks._small import rows, small
+from tests.models import rows, small
 
 RIGHT = ["the red door is a boat", "what colour is the green car ?", "a lamp", "the house is white .", ""]
 SAID = ["the red car is a boat", "what colour is the green car ?", "", "white the house .", "a chair"]

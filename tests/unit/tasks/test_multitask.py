@@ -28,7 +28,7 @@ from ftcore.training.loop import Job
 from ftcore.training.methods.full import Full
 from ftcore.training.methods.lora import Lora
 from ftcore.training.methods.prompt import PromptTuning
-from tests.unit.tasks._small import COLOURS, THINGS, small
+from tests.models import COLOURS, THINGS, small
 
 EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
 ENCODER: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from scipy.stats import pearsonr
 from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.tasks.multilabel import MultiLabel
 from ftcore.tasks.pair import Pair
-from tests.unit.tasks._small import rows
+from tests.models import rows
 
 LABELS = ("red", "green", "blue")
 SEVERAL = MultiLabel(labels=LABELS, separator=";")

@@ -21,7 +21,7 @@ from ftcore.models.outputs import Example
 from ftcore.recipe.sections import PersonalData
 from ftcore.tasks import _answers, qa
 from ftcore.tasks.qa import QuestionAnswering
-from tests.unit.tasks._small import rows, small
+from tests.models import rows, small
 
 CONFIG = QuestionAnswering(stride_tokens=4)
 PASSAGE = "the red door is a boat . the green car is a lamp . the house is white . the chair is blue ."

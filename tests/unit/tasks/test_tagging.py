@@ -14,7 +14,7 @@ from ftcore.errors import DataRejectedError, NotEnoughDataError
 from ftcore.models import loading
 from ftcore.models.features import IGNORED
 from ftcore.tasks.tagging import Tagging
-from tests.unit.tasks._small import rows, small
+from tests.models import rows, small
 
 CONFIG = Tagging(labels=("O", "B-COL", "I-COL", "B-THING", "I-THING"))
 

@@ -16,7 +16,7 @@ from ftcore.recipe.training_sections import Train
 from ftcore.training import loop
 from ftcore.training.loop import Job
 from ftcore.training.methods.lora import Lora
-from tests.unit.tasks._small import COLOURS, THINGS, rows, small
+from tests.models import COLOURS, THINGS, rows, small
 
 EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
 CASES: dict[str, tuple[str, dict[str, Any], Callable[[str, str], tuple[str | None, ...]], str, float]] = {

@@ -14,7 +14,7 @@ from ftcore.statistics.intervals import values
 from ftcore.tasks import _words
 from ftcore.tasks.chat import Chat
 from ftcore.tasks.qa import QuestionAnswering
-from tests.unit.tasks._small import rows
+from tests.models import rows
 
 # What is right, and the same with one word changed.
 SCRIPTS = {

@@ -18,7 +18,7 @@ from ftcore.store import store
 from ftcore.tasks.chat import Chat
 from ftcore.tasks.preference import Preference
 from ftcore.training.readable_rows import readable
-from tests.unit.tasks._small import rows, small
+from tests.models import rows, small
 
 if TYPE_CHECKING:
     from conftest import Product

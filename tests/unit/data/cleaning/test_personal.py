@@ -121,9 +121,9 @@ def test_scores_years_dates_and_part_numbers_stay(text: str) -> None:
 
 def test_long_runs_cost_no_more_than_others() -> None:
     text = "ab.c-d" * 20_000
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert made().clean([f"{text} a@b.c {text}@example.org@{text} (at) {text}"])[0][0].count("[EMAIL_ADDRESS]") == 1
-    assert time.perf_counter() - begun < 20
+    assert time.process_time() - begun < 20
 
 
 def test_regions_are_those_of_the_numbers_and_languages_seen() -> None:

@@ -187,13 +187,13 @@ def test_what_a_template_writes_comes_back(form: Callable[[Turns], str], content
     "middle", ["\n", " ", "Human:", "[INST]", "<|im_start|>", "```", "\n```", "</s>", "\n\nAssistant:"]
 )
 def test_long_texts_are_read_in_little_time(mark: str, middle: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for text in (mark + middle * 50_000, mark + middle * 50_000 + "x"):
         try:
             turns.read(text)
         except MalformedError:
             continue
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def row(text: str, label: str | None, rejected: str | None = None) -> tuple[Any, ...]:

@@ -234,10 +234,10 @@ def test_other_values_are_no_content_parts(text: str | None) -> None:
 @pytest.mark.parametrize("start", ["[", '"', "{", '["role", ', "'"])
 @pytest.mark.parametrize("middle", ["\\", "a", '\\"', "{", "'", "x.", " ", "} \n "])
 def test_long_texts_are_read_in_little_time(start: str, middle: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with contextlib.suppress(MalformedError):
         turns.read(start + middle * 5_000 + '"role": "content": ')
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 TURN = st.fixed_dictionaries(

@@ -16,7 +16,7 @@ from ftcore.models.outputs import Example, Sample
 from ftcore.recipe.kinds import kind_class
 from ftcore.tasks.classification import Classification
 from ftcore.tasks.multitask import Multitask
-from tests.unit.tasks._small import THINGS, VOCABULARY, small
+from tests.models import THINGS, VOCABULARY, small
 
 TEXTS = ["good", "the film is bad", "a great story, and a bright end to it", "1 2 3 4 5 6 7 8 9", ""]
 TASK = Classification(labels=("negative", "positive"))

@@ -26,7 +26,7 @@ from ftcore.training.exchanges import Exchange
 from ftcore.training.loop import Job
 from ftcore.training.methods import _ppo, _preference, _reinforcement, kto
 from ftcore.training.strategies.ddp import Ddp
-from tests.unit.tasks._small import THINGS, VOCABULARY, small
+from tests.models import THINGS, VOCABULARY, small
 
 TRAIN = Train(
     epochs=6, learning_rate=1e-2, batch_size=8, max_length_tokens=48, precision="fp32", warmup=0, patience=50, seed=5

@@ -1,4 +1,4 @@
-"""What the server imports that processes are forked from; see ``_forks``."""
+"""What the server imports that processes are forked from; see ``tests.forks``."""
 
 import importlib
 from contextlib import suppress

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-WARM = ["tests.integration._warm"]
+WARM = ["tests.warm"]
 """Imported once by the server that all processes are forked from."""
 LONGEST_S = 240.0
 

@@ -6,7 +6,6 @@ import json
 import re
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,21 +31,11 @@ if TYPE_CHECKING:
 WAIT_MS = 60_000
 
 
-@pytest.fixture
-def airflow(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[services.Running]:
-    """Airflow and MLflow, with the small recipe, which asks for one approval."""
-    write_recipe(home, approval={"required": 1})
-    monkeypatch.setenv("FTCORE_AIRFLOW_USERS", "olga:op, vera:viewer")
-    conf = settings.load()
-    try:
-        yield services.up(conf)
-    finally:
-        services.down(conf)
-
-
-@pytest.mark.ring
-@pytest.mark.timeout(600)
-def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services.Running) -> None:
+@pytest.mark.timeout(900)
+def test_a_person_reviews_approves_and_promotes_in_the_browser(
+    home: Path, airflow: services.Running, tiny: Path
+) -> None:
+    write_recipe(home, "reviewed", base=str(tiny / "model"), approval={"required": 1})
     conf = settings.load()
     _refuses_strangers(airflow.airflow_url)
     _mlflow_asks_for_a_login(airflow, conf)
@@ -68,7 +57,7 @@ def test_a_person_reviews_approves_and_promotes_in_the_browser(airflow: services
 
 
 def _refuses_strangers(url: str) -> None:
-    for path in ("/", "/ledger", "/models/small", "/static/page.css", "/models/small/versions/1"):
+    for path in ("/", "/ledger", "/models/reviewed", "/static/page.css", "/models/reviewed/versions/1"):
         assert httpx.get(f"{url}/ftcore{path}").status_code == 401, path
 
 
@@ -82,8 +71,8 @@ def _mlflow_asks_for_a_login(airflow: services.Running, conf: Settings) -> None:
         ("GET", f"{api}/experiments/search?max_results=1", {}),
         ("GET", f"{api}/registered-models/search", {}),
         ("POST", f"{api}/experiments/create", {"json": {"name": "theirs"}}),
-        ("POST", f"{api}/registered-models/set-tag", {"json": {"name": "small", "key": "k", "value": "v"}}),
-        ("POST", f"{api}/registered-models/alias", {"json": {"name": "small", "alias": "champion", "version": "1"}}),
+        ("POST", f"{api}/registered-models/set-tag", {"json": {"name": "reviewed", "key": "k", "value": "v"}}),
+        ("POST", f"{api}/registered-models/alias", {"json": {"name": "reviewed", "alias": "champion", "version": "1"}}),
         ("GET", f"{files}/0/run/artifacts/x", {}),
         ("PUT", f"{files}/0/run/artifacts/x", {"content": b"theirs"}),
         ("DELETE", f"{files}/0/run/artifacts/x", {}),
@@ -99,22 +88,22 @@ def _mlflow_asks_for_a_login(airflow: services.Running, conf: Settings) -> None:
 
 
 def _wait_for_the_question(api: AirflowApi) -> None:
-    api.wait_for_dags(["data__small", "finetune__small"])
-    run_id = api.trigger("data__small", run_id="first")
-    assert api.wait("data__small", run_id, 180)["state"] == "success"
-    run_id = api.wait_for_next("finetune__small")
+    api.wait_for_dags(["data__reviewed", "finetune__reviewed"])
+    run_id = api.trigger("data__reviewed", run_id="first")
+    assert api.wait("data__reviewed", run_id, 180)["state"] == "success"
+    run_id = api.wait_for_next("finetune__reviewed")
 
     deadline = time.monotonic() + 240
-    while not api.questions("finetune__small", run_id):
-        state = api.dag_run("finetune__small", run_id)["state"]
+    while not api.questions("finetune__reviewed", run_id):
+        state = api.dag_run("finetune__reviewed", run_id)["state"]
         assert state not in FINAL, f"the run ended as {state} without a question: {_failures(api, run_id)}"
-        assert time.monotonic() < deadline, api.task_instances("finetune__small", run_id)
+        assert time.monotonic() < deadline, api.task_instances("finetune__reviewed", run_id)
         time.sleep(0.5)
 
 
 def _failures(api: AirflowApi, run_id: str) -> str:
-    tasks = [task for task in api.task_instances("finetune__small", run_id) if task["state"] == "failed"]
-    logs = [api.task_log("finetune__small", run_id, t["task_id"], attempt=t["try_number"]) for t in tasks]
+    tasks = [task for task in api.task_instances("finetune__reviewed", run_id) if task["state"] == "failed"]
+    logs = [api.task_log("finetune__reviewed", run_id, t["task_id"], attempt=t["try_number"]) for t in tasks]
     return "\n".join(logs)
 
 
@@ -137,7 +126,7 @@ def _inside(page: Page) -> FrameLocator:
 def _review(page: Page) -> None:
     frame = _inside(page)
     frame.get_by_text("waits for approval").first.wait_for()
-    frame.get_by_role("link", name="small", exact=True).click()
+    frame.get_by_role("link", name="reviewed", exact=True).click()
     frame.get_by_role("link", name="Version 1", exact=True).click()
     frame.get_by_role("heading", name=re.compile("^Verdict")).wait_for()
     assert frame.locator(".gates li").filter(has_text="threshold").get_by_text("passed").is_visible()
@@ -150,15 +139,15 @@ def _review(page: Page) -> None:
     frame.get_by_role("link", name="Validation report").click()
     report = frame.frame_locator("iframe.report")
     report.get_by_text("Expectation Suite").first.wait_for()
-    frame.get_by_role("link", name="small", exact=True).click()
+    frame.get_by_role("link", name="reviewed", exact=True).click()
     frame.get_by_role("link", name="Version 1", exact=True).click()
 
 
 def _read_on(page: Page, airflow: services.Running) -> None:
     """Open the question in Airflow, and follow the links of its text."""
     _inside(page).get_by_role("link", name=re.compile("Approve or reject")).click()
-    page.wait_for_url(re.compile("/dags/finetune__small/runs/.*/tasks/.*/required_actions"))
-    for name, heading in (("The model's page", "small version 1"), ("Snapshot report", "Snapshot report")):
+    page.wait_for_url(re.compile("/dags/finetune__reviewed/runs/.*/tasks/.*/required_actions"))
+    for name, heading in (("The model's page", "reviewed version 1"), ("Snapshot report", "Snapshot report")):
         address = page.get_by_role("link", name=name).get_attribute("href")
         tab = page.context.new_page()
         tab.goto(f"{airflow.airflow_url}{address}")
@@ -168,7 +157,7 @@ def _read_on(page: Page, airflow: services.Running) -> None:
 
 def _approve(page: Page, airflow: services.Running, api: AirflowApi) -> None:
     """On our page, through Airflow's question, in two steps."""
-    page.goto(f"{airflow.airflow_url}/plugin/models/ftcore/models/small/versions/1")
+    page.goto(f"{airflow.airflow_url}/plugin/models/ftcore/models/reviewed/versions/1")
     frame = _inside(page)
     frame.get_by_role("link", name="Approve…").click()
     frame.get_by_label("Reason").fill("good <b>enough</b>")
@@ -176,8 +165,8 @@ def _approve(page: Page, airflow: services.Running, api: AirflowApi) -> None:
     frame.get_by_text("Nothing has been changed yet").wait_for()
     frame.get_by_role("button", name="Approve version 1").click()
     frame.get_by_text("Airflow has recorded your answer").wait_for()
-    run_id = api.dag_runs("finetune__small")[0]["dag_run_id"]
-    assert api.wait("finetune__small", run_id, 120)["state"] == "success"
+    run_id = api.dag_runs("finetune__reviewed")[0]["dag_run_id"]
+    assert api.wait("finetune__reviewed", run_id, 120)["state"] == "success"
 
 
 def _take_the_evidence(page: Page) -> None:
@@ -185,7 +174,7 @@ def _take_the_evidence(page: Page) -> None:
         _inside(page).get_by_role("link", name="Evidence (zip)").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         names = {name.partition("/")[2] for name in archive.namelist()}
-        approvals = archive.read("small-v1-evidence/approvals.json").decode()
+        approvals = archive.read("reviewed-v1-evidence/approvals.json").decode()
     assert {"index.html", "verdict.json", "ledger.json", "card.md"} <= names
     assert "good <b>enough</b>" in approvals
 
@@ -196,18 +185,18 @@ def _viewers_only_look(airflow: services.Running, conf: Settings) -> None:
     token = httpx.post(f"{airflow.airflow_url}/auth/token", json=login).json()["access_token"]
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=f"{airflow.airflow_url}/ftcore", headers=headers) as pages:
-        page = pages.get("/models/small")
+        page = pages.get("/models/reviewed")
         assert page.status_code == 200
         assert "/actions/" not in page.text
         for action in ("hold", "rollback", "release", "reject?version=1", "approve?version=1"):
-            assert pages.post(f"/models/small/actions/{action}").status_code == 403, action
+            assert pages.post(f"/models/reviewed/actions/{action}").status_code == 403, action
 
 
 def _see_the_champion(page: Page, airflow: services.Running, conf: Settings) -> None:
-    champion = Tracking(conf.model_copy(update={"tracking_uri": airflow.mlflow_url}), "small").alias(CHAMPION)
+    champion = Tracking(conf.model_copy(update={"tracking_uri": airflow.mlflow_url}), "reviewed").alias(CHAMPION)
     assert champion is not None
     assert champion.number == 1
-    page.goto(f"{airflow.airflow_url}/plugin/models/ftcore/models/small/versions/1")
+    page.goto(f"{airflow.airflow_url}/plugin/models/ftcore/models/reviewed/versions/1")
     frame = _inside(page)
     frame.get_by_role("heading", name="Approvals").wait_for()
     assert frame.get_by_role("row").filter(has_text="olga").first.is_visible(), "the page names who approved"
@@ -221,11 +210,11 @@ def _see_the_champion(page: Page, airflow: services.Running, conf: Settings) -> 
 
 
 def _tabs(page: Page, airflow: services.Running, api: AirflowApi) -> None:
-    run_id = api.dag_runs("finetune__small")[0]["dag_run_id"]
+    run_id = api.dag_runs("finetune__reviewed")[0]["dag_run_id"]
     for path, heading in (
-        ("/dags/finetune__small/plugin/model", "small"),
-        (f"/dags/finetune__small/runs/{run_id}/plugin/model-of-run", "small version 1"),
-        ("/dags/data__small/runs/first/plugin/model-of-run", "Steps of a run"),
+        ("/dags/finetune__reviewed/plugin/model", "reviewed"),
+        (f"/dags/finetune__reviewed/runs/{run_id}/plugin/model-of-run", "reviewed version 1"),
+        ("/dags/data__reviewed/runs/first/plugin/model-of-run", "Steps of a run"),
     ):
         page.goto(airflow.airflow_url + path)
         _inside(page).get_by_role("heading", name=heading, exact=True, level=1).wait_for()
@@ -233,9 +222,16 @@ def _tabs(page: Page, airflow: services.Running, api: AirflowApi) -> None:
 
 def _everybody_can_use_them(page: Page, airflow: services.Running) -> None:
     """axe-core and the keyboard on what a real run left, without Airflow's own frame around it."""
-    version = "/models/small/versions/1"
+    version = "/models/reviewed/versions/1"
     found = []
-    for path in ("/", "/ledger", "/models/small", version, f"{version}/examples", "/models/small/runs/data-first"):
+    for path in (
+        "/",
+        "/ledger",
+        "/models/reviewed",
+        version,
+        f"{version}/examples",
+        "/models/reviewed/runs/data-first",
+    ):
         page.goto(f"{airflow.airflow_url}/ftcore{path}")
         page.locator("main").wait_for()
         found += stumbles(page) + faults_of(page)

@@ -1,7 +1,8 @@
-"""A language of some forty words, models of it that nobody trained, and rows."""
+"""Tiny models that nobody trained, and a language of some forty words with its rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,32 @@ def small(family: str, folder: Path) -> None:
     }[family]()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def classifier(folder: Path, words: Sequence[str]) -> tuple[Any, Any]:
+    """A BERT of one layer that tells two classes apart, and its tokenizer, which knows these words and digits."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *"0123456789", *(f"##{n}" for n in range(10))]
+    known = folder.with_name("vocab.txt")
+    known.write_text("\n".join(vocabulary), encoding="utf-8")
+    torch.manual_seed(3)  # of the seeds tried, one whose answers depend on the text
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        num_labels=2,
+    )
+    model, tokenizer = BertForSequenceClassification(config).eval(), BertTokenizerFast(str(known))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model, tokenizer
 
 
 def rows(*given: tuple[str | None, ...]) -> pa.Table:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +19,7 @@ from tests.integration.conftest import write_recipe
 
 if TYPE_CHECKING:
     from ftcore.local.airflow_api import AirflowApi
+    from ftcore.local.running import Running
     from ftcore.settings import Settings
 
 FIRST = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -31,53 +28,24 @@ ROWS = {0: 120, 1: 90, 2: 3}
 DEADLINE_S = 240.0
 
 
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What a webhook was told."""
-    got: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        known = {"conn_type": "http", "host": "http://127.0.0.1", "port": server.server_port}
-        monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps(known))
-        monkeypatch.setenv("FTCORE_NOTIFY", "hook")
-        yield got
-        server.shutdown()
-
-
-@pytest.mark.ring
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_backfill_publishes_each_period_and_leaves_the_current_snapshot_alone(
-    home: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+    home: Path, airflow: Running, told: tuple[int, list[str]]
 ) -> None:
     _write_days(home.parent / "recipes")
     source = {"kind": "files", "path": "day-*.csv", "observed_at": "at"}
     changes = {"prepare": {"near_duplicates": None}, "validation": {"min_rows": 50}}
-    write_recipe(home, sources=[source], schedule={"data": "0 0 * * *"}, **changes)
-    monkeypatch.setenv("FTCORE_SHARD_BYTES", "3000")
+    write_recipe(home, "filled", sources=[source], schedule={"data": "0 0 * * *"}, **changes)
     conf = settings.load()
-    try:
-        with services.up(conf).api(conf) as api:
-            api.wait_for_dags(["data__small", "finetune__small", "monitor__small"])
-            api.pause("finetune__small")
-            _one_run_shared(api, conf)
-            shelf = store.shelf(conf, "small")
-            current = snapshot.current(shelf)
-            api.backfill("data__small", datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
-            runs = _ended(api, 3)
-            events = api.asset_events("small.snapshot")
-    finally:
-        services.down(conf)
+    with airflow.api(conf) as api:
+        api.wait_for_dags(["data__filled", "finetune__filled", "monitor__filled"])
+        api.pause("finetune__filled")
+        _one_run_shared(api, conf)
+        shelf = store.shelf(conf, "filled")
+        current = snapshot.current(shelf)
+        api.backfill("data__filled", datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
+        runs = _ended(api, 3)
+        events = api.asset_events("filled.snapshot")
 
     assert [run["state"] for run in runs] == ["success", "success", "failed"]
     assert snapshot.current(shelf) == current
@@ -88,12 +56,12 @@ def test_a_backfill_publishes_each_period_and_leaves_the_current_snapshot_alone(
         "2026-01-02": (ROWS[1], False),
     }
     assert not (shelf.root / "state" / "watermarks.json").exists()
-    (text,) = told
-    assert text.startswith("data__small: validate failed\n")
-    assert "the data of small is rejected" in text
+    (text,) = [text for text in told[1] if text.startswith("data__filled: ")]
+    assert text.startswith("data__filled: validate failed\n")
+    assert "the data of filled is rejected" in text
     assert "report: " in text
     assert "hint: nothing was published" in text
-    assert "/dags/data__small/runs/backfill__2026-01-04" in text
+    assert "/dags/data__filled/runs/backfill__2026-01-04" in text
 
 
 def _one_run_shared(api: AirflowApi, conf: Settings) -> None:
@@ -101,33 +69,35 @@ def _one_run_shared(api: AirflowApi, conf: Settings) -> None:
 
     In the middle of it the scheduler is killed: the task goes on under the next one, and all is there once.
     """
-    api.trigger("data__small", run_id="first")
+    api.trigger("data__filled", run_id="first")
     _lose_the_scheduler(conf, api)
-    assert api.wait("data__small", "first", DEADLINE_S)["state"] == "success"
-    tasks = api.task_instances("data__small", "first")
+    assert api.wait("data__filled", "first", DEADLINE_S)["state"] == "success"
+    tasks = api.task_instances("data__filled", "first")
     shards = sorted(task["rendered_map_index"] for task in tasks if task["task_id"] == "ingest")
     assert len(shards) >= 2
     assert shards[0].startswith("00-files-000-day-0")
-    assert all(api.record("data__small", "first", "ingest", number)["figures"]["rows"] for number in range(len(shards)))
-    joined = api.task_log("data__small", "first", "collect", lines=200)
+    assert all(
+        api.record("data__filled", "first", "ingest", number)["figures"]["rows"] for number in range(len(shards))
+    )
+    joined = api.task_log("data__filled", "first", "collect", lines=200)
     assert joined.count("took over") == len(shards), joined
-    (event,) = api.asset_events("small.snapshot")
-    record: Any = api.record("data__small", "first", "validate")
+    (event,) = api.asset_events("filled.snapshot")
+    record: Any = api.record("data__filled", "first", "validate")
     assert event["extra"] == {key: record["figures"][key] for key in ("snapshot", "rows", "verdict")}
     assert event["extra"]["verdict"].startswith("passed")
-    api.clear("data__small", "first", ["validate"])  # as where the end of a task was lost on the way to Airflow
-    assert api.wait("data__small", "first", DEADLINE_S)["state"] == "success"
+    api.clear("data__filled", "first", ["validate"])  # as where the end of a task was lost on the way to Airflow
+    assert api.wait("data__filled", "first", DEADLINE_S)["state"] == "success"
     (attempt,) = (
-        one["try_number"] for one in api.task_instances("data__small", "first") if one["task_id"] == "validate"
+        one["try_number"] for one in api.task_instances("data__filled", "first") if one["task_id"] == "validate"
     )
-    log = api.task_log("data__small", "first", "validate", attempt=attempt)
-    assert "has emitted the event of small.snapshot already" in log
-    assert len(api.asset_events("small.snapshot")) == 1, "a second event would start the training twice"
+    log = api.task_log("data__filled", "first", "validate", attempt=attempt)
+    assert "has emitted the event of filled.snapshot already" in log
+    assert len(api.asset_events("filled.snapshot")) == 1, "a second event would start the training twice"
 
 
 def _lose_the_scheduler(conf: Settings, api: AirflowApi) -> None:
     def state() -> tuple[str | None, int]:
-        tasks = {task["task_id"]: task for task in api.task_instances("data__small", "first")}
+        tasks = {task["task_id"]: task for task in api.task_instances("data__filled", "first")}
         return tasks["validate"]["state"], tasks["validate"]["try_number"]
 
     assert processes.wait(lambda: state()[0] == "running", DEADLINE_S)
@@ -147,7 +117,7 @@ def _ended(api: AirflowApi, count: int) -> list[dict[str, Any]]:
     """The backfill's runs in the order of their dates, once they have all ended."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        runs = [run for run in api.dag_runs("data__small") if run["run_type"] == "backfill"]
+        runs = [run for run in api.dag_runs("data__filled") if run["run_type"] == "backfill"]
         if len(runs) == count and all(run["state"] in {"success", "failed"} for run in runs):
             return sorted(runs, key=lambda run: run["logical_date"])
         time.sleep(1)

@@ -1,4 +1,7 @@
-"""The whole ring under a real Airflow, with real MLflow, Great Expectations, Evidently and ONNX Runtime."""
+"""The whole ring under a real Airflow, each step started as anywhere, the first time.
+
+MLflow, Great Expectations, Evidently and ONNX Runtime are the real ones.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,15 @@ from ftcore.registry import integrity
 from ftcore.store import store
 from ftcore.tracking.client import Tracking
 from tests.integration.conftest import write_recipe
+from tests.ring.conftest import COLD
+
+NAME = COLD.removesuffix(".yaml")
 
 
-@pytest.mark.ring
-@pytest.mark.timeout(600)
-def test_drift_puts_a_better_model_in_production_and_a_person_agrees(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.timeout(900)
+def test_drift_puts_a_better_model_in_production_and_a_person_agrees(home: Path) -> None:
     """Admin starts data and looks by hand, so what their events train is for somebody else to approve: for mira."""
-    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin,mira:op")
-    write_recipe(home, approval={"required": 1})
+    write_recipe(home, NAME, approval={"required": 1})
     conf = settings.load()
     said: list[str] = []
     marks: list[str] = []
@@ -34,11 +36,11 @@ def test_drift_puts_a_better_model_in_production_and_a_person_agrees(
     person = threading.Thread(target=_approve_everything, args=(over, marks), daemon=True)
     person.start()
     try:
-        turned = ring.turn(conf, "small", said.append, {"tweets": 160, "amazon": 60})
+        turned = ring.turn(conf, NAME, said.append, {"tweets": 160, "amazon": 60})
     finally:
         over.set()
         person.join(timeout=30)
-    found = summary.read(conf, "small", turned)
+    found = summary.read(conf, NAME, turned)
 
     assert found["aliases"] == {"champion": 2, "previous": 1}, "\n".join(said)
     assert found["drift"]["alarms"] >= 1
@@ -55,14 +57,14 @@ def test_drift_puts_a_better_model_in_production_and_a_person_agrees(
     for path in ("data_docs", "drift_report", "evidence", "prediction_log"):
         assert Path(found["paths"][path]).exists(), path
 
-    versions = Tracking(conf, "small").versions()
+    versions = Tracking(conf, NAME).versions()
     assert [version.number for version in versions] == [2, 1]
     assert all(version.tags["ftcore.approved_by"] == "mira" for version in versions), versions
-    shelf = store.shelf(conf, "small")
+    shelf = store.shelf(conf, NAME)
     assert {tuple(line["started_by"]) for line in shelf.ledger("plan")} == {("admin",)}
     refused = [line["reason"] for line in shelf.ledger("approve") if line["decision"] == "refused"]
     assert refused == ["admin started this run and cannot approve its result"]
-    assert integrity.check(shelf, Tracking(conf, "small")) == []
+    assert integrity.check(shelf, Tracking(conf, NAME)) == []
     assert versions[0].snapshot == found["snapshots"][1]["snapshot"]
     assert marks, "the services ran"
     assert not processes.everyone(marks[0], []), "every process has ended"
