@@ -75,7 +75,7 @@ check: setup ## Lint, types, imports, recipes.
 test: setup ## All tests, a file a core at a time, real rings under a real Airflow included.
 	$(PYTEST) $(ARGS)
 
-test-fast: setup ## Unit tests of less than a second each, while you work.
+test-fast: setup ## Unit tests of less than half a second each, while you work.
 	$(PYTEST) -m unit tests/unit tests/contract $(ARGS)
 
 bench: setup ## Measure against the usual way, side by side: make bench, or make bench ONLY=name.

@@ -1,7 +1,7 @@
 """How the whole suite is run: which test is of which kind, the longest files first, one Airflow for all rings.
 
-``tests/durations.json`` holds the seconds of each test function that took half a second or more, of its parameters
-together; ``--keep-durations`` writes it anew from the run.
+``tests/durations.json`` holds the seconds of each test function that took half a second or more; ``--keep-durations``
+writes it anew from the run.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 DURATIONS = Path(__file__).with_name("durations.json")
-SHOWN_S, SLOW_S = 0.5, 1.0
-"""From when on a duration is kept; and from when on a test is no unit test to be run at every change."""
+SLOW_S = 0.5
+"""From when on a function is slow, and kept in the file; its parameters count together."""
 UNIT = ("tests/unit", "tests/contract")
 RING = "tests/ring"
 
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     load: dict[str, float] = defaultdict(float)
     for item in items:
         function, file = _function(item.nodeid), _file(item.nodeid)
-        item.add_marker(_kind(file, known.get(function, 0.0), slow=item.get_closest_marker("slow") is not None))
+        item.add_marker(_kind(file, slow=function in known or item.get_closest_marker("slow") is not None))
         load[_scope(item.nodeid)] += 0.05
     for function, seconds in known.items():
         load[_scope(function)] += seconds
@@ -69,15 +69,15 @@ class Durations:
     def pytest_sessionfinish(self) -> None:
         """Keep what ran; what did not run stays as it was."""
         kept = {name: seconds for name, seconds in _known().items() if name not in self.found and _is_there(name)}
-        found = {name: round(seconds, 1) for name, seconds in self.found.items() if seconds >= SHOWN_S}
+        found = {name: round(seconds, 1) for name, seconds in self.found.items() if seconds >= SLOW_S}
         text = json.dumps(dict(sorted((kept | found).items())), indent=0)
         DURATIONS.write_text(text + "\n", encoding="utf-8")
 
 
-def _kind(file: str, seconds: float, *, slow: bool) -> str:
+def _kind(file: str, *, slow: bool) -> str:
     if file.startswith(RING):
         return "ring"
-    return "slow" if slow or seconds >= SLOW_S or not file.startswith(UNIT) else "unit"
+    return "slow" if slow or not file.startswith(UNIT) else "unit"
 
 
 def _known() -> dict[str, float]:
