@@ -236,7 +236,18 @@ def _settle() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of one MLflow database for all tests: making one takes two seconds, and each product has its own names."""
+    """Folder of one MLflow database for all tests: making one takes two seconds, and each product has its own names.
+
+    This process does not wait for the disk at each commit: tests kill processes, they do not cut the power.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def connected(connection: Any, _: object) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", connected)
     return tmp_path_factory.mktemp("mlflow")
 
 
