@@ -84,14 +84,15 @@ def home(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
     """FTCORE_HOME of the one Airflow, with a folder of recipes beside it."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return Path(variables["FTCORE_HOME"])
+    home = Path(variables["FTCORE_HOME"])
+    assert processes.wait((home.parent / "steps").exists, 120), (home.parent / "steps.log").read_text()
+    return home
 
 
 @pytest.fixture
 def airflow(home: Path) -> Iterator[services.Running]:
     """Airflow and MLflow; what a test leaves running is stopped after it."""
     conf = settings.load()
-    assert processes.wait((home.parent / "steps").exists, 120), (home.parent / "steps.log").read_text()
     yield services.up(conf)
     if (state := services.running(conf)) is None:
         return
