@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +37,9 @@ def people(count: int, start: int = 0) -> list[tuple[Any, ...]]:
     return [
         (
             n,
-            f"row {n:x} {n * 7919:x} of {ANNA if n % 10 == 0 else f'client-{n % 7}'} {n * 104729:x}",
+            f"row {n:x} {n * 7919:x} of {ANNA if n % 10 == 0 else f'c{n % 7}'} {n * 104729:x}",
             ("negative", "positive")[n % 2],
-            ANNA if n % 10 == 0 else f"client-{n % 7}",
+            ANNA if n % 10 == 0 else f"c{n % 7}",
             n,
         )
         for n in range(start, start + count)
@@ -89,7 +90,7 @@ def test_it_comes_back_from_no_source(product: Product, crm: sqlite3.Connection)
     )
     write(product, people(80, 1000))
     log_request(product, "q1", "is it good then", ANNA)
-    log_request(product, "q2", "is it bad then", "client-1")
+    log_request(product, "q2", "is it bad then", "c1")
     data(product, "r1")
     report = forgets(product, ANNA.upper(), in_text=True, reason="case 7")
     assert report["logs"] == {"predictions": 1, "feedback": 1}
@@ -115,21 +116,21 @@ def test_rows_that_carry_over_are_told_by_their_group(product: Product, crm: sql
     )
     first = data(product, "r1")
     version = product.crown("r1", first)
-    report = forgets(product, "client-3")
+    report = forgets(product, "c3")
     told = report["snapshots"][0]
     assert (told["snapshot"], told["current"]) == (first, True)
-    expected = {one[0] for one in people(60) if one[3] == "client-3"}
+    expected = {one[0] for one in people(60) if one[3] == "c3"}
     assert sum(told["rows"].values()) == len(expected)
     trained = told["rows"].get("train", 0) + told["rows"].get("validation", 0)
     tested = told["rows"].get("test", 0)
     assert report["versions"] == [{"version": version.number, "snapshot": first, "trained": trained, "tested": tested}]
     assert not report["masked"]
-    crm.execute("DELETE FROM t WHERE who <> 'client-3'")  # so that what comes now is carried over from the snapshot
+    crm.execute("DELETE FROM t WHERE who <> 'c3'")  # so that what comes now is carried over from the snapshot
     rows = raw(product, "r2")
     assert len(rows) == 60 - len(expected)
-    assert all(row["group"] != "client-3" for row in rows)
+    assert all(row["group"] != "c3" for row in rows)
     second = data(product, "r2")
-    assert forgets(product, "client-3")["snapshots"] == [told | {"current": False}]
+    assert forgets(product, "c3")["snapshots"] == [told | {"current": False}]
     assert snapshot.current(product.shelf) == second
 
 
@@ -163,18 +164,16 @@ def test_logs_of_this_machine_are_cleared(product: Product) -> None:
     product.change(sources=[FILES], prepare={"near_duplicates": None}, validation={"min_rows": 10})
     write(product, people(40))
     data(product, "r1")
-    theirs, other = (
-        next(text for _, text, _, who, _ in people(40) if who == name) for name in ("client-3", "client-4")
-    )
+    theirs, other = (next(text for _, text, _, who, _ in people(40) if who == name) for name in ("c3", "c4"))
     log = product.settings.home.resolve() / "airflow" / "logs" / "dag_id=data__x" / "attempt=1.log"
     log.parent.mkdir(parents=True)
     log.write_text("".join(json.dumps({"event": f"cannot read {text!r}"}) + "\n" for text in (theirs, other)))
-    assert forgets(product, "client-3", dry_run=True)["log_files"] == {str(log): 1}
+    assert forgets(product, "c3", dry_run=True)["log_files"] == {str(log): 1}
     assert theirs in log.read_text()
-    assert forgets(product, "client-3")["log_files"] == {str(log): 1}
+    assert forgets(product, "c3")["log_files"] == {str(log): 1}
     assert theirs not in log.read_text()
     assert other in log.read_text()
-    assert forgets(product, "client-3")["log_files"] == {}
+    assert forgets(product, "c3")["log_files"] == {}
 
 
 def test_to_look_changes_nothing(product: Product) -> None:
@@ -184,7 +183,7 @@ def test_to_look_changes_nothing(product: Product) -> None:
     write(product, people(40))
     data(product, "r1")
     before = {file: file.read_bytes() for file in product.shelf.root.rglob("*") if file.is_file()}
-    report = forgets(product, "client-3", dry_run=True)
+    report = forgets(product, "c3", dry_run=True)
     assert report["snapshots"]
     assert before == {file: file.read_bytes() for file in product.shelf.root.rglob("*") if file.is_file()}
 
@@ -198,28 +197,29 @@ def test_killed_before_the_ledger_it_is_told_the_second_time(product: Product, m
     with monkeypatch.context() as patch:
         patch.setattr(store.Shelf, "add_to_ledger", killed)
         with pytest.raises(KeyboardInterrupt):
-            forgets(product, "client-3", reason="case 7")
+            forgets(product, "c3", reason="case 7")
     assert product.shelf.ledger() == []
     product.change(sources=[FILES])
-    assert not any(row["group"] == "client-3" for row in raw(product, "r1")), "it is in force already"
-    first, again = forgets(product, "client-3"), forgets(product, "client-3")
+    assert not any(row["group"] == "c3" for row in raw(product, "r1")), "it is in force already"
+    first, again = forgets(product, "c3"), forgets(product, "c3")
     assert first["known"]
     assert first == again
     (line,) = product.shelf.ledger("forget")
     assert (line["decision"], line["because"]) == ("forgotten", "case 7")
     assert line["by"] == login.here()
-    forgets(product, "client-3", by="mira")
-    forgets(product, "client-3", by="mira")
-    forgets(product, "client-3", by="Client-3 ")
+    forgets(product, "c3", by="mira")
+    forgets(product, "c3", by="mira")
+    forgets(product, "c3", by="C3 ")
     assert [one["by"] for one in product.shelf.ledger("forget")] == [login.here(), "mira", "the subject"]
-    assert "client-3" not in json.dumps(product.shelf.ledger("forget")).lower()
+    told = re.findall(r"\w+", json.dumps(product.shelf.ledger("forget")).replace(line["run_id"], ""))
+    assert "c3" not in told, "hashes may hold these letters"
 
 
 def test_mlflow_away_does_not_hold_it_up(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TransientError, match="does not answer"):
-        forgets(product, "client-3")
+        forgets(product, "c3")
     assert len(suppression.load(product.shelf, {}).entries) == 1
     assert product.shelf.ledger() == []
 
@@ -244,7 +244,7 @@ def test_an_input_example_of_whatever_shape_is_looked_through(
         version = product.register(f"r{number}", folders=[folder])
         assert forget._shows(product.tracking, version.run, traces) == shown, example
     assert not forget._shows(product.tracking, product.register("none").run, traces), "it has none"
-    forgets(product, "client-3")
+    forgets(product, "c3")
     assert [line["decision"] for line in product.shelf.ledger("forget")] == ["forgotten"]
     monkeypatch.setenv("FTCORE_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -259,13 +259,13 @@ def test_a_run_that_had_read_already_publishes_nothing_of_it(product: Product) -
     write(product, people(40))
     product.run("ingest")
     product.run("prepare")
-    forgets(product, "client-3")
+    forgets(product, "c3")
     with pytest.raises(FtcoreError, match="forgotten after this run read") as told:
         product.run("validate")
     assert f"ftcore run {product.name} --only data --run r1" in told.value.hint
     assert snapshot.current(product.shelf) is None
     identity = data(product, "r1")  # the run goes on: ingest sees that somebody was forgotten
-    assert "client-3" not in snapshot.read(product.shelf, identity)["group"].to_pylist()
+    assert "c3" not in snapshot.read(product.shelf, identity)["group"].to_pylist()
 
 
 def test_a_key_that_is_none_and_a_reason_that_names_it_are_refused(product: Product) -> None:
