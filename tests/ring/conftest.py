@@ -21,7 +21,7 @@ from ftcore.local import processes, services
 from tests.conftest import ASSETS
 
 PEOPLE = "mira:op, jon:op, olga:op, zoe:op, vera:viewer"
-COLD = "whole.yaml"
+COLD = "small.yaml"
 """The recipe whose steps are started as anywhere else, the first time."""
 
 
