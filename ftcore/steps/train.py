@@ -7,7 +7,6 @@ import math
 import os
 import re
 import shutil
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -136,13 +135,13 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
     with energy.measured(workers.own(context.settings), keep) as used:  # a teacher reads every row in it
         log.info("loading %s and making tokens of the rows", context.recipe.base)
         job = jobs.prepared(context, rows, context.scratch / "checkpoints", track, watching)
-        encoded = job.rows
+        encoded = job.data.rows
         what = f"{len(encoded['train']):,} rows, {encoded['train'].tokens:,} tokens an epoch"
         log.info("training on %s", what)
-        weights = sum(p.numel() for p in job.model.parameters())
-        trainable = sum(p.numel() for p in job.model.parameters() if p.requires_grad)
+        weights = sum(p.numel() for p in job.trained.model.parameters())
+        trainable = sum(p.numel() for p in job.trained.model.parameters() if p.requires_grad)
         figures = jobs.fit(context, job)
-    job = replace(job, model=job.whole(job.model))
+    job = job.gathered()
     processes.first_only()
 
     made = context.scratch / "made"
@@ -157,7 +156,7 @@ def _fit(context: Context, rows: dict[str, pa.Table], track: Track) -> dict[str,
         **_unreadable(encoded),
         "weights": weights,
         "trainable_weights": trainable,
-        **({"strategy": job.config.distributed.strategy} if job.config.distributed.total > 1 else {}),
+        **({"strategy": job.run.config.distributed.strategy} if job.run.config.distributed.total > 1 else {}),
         **figures,
         **found,
         **actual.spent(

@@ -14,6 +14,7 @@ from ftcore.models import base
 from ftcore.recipe.sections import PersonalData
 from ftcore.store import store
 from ftcore.training import exchanges, planned, references
+from ftcore.training.job import Data, Job, Run, Trained
 from ftcore.training.readable_rows import readable
 from ftcore.training.strategies.ddp import Ddp
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from ftcore.recipe.sections import Task
     from ftcore.training.callbacks import Track
     from ftcore.training.exchanges import Exchange
-    from ftcore.training.loop import Job
     from ftcore.training.strategies._base import Strategy
 
 
@@ -73,7 +73,7 @@ def prepared(
     from transformers import set_seed
 
     from ftcore.models import loading
-    from ftcore.training import dropout, loop
+    from ftcore.training import dropout
 
     recipe, task = context.recipe, context.recipe.task
     method, limit = recipe.method, recipe.train.max_length_tokens
@@ -102,8 +102,10 @@ def prepared(
     identity = f"{digest}-{context.earlier('plan').figures['snapshot']}-{reference}"
     words, ask = _exchanges(recipe, tables), references.ask(context)
     weights = _weights(recipe, encoded["train"], encoded["validation"])
-    return loop.Job(
-        model, tokenizer, encoded, collate, config, checkpoints, identity, track, callbacks, words, ask, whole, *weights
+    return Job(
+        trained=Trained(model=model, tokenizer=tokenizer, whole=whole),
+        data=Data(rows=encoded, collate=collate, exchanges=words, class_weights=weights[0], judging_weights=weights[1]),
+        run=Run(config=config, folder=checkpoints, identity=identity, track=track, callbacks=callbacks, ask=ask),
     )
 
 
@@ -160,7 +162,7 @@ def save(context: Context, job: Job, folder: Path) -> None:
     """Write ``model/`` and what else the method keeps into a folder, with the card that says how it reads."""
     recipe = context.recipe
     shutil.rmtree(folder, ignore_errors=True)
-    recipe.method.save(job.model, job.tokenizer, folder)
+    recipe.method.save(job.trained.model, job.trained.tokenizer, folder)
     task, limit = recipe.task.model_dump(mode="json"), recipe.train.max_length_tokens
     card: dict[str, Any] = {"recipe": recipe.name, "task": task, "max_length_tokens": limit}
     card["personal_data"] = _personal_data(context)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,55 +25,20 @@ from ftcore.training import (
     memory,
     smoothing,
 )
-from ftcore.training.callbacks import Punctual, Reporter, Track
-from ftcore.training.exchanges import not_asked
+from ftcore.training.callbacks import Punctual, Reporter
 from ftcore.training.kernels import accelerated
 
 if TYPE_CHECKING:
     from torch import nn
-    from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-    from ftcore.models.features import Collator, Features
-    from ftcore.recipe.training_sections import Train
-    from ftcore.training.exchanges import Asked, Exchange
+    from ftcore.models.features import Features
+    from ftcore.training.job import Job
 
 log = logging.getLogger(__name__)
 
 
 DONE = "figures.json"
 """Beside the checkpoints once the training has ended: what is left to do then must not train on."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained, on what and how."""
-
-    model: nn.Module
-    """Trained in place."""
-    tokenizer: PreTrainedTokenizerBase
-    rows: Mapping[str, Features]
-    """``train`` and ``validation``, as the task encodes them."""
-    collate: Collator
-    """The task's collator."""
-    config: Train
-    folder: Path
-    """Local folder of the checkpoints."""
-    identity: str = ""
-    """What the checkpoints belong to: a hash of recipe, base model and snapshot."""
-    track: Track = lambda points: None
-    """Called with points of the curve."""
-    callbacks: Sequence[TrainerCallback] = ()
-    """Who else looks on, and may end the training."""
-    exchanges: Mapping[str, Sequence[Exchange]] = field(default_factory=dict)
-    """The same rows as words, for methods that train in their own way; empty where the task has no prompts."""
-    ask: Callable[[str], Asked] = not_asked
-    """Finds a model by a reference such as ``models:/name@alias``, for methods that need its opinion."""
-    whole: Callable[[nn.Module], nn.Module] = lambda trained: trained
-    """Makes one whole model, in the first process, of what several trained in pieces; all must call it."""
-    class_weights: torch.Tensor | None = None
-    """Weight of each label in the loss, ``[labels]``."""
-    judging_weights: torch.Tensor | None = None
-    """The same in the validation loss, which chooses the checkpoint."""
 
 
 class Sealing:
@@ -84,14 +48,14 @@ class Sealing:
     reporter: Reporter
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        checkpoint = self.job.folder / f"{checkpoints.PREFIX}{self.state.global_step}"  # type: ignore[attr-defined]
-        with checkpoints.writing(self.job.folder, checkpoint):
+        checkpoint = self.job.run.folder / f"{checkpoints.PREFIX}{self.state.global_step}"  # type: ignore[attr-defined]
+        with checkpoints.writing(self.job.run.folder, checkpoint):
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
             self.accelerator.wait_for_everyone()  # type: ignore[attr-defined]
             if self.args.should_save:  # type: ignore[attr-defined]
                 self.reporter.flush()  # first the curve: nobody does the steps of a sealed checkpoint again
-                checkpoints.seal(checkpoint, self.job.identity)
-                checkpoints.prune(self.job.folder, self.state.best_model_checkpoint)  # type: ignore[attr-defined]
+                checkpoints.seal(checkpoint, self.job.run.identity)
+                checkpoints.prune(self.job.run.folder, self.state.best_model_checkpoint)  # type: ignore[attr-defined]
 
     def take_best_of(self, last: Path) -> None:
         """Take the best weights of a training that has ended, given its last checkpoint; else the last."""
@@ -106,26 +70,31 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
     def __init__(self, job: Job, **settings: Any) -> None:
         """Wire a job into Trainer."""
         self.job = job
-        packed = job.config.packing and job.rows["train"].packable
+        packed = job.run.config.packing and job.data.rows["train"].packable
         kind: Callable[[Features], Any] = (
-            (lambda rows: batches.Packed(rows, job.config.max_length_tokens)) if packed else batches.Numbered
+            (lambda rows: batches.Packed(rows, job.run.config.max_length_tokens)) if packed else batches.Numbered
         )
-        pad = job.tokenizer.pad_token_id or 0
-        collate = (lambda rows: batches.collate_packed(rows, pad)) if packed else job.collate
-        self.budget_tokens = job.config.micro_batch_tokens
-        train, validation = kind(job.rows["train"]), kind(job.rows["validation"])
-        groups = balance.groups(job.rows["train"], job.config.sampling)
-        self.order = batches.ordered(train, job.config.batch_size, job.config.seed, groups)
-        self.punctual = Punctual(job.config.checkpoint_minutes * 60)
-        self.reporter = Reporter(job.track, self.order.tokens)
+        pad = job.trained.tokenizer.pad_token_id or 0
+        collate = (lambda rows: batches.collate_packed(rows, pad)) if packed else job.data.collate
+        self.budget_tokens = job.run.config.micro_batch_tokens
+        train, validation = kind(job.data.rows["train"]), kind(job.data.rows["validation"])
+        groups = balance.groups(job.data.rows["train"], job.run.config.sampling)
+        self.order = batches.ordered(train, job.run.config.batch_size, job.run.config.seed, groups)
+        self.punctual = Punctual(job.run.config.checkpoint_minutes * 60)
+        self.reporter = Reporter(job.run.track, self.order.tokens)
         super().__init__(
-            model=job.model,
-            args=arguments.made(job.config, len(train), job.folder, **settings),
+            model=job.trained.model,
+            args=arguments.made(job.run.config, len(train), job.run.folder, **settings),
             train_dataset=train,
             eval_dataset=validation,
             data_collator=batches.remembering(collate),
-            processing_class=job.tokenizer,
-            callbacks=[EarlyStoppingCallback(job.config.patience), self.reporter, self.punctual, *job.callbacks],
+            processing_class=job.trained.tokenizer,
+            callbacks=[
+                EarlyStoppingCallback(job.run.config.patience),
+                self.reporter,
+                self.punctual,
+                *job.run.callbacks,
+            ],
         )
         self.remove_callback(PrinterCallback)
         # Trainer believes that every model with **kwargs divides its loss by the items of the whole batch. BERT, T5 and
@@ -187,8 +156,8 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The model's or the method's own loss, or that with class weights; while training, some label smoothing."""
-        share = self.job.config.label_smoothing if model.training else 0
-        weights = self.job.class_weights if model.training else self.job.judging_weights
+        share = self.job.run.config.label_smoothing if model.training else 0
+        weights = self.job.data.class_weights if model.training else self.job.data.judging_weights
         if not share and weights is None:
             return super().compute_loss(model, inputs, *args, **kwargs)
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
@@ -295,7 +264,7 @@ def fit(job: Job, kind: type[Loop] = Loop) -> dict[str, float]:
         TrainingError: the loss is not a number, memory or disk do not suffice, the checkpoints are another recipe's.
         TransientError: stopped by a signal; a checkpoint was written.
     """
-    last = checkpoints.last(job.folder, job.identity)
+    last = checkpoints.last(job.run.folder, job.run.identity)
     with _quick(job):  # before Trainer puts the model on a GPU, which need not hold frozen weights in 32 bits
         return _run(kind(job, eval_on_start=last is None), job, last)  # what it was worth before: what has it learnt?
 
@@ -317,13 +286,16 @@ def run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
 @contextmanager
 def _quick(job: Job) -> Iterator[None]:
     """Calculate in the quickest ways that give the same; nothing of them is left in the model behind it."""
-    config = job.config
-    with attention.chosen(job.model, config.attention, config.precision), accelerated(job.model, config):
+    config = job.run.config
+    with (
+        attention.chosen(job.trained.model, config.attention, config.precision),
+        accelerated(job.trained.model, config),
+    ):
         yield
 
 
 def _run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
-    if last and (done := store.read_json(job.folder / DONE)):
+    if last and (done := store.read_json(job.run.folder / DONE)):
         log.info("the training was done already: its best checkpoint is taken")
         loop.take_best_of(last)
         return {**done, "resumed": 1.0}
@@ -345,12 +317,12 @@ def _run(loop: Any, job: Job, last: Path | None) -> dict[str, float]:
         "train_loss": round(result.training_loss, 5),
         **{name: round(value, 5) for name, value in judged.items()},
         "seconds": round(seconds, 2),
-        "rows_per_s": round(len(job.rows["train"]) * trained / seconds, 2),
+        "rows_per_s": round(len(job.data.rows["train"]) * trained / seconds, 2),
         "tokens_per_s": round(loop.reporter.tokens_per_epoch * trained / seconds, 1),
         "resumed": float(last is not None),
     }
     if loop.args.should_save:
-        store.write_json(job.folder / DONE, figures)
+        store.write_json(job.run.folder / DONE, figures)
     return figures
 
 

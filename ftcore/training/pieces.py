@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 from transformers.trainer import SCHEDULER_NAME
 
 from ftcore.training.in_step import InStep
-from ftcore.training.loop import Job, Loop
+from ftcore.training.job import Job
+from ftcore.training.loop import Loop
 
 PIECES = "pieces"
 """Folder of a checkpoint with the learnt weights and the optimiser, which any number of processes can read."""

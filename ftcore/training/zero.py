@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftcore.training.in_step import InStep
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
 
 
 class Zero(InStep):

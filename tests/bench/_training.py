@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import jobs
 from tests.bench._sentences import load, rows
 
 ROWS, EPOCHS, TEST_ROWS, MAX_LENGTH, BATCH = 960, 2, 1000, 64, 32
@@ -45,7 +46,7 @@ def ours(numbers: str = "auto", kernels: str = "auto") -> Trained:
         | {"precision": numbers, "kernels": kernels}
     )
     with tempfile.TemporaryDirectory() as folder:
-        figures = loop.fit(loop.Job(model, tokenizer, encoded, collate, config, Path(folder)))
+        figures = loop.fit(jobs.made(model, tokenizer, encoded, collate, config, Path(folder)))
     accuracy = _accuracy(model, tokenizer, test, recipe.task.labels)
     return Trained(figures["rows_per_s"], figures["tokens_per_s"], accuracy, precision.chosen(config.precision))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import jobs
 from tests.bench._measure import Result, Skipped, machine, side
 
 
@@ -189,7 +190,7 @@ def _ours(setup: Setup, clock: Any, folder: Path) -> float:
         evaluations_per_epoch=1,
         precision="bf16",
     )
-    job = loop.Job(
+    job = jobs.made(
         model, words, {"train": encoded, "validation": few}, lambda batch: batch, config, folder, callbacks=[clock]
     )
     return loop.fit(job)["train_loss"]

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import jobs
 from tests.bench._measure import Result, machine, side
 from tests.bench._sentences import load, rows
 
@@ -106,7 +107,6 @@ def _train(
 
     from ftcore.models import loading
     from ftcore.recipe.kinds import kind_class
-    from ftcore.training import loop
     from ftcore.training.strategies.ddp import Ddp
 
     recipe = load()[0]
@@ -126,7 +126,7 @@ def _train(
     clock = time.perf_counter()
     with tempfile.TemporaryDirectory() as checkpoints:
         collate = recipe.task.collator(tokenizer)
-        job = loop.Job(model, tokenizer, encoded, collate, settings, Path(checkpoints))
+        job = jobs.made(model, tokenizer, encoded, collate, settings, Path(checkpoints))
         config.fit(job, Ddp())
     seconds = time.perf_counter() - clock
     config.save(model, tokenizer, target)

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tests import jobs
 from tests.bench._measure import Result, machine, side
 from tests.bench._sentences import load, rows
 
@@ -69,7 +70,6 @@ def _train(kind: str) -> dict[str, float]:
     from ftcore.recipe.kinds import kind_class
     from ftcore.recipe.training_sections import Train
     from ftcore.training.exchanges import of
-    from ftcore.training.loop import Job
     from ftcore.training.strategies.ddp import Ddp
 
     drawn = kind in ("rloo", "grpo", "ppo")
@@ -92,7 +92,7 @@ def _train(kind: str) -> dict[str, float]:
         split = {"train": split["train"][:PROMPTS], "validation": split["validation"][:DRAWN]}
     none = {name: Features({"input_ids": [[1]] * len(some)}, ["-"] * len(some)) for name, some in split.items()}
     with tempfile.TemporaryDirectory() as scratch:
-        job = Job(
+        job = jobs.made(
             config.apply(model, tokenizer),
             tokenizer,
             none,

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import jobs
 from tests.bench._measure import Result, by_turns, machine
 from tests.bench._sentences import load
 
@@ -52,7 +53,7 @@ def _ours() -> tuple[float, float]:
     config = recipe.train.model_copy(update={**changes, "evaluations_per_epoch": 1})
     with tempfile.TemporaryDirectory() as folder:
         rows = {"train": encoded, "validation": few}
-        figures = loop.fit(loop.Job(model, words, rows, collate, config, Path(folder)))
+        figures = loop.fit(jobs.made(model, words, rows, collate, config, Path(folder)))
     return figures["tokens_per_s"], figures["train_loss"]
 
 

@@ -18,7 +18,7 @@ from transformers import DataCollatorForSeq2Seq, LlamaConfig, LlamaForCausalLM, 
 from ftcore.models.features import Features
 from ftcore.recipe.kinds import kind_class
 from ftcore.recipe.training_sections import Train
-from ftcore.training.loop import Job
+from tests import jobs
 
 CONFIG = LlamaConfig(
     vocab_size=64,
@@ -83,9 +83,19 @@ def main(strategy: str, method: str, out: str, tied: bool = False, vanish: int =
     data = {"train": rows(64, chance), "validation": rows(21, chance)}
     callbacks = [Vanish(vanish)] if vanish else []
     folder = Path(out) / "checkpoints"
-    job = Job(model, words, data, DataCollatorForSeq2Seq(words), train, folder, "x", points.extend, callbacks)
+    job = jobs.made(
+        model,
+        words,
+        data,
+        DataCollatorForSeq2Seq(words),
+        train,
+        folder,
+        identity="x",
+        track=points.extend,
+        callbacks=callbacks,
+    )
     figures = how.fit(job)
-    made = whole(job.model)
+    made = whole(job.trained.model)
     if not int(os.environ.get("RANK", "0")):
         save_file({name: value.clone() for name, value in made.state_dict().items()}, Path(out) / "weights.safetensors")
         said = {"figures": figures, "curve": {point.step: point.metrics for point in points if "loss" in point.metrics}}

@@ -20,8 +20,8 @@ from ftcore.recipe import kinds
 from ftcore.recipe.training_sections import Train
 from ftcore.tasks.classification import Classification
 from ftcore.tracking.client import Tracking
-from ftcore.training import loop
 from ftcore.training.strategies.ddp import Ddp
+from tests import jobs
 from tests.integration.conftest import write_recipe
 
 TASK = Classification(labels=("negative", "positive"))
@@ -69,7 +69,7 @@ def test_it_learns_real_sentences(kind: str, sentences: pa.Table, tmp_path: Path
     )
     rows = {"train": encoded, "validation": encoded}
     collate = TASK.collator(tokenizer)
-    job = loop.Job(model, tokenizer, rows, collate, train, tmp_path / "checkpoints")
+    job = jobs.made(model, tokenizer, rows, collate, train, tmp_path / "checkpoints")
     figures: dict[str, Any] = config.fit(job, Ddp())
     assert figures["validation_loss"] < 0.67, "below the 0.693 of a coin"
     config.save(model, tokenizer, tmp_path / "made")

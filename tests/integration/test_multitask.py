@@ -26,6 +26,7 @@ from ftcore.tracking.client import Tracking
 from ftcore.training import loop
 from ftcore.training.methods.full import Full
 from ftcore.training.methods.lora import Lora
+from tests import jobs
 from tests.integration.conftest import write_recipe
 
 PARTS = {
@@ -67,7 +68,7 @@ def test_both_learn_real_sentences(home: Path, tmp_path: Path) -> None:
     encoded = TASK.encode(tokenizer, rows, 48)
     train = Train(epochs=5, learning_rate=2e-3, batch_size=16, precision="fp32", evaluations_per_epoch=1,
                   max_length_tokens=48)  # fmt: skip
-    job = loop.Job(model, tokenizer, {"train": encoded, "validation": encoded}, TASK.collator(tokenizer),
+    job = jobs.made(model, tokenizer, {"train": encoded, "validation": encoded}, TASK.collator(tokenizer),
                    train, tmp_path / "checkpoints")  # fmt: skip
     loop.fit(job)
     method.save(model, tokenizer, tmp_path / "trained")

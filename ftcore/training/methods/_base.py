@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
     from ftcore.training.exchanges import Exchange
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
 

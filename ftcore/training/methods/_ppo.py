@@ -25,7 +25,7 @@ from ftcore.training.methods import _ppo_checkpoints, _preference, _reinforcemen
 
 if TYPE_CHECKING:
     from ftcore.training.exchanges import Prompt
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.methods._ppo_settings import PpoSettings
 
 GRADIENT_NORM = 1.0
@@ -60,17 +60,17 @@ class Trainer:
 
     def __init__(self, config: PpoSettings, job: Job) -> None:
         """Make the value head, zero at first, and the optimiser."""
-        self.config, self.job, self.model = config, job, job.model
-        self.device = next(job.model.parameters()).device
-        width = int(job.model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
+        self.config, self.job, self.model = config, job, job.trained.model
+        self.device = next(job.trained.model.parameters()).device
+        width = int(job.trained.model.config.get_text_config().hidden_size)  # type: ignore[union-attr, operator]
         self.value = torch.nn.Linear(width, 1).to(self.device)
         torch.nn.init.zeros_(self.value.weight)
         torch.nn.init.zeros_(self.value.bias)
-        self.reference = config.reference(job.model)
-        self.worth = _rewards.total(config.rewards, [reward.score(job.ask) for reward in config.rewards])
-        self.weights = [p for p in job.model.parameters() if p.requires_grad] + list(self.value.parameters())
+        self.reference = config.reference(job.trained.model)
+        self.worth = _rewards.total(config.rewards, [reward.score(job.run.ask) for reward in config.rewards])
+        self.weights = [p for p in job.trained.model.parameters() if p.requires_grad] + list(self.value.parameters())
         self.optimiser = torch.optim.AdamW(
-            self.weights, lr=job.config.learning_rate, weight_decay=job.config.weight_decay
+            self.weights, lr=job.run.config.learning_rate, weight_decay=job.run.config.weight_decay
         )
         self.progress = _ppo_checkpoints.Progress(job, self.value, self.optimiser)
 
@@ -83,13 +83,13 @@ class Trainer:
         """
         asked = _reinforcement.prompts(self.config, self.job)
         before = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
-        last = checkpoints.last(self.job.folder, self.job.identity)
+        last = checkpoints.last(self.job.run.folder, self.job.run.identity)
         if last is not None:
             _ppo_checkpoints.load(self.progress, last)
-        figures = store.read_json(self.job.folder / DONE) if last else None
+        figures = store.read_json(self.job.run.folder / DONE) if last else None
         if figures is None:
             figures = self._train(asked["train"])
-            store.write_json(self.job.folder / DONE, figures)
+            store.write_json(self.job.run.folder / DONE, figures)
         after = _reinforcement.mean_reward(self.config, self.job, asked["validation"], self.worth)
         resumed = {"resumed": float(last is not None)}
         read = _preference.learnt_from(self.job, "prompts", asked["train"])
@@ -98,7 +98,7 @@ class Trainer:
 
     def _train(self, asked: Sequence[Prompt]) -> dict[str, float]:
         """All steps that are left."""
-        train, started, first, read, drawn = self.job.config, time.monotonic(), self.progress.done, 0, 0
+        train, started, first, read, drawn = self.job.run.config, time.monotonic(), self.progress.done, 0, 0
         steps = max(1, round(-(-len(asked) // train.batch_size) * train.epochs))
         batches = islice(_batches(len(asked), train.batch_size, train.seed), first, None)
         watch = _ppo_checkpoints.Watch(
@@ -153,7 +153,7 @@ class Trainer:
         """Several passes over the answers, a minibatch a step; returns means of the losses and of what was clipped."""
         seen: dict[str, list[float]] = {}
         rows = list(range(len(rollout.sequences)))
-        shuffle = random.Random(f"{self.job.config.seed} {step}")  # noqa: S311 - an order, no secret
+        shuffle = random.Random(f"{self.job.run.config.seed} {step}")  # noqa: S311 - an order, no secret
         for _ in range(self.config.passes):
             shuffle.shuffle(rows)
             for start in range(0, len(rows), self.config.minibatch):
@@ -182,7 +182,7 @@ class Trainer:
 
     def _parts(self, rows: int, longest: int) -> Iterator[range]:
         """Numbers of the rows that are read at once: a minibatch, or as many as ``train.micro_batch_tokens`` allows."""
-        most = min(self.config.minibatch, (self.job.config.micro_batch_tokens or rows * longest) // longest)
+        most = min(self.config.minibatch, (self.job.run.config.micro_batch_tokens or rows * longest) // longest)
         for start in range(0, rows, max(1, most)):
             yield range(start, min(rows, start + max(1, most)))
 
@@ -236,10 +236,10 @@ class Trainer:
 
     def _warm_up(self, step: int, steps: int) -> None:
         """Raise the learning rate over the recipe's share of the steps, then lower it, in straight lines."""
-        rising = max(1, round(steps * self.job.config.warmup))
+        rising = max(1, round(steps * self.job.run.config.warmup))
         share = step / rising if step <= rising else (steps - step + 1) / (steps - rising + 1)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.job.config.learning_rate * share
+            group["lr"] = self.job.run.config.learning_rate * share
 
 
 def _batches(rows: int, size: int, seed: int) -> Iterator[list[int]]:

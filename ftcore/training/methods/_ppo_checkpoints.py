@@ -17,7 +17,7 @@ from ftcore.training.callbacks import Punctual, Reporter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
 
 WEIGHTS, OPTIMISER, STATE = "weights.safetensors", "optimizer.pt", "state.json"
 
@@ -37,7 +37,11 @@ class Progress:
 
     def trained(self) -> dict[str, torch.nn.Parameter]:
         """Weights that learn, by name: the model's, and the value head's."""
-        model = {f"model.{name}": weight for name, weight in self.job.model.named_parameters() if weight.requires_grad}
+        model = {
+            f"model.{name}": weight
+            for name, weight in self.job.trained.model.named_parameters()
+            if weight.requires_grad
+        }
         return model | {f"value.{name}": weight for name, weight in self.value.named_parameters()}
 
 
@@ -48,13 +52,13 @@ class Watch:
         """Listen for SIGTERM and show the bar; ``rows`` and ``tokens`` are those of an epoch."""
         job = progress.job
         self.progress = progress
-        self.args = arguments.made(job.config, rows, job.folder)
-        self.state = TrainerState(global_step=progress.done, max_steps=steps, num_train_epochs=job.config.epochs)
+        self.args = arguments.made(job.run.config, rows, job.run.folder)
+        self.state = TrainerState(global_step=progress.done, max_steps=steps, num_train_epochs=job.run.config.epochs)
         self.control = TrainerControl()
-        self.reporter, self.punctual = Reporter(job.track, tokens), Punctual(job.config.checkpoint_minutes * 60)
+        self.reporter, self.punctual = Reporter(job.run.track, tokens), Punctual(job.run.config.checkpoint_minutes * 60)
         # transformers asks for its own; what it raises in `control` is what is due anyway, and is taken back by on_save
-        called = [DefaultFlowCallback(), self.reporter, self.punctual, *job.callbacks]
-        self.callbacks = CallbackHandler(called, job.model, job.tokenizer, progress.optimiser, None)
+        called = [DefaultFlowCallback(), self.reporter, self.punctual, *job.run.callbacks]
+        self.callbacks = CallbackHandler(called, job.trained.model, job.trained.tokenizer, progress.optimiser, None)
         self.callbacks.on_train_begin(self.args, self.state, self.control)
 
     def step(self, seen: dict[str, float]) -> None:
@@ -85,18 +89,18 @@ def save(progress: Progress) -> None:
         TrainingError: the disk is full, or cannot be written.
     """
     job = progress.job
-    folder = job.folder / f"{checkpoints.PREFIX}{progress.done}"
+    folder = job.run.folder / f"{checkpoints.PREFIX}{progress.done}"
     chance = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         chance["random.cuda"] = torch.cuda.get_rng_state()
-    with checkpoints.writing(job.folder, folder):
+    with checkpoints.writing(job.run.folder, folder):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().contiguous() for name, weight in progress.trained().items()}
         save_file(weights | chance, folder / WEIGHTS)
         torch.save(progress.optimiser.state_dict(), folder / OPTIMISER)
         store.write_json(folder / STATE, {"done": progress.done, "losses": progress.losses})
-        checkpoints.seal(folder, job.identity)
-        checkpoints.prune(job.folder, best=None)
+        checkpoints.seal(folder, job.run.identity)
+        checkpoints.prune(job.run.folder, best=None)
 
 
 def load(progress: Progress, checkpoint: Path) -> None:

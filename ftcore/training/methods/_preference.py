@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.training.exchanges import Exchange, Prompt
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,9 @@ def pairs(job: Job) -> dict[str, list[Exchange]]:
         DataRejectedError: a split has none, or too many prompts leave no room.
         NotEnoughDataError: no prompt of a split leaves room.
     """
-    found = {split: [one for one in rows if one.good and one.worse] for split, rows in job.exchanges.items()}
+    found = {split: [one for one in rows if one.good and one.worse] for split, rows in job.data.exchanges.items()}
     for split, kept in found.items():
-        rows = job.exchanges[split]
+        rows = job.data.exchanges[split]
         if not kept:
             raise DataRejectedError(
                 f"no row of the {split} split has a rejected answer to learn from",
@@ -136,10 +136,10 @@ def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) 
     """
     from ftcore.models import loading
 
-    room, most = job.config.max_length_tokens - answer_tokens, job.config.max_truncated
+    room, most = job.run.config.max_length_tokens - answer_tokens, job.run.config.max_truncated
     found = {}
     for split, every in rows.items():
-        kept = [one for one in every if len(ids(job.tokenizer, one.prompt)) <= room]
+        kept = [one for one in every if len(ids(job.trained.tokenizer, one.prompt)) <= room]
         out = len(every) - len(kept)
         said = f"{out:,} of {len(every):,} prompts of the {split} split are longer than {room} tokens"
         if not kept:
@@ -159,7 +159,7 @@ def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) 
 
 def learnt_from(job: Job, what: str, rows: Sequence[object]) -> dict[str, float]:
     """How many rows are learnt from, and how many training rows were left out."""
-    return {what: len(rows), "rows_left_out": len(job.exchanges["train"]) - len(rows)}
+    return {what: len(rows), "rows_left_out": len(job.data.exchanges["train"]) - len(rows)}
 
 
 def as_answers(prompt: Prompt, text: str) -> str | list[dict[str, str]]:
@@ -187,9 +187,9 @@ def choices(job: Job, rows: int, **settings: Any) -> dict[str, Any]:
     """Settings of a TRL trainer: those of the common loop, and further ones."""
     from ftcore.training import arguments
 
-    return arguments.choices(job.config, rows, job.folder) | {
+    return arguments.choices(job.run.config, rows, job.run.folder) | {
         "use_liger_kernel": False,  # TRL has deprecated it
-        **in_parts(job, job.config.batch_size),
+        **in_parts(job, job.run.config.batch_size),
         **settings,
     }
 
@@ -205,10 +205,12 @@ def in_parts(job: Job, batch: int, least: int = 1, rows: int = 1) -> dict[str, i
         least: fewest pairs of a part.
         rows: what the trainer counts for a pair.
     """
-    if job.config.micro_batch_tokens is None:
+    if job.run.config.micro_batch_tokens is None:
         return {}
-    longest = min(max(_both(job.tokenizer, job.exchanges["train"]), default=1), job.config.max_length_tokens)
-    part = equal_part(batch, job.config.micro_batch_tokens // (2 * longest), least)
+    longest = min(
+        max(_both(job.trained.tokenizer, job.data.exchanges["train"]), default=1), job.run.config.max_length_tokens
+    )
+    part = equal_part(batch, job.run.config.micro_batch_tokens // (2 * longest), least)
     sizes = dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), rows * part)
     return {} if part == batch else {**sizes, "gradient_accumulation_steps": batch // part}
 
@@ -242,22 +244,22 @@ def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
 
     Quiet.job = job
     with still_datasets():
-        trainer = Quiet(model=job.model, processing_class=job.tokenizer, **parts)
+        trainer = Quiet(model=job.trained.model, processing_class=job.trained.tokenizer, **parts)
     trainer.remove_callback(PrinterCallback)
-    trainer.reporter = Reporter(job.track, tokens)
-    trainer.punctual = Punctual(job.config.checkpoint_minutes * 60)
-    for callback in job.callbacks:
+    trainer.reporter = Reporter(job.run.track, tokens)
+    trainer.punctual = Punctual(job.run.config.checkpoint_minutes * 60)
+    for callback in job.run.callbacks:
         trainer.add_callback(callback)
     trainer.add_callback(trainer.reporter)
     trainer.add_callback(trainer.punctual)
-    last = checkpoints.last(job.folder, job.identity)
+    last = checkpoints.last(job.run.folder, job.run.identity)
     if trainer.args.eval_strategy != "no":
         trainer.args.eval_on_start = last is None
-        trainer.add_callback(EarlyStoppingCallback(job.config.patience))
+        trainer.add_callback(EarlyStoppingCallback(job.run.config.patience))
     try:
         return loop.run(trainer, job, last)
     finally:
-        _as_it_was(job.model)
+        _as_it_was(job.trained.model)
 
 
 @contextmanager
@@ -295,7 +297,7 @@ def ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | None =
 
 def tokens(job: Job, rows: Sequence[Exchange]) -> int:
     """Tokens that are read of pairs: of each the prompt twice and both answers."""
-    return sum(_both(job.tokenizer, rows))
+    return sum(_both(job.trained.tokenizer, rows))
 
 
 def likelihoods(job: Job, rows: Sequence[tuple[Prompt, str]]) -> np.ndarray:
@@ -304,17 +306,20 @@ def likelihoods(job: Job, rows: Sequence[tuple[Prompt, str]]) -> np.ndarray:
     import torch
 
     found: list[float] = []
-    device = next(job.model.parameters()).device
-    with _adapters.still(job.model), torch.no_grad():
+    device = next(job.trained.model.parameters()).device
+    with _adapters.still(job.trained.model), torch.no_grad():
         size = at_once(job)
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            whole = [ids(job.tokenizer, *one)[: job.config.max_length_tokens] for one in part]
+            whole = [ids(job.trained.tokenizer, *one)[: job.run.config.max_length_tokens] for one in part]
             heads = [
-                min(len(ids(job.tokenizer, prompt)), len(one)) for (prompt, _), one in zip(part, whole, strict=True)
+                min(len(ids(job.trained.tokenizer, prompt)), len(one))
+                for (prompt, _), one in zip(part, whole, strict=True)
             ]
-            batch = job.tokenizer.pad({"input_ids": whole}, padding_side="right", return_tensors="pt").to(device)
-            logits = job.model(**batch).logits[:, :-1].float()
+            batch = job.trained.tokenizer.pad({"input_ids": whole}, padding_side="right", return_tensors="pt").to(
+                device
+            )
+            logits = job.trained.model(**batch).logits[:, :-1].float()
             said = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
             places = torch.arange(1, said.shape[1] + 1, device=device)
             counted = (places >= torch.tensor(heads, device=device)[:, None]) & batch["attention_mask"][:, 1:].bool()
@@ -340,7 +345,7 @@ def told(margins: np.ndarray, when: str) -> dict[str, float]:
 
 def at_once(job: Job) -> int:
     """Sequences that are measured at once: one where memory is short."""
-    return AT_ONCE if job.config.micro_batch_tokens is None else 1
+    return AT_ONCE if job.run.config.micro_batch_tokens is None else 1
 
 
 def fit(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.training.exchanges import Exchange, Prompt
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.methods._rewards import Score
 
 MEASURED = 64
@@ -91,7 +91,7 @@ def prompts(config: Reinforced, job: Job) -> dict[str, list[Prompt]]:
         NotEnoughDataError: a split has none.
         DataRejectedError: too many leave no room.
     """
-    found = _preference.roomy(job, job.exchanges, config.answer_tokens)
+    found = _preference.roomy(job, job.data.exchanges, config.answer_tokens)
     return {split: [one.prompt for one in rows] for split, rows in found.items()}
 
 
@@ -108,12 +108,16 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
     from datasets import Dataset
 
     asked = prompts(config, job)
-    scores = [reward.score(job.ask) for reward in config.rewards]
+    scores = [reward.score(job.run.ask) for reward in config.rewards]
     worth = _rewards.total(config.rewards, scores)
     before, drawn = mean_reward(config, job, asked["validation"], worth), list[int]()
-    rows = min(job.config.batch_size, len(asked["train"]))
-    longest = max(len(_preference.ids(job.tokenizer, prompt)) for prompt in asked["train"]) + config.answer_tokens
-    at_once = (job.config.micro_batch_tokens or rows * config.generations * longest) // (config.generations * longest)
+    rows = min(job.run.config.batch_size, len(asked["train"]))
+    longest = (
+        max(len(_preference.ids(job.trained.tokenizer, prompt)) for prompt in asked["train"]) + config.answer_tokens
+    )
+    at_once = (job.run.config.micro_batch_tokens or rows * config.generations * longest) // (
+        config.generations * longest
+    )
     common = _preference.choices(job, len(asked["train"])) | {
         "per_device_train_batch_size": config.generations,
         "gradient_accumulation_steps": rows,  # a step learns a prompt at a time
@@ -128,7 +132,7 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
         "metric_for_best_model": None,
         "greater_is_better": None,
     }
-    job.tokenizer.padding_side = "left"
+    job.trained.tokenizer.padding_side = "left"
 
     class Drawing(kind):  # type: ignore[misc]
         """Draws by the numbers it trains with: TRL draws without autocast, which weights in 16 bits would trip over."""
@@ -155,7 +159,7 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
 
 def tokens(config: Reinforced, job: Job, asked: Sequence[Prompt]) -> int:
     """Tokens of an answer to each prompt, as long as one may be, and of the prompts."""
-    return sum(len(_preference.ids(job.tokenizer, prompt)) + config.answer_tokens for prompt in asked)
+    return sum(len(_preference.ids(job.trained.tokenizer, prompt)) + config.answer_tokens for prompt in asked)
 
 
 class Answered(NamedTuple):
@@ -179,7 +183,7 @@ def mean_reward(config: Reinforced, job: Job, asked: Sequence[Prompt], worth: Sc
 
     some, rewards, tokens = asked[:MEASURED], list[float](), 0
     with torch.random.fork_rng():
-        torch.manual_seed(job.config.seed)
+        torch.manual_seed(job.run.config.seed)
         size = _preference.at_once(job)
         for start in range(0, len(some), size):
             part = some[start : start + size]
@@ -198,18 +202,18 @@ def draw(config: Reinforced, job: Job, asked: Sequence[Prompt]) -> dict[str, Any
     """
     import torch
 
-    device = next(job.model.parameters()).device
-    encoded = {"input_ids": [_preference.ids(job.tokenizer, prompt) for prompt in asked]}
-    batch = job.tokenizer.pad(encoded, padding_side="left", return_tensors="pt").to(device)
-    with _adapters.still(job.model), torch.no_grad():
-        sequences = job.model.generate(  # type: ignore[operator]
+    device = next(job.trained.model.parameters()).device
+    encoded = {"input_ids": [_preference.ids(job.trained.tokenizer, prompt) for prompt in asked]}
+    batch = job.trained.tokenizer.pad(encoded, padding_side="left", return_tensors="pt").to(device)
+    with _adapters.still(job.trained.model), torch.no_grad():
+        sequences = job.trained.model.generate(  # type: ignore[operator]
             **batch,
             max_new_tokens=config.answer_tokens,
             do_sample=True,
             temperature=config.temperature,
             top_k=0,
             top_p=1.0,
-            pad_token_id=job.tokenizer.pad_token_id,
+            pad_token_id=job.trained.tokenizer.pad_token_id,
         )
     length = batch["input_ids"].shape[1]
     answered = torch.ones_like(sequences[:, length:])
@@ -223,14 +227,14 @@ def texts(job: Job, drawn: dict[str, Any]) -> list[str]:
     """The answers as words."""
     length = drawn["prompt_tokens"]
     rows = zip(drawn["sequences"][:, length:], drawn["attention_mask"][:, length:].bool(), strict=True)
-    return [job.tokenizer.decode(row[kept], skip_special_tokens=True).strip() for row, kept in rows]
+    return [job.trained.tokenizer.decode(row[kept], skip_special_tokens=True).strip() for row, kept in rows]
 
 
 def _ends(job: Job) -> list[int]:
     """Tokens that end an answer."""
-    named = job.model.generation_config.eos_token_id  # type: ignore[union-attr]
+    named = job.trained.model.generation_config.eos_token_id  # type: ignore[union-attr]
     ends = named if isinstance(named, list) else [named]
-    return [end for end in (*ends, job.tokenizer.eos_token_id) if end is not None]
+    return [end for end in (*ends, job.trained.tokenizer.eos_token_id) if end is not None]
 
 
 def _as_trl(name: str, score: Score, drawn: list[int]) -> Callable[..., list[float]]:

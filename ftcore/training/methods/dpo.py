@@ -16,7 +16,7 @@ from ftcore.training.methods import _preference
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
 
@@ -54,11 +54,11 @@ class Dpo(_preference.Anchored):
 
         settings = _preference.choices(
             job,
-            len(job.exchanges["train"]),
+            len(job.data.exchanges["train"]),
             beta=self.beta,
             loss_type=[self.loss],
             label_smoothing=self.label_smoothing,
-            max_length=job.config.max_length_tokens,
+            max_length=job.run.config.max_length_tokens,
         )
-        reference = self.reference(job.model)
+        reference = self.reference(job.trained.model)
         return _preference.fit(job, DPOTrainer, DPOConfig(**settings), ref_model=reference)

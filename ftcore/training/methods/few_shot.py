@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.models.features import Features
     from ftcore.recipe.model import Recipe
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
 log = logging.getLogger(__name__)
@@ -96,19 +96,19 @@ class FewShot(Method):
 
         started = time.monotonic()
         if torch.cuda.is_available():
-            job.model.to("cuda")
-        train, validation = job.rows["train"], job.rows["validation"]
+            job.trained.model.to("cuda")
+        train, validation = job.data.rows["train"], job.data.rows["validation"]
         labels = list(train.columns["labels"])
-        chosen = pairs(labels, self.pairs, job.config.seed)
-        head = _last_linear(job.model)
+        chosen = pairs(labels, self.pairs, job.run.config.seed)
+        head = _last_linear(job.trained.model)
         with _Inputs(head) as inputs:
 
             def vectors(features: Features, numbers: Sequence[int]) -> torch.Tensor:
-                job.model(**_batch(job, features, numbers))
+                job.trained.model(**_batch(job, features, numbers))
                 return inputs.last
 
             losses = _contrast(self.learning_rate, job, chosen, lambda numbers: vectors(train, numbers))
-            with _adapters.still(job.model):
+            with _adapters.still(job.trained.model):
                 _fit_head(head, _all(vectors, train), labels)
                 validation_loss = _cross_entropy(head, _all(vectors, validation), validation.columns["labels"])
         seconds = time.monotonic() - started
@@ -150,12 +150,12 @@ def _contrast(
     """Bring the cosine of each pair towards 1 or 0; returns the loss of each step."""
     import torch
 
-    labels = torch.tensor(list(job.rows["train"].columns["labels"]))
-    optimiser = torch.optim.AdamW(job.model.parameters(), lr=rate, weight_decay=job.config.weight_decay)
+    labels = torch.tensor(list(job.data.rows["train"].columns["labels"]))
+    optimiser = torch.optim.AdamW(job.trained.model.parameters(), lr=rate, weight_decay=job.run.config.weight_decay)
     steps = -(-len(chosen) // BATCH)
     warm = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     losses: list[float] = []
-    job.model.train()
+    job.trained.model.train()
     with progress("training", steps, every_s=SELDOM_S) as advance:
         for start in range(0, len(chosen), BATCH):
             one, other = (list(side) for side in zip(*chosen[start : start + BATCH], strict=True))
@@ -184,7 +184,7 @@ def _rate(step: int, steps: int) -> float:
 def _track(job: Job, losses: list[float]) -> None:
     from ftcore.training.callbacks import Point
 
-    job.track([Point(step, {"loss": loss}, time.time()) for step, loss in enumerate(losses, 1)])
+    job.run.track([Point(step, {"loss": loss}, time.time()) for step, loss in enumerate(losses, 1)])
 
 
 def _fit_head(head: nn.Linear, vectors: np.ndarray, labels: Sequence[int]) -> None:
@@ -228,8 +228,8 @@ def _all(vectors: Callable[[Features, Sequence[int]], torch.Tensor], features: F
 
 
 def _batch(job: Job, features: Features, numbers: Sequence[int]) -> dict[str, Any]:
-    device = next(job.model.parameters()).device
-    batch = job.collate([features[number] for number in numbers])
+    device = next(job.trained.model.parameters()).device
+    batch = job.data.collate([features[number] for number in numbers])
     return {name: value.to(device) for name, value in batch.items() if name != "labels"}
 
 

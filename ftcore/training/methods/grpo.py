@@ -14,7 +14,7 @@ from ftcore.training.methods import _reinforcement
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
     from ftcore.training.exchanges import Exchange
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
 LEAST = 2
@@ -63,15 +63,15 @@ class Kto(_preference.Anchored):
 
         settings = _preference.choices(
             job,
-            2 * len(job.exchanges["train"]),
+            2 * len(job.data.exchanges["train"]),
             beta=self.beta,
             desirable_weight=self.desirable_weight,
             undesirable_weight=self.undesirable_weight,
-            max_length=job.config.max_length_tokens,
-            **_preference.in_parts(job, job.config.batch_size // 2, LEAST, rows=2),
+            max_length=job.run.config.max_length_tokens,
+            **_preference.in_parts(job, job.run.config.batch_size // 2, LEAST, rows=2),
         )
         read = partial(unpaired, job=job, half=settings["per_device_train_batch_size"] // 2)
-        reference = self.reference(job.model)
+        reference = self.reference(job.trained.model)
         return _preference.fit(job, KTOTrainer, KTOConfig(**settings), read, ref_model=reference)
 
 
@@ -83,7 +83,7 @@ def unpaired(rows: Sequence[Exchange], job: Job, half: int) -> Any:
     """
     from datasets import Dataset
 
-    order = random.Random(job.config.seed).sample(list(rows), len(rows))  # noqa: S311 - an order, no secret
+    order = random.Random(job.run.config.seed).sample(list(rows), len(rows))  # noqa: S311 - an order, no secret
     made = []
     for start in range(0, len(order), half):
         for good in (True, False):

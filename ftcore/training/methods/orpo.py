@@ -15,7 +15,7 @@ from ftcore.training.methods import _preference
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
 
@@ -44,6 +44,6 @@ class Orpo(_preference.Paired):
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
         settings = _preference.choices(
-            job, len(job.exchanges["train"]), beta=self.beta, max_length=job.config.max_length_tokens
+            job, len(job.data.exchanges["train"]), beta=self.beta, max_length=job.run.config.max_length_tokens
         )
         return _preference.fit(job, ORPOTrainer, ORPOConfig(**settings))

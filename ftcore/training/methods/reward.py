@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
     from ftcore.training.exchanges import Exchange
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
 
@@ -58,7 +58,7 @@ class RewardModel(_preference.Paired):
             job,
             len(data["train"]),
             center_rewards_coefficient=self.centre or None,
-            max_length=job.config.max_length_tokens,
+            max_length=job.run.config.max_length_tokens,
         )
         before = _preference.told(margins(job, data["validation"]), "before")
         figures = _preference.run(
@@ -78,12 +78,12 @@ def margins(job: Job, rows: Sequence[Exchange]) -> np.ndarray:
     import numpy as np
     import torch
 
-    device, found = next(job.model.parameters()).device, []
-    with _adapters.still(job.model), torch.no_grad():
+    device, found = next(job.trained.model.parameters()).device, []
+    with _adapters.still(job.trained.model), torch.no_grad():
         for one in rows[: _preference.MEASURED]:
-            both = [_preference.ids(job.tokenizer, one.prompt, answer) for answer in (one.good, one.worse)]
-            cut = [answer[-job.config.max_length_tokens :] for answer in both]
-            batch = job.tokenizer.pad({"input_ids": cut}, padding_side="right", return_tensors="pt").to(device)
-            good, worse = job.model(**batch).logits[:, 0].tolist()
+            both = [_preference.ids(job.trained.tokenizer, one.prompt, answer) for answer in (one.good, one.worse)]
+            cut = [answer[-job.run.config.max_length_tokens :] for answer in both]
+            batch = job.trained.tokenizer.pad({"input_ids": cut}, padding_side="right", return_tensors="pt").to(device)
+            good, worse = job.trained.model(**batch).logits[:, 0].tolist()
             found.append(good - worse)
     return np.array(found)

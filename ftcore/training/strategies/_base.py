@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.training_sections import Train
     from ftcore.training.cost import Held, Shape
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
 
 
 class Strategy(Config):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ftcore.recipe.training_sections import Train
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
 
 
 class Fsdp2(Sharded):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ftcore.recipe.training_sections import Train
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
 
 
 class Zero3(Sharded):
@@ -57,7 +57,7 @@ class Zero3(Sharded):
         """Train in the common loop, all processes in step."""
         from ftcore.training import loop, zero
 
-        return loop.fit(job, zero.looped(config(job.config)))
+        return loop.fit(job, zero.looped(config(job.run.config)))
 
 
 def _whole(empty: nn.Module, trained: nn.Module) -> nn.Module:

@@ -24,10 +24,11 @@ from ftcore.recipe.training_sections import Train
 from ftcore.statistics.intervals import estimate
 from ftcore.tasks.multitask import Multitask
 from ftcore.training import batches, callbacks, loop
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
 from ftcore.training.methods.full import Full
 from ftcore.training.methods.lora import Lora
 from ftcore.training.methods.prompt import PromptTuning
+from tests import jobs
 from tests.models import COLOURS, THINGS, small
 
 EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
@@ -89,7 +90,7 @@ def job(task: Multitask, folder: Path, model: Any, words: Any = None, **train: A
         for split, times in {"train": 6, "validation": 1}.items()
     }
     settings = {"max_length_tokens": 48, "evaluations_per_epoch": 1, "patience": 10, "batch_size": 8} | train
-    return Job(model, tokenizer, encoded, task.collator(tokenizer), Train(**settings), folder / "checkpoints")
+    return jobs.made(model, tokenizer, encoded, task.collator(tokenizer), Train(**settings), folder / "checkpoints")
 
 
 def said(task: Multitask, folder: Path) -> list[dict[str, Any]]:
@@ -115,9 +116,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     task = config(ENCODER)
     made = job(task, folder, task.load(folder / "base"), epochs=8, learning_rate=3e-3)
-    full.save(made.model, made.tokenizer, folder / "before")
+    full.save(made.trained.model, made.trained.tokenizer, folder / "before")
     loop.fit(made)
-    full.save(made.model, made.tokenizer, folder / "after")
+    full.save(made.trained.model, made.trained.tokenizer, folder / "after")
     return folder
 
 
@@ -155,11 +156,11 @@ def test_an_adapter_learns_with_all_heads_and_merges(kind: str, tmp_path: Path) 
     task, method = config({name: ENCODER[name] for name in ("colour", "words")}), kind_class("methods", kind)
     settings = method.model_validate(method.EXAMPLE)
     made = job(task, tmp_path, task.load(tmp_path / "base"), epochs=2, learning_rate=1e-2)
-    model = settings.apply(made.model, made.tokenizer)
-    made = Job(model, made.tokenizer, made.rows, made.collate, made.config, made.folder)
+    model = settings.apply(made.trained.model, made.trained.tokenizer)
+    made = jobs.changed(made, model=model)
     figures = loop.fit(made)
     assert figures["validation_loss"] < 0.9 * figures["validation_loss_before"]
-    settings.save(model, made.tokenizer, tmp_path / "made")
+    settings.save(model, made.trained.tokenizer, tmp_path / "made")
     with safe_open(tmp_path / "made" / "adapter" / "adapter_model.safetensors", framework="np") as file:
         names = "\n".join(file.keys())
     assert all(f"head_{name}.classifier.weight" in names for name in task.parts)
@@ -193,9 +194,9 @@ def test_a_language_model_learns_to_chat_and_to_go_on(tmp_path: Path) -> None:
     assert task.generative
     before = measured(task, tmp_path / "base")
     made = job(task, tmp_path, task.load(tmp_path / "base"), epochs=6, learning_rate=5e-3)
-    assert made.rows["train"].packable
+    assert made.data.rows["train"].packable
     loop.fit(made)
-    Full().save(made.model, made.tokenizer, tmp_path / "made")
+    Full().save(made.trained.model, made.trained.tokenizer, tmp_path / "made")
     after = measured(task, tmp_path / "made" / "model")
     assert before["chat/exact_match"] < 0.1
     assert after["chat/exact_match"] > 0.7
@@ -242,8 +243,7 @@ def test_the_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path
         model.load_state_dict(start)
         made = job(task, tmp_path, model, epochs=2, learning_rate=1e-3, evaluations_per_epoch=4, precision="fp32")
         watched = [callbacks.Watched(tick, lambda number, loss: None)]
-        made = Job(made.model, made.tokenizer, made.rows, made.collate, made.config, folder, track=track,
-                   callbacks=watched)  # fmt: skip
+        made = jobs.changed(made, folder=folder, track=track, callbacks=watched)
         with suppress(KeyboardInterrupt):
             loop.fit(made)
         return points

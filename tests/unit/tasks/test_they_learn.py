@@ -14,8 +14,8 @@ from ftcore.models import loading, outputs
 from ftcore.recipe.kinds import kind_class, kinds
 from ftcore.recipe.training_sections import Train
 from ftcore.training import loop
-from ftcore.training.loop import Job
 from ftcore.training.methods.lora import Lora
+from tests import jobs
 from tests.models import COLOURS, THINGS, rows, small
 
 EVERY = [(colour, thing) for colour in COLOURS for thing in THINGS]
@@ -84,7 +84,7 @@ def test_it_learns_is_saved_and_measured(kind: str, tmp_path: Path) -> None:
     }
     pace = {"epochs": 6, "learning_rate": 5e-3, "batch_size": 8} | PACE.get(kind, {})
     train = Train(max_length_tokens=48, evaluations_per_epoch=1, patience=10, **pace)
-    job = Job(model, tokenizer, encoded, config.collator(tokenizer), train, tmp_path / "checkpoints")
+    job = jobs.made(model, tokenizer, encoded, config.collator(tokenizer), train, tmp_path / "checkpoints")
     loop.fit(job)
     after = measured(task, config, model, tokenizer, tmp_path / "after", table)
     assert set(after) == set(task.METRICS)
@@ -106,7 +106,7 @@ def test_lora_learns_and_merges_into_a_model_that_predicts(kind: str, tmp_path: 
     model = method.apply(config.load(tmp_path / "base"), tokenizer)
     encoded = config.encode(tokenizer, pa.concat_tables([table] * 4), 48)
     train = Train(epochs=3, learning_rate=5e-3, batch_size=4, max_length_tokens=48, evaluations_per_epoch=1)
-    job = Job(model, tokenizer, {"train": encoded, "validation": encoded}, config.collator(tokenizer), train,
+    job = jobs.made(model, tokenizer, {"train": encoded, "validation": encoded}, config.collator(tokenizer), train,
               tmp_path / "checkpoints")  # fmt: skip
     figures = loop.fit(job)
     assert figures["validation_loss"] < 0.95 * figures["validation_loss_before"]

@@ -12,7 +12,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ftcore.models.features import Features
 from ftcore.recipe.training_sections import Train
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
+from tests import jobs
 
 CONFIG = Train(
     epochs=2, learning_rate=3e-2, batch_size=8, precision="fp32", evaluations_per_epoch=2, patience=20, seed=5
@@ -38,6 +39,6 @@ def job(tiny: Path, tmp_path: Path) -> Callable[..., Job]:
         config = CONFIG.model_copy(update=changes.pop("config", {}))
         parts = {"folder": tmp_path / "checkpoints", "identity": "this", **changes}
         data = parts.pop("rows", {"train": rows(64), "validation": rows(16)})
-        return Job(model, tokenizer, data, DataCollatorWithPadding(tokenizer), config, **parts)
+        return jobs.made(model, tokenizer, data, DataCollatorWithPadding(tokenizer), config, **parts)
 
     return make

@@ -15,7 +15,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from ftcore.models.features import Features
 from ftcore.training import balance, batches, loop
 from ftcore.training.callbacks import Point
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
+from tests import jobs
 
 Make = Callable[..., Job]
 BALANCED = [{"class_weights": "balanced"}, {"sampling": "balanced"}]
@@ -46,17 +47,17 @@ def made(job: Make, tiny: Path, config: dict[str, Any], *, several: bool = False
     if several:
         kind = "multi_label_classification"
         model = AutoModelForSequenceClassification.from_pretrained(tiny / "model", problem_type=kind)
-        found = Job(**{**vars(found), "model": model})
+        found = jobs.changed(found, model=model)
     return found
 
 
 def recall(job: Job) -> float:
     """Share of the rows with the rare label for which it is the likeliest, or likelier than not."""
-    rows = [job.rows["train"][number] for number in range(64)]
-    batch = job.collate(rows)
-    truth = torch.tensor(np.asarray(job.rows["train"].columns["labels"]).reshape(64, -1)[:, -1] == 1)
+    rows = [job.data.rows["train"][number] for number in range(64)]
+    batch = job.data.collate(rows)
+    truth = torch.tensor(np.asarray(job.data.rows["train"].columns["labels"]).reshape(64, -1)[:, -1] == 1)
     with torch.no_grad():
-        logits = job.model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        logits = job.trained.model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     chosen = logits[:, 1] > 0 if batch["labels"].dim() == 2 else logits.argmax(-1) == 1
     return float(chosen[truth].float().mean())
 
@@ -68,7 +69,7 @@ def test_a_rare_label_is_learnt(job: Make, tiny: Path, config: dict[str, Any], s
     loop.fit(plain)
     assert recall(plain) == 0, "without balance the frequent label is predicted for all"
     fair = made(job, tiny, config, several=several)
-    loop.fit(Job(**{**vars(fair), "folder": fair.folder / "fair"}))
+    loop.fit(jobs.changed(fair, folder=fair.run.folder / "fair"))
     assert recall(fair) == 1
 
 
@@ -113,7 +114,7 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(
     for curve, budget in zip(curves, (None, 16), strict=True):
         config = {"class_weights": {"seldom": 9.0}, "epochs": 1, "micro_batch_tokens": budget, **more}
         one = made(job, tiny, config, several=several)
-        for module in one.model.modules():
+        for module in one.trained.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
 
@@ -122,7 +123,7 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole(
                 point.metrics[name] for point in points for name in ("loss", "eval_loss") if name in point.metrics
             ]
 
-        loop.fit(Job(**{**vars(one), "track": track, "folder": one.folder / str(budget)}))
+        loop.fit(jobs.changed(one, track=track, folder=one.run.folder / str(budget)))
     assert len(curves[0]) > 8
     assert curves[0] == pytest.approx(curves[1], rel=1e-3)
 

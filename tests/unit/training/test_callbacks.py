@@ -9,7 +9,7 @@ import pytest
 from ftcore.errors import TrainingError
 from ftcore.training import callbacks, loop
 from ftcore.training.callbacks import FirstSteps
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
 
 
 def test_the_first_steps_are_reported_once_with_what_all_steps_take(

@@ -16,7 +16,8 @@ import torch
 from ftcore.errors import TrainingError, TransientError
 from ftcore.training import checkpoints, loop
 from ftcore.training.callbacks import Point
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
+from tests import jobs
 
 Make = Callable[..., Job]
 
@@ -29,12 +30,12 @@ class Curve(dict[int, float]):
 
 
 def weights(job: Job) -> torch.Tensor:
-    return torch.cat([value.detach().flatten() for value in job.model.parameters()])
+    return torch.cat([value.detach().flatten() for value in job.trained.model.parameters()])
 
 
 def without_dropout(job: Job) -> Job:
     """Parts draw other numbers than the whole: without any, they must agree."""
-    for module in job.model.modules():
+    for module in job.trained.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     return job
@@ -47,11 +48,11 @@ def at_forward(job: Job, number: int, act: Callable[[], object]) -> Iterator[Non
 
     def hook(*_: Any) -> None:
         nonlocal seen
-        seen += job.model.training
-        if job.model.training and seen == number:
+        seen += job.trained.model.training
+        if job.trained.model.training and seen == number:
             act()
 
-    handle = job.model.register_forward_pre_hook(hook)
+    handle = job.trained.model.register_forward_pre_hook(hook)
     yield
     handle.remove()
 
@@ -199,7 +200,7 @@ def test_a_loss_that_is_no_number_names_the_rows(job: Make) -> None:
 
     def poison() -> None:
         with torch.no_grad():
-            poisoned.model.classifier.weight.fill_(float("nan"))
+            poisoned.trained.model.classifier.weight.fill_(float("nan"))
 
     with at_forward(poisoned, 3, poison), pytest.raises(TrainingError, match="the loss is nan at step 3") as error:
         loop.fit(poisoned)
@@ -224,8 +225,8 @@ def test_activations_that_are_calculated_again_are_the_same(job: Make, tmp_path:
         curve = Curve()
         one = without_dropout(job(track=curve, folder=tmp_path / f"{again}", config={"gradient_checkpointing": again}))
         torch.manual_seed(2)
-        adapted = lora.Lora(rank=2, dropout=0).apply(one.model, one.tokenizer)
-        loop.fit(Job(**{**vars(one), "model": adapted}))
+        adapted = lora.Lora(rank=2, dropout=0).apply(one.trained.model, one.trained.tokenizer)
+        loop.fit(jobs.changed(one, model=adapted))
         curves.append(dict(curve))
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
     assert len(set(curves[0].values())) > 8, "it learns"

@@ -11,7 +11,7 @@ from transformers import BertTokenizerFast, LlamaConfig, LlamaForCausalLM
 from ftcore.models.features import IGNORED, Features
 from ftcore.recipe.training_sections import Train
 from ftcore.training import batches, loop
-from ftcore.training.loop import Job
+from tests import jobs
 
 
 def rows(count: int) -> Features:
@@ -64,7 +64,7 @@ def test_a_step_of_packed_rows_is_the_step_of_the_rows(tmp_path: Path, tiny: Pat
         )
         data = {"train": features, "validation": features}
         tokenizer = BertTokenizerFast.from_pretrained(tiny / "model")
-        figures = loop.fit(Job(llama, tokenizer, data, collate, config, tmp_path / f"{packing}"))
+        figures = loop.fit(jobs.made(llama, tokenizer, data, collate, config, tmp_path / f"{packing}"))
         assert figures["steps"] == 1
         trained.append((figures["train_loss"], torch.cat([p.detach().flatten() for p in llama.parameters()])))
     assert trained[0][0] == pytest.approx(trained[1][0], abs=1e-5)

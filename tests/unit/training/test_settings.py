@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from ftcore.errors import TrainingError
 from ftcore.training import dropout, loop, smoothing
 from ftcore.training.callbacks import Point
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
 
 Make = Callable[..., Job]
 
@@ -37,7 +37,7 @@ def trained(job: Make, tmp: Any, **config: Any) -> tuple[Points, Job]:
 
 
 def movement(one: Job, before: torch.Tensor) -> float:
-    now = torch.cat([value.detach().flatten() for value in one.model.parameters()])
+    now = torch.cat([value.detach().flatten() for value in one.trained.model.parameters()])
     return float((now - before).norm())
 
 
@@ -84,9 +84,9 @@ def test_label_smoothing_curbs_confidence_and_leaves_the_validation_loss_alone(j
     least = -(0.8 * math.log(0.8) + 0.2 * math.log(0.2))
     assert min(sure.of("loss")) < 0.1
     assert min(humble.of("loss")) >= least - 1e-4
-    rows = one.rows["validation"]
+    rows = one.data.rows["validation"]
     with torch.no_grad():
-        logits = torch.cat([one.model.eval()(torch.tensor([ids])).logits for ids in rows.columns["input_ids"]])
+        logits = torch.cat([one.trained.model.eval()(torch.tensor([ids])).logits for ids in rows.columns["input_ids"]])
     plain = torch.nn.functional.cross_entropy(logits, torch.tensor(rows.columns["labels"]))
     assert min(humble.of("eval_loss")) == pytest.approx(float(plain), abs=1e-3)
     assert float(logits.softmax(-1).max()) < 0.97
@@ -122,12 +122,12 @@ def test_neftune_adds_noise_of_its_size_while_it_trains_and_leaves_the_model_wit
     seen = Embedded()
     one = dataclasses.replace(job(config={"neftune_alpha": 2.0, "learning_rate": 1e-12}), callbacks=[seen])
     loop.fit(one)
-    plain = one.model.get_input_embeddings().weight[2].detach()
+    plain = one.trained.model.get_input_embeddings().weight[2].detach()
     noise = torch.stack(seen.seen) - plain
     assert noise.abs().max() > 0.01
     assert noise.abs().max() <= 2.0 / math.sqrt(4 * 16) + 1e-6, "rows have 4 tokens or more, and 16 numbers a token"
-    one.model.train()
-    assert torch.equal(one.model.get_input_embeddings()(torch.tensor([2]))[0], plain)
+    one.trained.model.train()
+    assert torch.equal(one.trained.model.get_input_embeddings()(torch.tensor([2]))[0], plain)
 
 
 def test_patience_ends_a_training_that_gets_no_better(job: Make, tmp_path: Any) -> None:

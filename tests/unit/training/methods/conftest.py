@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import jobs
+
 if TYPE_CHECKING:
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
 
 
 @pytest.fixture
@@ -20,7 +22,6 @@ def training_job(tiny: Path, tmp_path: Path) -> Callable[..., Job]:
 
     from ftcore.models.features import Features
     from ftcore.recipe.training_sections import Train
-    from ftcore.training.loop import Job
 
     tokenizer = AutoTokenizer.from_pretrained(tiny / "model")
     good, bad, film = tokenizer.convert_tokens_to_ids(["good", "bad", "film"])
@@ -38,6 +39,14 @@ def training_job(tiny: Path, tmp_path: Path) -> Callable[..., Job]:
         model = AutoModelForSequenceClassification.from_pretrained(tiny / "model")
         data = {"train": rows(64), "validation": rows(16)}
         collate = DataCollatorWithPadding(tokenizer)
-        return Job(model, tokenizer, data, collate, config.model_copy(update=changes), tmp_path / "checkpoints", "this")
+        return jobs.made(
+            model,
+            tokenizer,
+            data,
+            collate,
+            config.model_copy(update=changes),
+            tmp_path / "checkpoints",
+            identity="this",
+        )
 
     return make

@@ -14,9 +14,10 @@ from ftcore.errors import TrainingError
 from ftcore.models.features import Features
 from ftcore.training import loop
 from ftcore.training.methods import distill
+from tests import jobs
 
 if TYPE_CHECKING:
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from tests.conftest import Product
 
 
@@ -44,17 +45,17 @@ def test_the_student_learns_what_the_teacher_says_against_the_labels(training_jo
             {**rows.columns, "teacher": [[0.95, 0.05] if label else [0.05, 0.95] for label in rows.columns["labels"]]},
             rows.row_ids,
         )
-        for split, rows in job.rows.items()
+        for split, rows in job.data.rows.items()
     }
     config = distill.Distill(weight=1.0)
-    config.apply(job.model, job.tokenizer)
-    figures = loop.fit(type(job)(**{**vars(job), "rows": said}))
+    config.apply(job.trained.model, job.trained.tokenizer)
+    figures = loop.fit(jobs.changed(job, rows=said))
     assert figures["validation_loss"] < 0.5
-    job.model.eval()
-    batch = job.collate([job.rows["validation"][n] for n in range(16)])
+    job.trained.model.eval()
+    batch = job.data.collate([job.data.rows["validation"][n] for n in range(16)])
     labels = batch.pop("labels")
     with torch.inference_mode():
-        assert (job.model(**batch).logits.argmax(-1) == 1 - labels).all(), (
+        assert (job.trained.model(**batch).logits.argmax(-1) == 1 - labels).all(), (
             "the teacher called everything by its opposite"
         )
 

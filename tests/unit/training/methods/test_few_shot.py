@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +12,10 @@ import torch
 from ftcore.errors import TrainingError
 from ftcore.training.methods import few_shot
 from ftcore.training.strategies.ddp import Ddp
+from tests import jobs
 
 if TYPE_CHECKING:
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
     from tests.conftest import Product
 
 
@@ -50,20 +50,22 @@ def test_the_same_rows_of_each_label_are_taken_each_time(product: Product) -> No
 def test_it_learns_from_pairs_what_the_head_then_reads(training_job: Callable[..., Job]) -> None:
     job = training_job()
     config = few_shot.FewShot(pairs=1000, learning_rate=1e-2)
-    config.apply(job.model, job.tokenizer)
-    before = {name: p.detach().clone() for name, p in job.model.named_parameters()}
+    config.apply(job.trained.model, job.trained.tokenizer)
+    before = {name: p.detach().clone() for name, p in job.trained.model.named_parameters()}
     curve: list[Any] = []
-    figures = config.fit(replace(job, track=curve.extend), Ddp())
+    figures = config.fit(jobs.changed(job, track=curve.extend), Ddp())
     assert figures["steps"] == len(curve) == 63
     losses = [point.metrics["loss"] for point in curve]
     assert sum(losses[-4:]) < 0.7 * sum(losses[:4])
     assert figures["validation_loss"] < 0.3
-    assert any(not torch.equal(p, before[name]) for name, p in job.model.named_parameters() if "encoder" in name)
-    job.model.eval()
-    batch = job.collate([job.rows["validation"][n] for n in range(16)])
+    assert any(
+        not torch.equal(p, before[name]) for name, p in job.trained.model.named_parameters() if "encoder" in name
+    )
+    job.trained.model.eval()
+    batch = job.data.collate([job.data.rows["validation"][n] for n in range(16)])
     labels = batch.pop("labels")
     with torch.inference_mode():
-        assert (job.model(**batch).logits.argmax(-1) == labels).all()
+        assert (job.trained.model(**batch).logits.argmax(-1) == labels).all()
 
 
 def test_a_label_that_no_row_has_is_next_to_impossible() -> None:

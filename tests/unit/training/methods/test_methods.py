@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,10 @@ from ftcore.recipe import kinds
 from ftcore.tasks.classification import Classification
 from ftcore.training import loop
 from ftcore.training.methods import _adapters, _lora, _prompt, full, ia3, lora, prefix, prompt
+from tests import jobs
 
 if TYPE_CHECKING:
-    from ftcore.training.loop import Job
+    from ftcore.training.job import Job
 
 TEXTS = ["a good film", "the plot was bad", "great story", "awful end", "a bright good story", "the film is dull"]
 LABELS = [1, 0, 1, 0, 1, 0]
@@ -113,9 +113,9 @@ def test_a_model_that_was_trained_in_sixteen_bits_is_compared_in_its_own_precisi
 ) -> None:
     job = training_job(precision="bf16")
     config = lora.Lora(rank=2)
-    adapted = config.apply(job.model, job.tokenizer)
-    loop.fit(replace(job, model=adapted))
-    config.save(adapted, job.tokenizer, tmp_path)
+    adapted = config.apply(job.trained.model, job.trained.tokenizer)
+    loop.fit(jobs.changed(job, model=adapted))
+    config.save(adapted, job.trained.tokenizer, tmp_path)
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 

@@ -23,9 +23,10 @@ from ftcore.tasks import _language
 from ftcore.training import checkpoints
 from ftcore.training.callbacks import Point
 from ftcore.training.exchanges import Exchange
-from ftcore.training.loop import Job
+from ftcore.training.job import Job
 from ftcore.training.methods import _ppo, _preference, _reinforcement, kto
 from ftcore.training.strategies.ddp import Ddp
+from tests import jobs
 from tests.models import THINGS, VOCABULARY, small
 
 TRAIN = Train(
@@ -69,9 +70,9 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any]]
             model = AutoModelForSequenceClassification.from_pretrained(llama, num_labels=1)
         rows = {"train": list(exchanged(16)), "validation": list(exchanged(8))} if exchanges is None else exchanges
         none = {split: Features({"input_ids": [[1]] * len(some)}, ["r"] * len(some)) for split, some in rows.items()}
-        job = Job(
-            config.apply(model, tokenizer), tokenizer, none, dict, train, tmp_path / folder, "this",
-            points.extend, exchanges=rows,
+        job = jobs.made(
+            config.apply(model, tokenizer), tokenizer, none, dict, train, tmp_path / folder, identity="this",
+            track=points.extend, exchanges=rows,
         )  # fmt: skip
         return job, config
 
@@ -91,7 +92,7 @@ def untrained(model: Any) -> dict[str, torch.Tensor]:
 
 
 def curve(job: Job) -> dict[str, list[float]]:
-    points: list[Point] = job.track.__self__  # type: ignore[attr-defined]
+    points: list[Point] = job.run.track.__self__  # type: ignore[attr-defined]
     found: dict[str, list[float]] = {}
     for point in points:
         for name, value in point.metrics.items():
@@ -104,7 +105,7 @@ def curve(job: Job) -> dict[str, list[float]]:
 def test_the_good_answer_becomes_the_likelier_one(kind: str, whole: bool, made: Any, tmp_path: Path) -> None:
     rate = TRAIN.model_copy(update={"learning_rate": 2e-3}) if whole else TRAIN
     job, config = made(kind, train=rate, **({"adapter": None} if whole else {}))
-    before = untrained(job.model)
+    before = untrained(job.trained.model)
     figures = config.fit(job, Ddp())
     assert figures["margin_after"] > figures["margin_before"] + 0.5
     assert figures["preferred_after"] >= 0.9 > figures["preferred_before"]
@@ -113,16 +114,16 @@ def test_the_good_answer_becomes_the_likelier_one(kind: str, whole: bool, made: 
     assert {"rewards/margins", "eval_rewards/margins", "kl" if kind == "kto" else "rewards/accuracies"} <= curve(
         job
     ).keys()
-    assert all(torch.equal(dict(job.model.named_parameters())[name], value) for name, value in before.items())
+    assert all(torch.equal(dict(job.trained.model.named_parameters())[name], value) for name, value in before.items())
     read_back(job, config, tmp_path, whole=whole)
 
 
 def read_back(job: Job, config: Any, folder: Path, *, whole: bool) -> None:
     """What is saved answers as what was trained did, and nothing of it is pickled."""
-    said = _preference.ids(job.tokenizer, job.exchanges["train"][0].prompt, "the door is blue")
+    said = _preference.ids(job.trained.tokenizer, job.data.exchanges["train"][0].prompt, "the door is blue")
     with torch.no_grad():
-        expected = job.model.eval()(input_ids=torch.tensor([said])).logits
-    config.save(job.model, job.tokenizer, folder / "made")
+        expected = job.trained.model.eval()(input_ids=torch.tensor([said])).logits
+    config.save(job.trained.model, job.trained.tokenizer, folder / "made")
     kind = AutoModelForSequenceClassification if config.kind == "reward" else AutoModelForCausalLM
     again = kind.from_pretrained(folder / "made" / "model", use_safetensors=True).eval()
     with torch.no_grad():
@@ -151,14 +152,14 @@ def test_what_is_rewarded_is_said_more_often(kind: str, made: Any, tmp_path: Pat
     train = TRAIN.model_copy(update={"epochs": 24 if kind == "ppo" else 10, "learning_rate": 2e-2, "batch_size": 16})
     more = {"kl": 0.01} if kind == "ppo" else {"generations": 4, "beta": 0.01}
     job, config = made(kind, train=train, **more)
-    before = untrained(job.model)
+    before = untrained(job.trained.model)
     figures = config.fit(job, Ddp())
     rewards = curve(job)["reward"]
     assert figures["reward_before"] <= 0.5
     assert figures["reward_after"] >= figures["reward_before"] + 0.3
     assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.3
     assert abs(curve(job)["kl"][0]) < 1e-4, "at first the model is its own reference"
-    assert all(torch.equal(dict(job.model.named_parameters())[name], value) for name, value in before.items())
+    assert all(torch.equal(dict(job.trained.model.named_parameters())[name], value) for name, value in before.items())
     assert figures["prompts"] == 16
     assert "validation_loss" not in figures
     read_back(job, config, tmp_path, whole=False)
@@ -170,7 +171,7 @@ def test_all_weights_can_be_trained_by_ppo_beside_a_frozen_copy(made: Any) -> No
     reference = copy.deepcopy(trainer.reference.state_dict())
     trainer.fit()
     assert all(torch.equal(value, reference[name]) for name, value in trainer.reference.state_dict().items())
-    assert not torch.equal(job.model.lm_head.weight, reference["lm_head.weight"])
+    assert not torch.equal(job.trained.model.lm_head.weight, reference["lm_head.weight"])
 
 
 @pytest.mark.parametrize("kind", ["dpo", "grpo", "ppo"])
@@ -193,7 +194,7 @@ def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
         job, config = made(kind, train=train)
         with pytest.raises(TransientError, match="stopped at step 2"):
             config.fit(job, Ddp())
-    assert checkpoints.last(job.folder, "this").name == "checkpoint-2"  # type: ignore[union-attr]
+    assert checkpoints.last(job.run.folder, "this").name == "checkpoint-2"  # type: ignore[union-attr]
     job, config = made(kind, train=train)
     figures = config.fit(job, Ddp())
     assert figures["resumed"] == 1.0
@@ -201,8 +202,8 @@ def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
     if kind == "ppo":  # TRL's trainers draw anew after a checkpoint, or shuffle
         assert figures["reward_after"] == expected["reward_after"]
         assert figures["train_loss"] == expected["train_loss"]
-        weights = dict(straight.model.named_parameters())
-        assert all(torch.equal(weight, weights[name]) for name, weight in job.model.named_parameters())
+        weights = dict(straight.trained.model.named_parameters())
+        assert all(torch.equal(weight, weights[name]) for name, weight in job.trained.model.named_parameters())
     again, config = made(kind, train=train)
     assert config.fit(again, Ddp())["steps"] == 6, "what is done is not done again"
 
@@ -247,12 +248,12 @@ def test_sixteen_bits_train_too(kind: str, made: Any) -> None:
     job, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1, "precision": "bf16"}))
     figures = config.fit(job, Ddp())
     assert math.isfinite(figures["train_loss"])
-    assert all(p.dtype == torch.float32 for p in job.model.parameters()), "weights are as they were"
+    assert all(p.dtype == torch.float32 for p in job.trained.model.parameters()), "weights are as they were"
 
 
 def test_an_answer_ends_with_its_end_and_nothing_behind_it_counts(made: Any) -> None:
     job, config = made("ppo", answer_tokens=8)
-    job.model.generation_config.eos_token_id = list(range(11, len(VOCABULARY)))  # nearly every token is an end
+    job.trained.model.generation_config.eos_token_id = list(range(11, len(VOCABULARY)))  # nearly every token is an end
     prompts = [one.prompt for one in exchanged(4)]
     drawn = _reinforcement.draw(config, job, [prompts[0], "the door is", *prompts[2:]])
     answers = drawn["attention_mask"][:, drawn["prompt_tokens"] :]
@@ -321,16 +322,16 @@ LONGEST, PROMPTED = 28, 27
 def test_the_lengths_are_those_that_the_other_tests_count_on(made: Any) -> None:
     job, config = made("dpo")
     recipe_ = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
-    found = config.lengths(recipe_, job.tokenizer, job.exchanges["train"])
+    found = config.lengths(recipe_, job.trained.tokenizer, job.data.exchanges["train"])
     assert (len(found), max(found)) == (32, LONGEST)
     cut = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 10}})
-    assert set(config.lengths(cut, job.tokenizer, job.exchanges["train"])) == {10}
-    without = [one._replace(worse=None) for one in job.exchanges["train"]]
-    assert config.lengths(recipe_, job.tokenizer, without) == []
+    assert set(config.lengths(cut, job.trained.tokenizer, job.data.exchanges["train"])) == {10}
+    without = [one._replace(worse=None) for one in job.data.exchanges["train"]]
+    assert config.lengths(recipe_, job.trained.tokenizer, without) == []
     job, config = made("rloo")
-    drawn = config.lengths(recipe_, job.tokenizer, job.exchanges["train"])
+    drawn = config.lengths(recipe_, job.trained.tokenizer, job.data.exchanges["train"])
     assert (len(drawn), max(drawn)) == (16 * 4, PROMPTED), "each prompt as often as it is answered"
-    assert config.lengths(cut, job.tokenizer, job.exchanges["train"]) == []
+    assert config.lengths(cut, job.trained.tokenizer, job.data.exchanges["train"]) == []
 
 
 @pytest.mark.parametrize("kind", ["dpo", "orpo", "reward"])
@@ -343,7 +344,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(kind: str, made: Any) ->
         assert settings.get("gradient_accumulation_steps", 1) == (1 if most is None else 4)
         figures = config.fit(job, Ddp())
         assert figures["steps"] == 2
-        found[name] = torch.cat([p.detach().flatten() for p in job.model.parameters() if p.requires_grad])
+        found[name] = torch.cat([p.detach().flatten() for p in job.trained.model.parameters() if p.requires_grad])
     assert torch.allclose(found["parts"], found["whole"], atol=1e-4), "two steps of Adam move by 2e-3"
 
 
@@ -400,7 +401,7 @@ def test_groups_are_drawn_in_parts_where_memory_is_short(made: Any, monkeypatch:
 def test_the_lengths_that_a_plan_counts_are_those_that_the_trainer_reads(kind: str, made: Any) -> None:
     job, config = made(kind, train=TRAIN.model_copy(update={"epochs": 1}))
     asked = recipe.parse(DOCUMENT | {"method": {"kind": "dpo"}, "train": {"max_length_tokens": 48}})
-    planned = sum(config.lengths(asked, job.tokenizer, job.exchanges["train"]))
+    planned = sum(config.lengths(asked, job.trained.tokenizer, job.data.exchanges["train"]))
     figures = config.fit(job, Ddp())
     read = curve(job)["num_tokens"][-1]
     if kind in DRAWN:  # an answer may end before its longest
