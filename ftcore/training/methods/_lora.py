@@ -80,8 +80,8 @@ class Settings(Config):
         )
         return _stacked(self.stack, made) if self.stack else made
 
-    def write(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-        """Write ``adapter`` and the merged ``model``; updates that started from the weights are useless without those.
+    def save(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+        """Write the merged model to ``folder/model``, and ``adapter``, unless it started from weights it must not lack.
 
         Raises:
             TrainingError: merged and unmerged answers differ.
@@ -106,14 +106,6 @@ class LowRank(Settings, Method):
     def sketch(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
         """The same for a model without weights: nothing is decomposed, nothing is fetched."""
         return self.model_copy(update={"init": "default", "stack": ()}).adapted(model, dora=self.DORA)
-
-    def save(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-        """Write the adapter to ``folder/adapter`` and the merged model to ``folder/model``, both as safetensors.
-
-        Raises:
-            TrainingError: merged and unmerged answers differ.
-        """
-        self.write(model, tokenizer, folder)
 
 
 def _stacked(stack: tuple[Earlier, ...], model: PeftModel) -> PeftModel:

@@ -73,7 +73,7 @@ class Alignment(Method):
         if self.adapter is None:
             super().save(model, tokenizer, folder)
         else:
-            self.adapter.write(model, tokenizer, folder)
+            self.adapter.save(model, tokenizer, folder)
 
     def reference(self, model: nn.Module) -> nn.Module | None:
         """A frozen copy of the model; None where its adapter can be taken away instead."""
@@ -359,6 +359,10 @@ def fit(
         made: its settings.
         read: makes a dataset of pairs.
         parts: what the trainer is made of besides.
+
+    Returns:
+        The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is the
+        likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
     """
     data = pairs(job)
     before = preferred(job, data["validation"], "before")

@@ -104,6 +104,9 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
         kind: class of the trainer.
         make: class of its settings.
         settings: what is particular to it.
+
+    Returns:
+        The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of validation prompts.
     """
     from datasets import Dataset
 

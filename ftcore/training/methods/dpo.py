@@ -44,12 +44,7 @@ class Dpo(_preference.Anchored):
         return replace(_preference.PAIRS, read=1, judged=2, loss="tiled", copies=int(self.adapter is None))
 
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
-        """Train by TRL's DPOTrainer; goes on from its checkpoints.
-
-        Returns:
-            The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is
-            the likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
-        """
+        """Train by TRL's DPOTrainer; goes on from its checkpoints."""
         from trl import DPOConfig, DPOTrainer
 
         settings = _preference.choices(

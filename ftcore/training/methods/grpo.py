@@ -42,12 +42,7 @@ class Grpo(_reinforcement.Grouped):
         return self.grouped(reference=self.beta > 0, read=0)
 
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
-        """Train by TRL's GRPOTrainer; goes on from its checkpoints, with answers drawn anew.
-
-        Returns:
-            The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of the validation
-            prompts.
-        """
+        """Train by TRL's GRPOTrainer; goes on from its checkpoints, with answers drawn anew."""
         from trl import GRPOConfig, GRPOTrainer
 
         settings = {"beta": self.beta, "epsilon": self.clip, "loss_type": self.loss}

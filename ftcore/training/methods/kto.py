@@ -53,12 +53,7 @@ class Kto(_preference.Anchored):
         return replace(_preference.PAIRS, batch=batch, least=LEAST, read=3, judged=4, loss="tiled", copies=copies)
 
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
-        """Train by TRL's KTOTrainer, each pair as two rows; goes on from its checkpoints.
-
-        Returns:
-            The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is
-            the likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
-        """
+        """Train by TRL's KTOTrainer, each pair as two rows; goes on from its checkpoints."""
         from trl import KTOConfig, KTOTrainer
 
         settings = _preference.choices(

@@ -34,12 +34,7 @@ class Orpo(_preference.Paired):
         return _preference.PAIRS
 
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
-        """Train by TRL's ORPOTrainer; goes on from its checkpoints.
-
-        Returns:
-            The loop's figures; ``preferred_before`` and ``_after``, the share of validation pairs whose good answer is
-            the likelier one, and ``margin_before`` and ``_after``, by how many nats in the mean.
-        """
+        """Train by TRL's ORPOTrainer; goes on from its checkpoints."""
         os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the lock file pins what it could warn of
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 

@@ -43,10 +43,6 @@ class Ppo(PpoSettings):
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
         """Train by our own trainer; goes on from its checkpoints, to the same weights.
 
-        Returns:
-            The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of the validation
-            prompts.
-
         Raises:
             TrainingError: the loss is not a number, the disk is full, the checkpoints are another recipe's.
             TransientError: stopped by a signal; a checkpoint was written.

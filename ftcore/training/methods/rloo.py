@@ -34,12 +34,7 @@ class Rloo(_reinforcement.Grouped):
         return self.grouped(reference=self.beta > 0, read=1)
 
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
-        """Train by TRL's RLOOTrainer; goes on from its checkpoints, with answers drawn anew.
-
-        Returns:
-            The loop's figures without a validation loss; ``reward_before`` and ``_after``, the mean of the validation
-            prompts.
-        """
+        """Train by TRL's RLOOTrainer; goes on from its checkpoints, with answers drawn anew."""
         from trl import RLOOConfig, RLOOTrainer
 
         return _reinforcement.fit(self, job, RLOOTrainer, RLOOConfig, beta=self.beta, epsilon=self.clip)

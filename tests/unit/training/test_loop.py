@@ -122,7 +122,7 @@ def test_checkpoints_come_when_it_is_time_and_are_pruned(job: Make) -> None:
     timed = job(config={"checkpoint_minutes": 1e-9, "evaluations_per_epoch": 1})
     with at_forward(timed, 16, lambda: os.kill(os.getpid(), signal.SIGTERM)), pytest.raises(TransientError):
         loop.fit(timed)
-    kept = [int(path.name.removeprefix("checkpoint-")) for path in checkpoints.found(timed.folder)]
+    kept = [int(path.name.removeprefix("checkpoint-")) for path in checkpoints.found(timed.run.folder)]
     assert kept[-2:] == [15, 16]
     assert set(kept) <= {8, 15, 16}, "the best one and the last two"
 
@@ -130,7 +130,7 @@ def test_checkpoints_come_when_it_is_time_and_are_pruned(job: Make) -> None:
 @pytest.mark.parametrize("damage", ["cut", "unsealed", "half a seal"])
 def test_a_damaged_checkpoint_is_passed_over_and_said(job: Make, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     loop.fit(job())
-    folder = job().folder
+    folder = job().run.folder
     newest = checkpoints.found(folder)[-1]
     if damage == "cut":
         with (newest / "model.safetensors").open("r+b") as file:
@@ -163,7 +163,7 @@ def test_a_full_disk_is_an_error_before_the_old_checkpoint_is_lost(job: Make) ->
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
-    last = checkpoints.last(filled.folder, "this")
+    last = checkpoints.last(filled.run.folder, "this")
     assert last is not None
     assert last.name == "checkpoint-4"
     assert loop.fit(job())["resumed"] == 1
@@ -186,7 +186,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradient(
 
 def test_a_row_that_does_not_fit_is_said(job: Make) -> None:
     hopeless = job()
-    hopeless.model.register_forward_pre_hook(lambda *_: _allocate_too_much())
+    hopeless.trained.model.register_forward_pre_hook(lambda *_: _allocate_too_much())
     with pytest.raises(TrainingError, match=r"a single row of \d+ tokens does not fit[\s\S]*max_length_tokens"):
         loop.fit(hopeless)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,7 @@ from ftcore.errors import TrainingError
 from ftcore.training import dropout, loop, smoothing
 from ftcore.training.callbacks import Point
 from ftcore.training.job import Job
+from tests import jobs
 
 Make = Callable[..., Job]
 
@@ -57,7 +57,7 @@ def test_the_learning_rate_follows_its_schedule(job: Make, tmp_path: Any) -> Non
 
 
 def test_a_long_gradient_is_shortened(job: Make, tmp_path: Any) -> None:
-    before = torch.cat([value.detach().flatten() for value in job().model.parameters()])
+    before = torch.cat([value.detach().flatten() for value in job().trained.model.parameters()])
     settings = {"epochs": 0.125, "weight_decay": 0.0, "warmup": 0.0}
     # Adam's first step does not depend on the gradient's length until it nears Adam's epsilon of 1e-8.
     moved = [movement(trained(job, tmp_path, max_gradient_norm=norm, **settings)[1], before) for norm in (0, 1, 1e-8)]
@@ -120,7 +120,7 @@ class Embedded(TrainerCallback):
 
 def test_neftune_adds_noise_of_its_size_while_it_trains_and_leaves_the_model_without(job: Make, tmp_path: Any) -> None:
     seen = Embedded()
-    one = dataclasses.replace(job(config={"neftune_alpha": 2.0, "learning_rate": 1e-12}), callbacks=[seen])
+    one = jobs.changed(job(config={"neftune_alpha": 2.0, "learning_rate": 1e-12}), callbacks=[seen])
     loop.fit(one)
     plain = one.trained.model.get_input_embeddings().weight[2].detach()
     noise = torch.stack(seen.seen) - plain
@@ -137,7 +137,7 @@ def test_patience_ends_a_training_that_gets_no_better(job: Make, tmp_path: Any) 
 
 
 def test_the_chance_of_dropout_is_set_everywhere_and_a_model_without_is_refused(job: Make) -> None:
-    model = job().model
+    model = job().trained.model
     dropout.set_chance(model, 0.5)
     assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.5}
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
