@@ -69,7 +69,7 @@ def test_weight_decay_shrinks_the_weights(job: Make, tmp_path: Any) -> None:
     sizes = [
         sum(
             float(p.detach().norm())
-            for p in trained(job, tmp_path, weight_decay=decay)[1].model.parameters()
+            for p in trained(job, tmp_path, weight_decay=decay)[1].trained.model.parameters()
             if p.dim() > 1
         )
         for decay in (0.0, 5.0)
