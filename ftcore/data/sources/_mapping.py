@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ftcore.data import snapshot
 from ftcore.data.cleaning import label_names
 from ftcore.data.sources import _templates
-from ftcore.data.sources._options import Mapped
+from ftcore.data.sources._base import Mapped
 from ftcore.data.sources._templates import HoleError
 from ftcore.data.values import BROKEN, STRUCTURES, moment, plain, storable, structured
 from ftcore.errors import DataRejectedError

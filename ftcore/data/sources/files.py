@@ -16,8 +16,8 @@ from pydantic import Field, field_validator
 
 from ftcore.data import period
 from ftcore.data.sources import _archives, _formats, _json, _names, _places
+from ftcore.data.sources._base import Mapped
 from ftcore.data.sources._mapping import Batch, Mapper
-from ftcore.data.sources._options import Mapped
 from ftcore.errors import EmptyFileError, NotFoundError
 
 if TYPE_CHECKING:

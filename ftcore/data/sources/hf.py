@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import model_validator
 
 from ftcore.data.credentials import scrub
+from ftcore.data.sources._base import Mapped
 from ftcore.data.sources._mapping import Batch, Mapper, require
-from ftcore.data.sources._options import Mapped
 from ftcore.errors import AwayError, DataRejectedError, MissingExtraError, NotFoundError
 
 if TYPE_CHECKING:

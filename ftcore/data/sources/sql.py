@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 
 from ftcore.data import period, snapshot, watermarks
 from ftcore.data.credentials import connection, scrub
+from ftcore.data.sources._base import Mapped
 from ftcore.data.sources._mapping import Batch, Mapper, require
-from ftcore.data.sources._options import Mapped
 from ftcore.data.values import plain
 from ftcore.data.watermarks import Cursor
 from ftcore.errors import AwayError, ConfigurationError, DataRejectedError, FtcoreError, MissingExtraError

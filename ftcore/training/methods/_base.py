@@ -106,6 +106,11 @@ class Method(Config):
         """
         return None
 
+    @property
+    def frozen_adapters(self) -> int:
+        """How many adapters of other versions lie under the one that trains."""
+        return 0
+
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
         """The whole training, in the common loop with the processes' strategy unless ``OWN_LOOP``.
 

@@ -39,7 +39,7 @@ class Settings(Config):
     alpha: Annotated[float, Field(gt=0)] = 32
     """Scale: an update counts ``alpha / rank`` times."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0
-    """Dropout on the input of each update. The base model keeps its own, and little is left to be had beside it."""
+    """Dropout on the input of each update. The base model keeps its own, and adding to it helps little."""
     targets: str | tuple[str, ...] = "all-linear"
     """Names of the layers to adapt, or one regular expression for whole names, or ``all-linear``."""
     layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
@@ -94,6 +94,11 @@ class LowRank(Settings, Method):
 
     DORA: ClassVar[bool] = False
     """Whether the length of each weight vector is learnt apart from its direction."""
+
+    @property
+    def frozen_adapters(self) -> int:
+        """How many adapters of other versions lie under the one that trains."""
+        return len(self.stack)
 
     def apply(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
         """The model with adapters to train; the head trains whole.

@@ -13,9 +13,9 @@ class PpoSettings(Reinforced):
     """Clipped policy gradients with a value head."""
 
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """How far the probability of a token may move in a step, as a share."""
+    """Clip range of a token's probability ratio in a step."""
     value_clip: Annotated[float, Field(gt=0)] = 0.2
-    """How far the estimate of what is to come may move in a step."""
+    """Clip range of the value estimates in a step."""
     value_weight: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the value head's squared error in the loss."""
     kl: Annotated[float, Field(ge=0)] = 0.05
@@ -25,6 +25,6 @@ class PpoSettings(Reinforced):
     gae: Annotated[float, Field(ge=0, le=1)] = 0.95
     """Trust in rewards that came against values that were estimated: λ of generalised advantage estimation."""
     passes: Annotated[int, Field(ge=1)] = 2
-    """How often the answers of a batch are learnt from."""
+    """Optimization epochs over the answers of a batch."""
     minibatch: Annotated[int, Field(ge=1)] = 8
     """Answers of an optimiser step; a batch is ``train.batch_size`` prompts with an answer each."""

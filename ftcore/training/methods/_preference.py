@@ -45,7 +45,7 @@ class Alignment(Method):
     REPLACEABLE: ClassVar[bool] = False
 
     adapter: _lora.Settings | None = _lora.Settings()
-    """Low-rank updates; the model without them is the reference. Null trains every weight beside a frozen copy."""
+    """Low-rank updates; the model without them is the reference. Null trains every weight and keeps a frozen copy."""
 
     def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
         """An adapter without which the model is not what it was."""
@@ -101,7 +101,7 @@ class Anchored(Paired):
     """One that stays near a reference."""
 
     beta: Annotated[float, Field(gt=0)] = 0.1
-    """How dear it is to leave the reference: larger stays nearer."""
+    """KL penalty β: higher means less deviation from the reference model."""
 
 
 def pairs(job: Job) -> dict[str, list[Exchange]]:

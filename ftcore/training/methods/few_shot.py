@@ -53,7 +53,7 @@ class FewShot(Method):
 
     kind: Literal["few_shot"] = "few_shot"
     rows_per_label: Annotated[int, Field(ge=2, le=64)] = 16
-    """Training rows of each label that are learnt from; the same ones each time."""
+    """Training rows of each label that are used; the same ones each time."""
     pairs: Annotated[int, Field(ge=BATCH, le=100_000)] = 1000
     """Most pairs, half of them with the same label."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-5

@@ -32,7 +32,7 @@ class Grpo(_reinforcement.Grouped):
     beta: Annotated[float, Field(ge=0)] = 0.04
     """Weight of the divergence from the reference in the loss, as in the paper; 0 needs no reference."""
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """How far the probability of a token may move in a step, as a share."""
+    """Clip range of a token's probability ratio in a step."""
     loss: Literal["grpo", "dr_grpo", "dapo"] = "dapo"
     """What a batch's tokens are a mean over: ``grpo`` each answer by itself; ``dr_grpo`` a constant, which favours no
     length (Liu et al. 2025); ``dapo`` all tokens of the batch (Yu et al. 2025)."""

@@ -34,9 +34,9 @@ class Kto(_preference.Anchored):
 
     kind: Literal["kto"] = "kto"
     desirable_weight: Annotated[float, Field(gt=0)] = 1
-    """Weight of the good answers in the loss."""
+    """Weight of the chosen answers in the loss."""
     undesirable_weight: Annotated[float, Field(gt=0)] = 1
-    """Weight of the worse answers in the loss."""
+    """Weight of the rejected answers in the loss."""
 
     def faults(self, recipe: Recipe) -> Iterator[tuple[str, str]]:
         """Sources without worse answers, and a batch that is not of two or more whole pairs."""

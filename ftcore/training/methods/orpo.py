@@ -27,7 +27,7 @@ class Orpo(_preference.Paired):
 
     kind: Literal["orpo"] = "orpo"
     beta: Annotated[float, Field(gt=0)] = 0.1
-    """Weight of the odds ratio beside the likelihood of the good answer; the paper's λ."""
+    """Weight of the odds ratio relative to the likelihood of the chosen answer; the paper's λ."""
 
     def effort(self, recipe: Recipe, rows: int) -> Effort:
         """Two answers a pair."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ftcore.errors import TrainingError
 from ftcore.training import cost
-from ftcore.training.methods.lora import Lora
 from ftcore.training.strategies._base import Strategy
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class TensorParallel(Strategy):
         kind, where = recipe.method.kind, "train.distributed.strategy"
         if kind not in METHODS:
             yield where, f"tensor cannot divide what {kind} trains; take {' or '.join(METHODS)}, or fsdp2"
-        if isinstance(recipe.method, Lora) and recipe.method.stack:
+        if recipe.method.frozen_adapters:
             yield where, "tensor divides one adapter only; leave method.stack out, or take fsdp2"
         if recipe.train.distributed.machines > 1:
             yield where, "tensor is for one machine, since every layer waits for all processes; take fsdp2"
