@@ -185,6 +185,8 @@ def _answered(rows: Rows, place: int, turns: list[Turn], *, last_turn: bool) -> 
         raise MalformedError("the conversation ends with tool calls, which cannot be learned as an answer")
     if len(turns) == 1:
         raise MalformedError("the conversation has only an assistant turn: there is no question")
+    if turns[-2]["role"] == "assistant":  # read again, the first of them would be taken for the answer
+        raise MalformedError("the conversation ends with two assistant turns, and one of them has to be the answer")
     if label is None:
         rows.label[place] = last["content"]
     elif label.strip() != last["content"].strip():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -32,9 +33,8 @@ PIECES = [
     " \t",
 ]
 TEXT = st.lists(st.sampled_from([*PIECES, "a", "word", "[", "Ã", "©"]), max_size=8).map("".join) | st.text(max_size=20)
-TURNS = st.lists(
-    st.fixed_dictionaries({"role": st.sampled_from(["system", "human", "gpt", "tool"]), "content": TEXT}), min_size=1
-)
+ROLES = ("system", "human", "gpt", "tool")
+TURNS = st.lists(st.fixed_dictionaries({"role": st.sampled_from(ROLES), "content": TEXT}), min_size=1)
 CONVERSATION = TURNS.map(lambda value: json.dumps(value, ensure_ascii=False))
 
 
@@ -64,6 +64,18 @@ def test_cleaning_twice_changes_nothing(kind: str, text: str, context: Any, labe
     twice = cleaned(task, once.table)
     assert twice.table.to_pylist() == once.table.to_pylist()
     assert twice.faults == {}
+
+
+@pytest.mark.parametrize("kind", ["chat", "preference"])
+def test_every_order_of_roles_is_read_the_same_again(kind: str) -> None:
+    task, rejected = kind_class("tasks", kind)(), "no" if kind == "preference" else None
+    for roles in (roles for length in (1, 2, 3) for roles in itertools.product(ROLES, repeat=length)):
+        text = json.dumps([{"role": role, "content": content} for role, content in zip(roles, "abc", strict=False)])
+        for label in (None, "z", "abc"[len(roles) - 1], "a"):
+            once = cleaned(task, table_of("files:x", text=text, label=label, rejected=rejected))
+            twice = cleaned(task, once.table)
+            if not once.faults:
+                assert (twice.faults, twice.table.to_pylist()) == ({}, once.table.to_pylist()), (roles, label)
 
 
 @settings(deadline=None, max_examples=60)
@@ -112,6 +124,7 @@ def test_an_answer_stands_in_its_column_or_ends_the_conversation(columns: Any, t
     [
         ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "c", "has another answer"),
         ([{"role": "assistant", "content": "b"}], None, "only an assistant turn"),
+        ([{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}], None, "two assistant turns"),
         ([{"role": "user", "content": "a"}], None, "answer is missing"),
         ([{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"name": "f"}]}], None, "tool calls"),
     ],
