@@ -73,7 +73,7 @@ def test_drift_puts_a_better_model_in_production_and_a_person_agrees(home: Path)
 def _approve_everything(over: threading.Event, marks: list[str]) -> None:
     """Admin answers the first question, in vain; mira every one."""
     tried = False
-    while not over.wait(1):
+    while not over.wait(3):  # each look is a login
         conf = settings.load()
         state = services.running(conf)
         if state is None:
