@@ -37,7 +37,7 @@ def data(recipe_file: str) -> DAG:
         params=FORM,
     ) as dag:
         shard = StepOperator(
-            task_id="shard", doc_md="List what there is to read, for many to share.", ask=PERIOD, hands_on="shards"
+            task_id="shard", doc_md="List what there is to read, for many to share.", ask=PERIOD, mapped_output="shards"
         )
         ingest = StepOperator.partial(
             task_id="ingest",

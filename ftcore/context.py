@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
 from ftcore.store.records import Record
-from ftcore.store.store import Shelf, damaged
+from ftcore.store.store import RecipeStore, damaged
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -44,7 +44,7 @@ class Context:
     run_id: str
     step: str
     params: Mapping[str, str]
-    shelf: Shelf
+    shelf: RecipeStore
     settings: Settings
     filtered: Counter[str] = field(default_factory=Counter, compare=False)
     """Rows that the ``where`` of a source left out, by the source's name: counted while sources are read."""

@@ -23,7 +23,7 @@ from ftcore.store.store import damaged
 
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def _name(recipe_path: Path, run_id: str, conf: settings.Settings) -> str:
         return str(kept.resolved["name"])
 
 
-def _recipe(shelf: Shelf, recipe_path: Path, run_id: str, step: str, *, begins: bool) -> Recipe:
+def _recipe(shelf: RecipeStore, recipe_path: Path, run_id: str, step: str, *, begins: bool) -> Recipe:
     """The recipe that the run goes by; a step that begins a chain reads its file, and so do runs that kept none."""
     kept, published = run_recipe.of(shelf, run_id), snapshot.source_names(shelf)
     if kept and not begins:
@@ -192,7 +192,7 @@ def _read(path: Path, published: Mapping[str, str]) -> tuple[Recipe, str]:
             return recipe, text
 
 
-def _same_as_begun(shelf: Shelf, run_id: str, step: str, kept: run_recipe.RunRecipe) -> None:
+def _same_as_begun(shelf: RecipeStore, run_id: str, step: str, kept: run_recipe.RunRecipe) -> None:
     """Check that what is kept is what the chain's first step kept.
 
     Raises:
@@ -218,7 +218,7 @@ def _same_as_begun(shelf: Shelf, run_id: str, step: str, kept: run_recipe.RunRec
 def _looks_again(done: Record) -> bool:
     """Whether a stop may be over: it depended on something outside of the run, such as an approval or a hold."""
     module = importlib.import_module(f"ftcore.steps.{done.step}")
-    return not done.proceed and getattr(module, "LOOKS_AGAIN", False)
+    return not done.proceed and getattr(module, "RERUN_IF_STOPPED", False)
 
 
 def _why_again(done: Record, parts: Mapping[str, str]) -> str:

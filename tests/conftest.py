@@ -24,7 +24,7 @@ from ftcore.recipe import reading as recipes
 from ftcore.registry import served
 from ftcore.registry.approvals import Answer
 from ftcore.registry.judgement import record_verdict
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.registry.verdict import Rule, Verdict
 from ftcore.store import run_recipe, store
 from ftcore.store.records import Record, now
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 pytest_plugins = ["tests._suite"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -84,7 +84,7 @@ class Product:
         return settings.load()
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> RecipeStore:
         return store.shelf(self.settings, self.name)
 
     @property
@@ -92,8 +92,8 @@ class Product:
         return Tracking(self.settings, self.name)
 
     @property
-    def registrar(self) -> Registrar:
-        return Registrar(self.recipe, self.shelf, self.tracking)
+    def registrar(self) -> ModelRegistry:
+        return ModelRegistry(self.recipe, self.shelf, self.tracking)
 
     def judge(self, number: int, champion: int | None = None, *, passed: bool = True, run_id: str = "r1") -> None:
         """Leave a gate's verdict on a version: its file, its record, the ledger's line and the tags."""
@@ -159,7 +159,7 @@ class Product:
                 "label": LABELS[number % 2],
                 "source": "test",
                 "split_key": key,
-                "split": snapshot.side(key, shares),
+                "split": split.assign_split(key, shares),
             }
             for number, key in zip(numbers, keys, strict=True)
         ]
@@ -167,7 +167,7 @@ class Product:
 
     def side(self, text: str, group: str | None = None) -> str:
         """The split that a raw row is drawn to."""
-        return snapshot.side(split.load(self.shelf).of([group], [text])[0], self.recipe.prepare)
+        return split.assign_split(split.load(self.shelf).of([group], [text])[0], self.recipe.prepare)
 
     def publish(self, numbers: Sequence[int]) -> str:
         """Publish a snapshot without a validation; returns its id."""

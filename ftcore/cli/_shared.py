@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or the path of its file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
@@ -68,7 +68,7 @@ def path_of(model: str) -> Path:
     return locate(model, settings.load().recipes)
 
 
-def open_recipe(name: str) -> tuple[Recipe, Shelf, Settings]:
+def open_recipe(name: str) -> tuple[Recipe, RecipeStore, Settings]:
     from ftcore import settings
     from ftcore.recipe import reading
     from ftcore.store import store
@@ -78,7 +78,7 @@ def open_recipe(name: str) -> tuple[Recipe, Shelf, Settings]:
     return read, store.shelf(conf, read.name), conf
 
 
-def open_kept(name: str) -> tuple[Recipe, Shelf, Settings]:
+def open_kept(name: str) -> tuple[Recipe, RecipeStore, Settings]:
     """The same for what must go on where the recipe's file is gone or broken: the champion's own recipe, and says so.
 
     Raises:
@@ -99,7 +99,7 @@ def open_kept(name: str) -> tuple[Recipe, Shelf, Settings]:
         return kept[0], shelf, conf
 
 
-def open_archive(name: str) -> tuple[Shelf, Settings]:
+def open_archive(name: str) -> tuple[RecipeStore, Settings]:
     """The part of the store of a recipe, by its name or the path of its file, which may be gone or broken.
 
     Raises:

@@ -81,7 +81,7 @@ def _examined(given: str, *, fix: bool, alone: bool) -> tuple[str, list[str], li
     from ftcore.recipe import reading as recipes
     from ftcore.registry import doctor as doctors
     from ftcore.registry.findings import Finding
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
     from ftcore.serving.model import serving
 
     broken = []
@@ -91,7 +91,7 @@ def _examined(given: str, *, fix: bool, alone: bool) -> tuple[str, list[str], li
     except RecipeError as error:
         broken = [Finding(f"its file cannot be used: {error.args[0]}", f"correct it: ftcore check {given}")]
     try:
-        registrar = Registrar.of(*open_kept(given))
+        registrar = ModelRegistry.of(*open_kept(given))
     except RecipeError as error:
         if alone:
             raise

@@ -18,7 +18,7 @@ from ftcore.store.times import moment
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
 
 FIRST = ("n", "at", "kind", "run_id", "decision", "version", "by", "reason")
 """Columns that a table begins with."""
@@ -70,9 +70,9 @@ def ledger(
         ftcore ledger sentiment --adopt --reason 'the store is of an ftcore from before ledgers were signed'
     """
     if check or acknowledge or adopt:
-        from ftcore.registry.promotion import Registrar
+        from ftcore.registry.promotion import ModelRegistry
 
-        registrar = Registrar.of(*open_kept(recipe))
+        registrar = ModelRegistry.of(*open_kept(recipe))
         if adopt:
             _adopt(registrar, reason, as_json)
         elif acknowledge:
@@ -115,7 +115,7 @@ def _person(line: Mapping[str, Any]) -> str:
     return one_line(line.get("by") or "–")
 
 
-def _check(registrar: Registrar, as_json: bool) -> None:
+def _check(registrar: ModelRegistry, as_json: bool) -> None:
     """Say what does not hold, the first broken link first; what was acknowledged breaks nothing and is told."""
     from ftcore.registry import integrity
     from ftcore.store.ledger import unacknowledged
@@ -140,7 +140,7 @@ def _check(registrar: Registrar, as_json: bool) -> None:
     raise typer.Exit(bool(broken))
 
 
-def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
+def _acknowledge(registrar: ModelRegistry, reason: str, as_json: bool) -> None:
     """Write the line that acknowledges what does not hold, and say what it lists."""
     from ftcore.registry import rights
     from ftcore.registry.acknowledgement import acknowledge
@@ -156,7 +156,7 @@ def _acknowledge(registrar: Registrar, reason: str, as_json: bool) -> None:
         print(f"  {one_line(one['what'])}")
 
 
-def _adopt(registrar: Registrar, reason: str, as_json: bool) -> None:
+def _adopt(registrar: ModelRegistry, reason: str, as_json: bool) -> None:
     """Sign, in somebody's name, the lines and records that are older than the platform's key."""
     from ftcore.errors import FtcoreError
     from ftcore.registry import rights

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.registry.login import Person
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 HELP = """List, show and compare a recipe's model versions; promote, roll back, reject and release them by name.
 
@@ -196,21 +196,21 @@ def release(recipe: RecipeName, reason: Reason = "", as_json: AsJson = False) ->
     _done(registrar.release(_person(registrar).name, reason), registrar, as_json)
 
 
-def _registrar(recipe: str, opened: Callable[[str], tuple[Recipe, Shelf, Settings]] = open_kept) -> Registrar:
+def _registrar(recipe: str, opened: Callable[[str], tuple[Recipe, RecipeStore, Settings]] = open_kept) -> ModelRegistry:
     """Who changes a recipe's registry; its file may be gone, but for a promotion, which asks who must approve."""
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
 
-    return Registrar.of(*opened(recipe))
+    return ModelRegistry.of(*opened(recipe))
 
 
-def _person(registrar: Registrar, right: str = "change") -> Person:
+def _person(registrar: ModelRegistry, right: str = "change") -> Person:
     """Who decides; whoever is logged in needs the right that the pages ask for."""
     from ftcore.registry import rights
 
     return rights.decider(registrar.tracking.settings, registrar.recipe.name, right)
 
 
-def _done(line: dict[str, Any], registrar: Registrar, as_json: bool, *versions: int | None) -> None:
+def _done(line: dict[str, Any], registrar: ModelRegistry, as_json: bool, *versions: int | None) -> None:
     """Say what was done; then the versions' cards are written anew, which may fail without harm."""
     from ftcore.errors import FtcoreError
     from ftcore.reports import card

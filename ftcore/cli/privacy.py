@@ -52,7 +52,7 @@ def forget(
 
         ftcore forget support_tickets --subject - --in-text --dry-run < address.txt
     """
-    from ftcore.compliance.forget import Wish
+    from ftcore.compliance.forget import ErasureRequest
     from ftcore.compliance.forget import forget as suppress
     from ftcore.registry import rights
 
@@ -60,7 +60,7 @@ def forget(
     key = sys.stdin.readline().strip() if subject == "-" else subject
     rights.short(reason)
     by = "" if dry_run else _asking(conf)
-    report = suppress(read, shelf, conf, Wish(key, in_text=in_text, reason=reason, dry_run=dry_run, by=by))
+    report = suppress(read, shelf, conf, ErasureRequest(key, in_text=in_text, reason=reason, dry_run=dry_run, by=by))
     if as_json:
         print(json.dumps(report, indent=2))
     else:

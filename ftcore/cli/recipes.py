@@ -15,7 +15,7 @@ from ftcore.cli._shared import AsJson, path_of
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 
 def check(
@@ -90,7 +90,7 @@ def _of_snapshot(model: Recipe, conf: Settings) -> list[str]:
     return [*notes, *([f"snapshot {identity}: {rare}"] if rare else [])]
 
 
-def _too_few(model: Recipe, shelf: Shelf, identity: str | None) -> list[str]:
+def _too_few(model: Recipe, shelf: RecipeStore, identity: str | None) -> list[str]:
     """Gates that ask for more test rows than the current snapshot has."""
     from ftcore.errors import FtcoreError
     from ftcore.planning import enough

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 FORMAT = 1
 HEADER, MANIFEST, DATABASE = "backup.json", "manifest.json", "mlflow/mlflow.db"
@@ -232,7 +232,7 @@ def signer(data: bytes) -> str:
     return str(key)
 
 
-def _decisions(archive: _Archive, one: Shelf) -> None:
+def _decisions(archive: _Archive, one: RecipeStore) -> None:
     """What refers to other things, then what is small: see the module's text for the order."""
     start = f"store/{one.name}"
     small = [(name, path) for name, path, size in _files(one.root, start) if size < SMALL_BYTES]
@@ -247,7 +247,7 @@ def _decisions(archive: _Archive, one: Shelf) -> None:
             archive.file(name, path)
 
 
-def _ledger(archive: _Archive, one: Shelf, start: str) -> None:
+def _ledger(archive: _Archive, one: RecipeStore, start: str) -> None:
     """The ledger up to its newest number at one moment: numbers, their lines, and a head that fits."""
     kept = one.chain.kept()  # before the numbers, so that each that it knows of must be there
     names = [name for name in names_in(one.chain.slots) if name != HEAD]
@@ -283,7 +283,7 @@ def _copy_database(archive: _Archive, database: Path) -> None:
         archive.file(DATABASE, copy)
 
 
-def _others(settings: Settings, shelves: list[Shelf], root: Path) -> Iterator[tuple[str, Any, int]]:
+def _others(settings: Settings, shelves: list[RecipeStore], root: Path) -> Iterator[tuple[str, Any, int]]:
     """Every file but ledgers, keys and the database, each with its name in the archive and its size."""
     for one in shelves:
         yield from (

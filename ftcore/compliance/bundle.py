@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ftcore.data.erasures import Erasure
     from ftcore.registry.declared import Declared
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking, Version
 
 DATA, FINETUNE, MONITOR = (
@@ -47,7 +47,7 @@ class Place(Protocol):
     """Where one recipe's runs and versions are kept."""
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> RecipeStore:
         """Part of the store."""
         ...
 

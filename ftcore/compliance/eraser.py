@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.data.suppression import Suppression
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking
 
 EVALUATION, PREDICTIONS, FIGURES = "evaluation", "predictions.parquet", "evaluation.json"
@@ -49,7 +49,7 @@ EXAMPLE = ("row_id", "source", "text", "label")
 class Eraser:
     """One subject, and what it may be told by."""
 
-    shelf: Shelf
+    shelf: RecipeStore
     subject: str
     """Keyed hash of the subject's key."""
     told: Suppression

@@ -20,7 +20,7 @@ from ftcore.store.store import write_bytes
 from ftcore.tracking import registered
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking, Version
 
 INDEX = "index.html"
@@ -32,7 +32,7 @@ TOLD = ("missing", "broken", "unknown", "acknowledged")
 class Archive:
     """Store and registry of one recipe, whose file may be gone."""
 
-    shelf: Shelf
+    shelf: RecipeStore
     tracking: Tracking
 
 

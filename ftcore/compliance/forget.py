@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ftcore.data.suppression import Suppression
     from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 QUARANTINE = "quarantine"
 LEAVE_ROWS = ("ingest", "prepare", "validate")
@@ -44,7 +44,7 @@ ROW_ID = re.compile(r"[0-9a-f]{20}")
 
 
 @dataclass(frozen=True)
-class Wish:
+class ErasureRequest:
     """What is asked for."""
 
     key: str
@@ -76,7 +76,7 @@ class Found:
     """Rows that a source names by a key of its own, so that no other text can have their id."""
 
 
-def forget(recipe: Recipe, shelf: Shelf, settings: Settings, wish: Wish) -> dict[str, Any]:
+def forget(recipe: Recipe, shelf: RecipeStore, settings: Settings, wish: ErasureRequest) -> dict[str, Any]:
     """Suppress a subject's rows in every later ingest, and erase them from logs and evaluations.
 
     Asked again it widens what is suppressed and erases what is left. The suppression is written first, then the store
@@ -158,7 +158,7 @@ def _search_logs(recipe: Recipe, settings: Settings, found: Found, *, dry_run: b
 
 
 def _find(
-    recipe: Recipe, shelf: Shelf, wish: Wish, before: Suppression
+    recipe: Recipe, shelf: RecipeStore, wish: ErasureRequest, before: Suppression
 ) -> tuple[suppression.Entry, list[suppression.Entry], Found]:
     """The entry that suppresses a subject, entries that tell its rows in snapshots, and where those are."""
     cleaned = _cleaned(recipe, wish.key)
@@ -191,7 +191,7 @@ def _cleaned(recipe: Recipe, key: str) -> str:
     return personal.cleaner(recipe.prepare.personal_data, os.environ, recipe.name).clean([key])[0][0]
 
 
-def _sources(recipe: Recipe, shelf: Shelf) -> set[str]:
+def _sources(recipe: Recipe, shelf: RecipeStore) -> set[str]:
     """Names that rows carry as their source, as far as they can be known."""
     names = {name for one in snapshot.ls(shelf) for name in one.get("sources", {})} | {"feedback"}
     for source in (*recipe.sources, *recipe.evaluate.holdouts.values()):
@@ -200,7 +200,7 @@ def _sources(recipe: Recipe, shelf: Shelf) -> set[str]:
     return names
 
 
-def _look(recipe: Recipe, shelf: Shelf, subject: Suppression) -> Found:
+def _look(recipe: Recipe, shelf: RecipeStore, subject: Suppression) -> Found:
     """Go through every snapshot, the rows that runs left, and the prediction log."""
     found = Found()
     texts = _texts(recipe)
@@ -237,7 +237,7 @@ def _texts(recipe: Recipe) -> list[str]:
     return [name for name in snapshot.TEXTS if name not in ("label", "rejected") or written]
 
 
-def _left(shelf: Shelf) -> Iterator[tuple[str, pa.Table]]:
+def _left(shelf: RecipeStore) -> Iterator[tuple[str, pa.Table]]:
     """Rows that the data steps of runs left, with the folder of their step."""
     for step in LEAVE_ROWS:
         for path in sorted(shelf.root.glob(f"runs/*/{step}/**/*.parquet"), key=lambda path: path.as_posix()):
@@ -246,7 +246,7 @@ def _left(shelf: Shelf) -> Iterator[tuple[str, pa.Table]]:
                 yield "/".join(shelf.relative(path).split("/")[:3]), rows
 
 
-def _tables(shelf: Shelf, identity: str) -> Iterator[tuple[str, pa.Table]]:
+def _tables(shelf: RecipeStore, identity: str) -> Iterator[tuple[str, pa.Table]]:
     import pyarrow as pa
 
     for name in snapshot.SPLITS:
@@ -266,7 +266,7 @@ def _hits(subject: Suppression, rows: pa.Table) -> pa.Table:
     return rows.filter(pa.array(subject.matches(rows), pa.bool_()))
 
 
-def _report(recipe: Recipe, shelf: Shelf, tracking: Tracking, found: Found) -> dict[str, Any]:
+def _report(recipe: Recipe, shelf: RecipeStore, tracking: Tracking, found: Found) -> dict[str, Any]:
     versions: list[dict[str, Any]] = []
     known = {one["snapshot"] for one in snapshot.ls(shelf)}
     every = tracking.versions()
@@ -348,7 +348,7 @@ def _prune(recipe: str) -> str:
     return f"ftcore runs prune {recipe} --older-than 0, for the rows that runs left; their evidence stays"
 
 
-def _tell(shelf: Shelf, entry: suppression.Entry, report: dict[str, Any], by: str) -> None:
+def _tell(shelf: RecipeStore, entry: suppression.Entry, report: dict[str, Any], by: str) -> None:
     """Write the ledger's lines: one for each who asked, and one for each state that was reached by erasing."""
     versions = [one["version"] for one in report["versions"]]
     rows = sum(sum(one["rows"].values()) for one in report["snapshots"])

@@ -12,7 +12,7 @@ from typing import Any
 
 from ftcore.data import snapshot
 from ftcore.errors import DataRejectedError, FtcoreError, TransientError
-from ftcore.store.store import Shelf, read_json
+from ftcore.store.store import RecipeStore, read_json
 from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS, RECIPE_TAG, RUN_TAG, Tracking, Version
 from ftcore.tracking.runs import Training, trainings
 
@@ -36,7 +36,7 @@ class Models:
 class Lineage:
     """One recipe's snapshots and versions, and what ties them together."""
 
-    shelf: Shelf
+    shelf: RecipeStore
     tracking: Tracking
 
     def of(self, what: str = "") -> dict[str, Any]:

@@ -12,10 +12,10 @@ from ftcore.tracking.client import Tracking
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 
-def needed(shelf: Shelf, tracking: Tracking) -> dict[str, str]:
+def needed(shelf: RecipeStore, tracking: Tracking) -> dict[str, str]:
     """Why snapshots stay whatever their age, by id.
 
     Raises:
@@ -31,7 +31,9 @@ def needed(shelf: Shelf, tracking: Tracking) -> dict[str, str]:
     return because | ({current: "it is current"} if current else {})
 
 
-def prune(shelf: Shelf, settings: Settings, keep: int, older_than_days: float = 0, *, dry_run: bool) -> dict[str, Any]:
+def prune(
+    shelf: RecipeStore, settings: Settings, keep: int, older_than_days: float = 0, *, dry_run: bool
+) -> dict[str, Any]:
     """Delete snapshots that nothing needs; waits for a validation or training that is at work on this machine.
 
     Args:
@@ -58,7 +60,7 @@ def prune(shelf: Shelf, settings: Settings, keep: int, older_than_days: float = 
     return {"deleted": gone, "kept": {one: why for one, why in used.items() if one in would_go}, "dry_run": dry_run}
 
 
-def prune_runs(shelf: Shelf, older_than_days: float, *, dry_run: bool) -> dict[str, Any]:
+def prune_runs(shelf: RecipeStore, older_than_days: float, *, dry_run: bool) -> dict[str, Any]:
     """Delete the rows that old runs left, which may be personal data: all Parquet files below ``runs/``.
 
     Records, verdicts, reports and every other evidence stay, and so do the rows of a run that wrote any of them later.

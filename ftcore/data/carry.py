@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.data.watermarks import Cursor, Mark
     from ftcore.recipe.model import Recipe
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ REPEATED = "repeated.parquet"
 
 
 def grown(
-    shelf: Shelf,
+    shelf: RecipeStore,
     source: str,
     fresh: Iterator[pa.Table],
     mark: Mark,
@@ -105,7 +105,7 @@ def of(rows: pa.Table, names: list[str]) -> pa.Table:
     return rows.filter(pc.is_in(rows["source"], pa.array(names, pa.string())))
 
 
-def _held(shelf: Shelf, mark: Mark, source: str) -> Iterator[pa.Table]:
+def _held(shelf: RecipeStore, mark: Mark, source: str) -> Iterator[pa.Table]:
     """Rows of a source that a snapshot keeps, and then those that were left out of it."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ftcore.recipe.canonical import canonical, sha256
 from ftcore.store.files import read_bytes
 from ftcore.store.keys import signed
-from ftcore.store.store import Shelf, write_json
+from ftcore.store.store import RecipeStore, write_json
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -65,7 +65,7 @@ def in_mlflow(run: str, artefact: str) -> str:
     return f"{MLFLOW}/{run}/{artefact}"
 
 
-def add(shelf: Shelf, erasure: Erasure) -> None:
+def add(shelf: RecipeStore, erasure: Erasure) -> None:
     """Write down what is about to be erased; the same file as it was before has one erasure."""
     name = f"{sha256(erasure.place)[:16]}-{erasure.before[:16]}.json"
     shelf.chain.ring.make()
@@ -74,7 +74,7 @@ def add(shelf: Shelf, erasure: Erasure) -> None:
     write_json(shelf.root / FOLDER / name, signed_one.model_dump(mode="json"))
 
 
-def read(shelf: Shelf, places: Iterable[str] | None = None) -> list[Erasure]:
+def read(shelf: RecipeStore, places: Iterable[str] | None = None) -> list[Erasure]:
     """Everything that the platform erased, oldest first; of some places, or of all.
 
     An erasure that nobody signed is of an earlier version, and counts where a line of the ledger tells of it. A file
@@ -101,7 +101,7 @@ def read(shelf: Shelf, places: Iterable[str] | None = None) -> list[Erasure]:
     )
 
 
-def unreadable(shelf: Shelf) -> list[UPath]:
+def unreadable(shelf: RecipeStore) -> list[UPath]:
     """Files among the erasures that are none, by name."""
     folder = shelf.root / FOLDER
     found = [path for path in folder.glob("*.json") if path.name[0] != "."] if folder.exists() else []

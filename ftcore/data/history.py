@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ftcore.data.split import SplitKeys
     from ftcore.data.split_keys import Keys
     from ftcore.recipe.sections import Source
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def grouped_by(source: Source, names: list[str]) -> dict[str, str]:
     return dict.fromkeys(names, json.dumps(spec))
 
 
-def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published | None:
+def published(shelf: RecipeStore, keys: SplitKeys, identity: str | None) -> Published | None:
     """Split keys of all rows that were published; rows of an earlier version get keys that fit them.
 
     Returns:
@@ -118,7 +118,7 @@ def published(shelf: Shelf, keys: SplitKeys, identity: str | None) -> Published 
     return Published(known, manifest) if len(known.row) or manifest else None
 
 
-def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table], tuple[Any, Any]]) -> Texts:
+def texts(shelf: RecipeStore, keys: SplitKeys, identity: str, said: Callable[[pa.Table], tuple[Any, Any]]) -> Texts:
     """What each row of a snapshot says.
 
     Args:
@@ -139,7 +139,7 @@ def texts(shelf: Shelf, keys: SplitKeys, identity: str, said: Callable[[pa.Table
     return Texts(*map(np.concatenate, zip(*columns, strict=True)))
 
 
-def current(shelf: Shelf) -> str | None:
+def current(shelf: RecipeStore) -> str | None:
     """Id of the snapshot whose rows stay where they are: the current one, if it is still there."""
     identity = snapshot.current(shelf)
     if identity and not (snapshot.folder(shelf, identity) / "manifest.json").exists():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ftcore.context import Context
 from ftcore.data import snapshot, split, split_keys, suppression
 from ftcore.data.cleaning import personal, phones
-from ftcore.data.spool import tidy
+from ftcore.data.spool import normalize_and_mask
 from ftcore.progress import busy, progress
 from ftcore.recipe.canonical import canonical, sha256
 from ftcore.settings import REPOSITORY
@@ -77,7 +77,7 @@ def _raw(context: Context, source: Source, forgotten: suppression.Suppression) -
         rows = keys.fill(forgotten.keep(table.select(schema.names).cast(schema)))
         total += rows.num_rows
         if source.split:
-            drawn = snapshot.sides(split_keys.key_numbers(rows["split_key"]), context.recipe.prepare)
+            drawn = split.assign_splits(split_keys.key_numbers(rows["split_key"]), context.recipe.prepare)
             rows = rows.filter(pa.array(drawn == snapshot.SPLITS.index(source.split), pa.bool_()))
         tables.append(rows)
     found = pa.concat_tables(tables).combine_chunks()
@@ -98,7 +98,7 @@ def _cleaned(context: Context, source: Source, raw: pa.Table) -> pa.Table:
     with progress(f"cleaning {source.name}", raw.num_rows) as advance:
         for start in range(0, raw.num_rows, BATCH):
             batch = raw.slice(start, BATCH)
-            tidied = tidy(batch, source.task, cleaner, keys)
+            tidied = normalize_and_mask(batch, source.task, cleaner, keys)
             why = dict(tidied.faults) | dict.fromkeys(tidied.dropped, "personal data that takes the row out")
             for place, text in enumerate(tidied.table["text"].to_pylist()):
                 if not text:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ftcore.data import snapshot
-from ftcore.data.tally import Tally
+from ftcore.data.tally import DatasetSummary
 from ftcore.store import parts
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Kept:
         # All at once: frames of the parts would be copied to be joined. Equal values of a column are one object.
         return concatenated(self.tables(columns)).select(columns).to_pandas(split_blocks=True, self_destruct=True)
 
-    def look(self, task: Task) -> tuple[pa.Table, Tally]:
+    def look(self, task: Task) -> tuple[pa.Table, DatasetSummary]:
         """The rows that failed, each with its reasons, and counts of those that stay.
 
         Args:
@@ -46,7 +46,7 @@ class Kept:
         """
         import pyarrow as pa
 
-        tally, moved = Tally(labelled=task.TARGET == "label", task=task), []
+        tally, moved = DatasetSummary(labelled=task.TARGET == "label", task=task), []
         schema = snapshot.schema().append(pa.field("reason", pa.string()))
         for rows, failed in self._tables():
             tally.add(_without(rows, failed))

@@ -22,7 +22,7 @@ from ftcore.store.store import hash_file, log, read_json
 if TYPE_CHECKING:
     from upath import UPath
 
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 SEAL = "manifest.sha256"
 SIGNED = f"manifest{SIGNATURE}"
@@ -59,7 +59,7 @@ def complete(snapshot: UPath) -> list[str]:
     return [name for name in ("", *_every(snapshot)) if (folder(snapshot, name) / "manifest.json").exists()]
 
 
-def proven(shelf: Shelf, path: UPath) -> dict[str, Any] | None:
+def proven(shelf: RecipeStore, path: UPath) -> dict[str, Any] | None:
     """A manifest as the platform published it; None where there is none.
 
     One of an earlier ftcore has no signature: a gate's line or a plan's record has its hash. Before any was planned
@@ -79,13 +79,13 @@ def proven(shelf: Shelf, path: UPath) -> dict[str, Any] | None:
     return found
 
 
-def vouched(shelf: Shelf, path: UPath) -> dict[str, Any] | None:
+def vouched(shelf: RecipeStore, path: UPath) -> dict[str, Any] | None:
     """A manifest that was written by the platform; None of any other, which is published anew."""
     found: dict[str, Any] | None = read_json(path)
     return found if found and not unsigned(shelf, path) else None
 
 
-def unsigned(shelf: Shelf, path: UPath) -> str:
+def unsigned(shelf: RecipeStore, path: UPath) -> str:
     """Why nothing vouches for a manifest; empty where its signature does, or the ledger's or a record's hash of it."""
     if shelf.is_ours(path):
         return ""
@@ -100,7 +100,7 @@ def unsigned(shelf: Shelf, path: UPath) -> str:
     return "is not signed by the platform"
 
 
-def faults(shelf: Shelf, snapshot: UPath) -> Iterator[str]:
+def faults(shelf: RecipeStore, snapshot: UPath) -> Iterator[str]:
     """What of a snapshot's files is not as it was published, a sentence each."""
     known: set[str] = set()
     for name in ("", *_every(snapshot)):

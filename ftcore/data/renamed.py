@@ -14,7 +14,7 @@ from ftcore.errors import DataRejectedError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ KNOWN = 0.5
 
 
 def warnings(
-    shelf: Shelf, before: Mapping[str, Any] | None, sources: Collection[str], tables: Iterable[pa.Table]
+    shelf: RecipeStore, before: Mapping[str, Any] | None, sources: Collection[str], tables: Iterable[pa.Table]
 ) -> list[str]:
     """Sentences on sources whose rows are known under another name: a file, or a member of an archive, was renamed.
 

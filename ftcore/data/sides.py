@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ftcore.data import history, snapshot, split, split_keys
+from ftcore.data import history, split, split_keys
 from ftcore.data import spool as _spool
 from ftcore.errors import DataRejectedError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.data.cleaning.exact import Index
     from ftcore.data.history import Texts
-    from ftcore.data.spool import Spool
+    from ftcore.data.spool import CleanedRows
     from ftcore.recipe.sections import Prepare
 
 log = logging.getLogger(__name__)
@@ -95,10 +95,10 @@ class Sides:
 
     def _put(self, places: NDArray[np.int64], keys: NDArray[np.uint64]) -> None:
         self.key[places] = keys
-        self.side[places] = snapshot.sides(keys, self.shares)
+        self.side[places] = split.assign_splits(keys, self.shares)
 
 
-def of(context: Context, spool: Spool, index: Index) -> Sides:
+def of(context: Context, spool: CleanedRows, index: Index) -> Sides:
     """Sides as the rows were drawn, beside what the snapshot before holds."""
     import numpy as np
 

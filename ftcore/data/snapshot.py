@@ -23,15 +23,13 @@ from ftcore.recipe.canonical import sha256
 from ftcore.store import hashes, layout, parts
 from ftcore.store.files import content, read_bytes
 from ftcore.store.records import now
-from ftcore.store.store import Shelf, as_json, as_parquet, damaged, read_json, write_bytes, write_json
+from ftcore.store.store import RecipeStore, as_json, as_parquet, damaged, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
     from upath import UPath
-
-    from ftcore.recipe.sections import Prepare
 
     Extras = Mapping[str, bytes | Callable[[dict[str, Any]], bytes]]
 
@@ -102,29 +100,6 @@ def text_key(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def side(split_key: str, shares: Prepare) -> str:
-    """The split that a row belongs to, drawn from its split key alone: see ``ftcore.split``.
-
-    Returns:
-        ``train``, ``validation`` or ``test``, with the recipe's shares. The draw depends on nothing else, so a row
-        can never move.
-    """
-    drawn = int(split_key[:13], 16) / 16**13
-    if drawn < shares.test:
-        return "test"
-    return "validation" if drawn < shares.test + shares.validation else "train"
-
-
-def sides(split_keys: NDArray[np.uint64], shares: Prepare) -> NDArray[np.int8]:
-    """``side`` of many rows, as positions in ``SPLITS``; keys are given as the numbers that they are."""
-    import numpy as np
-
-    drawn = (split_keys >> np.uint64(12)) / 16**13
-    test, validation = SPLITS.index("test"), SPLITS.index("validation")
-    others = np.where(drawn < shares.test + shares.validation, validation, SPLITS.index("train"))
-    return np.where(drawn < shares.test, test, others).astype(np.int8)
-
-
 def content_id(rows: pa.Table | Iterable[pa.Table]) -> str:
     """Snapshot id: the first 16 hex digits of a SHA-256 over the sorted SHA-256 of every row.
 
@@ -152,7 +127,7 @@ def row_digests(rows: pa.Table) -> NDArray[np.bytes_]:
 
 
 def publish(
-    shelf: Shelf,
+    shelf: RecipeStore,
     rows: Callable[[], Iterable[pa.Table]],
     quarantine: pa.Table,
     manifest: dict[str, Any],
@@ -194,7 +169,7 @@ def publish(
     return identity
 
 
-def _write_beside(shelf: Shelf, folder: UPath, document: dict[str, Any], extras: Extras) -> None:
+def _write_beside(shelf: RecipeStore, folder: UPath, document: dict[str, Any], extras: Extras) -> None:
     """Write the files of a publication, then its seal and its signature, then its manifest."""
     for name, given in extras.items():
         content = given(document) if callable(given) else given
@@ -219,12 +194,12 @@ def _write_splits(folder: UPath, rows: Iterable[pa.Table]) -> dict[str, str]:
     return {f"{split}/{name}": value for split, writer in writers.items() for name, value in writer.hashes.items()}
 
 
-def current(shelf: Shelf) -> str | None:
+def current(shelf: RecipeStore) -> str | None:
     """Id of the current snapshot; None before the first."""
     return str(pointer["snapshot"]) if (pointer := _pointer(shelf)) else None
 
 
-def _pointer(shelf: Shelf) -> dict[str, Any]:
+def _pointer(shelf: RecipeStore) -> dict[str, Any]:
     """What ``current.json`` says; empty before the first snapshot."""
     path = shelf.root / "snapshots" / "current.json"
     pointer = read_json(path)
@@ -235,7 +210,7 @@ def _pointer(shelf: Shelf) -> dict[str, Any]:
     return pointer
 
 
-def manifest(shelf: Shelf, identity: str, *, proven: bool = False) -> dict[str, Any]:
+def manifest(shelf: RecipeStore, identity: str, *, proven: bool = False) -> dict[str, Any]:
     """Manifest of a snapshot: of its current publication, or of its newest where it is not the current snapshot.
 
     Raises:
@@ -258,14 +233,14 @@ def manifest(shelf: Shelf, identity: str, *, proven: bool = False) -> dict[str, 
     return layout.renamed(found)
 
 
-def folder(shelf: Shelf, identity: str) -> UPath:
+def folder(shelf: RecipeStore, identity: str) -> UPath:
     """Folder of a snapshot."""
     if not identity.isalnum():
         raise DataRejectedError(f"{identity!r} is not a snapshot id")
     return shelf.root / "snapshots" / identity
 
 
-def source_names(shelf: Shelf) -> dict[str, str]:
+def source_names(shelf: RecipeStore) -> dict[str, str]:
     """What the current snapshot's sources and those before them read, by name; empty where that is not known."""
     identity = current(shelf)
     if not identity or not (folder(shelf, identity) / "manifest.json").exists():
@@ -273,7 +248,7 @@ def source_names(shelf: Shelf) -> dict[str, str]:
     return dict(manifest(shelf, identity).get("source_names") or {})
 
 
-def path(shelf: Shelf, identity: str, name: str) -> UPath:
+def path(shelf: RecipeStore, identity: str, name: str) -> UPath:
     """Where a file of a snapshot lies: its rows, or what belongs to the publication that ``manifest`` is of."""
     place = folder(shelf, identity)
     if publications.rows(name):
@@ -281,7 +256,9 @@ def path(shelf: Shelf, identity: str, name: str) -> UPath:
     return publications.folder(place, manifest(shelf, identity).get("publication", "")) / name
 
 
-def read(shelf: Shelf, identity: str, splits: Iterable[str] = SPLITS, columns: Sequence[str] | None = None) -> pa.Table:
+def read(
+    shelf: RecipeStore, identity: str, splits: Iterable[str] = SPLITS, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Rows of some splits of a snapshot, checked against the hashes in its manifest.
 
     Raises:
@@ -293,7 +270,7 @@ def read(shelf: Shelf, identity: str, splits: Iterable[str] = SPLITS, columns: S
 
 
 def batches(
-    shelf: Shelf, identity: str, splits: Iterable[str] = SPLITS, columns: Sequence[str] | None = None
+    shelf: RecipeStore, identity: str, splits: Iterable[str] = SPLITS, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """The same, part by part: at most 50,000 rows in memory."""
     import pyarrow as pa
@@ -328,7 +305,7 @@ def read_part(file: Any, columns: Sequence[str] | None) -> pa.Table:
     return table.select(wanted)
 
 
-def file(shelf: Shelf, identity: str, name: str) -> bytes:
+def file(shelf: RecipeStore, identity: str, name: str) -> bytes:
     """A file of a snapshot, checked against its hash in the manifest.
 
     Raises:
@@ -343,7 +320,7 @@ def file(shelf: Shelf, identity: str, name: str) -> bytes:
     return data
 
 
-def verify(shelf: Shelf, identity: str) -> list[str]:
+def verify(shelf: RecipeStore, identity: str) -> list[str]:
     """Hash every file of a snapshot again, those of all its publications, and its rows.
 
     Returns:
@@ -367,7 +344,7 @@ def label_shares(counts: Mapping[str, int]) -> dict[str, float]:
     return {str(label): count / total for label, count in counts.items()} if total else {}
 
 
-def ls(shelf: Shelf) -> list[dict[str, Any]]:
+def ls(shelf: RecipeStore) -> list[dict[str, Any]]:
     """Manifests of all snapshots, the newest first, each with ``current``."""
     place, now_current = shelf.root / "snapshots", current(shelf)
     folders = place.iterdir() if place.exists() else ()
@@ -377,7 +354,7 @@ def ls(shelf: Shelf) -> list[dict[str, Any]]:
 
 
 def prune(
-    shelf: Shelf, keep: int, used: Iterable[str] = (), *, before: datetime | None = None, dry_run: bool = False
+    shelf: RecipeStore, keep: int, used: Iterable[str] = (), *, before: datetime | None = None, dry_run: bool = False
 ) -> list[str]:
     """Delete old snapshots.
 

@@ -7,10 +7,10 @@ import sys
 from typing import Any
 
 from ftcore.data import snapshot
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 
 
-def diff(shelf: Shelf, before: str, after: str) -> dict[str, Any]:
+def diff(shelf: RecipeStore, before: str, after: str) -> dict[str, Any]:
     """What changed from one snapshot to another.
 
     Returns:
@@ -36,7 +36,7 @@ def diff(shelf: Shelf, before: str, after: str) -> dict[str, Any]:
     }
 
 
-def _contents(shelf: Shelf, identity: str) -> dict[str, tuple[bytes, str]]:
+def _contents(shelf: RecipeStore, identity: str) -> dict[str, tuple[bytes, str]]:
     """Hash and split by row id."""
     found: dict[str, tuple[bytes, str]] = {}
     for table in snapshot.batches(shelf, identity):

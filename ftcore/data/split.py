@@ -17,10 +17,10 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from ftcore.data import snapshot
-from ftcore.data.snapshot import source_key, text_key
+from ftcore.data.snapshot import SPLITS, source_key, text_key
 from ftcore.errors import FtcoreError
 from ftcore.store import hashes
-from ftcore.store.store import Shelf, as_json, create_bytes, damaged, read_json
+from ftcore.store.store import RecipeStore, as_json, create_bytes, damaged, read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ SIZE_BYTES = 8
 LETTERS = str.maketrans("0123456789", "ghijklmnop")
 """Letters only, so that no recogniser takes a pseudonym for a number."""
 DRAWN = 16**13
-"""A key's first 13 hex digits decide: see ``snapshot.side``."""
+"""A key's first 13 hex digits decide: see ``assign_split``."""
 
 
 def normal_group(group: str | None) -> str:
@@ -166,7 +166,7 @@ def redrawn(manifest: Mapping[str, Any], shares: Prepare) -> str:
     )
 
 
-def load(shelf: Shelf, environment: Mapping[str, str] | None = None, *, keep: bool = True) -> SplitKeys:
+def load(shelf: RecipeStore, environment: Mapping[str, str] | None = None, *, keep: bool = True) -> SplitKeys:
     """What takes the split keys of a recipe, whichever step, source, holdout or request its rows come by.
 
     Args:
@@ -206,7 +206,7 @@ def _keys(path: UPath, there: Any) -> SplitKeys:
     return SplitKeys(secret, guessable=guessable)
 
 
-def _published(shelf: Shelf) -> str:
+def _published(shelf: RecipeStore) -> str:
     """``SplitKeys.state`` of the keys of the current snapshot's rows; empty where none is known."""
     identity = snapshot.current(shelf)
     if not identity or not (snapshot.folder(shelf, identity) / "manifest.json").exists():
@@ -217,7 +217,7 @@ def _published(shelf: Shelf) -> str:
         return ""
 
 
-def _same_as_published(shelf: Shelf, path: UPath, there: dict[str, Any]) -> None:
+def _same_as_published(shelf: RecipeStore, path: UPath, there: dict[str, Any]) -> None:
     """Draw no row by other keys than those that the snapshots' rows have: rows of one group would come apart."""
     published = _published(shelf)
     if published and published not in {_keys(path, there).state, there.get("in_place_of")}:
@@ -228,3 +228,26 @@ def _same_as_published(shelf: Shelf, path: UPath, there: dict[str, Any]) -> None
             hint=f"restore it from a backup, or set {SECRET_VARIABLE} as it was; to accept new keys, delete the file "
             f"and set {ANEW_VARIABLE}={shelf.name} for the next run",
         )
+
+
+def assign_split(split_key: str, shares: Prepare) -> str:
+    """The split that a row belongs to, drawn from its split key alone.
+
+    Returns:
+        ``train``, ``validation`` or ``test``, with the recipe's shares. The draw depends on nothing else, so a row
+        can never move.
+    """
+    drawn = int(split_key[:13], 16) / 16**13
+    if drawn < shares.test:
+        return "test"
+    return "validation" if drawn < shares.test + shares.validation else "train"
+
+
+def assign_splits(split_keys: NDArray[np.uint64], shares: Prepare) -> NDArray[np.int8]:
+    """``assign_split`` of many rows, as positions in ``SPLITS``; keys are given as the numbers that they are."""
+    import numpy as np
+
+    drawn = (split_keys >> np.uint64(12)) / 16**13
+    test, validation = SPLITS.index("test"), SPLITS.index("validation")
+    others = np.where(drawn < shares.test + shares.validation, validation, SPLITS.index("train"))
+    return np.where(drawn < shares.test, test, others).astype(np.int8)

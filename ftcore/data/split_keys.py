@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.data.split import Raw, SplitKeys
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def other_row(was: int, now: int) -> bool:
     return bool(was and now) and was >> HALF != now >> HALF and was & mask != now & mask
 
 
-def load(shelf: Shelf, keys: SplitKeys, besides: str | None = None) -> Keys:
+def load(shelf: RecipeStore, keys: SplitKeys, besides: str | None = None) -> Keys:
     """Keys of all rows that were published; where the file is damaged, of those that snapshots hold.
 
     Args:
@@ -129,7 +129,7 @@ def write_read(folder: UPath, rows: list[NDArray[np.uint64]], say: list[NDArray[
     write_table(folder / READ, pa.table(columns))
 
 
-def commit(shelf: Shelf, keys: SplitKeys, ingest: UPath, published: Iterable[pa.Table], identity: str) -> None:
+def commit(shelf: RecipeStore, keys: SplitKeys, ingest: UPath, published: Iterable[pa.Table], identity: str) -> None:
     """Keep the keys of rows that were published; called again it writes the same.
 
     Args:
@@ -157,7 +157,7 @@ def commit(shelf: Shelf, keys: SplitKeys, ingest: UPath, published: Iterable[pa.
     write_bytes(shelf.root / "state" / FILE, sink.getvalue())
 
 
-def _snapshots(shelf: Shelf, keys: SplitKeys, besides: str | None) -> Iterator[Keys]:
+def _snapshots(shelf: RecipeStore, keys: SplitKeys, besides: str | None) -> Iterator[Keys]:
     """Keys of each snapshot that can be read, the oldest first; those of a period decide about no other."""
     folder = shelf.root / "snapshots"
     names = [one.name for one in folder.iterdir() if (one / "manifest.json").exists()] if folder.exists() else []
@@ -205,7 +205,7 @@ def key_numbers(keys: Sequence[str] | pa.ChunkedArray) -> NDArray[np.uint64]:
     return np.fromiter((int(key, 16) for key in every), np.uint64, len(every))
 
 
-def keys_of_snapshot(shelf: Shelf, keys: SplitKeys, identity: str) -> Keys:
+def keys_of_snapshot(shelf: RecipeStore, keys: SplitKeys, identity: str) -> Keys:
     """Split keys of a snapshot's rows."""
     manifest = snapshot.manifest(shelf, identity, proven=True)
     return of(

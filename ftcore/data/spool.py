@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftcore.data import snapshot, split_keys
+from ftcore.data import snapshot, split, split_keys
 from ftcore.data.cleaning import exact, groups, language, normalise, personal, phones, rows
 from ftcore.data.cleaning.exact import Index
 from ftcore.data.cleaning.rows import Cleaned as Tidied
@@ -119,7 +119,7 @@ def written(target: str) -> tuple[str, ...]:
     return ("context", "label", "rejected") if target == "text" else ("context",)
 
 
-def tidy(table: pa.Table, task: Task, cleaner: personal.Cleaner, keys: SplitKeys) -> Tidied:
+def normalize_and_mask(table: pa.Table, task: Task, cleaner: personal.Cleaner, keys: SplitKeys) -> Tidied:
     """Read, clean and check rows by their task; snapshots and holdouts both go through this.
 
     Args:
@@ -145,7 +145,7 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     import numpy as np
     import pyarrow.compute as pc
 
-    tidied = tidy(table, work.task, cleaner, work.keys)
+    tidied = normalize_and_mask(table, work.task, cleaner, work.keys)
     table, dropped = tidied.table, tidied.dropped
     foreign: dict[int, str] = {}
     if work.prepare.languages:
@@ -156,7 +156,7 @@ def _clean(table: pa.Table, work: Work, cleaner: personal.Cleaner) -> tuple[Clea
     return Cleaned(
         work.file,
         exact.index(told, said),
-        snapshot.sides(keys, work.prepare),
+        split.assign_splits(keys, work.prepare),
         keys,
         work.keys.group_numbers(table["group"]),
         _prompts(table, work.task),
@@ -299,7 +299,7 @@ def clean_all(source: UPath, scratch: Path, recipe: Recipe, keys: SplitKeys) -> 
 
 
 @dataclass
-class Spool:
+class CleanedRows:
     """All cleaned rows, by their position."""
 
     cleaned: list[Cleaned]

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from ftcore.data.snapshot import TEXTS, source_key, text_key
 from ftcore.errors import ConfigurationError
 from ftcore.recipe.canonical import canonical, sha256
-from ftcore.store.store import Shelf, log, read_json, write_json
+from ftcore.store.store import RecipeStore, log, read_json, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -161,7 +161,7 @@ def words(text: str) -> list[str]:
     return [word for one in WORD.findall(folded) if (word := one.strip("+.-"))]
 
 
-def load(shelf: Shelf, environment: Mapping[str, str]) -> Suppression:
+def load(shelf: RecipeStore, environment: Mapping[str, str]) -> Suppression:
     """Everybody who was forgotten in this recipe.
 
     Raises:
@@ -175,7 +175,7 @@ def load(shelf: Shelf, environment: Mapping[str, str]) -> Suppression:
     return Suppression(_key(salt, environment), tuple(entries))
 
 
-def opened(shelf: Shelf, environment: Mapping[str, str], *, keep: bool) -> Suppression:
+def opened(shelf: RecipeStore, environment: Mapping[str, str], *, keep: bool) -> Suppression:
     """The same, with a salt made where there is none yet; ``keep`` stores it."""
     if read_json(_folder(shelf) / SALT) is None:
         secret = environment.get(SECRET_VARIABLE, "")
@@ -186,7 +186,7 @@ def opened(shelf: Shelf, environment: Mapping[str, str], *, keep: bool) -> Suppr
     return load(shelf, environment)
 
 
-def add(shelf: Shelf, entry: Entry) -> Entry:
+def add(shelf: RecipeStore, entry: Entry) -> Entry:
     """Write an entry, or widen the one that is there; its time and reason stay those of the first."""
     path = _folder(shelf) / f"{entry.subject}.json"
     before = read_json(path)
@@ -206,7 +206,7 @@ def add(shelf: Shelf, entry: Entry) -> Entry:
     return entry
 
 
-def _folder(shelf: Shelf) -> UPath:
+def _folder(shelf: RecipeStore) -> UPath:
     return shelf.root / "state" / "forgotten"
 
 

@@ -20,7 +20,7 @@ MOST_BARS = 48
 
 
 @dataclass
-class Tally:
+class DatasetSummary:
     """What a snapshot looks like as a whole."""
 
     rows: int = 0
@@ -85,9 +85,9 @@ class Tally:
         }
 
 
-def tally(tables: Iterable[pa.Table], *, labelled: bool = True) -> Tally:
+def tally(tables: Iterable[pa.Table], *, labelled: bool = True) -> DatasetSummary:
     """Count all rows of some tables."""
-    total = Tally(labelled=labelled)
+    total = DatasetSummary(labelled=labelled)
     for rows in tables:
         total.add(rows)
     return total

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ftcore.errors import DataRejectedError
-from ftcore.store.store import Shelf, damaged, read_json, write_json
+from ftcore.store.store import RecipeStore, damaged, read_json, write_json
 
 if TYPE_CHECKING:
     from ftcore.store.records import Record
@@ -59,7 +59,7 @@ class Mark:
     """File with the rows that were read and are not in the snapshot, relative to the recipe's part of the store."""
 
 
-def load(shelf: Shelf, source: str, config: str) -> Mark | None:
+def load(shelf: RecipeStore, source: str, config: str) -> Mark | None:
     """The watermark of a source and the snapshot that holds its rows so far.
 
     Args:
@@ -148,7 +148,7 @@ def _written_before(value: str, overlap: float) -> str | None:
     return text.replace("+00:00", "Z") if value.endswith("Z") else text
 
 
-def commit(shelf: Shelf, ingest: Record, snapshot: str, left_out: str = "") -> None:
+def commit(shelf: RecipeStore, ingest: Record, snapshot: str, left_out: str = "") -> None:
     """Move the marks to where a published snapshot has read: called right after the publication.
 
     Called again with the same record and snapshot it changes nothing; a crash before it leaves the older pairs, which
@@ -172,12 +172,12 @@ def commit(shelf: Shelf, ingest: Record, snapshot: str, left_out: str = "") -> N
                 (shelf.root / old).unlink(missing_ok=True)
 
 
-def held(shelf: Shelf) -> set[str]:
+def held(shelf: RecipeStore) -> set[str]:
     """Snapshots from which rows will be carried over: retention must keep them."""
     return {str(mark["snapshot"]) for mark in _marks(shelf).values()}
 
 
-def _marks(shelf: Shelf) -> dict[str, Any]:
+def _marks(shelf: RecipeStore) -> dict[str, Any]:
     """The marks by source; none before the first publication."""
     marks = read_json(_file(shelf))
     if marks is None:
@@ -191,5 +191,5 @@ def _marks(shelf: Shelf) -> dict[str, Any]:
     return dict(marks)
 
 
-def _file(shelf: Shelf) -> Any:
+def _file(shelf: RecipeStore) -> Any:
     return shelf.root / "state" / "watermarks.json"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ftcore.demo.ring import Ring
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 PARTS = {
     "movie": "source=vader:movie",
@@ -61,7 +61,7 @@ def read(settings: Settings, name: str, ring: Ring) -> dict[str, Any]:
     }
 
 
-def _records(shelf: Shelf, ring: Ring) -> dict[str, dict[str, dict[str, Any]]]:
+def _records(shelf: RecipeStore, ring: Ring) -> dict[str, dict[str, dict[str, Any]]]:
     """Every record of every part of the ring."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for part, (dag_id, run_id) in ring.runs.items():
@@ -71,7 +71,7 @@ def _records(shelf: Shelf, ring: Ring) -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def _watch(shelf: Shelf) -> dict[str, Any]:
+def _watch(shelf: RecipeStore) -> dict[str, Any]:
     """Record of the look that asked for retraining: the demo's own, or a scheduled one that came before it."""
     asked = [line["run_id"] for line in shelf.ledger("decide") if line["decision"] == "retrain"]
     record = shelf.record(asked[-1], "watch") if asked else None
@@ -124,7 +124,7 @@ def _time(records: dict[str, Any], ring: Ring) -> dict[str, Any]:
     }
 
 
-def _paths(settings: Settings, shelf: Shelf, records: dict[str, Any], watch: dict[str, Any]) -> dict[str, str]:
+def _paths(settings: Settings, shelf: RecipeStore, records: dict[str, Any], watch: dict[str, Any]) -> dict[str, str]:
     docs = shelf.root / records["data-2"]["validate"]["paths"]["data_docs"]
     return {
         "data_docs": str(docs),

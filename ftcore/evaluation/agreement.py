@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-3
 """Largest difference of a number in float32 arithmetic, absolute, or relative to numbers larger than 1."""
-ALONE = 64
+CHECKED_ALONE = 64
 """Rows that are predicted alone once more."""
 
 
@@ -41,7 +41,7 @@ def agreement(
 
     recipe, exact = context.recipe, models.exact(context.recipe)
     torch = columns["candidate", TORCH]
-    places = np.linspace(0, rows.num_rows - 1, min(ALONE, rows.num_rows)).round().astype(int)
+    places = np.linspace(0, rows.num_rows - 1, min(CHECKED_ALONE, rows.num_rows)).round().astype(int)
     texts = given(recipe, rows)
     found = {}
     for flavour in models.flavours(recipe):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Ancestor:
     """``models:/NAME/NUMBER``."""
     snapshot: str
     """Id of the snapshot that it was trained on; empty where none is known, or it is gone."""
-    shelf: Shelf
+    shelf: RecipeStore
     """Where the snapshot is."""
 
     def batches(self, columns: list[str]) -> Iterator[pa.Table]:
@@ -111,7 +111,7 @@ def _references(value: Any) -> Iterator[str]:
             yield from _references(inner)
 
 
-def _parents_of(shelf: Shelf, version: Version) -> list[str]:
+def _parents_of(shelf: RecipeStore, version: Version) -> list[str]:
     """By the version's tag; of one that was trained before there was such a tag, what its record says it started from.
 
     Raises:
@@ -161,5 +161,5 @@ def _version(settings: Settings, reference: str) -> tuple[str, Version]:
     return name, Tracking(settings, name).version(int(number))
 
 
-def _exists(shelf: Shelf, identity: str) -> bool:
+def _exists(shelf: RecipeStore, identity: str) -> bool:
     return bool(identity) and (snapshot.folder(shelf, identity) / "manifest.json").exists()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from upath import UPath
 
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 KIND = "look"
 """Of the ledger's lines, and name of the lock."""
@@ -87,7 +87,7 @@ class Before:
     """Earlier looks whose rows are not known any more, named for people; each counts for all rows."""
 
 
-def take(shelf: Shelf, run_id: str, look: Look, judged: Collection[int], timeout_s: float) -> Before:
+def take(shelf: RecipeStore, run_id: str, look: Look, judged: Collection[int], timeout_s: float) -> Before:
     """Count a look, once, and say what there was before it.
 
     Args:
@@ -133,11 +133,11 @@ def _counted(
     return Before(counts, tuple(lost))
 
 
-def _folder(shelf: Shelf, champion: int) -> UPath:
+def _folder(shelf: RecipeStore, champion: int) -> UPath:
     return shelf.root / "looks" / f"champion-{champion}"
 
 
-def _files(shelf: Shelf, champion: int) -> dict[str, Look | None]:
+def _files(shelf: RecipeStore, champion: int) -> dict[str, Look | None]:
     """Every look of which there is a file, by its identity; None where the file is not what was written."""
     folder = _folder(shelf, champion)
     paths = [path for path in folder.iterdir() if path.suffix == ".parquet"] if folder.exists() else []
@@ -168,7 +168,7 @@ def _write(path: UPath, look: Look) -> None:
     write_table(path, table.replace_schema_metadata({ABOUT: look.about}))
 
 
-def _note(shelf: Shelf, run_id: str, look: Look, number: int, before: Before) -> None:
+def _note(shelf: RecipeStore, run_id: str, look: Look, number: int, before: Before) -> None:
     """Write the ledger's line."""
     share = 1 + float(before.counts.mean()) if len(before.counts) else 1.0
     reason = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.recipe.model import Recipe
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 FORM = "served"
 """Name of the forms that are compared, in what is returned: each version's may be called otherwise."""
@@ -29,7 +29,7 @@ FORM = "served"
 KEY = ("dataset", "row_id", INPUT, "label")
 
 
-def compare(shelf: Shelf, recipe: Recipe, before: tuple[str, str], after: tuple[str, str]) -> dict[str, Any]:
+def compare(shelf: RecipeStore, recipe: Recipe, before: tuple[str, str], after: tuple[str, str]) -> dict[str, Any]:
     """Compare two versions on the rows of both.
 
     Args:
@@ -65,7 +65,7 @@ def compare(shelf: Shelf, recipe: Recipe, before: tuple[str, str], after: tuple[
         resampling.forget()  # Airflow's web process shows such a comparison now and then, and lives for weeks
 
 
-def _read(shelf: Shelf, run_id: str, form: str) -> pa.Table:
+def _read(shelf: RecipeStore, run_id: str, form: str) -> pa.Table:
     import pyarrow.compute as pc
 
     path = shelf.folder(run_id, "evaluate") / "predictions.parquet"

@@ -11,7 +11,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
-from ftcore.training.cost import Kept
+from ftcore.training.cost import ActivationMemory
 from ftcore.training.kernels import attention_dropout, low_rank
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class _Attention(TorchFunctionMode):  # type: ignore[misc]
         return func(*args, **settings)
 
 
-def kept(model: Any, device: str, *, half: bool, kernels: bool = True) -> Kept | None:
+def kept(model: Any, device: str, *, half: bool, kernels: bool = True) -> ActivationMemory | None:
     """What a model on the ``meta`` device keeps, calculated on ``device``; None where it cannot be counted.
 
     Parameters count nothing here: they are there anyway. Neither do the logits of a language model and its loss. The
@@ -69,7 +69,7 @@ def kept(model: Any, device: str, *, half: bool, kernels: bool = True) -> Kept |
     # What all rows share and grows with their length, such as sines of positions, is too little to count.
     shared, shared_longer = (2 * first - two for first, two in counts)
     once = max(0.0, shared - (shared_longer - shared) * short / (long - short))
-    return Kept((one - by_pair * short**2) / short, by_pair, once)
+    return ActivationMemory((one - by_pair * short**2) / short, by_pair, once)
 
 
 def _bytes(model: Any, rows: int, tokens: int, device: str, *, kernels: bool) -> float:

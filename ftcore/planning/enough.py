@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.sections import Gate
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 TEST, SEALED = sealed.TEST, sealed.SEALED
 
@@ -44,7 +44,7 @@ def of_test(keys: np.ndarray, share: float) -> dict[str, Size]:
     return found | ({SEALED: Size(int(rows[closed].sum()), int(closed.sum()))} if share else {})
 
 
-def of_snapshot(recipe: Recipe, shelf: Shelf, identity: str) -> dict[str, Size]:
+def of_snapshot(recipe: Recipe, shelf: RecipeStore, identity: str) -> dict[str, Size]:
     """Sizes of the test split of a snapshot, and of its sealed part.
 
     Raises:

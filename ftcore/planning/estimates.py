@@ -16,7 +16,7 @@ from ftcore.training.strategies.ddp import Ddp
 from ftcore.training.strategies.fsdp2 import Fsdp2
 
 if TYPE_CHECKING:
-    from ftcore.planning.sizes import Need
+    from ftcore.planning.sizes import TrainingRequirements
     from ftcore.recipe.training_sections import Search
     from ftcore.training.strategies._base import Strategy
     from ftcore.training.workers import Worker
@@ -36,7 +36,7 @@ SHORTEST = 32
 """Tokens below which no shorter text is proposed."""
 
 
-def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
+def estimate(context: Context, wanted: TrainingRequirements, worker: Worker) -> dict[str, Any]:
     """Memory, tokens, hours with their interval, energy, CO2e and money on one worker; ``fits`` tells whether it can.
 
     Memory is that of one process; where several train, ``strategy`` is how, and ``strategy_reason`` says why. All is
@@ -84,7 +84,9 @@ def estimate(context: Context, wanted: Need, worker: Worker) -> dict[str, Any]:
     }
 
 
-def _strategy(context: Context, wanted: Need, worker: Worker) -> tuple[Strategy, str, cost.Held | None]:
+def _strategy(
+    context: Context, wanted: TrainingRequirements, worker: Worker
+) -> tuple[Strategy, str, cost.ProcessMemory | None]:
     """How the processes share the model, why, and what each then holds."""
     asked, shape = context.recipe.train.distributed, wanted.shapes[worker.device]
     if asked.total == 1:
@@ -133,7 +135,7 @@ def _tried(context: Context, search: Search) -> float:
     return 1 - judged * (1 - 1 / looks) / 2
 
 
-def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) -> str:
+def remedy(context: Context, wanted: TrainingRequirements, worker: Worker, factor: float = 1.0) -> str:
     """The change that makes it fit on a worker, in a recipe's words; memory is ``factor`` times the formula's."""
     for choice in sizes.choosy(context.recipe):
         if worker.device not in choice.devices:
@@ -141,7 +143,7 @@ def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) 
     asked, has = context.recipe.train.distributed, memory_gib(context, worker) / factor
     strategy = _strategy(context, wanted, worker)[0]
 
-    def held(shape: cost.Shape, how: Strategy = strategy) -> cost.Held | None:
+    def held(shape: cost.ModelShape, how: Strategy = strategy) -> cost.ProcessMemory | None:
         return how.held(shape, asked.total) if asked.total > 1 else None
 
     def least(work: cost.Work) -> cost.Work:
@@ -157,7 +159,9 @@ def remedy(context: Context, wanted: Need, worker: Worker, factor: float = 1.0) 
     return f"needs a worker with {total / cost.USABLE / workers.GIB * worker.memory_gib / has:.1f} GiB"
 
 
-def _changes(context: Context, wanted: Need, worker: Worker) -> Iterator[tuple[str, cost.Shape, cost.Work]]:
+def _changes(
+    context: Context, wanted: TrainingRequirements, worker: Worker
+) -> Iterator[tuple[str, cost.ModelShape, cost.Work]]:
     """Changes that save memory, in a recipe's words, the least harmful first."""
     shape, work, method = wanted.shapes[worker.device], wanted.work, context.recipe.method
     drawn = work.effort.drawn
@@ -213,7 +217,7 @@ def _rate_source(context: Context, worker: Worker) -> str:
     return "the worker's tflops" if worker.tflops else "this machine's matrix products"
 
 
-def start_s(context: Context, worker: Worker, shape: cost.Shape, work: cost.Work) -> float:
+def start_s(context: Context, worker: Worker, shape: cost.ModelShape, work: cost.Work) -> float:
     """Seconds that do not depend on how many tokens are read: of earlier runs there, else a formula."""
     known = [run["start_s"] for run in _earlier(context, worker) if run.get("start_s") is not None]
     formula = cost.start_s(shape, work, worker.device)

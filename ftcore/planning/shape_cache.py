@@ -10,13 +10,13 @@ from typing import Any
 
 from ftcore.store.records import versions
 from ftcore.store.store import digest, hash_file, read_json, write_json
-from ftcore.training.cost import Kept, Shape
+from ftcore.training.cost import ActivationMemory, ModelShape
 
 SOURCES = ("models", "planning", "tasks", "training", "training/methods")
 """Code that decides what is counted, relative to the package."""
 
 
-def counted(folder: Path, base: Path, settings: Mapping[str, Any], count: Callable[[], Shape]) -> Shape:
+def counted(folder: Path, base: Path, settings: Mapping[str, Any], count: Callable[[], ModelShape]) -> ModelShape:
     """What ``count`` gives, or gave for the same base model, settings, code and libraries.
 
     Args:
@@ -31,7 +31,7 @@ def counted(folder: Path, base: Path, settings: Mapping[str, Any], count: Callab
     try:
         known = read_json(path)
         if known is not None:
-            return Shape(**{**known, "kept": Kept(**known["kept"]) if known["kept"] else None})
+            return ModelShape(**{**known, "kept": ActivationMemory(**known["kept"]) if known["kept"] else None})
     except (OSError, ValueError, TypeError, KeyError):  # damaged, or not to be read: it is counted again
         pass
     found = count()

@@ -43,10 +43,10 @@ CACHED_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Need:
+class TrainingRequirements:
     """What the recipe asks for, whoever does it."""
 
-    shapes: dict[str, cost.Shape]
+    shapes: dict[str, cost.ModelShape]
     """The model, by the device that it is calculated on."""
     work: cost.Work
     devices: tuple[str, ...]
@@ -55,7 +55,7 @@ class Need:
     """What ``train.max_length_tokens`` cuts of the training rows, see ``window.cuts``."""
 
 
-def need(context: Context, identity: str, rows: int, devices: Collection[str] = DEVICES) -> Need:
+def need(context: Context, identity: str, rows: int, devices: Collection[str] = DEVICES) -> TrainingRequirements:
     """Sizes of model and work, on some kinds of device.
 
     Raises:
@@ -79,7 +79,7 @@ def need(context: Context, identity: str, rows: int, devices: Collection[str] = 
     train, validation = (_lengths(context, split, table, tokenizer) for split, table in tables.items())
     work = _work(context, effort, (train, rows), (validation, tables["validation"].num_rows))
     able = [device for device in DEVICES if all(device in one.devices for one in choosy(recipe))]
-    return Need(shapes, work, tuple(able), _cuts(context, tables["train"], tokenizer, folder))
+    return TrainingRequirements(shapes, work, tuple(able), _cuts(context, tables["train"], tokenizer, folder))
 
 
 def _cuts(context: Context, table: pa.Table, tokenizer: Any, folder: Path) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _sampled(table: pa.Table) -> pa.Table:
     return table.take(list(range(0, table.num_rows, max(1, table.num_rows // SAMPLE))))
 
 
-class Choosy(NamedTuple):
+class DeviceRequirement(NamedTuple):
     """What a recipe names that cannot be done on every kind of device."""
 
     path: str
@@ -107,13 +107,13 @@ class Choosy(NamedTuple):
     """What can be done on any."""
 
 
-def choosy(recipe: Recipe) -> list[Choosy]:
+def choosy(recipe: Recipe) -> list[DeviceRequirement]:
     """Method and strategy, where they need a certain kind of device."""
     asked = recipe.train.distributed
     method, strategy = recipe.method, asked.chosen if asked.total > 1 else None
-    named = [Choosy("method.kind", method.kind, method.DEVICES, "lora")]
+    named = [DeviceRequirement("method.kind", method.kind, method.DEVICES, "lora")]
     if strategy:
-        named.append(Choosy("train.distributed.strategy", strategy.kind, strategy.DEVICES, "fsdp2"))
+        named.append(DeviceRequirement("train.distributed.strategy", strategy.kind, strategy.DEVICES, "fsdp2"))
     return [one for one in named if one.devices]
 
 
@@ -141,7 +141,9 @@ def _work(context: Context, effort: Effort, train: tuple[_Lengths, int], validat
     )
 
 
-def _beside(context: Context, effort: Effort, asked_tokens: float, taught_tokens: float) -> Iterator[cost.Beside]:
+def _beside(
+    context: Context, effort: Effort, asked_tokens: float, taught_tokens: float
+) -> Iterator[cost.AuxiliaryModel]:
     """Other models that the method asks or is taught by, as far as they are here."""
     batch = (effort.draws or effort.batch or context.recipe.train.batch_size) * effort.together
     for references, tokens, sequences, stays in (
@@ -150,12 +152,12 @@ def _beside(context: Context, effort: Effort, asked_tokens: float, taught_tokens
     ):
         for reference in references:
             try:
-                yield cost.Beside(_other(context, reference), tokens, sequences, stays)
+                yield cost.AuxiliaryModel(_other(context, reference), tokens, sequences, stays)
             except FtcoreError as error:
                 log.warning("the estimate leaves out %s, which is not here: %s", reference, error)
 
 
-def _other(context: Context, reference: str) -> cost.Shape:
+def _other(context: Context, reference: str) -> cost.ModelShape:
     """Sizes of a model that is read and not trained."""
     import torch
     import transformers
@@ -174,7 +176,7 @@ def count(context: Context, identity: str, split: str) -> int:
     return sum(table.num_rows for table in snapshot.batches(context.shelf, identity, [split], ["row_id"]))
 
 
-def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain: bool) -> cost.Shape:
+def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain: bool) -> cost.ModelShape:
     """Sizes of the model with what is to be trained in it, counted now or by an earlier plan."""
     from ftcore.training import precision
 
@@ -187,7 +189,7 @@ def _shape(context: Context, folder: Path, tokenizer: Any, device: str, *, plain
     return shape_cache.counted(context.settings.cache / "shapes", folder, settings, count)
 
 
-def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, str, bool, bool]) -> cost.Shape:
+def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, str, bool, bool]) -> cost.ModelShape:
     """Count on a model that has shapes and no numbers, by architecture, device, and whether in 16 bits and plain."""
     import torch
     import transformers
@@ -222,7 +224,7 @@ def _skeleton(context: Context, folder: Path, tokenizer: Any, how: tuple[str, st
     )
 
 
-def _counted(model: Any, config: Any, architecture: str = "") -> cost.Shape:
+def _counted(model: Any, config: Any, architecture: str = "") -> cost.ModelShape:
     """Sizes of a model as it comes, of which nothing is to be trained."""
     import torch
 
@@ -231,7 +233,7 @@ def _counted(model: Any, config: Any, architecture: str = "") -> cost.Shape:
     heads = getattr(text, "num_attention_heads", 1)
     head_width = getattr(text, "head_dim", None) or text.hidden_size // heads
     heads = getattr(text, "num_key_value_heads", None) or heads  # several may share keys and values
-    return cost.Shape(
+    return cost.ModelShape(
         weights=sum(p.numel() for p in model.parameters()),
         # Where input and output share their weights they are looked up and multiplied.
         embedding_weights=0

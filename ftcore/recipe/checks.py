@@ -12,15 +12,15 @@ from ftcore.recipe.model import SEVERAL, Recipe
 
 def contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What is right by itself and wrong together: a gate on a metric or a dataset that the evaluation does not make."""
-    yield from _misfits(recipe)
-    yield from _unshareable(recipe)
-    yield from _unsmoothed(recipe)
-    yield from _unbalanced(recipe)
+    yield from _check_method(recipe)
+    yield from _check_processes(recipe)
+    yield from _check_label_smoothing(recipe)
+    yield from _check_balance(recipe)
     yield from space.faults(recipe, of_fields)
     yield from sealed.faults(recipe)
-    yield from _unanswerable(recipe)
-    yield from _unwatchable(recipe)
-    yield from _unlicensed(recipe)
+    yield from _check_evaluation(recipe)
+    yield from _check_detectors(recipe)
+    yield from _check_licenses(recipe)
     if recipe.on_undecided == "ask" and not recipe.approval.required:
         yield "on_undecided", "there is no approval to wait for where approval.required is 0"
     known: dict[str, tuple[Collection[str], str]] = {
@@ -32,10 +32,10 @@ def contradictions(recipe: Recipe) -> Iterator[tuple[str, str]]:
         for key, names in gate.named().items():
             there, fault = known[key]
             yield from ((f"gates[{number}].{key}", fault.format(n, ", ".join(there))) for n in names if n not in there)
-    yield from _unexportable(recipe)
+    yield from _check_exports(recipe)
 
 
-def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_processes(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What several processes cannot train together."""
     asked, method = recipe.train.distributed, recipe.method
     if asked.total > 1 and method.OWN_LOOP:
@@ -44,17 +44,17 @@ def _unshareable(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield from asked.chosen.faults(recipe)
 
 
-def _unsmoothed(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_label_smoothing(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Label smoothing where the loss has no labels, or is the method's own."""
     parts = list(recipe.task.parts.values()) or [recipe.task]
-    dull = [part.kind for part in parts if not part.CHOOSES]
+    dull = [part.kind for part in parts if not part.SUPPORTS_LABEL_SMOOTHING]
     if recipe.train.label_smoothing and dull:
         yield "train.label_smoothing", f"the task {dull[0]} does not choose one of several answers"
     elif recipe.train.label_smoothing and recipe.method.OWN_LOOP:
         yield "train.label_smoothing", f"{recipe.method.kind} has a loss of its own, without it"
 
 
-def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_balance(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Class weights and balanced sampling where rows have no labels to balance, or the method's loss ignores them."""
     weights, drawn = recipe.train.class_weights, recipe.train.sampling
     method = recipe.method
@@ -72,30 +72,30 @@ def _unbalanced(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield f"train.class_weights.{label}", f"unknown label {label!r}; known: {', '.join(labels)}"
 
 
-def _misfits(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_method(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """A method that does not fit the task, and what method and task themselves find wrong."""
     method = recipe.method
     if method.TASKS and recipe.parts and SEVERAL not in method.TASKS:
         fit = [kind for kind in kinds("methods") if SEVERAL in (kind_class("methods", kind).TASKS or (SEVERAL,))]
         yield (
             "method.kind",
-            f"{method.kind} does not fit the task {SEVERAL}: {method.ALONE}; "
+            f"{method.kind} does not fit the task {SEVERAL}: {method.MULTITASK_REASON}; "
             f"take {', '.join(fit)}, or give each part a recipe of its own",
         )
-    elif method.TASKS and (strange := _strange(recipe, method.TASKS)):
+    elif method.TASKS and (strange := _unsupported(recipe, method.TASKS)):
         fit = [kind for kind in method.TASKS if kind != SEVERAL]
         yield "method.kind", f"{method.kind} does not fit {strange}; it fits {', '.join(fit)}"
     yield from method.faults(recipe)
     yield from recipe.task.faults(recipe)
 
 
-def _strange(recipe: Recipe, known: Collection[str]) -> str:
+def _unsupported(recipe: Recipe, known: Collection[str]) -> str:
     """The task, or the tasks of its parts, that are not among those that somebody knows; empty where all are."""
     kinds_of = {f" of the part {part}": recipe.task_of(part).kind for part in recipe.parts} or {"": recipe.task.kind}
     return ", ".join(f"the task {kind}{part}" for part, kind in kinds_of.items() if kind not in known)
 
 
-def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_evaluation(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What the evaluation is to measure and the task's models cannot do."""
     task, kind = recipe.task, recipe.task.kind
     if recipe.evaluate.judge and not (task.GENERATIVE and task.TARGET == "text"):
@@ -104,16 +104,16 @@ def _unanswerable(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "evaluate.general_text", f"the task {kind} has no language model that goes on with plain text"
 
 
-def _unwatchable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_detectors(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Detectors of columns that the task's predictions do not have."""
     for number, config in enumerate(recipe.watch.detectors):
         yield from ((f"watch.detectors[{number}].{key}", message) for key, message in config.faults(recipe))
 
 
-def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_exports(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Exports that cannot hold the task's model, and gates that compare exports where there are none."""
     for number, config in enumerate(recipe.exports):
-        if strange := _strange(recipe, config.TASKS):
+        if strange := _unsupported(recipe, config.TASKS):
             yield (
                 f"exports[{number}].kind",
                 f"{config.kind} cannot export {strange}, only {', '.join(config.TASKS)}; leave exports out, and torch "
@@ -125,7 +125,7 @@ def _unexportable(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield f"gates[{number}].kind", "parity compares exports, and the recipe has none"
 
 
-def _unlicensed(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _check_licenses(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Licences of sources that a recipe does not have, each with its path in the recipe."""
     known = {one.kind for one in recipe.sources}
     known |= {name for one in recipe.sources if (name := one.source_name())}

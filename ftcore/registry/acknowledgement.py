@@ -13,7 +13,7 @@ from ftcore.errors import FtcoreError, TransientError
 from ftcore.registry import integrity, intents, repairs
 from ftcore.registry.intents import HEAD_TAG
 from ftcore.registry.login import HINT
-from ftcore.registry.promotion import LOCK, Registrar, by_hand
+from ftcore.registry.promotion import LOCK, ModelRegistry, by_hand
 from ftcore.registry.rights import named
 from ftcore.store import appending, ledger
 from ftcore.store.ledger import HEADS, Audit, Break
@@ -29,7 +29,7 @@ TRIES = 5
 """How often somebody else's line may take the number meanwhile."""
 
 
-def acknowledge(registrar: Registrar, person: Person, reason: str) -> dict[str, Any]:
+def acknowledge(registrar: ModelRegistry, person: Person, reason: str) -> dict[str, Any]:
     """Put back what what is signed tells, and acknowledge every other break of ledger, records and registry.
 
     Killed in between it leaves all or nothing: the line's number is written first and at once.
@@ -79,7 +79,7 @@ def _told(found: Sequence[Break], person: Person, reason: str) -> dict[str, Any]
     return told | ({"witness": person.witness} if person.logged_in else {}) | {"breaks": breaks}
 
 
-def _open(registrar: Registrar) -> tuple[Audit, list[Break]]:
+def _open(registrar: ModelRegistry) -> tuple[Audit, list[Break]]:
     """The ledger, and the breaks that are left once everything was put back that can be.
 
     Raises:

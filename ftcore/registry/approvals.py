@@ -13,7 +13,7 @@ from ftcore.store.slots import order
 
 if TYPE_CHECKING:
     from ftcore.recipe.sections import Approval
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Version
 
 TAG = "approval."
@@ -62,7 +62,7 @@ class Answer(BaseModel):
         return f"{TAG}{sha256(same_person(self.person))[:16]}"
 
 
-def given(shelf: Shelf, version: Version) -> list[Answer]:
+def given(shelf: RecipeStore, version: Version) -> list[Answer]:
     """The answers on a version, oldest first: of each person the newest, as the ledger has it."""
     return of([line for kind in KINDS for line in shelf.ledger(kind)], version.number, version.tags)
 

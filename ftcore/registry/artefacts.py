@@ -15,7 +15,7 @@ from ftcore.tracking.client import HASH_TAG, SIZE_TAG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking, Version
 
 READ_BYTES = 500_000_000
@@ -40,7 +40,7 @@ class Checked:
 
 
 def check(
-    tracking: Tracking, version: Version, needs: Sequence[str], shelf: Shelf, read_bytes: int | None = None
+    tracking: Tracking, version: Version, needs: Sequence[str], shelf: RecipeStore, read_bytes: int | None = None
 ) -> Checked:
     """Compare the artefacts in MLflow with what was recorded of them; nothing is changed, no cache believed.
 
@@ -76,7 +76,7 @@ def check(
     return Checked(serving, others, tuple(read))
 
 
-def differing(tracking: Tracking, version: Version, shelf: Shelf, judged: Mapping[str, str]) -> list[str]:
+def differing(tracking: Tracking, version: Version, shelf: RecipeStore, judged: Mapping[str, str]) -> list[str]:
     """What of a version in MLflow is not what was judged, tags and bytes; nothing is believed that is not read.
 
     Args:
@@ -118,7 +118,9 @@ def _said(size: str) -> str:
     return f"{files} file{'' if files == '1' else 's'} of {int(amount):,} bytes"
 
 
-def _hash_fault(version: Version, name: str, judged: Mapping[str, str], tags: Mapping[str, str], shelf: Shelf) -> str:
+def _hash_fault(
+    version: Version, name: str, judged: Mapping[str, str], tags: Mapping[str, str], shelf: RecipeStore
+) -> str:
     then, logged = judged.get(name, ""), tags.get(f"{HASH_TAG}{name}", "")
     if not then or not logged or then == logged:
         return ""

@@ -15,7 +15,7 @@ from ftcore.store import run_recipe
 
 if TYPE_CHECKING:
     from ftcore.store.run_recipe import RunRecipe
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 RUN = "ftcore.run"
 NOT_KEPT = "the run was made by an earlier version of ftcore, which kept no recipe"
@@ -46,7 +46,7 @@ class Declared:
         return found
 
 
-def of_version(shelf: Shelf, tags: Mapping[str, str]) -> Declared:
+def of_version(shelf: RecipeStore, tags: Mapping[str, str]) -> Declared:
     """What a version's run declared, by the version's tags.
 
     Args:

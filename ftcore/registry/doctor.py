@@ -17,7 +17,7 @@ from ftcore.data import erasures, snapshot
 from ftcore.errors import FtcoreError
 from ftcore.registry import alternatives, artefacts, integrity, intents, promoted, repairs, served, versions
 from ftcore.registry.findings import Finding, each
-from ftcore.registry.promotion import LOCK, Registrar, by_hand
+from ftcore.registry.promotion import LOCK, ModelRegistry, by_hand
 from ftcore.store import layout, locks
 from ftcore.store.files import read_bytes, set_aside
 from ftcore.store.records import Record, now
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.store.locks import Held
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Version
     from ftcore.tracking.registered import Model
 
@@ -47,7 +47,7 @@ HANGS_AFTER_S = 24 * 3600.0
 """Age of a process that holds a lock which is no step's, from which on it is taken to hang."""
 
 
-def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
+def examine(registrar: ModelRegistry, needs: Sequence[str] = ()) -> list[Finding]:
     """Compare what store, ledger and registry say of a recipe; changes nothing.
 
     Args:
@@ -82,14 +82,14 @@ def examine(registrar: Registrar, needs: Sequence[str] = ()) -> list[Finding]:
     return [*found, *(one for what, look in parts.items() for one in each(what, look))]
 
 
-def _layout(shelf: Shelf) -> Iterator[Finding]:
+def _layout(shelf: RecipeStore) -> Iterator[Finding]:
     """A store of an earlier version, which is read as it is: what is signed is not rewritten."""
     if (shelf.root / "runs").exists() and (found := layout.check(shelf.layout, "")) < layout.VERSION:
         hint = f"note layout {layout.VERSION}, so that no earlier ftcore writes to it"
         yield Finding(f"the store has layout {found}, of an earlier ftcore", hint, shelf.write_layout, fault=False)
 
 
-def _keys(shelf: Shelf) -> Iterator[Finding]:
+def _keys(shelf: RecipeStore) -> Iterator[Finding]:
     """A public key of somebody else's, which evidence would be verified by, and whose lines would count."""
     ring = shelf.chain.ring
     if not ring.public_is_its_own():
@@ -97,7 +97,7 @@ def _keys(shelf: Shelf) -> Iterator[Finding]:
         yield Finding(what, "write it anew, and find out who changed it", ring.write_public)
 
 
-def _moved(registrar: Registrar) -> Iterator[Finding]:
+def _moved(registrar: ModelRegistry) -> Iterator[Finding]:
     """A database of MLflow's that names the artefacts of the store that this one was copied from."""
     try:
         registrar.tracking.check_place()
@@ -107,7 +107,7 @@ def _moved(registrar: Registrar) -> Iterator[Finding]:
         yield Finding(str(error.args[0]), error.hint)
 
 
-def mend(registrar: Registrar, needs: Sequence[str] = ()) -> tuple[list[str], list[Finding]]:
+def mend(registrar: ModelRegistry, needs: Sequence[str] = ()) -> tuple[list[str], list[Finding]]:
     """Mend what can be mended.
 
     Returns:
@@ -126,7 +126,7 @@ def mend(registrar: Registrar, needs: Sequence[str] = ()) -> tuple[list[str], li
     return done, examine(registrar, needs)
 
 
-def _known(registrar: Registrar, found: list[Finding]) -> list[Finding]:
+def _known(registrar: ModelRegistry, found: list[Finding]) -> list[Finding]:
     """What was found by the ledger's lines; where a key that is not trusted here signed some, they tell nothing yet."""
     known = repairs.Repairs(registrar.shelf, registrar.tracking)
     if not found or not known.strangers:
@@ -135,7 +135,7 @@ def _known(registrar: Registrar, found: list[Finding]) -> list[Finding]:
     return [Finding(what % key[:16], known.trust(key)) for key in sorted({*known.strangers.values()})]
 
 
-def _half_done(registrar: Registrar) -> Iterator[Finding]:
+def _half_done(registrar: ModelRegistry) -> Iterator[Finding]:
     def finish() -> None:
         with registrar.at_work():
             pass
@@ -146,7 +146,7 @@ def _half_done(registrar: Registrar) -> Iterator[Finding]:
         yield Finding(what, hint, finish)
 
 
-def _aliases(registrar: Registrar) -> Iterator[Finding]:
+def _aliases(registrar: ModelRegistry) -> Iterator[Finding]:
     tracking, shelf = registrar.tracking, registrar.shelf
     book = versions.book(tracking)
     known = {version.number for version in book.versions}
@@ -163,7 +163,7 @@ def _aliases(registrar: Registrar) -> Iterator[Finding]:
     yield from _pairs(registrar, book.model)
 
 
-def _other_champion(registrar: Registrar, holder: int | None, ledgers: int, *, there: bool) -> Finding:
+def _other_champion(registrar: ModelRegistry, holder: int | None, ledgers: int, *, there: bool) -> Finding:
     """The registry's champion is not the ledger's: the ledger says why, so it is right, unless its version is gone."""
     said = "the registry has no champion" if holder is None else f"the registry's champion is version {holder}"
     what = f"{said}, the ledger's is version {ledgers}"
@@ -183,7 +183,7 @@ def _other_champion(registrar: Registrar, holder: int | None, ledgers: int, *, t
     return Finding(f"{what}, which is not in the registry", "write it off in the ledger", write_off)
 
 
-def _pairs(registrar: Registrar, model: Model) -> Iterator[Finding]:
+def _pairs(registrar: ModelRegistry, model: Model) -> Iterator[Finding]:
     champion, previous = model.aliases.get(CHAMPION), model.aliases.get(PREVIOUS)
     unknown = previous is not None and registrar.never_promoted(previous)
     if champion is not None and (champion == previous or unknown):
@@ -204,7 +204,7 @@ def _pairs(registrar: Registrar, model: Model) -> Iterator[Finding]:
         yield Finding("there are versions, and none is candidate or champion", hint)
 
 
-def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
+def _champion(registrar: ModelRegistry, needs: Sequence[str]) -> Iterator[Finding]:
     champion, known = registrar.tracking.alias(CHAMPION), versions.crowned(registrar.shelf)
     if champion is None or champion.number != known:  # whose alias it is has to be put right first
         return
@@ -220,7 +220,7 @@ def _champion(registrar: Registrar, needs: Sequence[str]) -> Iterator[Finding]:
         yield Finding(what, f"{hint}; or ftcore step promote {registrar.recipe.name} --run {run_id}")
 
 
-def _has_record(shelf: Shelf, run_id: str, step: str) -> bool:
+def _has_record(shelf: RecipeStore, run_id: str, step: str) -> bool:
     """Whether a step has ended; one whose record cannot be read is told of among the files."""
     try:
         return shelf.record(run_id, step) is not None
@@ -228,7 +228,7 @@ def _has_record(shelf: Shelf, run_id: str, step: str) -> bool:
         return True
 
 
-def _unnamed(registrar: Registrar, champion: Version) -> Iterator[Finding]:
+def _unnamed(registrar: ModelRegistry, champion: Version) -> Iterator[Finding]:
     """A champion whose line in the ledger, of an earlier ftcore, does not name what it was promoted with."""
     shelf, known = registrar.shelf, served.by_ledger(registrar.shelf)
     if known is None or known.version != champion.number or served.of_version(shelf, champion.number):
@@ -249,7 +249,7 @@ def _unnamed(registrar: Registrar, champion: Version) -> Iterator[Finding]:
         yield Finding(what, f"its artefacts are not what its tags say; {alternatives.to_champion(registrar.tracking)}")
 
 
-def _artefacts(registrar: Registrar, version: Version, needs: Sequence[str], role: str) -> Iterator[Finding]:
+def _artefacts(registrar: ModelRegistry, version: Version, needs: Sequence[str], role: str) -> Iterator[Finding]:
     found, name = artefacts.check(registrar.tracking, version, needs, registrar.shelf), registrar.recipe.name
     for fault in found.serving:
         back = f"a rollback of {name} has nothing to go back to"
@@ -260,7 +260,7 @@ def _artefacts(registrar: Registrar, version: Version, needs: Sequence[str], rol
         yield Finding(f"the {role}, version {version.number}, {fault}", hint)
 
 
-def _runs(registrar: Registrar) -> Iterator[Finding]:
+def _runs(registrar: ModelRegistry) -> Iterator[Finding]:
     """Runs of MLflow that nobody works on any more: their process was killed, or MLflow was away when it ended."""
     held = {one.what.partition(".")[0] for one in locks.held(registrar.shelf)}
     if any(lock == step or lock.startswith(f"{step}-") for lock in held for step in TRAINING):
@@ -277,7 +277,7 @@ def _runs(registrar: Registrar) -> Iterator[Finding]:
         yield Finding(f"{since}; no process works on it", "end it as killed; another try would go on with it", close)
 
 
-def _snapshots(shelf: Shelf) -> Iterator[Finding]:
+def _snapshots(shelf: RecipeStore) -> Iterator[Finding]:
     try:
         identity = snapshot.current(shelf)
         if identity is None or snapshot.manifest(shelf, identity):
@@ -292,7 +292,7 @@ def _snapshots(shelf: Shelf) -> Iterator[Finding]:
         yield Finding("snapshots/current.json points nowhere", hint, point if newest else None)
 
 
-def _newest_snapshot(shelf: Shelf) -> str:
+def _newest_snapshot(shelf: RecipeStore) -> str:
     found = []
     for path in (shelf.root / "snapshots").iterdir():
         with suppress(ValueError, NotADirectoryError):
@@ -300,7 +300,7 @@ def _newest_snapshot(shelf: Shelf) -> str:
     return str(max(found, key=lambda one: one["created_at"])["snapshot"]) if found else ""
 
 
-def _ledger(shelf: Shelf) -> Iterator[Finding]:
+def _ledger(shelf: RecipeStore) -> Iterator[Finding]:
     for path in shelf.root.glob("ledger/*.json"):
         if path.name[0] != "." and not _is_line(path):
             hint = "set it aside as .unreadable; restore it from a backup"
@@ -309,7 +309,7 @@ def _ledger(shelf: Shelf) -> Iterator[Finding]:
             )
 
 
-def _breaks(registrar: Registrar) -> Iterator[Finding]:
+def _breaks(registrar: ModelRegistry) -> Iterator[Finding]:
     """What somebody else's hand changed: the first broken link of the ledger first."""
     shelf, tracking = registrar.shelf, registrar.tracking
     hint = _backup_hint(shelf)
@@ -328,7 +328,7 @@ def _breaks(registrar: Registrar) -> Iterator[Finding]:
             yield Finding(str(one), hint)
 
 
-def _backup_hint(shelf: Shelf) -> str:
+def _backup_hint(shelf: RecipeStore) -> str:
     """What to do about what nothing that is signed can put back."""
     return (
         "restore it from a backup, and find out who changed it; the ledger's signed line is right. What no backup has: "
@@ -336,7 +336,7 @@ def _backup_hint(shelf: Shelf) -> str:
     )
 
 
-def _files(shelf: Shelf) -> Iterator[Finding]:
+def _files(shelf: RecipeStore) -> Iterator[Finding]:
     """Records and erasures that nobody can read, and drafts that a process left when it died."""
     for path in shelf.root.glob("runs/*/*/record.json"):
         number = None if _is_record(path) else promoted.version_of(shelf, path.parent.parent.name, path.parent.name)
@@ -356,7 +356,7 @@ def _files(shelf: Shelf) -> Iterator[Finding]:
             yield Finding(died, "remove it", partial(path.unlink, missing_ok=True))
 
 
-def _locks(shelf: Shelf) -> Iterator[Finding]:
+def _locks(shelf: RecipeStore) -> Iterator[Finding]:
     """Locks that are held: by a run at work, or by a process that hangs. A lock whose holder died is free."""
     return (_held(one) for one in locks.held(shelf))
 

@@ -27,8 +27,8 @@ from ftcore.tracking import registered
 from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
-    from ftcore.registry.versions import Book
-    from ftcore.store.store import Shelf
+    from ftcore.registry.versions import ModelSummary
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking, Version
     from ftcore.tracking.registered import Model
 
@@ -44,7 +44,7 @@ FACTS = ("ftcore.snapshot", "ftcore.run", "ftcore.git_commit", "ftcore.recipe", 
 Lines = list[dict[str, Any]]
 
 
-def seals(shelf: Shelf, tracking: Tracking, version: Version, run_id: str) -> dict[str, Any]:
+def seals(shelf: RecipeStore, tracking: Tracking, version: Version, run_id: str) -> dict[str, Any]:
     """What a ``gate`` line seals: ``records`` and ``artefacts`` by name with their SHA-256, ``facts`` by tag.
 
     Raises:
@@ -58,7 +58,7 @@ def seals(shelf: Shelf, tracking: Tracking, version: Version, run_id: str) -> di
     return {"records": records, "artefacts": registered.hashes(run, but=CHANGING), "facts": facts}
 
 
-def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
+def against(shelf: RecipeStore, version: Version, model: Model) -> list[str]:
     """Why a version must not be promoted: a broken ledger, or what MLflow tells otherwise than it, a sentence each.
 
     What somebody acknowledged speaks against nothing; another break in its place does.
@@ -79,7 +79,7 @@ def against(shelf: Shelf, version: Version, model: Model) -> list[str]:
     return found + [one.what for one in ledger.unacknowledged(audit.acknowledged(breaks))]
 
 
-def check(shelf: Shelf, tracking: Tracking, only: Collection[int] | None = None) -> list[Break]:
+def check(shelf: RecipeStore, tracking: Tracking, only: Collection[int] | None = None) -> list[Break]:
     """Check the ledger's chain, and compare with it what store and registry say.
 
     Args:
@@ -125,7 +125,7 @@ def check(shelf: Shelf, tracking: Tracking, only: Collection[int] | None = None)
     return audit.acknowledged([*broken, *sorted(found, key=lambda one: (one.n is None, one.n or 0))])
 
 
-def _version(shelf: Shelf, version: Version, lines: Lines) -> Iterator[Break]:
+def _version(shelf: RecipeStore, version: Version, lines: Lines) -> Iterator[Break]:
     """Verdict, answers, promotion and notes of a version."""
     tags = {key.removeprefix("ftcore."): value for key, value in version.tags.items()}
     yield from _verdict(shelf, version, approvals.judged(lines, version.number))
@@ -150,7 +150,7 @@ def _notes(version: Version, lines: Lines) -> Iterator[Break]:
         yield from _note(f"version {version.number}", key, version.tags.get(f"ftcore.{key}", ""), last)
 
 
-def _verdict(shelf: Shelf, version: Version, line: Mapping[str, Any]) -> Iterator[Break]:
+def _verdict(shelf: RecipeStore, version: Version, line: Mapping[str, Any]) -> Iterator[Break]:
     """Whether a version's verdict in MLflow and in the store is the ledger's."""
     name, n = f"version {version.number}", line.get("n")
     word, digest = version.tags.get("ftcore.verdict", ""), version.tags.get("ftcore.verdict.sha256", "")
@@ -205,7 +205,7 @@ def _answers(version: Version, lines: Lines) -> Iterator[Break]:
             yield Break(None, key, what, f"{name}: {left[key]}")
 
 
-def _promotion(shelf: Shelf, version: Version, tags: Mapping[str, str], lines: Lines) -> Iterator[Break]:
+def _promotion(shelf: RecipeStore, version: Version, tags: Mapping[str, str], lines: Lines) -> Iterator[Break]:
     """Whether tags and record of a promotion are the ledger's."""
     name = f"version {version.number}"
     promoted = [
@@ -261,7 +261,7 @@ def _note(what: str, key: str, text: str, line: Mapping[str, Any] | None) -> Ite
         yield Break(line.get("n"), f"{line['kind']} of {line['run_id']}", told, f"{key} {text}")
 
 
-def _model(book: Book, lines: Lines) -> Iterator[Break]:
+def _model(book: ModelSummary, lines: Lines) -> Iterator[Break]:
     """Whether the registered model's tags and aliases are the ledger's."""
     tags = {key.removeprefix("ftcore."): value for key, value in book.model.tags.items()}
     crowned = [line for line in lines if crowns(line)]
@@ -300,7 +300,7 @@ def _hold(model: Model, lines: Lines) -> Iterator[Break]:
 
 
 def _sealed(
-    shelf: Shelf, tracking: Tracking, version: Version, lines: Lines, erased: Iterable[erasures.Erasure]
+    shelf: RecipeStore, tracking: Tracking, version: Version, lines: Lines, erased: Iterable[erasures.Erasure]
 ) -> Iterator[Break]:
     """Whether what a version's newest verdict was made of is still what it was."""
     line = approvals.judged(lines, version.number)
@@ -339,7 +339,7 @@ def _sealed(
             yield Break(n, artefact, what, f"{tagged.get(artefact, '')} {logged}")
 
 
-def _recipe(shelf: Shelf, line: Mapping[str, Any], erased: Iterable[erasures.Erasure]) -> Iterator[Break]:
+def _recipe(shelf: RecipeStore, line: Mapping[str, Any], erased: Iterable[erasures.Erasure]) -> Iterator[Break]:
     """Whether the recipe that a version's run went by is still kept as it was."""
     wanted, place = line["facts"].get(run_recipe.TAG), shelf.folder(line["run_id"], run_recipe.FILE)
     if not wanted:
@@ -364,7 +364,7 @@ def _place(tracking: Tracking, version: Version, lines: Lines) -> Iterator[Break
         yield Break(line.get("n"), "source", what, place)
 
 
-def _records(shelf: Shelf, version: Version, run_id: str) -> Iterator[tuple[str, Any]]:
+def _records(shelf: RecipeStore, version: Version, run_id: str) -> Iterator[tuple[str, Any]]:
     """Files that a version's verdict was made of, by name."""
     snapshot = version.tags.get("ftcore.snapshot", "")
     place = shelf.root / "snapshots" / snapshot / "manifest.json" if snapshot else None

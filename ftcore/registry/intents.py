@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.store.slots import Slot
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 FOLDER = served.INTENTS
 HEAD_TAG = served.HEAD_TAG
@@ -76,7 +76,7 @@ class Intent(BaseModel):
         return f"{self.kind}--{self.run_id}"
 
 
-def carry_out(shelf: Shelf, tracking: Tracking, intent: Intent) -> dict[str, Any]:
+def carry_out(shelf: RecipeStore, tracking: Tracking, intent: Intent) -> dict[str, Any]:
     """Do what is intended, the intent first and the ledger's line last; the caller holds the registry's lock.
 
     Returns:
@@ -89,7 +89,7 @@ def carry_out(shelf: Shelf, tracking: Tracking, intent: Intent) -> dict[str, Any
     return _finish(shelf, tracking, intent, begin(shelf, intent))
 
 
-def begin(shelf: Shelf, intent: Intent) -> UPath:
+def begin(shelf: RecipeStore, intent: Intent) -> UPath:
     """Write an intent down, signed with the platform's key: whoever finds it carries it out. Returns its file.
 
     Raises:
@@ -105,7 +105,7 @@ def begin(shelf: Shelf, intent: Intent) -> UPath:
     return path
 
 
-def pending(shelf: Shelf) -> Iterator[tuple[UPath, Intent | None]]:
+def pending(shelf: RecipeStore) -> Iterator[tuple[UPath, Intent | None]]:
     """Intents that have begun and not ended, by name; None for a file that is none, or that somebody else wrote."""
     folder = shelf.root / FOLDER
     if not folder.exists():
@@ -115,7 +115,7 @@ def pending(shelf: Shelf) -> Iterator[tuple[UPath, Intent | None]]:
             yield path, _read(shelf, path)
 
 
-def _read(shelf: Shelf, path: UPath) -> Intent | None:
+def _read(shelf: RecipeStore, path: UPath) -> Intent | None:
     try:
         intent = Intent.model_validate(served.intended(shelf, read_bytes(path) or b""))
     except ValidationError:
@@ -123,7 +123,7 @@ def _read(shelf: Shelf, path: UPath) -> Intent | None:
     return intent if path.name == f"{intent.name}.json" else None
 
 
-def settle(shelf: Shelf, tracking: Tracking) -> list[str]:
+def settle(shelf: RecipeStore, tracking: Tracking) -> list[str]:
     """Finish what a crash left half done; the caller holds the registry's lock.
 
     Returns:
@@ -132,7 +132,7 @@ def settle(shelf: Shelf, tracking: Tracking) -> list[str]:
     return [_settle(shelf, tracking, path, intent) for path, intent in pending(shelf)]
 
 
-def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None) -> str:
+def _settle(shelf: RecipeStore, tracking: Tracking, path: UPath, intent: Intent | None) -> str:
     if intent is None:
         log.warning("%s in the store is no intent that this platform signed: nothing of it is carried out", path.name)
         set_aside(path, "unsigned")
@@ -163,7 +163,7 @@ def _settle(shelf: Shelf, tracking: Tracking, path: UPath, intent: Intent | None
     return f"{intent.kind} of run {intent.run_id} was {reason}"
 
 
-def line_of(shelf: Shelf, intent: Intent) -> Slot | None:
+def line_of(shelf: RecipeStore, intent: Intent) -> Slot | None:
     """The line of an intent in the ledger's chain, also where its file was taken away; None where it is not done.
 
     Raises:
@@ -173,7 +173,7 @@ def line_of(shelf: Shelf, intent: Intent) -> Slot | None:
     return next((slot for slot in trail.behind(shelf.chain, after) if slot.name == f"{intent.name}.json"), None)
 
 
-def out_of_date(shelf: Shelf, intent: Intent) -> str:
+def out_of_date(shelf: RecipeStore, intent: Intent) -> str:
     """Why an intent is not what was decided last: the ledger went on since it began; empty where it did not.
 
     Raises:
@@ -188,7 +188,7 @@ def out_of_date(shelf: Shelf, intent: Intent) -> str:
     return f"line {since.n} of the ledger ({since.line['kind']}) was written since it began" if since else ""
 
 
-def told(shelf: Shelf, intent: Intent) -> tuple[str, str]:
+def told(shelf: RecipeStore, intent: Intent) -> tuple[str, str]:
     """What to say of an intent that has begun and not ended, and what to do about it."""
     what = f"{intent.kind} of run {intent.run_id} is half done"
     with suppress(DamagedFileError):  # the break is told by itself
@@ -221,7 +221,7 @@ def _take_back(tracking: Tracking, intent: Intent) -> None:
     registered.tag_model(tracking, dict.fromkeys(held))
 
 
-def _check(shelf: Shelf, tracking: Tracking, intent: Intent) -> None:
+def _check(shelf: RecipeStore, tracking: Tracking, intent: Intent) -> None:
     """Read back what was set.
 
     Raises:
@@ -258,7 +258,7 @@ def _at(number: int | None) -> str:
     return "nowhere" if number is None else f"version {number}"
 
 
-def _overtaken(shelf: Shelf, tracking: Tracking, intent: Intent) -> str:
+def _overtaken(shelf: RecipeStore, tracking: Tracking, intent: Intent) -> str:
     """Why it is too late to finish: somebody else has changed the champion meanwhile."""
     if CHAMPION not in intent.aliases:
         return ""
@@ -269,7 +269,7 @@ def _overtaken(shelf: Shelf, tracking: Tracking, intent: Intent) -> str:
     return "" if champion in allowed else f"version {champion} became champion meanwhile"
 
 
-def _finish(shelf: Shelf, tracking: Tracking, intent: Intent, path: UPath) -> dict[str, Any]:
+def _finish(shelf: RecipeStore, tracking: Tracking, intent: Intent, path: UPath) -> dict[str, Any]:
     """Set what is intended, see that it stands, and only then write the line that lets it serve."""
     if intent.model_tags:
         registered.tag_model(tracking, intent.model_tags)
@@ -292,7 +292,7 @@ def _finish(shelf: Shelf, tracking: Tracking, intent: Intent, path: UPath) -> di
     return line
 
 
-def witness(shelf: Shelf, tracking: Tracking) -> None:
+def witness(shelf: RecipeStore, tracking: Tracking) -> None:
     """Keep the ledger's newest line on the registered model, so that a ledger that ends before it was cut off."""
     last = shelf.chain.newest()
     if last:

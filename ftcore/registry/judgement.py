@@ -8,7 +8,7 @@ from ftcore.recipe.canonical import canonical, sha256
 from ftcore.registry import integrity
 
 if TYPE_CHECKING:
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
     from ftcore.registry.verdict import Verdict
     from ftcore.tracking.client import Version
 
@@ -16,7 +16,7 @@ JUDGED_AGAINST = "ftcore.verdict.champion"
 """Tag of a version: the champion that its last verdict compared it with; empty for a first model."""
 
 
-def record_verdict(registrar: Registrar, run_id: str, verdict: Verdict, digest: str, **facts: object) -> Version:
+def record_verdict(registrar: ModelRegistry, run_id: str, verdict: Verdict, digest: str, **facts: object) -> Version:
     """Write a verdict into the ledger, and keep it on the version that was judged, with the hashes of its artefacts.
 
     The ledger has one line for each verdict, also where a run judges again with another outcome. The card's hash is

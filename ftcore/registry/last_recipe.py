@@ -11,10 +11,10 @@ from ftcore.store import run_recipe
 
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 
-def last(shelf: Shelf) -> tuple[Recipe, str] | None:
+def last(shelf: RecipeStore) -> tuple[Recipe, str] | None:
     """The recipe of the run that made the champion, else of the newest run, with the run's name; None where none is.
 
     One counts that the ledger's line of its verdict names by its hash, or that the platform signed.
@@ -29,7 +29,7 @@ def last(shelf: Shelf) -> tuple[Recipe, str] | None:
     return None
 
 
-def _runs(shelf: Shelf) -> Iterator[tuple[str, str]]:
+def _runs(shelf: RecipeStore) -> Iterator[tuple[str, str]]:
     """Runs, each with the hash of its recipe by the ledger: the champion's first, then the newest before older ones."""
     champion, gates = served.by_ledger(shelf), shelf.ledger("gate")[::-1]
     number = champion.version if champion else None

@@ -8,11 +8,11 @@ from ftcore.registry.verdict import brief
 from ftcore.store.store import read_json
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking
 
 
-def why_no_champion(shelf: Shelf, tracking: Tracking) -> tuple[str, str]:
+def why_no_champion(shelf: RecipeStore, tracking: Tracking) -> tuple[str, str]:
     """Why there is no champion, as far as the newest version tells, and what to do."""
     name, versions = shelf.name, tracking.versions()
     if not versions:

@@ -11,13 +11,13 @@ from ftcore.registry import served
 from ftcore.store.files import mapping, read_bytes
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 DATA, FINETUNE = ("ingest", "prepare", "validate"), ("plan", "tune", "train", "export", "evaluate", "gate")
 """Steps whose records, files and artefacts a verdict seals, or is."""
 
 
-def check(shelf: Shelf, run_id: str, step: str) -> None:
+def check(shelf: RecipeStore, run_id: str, step: str) -> None:
     """Refuse to do a step again in a run that led to a version which was promoted.
 
     Raises:
@@ -32,7 +32,7 @@ def check(shelf: Shelf, run_id: str, step: str) -> None:
         )
 
 
-def version_of(shelf: Shelf, run_id: str, step: str) -> int | None:
+def version_of(shelf: RecipeStore, run_id: str, step: str) -> int | None:
     """The version that was promoted with what a step left in a run; None where there is none."""
     if step not in (*DATA, *FINETUNE):
         return None
@@ -51,14 +51,14 @@ def version_of(shelf: Shelf, run_id: str, step: str) -> int | None:
     return trained if there and trained in promised else None
 
 
-def _data_run(shelf: Shelf, verdict: dict[str, Any]) -> str:
+def _data_run(shelf: RecipeStore, verdict: dict[str, Any]) -> str:
     """The run that published the snapshot that a version was trained on."""
     identity = str(verdict.get("facts", {}).get("ftcore.snapshot", ""))
     data = read_bytes(shelf.root / "snapshots" / identity / "manifest.json") if identity.isalnum() else None
     return str(mapping(data).get("run_id") or "")
 
 
-def _trained(shelf: Shelf, run_id: str) -> int | None:
+def _trained(shelf: RecipeStore, run_id: str) -> int | None:
     """The version that a run trained; one that was promoted by hand may have no verdict."""
     try:
         record = shelf.record(run_id, "train")

@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.registry.versions import Hold
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 LOCK = "registry"
 NOBODY = "the recipe asks for no approval"
 
 
 @dataclass(frozen=True)
-class Registrar:
+class ModelRegistry:
     """Who changes one recipe's registry."""
 
     recipe: Recipe
-    shelf: Shelf
+    shelf: RecipeStore
     tracking: Tracking
 
     @classmethod
-    def of(cls, recipe: Recipe, shelf: Shelf, settings: Settings) -> Registrar:
+    def of(cls, recipe: Recipe, shelf: RecipeStore, settings: Settings) -> ModelRegistry:
         """The registrar of a recipe."""
         return cls(recipe, shelf, Tracking(settings, recipe.name))
 

@@ -15,7 +15,7 @@ from ftcore.store.store import RUN_ID
 if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.store.records import Record
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking, Version
 
 ARTEFACT = "artefact:"
@@ -35,7 +35,7 @@ def of_record(record: Record | None) -> dict[str, str]:
     return {name.removeprefix(ARTEFACT): digest for name, digest in found if name.startswith(ARTEFACT)}
 
 
-def hashes(shelf: Shelf, version: Version) -> dict[str, str]:
+def hashes(shelf: RecipeStore, version: Version) -> dict[str, str]:
     """The same by all records of a version's run; empty where they are gone, or of an earlier ftcore."""
     run_id, found = version.tags.get("ftcore.run", ""), dict[str, str]()
     for step, names in STEPS.items() if RUN_ID.match(run_id) else ():

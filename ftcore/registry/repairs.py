@@ -17,7 +17,7 @@ from ftcore.store.slots import Slot, number, position, read
 from ftcore.tracking import registered
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking
 
 
@@ -35,7 +35,7 @@ class Repair:
 class Repairs:
     """The repairs of a ledger as it is now; look again after each of them."""
 
-    shelf: Shelf
+    shelf: RecipeStore
     tracking: Tracking
 
     @cached_property
@@ -178,7 +178,7 @@ class Repairs:
         return read_many(folder, [name for name in names_in(folder) if name not in chained])
 
 
-def _rebuild(shelf: Shelf, slot: Slot) -> None:
+def _rebuild(shelf: RecipeStore, slot: Slot) -> None:
     """Write a number's file anew; what was there instead is set aside."""
     chain = shelf.chain
     path = chain.slots / number(slot.n)
@@ -190,7 +190,7 @@ def _rebuild(shelf: Shelf, slot: Slot) -> None:
     write_bytes(path, data)
 
 
-def _newest(shelf: Shelf) -> int | None:
+def _newest(shelf: RecipeStore) -> int | None:
     """Number of the newest line; None where the chain was cut off."""
     try:
         last = shelf.chain.newest()
@@ -199,7 +199,7 @@ def _newest(shelf: Shelf) -> int | None:
     return last.n if last else None
 
 
-def _is_known_here(shelf: Shelf, newest: int | None) -> bool:
+def _is_known_here(shelf: RecipeStore, newest: int | None) -> bool:
     """Whether the newest line is the one that this machine keeps."""
     kept, last = shelf.chain.kept(), shelf.chain.newest() if newest is not None else None
     return bool(kept and last and kept["n"] == last.n and kept["hash"] == last.hash)

@@ -27,13 +27,13 @@ from ftcore.registry import alternatives, recorded
 from ftcore.store import store, trail
 from ftcore.store.files import mapping, names_in, read_many
 from ftcore.store.keys import signed
-from ftcore.store.slots import CROWNING, crowns, order
+from ftcore.store.slots import PROMOTING_DECISIONS, crowns, order
 from ftcore.store.store import hash_folder, log
 from ftcore.tracking import artefact_files, registered
 from ftcore.tracking.client import CHAMPION, HASH_TAG, Tracking, Version
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 INTENTS = "intents"
 """Folder of changes of the registry that have begun; see ``ftcore.intents``."""
@@ -61,7 +61,7 @@ class Promise:
         return f"version {self.version}, since {self.at[:16].replace('T', ' ')} UTC by {self.by or 'unknown'}"
 
 
-def promises(shelf: Shelf) -> list[Promise | None]:
+def promises(shelf: RecipeStore) -> list[Promise | None]:
     """What every crowning line promised, oldest first; None for a champion that was lost.
 
     Raises:
@@ -70,15 +70,15 @@ def promises(shelf: Shelf) -> list[Promise | None]:
     return [*_newest_first(shelf)][::-1]
 
 
-def _newest_first(shelf: Shelf) -> Iterator[Promise | None]:
+def _newest_first(shelf: RecipeStore) -> Iterator[Promise | None]:
     """The same by the chain's numbers, whatever became of the lines' files; then older ones."""
     yield from (_promise(slot.line) for slot in trail.crowning(shelf.chain))
-    trail.check_older(shelf.chain, set(CROWNING.values()))
-    older = (line for kind in set(CROWNING.values()) for line in shelf.ledger(kind) if "n" not in line)
+    trail.check_older(shelf.chain, set(PROMOTING_DECISIONS.values()))
+    older = (line for kind in set(PROMOTING_DECISIONS.values()) for line in shelf.ledger(kind) if "n" not in line)
     yield from (_promise(line) for line in sorted(filter(crowns, older), key=order, reverse=True))
 
 
-def by_ledger(shelf: Shelf) -> Promise | None:
+def by_ledger(shelf: RecipeStore) -> Promise | None:
     """The champion that the ledger knows of; None before the first.
 
     Raises:
@@ -87,7 +87,7 @@ def by_ledger(shelf: Shelf) -> Promise | None:
     return next(_newest_first(shelf), None)
 
 
-def of_version(shelf: Shelf, number: int) -> Promise | None:
+def of_version(shelf: RecipeStore, number: int) -> Promise | None:
     """The last promise of a version that names its artefacts; None where there is none.
 
     Raises:
@@ -97,7 +97,7 @@ def of_version(shelf: Shelf, number: int) -> Promise | None:
     return next((one for one in every if one and one.version == number and one.artefacts is not None), None)
 
 
-def champion(shelf: Shelf, tracking: Tracking) -> Version | None:
+def champion(shelf: RecipeStore, tracking: Tracking) -> Version | None:
     """The version that serves; None where there is none yet.
 
     While a promotion is half done the ledger's champion goes on.
@@ -128,7 +128,7 @@ def holder(tracking: Tracking, alias: str) -> Version | None:
     return tracking.alias(alias)
 
 
-def facts(shelf: Shelf, tracking: Tracking, version: Version) -> dict[str, Any]:
+def facts(shelf: RecipeStore, tracking: Tracking, version: Version) -> dict[str, Any]:
     """What a line of the ledger says of a version that it puts in place.
 
     Returns:
@@ -146,7 +146,7 @@ def facts(shelf: Shelf, tracking: Tracking, version: Version) -> dict[str, Any]:
     }
 
 
-def judged(shelf: Shelf, version: Version) -> Mapping[str, str]:
+def judged(shelf: RecipeStore, version: Version) -> Mapping[str, str]:
     """SHA-256 of each artefact when the version was judged; none where it was not.
 
     By the ledger's last line of its gates; of one that was not judged yet, by the signed records of its run; of one of
@@ -225,14 +225,14 @@ def _promise(line: Mapping[str, Any]) -> Promise | None:
     return Promise(int(line["version"]), hashes, str(line["at"]), str(line.get("by") or ""))
 
 
-def _intended(shelf: Shelf, champion: int | None) -> set[int]:
+def _intended(shelf: RecipeStore, champion: int | None) -> set[int]:
     """Versions that a change which has begun, and began with this champion, will put in place."""
     place = shelf.root / INTENTS
     found = (intended(shelf, data) or {} for data in read_many(place, names_in(place)).values())
     return {one["aliases"][CHAMPION] for one in found if one.get("was") == champion and CHAMPION in one["aliases"]}
 
 
-def intended(shelf: Shelf, data: bytes) -> dict[str, Any] | None:
+def intended(shelf: RecipeStore, data: bytes) -> dict[str, Any] | None:
     """What a file of a change that has begun says, where the platform signed it; None of any other file."""
     found = mapping(data)
     stated, key, signature = (found.get(name) for name in ("intent", "key", "signature"))
@@ -241,7 +241,7 @@ def intended(shelf: Shelf, data: bytes) -> dict[str, Any] | None:
     return stated if signed(str(key), str(signature), intent_message(shelf, stated)) else None
 
 
-def intent_message(shelf: Shelf, stated: Mapping[str, Any]) -> bytes:
+def intent_message(shelf: RecipeStore, stated: Mapping[str, Any]) -> bytes:
     """What is signed of a change that has begun."""
     return f"ftcore intent\n{shelf.name}\n{canonical(stated)}".encode()
 
@@ -283,7 +283,7 @@ def _fault(tracking: Tracking, version: Version, artefact: str, place: Path, exp
     return f"its SHA-256 is {found}, and {expected} was promised"
 
 
-def explained(shelf: Shelf, run: str, artefact: str, change: tuple[str, str]) -> bool:
+def explained(shelf: RecipeStore, run: str, artefact: str, change: tuple[str, str]) -> bool:
     """Whether an artefact of a run changed by what was erased on request, from one hash to another.
 
     A line of the ledger has to say so; one of an earlier ftcore names the place alone, and the erasures tell the rest.
@@ -336,7 +336,7 @@ def _digest(place: Path, identity: Identity) -> str:
 def _fetch(tracking: Tracking, version: Version, artefact: str, target: Path, expected: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as made:
-        with tracking.speaking_plainly():
+        with tracking.translate_errors():
             stored = tracking.stored(version.run)
             if not any(stored.list_artifacts(artefact)):
                 raise FtcoreError(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 HOLD = "hold"
 REJECTED, ROLLED_BACK = "rejected", "rolled_back"
@@ -48,7 +48,7 @@ class Hold(BaseModel):
 
 
 @dataclass(frozen=True)
-class Book:
+class ModelSummary:
     """One recipe's page of the registry."""
 
     model: Model
@@ -75,14 +75,14 @@ def models(settings: Settings) -> list[Model]:
     return registered.models(settings)
 
 
-def book(tracking: Tracking) -> Book:
+def book(tracking: Tracking) -> ModelSummary:
     """A recipe's model with all its versions: two requests.
 
     Raises:
         TransientError: MLflow does not answer.
     """
     model = registered.model(tracking)
-    return Book(model, tuple(tracking.versions()) if model.newest else ())
+    return ModelSummary(model, tuple(tracking.versions()) if model.newest else ())
 
 
 def hold_of(model: Model) -> Hold | None:
@@ -187,13 +187,13 @@ def decided_against(version: Version) -> str:
     return ""
 
 
-def crowned(shelf: Shelf) -> int | None:
+def crowned(shelf: RecipeStore) -> int | None:
     """The champion that the ledger knows of: the version of the last line that changed it; None before the first."""
     known = served.by_ledger(shelf)
     return known.version if known else None
 
 
-def knows_champion(shelf: Shelf) -> bool:
+def knows_champion(shelf: RecipeStore) -> bool:
     """Whether the ledger's chain says who is champion, or that nobody is; it does not where it is cut off."""
     try:
         served.by_ledger(shelf)

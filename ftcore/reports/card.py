@@ -25,7 +25,7 @@ from ftcore.tracking import registered, runs
 if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.registry.declared import Declared
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.client import Tracking, Version
 
 ARTEFACT = "card"
@@ -37,7 +37,7 @@ DESCRIPTION_LENGTH = 5000
 COSTS = ("co2", "cost", "energy", "emission")
 
 
-def publish(shelf: Shelf, tracking: Tracking, version: Version) -> str:
+def publish(shelf: RecipeStore, tracking: Tracking, version: Version) -> str:
     """Write the version's card: as artefact ``card/README.md`` of its run and as the version's description.
 
     What the recipe declares is told as the version's run went by it, whatever became of the recipe since.
@@ -56,7 +56,7 @@ def publish(shelf: Shelf, tracking: Tracking, version: Version) -> str:
     return text
 
 
-def card(shelf: Shelf, version: Version) -> str:
+def card(shelf: RecipeStore, version: Version) -> str:
     """A version's model card: a YAML head that Hugging Face's tools read, then Markdown.
 
     Raises:
@@ -98,7 +98,7 @@ def _links(context: Context, version: Version, known: Mapping[str, Any]) -> dict
     return links | ({"MLflow run": run} if (run := runs.page(context.settings, name, version.run)) else {})
 
 
-def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
+def facts(shelf: RecipeStore, version: Version) -> dict[str, Any]:
     """All that card and request show of a version, from its run's recipe and records and from its tags."""
     recipe = declared.of_version(shelf, version.tags)
     run_id = version.tags.get("ftcore.run", "")
@@ -151,12 +151,12 @@ def facts(shelf: Shelf, version: Version) -> dict[str, Any]:
     }
 
 
-def _acknowledged(shelf: Shelf) -> list[dict[str, Any]]:
+def _acknowledged(shelf: RecipeStore) -> list[dict[str, Any]]:
     """Lines of the ledger that say what of it, or of what it seals, is lost or was changed."""
     return [line for line in shelf.ledger(ACKNOWLEDGE) if line["decision"] == "acknowledged"]
 
 
-def _left(shelf: Shelf, run_id: str, step: str, name: str) -> dict[str, Any]:
+def _left(shelf: RecipeStore, run_id: str, step: str, name: str) -> dict[str, Any]:
     """A file that a step of the run left; empty where there is none."""
     return (read_json(shelf.folder(run_id, step) / name) if run_id else None) or {}
 
@@ -171,7 +171,7 @@ def _state(version: Version, although: str) -> str:
     return "Not promoted."
 
 
-def _manifest(shelf: Shelf, identity: str) -> dict[str, Any]:
+def _manifest(shelf: RecipeStore, identity: str) -> dict[str, Any]:
     try:
         return snapshot.manifest(shelf, identity) if identity else {}
     except DataRejectedError:

@@ -120,7 +120,7 @@ def look(
 
 
 @dataclass
-class Asked:
+class ReferenceModel:
     """What the task says of all rows."""
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -140,7 +140,7 @@ class Asked:
         if labels.listed(recipe.task):
             if "split" not in read.column_names:
                 keys = [key or "0" for key in read["split_key"].to_pylist()]
-                splits = [snapshot.side(key, recipe.prepare) for key in keys]
+                splits = [split.assign_split(key, recipe.prepare) for key in keys]
                 read = read.append_column("split", pa.array(splits, pa.string()))
             good = pa.array([place not in faults for place in range(read.num_rows)], pa.bool_())
             self.by_label.update(labels.counts(recipe.task, read.filter(good)))
@@ -149,7 +149,7 @@ class Asked:
 
 def _sample(
     recipe: Recipe, tables: Iterable[pa.Table], rows: int
-) -> tuple[pa.Table, NDArray[np.uint64], Counter[str], Asked]:
+) -> tuple[pa.Table, NDArray[np.uint64], Counter[str], ReferenceModel]:
     """The rows with the lowest ids, a hash of every text, how many rows each source has, and what the task says."""
     import numpy as np
     import pyarrow as pa
@@ -157,7 +157,7 @@ def _sample(
     schema = snapshot.schema()
     sample, keys = schema.empty_table(), [np.empty(0, np.uint64)]
     sources: Counter[str] = Counter()
-    asked = Asked()
+    asked = ReferenceModel()
     for table in tables:
         whole = asked.add(recipe, table).select(schema.names).cast(schema)
         folded = (snapshot.text_key(normalise.clean(text)).encode() for text in whole["text"].to_pylist())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.recipe.model import Recipe
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 FILE = "report.html"
 SHOWN = 3
@@ -72,7 +72,7 @@ def writer(
     return lambda manifest: page(manifest, _examples(manifest, quarantine, review), before, recipe.description)
 
 
-def published(shelf: Shelf, recipe: Recipe, identity: str) -> bytes:
+def published(shelf: RecipeStore, recipe: Recipe, identity: str) -> bytes:
     """The page of a published snapshot: the one that was sealed with it, or, where it is older, one made now.
 
     Raises:

@@ -21,7 +21,7 @@ from ftcore.serving.model import task_of_card
 
 if TYPE_CHECKING:
     from ftcore.data.cleaning.rows import Faults
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 EMPTY: Mapping[str, Any] = {}
 
@@ -55,7 +55,7 @@ def settings(card: Mapping[str, Any], default: PersonalData | None = None) -> Pe
 
 
 def clean(
-    card: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], shelf: Shelf, default: PersonalData | None = None
+    card: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], shelf: RecipeStore, default: PersonalData | None = None
 ) -> Requests:
     """Clean requests for a model, and take their split keys.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.recipe.sections import PersonalData
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ LOOKED_AT = 1000
 """Request ids of a file that are looked at for personal data."""
 
 
-def logged(shelf: Shelf, identities: Collection[str], columns: Sequence[str]) -> list[dict[str, Any]]:
+def logged(shelf: RecipeStore, identities: Collection[str], columns: Sequence[str]) -> list[dict[str, Any]]:
     """Predictions that have one of the request ids, the oldest first.
 
     Of the files of the log only the ids are read, and more of those alone that have one of them.
@@ -49,7 +49,7 @@ def logged(shelf: Shelf, identities: Collection[str], columns: Sequence[str]) ->
     return list(rows)
 
 
-def check(file: Path, shelf: Shelf, rows: Sequence[dict[str, Any]]) -> set[str]:
+def check(file: Path, shelf: RecipeStore, rows: Sequence[dict[str, Any]]) -> set[str]:
     """Check that no request id of a file names another request in the log already.
 
     Args:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 LOG = (
     "request_id",
@@ -77,7 +77,7 @@ def log_schema() -> pa.Schema:
 
 
 def score(
-    recipe: Recipe, shelf: Shelf, settings: Settings, file: Path, handed: requests.Handed | None = None
+    recipe: Recipe, shelf: RecipeStore, settings: Settings, file: Path, handed: requests.Handed | None = None
 ) -> pa.Table:
     """Score a file's texts with the champion's serving export and append them to the prediction log.
 
@@ -145,7 +145,7 @@ def _predicted(recipe: Recipe, model: models.Model, made: cleaned.Requests) -> d
     }
 
 
-def _logged(shelf: Shelf, table: pa.Table, made: cleaned.Requests, at: datetime) -> pa.Table:
+def _logged(shelf: RecipeStore, table: pa.Table, made: cleaned.Requests, at: datetime) -> pa.Table:
     """Append what was predicted to the log, once, and give it with what was refused, in the file's order."""
     import pyarrow as pa
 
@@ -196,7 +196,11 @@ def _same(logged: dict[str, Any], row: dict[str, Any]) -> bool:
 
 
 def feedback(
-    recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None = None, tracking: Tracking | None = None
+    recipe: Recipe,
+    shelf: RecipeStore,
+    file: Path,
+    handed: requests.Handed | None = None,
+    tracking: Tracking | None = None,
 ) -> dict[str, int]:
     """Append true labels by request id to the feedback log, those that people wrote cleaned and masked as the request.
 
@@ -236,7 +240,7 @@ def feedback(
 
 
 def _labels_of(
-    recipe: Recipe, shelf: Shelf, file: Path, handed: requests.Handed | None
+    recipe: Recipe, shelf: RecipeStore, file: Path, handed: requests.Handed | None
 ) -> tuple[list[dict[str, str | None]], dict[str, dict[str, Any]], dict[str, str | None]]:
     """A file's labels, the predictions that they belong to by request id, and the part that each request asked.
 
@@ -266,14 +270,14 @@ def _labels_of(
     return rows, predicted, asked
 
 
-def _new_labels(shelf: Shelf, last: dict[str, dict[str, str | None]]) -> list[dict[str, str | None]]:
+def _new_labels(shelf: RecipeStore, last: dict[str, dict[str, str | None]]) -> list[dict[str, str | None]]:
     """Those of some labels, by request id, that are not what the feedback log says last."""
     earlier = shelf.read_log("feedback")
     said = {row["request_id"]: row["label"] for row in earlier.sort_by("at").to_pylist()} if earlier is not None else {}
     return [row for identity, row in last.items() if said.get(identity) != row["label"]]
 
 
-def _append_labels(shelf: Shelf, rows: list[dict[str, str | None]]) -> None:
+def _append_labels(shelf: RecipeStore, rows: list[dict[str, str | None]]) -> None:
     """Append labels to the feedback log; a label may be corrected, and corrected back, so the time is in the name."""
     import pyarrow as pa
 
@@ -337,7 +341,7 @@ def _read_labels(recipe: Recipe, rows: list[dict[str, str | None]], parts: dict[
 
 def _clean_labels(
     recipe: Recipe,
-    shelf: Shelf,
+    shelf: RecipeStore,
     tracking: Tracking | None,
     rows: list[dict[str, Any]],
     last: dict[str, dict[str, str | None]],
@@ -383,7 +387,7 @@ def _valid(recipe: Recipe, label: str | None, part: str | None) -> bool:
     return own.valid(label)
 
 
-def _append_once(shelf: Shelf, log: str, table: pa.Table, batch: str, at: datetime) -> bool:
+def _append_once(shelf: RecipeStore, log: str, table: pa.Table, batch: str, at: datetime) -> bool:
     """Append under the day of ``at``, unless this very batch is in the log of any day."""
     if any(path.name == f"{batch}.parquet" for path in shelf.log_files(log)):
         return False

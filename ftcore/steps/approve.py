@@ -10,14 +10,14 @@ from ftcore.recipe.canonical import canonical, sha256
 from ftcore.registry import approvals, login, rights, versions
 from ftcore.registry.approvals import Answer
 from ftcore.registry.handover import current, handed
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.reports.card import request
 from ftcore.store.records import now
 
 NEEDS = ()
 APPROVE = "Approve"
 """The option of Airflow's question that approves."""
-LOOKS_AGAIN = True
+RERUN_IF_STOPPED = True
 """What is missing may have come since: a stop is not taken from the record."""
 
 
@@ -37,7 +37,7 @@ def run(context: Context) -> Outcome:
         FtcoreError: an answer comes with a typed name, from nobody who is logged in, or is not sealed.
     """
     number = context.earlier("gate").figures["candidate"]
-    registrar = Registrar.of(current(context), context.shelf, context.settings)
+    registrar = ModelRegistry.of(current(context), context.shelf, context.settings)
     asked = registrar.recipe.approval
     if asked.required == 0:
         reason = "the recipe asks for no approval"
@@ -82,7 +82,7 @@ def _held(context: Context, hold: versions.Hold) -> str:
     return f"no approval is requested while {hold}; after ftcore models release {name} run approve again"
 
 
-def _take(context: Context, registrar: Registrar, number: int) -> str:
+def _take(context: Context, registrar: ModelRegistry, number: int) -> str:
     """Keep who started the run, and the answer, if there is one; returns why it was refused."""
     tracking, shelf = registrar.tracking, context.shelf
     if "asked" in context.params:

@@ -26,7 +26,7 @@ from ftcore.registry import artefacts, recorded
 from ftcore.registry import versions as registry
 from ftcore.registry.judgement import record_verdict
 from ftcore.registry.metric_titles import title
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.registry.verdict import Evidence, Rule, Verdict, notes
 from ftcore.reports import card
 from ftcore.serving import model as models
@@ -61,7 +61,7 @@ def run(context: Context) -> Outcome:
     evaluation = context.earlier("evaluate")
     path = context.shelf.root / evaluation.paths["predictions"]
     _unchanged(context, evaluation)
-    registrar = Registrar.of(context.recipe, context.shelf, context.settings)
+    registrar = ModelRegistry.of(context.recipe, context.shelf, context.settings)
     judged = _evaluated(context, registrar, evaluation)
     figures = read_json(context.shelf.root / evaluation.paths["evaluation"])
     table, versions = read_table(path), {role: evaluation.figures[role] for role in ("candidate", "champion")}
@@ -115,7 +115,7 @@ def _unchanged(context: Context, evaluation: Record) -> None:
             raise damaged(path, f"is not what the step evaluate of run {context.run_id} wrote; evaluate again")
 
 
-def _evaluated(context: Context, registrar: Registrar, evaluation: Record) -> dict[str, str]:
+def _evaluated(context: Context, registrar: ModelRegistry, evaluation: Record) -> dict[str, str]:
     """Hashes of the artefacts that were evaluated; tags and bytes in MLflow have to be those still.
 
     Raises:

@@ -18,7 +18,7 @@ from ftcore.data.cleaning.exact import Decision
 from ftcore.data.cleaning.rows import LEFT_OUT
 from ftcore.data.conversations import turns as conversation
 from ftcore.data.sides import IMPORTANCE, NEW, Sides
-from ftcore.data.spool import Spool, clean_all
+from ftcore.data.spool import CleanedRows, clean_all
 from ftcore.errors import FtcoreError, MissingExtraError, NotFoundError
 from ftcore.models import base
 from ftcore.models.embedding import embedder
@@ -71,7 +71,7 @@ def run(context: Context) -> Outcome:
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.scratch.mkdir(parents=True)
     try:
-        spool = Spool(clean_all(source, context.scratch, context.recipe, split.load(context.shelf)))
+        spool = CleanedRows(clean_all(source, context.scratch, context.recipe, split.load(context.shelf)))
         draft = settle(context, spool)
         figures = _write(context, spool, draft)
     finally:
@@ -133,7 +133,7 @@ def _require(prepare: Prepare) -> None:
         raise MissingExtraError(f"{', '.join(missing)}: not installed", hint="pip install 'ftcore[data]'")
 
 
-def settle(context: Context, spool: Spool) -> Draft:
+def settle(context: Context, spool: CleanedRows) -> Draft:
     """Decide about every row; which rows stay does not depend on their order."""
     import numpy as np
 
@@ -167,7 +167,7 @@ def settle(context: Context, spool: Spool) -> Draft:
     return draft
 
 
-def _draft(found: Decision, spool: Spool, sides: Sides, alive: int, personal: dict[str, int]) -> Draft:
+def _draft(found: Decision, spool: CleanedRows, sides: Sides, alive: int, personal: dict[str, int]) -> Draft:
     import numpy as np
 
     quarantined = {CONTRADICTION: found.contradicting}
@@ -207,7 +207,7 @@ def _drop_leaking(draft: Draft, gone: NDArray[np.int64], because: NDArray[np.int
     draft.without(np.isin(draft.kept, gone))
 
 
-def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
+def _outliers(draft: Draft, spool: CleanedRows, beyond: float | None) -> None:
     """Count texts of unusual length, list them, and quarantine them where the recipe says so."""
     import numpy as np
 
@@ -224,7 +224,7 @@ def _outliers(draft: Draft, spool: Spool, beyond: float | None) -> None:
     draft.review += [{"kind": "length", "place": int(p), "detail": OUTLIER} for p in rows]
 
 
-def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float) -> None:
+def _drop_near(draft: Draft, spool: CleanedRows, index: exact.Index, threshold: float) -> None:
     import numpy as np
 
     kept, side, part = draft.kept, draft.sides.side[draft.kept], spool.column("part")[draft.kept]
@@ -262,7 +262,7 @@ def _drop_near(draft: Draft, spool: Spool, index: exact.Index, threshold: float)
     draft.without(out)
 
 
-def _folded(spool: Spool, places: NDArray[np.int64], *, one: bool = False) -> Iterator[list[bytes]]:
+def _folded(spool: CleanedRows, places: NDArray[np.int64], *, one: bool = False) -> Iterator[list[bytes]]:
     """Folded texts, each with its context, at some positions, part by part, or all in one list."""
     columns = ["text", "context"]
     for rows in [spool.take(places, columns)] if one else spool.batches(places, columns):
@@ -282,7 +282,9 @@ def _embedder(context: Context) -> tuple[Callable[[Sequence[str]], NDArray[np.fl
         return None, "words alone, as the base model could not be had"
 
 
-def _doubt(draft: Draft, spool: Spool, embed: Callable[[Sequence[str]], NDArray[np.float32]] | None, by: str) -> None:
+def _doubt(
+    draft: Draft, spool: CleanedRows, embed: Callable[[Sequence[str]], NDArray[np.float32]] | None, by: str
+) -> None:
     """List rows whose label is doubtful; the training side only, as nobody may tune the test split."""
     import numpy as np
 
@@ -299,7 +301,7 @@ def _doubt(draft: Draft, spool: Spool, embed: Callable[[Sequence[str]], NDArray[
     ]
 
 
-def _write(context: Context, spool: Spool, draft: Draft) -> dict[str, Any]:
+def _write(context: Context, spool: CleanedRows, draft: Draft) -> dict[str, Any]:
     """Write the draft; returns its figures."""
     import numpy as np
     import pyarrow as pa
@@ -343,7 +345,7 @@ def _of(balance: Counter[tuple[str, str]], split: str) -> dict[str, int]:
     return {str(label): count for (where, label), count in balance.items() if where == split}
 
 
-def _write_quarantine(context: Context, spool: Spool, draft: Draft) -> None:
+def _write_quarantine(context: Context, spool: CleanedRows, draft: Draft) -> None:
     import numpy as np
     import pyarrow as pa
 
@@ -357,7 +359,7 @@ def _write_quarantine(context: Context, spool: Spool, draft: Draft) -> None:
     write_table(context.folder / "quarantine.parquet", pa.concat_tables(tables))
 
 
-def _write_repeated(context: Context, spool: Spool, draft: Draft) -> None:
+def _write_repeated(context: Context, spool: CleanedRows, draft: Draft) -> None:
     """Rows of incremental sources that another row repeats: they are looked at anew when that one is gone."""
     import numpy as np
     import pyarrow as pa
@@ -373,7 +375,7 @@ def _write_repeated(context: Context, spool: Spool, draft: Draft) -> None:
     write_table(path, pa.concat_tables([snapshot.schema().empty_table(), *tables]))
 
 
-def _write_review(context: Context, spool: Spool, draft: Draft) -> None:
+def _write_review(context: Context, spool: CleanedRows, draft: Draft) -> None:
     """Rows that a person may want to look at: what leaked, what is alike, what seems wrongly labelled."""
     import numpy as np
     import pyarrow as pa

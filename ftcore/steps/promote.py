@@ -9,14 +9,14 @@ from ftcore.errors import FtcoreError
 from ftcore.recipe.canonical import sha256
 from ftcore.registry import approvals, integrity, served, versions
 from ftcore.registry.handover import current
-from ftcore.registry.promotion import NOBODY, Registrar
+from ftcore.registry.promotion import NOBODY, ModelRegistry
 from ftcore.reports import card
 from ftcore.serving import model as models
 from ftcore.tracking.client import CHAMPION, Version
 from ftcore.tracking.registered import Model
 
 NEEDS = ("mlflow",)
-LOOKS_AGAIN = True
+RERUN_IF_STOPPED = True
 """A refusal depends on approvals and on a hold, which change outside of the run: it is not taken from the record."""
 
 
@@ -25,7 +25,7 @@ def run(context: Context) -> Outcome:
 
     It is safe to be killed and run again: what is intended is written first (``ftcore.intents``), the ledger line last.
     """
-    registrar = Registrar.of(current(context), context.shelf, context.settings)
+    registrar = ModelRegistry.of(current(context), context.shelf, context.settings)
     outcome = _promote(context, registrar)
     if outcome.proceed:
         promoted = registrar.tracking.version(outcome.figures["version"])
@@ -33,7 +33,7 @@ def run(context: Context) -> Outcome:
     return outcome
 
 
-def _promote(context: Context, registrar: Registrar) -> Outcome:
+def _promote(context: Context, registrar: ModelRegistry) -> Outcome:
     verdict = context.earlier("gate").figures
     with registrar.at_work() as before:
         model = before
@@ -73,7 +73,7 @@ def _against(context: Context, verdict: dict[str, Any], candidate: Version, mode
     return f"{name} {missing}" if missing else "; ".join(integrity.against(context.shelf, candidate, model))
 
 
-def _unfit(registrar: Registrar, candidate: Version) -> str:
+def _unfit(registrar: ModelRegistry, candidate: Version) -> str:
     """What happened to the candidate's artefacts since it was judged, as a sentence; empty where nothing did."""
     recorded = served.judged(registrar.shelf, candidate)
     needs = [name for name in models.serving(registrar.recipe) if name in recorded]

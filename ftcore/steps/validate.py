@@ -14,9 +14,9 @@ from ftcore.context import Context, Outcome
 from ftcore.data import carry, history, labels, renamed, shards, snapshot, split, split_keys, suppression, watermarks
 from ftcore.data.cleaning import label_names
 from ftcore.data.kept_rows import Kept, concatenated
-from ftcore.data.tally import Tally
+from ftcore.data.tally import DatasetSummary
 from ftcore.data.validation import whole_snapshot
-from ftcore.data.validation.whole_snapshot import Whole
+from ftcore.data.validation.whole_snapshot import SnapshotFacts
 from ftcore.errors import DataRejectedError, FtcoreError, RecipeError
 from ftcore.planning import enough
 from ftcore.reports import snapshot as reports
@@ -88,7 +88,7 @@ def run(context: Context) -> Outcome:
     period = context.earlier("ingest").figures.get("period")
     before = None if period else _before(context)
     faults = _faults(quarantine, draft.figures)
-    found = Whole(tally, before, faults, now(), _came_in(draft.figures), trained=not period)
+    found = SnapshotFacts(tally, before, faults, now(), _came_in(draft.figures), trained=not period)
     whole = _run_suite(context, kept, whole_snapshot.suite(context.recipe, found), {})
     upload(_docs(context), context.shelf.root / "data_docs")
     manifest = _manifest(context, draft.figures, tally, _count(quarantine)) | _verdict(context, rows, whole)
@@ -306,7 +306,9 @@ def _ids(tables: Iterable[pa.Table]) -> NDArray[np.bytes_]:
     return np.unique(np.concatenate([np.empty(0, "S20"), *(np.array(t["row_id"].to_pylist(), "S20") for t in tables)]))
 
 
-def _manifest(context: Context, prepared: dict[str, Any], tally: Tally, reasons: dict[str, int]) -> dict[str, Any]:
+def _manifest(
+    context: Context, prepared: dict[str, Any], tally: DatasetSummary, reasons: dict[str, int]
+) -> dict[str, Any]:
     return {
         "recipe": context.recipe.name,
         "run_id": context.run_id,

@@ -11,7 +11,7 @@ from typing import Any
 from ftcore.recipe.canonical import canonical, sha256
 from ftcore.store.files import as_json, mapping, names_in, read_many
 from ftcore.store.slots import ACKNOWLEDGE, FOLDER, HEAD, Slot, number, order, position, read, signed_head
-from ftcore.store.store import LEDGER, Shelf
+from ftcore.store.store import LEDGER, RecipeStore
 
 UNREADABLE, UNSIGNED = "unreadable", "not signed"
 NOT_OURS = "this line is not in the ledger's chain, or was changed after it was signed"
@@ -103,7 +103,7 @@ def unacknowledged(breaks: Iterable[Break]) -> list[Break]:
     return [one for one in breaks if not one.acknowledged]
 
 
-def open_request(shelf: Shelf, run_id: str) -> str | None:
+def open_request(shelf: RecipeStore, run_id: str) -> str | None:
     """Run id of the newest request to retrain that no plan, other than this run's own, has answered."""
     requests = [line["run_id"] for line in shelf.ledger("decide") if line["decision"] == "retrain"]
     answered = {line.get("answers") for line in shelf.ledger("plan") if line["run_id"] != run_id}
@@ -111,7 +111,7 @@ def open_request(shelf: Shelf, run_id: str) -> str | None:
     return str(still_open[-1]) if still_open else None
 
 
-def looked_until(shelf: Shelf, run_id: str) -> datetime | None:
+def looked_until(shelf: RecipeStore, run_id: str) -> datetime | None:
     """Time of the last prediction that a decision, other than this run's own, was made on; None before the first."""
     lines = [line for line in shelf.ledger("decide") if line["run_id"] != run_id]
     return max((datetime.fromisoformat(line["until"]) for line in lines), default=None)
@@ -123,7 +123,7 @@ _SORTED: dict[str, tuple[list[str], list[dict[str, Any]]]] = {}
 """By store the names of the lines that were there, and the lines in their order: most visits find no new one."""
 
 
-def lines(shelf: Shelf) -> list[dict[str, Any]]:
+def lines(shelf: RecipeStore) -> list[dict[str, Any]]:
     """Every decision of a recipe, the newest first; for a process that asks again and again, such as a page.
 
     What is no JSON is a line that says so, with the decision ``unreadable``; what is not in the chain, or is no longer
@@ -159,7 +159,7 @@ def _line(name: str, data: bytes) -> dict[str, Any]:
 
 
 def check(
-    shelf: Shelf, head: str | Mapping[str, Any] | None = None, trusted: frozenset[str] | None = None
+    shelf: RecipeStore, head: str | Mapping[str, Any] | None = None, trusted: frozenset[str] | None = None
 ) -> list[Break]:
     """Check the ledger's chain from its first line to its last; nothing is changed, and no cache is believed.
 
@@ -175,7 +175,9 @@ def check(
     return audit(shelf, head, trusted).breaks
 
 
-def audit(shelf: Shelf, head: str | Mapping[str, Any] | None = None, trusted: frozenset[str] | None = None) -> Audit:
+def audit(
+    shelf: RecipeStore, head: str | Mapping[str, Any] | None = None, trusted: frozenset[str] | None = None
+) -> Audit:
     """What ``check`` finds, and what it was found by."""
     folder = shelf.root / LEDGER
     names = names_in(folder)

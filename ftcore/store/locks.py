@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Held:
         return 0.0
 
 
-def held(shelf: Shelf) -> Iterator[Held]:
+def held(shelf: RecipeStore) -> Iterator[Held]:
     """The locks of a recipe that are held, by name."""
     for path in sorted(shelf.locks.glob(f"{shelf.name}.*.lock")):
         lock = FileLock(path)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from ftcore.recipe.model import Recipe
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 FILE = "recipe.json"
 INPUT = FILE
@@ -70,7 +70,7 @@ class RunRecipe:
         return recipes.parse(self.resolved, f"the run's {FILE}")
 
 
-def begin(shelf: Shelf, run_id: str, recipe: Recipe, text: str) -> RunRecipe:
+def begin(shelf: RecipeStore, run_id: str, recipe: Recipe, text: str) -> RunRecipe:
     """Keep the recipe that a run begins with, once; the one that it went by before is kept aside.
 
     Args:
@@ -99,7 +99,7 @@ def begin(shelf: Shelf, run_id: str, recipe: Recipe, text: str) -> RunRecipe:
     return RunRecipe(data)
 
 
-def of(shelf: Shelf, run_id: str, wanted: str = "") -> RunRecipe | None:
+def of(shelf: RecipeStore, run_id: str, wanted: str = "") -> RunRecipe | None:
     """The recipe that a run went by; None where none was kept, as of runs of earlier versions.
 
     Args:
@@ -119,7 +119,7 @@ def of(shelf: Shelf, run_id: str, wanted: str = "") -> RunRecipe | None:
     return next((one for one in found if one and wanted in (one.digest, one.sha256)), None)
 
 
-def _place(shelf: Shelf, run_id: str) -> UPath:
+def _place(shelf: RecipeStore, run_id: str) -> UPath:
     return shelf.folder(run_id, FILE)
 
 

@@ -17,7 +17,7 @@ FOLDER, HEAD = "chain", "head.json"
 ACKNOWLEDGE = "acknowledge"
 """Kind of the line that says who goes on although something is lost, and begins a new segment of the chain."""
 
-CROWNING = {"promoted": "promote", "rolled back": "rollback", "lost": "registry", "taken over": "registry"}
+PROMOTING_DECISIONS = {"promoted": "promote", "rolled back": "rollback", "lost": "registry", "taken over": "registry"}
 """Decisions of the ledger that say who is champion, with the kind of their lines."""
 
 
@@ -85,7 +85,7 @@ class Slot:
 
 def crowns(line: Mapping[str, Any]) -> bool:
     """Whether a line says who is champion."""
-    return CROWNING.get(str(line.get("decision")), "") == line.get("kind")
+    return PROMOTING_DECISIONS.get(str(line.get("decision")), "") == line.get("kind")
 
 
 def message(recipe: str, n: int, digest: str) -> bytes:

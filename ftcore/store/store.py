@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from ftcore.settings import Settings
 
 __all__ = [
-    "RUN_ID", "Shelf", "as_json", "as_parquet", "create_bytes", "damaged", "digest", "hash_file", "hash_folder",
+    "RUN_ID", "RecipeStore", "as_json", "as_parquet", "create_bytes", "damaged", "digest", "hash_file", "hash_folder",
     "local", "log", "read_json", "read_table", "run_name", "shelf", "upload", "write_bytes", "write_json",
     "write_table",
 ]  # fmt: skip
@@ -131,7 +131,7 @@ def upload(source: Path, target: UPath) -> None:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RecipeStore:
     """One recipe's part of the store."""
 
     root: UPath
@@ -365,7 +365,7 @@ def take_over_heads(settings: Settings, old_store: Path) -> list[str]:
     return done
 
 
-def shelf(settings: Settings, recipe: str) -> Shelf:
+def shelf(settings: Settings, recipe: str) -> RecipeStore:
     """The part of the configured store that belongs to a recipe.
 
     Raises:
@@ -373,7 +373,7 @@ def shelf(settings: Settings, recipe: str) -> Shelf:
     """
     from upath import UPath
 
-    made = Shelf(UPath(settings.store_root) / recipe, recipe, settings.home / "locks", settings.signing_key)
+    made = RecipeStore(UPath(settings.store_root) / recipe, recipe, settings.home / "locks", settings.signing_key)
     layout.check(made.layout, f"the store of {recipe} at {without_passwords(made.root)}")
     return made
 

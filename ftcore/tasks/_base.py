@@ -41,13 +41,13 @@ class Task(Config, ABC):
     recipe."""
     GENERATIVE: ClassVar[bool] = False
     """Whether base models can do this task before any training: then the base is what the first version must beat."""
-    STANDS_ON: ClassVar[Literal["", "encoder", "causal", "encoder_decoder"]] = ""
+    BACKBONE: ClassVar[Literal["", "encoder", "causal", "encoder_decoder"]] = ""
     """What its models are built on; a task that does not say cannot be a part of ``multitask``."""
     ARCHITECTURE: ClassVar[str] = "AutoModelForSequenceClassification"
     """The class of transformers that ``load`` takes, by which the plan counts."""
     STRUCTURES: ClassVar[tuple[str, ...]] = ()
     """Fields that may be a list or an object in a source; they reach ``parse_rows`` as JSON."""
-    CHOOSES: ClassVar[bool] = True
+    SUPPORTS_LABEL_SMOOTHING: ClassVar[bool] = True
     """Whether the loss chooses among answers, for a row or a token; without it there is no label smoothing."""
     TEMPLATED: ClassVar[bool] = False
     """Whether ``unreadable`` may find rows, for which the model's tokenizer is loaded."""

@@ -108,7 +108,7 @@ class MultiTask(PreTrainedModel):  # type: ignore[misc] # transformers is skippe
         return joined(members, folder)
 
 
-class Apart(nn.Module):  # type: ignore[misc]
+class MultiHeadExport(nn.Module):  # type: ignore[misc]
     """The same for exports: one pass of the body, and ``PART.logits`` of every head."""
 
     def __init__(self, model: MultiTask) -> None:
@@ -122,7 +122,7 @@ class Apart(nn.Module):  # type: ignore[misc]
         return {name: self.model.said(name, asked) for name in self.model.names}
 
 
-class Member(nn.Module):  # type: ignore[misc]
+class TaskView(nn.Module):  # type: ignore[misc]
     """One part of a model, which is called like a plain model of its task."""
 
     def __init__(self, model: MultiTask, part: str) -> None:
@@ -148,7 +148,7 @@ def joined(members: Mapping[str, PreTrainedModel], saved: Path) -> MultiTask:
     model = MultiTask(members)
     for name, outputs in before.items():
         try:
-            after = _probed(Member(model, name))
+            after = _probed(TaskView(model, name))
         except (AttributeError, TypeError, ValueError):  # what a head misses of its body
             after = torch.empty(0)
         scale = max(1.0, float(outputs.abs().max()))

@@ -22,7 +22,7 @@ Label: TypeAlias = Annotated[str, BeforeValidator(label_names.written)]
 class Labelled(Task):
     """A task whose labels are a fixed set."""
 
-    STANDS_ON = "encoder"
+    BACKBONE = "encoder"
 
     labels: Annotated[tuple[Label, ...], Field(min_length=2)]
     """Label names in the order of the model's outputs."""

@@ -51,7 +51,7 @@ class CausalTask(LanguageTask):
     """A task of a language model that goes on with a text."""
 
     ARCHITECTURE = "AutoModelForCausalLM"
-    STANDS_ON = "causal"
+    BACKBONE = "causal"
     READS_PLAIN_TEXT = True
 
     def load(self, base: Path) -> PreTrainedModel:

@@ -35,7 +35,7 @@ def _parts() -> Any:
     made = [
         create_model(f"{task.__name__}Part", __base__=(Share, task), __doc__=task.__doc__)
         for task in every
-        if task.STANDS_ON
+        if task.BACKBONE
     ]
     return Annotated[reduce(or_, made), Field(discriminator="kind")]
 
@@ -61,7 +61,7 @@ class Parts(Task):
 
     @model_validator(mode="after")
     def _can_share_a_base(self) -> Parts:
-        bases = {name: part.STANDS_ON for name, part in self.parts.items()}
+        bases = {name: part.BACKBONE for name, part in self.parts.items()}
         if len(set(bases.values())) > 1:
             words = ", ".join(f"{name} ({self.parts[name].kind}) on {kind}" for name, kind in bases.items())
             raise ValueError(f"all parts must stand on the same kind of model, these do not: {words}")
@@ -80,7 +80,7 @@ class Parts(Task):
     @property
     def stands_on(self) -> str:
         """What all parts stand on."""
-        return self.first.STANDS_ON
+        return self.first.BACKBONE
 
     @property
     def architecture(self) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class EncoderTask(Task):
     """A task whose models are an encoder with a head."""
 
-    STANDS_ON = "encoder"
+    BACKBONE = "encoder"
 
     def predictor(self, folder: Path, max_length_tokens: int) -> Callable[[Sequence[Text]], Outputs]:
         """Torch predictions of a saved model: see ``reader``."""

@@ -30,7 +30,7 @@ class MultiLabel(Labelled, SequenceTask):
     EXAMPLE: ClassVar = {"kind": "multilabel", "labels": ["billing", "delivery", "quality"], "separator": ";"}
     ROW: ClassVar = {"text": "It came late and broken.", "context": None, "label": ["delivery", "quality"]}
     TARGET = "labels"
-    CHOOSES = False
+    SUPPORTS_LABEL_SMOOTHING = False
     STRUCTURES = ("label",)
     METRICS: ClassVar = {"f1_micro": "higher", "f1_macro": "higher", "subset_accuracy": "higher"}
 

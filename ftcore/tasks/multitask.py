@@ -119,7 +119,7 @@ class Multitask(Parts):
         """A saved model with an output for each part, ``PART.logits``, behind one pass of the body."""
         from ftcore.tasks import _heads
 
-        return _heads.Apart(self.load(folder))  # type: ignore[arg-type] # recipes ask for no export of a language model
+        return _heads.MultiHeadExport(self.load(folder))  # type: ignore[arg-type] # recipes ask for no export of a language model
 
     def exported(
         self, run: Callable[[Sequence[Text]], Mapping[str, np.ndarray]]
@@ -197,11 +197,11 @@ class Multitask(Parts):
 
         Each row has its source, or the name of a part, as ``source``.
         """
-        from ftcore.tasks._heads import Member
+        from ftcore.tasks._heads import TaskView
 
         heads = self.stands_on == ENCODER
         readers = {
-            name: part.reader(Member(model, name).eval() if heads else model, tokenizer, max_length_tokens)
+            name: part.reader(TaskView(model, name).eval() if heads else model, tokenizer, max_length_tokens)
             for name, part in self.parts.items()
         }
 

@@ -33,7 +33,7 @@ class Pair(SequenceTask):
     EXAMPLE: ClassVar = {"kind": "pair"}
     ROW: ClassVar = {"text": "A man plays a guitar.", "context": "Somebody makes music.", "label": 3.8}
     TARGET = "number"
-    CHOOSES = False
+    SUPPORTS_LABEL_SMOOTHING = False
     METRICS: ClassVar = {"pearson": "higher", "mae": "lower", "rmse": "lower"}
 
     kind: Literal["pair"] = "pair"

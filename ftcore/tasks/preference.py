@@ -39,7 +39,7 @@ class Preference(Conversation):
         "rejected": "Find out yourself.",
     }
     PREDICTION_COLUMNS: ClassVar = {"text": "text", "score": "num"}
-    CHOOSES = False
+    SUPPORTS_LABEL_SMOOTHING = False
     LAST_TURN_ANSWERS = False
     METRICS: ClassVar = {"preferred": "higher", "margin": "higher"}
 

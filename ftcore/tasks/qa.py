@@ -41,7 +41,7 @@ class QuestionAnswering(EncoderTask):
     ROW: ClassVar = {"text": "Which door is red?", "context": "The left door is red.", "label": "left"}
     TARGET = "text"
     ARCHITECTURE = "AutoModelForQuestionAnswering"
-    CHOOSES = False
+    SUPPORTS_LABEL_SMOOTHING = False
     STRUCTURES = ("label",)
     METRICS: ClassVar = {"f1": "higher", "exact_match": "higher"}
 

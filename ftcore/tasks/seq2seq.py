@@ -30,7 +30,7 @@ class Seq2Seq(WrittenTask):
     EXAMPLE: ClassVar = {"kind": "seq2seq", "prefix": "summarize: "}
     ROW: ClassVar = {"text": "The door, which was red, was left open.", "label": "The red door was open."}
     ARCHITECTURE = "AutoModelForSeq2SeqLM"
-    STANDS_ON = "encoder_decoder"
+    BACKBONE = "encoder_decoder"
     METRICS: ClassVar = {**_language.WRITTEN, **_language.LIKELIHOOD}
 
     kind: Literal["seq2seq"] = "seq2seq"

@@ -73,7 +73,7 @@ def fresh(tracking: Tracking, run: str, artefact: str) -> Iterator[Path | None]:
     place = tracking.settings.cache
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place, prefix=".fresh-") as folder:
-        with tracking.speaking_plainly():
+        with tracking.translate_errors():
             stored = tracking.stored(run)
             there = _is_name(artefact) and any(stored.list_artifacts(artefact))
             got = without_mlflows_own(Path(stored.download_artifacts(artefact, folder))) if there else None

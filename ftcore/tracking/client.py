@@ -25,7 +25,7 @@ from ftcore.recipe.canonical import sha256
 from ftcore.store import layout
 from ftcore.store.store import hash_folder, size_of
 from ftcore.tracking.places import artifact_root, check_not_moved, here, source_of
-from ftcore.tracking.server import connected, once, patient, plainly, speaking_plainly
+from ftcore.tracking.server import connected, once, patient, plainly, translate_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,9 +92,9 @@ class Tracking:
         """Client of the configured server or file."""
         return connected(self.settings.mlflow_uri, self.settings.home)
 
-    def speaking_plainly(self) -> AbstractContextManager[None]:
+    def translate_errors(self) -> AbstractContextManager[None]:
         """Within it, MLflow's many errors are ours."""
-        return speaking_plainly(self.settings.mlflow_uri)
+        return translate_errors(self.settings.mlflow_uri)
 
     @plainly
     def open_run(self, run_id: str, tags: Mapping[str, str]) -> str:
@@ -307,13 +307,13 @@ class Tracking:
         Raises:
             FtcoreError: no such experiment.
         """
-        with speaking_plainly(self.settings.mlflow_uri):
+        with translate_errors(self.settings.mlflow_uri):
             found = self.client.get_experiment_by_name(experiment)
         if found is None:
             raise FtcoreError(f"MLflow has no experiment {experiment!r}")
         token = None
         while True:
-            with speaking_plainly(self.settings.mlflow_uri):
+            with translate_errors(self.settings.mlflow_uri):
                 traces = self.client.search_traces(
                     locations=[found.experiment_id],
                     filter_string=filter_string or None,

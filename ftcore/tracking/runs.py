@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftcore.store.records import now
 from ftcore.tracking.client import HOST_TAG, RUN_TAG, Tracking
-from ftcore.tracking.server import plainly, run_page, speaking_plainly
+from ftcore.tracking.server import plainly, run_page, translate_errors
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
@@ -122,7 +122,7 @@ def page(settings: Settings, name: str, run: str) -> str:
     tracking, uri = Tracking(settings, name), settings.mlflow_uri
     if not uri.startswith("http"):
         return ""
-    with speaking_plainly(uri):
+    with translate_errors(uri):
         experiment = tracking.client.get_experiment_by_name(name)
     return run_page(uri, experiment.experiment_id, run) if experiment else ""
 

@@ -110,7 +110,7 @@ def _unrepeated(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 @contextmanager
-def speaking_plainly(uri: str) -> Iterator[None]:
+def translate_errors(uri: str) -> Iterator[None]:
     """Turn MLflow's many ways of saying that the server is away into one error that is retried."""
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -127,14 +127,14 @@ def speaking_plainly(uri: str) -> Iterator[None]:
 
 
 def plainly(call: F) -> F:
-    """The same function, whose errors of MLflow are ours: see ``speaking_plainly``.
+    """The same function, whose errors of MLflow are ours: see ``translate_errors``.
 
     Its first argument tells the server's address: the settings, or what has them.
     """
 
     @wraps(call)
     def asked(first: Any, *args: Any, **options: Any) -> Any:
-        with speaking_plainly(getattr(first, "settings", first).mlflow_uri):
+        with translate_errors(getattr(first, "settings", first).mlflow_uri):
             return call(first, *args, **options)
 
     return cast("F", asked)

@@ -133,7 +133,7 @@ class FirstSteps(TrainerCallback):  # type: ignore[misc]
             self.report(steps, (now - self.started) / (steps - 1) * state.max_steps)
 
 
-class Watched(TrainerCallback):  # type: ignore[misc]
+class TrialCallback(TrainerCallback):  # type: ignore[misc]
     """Tells somebody of every step and of every validation loss; what they raise ends the training."""
 
     def __init__(self, tick: Callable[[], None], judge: Callable[[int, float], None]) -> None:
@@ -156,7 +156,7 @@ class Watched(TrainerCallback):  # type: ignore[misc]
         self.judge(-(-state.global_step // int(args.eval_steps)), metrics["eval_loss"])
 
 
-class Punctual(TrainerCallback):  # type: ignore[misc]
+class CheckpointTimer(TrainerCallback):  # type: ignore[misc]
     """Asks for a checkpoint when enough time has passed, and at once when a signal stops the process.
 
     Raises:

@@ -34,12 +34,12 @@ JUDGED_BATCHES = 2
 """Rows that are judged at once, in batches of training."""
 DRAWING_BYTES = 16
 """For each sequence and word of the vocabulary while a token is drawn: logits, in float32, scaled, probabilities."""
-BALANCE = {"cpu": 28, "cuda": 125}
+ARITHMETIC_INTENSITY = {"cpu": 28, "cuda": 125}
 """Sequences that could be read on in the time in which the weights are fetched from memory, once for each token drawn.
 On a CPU as measured with a model of 135M weights; on a GPU 600 TFLOP/s by 4.8 TB/s, as if nothing else took time."""
 
 
-class Kept(NamedTuple):
+class ActivationMemory(NamedTuple):
     """Bytes kept for the backward pass: ``tokens * by_token + tokens² * by_pair`` of each row, and some once."""
 
     by_token: float
@@ -49,7 +49,7 @@ class Kept(NamedTuple):
     """Made of weights, however many rows there are, such as DoRA's sums of base and update."""
 
 
-class Held(NamedTuple):
+class ProcessMemory(NamedTuple):
     """What one process of several holds."""
 
     state: dict[str, float]
@@ -59,7 +59,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelShape:
     """A model with what is to be trained in it."""
 
     weights: int
@@ -80,7 +80,7 @@ class Shape:
     """Whether matrix products are in 16 bits."""
     lean: bool = False
     """Whether weights that do not learn are held in 16 bits alone, as on a GPU."""
-    kept: Kept | None = None
+    kept: ActivationMemory | None = None
     """What was counted; None takes the formula."""
     cache_bytes: float = 0
     """What a token leaves behind in all layers, for those that are drawn after it."""
@@ -91,10 +91,10 @@ class Shape:
         return self.weights - self.embedding_weights
 
 
-class Beside(NamedTuple):
+class AuxiliaryModel(NamedTuple):
     """Another model that reads what the trained one reads."""
 
-    shape: Shape
+    shape: ModelShape
     tokens: float
     """That it reads in all."""
     sequences: int
@@ -123,13 +123,13 @@ class Work:
     """Drawn one after the other, at most."""
     effort: Effort = ONE_PASS
     """What the method does with a batch."""
-    beside: tuple[Beside, ...] = ()
+    beside: tuple[AuxiliaryModel, ...] = ()
     """Other models."""
     lengths: int = 0
     """Different lengths of batches, training and validation together."""
 
 
-def state_bytes(shape: Shape) -> dict[str, float]:
+def state_bytes(shape: ModelShape) -> dict[str, float]:
     """Memory that does not depend on the batch: weights, gradients, optimiser.
 
     Products in 16 bits keep a copy of each float32 weight in 16 bits until the backward pass.
@@ -141,48 +141,52 @@ def state_bytes(shape: Shape) -> dict[str, float]:
     return {"weights": weights, "gradients": shape.trainable * 4.0, "optimiser": shape.trainable * float(ADAM_BYTES)}
 
 
-def kept_bytes(shape: Shape, length: int) -> float:
+def kept_bytes(shape: ModelShape, length: int) -> float:
     """What the layers keep of one row of ``length`` tokens; with checkpointing, their inputs and one layer's own."""
     formula = shape.layers * shape.width * (34 if shape.half else 66)
-    kept = shape.kept or Kept(formula * (4 / 3 if shape.trainable < shape.weights / 2 else 1))  # updates keep inputs
+    kept = shape.kept or ActivationMemory(
+        formula * (4 / 3 if shape.trainable < shape.weights / 2 else 1)
+    )  # updates keep inputs
     whole = length * (kept.by_token + length * kept.by_pair)
     return shape.layers * shape.width * 4 * length + whole / shape.layers if shape.checkpointing else whole
 
 
-def kept_once_bytes(shape: Shape) -> float:
+def kept_once_bytes(shape: ModelShape) -> float:
     """What the layers keep whatever the rows; with checkpointing, one layer's own."""
     once = shape.kept.once if shape.kept else 0
     return once / shape.layers if shape.checkpointing else once
 
 
-def memory_bytes(shape: Shape, work: Work, rows: int, device: str, held: Held | None = None) -> dict[str, float]:
+def memory_bytes(
+    shape: ModelShape, work: Work, rows: int, device: str, held: ProcessMemory | None = None
+) -> dict[str, float]:
     """Memory of one process by what it is for, with ``rows`` calculated at once, and ``total``, its peak.
 
     Learning, judging, drawing and what other models read take turns, so there is the largest of them. What has no
     gradient keeps one layer's; where a batch is done in parts, it is done in parts of as many tokens.
     """
-    state, share = held or Held(state_bytes(shape))
+    state, share = held or ProcessMemory(state_bytes(shape))
     state = state | {"reference": work.effort.copies * shape.weights * 4.0} if work.effort.copies else state
     stays = sum(_weight_bytes(other.shape) for other in work.beside if other.stays)
     state = state | {"other_models": stays} if stays else state
-    turns = _turns(shape, work, rows, device, HEAP[device] * share)
+    turns = _eval_batches(shape, work, rows, device, HEAP[device] * share)
     dearest = max(turns, key=_sum)
     kernels = min(work.lengths * KERNEL_BYTES, KERNEL_CACHE_BYTES) if compiles(shape, device) else 0
     found = {**state, **dearest, **({"kernels": float(kernels)} if kernels else {}), "runtime": RUNTIME_BYTES[device]}
     return {**found, "total": sum(found.values())}
 
 
-def compiles(shape: Shape, device: str) -> bool:
+def compiles(shape: ModelShape, device: str) -> bool:
     """Whether kernels are compiled and kept for each length of a batch."""
     return device == "cpu" and shape.half
 
 
-def start_s(shape: Shape, work: Work, device: str) -> float:
+def start_s(shape: ModelShape, work: Work, device: str) -> float:
     """Seconds that do not depend on how many tokens are read: start, end, and kernels for each length of a batch."""
     return START_S + (KERNEL_S * work.lengths if compiles(shape, device) else 0)
 
 
-def _turns(shape: Shape, work: Work, rows: int, device: str, heap: float) -> list[dict[str, float]]:
+def _eval_batches(shape: ModelShape, work: Work, rows: int, device: str, heap: float) -> list[dict[str, float]]:
     """What each of the things takes that are done in turn."""
     effort, whole = work.effort, rows >= work.batch_rows
 
@@ -216,11 +220,11 @@ def _sum(parts: dict[str, float]) -> float:
     return sum(parts.values())
 
 
-def _weight_bytes(shape: Shape) -> float:
+def _weight_bytes(shape: ModelShape) -> float:
     return shape.weights * 4.0
 
 
-def operations(shape: Shape, work: Work) -> float:
+def operations(shape: ModelShape, work: Work) -> float:
     """Floating-point operations: 2 a weight and token forward, 2 back to the activations, 2 to each trained weight.
 
     With checkpointing the forward pass is done twice.
@@ -232,17 +236,19 @@ def operations(shape: Shape, work: Work) -> float:
     return work.tokens * each + (work.judged_tokens + work.read_tokens + work.drawn_tokens) * forward + others
 
 
-def waiting(shape: Shape, work: Work, rows: int, device: str) -> float:
+def waiting(shape: ModelShape, work: Work, rows: int, device: str) -> float:
     """Operations that a machine could have done while it waited for the weights, once for each token of few sequences.
 
     Where one token is drawn after the other, all weights are read from memory for each (N. Shazeer 2019, *Fast
     Transformer Decoding*).
     """
     sequences = max(1, (work.effort.draws or rows) * work.effort.together)
-    return work.drawn_tokens * 2.0 * shape.multiplied * BALANCE[device] / sequences
+    return work.drawn_tokens * 2.0 * shape.multiplied * ARITHMETIC_INTENSITY[device] / sequences
 
 
-def rows_at_once(shape: Shape, work: Work, device: str, memory_gib: float, held: Held | None = None) -> int:
+def rows_at_once(
+    shape: ModelShape, work: Work, device: str, memory_gib: float, held: ProcessMemory | None = None
+) -> int:
     """Most rows of the longest kind that fit: the batch, or a half, a quarter, … of it; 0 where not even one does.
 
     Of a batch that is done in equal parts only, it is one of these.

@@ -16,7 +16,7 @@ Prompt: TypeAlias = "str | list[dict[str, str]]"
 """A text to go on with, or a conversation of ``role`` and ``content``."""
 
 
-class Exchange(NamedTuple):
+class PreferenceExample(NamedTuple):
     """A row as words."""
 
     row_id: str
@@ -27,7 +27,7 @@ class Exchange(NamedTuple):
     """An answer that people liked less."""
 
 
-class Asked(NamedTuple):
+class ReferenceModel(NamedTuple):
     """A model whose opinion is wanted."""
 
     predict: Callable[[Sequence[Text]], Outputs]
@@ -38,7 +38,7 @@ class Asked(NamedTuple):
     """Its task."""
 
 
-def of(rows: pa.Table, prompt: Callable[[Example], Prompt]) -> Iterator[Exchange]:
+def of(rows: pa.Table, prompt: Callable[[Example], Prompt]) -> Iterator[PreferenceExample]:
     """Exchanges of a snapshot's rows.
 
     Args:
@@ -47,7 +47,7 @@ def of(rows: pa.Table, prompt: Callable[[Example], Prompt]) -> Iterator[Exchange
     """
     names = ("row_id", "text", "context", "label", "rejected")
     for row_id, text, context, label, rejected in zip(*(rows[name].to_pylist() for name in names), strict=True):
-        yield Exchange(row_id, prompt(Example(text, context)), label, rejected)
+        yield PreferenceExample(row_id, prompt(Example(text, context)), label, rejected)
 
 
 def not_asked(reference: str) -> NoReturn:

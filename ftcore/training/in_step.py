@@ -11,7 +11,7 @@ from torch import distributed
 from ftcore.training.loop import Loop
 
 
-class InStep(Loop):
+class LockstepLoop(Loop):
     """For processes that have rows of their own but must calculate in step, since each layer is gathered from all."""
 
     def _parts(self, batch: dict[str, Any]) -> list[tuple[dict[str, Any], torch.Tensor]]:
@@ -22,7 +22,7 @@ class InStep(Loop):
         spare = parts[0][0] if parts else {**batch, "labels": batch["input_ids"]}  # a loss over no label is no number
         return parts + [(spare, torch.zeros((), device=self.args.device))] * (int(most) - len(parts))
 
-    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
-        mine = list(super()._turns(cut))
+    def _eval_batches(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
+        mine = list(super()._eval_batches(cut))
         rounds = -(-len(cut) // self.args.world_size)
         yield from mine + [(cut[-1], 0)] * (rounds - len(mine))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ftcore.models.features import Collator, Features
     from ftcore.recipe.training_sections import Train
     from ftcore.training.callbacks import Track
-    from ftcore.training.exchanges import Asked, Exchange
+    from ftcore.training.exchanges import PreferenceExample, ReferenceModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Data:
     """``train`` and ``validation``, as the task encodes them."""
     collate: Collator
     """The task's collator."""
-    exchanges: Mapping[str, Sequence[Exchange]] = field(default_factory=dict)
+    exchanges: Mapping[str, Sequence[PreferenceExample]] = field(default_factory=dict)
     """The same rows as words, for methods that train in their own way; empty where the task has no prompts."""
     class_weights: torch.Tensor | None = None
     """Weight of each label in the loss, ``[labels]``."""
@@ -61,7 +61,7 @@ class Run:
     """Called with points of the curve."""
     callbacks: Sequence[TrainerCallback] = ()
     """Who else looks on, and may end the training."""
-    ask: Callable[[str], Asked] = not_asked
+    ask: Callable[[str], ReferenceModel] = not_asked
     """Finds a model by a reference such as ``models:/name@alias``, for methods that need its opinion."""
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.sections import Task
     from ftcore.training.callbacks import Track
-    from ftcore.training.exchanges import Exchange
+    from ftcore.training.exchanges import PreferenceExample
     from ftcore.training.strategies._base import Strategy
 
 
@@ -125,7 +125,7 @@ def strategy(context: Context) -> Strategy:
     return (asked.chosen if asked.total > 1 else None) or Ddp()
 
 
-def _exchanges(recipe: Recipe, tables: dict[str, pa.Table]) -> dict[str, list[Exchange]]:
+def _exchanges(recipe: Recipe, tables: dict[str, pa.Table]) -> dict[str, list[PreferenceExample]]:
     """The rows as words, where the method trains in its own way."""
     if not recipe.method.OWN_LOOP:
         return {}

@@ -25,7 +25,7 @@ from ftcore.training import (
     memory,
     smoothing,
 )
-from ftcore.training.callbacks import Punctual, Reporter
+from ftcore.training.callbacks import CheckpointTimer, Reporter
 from ftcore.training.kernels import accelerated
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ DONE = "figures.json"
 """Beside the checkpoints once the training has ended: what is left to do then must not train on."""
 
 
-class Sealing:
+class CheckpointMixin:
     """A Trainer's checkpoints: whole, tied to the job, and few."""
 
     job: Job
@@ -64,7 +64,7 @@ class Sealing:
         self._load_best_model()  # type: ignore[attr-defined]
 
 
-class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by mypy
+class Loop(CheckpointMixin, Trainer):  # type: ignore[misc] # transformers is skipped by mypy
     """Trainer that groups by length, splits what does not fit, stops at NaN, and seals its checkpoints."""
 
     def __init__(self, job: Job, **settings: Any) -> None:
@@ -80,7 +80,7 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         train, validation = kind(job.data.rows["train"]), kind(job.data.rows["validation"])
         groups = balance.groups(job.data.rows["train"], job.run.config.sampling)
         self.order = batches.ordered(train, job.run.config.batch_size, job.run.config.seed, groups)
-        self.punctual = Punctual(job.run.config.checkpoint_minutes * 60)
+        self.punctual = CheckpointTimer(job.run.config.checkpoint_minutes * 60)
         self.reporter = Reporter(job.run.track, self.order.tokens)
         super().__init__(
             model=job.trained.model,
@@ -118,7 +118,7 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         numbers = inputs.pop(batches.ROWS)
         while True:
             try:
-                loss = self._in_parts(model, inputs, num_items_in_batch)
+                loss = self._accumulate(model, inputs, num_items_in_batch)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not memory.ran_out(error):
@@ -132,7 +132,7 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         self._numbers = numbers
         return loss
 
-    def _in_parts(self, model: nn.Module, inputs: dict[str, Any], items: Any) -> torch.Tensor:
+    def _accumulate(self, model: nn.Module, inputs: dict[str, Any], items: Any) -> torch.Tensor:
         whole = self._items(inputs)
         if self.args.world_size > 1:  # gradients are averaged over the processes, whatever each has learnt from
             whole = self.accelerator.reduce(whole, "mean")
@@ -223,18 +223,18 @@ class Loop(Sealing, Trainer):  # type: ignore[misc] # transformers is skipped by
         size, total = self.args.per_device_eval_batch_size, torch.zeros(2, device=self.args.device)
         order = sorted(chosen, key=rows.lengths.__getitem__)
         cut = [order[start : start + size] for start in range(0, len(order), size)]
-        for numbers, counts in self._turns(cut):
+        for numbers, counts in self._eval_batches(cut):
             batch = self._prepare_inputs(dict(self.data_collator([rows[number] for number in numbers])))
             del batch[batches.ROWS]
-            total += counts * self._summed(batch)
+            total += counts * self._loss_sum(batch)
         total = self.accelerator.reduce(total, "sum")
         return float((total[0] / total[1]).item())
 
-    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
+    def _eval_batches(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
         """The batches that this process judges, and how often each counts."""
         return ((numbers, 1) for numbers in cut[self.args.process_index :: self.args.world_size])
 
-    def _summed(self, batch: dict[str, Any]) -> torch.Tensor:
+    def _loss_sum(self, batch: dict[str, Any]) -> torch.Tensor:
         """Sum of a batch's losses, and what their mean is taken over; in as many parts as memory asks for."""
         while True:
             total = torch.zeros(2, device=self.args.device)

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.utils.data import DataLoader
 from transformers.trainer import SCHEDULER_NAME
 
-from ftcore.training.in_step import InStep
+from ftcore.training.in_step import LockstepLoop
 from ftcore.training.job import Job
 from ftcore.training.loop import Loop
 
@@ -72,7 +72,7 @@ def filled(empty: nn.Module, weights: dict[str, Any]) -> nn.Module:
     return empty
 
 
-class InPieces:
+class ShardedCheckpoints:
     """A loop's checkpoints, to which each process writes its pieces; any number of processes can read them."""
 
     model: nn.Module
@@ -125,7 +125,7 @@ class InPieces:
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
 
-class Shards(InPieces, InStep):
+class Shards(ShardedCheckpoints, LockstepLoop):
     """For processes that have rows of their own and a piece of every weight."""
 
     @contextmanager
@@ -137,7 +137,7 @@ class Shards(InPieces, InStep):
             model.set_requires_gradient_sync(True)
 
 
-class Alike(InPieces, Loop):
+class Alike(ShardedCheckpoints, Loop):
     """For processes that all read the same rows, each with its part of every layer."""
 
     def _build_accelerator_args(self, **parts: Any) -> dict[str, Any]:
@@ -150,5 +150,5 @@ class Alike(InPieces, Loop):
         loader = DataLoader(self.train_dataset, size, sampler=self.order, collate_fn=self.data_collator)
         return prepare_data_loader(loader, self.args.device, 1, 0, put_on_device=True)
 
-    def _turns(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
+    def _eval_batches(self, cut: Sequence[list[int]]) -> Iterator[tuple[list[int], int]]:
         return ((numbers, 1) for numbers in cut)

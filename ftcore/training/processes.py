@@ -21,7 +21,7 @@ from ftcore.store import patience, run_recipe, store
 
 log = logging.getLogger(__name__)
 
-SAID = "said.json"
+RESULT = "result.json"
 """In the step's scratch folder: the figures of the training, or the error that ended it."""
 _PR_SET_PDEATHSIG = 1
 
@@ -46,7 +46,7 @@ def launch(context: Context, mlflow_run: str, module: str) -> dict[str, Any]:
         FtcoreError: what a process raised.
         TransientError: a process vanished; the next try goes on from the last checkpoint.
     """
-    said = context.scratch / SAID
+    said = context.scratch / RESULT
     said.unlink(missing_ok=True)
     command = _command(context, mlflow_run, module)
     log.info("starting %s", " ".join(command))
@@ -104,7 +104,7 @@ def _rank(module: str, recipe_path: str, name: str, run_id: str, mlflow_run: str
     kept = run_recipe.of(shelf, run_id)
     recipe = kept.recipe() if kept else recipes.read(path)
     context = Context(recipe, path, run_id, "train", json.loads(params), shelf, conf)
-    said = context.scratch / SAID
+    said = context.scratch / RESULT
     try:
         with patience.lasting(conf.patience_s):
             figures = importlib.import_module(module).fit(context, mlflow_run)

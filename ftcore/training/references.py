@@ -11,7 +11,7 @@ from ftcore.models import base
 from ftcore.models.outputs import given
 from ftcore.serving.model import task_of_card
 from ftcore.store.store import read_json
-from ftcore.training.exchanges import Asked
+from ftcore.training.exchanges import ReferenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,16 +47,16 @@ def taught(context: Context, tables: dict[str, pa.Table], encoded: dict[str, Fea
     return result
 
 
-def ask(context: Context) -> Callable[[str], Asked]:
+def ask(context: Context) -> Callable[[str], ReferenceModel]:
     """Finds registered models by their reference, each ready to be asked."""
 
-    def find_model(reference: str) -> Asked:
+    def find_model(reference: str) -> ReferenceModel:
         folder = base.resolve(reference, context.settings, context.recipe_path.parent)
         card = read_json(folder / "ftcore.json")
         if card is None:
             raise TrainingError(f"{reference} was not made here: it has no ftcore.json", hint="name a registered model")
         task = task_of_card(card)
-        return Asked(task.predictor(folder, card["max_length_tokens"]), task.labels, task.kind)
+        return ReferenceModel(task.predictor(folder, card["max_length_tokens"]), task.labels, task.kind)
 
     return find_model
 

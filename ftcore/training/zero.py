@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ftcore.training.in_step import InStep
+from ftcore.training.in_step import LockstepLoop
 from ftcore.training.job import Job
 
 
-class Zero(InStep):
+class Zero(LockstepLoop):
     """For processes whose weights DeepSpeed cuts."""
 
     settings: dict[str, Any]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.training_sections import Search as Section
     from ftcore.recipe.training_sections import Setting
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 JOURNAL = "search.journal"
 """Name of the file, in the step's folder of the run."""
@@ -256,7 +256,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
     return dict(optuna.importance.get_param_importances(study))
 
 
-def look(shelf: Shelf, run_id: str = "") -> dict[str, Any]:
+def look(shelf: RecipeStore, run_id: str = "") -> dict[str, Any]:
     """What a run's search has done so far.
 
     Args:
@@ -291,7 +291,7 @@ def look(shelf: Shelf, run_id: str = "") -> dict[str, Any]:
         }
 
 
-def _newest(shelf: Shelf, run_id: str) -> UPath:
+def _newest(shelf: RecipeStore, run_id: str) -> UPath:
     """The journal of a run, or of the run that wrote to its last."""
     runs = shelf.root / "runs"
     folders = (

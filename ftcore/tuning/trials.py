@@ -106,10 +106,10 @@ def _outcome(context: Context, trial: Trial, rows: dict[str, pa.Table], parent: 
 
 
 def _trained(context: Context, trial: Trial, rows: dict[str, pa.Table], track: Callable[..., None]) -> float:
-    from ftcore.training.callbacks import Watched
+    from ftcore.training.callbacks import TrialCallback
 
     tried = alone(with_settings(context, trial.values))
-    callbacks = [Watched(trial.tick, trial.judge)]
+    callbacks = [TrialCallback(trial.tick, trial.judge)]
     job = jobs.prepared(tried, rows, _folder(context, trial), track, callbacks)
     figures = jobs.fit(tried, job)
     loss = float(figures["validation_loss"])

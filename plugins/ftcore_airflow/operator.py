@@ -74,7 +74,7 @@ class StepProcess:
 
     def _record(self, command: list[str]) -> dict[str, Any]:
         self.log.info("$ %s", " ".join(command))
-        last_words = LastWords()
+        last_words = ErrorTail()
         with tempfile.TemporaryFile("w+", encoding="utf-8") as stdout:
             returncode = self._run(command, stdout, last_words)
             stdout.seek(0)
@@ -97,7 +97,7 @@ class StepProcess:
                 self._state.set("kills", kills)
         return kills
 
-    def _run(self, command: list[str], stdout: IO[str], last_words: LastWords) -> int:
+    def _run(self, command: list[str], stdout: IO[str], last_words: ErrorTail) -> int:
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -121,7 +121,7 @@ class StepProcess:
                 self._process.stderr.close()
             self._process = None
 
-    def _stream(self, lines: IO[str], last_words: LastWords) -> None:
+    def _stream(self, lines: IO[str], last_words: ErrorTail) -> None:
         for line in lines:
             text = line.rstrip()
             if text.startswith(MARK):
@@ -138,7 +138,7 @@ class StepProcess:
                 self._state.set("progress", progress)
 
 
-class LastWords:
+class ErrorTail:
     """Why a step ended: its own error with failures, report and hint, else the last lines that it printed."""
 
     def __init__(self) -> None:
@@ -184,7 +184,7 @@ class StepOperator(StepProcess, BaseOperator):
         ask: Mapping[str, str] | None = None,
         shard: str = "",
         step: str = "",
-        hands_on: str = "",
+        mapped_output: str = "",
         tells_starters: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -194,7 +194,7 @@ class StepOperator(StepProcess, BaseOperator):
         self.ask = dict(ask or {})
         self.shard = shard
         self.step = step or self.task_id
-        self.hands_on = hands_on
+        self.mapped_output = mapped_output
         self.tells_starters = tells_starters
 
     def execute(self, context: Context) -> dict[str, Any] | list[str]:
@@ -207,8 +207,8 @@ class StepOperator(StepProcess, BaseOperator):
         """
         told = {"asked": asked(context)} if self.tells_starters else {}
         whole = self.run_step(context, self.step, self.recipe_file, {**self.ask, **told, "shard": self.shard})
-        if self.hands_on:
-            return list(whole["figures"][self.hands_on])
+        if self.mapped_output:
+            return list(whole["figures"][self.mapped_output])
         record = small(whole)
         if not record["proceed"]:
             # A skipped task returns nothing, so its record is pushed by hand under the name a return value has.

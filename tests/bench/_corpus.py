@@ -21,7 +21,7 @@ from ftcore.data.cleaning import near
 from ftcore.recipe.sections import PersonalData, Prepare
 from ftcore.store import parts
 from ftcore.store.records import Record, now
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 from tests.bench._sentences import load, rows
 
 NEAR, EXACT, PERSONAL = 0.05, 0.05, 0.01
@@ -174,10 +174,10 @@ def context(root: str, prepare: Prepare, step: str = "prepare") -> Context:
     return Context(changed, Path(root), "bench", step, {}, shelf, settings)
 
 
-def _shelf(root: str) -> Shelf:
+def _shelf(root: str) -> RecipeStore:
     from upath import UPath
 
-    return Shelf(UPath(root) / "bench", "bench", Path(root) / "locks")
+    return RecipeStore(UPath(root) / "bench", "bench", Path(root) / "locks")
 
 
 def keep(given: Context, outcome: Outcome) -> None:

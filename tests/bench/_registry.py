@@ -16,7 +16,7 @@ from pathlib import Path
 from ftcore import settings
 from ftcore.recipe import reading
 from ftcore.registry.judgement import record_verdict
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.registry.verdict import Rule, Verdict
 from ftcore.store import store
 from ftcore.store.records import Record, now
@@ -34,7 +34,7 @@ UP_S = 60.0
 
 
 @contextmanager
-def registry(folder: Path) -> Iterator[Registrar]:
+def registry(folder: Path) -> Iterator[ModelRegistry]:
     """Start MLflow, point this process's settings to it, and give the registrar of an empty recipe."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -58,7 +58,7 @@ def registry(folder: Path) -> Iterator[Registrar]:
     try:
         _wait(f"{url}/health", server)
         conf = settings.load()
-        yield Registrar.of(reading.read(path), store.shelf(conf, "bench"), conf)
+        yield ModelRegistry.of(reading.read(path), store.shelf(conf, "bench"), conf)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
@@ -66,7 +66,7 @@ def registry(folder: Path) -> Iterator[Registrar]:
         os.environ |= before
 
 
-def judged(registrar: Registrar, number: int, graph: bytes = b"graph") -> str:
+def judged(registrar: ModelRegistry, number: int, graph: bytes = b"graph") -> str:
     """Register version ``number`` with what serves, and leave the record of a gate that it passed; returns its run."""
     tracking, run_id = registrar.tracking, f"run-{number}"
     run = tracking.open_run(run_id, {})

@@ -23,7 +23,7 @@ from ftcore.recipe import reading as recipe
 from ftcore.registry import doctor, integrity, served
 from ftcore.registry.approvals import Answer
 from ftcore.registry.intents import HEAD_TAG
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.serving import scoring
 from ftcore.serving.model import serving
 from ftcore.store import adoption, store
@@ -72,13 +72,13 @@ class Home:
         return sorted((self.folder / "evidence").glob("*"))
 
     @property
-    def registrar(self) -> Registrar:
+    def registrar(self) -> ModelRegistry:
         """Its recipe with store and registry."""
         conf = settings.load()
-        return Registrar.of(recipe.read(self.path), store.shelf(conf, NAME), conf)
+        return ModelRegistry.of(recipe.read(self.path), store.shelf(conf, NAME), conf)
 
     @contextmanager
-    def entered(self) -> Iterator[Registrar]:
+    def entered(self) -> Iterator[ModelRegistry]:
         """Be on this machine."""
         before = dict(os.environ)
         for name in [name for name in os.environ if name.startswith("FTCORE_")]:
@@ -217,19 +217,21 @@ def _again(home: Home, required: int, *people: str) -> None:
         promote(home, "r3", 3, *people)
 
 
-def _rolled_back(home: Home, registrar: Registrar) -> None:
+def _rolled_back(home: Home, registrar: ModelRegistry) -> None:
     promote(home, "r2", 2, "noor")
     registrar.rollback("noor", "it is slower than the one before", serving(registrar.recipe))
 
 
-def _forgotten(home: Home, registrar: Registrar) -> None:
+def _forgotten(home: Home, registrar: ModelRegistry) -> None:
     promote(home, "r2", 2, "noor")
     for key in (sentence(3), sentence(11)):
-        done = forget.forget(registrar.recipe, registrar.shelf, settings.load(), forget.Wish(key, in_text=True))
+        done = forget.forget(
+            registrar.recipe, registrar.shelf, settings.load(), forget.ErasureRequest(key, in_text=True)
+        )
         assert done["snapshots"], "somebody is forgotten of whom there are rows"
 
 
-def _adopted(home: Home, registrar: Registrar) -> None:
+def _adopted(home: Home, registrar: ModelRegistry) -> None:
     """A store that an ftcore without a chain left, and that this one went on with."""
     promote(home, "r2", 2, "noor")
     shelf = registrar.shelf
@@ -247,7 +249,7 @@ def _adopted(home: Home, registrar: Registrar) -> None:
     doctor.mend(registrar, serving(registrar.recipe))
 
 
-def _handed_out(home: Home, registrar: Registrar) -> None:
+def _handed_out(home: Home, registrar: ModelRegistry) -> None:
     """Evidence of both versions, signed, and one folder as an earlier ftcore wrote it."""
     promote(home, "r2", 2, "noor")
     key = registrar.shelf.chain.ring.private
@@ -262,7 +264,7 @@ def _handed_out(home: Home, registrar: Registrar) -> None:
         links.V2 = v2
 
 
-SHAPES: dict[str, tuple[Callable[[Home, Registrar], object], int]] = {
+SHAPES: dict[str, tuple[Callable[[Home, ModelRegistry], object], int]] = {
     "promoted": (lambda home, registrar: promote(home, "r2", 2, "noor"), 2),
     "waiting": (lambda home, registrar: None, 2),
     "rejected": (lambda home, registrar: registrar.reject(2, "noor", "it is too long"), 2),

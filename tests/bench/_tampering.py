@@ -14,7 +14,7 @@ from ftcore.compliance import attestation, evidence
 from ftcore.errors import FtcoreError
 from ftcore.recipe.canonical import sha256
 from ftcore.registry import doctor
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.serving.model import serving
 from ftcore.tracking import places
 from tests.bench import _tampering_chain, _tampering_database, _tampering_files
@@ -28,7 +28,7 @@ SURFACES = ("store", "ledger", "database", "artefacts", "evidence")
 class Ring:
     """One recipe that was turned, and everything about it that somebody else could change."""
 
-    registrar: Registrar
+    registrar: ModelRegistry
     number: int
     """The version whose evidence is asked for."""
     database: Path
@@ -46,7 +46,7 @@ class Ring:
     count: int = 0
 
     @classmethod
-    def of(cls, registrar: Registrar, number: int, database: Path, folder: Path, older: Path | None = None) -> Ring:
+    def of(cls, registrar: ModelRegistry, number: int, database: Path, folder: Path, older: Path | None = None) -> Ring:
         """A ring that nobody has touched, with a signed bundle of its evidence."""
         ring = cls(registrar, number, database, folder, older)
         ring.signed = (ring.keys / "platform.pem").exists()

@@ -74,8 +74,8 @@ def _pandas(root: str) -> tuple[float, int]:
     import ftfy
     import pandas as pd
 
-    from ftcore.data.snapshot import side, text_key
-    from ftcore.data.split import SplitKeys
+    from ftcore.data.snapshot import text_key
+    from ftcore.data.split import SplitKeys, assign_split
 
     clock = time.perf_counter()
     frame = pd.concat(
@@ -87,7 +87,7 @@ def _pandas(root: str) -> tuple[float, int]:
     groups = frame.groupby("key")
     frame = frame[groups["label"].transform("nunique") == 1].drop_duplicates("key").copy()
     keys = SplitKeys(b"bench").of([None] * len(frame), frame["text"])
-    frame["split"] = [side(key, EXACT_ONLY) for key in keys]
+    frame["split"] = [assign_split(key, EXACT_ONLY) for key in keys]
     for split, rows in frame.sort_values("row_id").groupby("split"):
         rows.drop(columns="key").to_parquet(Path(root) / f"{split}.parquet")
     return time.perf_counter() - clock, len(frame)
@@ -97,12 +97,12 @@ def _cleaned(texts: list[str]) -> list[tuple[str, str, str]]:
     """Text, key of duplicates and split of each: what needs Python, done by workers."""
     import ftfy
 
-    from ftcore.data.snapshot import side, text_key
-    from ftcore.data.split import SplitKeys
+    from ftcore.data.snapshot import text_key
+    from ftcore.data.split import SplitKeys, assign_split
 
     found = [" ".join(ftfy.fix_text(text).split()) for text in texts]
     keys = SplitKeys(b"bench").of([None] * len(found), found)
-    return [(text, text_key(text), side(key, EXACT_ONLY)) for text, key in zip(found, keys, strict=True)]
+    return [(text, text_key(text), assign_split(key, EXACT_ONLY)) for text, key in zip(found, keys, strict=True)]
 
 
 def _polars(root: str) -> float:

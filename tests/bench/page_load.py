@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 MODELS, VERSIONS, TIMES = 50, 200, 5
 START_MS = 1_760_000_000_000
@@ -183,7 +183,7 @@ def _fill_store(conf: Settings, name: str) -> None:
             _predictions(shelf, f"finetune-{version}")
 
 
-def _chain(shelf: Shelf, lines: list[dict[str, object]]) -> None:
+def _chain(shelf: RecipeStore, lines: list[dict[str, object]]) -> None:
     """A ledger as the platform writes it, without waiting for the disk at each line."""
     ledger = Path(str(shelf.root)) / "ledger"
     (ledger / chain.FOLDER).mkdir(parents=True)
@@ -196,7 +196,7 @@ def _chain(shelf: Shelf, lines: list[dict[str, object]]) -> None:
         (ledger / chain.FOLDER / chain.number(n)).write_bytes(slot.data)
 
 
-def _predictions(shelf: Shelf, run_id: str) -> None:
+def _predictions(shelf: RecipeStore, run_id: str) -> None:
     import pyarrow as pa
 
     numbers = [str(number) for number in range(1200)]

@@ -116,13 +116,13 @@ def asked(reference: str) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    from ftcore.training.exchanges import Asked
+    from ftcore.training.exchanges import ReferenceModel
 
     del reference
     known = rows("movie", 4000)
     fitted = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10))
     fitted.fit([row["text"] for row in known], [row["label"] for row in known])
-    return Asked(fitted.predict_proba, tuple(fitted.classes_), "classification")
+    return ReferenceModel(fitted.predict_proba, tuple(fitted.classes_), "classification")
 
 
 def pairs() -> dict[str, Any]:

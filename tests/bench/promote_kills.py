@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ftcore import pipeline
 from ftcore.registry import doctor, intents, versions
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from tests.bench._measure import Result, machine
 from tests.bench._registry import judged
 from tests.bench._registry import registry as started
@@ -84,7 +84,7 @@ def _child(ready: Connection, path: Path, run_id: str) -> None:
     pipeline.run_step("promote", path, run_id)
 
 
-def _is_consistent(registrar: Registrar, number: int) -> bool:
+def _is_consistent(registrar: ModelRegistry, number: int) -> bool:
     """Whether all say that version ``number`` was promoted after the one before, or all that it was not."""
     aliases = versions.book(registrar.tracking).model.aliases
     tags = registrar.tracking.version(number).tags

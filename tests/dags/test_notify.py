@@ -16,7 +16,7 @@ import pytest
 
 from ftcore.errors import DataRejectedError
 from ftcore_airflow.notify import FailureNotifier, message
-from ftcore_airflow.operator import LastWords
+from ftcore_airflow.operator import ErrorTail
 from ftcore_airflow.retry import failure
 
 ROW = "a whole sentence that somebody wrote to us"
@@ -92,7 +92,7 @@ def rejected() -> Exception:
     error = DataRejectedError(
         "the data of r is rejected", [f"reason {n}" for n in range(14)], "store/r/page.html", "mend"
     )
-    words = LastWords()
+    words = ErrorTail()
     for line in ("10:00:00 read 3 rows", *f"error: {error}".splitlines(), f"  and '{ROW}'"):
         words.add(line)
     return failure("validate", 3, words.said)

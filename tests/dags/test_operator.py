@@ -106,7 +106,7 @@ def test_a_shard_is_a_parameter_and_a_task_may_be_called_otherwise_than_its_step
 
 def test_a_figure_is_handed_on_whole_for_tasks_to_be_mapped_over(run: Any) -> None:
     body = f"record['figures']['shards'] = ['x' * 60] * {FIGURES_BYTES // 60}; print(json.dumps(record))"
-    assert len(run(body, hands_on="shards")()) == FIGURES_BYTES // 60
+    assert len(run(body, mapped_output="shards")()) == FIGURES_BYTES // 60
 
 
 def test_a_step_that_is_killed_each_time_is_given_up_and_an_outage_is_not(run: Any) -> None:

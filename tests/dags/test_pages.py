@@ -21,7 +21,7 @@ from ftcore.data import snapshot
 from ftcore.registry.acknowledgement import acknowledge
 from ftcore.registry.approvals import Answer
 from ftcore.registry.login import Person
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.store import run_recipe, store
 from ftcore.store.records import now
 from ftcore.tracking.client import RUN_TAG
@@ -213,7 +213,7 @@ def test_each_approval_says_whether_it_counts(admin: TestClient, product: Produc
     runs = fill(product)
     product.change(approval={"required": 1})
     version = product.tracking.version(2)
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     for person, witness in (("mira", {"by": "airflow", "task_id": "approve"}), ("noa", {})):
         answer = {"person": person, "decision": "approve", "at": now(), "run_id": runs[1], "witness": witness}
         refused = registrar.answer(version, Answer.model_validate(answer))

@@ -126,7 +126,9 @@ def test_the_question_is_what_the_step_wrote_and_is_not_rendered(asked: Callable
     assert set(question["params"]) == {"reason"}
 
 
-def test_an_approval_is_handed_to_the_step_with_the_name_and_who_started_the_run(asked: Callable[..., Asked]) -> None:
+def test_an_approval_is_handed_to_the_step_with_the_name_and_who_started_the_run(
+    asked: Callable[..., Asked],
+) -> None:
     task = asked(1, said(0), said(1))
     with pytest.raises(TaskAwaitingInput):
         task.begin()
@@ -157,7 +159,9 @@ def test_an_answer_that_does_not_count_leaves_the_question_open(asked: Callable[
     assert [question["body"] for question in task.questions] == [f"{said_first}| ✔ | {{{{ 1 }}}} |"]
 
 
-def test_an_answer_of_who_is_asked_no_more_ends_it_and_says_what_others_do(asked: Callable[..., Asked]) -> None:
+def test_an_answer_of_who_is_asked_no_more_ends_it_and_says_what_others_do(
+    asked: Callable[..., Asked],
+) -> None:
     task = asked(1, said(0, refused="mira is not among those who may approve: jon"))
     task.operator.assigned_users = [{"id": "jon", "name": "jon"}]
     with pytest.raises(StepFailed, match="may approve: jon; it is for them to run ftcore models promote r 1, after"):

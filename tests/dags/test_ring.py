@@ -112,7 +112,7 @@ def test_ingest_is_one_task_a_shard_and_is_called_by_it(bag: DagBag, recipe: Pat
     ingest = dag.get_task("ingest")
     assert [task.task_id for task in dag.tasks if task.is_mapped] == ["ingest"]
     assert ingest.map_index_template == "{{ task.shard }}"
-    assert dag.get_task("shard").hands_on == "shards"
+    assert dag.get_task("shard").mapped_output == "shards"
     assert dag.get_task("collect").step == "ingest"
     asked = [set(dag.get_task(name).ask) for name in ("shard", "collect")] + [set(ingest.partial_kwargs["ask"])]
     assert asked == [{"since", "until"}] * 3, "all three must agree on the period"

@@ -17,7 +17,7 @@ from ftcore.errors import TransientError
 from ftcore.recipe import reading as recipe
 from ftcore.registry import doctor, intents, versions
 from ftcore.registry.judgement import record_verdict
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.registry.verdict import Rule, Verdict
 from ftcore.store import store
 from ftcore.store.records import Record, now
@@ -35,7 +35,7 @@ SILENT_S = 2
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registrar]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelRegistry]:
     """A real MLflow server, through which the artefacts go as well."""
     with pytest.MonkeyPatch.context() as patch, _registry.registry(tmp_path_factory.mktemp("mlflow")) as registrar:
         patch.delenv("FTCORE_ARTIFACTS")
@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registrar]:
 
 
 @pytest.fixture
-def make(server: Registrar) -> Callable[[], Path]:
+def make(server: ModelRegistry) -> Callable[[], Path]:
     """Makes recipes of which version 2 is champion after 1, and 3 has passed the gate."""
 
     def one() -> Path:
@@ -60,7 +60,7 @@ def make(server: Registrar) -> Callable[[], Path]:
     return one
 
 
-def judged(registrar: Registrar, number: int, champion: int | None) -> None:
+def judged(registrar: ModelRegistry, number: int, champion: int | None) -> None:
     """Register a version with what serves, and leave what a gate leaves."""
     run_id, tracked = f"r{number}", registrar.tracking
     run = tracked.open_run(run_id, {})
@@ -89,10 +89,10 @@ def judged(registrar: Registrar, number: int, champion: int | None) -> None:
     registrar.shelf.write_record(record)
 
 
-def of(path: Path) -> Registrar:
+def of(path: Path) -> ModelRegistry:
     conf = settings.load()
     read = recipe.read(path)
-    return Registrar.of(read, store.shelf(conf, read.name), conf)
+    return ModelRegistry.of(read, store.shelf(conf, read.name), conf)
 
 
 def state(path: Path) -> tuple[Any, ...]:
@@ -168,7 +168,7 @@ def test_mlflow_that_goes_away_in_the_middle_leaves_what_was_or_what_was_meant(
 
 
 def test_by_default_a_silent_server_is_given_up_within_100_seconds(
-    server: Registrar, monkeypatch: pytest.MonkeyPatch
+    server: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Measured on shorter times, which the same variables set."""
     import os
@@ -188,7 +188,7 @@ def test_by_default_a_silent_server_is_given_up_within_100_seconds(
 
 
 def test_mlflow_that_is_away_for_a_while_costs_a_training_a_wait(
-    server: Registrar, tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: ModelRegistry, tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Away when the first point of the curve comes, and again in the answer to the registration; nothing is doubled."""
     train = {"epochs": 1, "max_length_tokens": 32, "batch_size": 8, "evaluations_per_epoch": 1, "precision": "fp32"}

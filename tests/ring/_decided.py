@@ -20,7 +20,7 @@ def run(words: list[str]) -> int:
     from ftcore import settings
     from ftcore.recipe import reading as recipe
     from ftcore.registry.judgement import record_verdict
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
     from ftcore.registry.verdict import Rule, Verdict
     from ftcore.store import store
     from ftcore.store.records import Record, now
@@ -35,7 +35,7 @@ def run(words: list[str]) -> int:
         verdict = Verdict(passed=True, rules=(rule,), candidate=version.number, champion=None)
         path = shelf.folder(run_id, "gate") / "verdict.json"
         store.write_json(path, verdict.to_json())
-        record_verdict(Registrar(read, shelf, tracking), run_id, verdict, store.hash_file(path))
+        record_verdict(ModelRegistry(read, shelf, tracking), run_id, verdict, store.hash_file(path))
         figures = verdict.to_json()
     record = Record(step=step, recipe=read.name, run_id=run_id, fingerprint="", started_at=now(), figures=figures)
     shelf.write_record(record)

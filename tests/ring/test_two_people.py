@@ -17,7 +17,7 @@ from ftcore.local.airflow_api import AirflowApi, AirflowApiError
 from ftcore.local.programs import API
 from ftcore.recipe import reading
 from ftcore.registry import integrity, login, rights
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.store import store
 from ftcore.tracking.client import Tracking
 from tests.integration.conftest import write_recipe
@@ -77,7 +77,7 @@ def test_an_approver_who_left_approves_nothing_and_another_promotes_by_hand(
         assert not [key for key in version.tags if "approval." in key]
         assert Tracking(conf, LEFT).alias("champion") is None
     shelf = store.shelf(conf, LEFT)
-    registrar = Registrar(reading.read(home.parent / "recipes" / f"{LEFT}.yaml"), shelf, Tracking(conf, LEFT))
+    registrar = ModelRegistry(reading.read(home.parent / "recipes" / f"{LEFT}.yaml"), shelf, Tracking(conf, LEFT))
     _promote_by_hand(conf, registrar)
     champion = Tracking(conf, LEFT).alias("champion")
     assert champion is not None
@@ -91,7 +91,7 @@ def _restart_the_api(conf: settings.Settings, state: services.Running) -> None:
     assert services.up(conf).airflow_url == state.airflow_url
 
 
-def _promote_by_hand(conf: settings.Settings, registrar: Registrar) -> None:
+def _promote_by_hand(conf: settings.Settings, registrar: ModelRegistry) -> None:
     """A typed name is no approval; a login is one, as long as it lasts."""
     with pytest.raises(FtcoreError, match="needs 1 approval"):
         registrar.promote(1, "jon")

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from ftcore.data.cleaning.personal import Finder
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 SHOWN = 20
 
 
-def audit(shelf: Shelf, identity: str) -> dict[str, Any]:
+def audit(shelf: RecipeStore, identity: str) -> dict[str, Any]:
     """Scan every text, group, id and origin of a snapshot: its splits, its quarantine and its review.
 
     Returns:
@@ -91,7 +91,7 @@ def _named(tables: Iterator[pa.Table]) -> Iterator[tuple[str | None, str | None]
             yield from zip(table["source"].to_pylist(), table["source_id"].to_pylist(), strict=True)
 
 
-def _tables(shelf: Shelf, identity: str, manifest: dict[str, Any]) -> Iterator[pa.Table]:
+def _tables(shelf: RecipeStore, identity: str, manifest: dict[str, Any]) -> Iterator[pa.Table]:
     import pyarrow.parquet as pq
 
     yield from snapshot.batches(shelf, identity)

@@ -91,7 +91,7 @@ def read(text: str) -> list[dict[str, Any]] | None:
     if bare.startswith(_INSTRUCTED):
         return _instructed(bare)
     family = _of(text, bare)
-    return None if family is None else _turns(family, _unframed(bare))
+    return None if family is None else _eval_batches(family, _unframed(bare))
 
 
 def fenced(text: str) -> str | None:
@@ -166,7 +166,7 @@ def _of(text: str, bare: str) -> _Family | None:
     return _LINES if bare.startswith("Human:") and {*_LINES.header.findall(bare)} == _BOTH else None
 
 
-def _turns(family: _Family, text: str) -> list[dict[str, Any]]:
+def _eval_batches(family: _Family, text: str) -> list[dict[str, Any]]:
     headers = list(family.header.finditer(text))
     until = [*(one.start() for one in headers[1:]), len(text)]
     found: list[dict[str, Any]] = []

@@ -10,13 +10,13 @@ from ftcore.data import snapshot
 from ftcore.store.store import read_table
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 _Place: TypeAlias = tuple[Any, int, int]
 """Time of a prediction, number of its file, and its position there."""
 
 
-def joined(shelf: Shelf) -> Iterator[list[dict[str, Any]]]:
+def joined(shelf: RecipeStore) -> Iterator[list[dict[str, Any]]]:
     """Labelled predictions with ``label`` and ``key``, the rows of one file of the log at a time.
 
     A label belongs to the newest prediction of its request id that is not younger than the label, and of a request that

@@ -56,7 +56,7 @@ def find(pattern: str, folder: Path) -> list[UPath]:
                 hint=f"name the files in it, such as {scrub(pattern).rstrip('/')}/**/*.csv",
             )
     else:
-        with speaking_plainly(pattern):
+        with translate_errors(pattern):
             path = UPath(pattern)
             if path.protocol in {"http", "https"} or not _is_pattern(path.path) or path.fs.isfile(path.path):
                 return [path]
@@ -133,7 +133,7 @@ def size_bytes(path: UPath | Path) -> int:
     Raises:
         AwayError: the server cannot be reached.
     """
-    with speaking_plainly(str(path)):
+    with translate_errors(str(path)):
         return int(path.stat().st_size)
 
 
@@ -225,7 +225,7 @@ def unpacked(raw: IO[bytes], where: str) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def speaking_plainly(where: str) -> Iterator[None]:
+def translate_errors(where: str) -> Iterator[None]:
     """Turn what file systems, servers and decompressors say into the errors of the tree.
 
     Args:

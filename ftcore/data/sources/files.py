@@ -154,7 +154,7 @@ class Files(Mapped):
             DataRejectedError: the file is empty or broken, or of another format.
         """
         where, form = _places.shown(path), self.format or _places.format_of(path)
-        with _places.speaking_plainly(where):
+        with _places.translate_errors(where):
             if form == "parquet":
                 from pyarrow import parquet
 

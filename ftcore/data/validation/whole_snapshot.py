@@ -11,7 +11,7 @@ from ftcore.data import labels
 from ftcore.data.snapshot import label_shares
 
 if TYPE_CHECKING:
-    from ftcore.data.tally import Tally
+    from ftcore.data.tally import DatasetSummary
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.sections import Validation
 
@@ -22,10 +22,10 @@ SEVERITY = {"reject": "critical", "quarantine": "warning", "warn": "info"}
 
 
 @dataclass(frozen=True)
-class Whole:
+class SnapshotFacts:
     """What is known of the rows that would be published."""
 
-    tally: Tally
+    tally: DatasetSummary
     before: dict[str, Any] | None
     """Manifest of the snapshot before; None for the first one, which has nothing to differ from."""
     faults: Counter[str]
@@ -38,7 +38,7 @@ class Whole:
     """Whether the snapshot is to be trained on; that of a period is not."""
 
 
-def suite(recipe: Recipe, whole: Whole) -> dict[str, Any]:
+def suite(recipe: Recipe, whole: SnapshotFacts) -> dict[str, Any]:
     """The expectations of the rows that would be published, for ``run_suite``."""
     limits = recipe.validation
     wanted = [
@@ -61,7 +61,7 @@ def _expectation(kind: str, kwargs: dict[str, Any], on_failure: str, description
     }
 
 
-def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
+def _volume(limits: Validation, whole: SnapshotFacts) -> list[dict[str, Any]]:
     rows, before = whole.tally.rows, whole.before
     words = ", ".join(f"{count:,} × {reason}" for reason, count in whole.faults.most_common(SHOWN_REASONS))
     if len(whole.faults) > SHOWN_REASONS:
@@ -102,7 +102,7 @@ def _volume(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
     return wanted
 
 
-def _labels(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
+def _labels(recipe: Recipe, whole: SnapshotFacts) -> list[dict[str, Any]]:
     """That there is something to learn, and every label in every split."""
     by_label = labels.table(recipe.task, whole.tally.by_label)
     limits, found = recipe.validation, []
@@ -130,7 +130,7 @@ def _labels(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
     return found
 
 
-def _shares(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
+def _shares(recipe: Recipe, whole: SnapshotFacts) -> list[dict[str, Any]]:
     change, before = recipe.validation.change, whole.before
     if change.label_share is None or not before or not before["labels"]:
         return []
@@ -151,7 +151,7 @@ def _shares(recipe: Recipe, whole: Whole) -> list[dict[str, Any]]:
     ]
 
 
-def _age(limits: Validation, whole: Whole) -> list[dict[str, Any]]:
+def _age(limits: Validation, whole: SnapshotFacts) -> list[dict[str, Any]]:
     if limits.max_age_days is None:
         return []
     newest = whole.tally.newest

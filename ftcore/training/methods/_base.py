@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftcore.context import Context
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
-    from ftcore.training.exchanges import Exchange
+    from ftcore.training.exchanges import PreferenceExample
     from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
@@ -32,7 +32,7 @@ class Method(Config):
     """What a recipe could say."""
     TASKS: ClassVar[tuple[str, ...]] = ()
     """Kinds of task that it fits; empty means all. It fits ``multitask`` if the kinds of all parts are named, too."""
-    ALONE: ClassVar[str] = "it trains one task"
+    MULTITASK_REASON: ClassVar[str] = "it trains one task"
     """Why it does not fit ``multitask``, where ``TASKS`` does not name it."""
     DEVICES: ClassVar[tuple[str, ...]] = ()
     """Kinds of device that it can train on; empty means all."""
@@ -78,7 +78,9 @@ class Method(Config):
         """For the plan's estimate: the work on so many training rows; one pass forward and back over each an epoch."""
         return ONE_PASS
 
-    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int] | None:
+    def lengths(
+        self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[PreferenceExample]
+    ) -> list[int] | None:
         """For the plan's estimate: tokens of each sequence that rows are read in; None: as the task encodes them."""
         return None
 

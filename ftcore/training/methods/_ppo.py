@@ -134,9 +134,9 @@ class Trainer:
     def _judged(self, asked: Sequence[Prompt], drawn: dict[str, Any]) -> tuple[Rollout, dict[str, float]]:
         sequences, mask, start = drawn["sequences"], drawn["attention_mask"], drawn["prompt_tokens"]
         counted = mask[:, start:].bool()
-        logps, values = self._in_parts(self.model, sequences, mask, start)
+        logps, values = self._accumulate(self.model, sequences, mask, start)
         with self._as_reference() as reference:
-            apart = (logps - self._in_parts(reference, sequences, mask, start)[0]) * counted
+            apart = (logps - self._accumulate(reference, sequences, mask, start)[0]) * counted
         scores = torch.tensor(self.worth(asked, _reinforcement.texts(self.job, drawn)), device=self.device)
         rewards = -self.config.kl * apart
         rewards[torch.arange(len(asked)), counted.sum(-1) - 1] += scores
@@ -186,7 +186,7 @@ class Trainer:
         for start in range(0, rows, max(1, most)):
             yield range(start, min(rows, start + max(1, most)))
 
-    def _in_parts(self, model: Any, sequences: torch.Tensor, mask: torch.Tensor, start: int) -> list[torch.Tensor]:
+    def _accumulate(self, model: Any, sequences: torch.Tensor, mask: torch.Tensor, start: int) -> list[torch.Tensor]:
         """Log probabilities and values without a gradient, read in parts, each ``[rows, A]``."""
         parts = []
         for rows in self._parts(*sequences.shape):

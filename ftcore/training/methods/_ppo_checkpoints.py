@@ -12,7 +12,7 @@ from transformers.trainer_callback import CallbackHandler  # noqa: TID253
 
 from ftcore.store import store
 from ftcore.training import arguments, checkpoints
-from ftcore.training.callbacks import Punctual, Reporter
+from ftcore.training.callbacks import CheckpointTimer, Reporter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,10 @@ class Watch:
         self.args = arguments.made(job.run.config, rows, job.run.folder)
         self.state = TrainerState(global_step=progress.done, max_steps=steps, num_train_epochs=job.run.config.epochs)
         self.control = TrainerControl()
-        self.reporter, self.punctual = Reporter(job.run.track, tokens), Punctual(job.run.config.checkpoint_minutes * 60)
+        self.reporter, self.punctual = (
+            Reporter(job.run.track, tokens),
+            CheckpointTimer(job.run.config.checkpoint_minutes * 60),
+        )
         # transformers asks for its own; what it raises in `control` is what is due anyway, and is taken back by on_save
         called = [DefaultFlowCallback(), self.reporter, self.punctual, *job.run.callbacks]
         self.callbacks = CallbackHandler(called, job.trained.model, job.trained.tokenizer, progress.optimiser, None)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ftcore.recipe.model import Recipe
-    from ftcore.training.exchanges import Exchange, Prompt
+    from ftcore.training.exchanges import PreferenceExample, Prompt
     from ftcore.training.job import Job
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ PAIRS = Effort(together=2, even=True, measured=MEASURED, measured_at_once=AT_ONC
 class Alignment(Method):
     """A method that learns from preferences or rewards, by updates or by all weights beside a frozen copy."""
 
-    ALONE: ClassVar[str] = "it reads every row as a conversation of one chat task"
+    MULTITASK_REASON: ClassVar[str] = "it reads every row as a conversation of one chat task"
     OWN_LOOP: ClassVar[bool] = True
     REPLACEABLE: ClassVar[bool] = False
 
@@ -91,20 +91,22 @@ class Paired(Alignment):
         if not any(source.mapping and source.mapping.rejected for source in recipe.sources):
             yield "sources", f"{self.kind} learns from pairs, and no source maps `rejected`; map it: rejected: COLUMN"
 
-    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int] | None:
+    def lengths(
+        self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[PreferenceExample]
+    ) -> list[int] | None:
         """Tokens of each prompt with its good answer and with its worse one; rows without both are left out."""
         limit = recipe.train.max_length_tokens
         return [min(length, limit) for length in _both(tokenizer, rows)]
 
 
-class Anchored(Paired):
+class ReferenceSettings(Paired):
     """One that stays near a reference."""
 
     beta: Annotated[float, Field(gt=0)] = 0.1
     """KL penalty β: higher means less deviation from the reference model."""
 
 
-def pairs(job: Job) -> dict[str, list[Exchange]]:
+def pairs(job: Job) -> dict[str, list[PreferenceExample]]:
     """Rows that have both answers and room for some of them, by split; the others are left out and said in the log.
 
     Raises:
@@ -124,10 +126,12 @@ def pairs(job: Job) -> dict[str, list[Exchange]]:
             log.warning(
                 "%d of %d rows of %s have no rejected answer: left out", len(rows) - len(kept), len(rows), split
             )
-    return roomy(job, found, 1)
+    return drop_long_prompts(job, found, 1)
 
 
-def roomy(job: Job, rows: Mapping[str, Sequence[Exchange]], answer_tokens: int) -> dict[str, list[Exchange]]:
+def drop_long_prompts(
+    job: Job, rows: Mapping[str, Sequence[PreferenceExample]], answer_tokens: int
+) -> dict[str, list[PreferenceExample]]:
     """Rows whose prompt leaves room for an answer, by split; the others are left out and said in the log.
 
     Raises:
@@ -167,7 +171,7 @@ def as_answers(prompt: Prompt, text: str) -> str | list[dict[str, str]]:
     return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
 
-def dataset(rows: Sequence[Exchange]) -> Any:
+def dataset(rows: Sequence[PreferenceExample]) -> Any:
     """Pairs as TRL's trainers read them: ``prompt``, ``chosen``, ``rejected``."""
     from datasets import Dataset
 
@@ -215,7 +219,7 @@ def in_parts(job: Job, batch: int, least: int = 1, rows: int = 1) -> dict[str, i
     return {} if part == batch else {**sizes, "gradient_accumulation_steps": batch // part}
 
 
-def _both(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> Iterator[int]:
+def _both(tokenizer: PreTrainedTokenizerBase, rows: Iterable[PreferenceExample]) -> Iterator[int]:
     for one in rows:
         if one.good and one.worse:
             yield from (len(ids(tokenizer, one.prompt, answer)) for answer in (one.good, one.worse))
@@ -233,9 +237,9 @@ def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
     from transformers import EarlyStoppingCallback, PrinterCallback
 
     from ftcore.training import checkpoints, loop
-    from ftcore.training.callbacks import Punctual, Reporter
+    from ftcore.training.callbacks import CheckpointTimer, Reporter
 
-    class Quiet(loop.Sealing, kind):  # type: ignore[misc]
+    class Quiet(loop.CheckpointMixin, kind):  # type: ignore[misc]
         """TRL's trainer that seals its checkpoints, tells nobody about itself and writes no model card."""
 
         def _send_telemetry(self) -> None: ...
@@ -247,7 +251,7 @@ def run(job: Job, kind: type, tokens: int, **parts: Any) -> dict[str, float]:
         trainer = Quiet(model=job.trained.model, processing_class=job.trained.tokenizer, **parts)
     trainer.remove_callback(PrinterCallback)
     trainer.reporter = Reporter(job.run.track, tokens)
-    trainer.punctual = Punctual(job.run.config.checkpoint_minutes * 60)
+    trainer.punctual = CheckpointTimer(job.run.config.checkpoint_minutes * 60)
     for callback in job.run.callbacks:
         trainer.add_callback(callback)
     trainer.add_callback(trainer.reporter)
@@ -295,7 +299,7 @@ def ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | None =
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def tokens(job: Job, rows: Sequence[Exchange]) -> int:
+def tokens(job: Job, rows: Sequence[PreferenceExample]) -> int:
     """Tokens that are read of pairs: of each the prompt twice and both answers."""
     return sum(_both(job.trained.tokenizer, rows))
 
@@ -327,7 +331,7 @@ def likelihoods(job: Job, rows: Sequence[tuple[Prompt, str]]) -> np.ndarray:
     return np.array(found)
 
 
-def preferred(job: Job, rows: Sequence[Exchange], when: str) -> dict[str, float]:
+def preferred(job: Job, rows: Sequence[PreferenceExample], when: str) -> dict[str, float]:
     """How often the good answer of a validation pair is the likelier one, and by how many nats in the mean."""
     rows = rows[:MEASURED]
     good = likelihoods(job, [(one.prompt, str(one.good)) for one in rows])
@@ -349,7 +353,7 @@ def at_once(job: Job) -> int:
 
 
 def fit(
-    job: Job, kind: type, made: Any, read: Callable[[Sequence[Exchange]], Any] = dataset, **parts: Any
+    job: Job, kind: type, made: Any, read: Callable[[Sequence[PreferenceExample]], Any] = dataset, **parts: Any
 ) -> dict[str, float]:
     """Train a language model on pairs, and measure which answers it prefers, before and after.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from ftcore.recipe.model import Recipe
-    from ftcore.training.exchanges import Exchange, Prompt
+    from ftcore.training.exchanges import PreferenceExample, Prompt
     from ftcore.training.job import Job
     from ftcore.training.methods._rewards import Score
 
@@ -27,7 +27,7 @@ class Reinforced(_preference.Alignment):
     """A method that learns from the rewards of answers that it draws."""
 
     TASKS: ClassVar[tuple[str, ...]] = ("chat", "completion")
-    ALONE: ClassVar[str] = "one reward judges every answer, whichever part it belongs to"
+    MULTITASK_REASON: ClassVar[str] = "one reward judges every answer, whichever part it belongs to"
 
     rewards: Annotated[tuple[_rewards.Reward, ...], Field(min_length=1)]
     """What an answer is worth: the weighted sum of these."""
@@ -60,7 +60,9 @@ class Reinforced(_preference.Alignment):
             asked=tuple(model for reward in self.rewards for model in reward.models),
         )
 
-    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int]:
+    def lengths(
+        self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[PreferenceExample]
+    ) -> list[int]:
         """Tokens of each prompt with the longest answer that is drawn; prompts without room are left out."""
         room = recipe.train.max_length_tokens - self.answer_tokens
         found = (len(_preference.ids(tokenizer, one.prompt)) for one in rows)
@@ -79,7 +81,9 @@ class Grouped(Reinforced):
         group = replace(self.drawing(), together=self.generations, learns=1, even=True)
         return replace(group, read=read + reference, copies=copies, loss="tiled")
 
-    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> list[int]:
+    def lengths(
+        self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[PreferenceExample]
+    ) -> list[int]:
         """The same for each answer to a prompt."""
         return [one for one in super().lengths(recipe, tokenizer, rows) for _ in range(self.generations)]
 
@@ -91,7 +95,7 @@ def prompts(config: Reinforced, job: Job) -> dict[str, list[Prompt]]:
         NotEnoughDataError: a split has none.
         DataRejectedError: too many leave no room.
     """
-    found = _preference.roomy(job, job.data.exchanges, config.answer_tokens)
+    found = _preference.drop_long_prompts(job, job.data.exchanges, config.answer_tokens)
     return {split: [one.prompt for one in rows] for split, rows in found.items()}
 
 

@@ -14,7 +14,7 @@ from ftcore.models.outputs import Example
 from ftcore.recipe.kinds import Config
 
 if TYPE_CHECKING:
-    from ftcore.training.exchanges import Asked, Prompt
+    from ftcore.training.exchanges import Prompt, ReferenceModel
 
 Score: TypeAlias = "Callable[[Sequence[Prompt], Sequence[str]], list[float]]"
 """From prompts and answers to what each answer is worth."""
@@ -49,7 +49,7 @@ class Regex(_Reward):
             raise ValueError(f"is no regular expression: {error}") from error
         return value
 
-    def score(self, ask: Callable[[str], Asked]) -> Score:
+    def score(self, ask: Callable[[str], ReferenceModel]) -> Score:
         """Search, or match the whole."""
         pattern = re.compile(self.pattern, re.MULTILINE | re.DOTALL)
         matches = pattern.fullmatch if self.whole else pattern.search
@@ -71,7 +71,7 @@ class Length(_Reward):
             raise ValueError("least is more than most")
         return self
 
-    def score(self, ask: Callable[[str], Asked]) -> Score:
+    def score(self, ask: Callable[[str], ReferenceModel]) -> Score:
         """``words / least`` below the range, ``1 − (words − most) / most`` above, never below 0."""
 
         def worth(answer: str) -> float:
@@ -99,7 +99,7 @@ class Registered(_Asking):
     model: Reference
     """Such as ``models:/taste@champion``."""
 
-    def score(self, ask: Callable[[str], Asked]) -> Score:
+    def score(self, ask: Callable[[str], ReferenceModel]) -> Score:
         """Ask it about prompt and answer.
 
         Raises:
@@ -129,7 +129,7 @@ class Classifier(_Asking):
     label: str
     """The label that is wanted."""
 
-    def score(self, ask: Callable[[str], Asked]) -> Score:
+    def score(self, ask: Callable[[str], ReferenceModel]) -> Score:
         """Ask it about the answer.
 
         Raises:

@@ -32,7 +32,7 @@ class Distill(Method):
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "distill", "teacher": "champion", "temperature": 2.0}
     TASKS: ClassVar[tuple[str, ...]] = ("classification",)
-    ALONE: ClassVar[str] = "a teacher's probabilities are of one set of labels"
+    MULTITASK_REASON: ClassVar[str] = "a teacher's probabilities are of one set of labels"
     LOSS: ClassVar[tuple[str, ...]] = ("teacher", "temperature", "weight")
     OWN_LOSS: ClassVar[bool] = True
 

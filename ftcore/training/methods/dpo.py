@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ftcore.training.strategies._base import Strategy
 
 
-class Dpo(_preference.Anchored):
+class Dpo(_preference.ReferenceSettings):
     """Preference pairs by TRL: ``label`` is the good answer, ``rejected`` the worse one."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "dpo", "beta": 0.1}

@@ -48,7 +48,7 @@ class FewShot(Method):
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "few_shot", "rows_per_label": 16}
     TASKS: ClassVar[tuple[str, ...]] = ("classification",)
-    ALONE: ClassVar[str] = "its pairs are alike or not by one set of labels"
+    MULTITASK_REASON: ClassVar[str] = "its pairs are alike or not by one set of labels"
     OWN_LOOP: ClassVar[bool] = True
 
     kind: Literal["few_shot"] = "few_shot"

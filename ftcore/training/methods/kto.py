@@ -18,7 +18,7 @@ from ftcore.training.methods import _preference
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
-    from ftcore.training.exchanges import Exchange
+    from ftcore.training.exchanges import PreferenceExample
     from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
@@ -26,7 +26,7 @@ LEAST = 2
 """Fewest pairs that tell a divergence: TRL reads each answer beside the prompt of another."""
 
 
-class Kto(_preference.Anchored):
+class Kto(_preference.ReferenceSettings):
     """Desirable and undesirable answers by TRL, made from pairs."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "kto", "undesirable_weight": 1.2}
@@ -70,7 +70,7 @@ class Kto(_preference.Anchored):
         return _preference.fit(job, KTOTrainer, KTOConfig(**settings), read, ref_model=reference)
 
 
-def unpaired(rows: Sequence[Exchange], job: Job, half: int) -> Any:
+def unpaired(rows: Sequence[PreferenceExample], job: Job, half: int) -> Any:
     """Each pair as two rows, in an order drawn once: the good answers of ``half`` a batch, then the worse ones.
 
     TRL reads them in this order, and sets each answer beside the prompt of the row behind it for its estimate of the

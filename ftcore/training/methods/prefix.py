@@ -28,7 +28,7 @@ class PrefixTuning(Method):
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "prefix", "tokens": 10}
     TASKS: ClassVar[tuple[str, ...]] = ("classification", "multilabel", "pair")
     """Those whose predictor and exports read ``model/prefix``."""
-    ALONE: ClassVar[str] = "peft reads a prefix with the model of one task only"
+    MULTITASK_REASON: ClassVar[str] = "peft reads a prefix with the model of one task only"
 
     kind: Literal["prefix"] = "prefix"
     tokens: Annotated[int, Field(ge=1, le=200)] = 10

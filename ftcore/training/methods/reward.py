@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.training.effort import Effort
-    from ftcore.training.exchanges import Exchange
+    from ftcore.training.exchanges import PreferenceExample
     from ftcore.training.job import Job
     from ftcore.training.strategies._base import Strategy
 
@@ -30,7 +30,7 @@ class RewardModel(_preference.Paired):
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "reward", "centre": 0.01}
     TASKS: ClassVar[tuple[str, ...]] = ("preference",)
-    ALONE: ClassVar[str] = "it scores answers, which no part's task does"
+    MULTITASK_REASON: ClassVar[str] = "it scores answers, which no part's task does"
     LOSS: ClassVar[tuple[str, ...]] = ("centre",)
 
     kind: Literal["reward"] = "reward"
@@ -41,7 +41,7 @@ class RewardModel(_preference.Paired):
         """Two answers a pair, which the task encodes as two sequences."""
         return replace(_preference.PAIRS, measured_at_once=2)
 
-    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[Exchange]) -> None:
+    def lengths(self, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, rows: Iterable[PreferenceExample]) -> None:
         """None: the task encodes both answers."""
 
     def fit(self, job: Job, strategy: Strategy) -> dict[str, float]:
@@ -73,7 +73,7 @@ class RewardModel(_preference.Paired):
         return {**_preference.learnt_from(job, "pairs", data["train"]), **figures, **before, **after}
 
 
-def margins(job: Job, rows: Sequence[Exchange]) -> np.ndarray:
+def margins(job: Job, rows: Sequence[PreferenceExample]) -> np.ndarray:
     """Score of the good answer less that of the worse one, ``[rows]``, of the first validation rows."""
     import numpy as np
     import torch

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.training_sections import Train
-    from ftcore.training.cost import Held, Shape
+    from ftcore.training.cost import ModelShape, ProcessMemory
     from ftcore.training.job import Job
 
 
@@ -33,7 +33,7 @@ class Strategy(Config):
         yield from ()
 
     @abstractmethod
-    def held(self, shape: Shape, processes: int) -> Held:
+    def held(self, shape: ModelShape, processes: int) -> ProcessMemory:
         """For the plan: what one process holds."""
 
     def spread(

@@ -10,7 +10,7 @@ from ftcore.training.strategies._base import Strategy
 
 if TYPE_CHECKING:
     from ftcore.recipe.model import Recipe
-    from ftcore.training.cost import Held, Shape
+    from ftcore.training.cost import ModelShape, ProcessMemory
 
 
 class Sharded(Strategy):
@@ -21,9 +21,9 @@ class Sharded(Strategy):
         if recipe.method.kind == "qlora":
             yield "train.distributed.strategy", f"{self.kind} cannot cut four-bit weights; take ddp, or method lora"
 
-    def held(self, shape: Shape, processes: int) -> Held:
+    def held(self, shape: ModelShape, processes: int) -> ProcessMemory:
         """A share, and what is whole for a while: two blocks, one in use and one on its way, and the embeddings."""
         state = {name: size / processes for name, size in cost.state_bytes(shape).items()}
         number = 2 if shape.half else 4
         whole = 2 * shape.multiplied / shape.layers + max(shape.embedding_weights, shape.outputs * shape.width)
-        return cost.Held({**state, "gathered": number * whole})
+        return cost.ProcessMemory({**state, "gathered": number * whole})

@@ -11,7 +11,7 @@ from ftcore.training import cost
 from ftcore.training.strategies._base import Strategy
 
 if TYPE_CHECKING:
-    from ftcore.training.cost import Held, Shape
+    from ftcore.training.cost import ModelShape, ProcessMemory
 
 
 class Ddp(Strategy):
@@ -19,7 +19,7 @@ class Ddp(Strategy):
 
     kind: Literal["ddp"] = "ddp"
 
-    def held(self, shape: Shape, processes: int) -> Held:
+    def held(self, shape: ModelShape, processes: int) -> ProcessMemory:
         """All of it, and the gradients once more in the buckets in which they travel."""
         state = cost.state_bytes(shape)
-        return cost.Held({**state, "gradients": 2 * state["gradients"]})
+        return cost.ProcessMemory({**state, "gradients": 2 * state["gradients"]})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ftcore.recipe.model import Recipe
     from ftcore.recipe.training_sections import Train
-    from ftcore.training.cost import Held, Shape
+    from ftcore.training.cost import ModelShape, ProcessMemory
     from ftcore.training.job import Job
 
 METHODS = ("full", "lora")
@@ -41,10 +41,10 @@ class TensorParallel(Strategy):
         if recipe.train.distributed.machines > 1:
             yield where, "tensor is for one machine, since every layer waits for all processes; take fsdp2"
 
-    def held(self, shape: Shape, processes: int) -> Held:
+    def held(self, shape: ModelShape, processes: int) -> ProcessMemory:
         """A share of the state; of the activations, 24 of Korthikanti's 34 parts are divided and 10 are not."""
         state = {name: size / processes for name, size in cost.state_bytes(shape).items()}
-        return cost.Held(state, (10 + 24 / processes) / 34)
+        return cost.ProcessMemory(state, (10 + 24 / processes) / 34)
 
     def spread(
         self, model: nn.Module, build: Callable[[nn.Module], nn.Module], train: Train

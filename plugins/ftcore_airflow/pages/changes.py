@@ -1,4 +1,4 @@
-"""Doing what a person has confirmed, by ``promotion.Registrar``, in their name."""
+"""Doing what a person has confirmed, by ``promotion.ModelRegistry``, in their name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ftcore.errors import FtcoreError
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore_airflow.pages import reading
 from ftcore_airflow.pages.actions import State
 from ftcore_airflow.pages.documents import place_of
@@ -43,7 +43,7 @@ def carry_out(settings: Settings, wanted: Proposal, by: str, reason: str) -> dic
     recipe = wanted.product.recipe
     if recipe is None:
         raise FtcoreError(wanted.obstacle)
-    registrar = Registrar.of(recipe, reading.shelf_of(settings, recipe.name), settings)
+    registrar = ModelRegistry.of(recipe, reading.shelf_of(settings, recipe.name), settings)
     with registrar.shelf.lock("pages", settings.lock_timeout_s):  # a form sent twice is done once
         now = replace(wanted, state=State.read(settings, recipe.name))
         if now.facts(by) != wanted.facts(by):
@@ -51,7 +51,7 @@ def carry_out(settings: Settings, wanted: Proposal, by: str, reason: str) -> dic
         return _change(registrar, recipe, wanted, by, reason)
 
 
-def _change(registrar: Registrar, recipe: Recipe, wanted: Proposal, by: str, reason: str) -> dict[str, Any]:
+def _change(registrar: ModelRegistry, recipe: Recipe, wanted: Proposal, by: str, reason: str) -> dict[str, Any]:
     from ftcore.serving.model import serving
 
     if wanted.action.name == "rollback":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from upath import UPath
 
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 FEW = 12
 """Labels up to which a matrix can be read."""
@@ -89,7 +89,7 @@ class Confusion:
         return sum(one.right for one in self.by_label)
 
 
-def confusion(shelf: Shelf, run_id: str, form: str, labels: Sequence[str]) -> list[Confusion]:
+def confusion(shelf: RecipeStore, run_id: str, form: str, labels: Sequence[str]) -> list[Confusion]:
     """What a version predicts, by dataset, the test split first; nothing where its task chooses no label.
 
     Args:

@@ -11,7 +11,7 @@ from ftcore.data import snapshot, snapshot_diff
 from ftcore.errors import FtcoreError
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 MOST_ROWS = 200_000
 """Rows of both snapshots up to which a page compares them row by row, which takes about a second for 100,000."""
@@ -39,7 +39,7 @@ class Data:
         return self.before == self.after
 
 
-def data_of(shelf: Shelf, before: str, after: str) -> Data:
+def data_of(shelf: RecipeStore, before: str, after: str) -> Data:
     """Two snapshots; where there are too many rows for a page, by their manifests alone.
 
     Raises:
@@ -73,7 +73,7 @@ def _moved(pair: tuple[str, tuple[float, float]]) -> tuple[float, str]:
 
 
 @lru_cache(maxsize=64)
-def _counted(shelf: Shelf, before: str, after: str) -> dict[str, int]:
+def _counted(shelf: RecipeStore, before: str, after: str) -> dict[str, int]:
     """Of two snapshots, which never change."""
     found = snapshot_diff.diff(shelf, before, after)
     return {name: int(found[name]) for name in ("added", "removed", "changed", "moved", "kept")}

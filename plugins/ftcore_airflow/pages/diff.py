@@ -21,7 +21,7 @@ from ftcore_airflow.pages.training import flat, recipe_of, trained
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore_airflow.pages.reading import Product
 
 FACTS = {"snapshot": "Snapshot", "git_commit": "Git commit", "verdict": "Verdict", "promoted_at": "Promoted at"}
@@ -125,14 +125,14 @@ class UnknownVersionError(FtcoreError):
     """The registry has no such version."""
 
 
-def _recipes(found: Difference, shelf: Shelf, sides: Sequence[Mapping[str, Any]]) -> None:
+def _recipes(found: Difference, shelf: RecipeStore, sides: Sequence[Mapping[str, Any]]) -> None:
     kept = [recipe_of(shelf, one["run_id"]) for one in sides]
     found.recipes = (bool(kept[0]), bool(kept[1]))
     if all(found.recipes):
         found.recipe = changes(*(flat(one) for one in kept))
 
 
-def _params(found: Difference, settings: Settings, shelf: Shelf, sides: Sequence[Mapping[str, Any]]) -> None:
+def _params(found: Difference, settings: Settings, shelf: RecipeStore, sides: Sequence[Mapping[str, Any]]) -> None:
     made = [trained(settings, shelf, one["run_id"], one["mlflow_run"]) for one in sides]
     found.trouble += [one.trouble for one in made if one.trouble]
     known = [one.name for one in found.recipe]
@@ -140,7 +140,7 @@ def _params(found: Difference, settings: Settings, shelf: Shelf, sides: Sequence
     found.params = [one for one in other if not any(name.startswith(one.name) for name in known)]
 
 
-def _metrics(found: Difference, shelf: Shelf, sides: Sequence[Mapping[str, Any]]) -> None:
+def _metrics(found: Difference, shelf: RecipeStore, sides: Sequence[Mapping[str, Any]]) -> None:
     try:
         before, after = (reading.evaluation(shelf, one["run_id"]) for one in sides)
         if before is None or after is None:
@@ -169,7 +169,7 @@ def _form(evaluation: Json) -> str:
 
 
 def _pairs(
-    found: Difference, shelf: Shelf, sides: Sequence[Mapping[str, Any]], evaluations: tuple[Json, Json]
+    found: Difference, shelf: RecipeStore, sides: Sequence[Mapping[str, Any]], evaluations: tuple[Json, Json]
 ) -> dict[str, Any]:
     """Metrics and differences on the rows of both, by dataset; as the evaluation has them where it compared the two."""
     after = evaluations[1]
@@ -205,7 +205,7 @@ def _rows(metrics: Json) -> int:
 
 @lru_cache(maxsize=64)
 def _paired(
-    shelf: Shelf, recipe: str, before: tuple[str, str], after: tuple[str, str], _changed: tuple[float, ...]
+    shelf: RecipeStore, recipe: str, before: tuple[str, str], after: tuple[str, str], _changed: tuple[float, ...]
 ) -> dict[str, Any]:
     from ftcore.evaluation import paired
 

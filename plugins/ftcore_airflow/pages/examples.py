@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from upath import UPath
 
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore_airflow.pages.reading import Product
 
 PER_PAGE = 20
@@ -79,7 +79,7 @@ class Examples:
 
 
 def examples(
-    shelf: Shelf, product: Product, run_id: str, *, kind: str = "", dataset: str = "", page: int = 1
+    shelf: RecipeStore, product: Product, run_id: str, *, kind: str = "", dataset: str = "", page: int = 1
 ) -> Examples | None:
     """Rows that tell the two models apart, those of which the candidate is most sure first; None without predictions.
 

@@ -20,7 +20,7 @@ from ftcore_airflow.pages.versions import Entry, entry, figures_of_look
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore_airflow.pages.reading import Product
 
 MOST = 60
@@ -125,7 +125,7 @@ def _quality(entries: Sequence[Entry], axis: Axis, product: Product) -> Drawn | 
     return _drawn(f"{title} of each version", [one for one in series if one.points], (title, note), rows, axis)
 
 
-def _looks(shelf: Shelf, lines: Sequence[Mapping[str, Any]], trouble: list[str]) -> list[Mapping[str, Any]]:
+def _looks(shelf: RecipeStore, lines: Sequence[Mapping[str, Any]], trouble: list[str]) -> list[Mapping[str, Any]]:
     """Figures of the newest looks at predictions, the newest first, each with ``at``."""
     found: list[Mapping[str, Any]] = []
     for line in [one for one in lines if one["kind"] == "decide"][:MOST]:

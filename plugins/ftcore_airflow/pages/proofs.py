@@ -23,7 +23,7 @@ from ftcore.tracking.client import Tracking
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 FRESH_S, SWEEP_S = 60.0, 3600.0
 """How long a result counts as new, in seconds: on a recipe's own pages, and on a page of all ledgers."""
@@ -74,7 +74,7 @@ _KEPT: dict[str, _Kept] = {}
 _LOCK = Lock()
 
 
-def of(shelf: Shelf, head: str | None = None, *, wait_s: float = WAIT_S) -> Proof:
+def of(shelf: RecipeStore, head: str | None = None, *, wait_s: float = WAIT_S) -> Proof:
     """The newest proof of one recipe's ledger.
 
     Args:
@@ -87,7 +87,7 @@ def of(shelf: Shelf, head: str | None = None, *, wait_s: float = WAIT_S) -> Proo
     return _KEPT[shelf.root.as_uri()].proof
 
 
-def of_versions(settings: Settings, shelf: Shelf, head: str | None, only: Collection[int]) -> Proof:
+def of_versions(settings: Settings, shelf: RecipeStore, head: str | None, only: Collection[int]) -> Proof:
     """The newest proof of a recipe's ledger, and of what registry and records say of some versions.
 
     All versions of a recipe are for ``ftcore doctor``: each costs as long as a page may take.
@@ -104,7 +104,7 @@ def of_versions(settings: Settings, shelf: Shelf, head: str | None, only: Collec
     return _KEPT[f"{shelf.root.as_uri()}#{about}" if about else shelf.root.as_uri()].proof
 
 
-def of_all(shelves: Iterable[Shelf], *, wait_s: float = WAIT_S) -> Mapping[str, Proof]:
+def of_all(shelves: Iterable[RecipeStore], *, wait_s: float = WAIT_S) -> Mapping[str, Proof]:
     """The newest proof of each of several ledgers, by recipe; of those that were never checked or long ago some are."""
     named = {shelf.name: shelf for shelf in shelves}
     known = {name: _KEPT.get(shelf.root.as_uri()) for name, shelf in named.items()}
@@ -115,7 +115,7 @@ def of_all(shelves: Iterable[Shelf], *, wait_s: float = WAIT_S) -> Mapping[str, 
     return {name: kept.proof if kept else Proof(name) for name, kept in found.items()}
 
 
-def _start(shelf: Shelf, look: Callable[[], Proof], fresh_s: float, about: str = "") -> Future[Proof] | None:
+def _start(shelf: RecipeStore, look: Callable[[], Proof], fresh_s: float, about: str = "") -> Future[Proof] | None:
     """Look anew where the newest proof is old; ``about`` tells apart what is compared beside the chain."""
     key = f"{shelf.root.as_uri()}#{about}" if about else shelf.root.as_uri()
     with _LOCK:
@@ -125,7 +125,7 @@ def _start(shelf: Shelf, look: Callable[[], Proof], fresh_s: float, about: str =
         return kept.under_way
 
 
-def _check(shelf: Shelf, look: Callable[[], Proof], kept: _Kept) -> Proof:
+def _check(shelf: RecipeStore, look: Callable[[], Proof], kept: _Kept) -> Proof:
     try:
         found = look()
     except (FtcoreError, OSError, ValueError) as error:
@@ -135,18 +135,18 @@ def _check(shelf: Shelf, look: Callable[[], Proof], kept: _Kept) -> Proof:
     return found
 
 
-def _chain(shelf: Shelf, head: str | None) -> Proof:
+def _chain(shelf: RecipeStore, head: str | None) -> Proof:
     return _proof(shelf, ledger.check(shelf, head))
 
 
-def _versions(settings: Settings, shelf: Shelf, head: str | None, only: Collection[int]) -> Proof:
+def _versions(settings: Settings, shelf: RecipeStore, head: str | None, only: Collection[int]) -> Proof:
     try:
         return _proof(shelf, integrity.check(shelf, Tracking(settings, shelf.name), only), compared=True)
     except TransientError:  # the page tells that MLflow is away
         return _chain(shelf, head)
 
 
-def _proof(shelf: Shelf, breaks: Iterable[ledger.Break], *, compared: bool = False) -> Proof:
+def _proof(shelf: RecipeStore, breaks: Iterable[ledger.Break], *, compared: bool = False) -> Proof:
     found = list(breaks)
     known = tuple(one for one in found if one.acknowledged)
     return Proof(shelf.name, tuple(ledger.unacknowledged(found)), known, now(), compared=compared)

@@ -14,7 +14,7 @@ from ftcore.errors import FtcoreError, RecipeError
 from ftcore.recipe import reading as recipes
 from ftcore.store import run_recipe
 from ftcore.store.records import Record
-from ftcore.store.store import Shelf, shelf
+from ftcore.store.store import RecipeStore, shelf
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -72,7 +72,7 @@ def _product(path: Path, _changed: int) -> Product:
         return Product(path.stem, None, str(error))
 
 
-def as_trained(product: Product, shelf: Shelf, run_id: str) -> Product:
+def as_trained(product: Product, shelf: RecipeStore, run_id: str) -> Product:
     """A product with the recipe that a run went by, whatever became of the file since; today's where it kept none."""
     try:
         kept = run_recipe.of(shelf, run_id) if run_id else None
@@ -81,7 +81,7 @@ def as_trained(product: Product, shelf: Shelf, run_id: str) -> Product:
         return product
 
 
-def document(shelf: Shelf, run_id: str, step: str, name: str) -> dict[str, Any] | None:
+def document(shelf: RecipeStore, run_id: str, step: str, name: str) -> dict[str, Any] | None:
     """A JSON file that a step wrote; None where there is none.
 
     Raises:
@@ -109,17 +109,17 @@ def _document(path: UPath, _changed: float, _size: int) -> dict[str, Any]:
     return value
 
 
-def evaluation(shelf: Shelf, run_id: str) -> dict[str, Any] | None:
+def evaluation(shelf: RecipeStore, run_id: str) -> dict[str, Any] | None:
     """``evaluation.json`` of a run."""
     return document(shelf, run_id, "evaluate", "evaluation.json")
 
 
-def verdict(shelf: Shelf, run_id: str) -> dict[str, Any] | None:
+def verdict(shelf: RecipeStore, run_id: str) -> dict[str, Any] | None:
     """``verdict.json`` of a run."""
     return document(shelf, run_id, "gate", "verdict.json")
 
 
-def record(shelf: Shelf, run_id: str, step: str) -> dict[str, Any] | None:
+def record(shelf: RecipeStore, run_id: str, step: str) -> dict[str, Any] | None:
     """The record of a step, with the types that a record has.
 
     Raises:
@@ -138,6 +138,6 @@ def record(shelf: Shelf, run_id: str, step: str) -> dict[str, Any] | None:
     return found
 
 
-def shelf_of(settings: Settings, name: str) -> Shelf:
+def shelf_of(settings: Settings, name: str) -> RecipeStore:
     """A recipe's part of the store."""
     return shelf(settings, name)

@@ -11,7 +11,7 @@ from ftcore_airflow.pages import reading
 if TYPE_CHECKING:
     from upath import UPath
 
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 KINDS = {
     "snapshot": ("validate", "report"),
@@ -42,7 +42,7 @@ class Report:
     path: UPath
 
 
-def find(shelf: Shelf, kind: str, run_id: str) -> Report | None:
+def find(shelf: RecipeStore, kind: str, run_id: str) -> Report | None:
     """The report of a run; None where it left none.
 
     Raises:
@@ -58,7 +58,7 @@ def find(shelf: Shelf, kind: str, run_id: str) -> Report | None:
     return Report(kind, TITLES[kind], str(record.get("reason", "")), str(record.get("started_at", "")), path)
 
 
-def inside(shelf: Shelf, relative: str) -> UPath | None:
+def inside(shelf: RecipeStore, relative: str) -> UPath | None:
     """A path of a record below the recipe's folder; None where it is none, leads out of it or is no HTML."""
     path = PurePosixPath(relative)
     plain = relative and not path.is_absolute() and "\\" not in relative and ":" not in path.parts[0]

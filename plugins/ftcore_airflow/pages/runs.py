@@ -10,7 +10,7 @@ from ftcore.pipeline import RING
 from ftcore_airflow.pages import reading, reports
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Run:
     reports: Sequence[str]
 
 
-def run(shelf: Shelf, run_id: str) -> Run:
+def run(shelf: RecipeStore, run_id: str) -> Run:
     """A run of the store.
 
     Raises:
@@ -50,7 +50,7 @@ def run(shelf: Shelf, run_id: str) -> Run:
     return Run(run_id, verb, steps, version if isinstance(version, int) else None, left)
 
 
-def _step(shelf: Shelf, run_id: str, name: str) -> Step:
+def _step(shelf: RecipeStore, run_id: str, name: str) -> Step:
     shelf.folder(run_id, name)  # refuses a bad id, whatever is there
     try:
         record = reading.record(shelf, run_id, name)

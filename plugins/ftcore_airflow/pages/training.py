@@ -13,7 +13,7 @@ from ftcore.tracking import runs
 
 if TYPE_CHECKING:
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore.tracking.runs import Logged
 
 GROUPS = {"Method": "method.", "Training": "train."}
@@ -47,7 +47,7 @@ class Trained:
         return [(title, pairs) for title, pairs in found.items() if pairs]
 
 
-def trained(settings: Settings, shelf: Shelf, run_id: str, mlflow_run: str) -> Trained:
+def trained(settings: Settings, shelf: RecipeStore, run_id: str, mlflow_run: str) -> Trained:
     """What is known of a training: from MLflow what was used, else from the recipe that the run kept."""
     trouble, logged = "", None
     try:
@@ -64,7 +64,7 @@ def trained(settings: Settings, shelf: Shelf, run_id: str, mlflow_run: str) -> T
     return Trained(flat(resolved), "the recipe of the run" if resolved else "", page, trouble)
 
 
-def recipe_of(shelf: Shelf, run_id: str) -> Mapping[str, Any]:
+def recipe_of(shelf: RecipeStore, run_id: str) -> Mapping[str, Any]:
     """The recipe that a run went by with every default filled in; empty where it kept none or it cannot be read."""
     if not run_id:
         return {}

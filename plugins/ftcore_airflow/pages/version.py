@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore_airflow.pages.reading import Product
 
 CURVES = {"Training loss": "loss", "Validation loss": "eval_loss"}
@@ -157,7 +157,7 @@ def _notes(page: Page, verdict: Mapping[str, Any]) -> list[str]:
         return []
 
 
-def _read_trained(settings: Settings, page: Page, shelf: Shelf) -> Trained:
+def _read_trained(settings: Settings, page: Page, shelf: RecipeStore) -> Trained:
     try:
         return trained(settings, shelf, page.facts["run_id"], page.facts["mlflow_run"])
     except FtcoreError as error:
@@ -179,13 +179,13 @@ def _why_not(answer: approvals.Answer, counted: Collection[str]) -> str:
     return "this person may not approve it" if answer.witness else "Airflow has no record of it"
 
 
-def _refused(shelf: Shelf, number: int) -> str:
+def _refused(shelf: RecipeStore, number: int) -> str:
     answers = (line for line in ledger.lines(shelf) if line["kind"] == "approve" and line.get("version") == number)
     last = next(answers, None)
     return str(last["reason"]) if last and last["decision"] == "refused" else ""
 
 
-def _licences(shelf: Shelf, tags: Mapping[str, str], base: Any) -> list[tuple[str, str, str]]:
+def _licences(shelf: RecipeStore, tags: Mapping[str, str], base: Any) -> list[tuple[str, str, str]]:
     try:
         told = licenses.told(declared.of_version(shelf, tags), base if isinstance(base, Mapping) else None)
     except (FtcoreError, OSError):
@@ -196,7 +196,7 @@ def _licences(shelf: Shelf, tags: Mapping[str, str], base: Any) -> list[tuple[st
     return [(what, str(one or ""), str(where or "")) for what, one, where in found]
 
 
-def _confusion(page: Page, shelf: Shelf) -> Sequence[Confusion]:
+def _confusion(page: Page, shelf: RecipeStore) -> Sequence[Confusion]:
     form = page.comparison.served if page.comparison else ""
     labels = page.evaluation.get("labels") or page.product.labels
     try:
@@ -206,7 +206,7 @@ def _confusion(page: Page, shelf: Shelf) -> Sequence[Confusion]:
         return ()
 
 
-def _has_examples(page: Page, shelf: Shelf) -> bool:
+def _has_examples(page: Page, shelf: RecipeStore) -> bool:
     run_id = page.facts["run_id"]
     try:
         return bool(run_id) and (shelf.folder(run_id, "evaluate") / "predictions.parquet").exists()
@@ -224,7 +224,7 @@ def _read(page: Page, read: Any) -> dict[str, Any] | None:
     return found
 
 
-def _compare(page: Page, shelf: Shelf, form: str) -> Comparison:
+def _compare(page: Page, shelf: RecipeStore, form: str) -> Comparison:
     sizes, before = {}, None
     for role, facts in (("candidate", page.facts), ("champion", page.against)):
         if facts and (record := _read(page, lambda facts=facts: reading.record(shelf, facts["run_id"], "export"))):  # type: ignore[misc]

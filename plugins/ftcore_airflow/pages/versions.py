@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ftcore.registry.versions import Hold
     from ftcore.settings import Settings
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
     from ftcore_airflow.pages.reading import Product
 
 PER_PAGE = 25
@@ -110,7 +110,7 @@ def _facts(settings: Settings, name: str) -> tuple[list[Mapping[str, Any]], Stat
     return list(state.versions.values()), state, ""
 
 
-def entry(shelf: Shelf, facts: Mapping[str, Any]) -> Entry:
+def entry(shelf: RecipeStore, facts: Mapping[str, Any]) -> Entry:
     """A version with its first metric, where it was evaluated."""
     try:
         found = headline(reading.evaluation(shelf, facts["run_id"]))
@@ -139,7 +139,7 @@ def _point(number: int, estimate: Estimate) -> Point:
     return Point(number, value, estimate.low, estimate.high, label)
 
 
-def drift(shelf: Shelf, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def drift(shelf: RecipeStore, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Figures of the watch behind the last decision of monitoring; None where nothing was watched yet."""
     for line in lines:
         if line["kind"] == "decide":
@@ -170,7 +170,7 @@ def figures_of_look(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return figures
 
 
-def snapshot_reports(shelf: Shelf, identity: str = "") -> dict[str, str]:
+def snapshot_reports(shelf: RecipeStore, identity: str = "") -> dict[str, str]:
     """The reports that are there about a snapshot, the current one by default: title, and path below the model's."""
     from ftcore.data import snapshot
 

@@ -40,7 +40,7 @@ from ftcore_airflow.pages.rendering import page as _page
 from ftcore_airflow.pages.rendering import to as _to
 
 if TYPE_CHECKING:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
 LEDGER_WAIT_S = 0.1
 """How long the page of all ledgers waits for their checks, in seconds: enough for short ones, others show next time."""
@@ -97,7 +97,7 @@ def show_ledger(request: Request, user: User, wanted: Filter) -> Response:
     return _page(request, "ledger.html", view=view, proofs=found, export=export)
 
 
-def _proofs(shelves: Sequence[Shelf]) -> list[proofs.Proof]:
+def _proofs(shelves: Sequence[RecipeStore]) -> list[proofs.Proof]:
     if len(shelves) == 1:
         return [proofs.of(shelves[0])]
     return list(proofs.of_all(shelves, wait_s=LEDGER_WAIT_S).values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.tracking.client import CHAMPION
 from ftcore.tracking.registered import drop_alias
 
@@ -26,7 +26,7 @@ def crowned(product: Product, tmp_path: Path) -> Product:
     """Version 2 is champion after version 1."""
     (tmp_path / "onnx-int8").mkdir()
     (tmp_path / "onnx-int8" / "model.onnx").write_text("graph")
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     for run_id in ("r1", "r2"):
         version = product.register(run_id, folders=[tmp_path / "onnx-int8"])
         registrar.promote(version.number, "mira", "first", override=True)
@@ -48,7 +48,7 @@ def test_list_and_show(crowned: Product, ftcore: Callable[..., Done]) -> None:
 def test_versions_read_well_however_many_there_are(crowned: Product, ftcore: Callable[..., Done]) -> None:
     from ftcore.cli.models import NEWEST
 
-    registrar = Registrar(crowned.recipe, crowned.shelf, crowned.tracking)
+    registrar = ModelRegistry(crowned.recipe, crowned.shelf, crowned.tracking)
     for number in range(3, NEWEST + 6):
         crowned.register(f"r{number}", "snap")
     registrar.reject(NEWEST + 5, "jon", "worse on short texts")

@@ -21,7 +21,7 @@ from ftcore.recipe.canonical import sha256
 from ftcore.registry import artefacts, versions
 from ftcore.registry.acknowledgement import acknowledge
 from ftcore.registry.login import Person
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.store import ledger
 from ftcore.store.keys import Keyring
 from ftcore.store.slots import number
@@ -60,7 +60,7 @@ def own(bare: Product, tmp_path: Path) -> Product:
     """The same with a champion."""
     bare.publish(range(20))
     bare.declare(registered(bare, "r1", tmp_path))
-    Registrar(bare.recipe, bare.shelf, bare.tracking).promote(1, "mira", "first", override=True)
+    ModelRegistry(bare.recipe, bare.shelf, bare.tracking).promote(1, "mira", "first", override=True)
     return bare
 
 
@@ -101,7 +101,7 @@ def healthy(product: Product, tmp_path: Path) -> None:
     assert artefacts.check(product.tracking, version, ("onnx-int8",), product.shelf) == artefacts.Checked(
         read=("onnx-int8",)
     )
-    made = evidence.collect(Registrar(product.recipe, product.shelf, product.tracking), version.number, tmp_path)
+    made = evidence.collect(ModelRegistry(product.recipe, product.shelf, product.tracking), version.number, tmp_path)
     assert (attestation.examine(made.folder).faults, made.broken) == ((), ())
 
 
@@ -483,7 +483,7 @@ def test_backups_made_while_the_registry_changes_hold(
     monkeypatch.setenv("FTCORE_LOCK_TIMEOUT_S", "30")
     registered(own, "r2", tmp_path)
     made, stop = list[Path](), threading.Event()
-    registrar = Registrar(own.recipe, own.shelf, own.tracking)
+    registrar = ModelRegistry(own.recipe, own.shelf, own.tracking)
 
     def work() -> None:
         number = 0

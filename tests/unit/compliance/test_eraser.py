@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 
 from ftcore.compliance import attestation, eraser, evidence, forget
-from ftcore.compliance.forget import Wish
+from ftcore.compliance.forget import ErasureRequest
 from ftcore.compliance.traces import Traces
 from ftcore.data import erasures, snapshot
 from ftcore.data.suppression import Suppression
 from ftcore.errors import TransientError
 from ftcore.registry import artefacts, doctor
 from ftcore.registry.judgement import record_verdict
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.registry.verdict import Rule, Verdict
 from ftcore.serving import scoring
 from ftcore.store import run_recipe, store
@@ -117,7 +117,7 @@ PLACES = {
 
 
 def forgets(product: Product, **more: Any) -> dict[str, Any]:
-    return forget.forget(product.recipe, product.shelf, product.settings, Wish(WHO, **more))
+    return forget.forget(product.recipe, product.shelf, product.settings, ErasureRequest(WHO, **more))
 
 
 def version(product: Product) -> Version:
@@ -194,7 +194,7 @@ def test_garbage_among_erasures_hides_none_and_stops_nobody(make: Callable[[], P
     for number, data in enumerate(shapes):
         store.write_bytes(product.shelf.root / "erasures" / f"{number}.json", data)
     assert erasures.read(product.shelf) == every
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     said = [one.what for one in doctor.examine(registrar) if "erasure" in one.what]
     assert said == [f"erasures/{number}.json is no erasure" for number in range(len(shapes))]
     doctor.mend(registrar)
@@ -207,7 +207,9 @@ def test_what_cannot_be_told_any_more_is_said(make: Callable[[], Product]) -> No
     report = forgets(product)
     assert report["pruned"] == [1]
     assert f"mlflow/{version(product).run}/evaluation" not in report["erased"], "its groups were in the snapshot"
-    by_id = forget.forget(product.recipe, product.shelf, product.settings, Wish(snapshot.row_id("test", TEXTS[0])))
+    by_id = forget.forget(
+        product.recipe, product.shelf, product.settings, ErasureRequest(snapshot.row_id("test", TEXTS[0]))
+    )
     assert by_id["erased"][f"mlflow/{version(product).run}/evaluation"] == 3, "a row, and twice among the examples"
 
 
@@ -297,7 +299,7 @@ def key(tmp_path: Path) -> Path:
 
 
 def collected(product: Product, key: Path, folder: Path) -> tuple[evidence.Bundle, list[str]]:
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     bundle = evidence.collect(registrar, 1, folder, key)
     return bundle, list(attestation.examine(folder, key.with_name("signing.pem.pub")).faults)
 

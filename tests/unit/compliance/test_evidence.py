@@ -16,7 +16,7 @@ from ftcore.errors import FtcoreError
 from ftcore.recipe.canonical import sha256
 from ftcore.registry.intents import HEAD_TAG
 from ftcore.registry.judgement import record_verdict
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.registry.verdict import Rule, Verdict
 from ftcore.store import run_recipe
 from ftcore.store.records import LINK, Record, now
@@ -80,7 +80,7 @@ def leave(product: Product, path: str, data: bytes) -> str:
 
 
 @pytest.fixture
-def promoted(product: Product) -> Registrar:
+def promoted(product: Product) -> ModelRegistry:
     """A version with all that a ring leaves about it, retraining on request included."""
     product.change(description="As it was.", card={"license": "mit", "data_licenses": {"files": "cc-by-4.0"}})
     identity = product.publish(range(30))
@@ -113,7 +113,7 @@ def promoted(product: Product) -> Registrar:
         "train": {"environment": leave(product, "runs/r1/train/environment.lock", b"torch==2.13.0\n")},
     }
     chain(product, "r1", *STEPS, **inputs)
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     registrar.promote(1, "mira <i>")
     return registrar
 
@@ -125,7 +125,7 @@ def key(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def signed(promoted: Registrar, key: Path, tmp_path: Path) -> Path:
+def signed(promoted: ModelRegistry, key: Path, tmp_path: Path) -> Path:
     """A signed folder of evidence."""
     made = evidence.collect(promoted, 1, tmp_path / "evidence", key)
     assert (made.signed, made.missing, made.broken, made.unknown) == (True, (), (), ())
@@ -140,7 +140,7 @@ def prove(folder: Path, key: Path | None = None) -> list[str]:
     return list(attestation.examine(folder, key).faults)
 
 
-def test_what_was_collected_is_proven(signed: Path, key: Path, promoted: Registrar) -> None:
+def test_what_was_collected_is_proven(signed: Path, key: Path, promoted: ModelRegistry) -> None:
     assert prove(signed, public(key)) == []
     names = {path.relative_to(signed).as_posix() for path in signed.rglob("*") if path.is_file()}
     assert {
@@ -259,7 +259,7 @@ def test_another_key_proves_nothing(signed: Path, tmp_path: Path) -> None:
     assert "not by the key" in fault
 
 
-def test_a_forged_statement_under_the_right_key_id_is_found(signed: Path, key: Path, promoted: Registrar) -> None:
+def test_a_forged_statement_under_the_right_key_id_is_found(signed: Path, key: Path, promoted: ModelRegistry) -> None:
     """Whoever changes a file and seals the folder anew with a key of their own cannot pass for the signer."""
     old = json.loads((signed / attestation.ENVELOPE).read_bytes())
     attestation.new_keys(signed.parent / "forger.pem")
@@ -271,7 +271,7 @@ def test_a_forged_statement_under_the_right_key_id_is_found(signed: Path, key: P
     assert prove(signed, public(key)) == ["evidence.dsse.json was changed: its signature does not hold"]
 
 
-def test_unsigned_evidence_says_so_and_proves_nothing(promoted: Registrar, key: Path, tmp_path: Path) -> None:
+def test_unsigned_evidence_says_so_and_proves_nothing(promoted: ModelRegistry, key: Path, tmp_path: Path) -> None:
     made = evidence.collect(promoted, 1, tmp_path / "unsigned")
     assert not made.signed
     assert "This evidence is not signed." in (made.folder / "index.html").read_text()
@@ -279,7 +279,7 @@ def test_unsigned_evidence_says_so_and_proves_nothing(promoted: Registrar, key: 
 
 
 def test_a_record_that_was_made_from_another_is_told_when_it_is_collected(
-    promoted: Registrar, key: Path, tmp_path: Path
+    promoted: ModelRegistry, key: Path, tmp_path: Path
 ) -> None:
     record = promoted.shelf.record("r1", "train")
     assert record is not None
@@ -291,7 +291,7 @@ def test_a_record_that_was_made_from_another_is_told_when_it_is_collected(
     assert made.broken[0] in prove(made.folder, public(key))
 
 
-def test_what_is_not_in_the_store_any_more_is_told(promoted: Registrar, tmp_path: Path) -> None:
+def test_what_is_not_in_the_store_any_more_is_told(promoted: ModelRegistry, tmp_path: Path) -> None:
     shutil.rmtree(str(promoted.shelf.root / "runs" / "d1"))
     made = evidence.collect(promoted, 1, tmp_path / "evidence")
     gone = ["recipes/data.json", *(f"records/data/{step}.json" for step in bundle.DATA)]
@@ -299,7 +299,9 @@ def test_what_is_not_in_the_store_any_more_is_told(promoted: Registrar, tmp_path
 
 
 @pytest.mark.parametrize("what", ["none", "text", "rsa"])
-def test_a_key_that_is_none_is_told_before_anything_is_written(promoted: Registrar, tmp_path: Path, what: str) -> None:
+def test_a_key_that_is_none_is_told_before_anything_is_written(
+    promoted: ModelRegistry, tmp_path: Path, what: str
+) -> None:
     from cryptography.hazmat.primitives import serialization as ways
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -314,7 +316,7 @@ def test_a_key_that_is_none_is_told_before_anything_is_written(promoted: Registr
     assert not (tmp_path / "evidence").exists()
 
 
-def test_nothing_is_written_over(promoted: Registrar, key: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_over(promoted: ModelRegistry, key: Path, tmp_path: Path) -> None:
     (tmp_path / "evidence").mkdir()
     (tmp_path / "evidence" / "mine").write_text("x")
     with pytest.raises(FtcoreError, match="is not empty"):
@@ -324,7 +326,7 @@ def test_nothing_is_written_over(promoted: Registrar, key: Path, tmp_path: Path)
     assert key.stat().st_mode & 0o077 == 0
 
 
-def test_openssl_makes_keys_that_fit(promoted: Registrar, tmp_path: Path) -> None:
+def test_openssl_makes_keys_that_fit(promoted: ModelRegistry, tmp_path: Path) -> None:
     import subprocess
 
     private, public = tmp_path / "own.pem", tmp_path / "own.pub"
@@ -358,7 +360,7 @@ def test_it_holds_what_led_to_the_version(signed: Path) -> None:
 
 @pytest.mark.parametrize("how", ["edited", "gone", "broken"])
 def test_it_tells_what_was_whatever_the_recipes_file_says(
-    promoted: Registrar, product: Product, tmp_path: Path, how: str
+    promoted: ModelRegistry, product: Product, tmp_path: Path, how: str
 ) -> None:
     before = evidence.collect(promoted, 1, tmp_path / "before")
     if how == "gone":
@@ -386,7 +388,7 @@ def unchain(product: Product) -> None:
 
 
 def test_what_an_earlier_version_never_wrote_down_is_not_known_and_no_fault(
-    promoted: Registrar, product: Product, tmp_path: Path
+    promoted: ModelRegistry, product: Product, tmp_path: Path
 ) -> None:
     for run in ("r1", "m1", "d1"):
         (Path(product.shelf.root.path) / "runs" / run / "recipe.json").unlink()
@@ -554,7 +556,7 @@ SPOILED = {
 
 
 def test_whatever_is_spoiled_in_the_store_is_named_and_the_rest_collected(
-    promoted: Registrar, product: Product, tmp_path: Path
+    promoted: ModelRegistry, product: Product, tmp_path: Path
 ) -> None:
     """Files of the version's runs and snapshot, each in another way: evidence is collected all the same."""
     root = Path(product.shelf.root.path)
@@ -575,7 +577,7 @@ def test_whatever_is_spoiled_in_the_store_is_named_and_the_rest_collected(
     assert (made.missing, made.broken) == ((), ())
 
 
-def test_a_record_that_names_a_file_elsewhere_brings_none_of_it(promoted: Registrar, tmp_path: Path) -> None:
+def test_a_record_that_names_a_file_elsewhere_brings_none_of_it(promoted: ModelRegistry, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     record = promoted.shelf.record("m1", "watch")
     assert record is not None
@@ -587,7 +589,7 @@ def test_a_record_that_names_a_file_elsewhere_brings_none_of_it(promoted: Regist
 
 
 def test_a_full_disk_leaves_no_half_evidence(
-    promoted: Registrar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    promoted: ModelRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> bool:
         raise OSError(28, "No space left on device")

@@ -13,7 +13,7 @@ import pytest
 
 from ftcore import pipeline, settings
 from ftcore.compliance import forget
-from ftcore.compliance.forget import Wish
+from ftcore.compliance.forget import ErasureRequest
 from ftcore.compliance.traces import Traces
 from ftcore.data import snapshot, suppression
 from ftcore.data.cleaning.audit import audit
@@ -67,7 +67,7 @@ def data(product: Product, run_id: str) -> str:
 
 
 def forgets(product: Product, key: str, **more: Any) -> dict[str, Any]:
-    return forget.forget(product.recipe, product.shelf, product.settings, Wish(key, **more))
+    return forget.forget(product.recipe, product.shelf, product.settings, ErasureRequest(key, **more))
 
 
 def log_request(product: Product, request_id: str, text: str, group: str | None) -> None:
@@ -195,7 +195,7 @@ def test_killed_before_the_ledger_it_is_told_the_second_time(product: Product, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.Shelf, "add_to_ledger", killed)
+        patch.setattr(store.RecipeStore, "add_to_ledger", killed)
         with pytest.raises(KeyboardInterrupt):
             forgets(product, "c3", reason="case 7")
     assert product.shelf.ledger() == []

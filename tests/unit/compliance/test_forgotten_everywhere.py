@@ -14,7 +14,7 @@ import pytest
 
 from ftcore import pipeline
 from ftcore.compliance import forget
-from ftcore.compliance.forget import Wish
+from ftcore.compliance.forget import ErasureRequest
 from ftcore.compliance.traces import ERASED, Traces
 from ftcore.data import snapshot
 from ftcore.registry import integrity, served
@@ -104,9 +104,9 @@ def test_what_is_left_is_named_and_after_the_steps_there_is_nothing(turned_for: 
     kinds = {"/".join(part for part in path.split("/") if part in KINDS) for path in before}
     assert {"data_docs", "store/data_docs", "store/predictions", "store/runs/evaluate", "evaluation"} <= kinds, before
     identity = snapshot.current(turned.shelf)
-    tried = forget.forget(turned.recipe, turned.shelf, turned.settings, Wish(who, dry_run=True))
+    tried = forget.forget(turned.recipe, turned.shelf, turned.settings, ErasureRequest(who, dry_run=True))
     assert _holding(turned) == before, "a look changes nothing"
-    report = forget.forget(turned.recipe, turned.shelf, turned.settings, Wish(who))
+    report = forget.forget(turned.recipe, turned.shelf, turned.settings, ErasureRequest(who))
     assert set(tried["erased"]) <= set(report["erased"])
     left = _holding(turned)
     store_of = f"store/{turned.name}"

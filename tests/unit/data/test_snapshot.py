@@ -18,7 +18,7 @@ from ftcore.data import publications, snapshot, snapshot_diff
 from ftcore.errors import DataRejectedError
 from ftcore.store import parts
 from ftcore.store.records import Record, now
-from ftcore.store.store import Shelf, hash_file, read_table, write_bytes, write_json, write_table
+from ftcore.store.store import RecipeStore, hash_file, read_table, write_bytes, write_json, write_table
 
 
 def table(count: int, *, label: str = "pos") -> pa.Table:
@@ -30,18 +30,18 @@ def table(count: int, *, label: str = "pos") -> pa.Table:
     return pa.Table.from_pylist(rows, schema=snapshot.schema(split=True)).sort_by("row_id")
 
 
-def publish(shelf: Shelf, rows: pa.Table) -> str:
+def publish(shelf: RecipeStore, rows: pa.Table) -> str:
     quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
     counts = {row["values"]: row["counts"] for row in rows["label"].value_counts().to_pylist()}
     return snapshot.publish(shelf, lambda: [rows], quarantine, {"labels": counts}, {"suite/result.json": b"{}"})
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
+def shelf(tmp_path: Path) -> RecipeStore:
+    return RecipeStore(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
 
 
-def test_what_is_published_is_read(shelf: Shelf) -> None:
+def test_what_is_published_is_read(shelf: RecipeStore) -> None:
     identity = publish(shelf, table(30))
     assert snapshot.current(shelf) == identity
     assert snapshot.read(shelf, identity).sort_by("row_id") == table(30)
@@ -49,7 +49,7 @@ def test_what_is_published_is_read(shelf: Shelf) -> None:
     assert snapshot.verify(shelf, identity) == []
 
 
-def test_large_snapshots_come_in_parts(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_snapshots_come_in_parts(shelf: RecipeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "ROWS", 7)
     identity = publish(shelf, table(60))
     assert len(list((snapshot.folder(shelf, identity) / "train").iterdir())) == 3
@@ -57,7 +57,7 @@ def test_large_snapshots_come_in_parts(shelf: Shelf, monkeypatch: pytest.MonkeyP
     assert identity == snapshot.content_id(table(60))
 
 
-def test_every_flipped_byte_is_found(shelf: Shelf) -> None:
+def test_every_flipped_byte_is_found(shelf: RecipeStore) -> None:
     identity = publish(shelf, table(300))
     draw = random.Random(11)
     files = sorted(path for path in snapshot.folder(shelf, identity).rglob("*") if path.is_file())
@@ -72,7 +72,7 @@ def test_every_flipped_byte_is_found(shelf: Shelf) -> None:
     assert snapshot.verify(shelf, identity) == []
 
 
-def test_missing_and_foreign_files_are_found(shelf: Shelf) -> None:
+def test_missing_and_foreign_files_are_found(shelf: RecipeStore) -> None:
     place = snapshot.folder(shelf, publish(shelf, table(9)))
     (place / "extra.txt").write_text("x")
     (place / "quarantine.parquet").unlink()
@@ -81,7 +81,7 @@ def test_missing_and_foreign_files_are_found(shelf: Shelf) -> None:
         snapshot.verify(shelf, "abc")
 
 
-def test_a_changed_file_is_not_read(shelf: Shelf) -> None:
+def test_a_changed_file_is_not_read(shelf: RecipeStore) -> None:
     identity = publish(shelf, table(9))
     path = snapshot.folder(shelf, identity) / "test" / "part-00000.parquet"
     path.write_bytes(path.read_bytes() + b" ")
@@ -89,7 +89,7 @@ def test_a_changed_file_is_not_read(shelf: Shelf) -> None:
         snapshot.read(shelf, identity)
 
 
-def again(shelf: Shelf, run_id: str, left_out: int, **more: Any) -> str:
+def again(shelf: RecipeStore, run_id: str, left_out: int, **more: Any) -> str:
     quarantine = table(left_out).drop_columns(["split"])
     quarantine = quarantine.append_column("reason", pa.array(["odd"] * left_out, pa.string()))
     manifest = {"labels": {}, "run_id": run_id, "quarantined": left_out, "removed_entities": [run_id], **more}
@@ -97,7 +97,7 @@ def again(shelf: Shelf, run_id: str, left_out: int, **more: Any) -> str:
     return snapshot.publish(shelf, lambda: [table(30)], quarantine, manifest, page)
 
 
-def test_every_publication_keeps_what_was_left_out_beside_the_same_rows(shelf: Shelf) -> None:
+def test_every_publication_keeps_what_was_left_out_beside_the_same_rows(shelf: RecipeStore) -> None:
     identity = again(shelf, "one", 0)
     created = snapshot.manifest(shelf, identity)["created_at"]
     first = (snapshot.folder(shelf, identity) / "manifest.json").read_bytes()
@@ -118,7 +118,7 @@ def test_every_publication_keeps_what_was_left_out_beside_the_same_rows(shelf: S
     assert snapshot.manifest(shelf, identity)["run_id"] == "one"
 
 
-def test_a_run_that_publishes_again_changes_nothing(shelf: Shelf) -> None:
+def test_a_run_that_publishes_again_changes_nothing(shelf: RecipeStore) -> None:
     identity = again(shelf, "one", 0)
     pointer = shelf.root / "snapshots" / "current.json"
     first = pointer.read_bytes()
@@ -138,7 +138,7 @@ def test_a_run_that_publishes_again_changes_nothing(shelf: Shelf) -> None:
     assert snapshot.verify(shelf, identity) == []
 
 
-def test_a_changed_publication_is_found(shelf: Shelf) -> None:
+def test_a_changed_publication_is_found(shelf: RecipeStore) -> None:
     identity = again(shelf, "one", 0)
     again(shelf, "two", 20)
     again(shelf, "three", 3)
@@ -152,7 +152,7 @@ def test_a_changed_publication_is_found(shelf: Shelf) -> None:
     assert snapshot.verify(shelf, identity) == []
 
 
-def test_differences_are_counted(shelf: Shelf) -> None:
+def test_differences_are_counted(shelf: RecipeStore) -> None:
     before = publish(shelf, table(30))
     rows = table(33).to_pylist()[2:]
     rows[0]["label"] = "neg"
@@ -165,7 +165,7 @@ def test_differences_are_counted(shelf: Shelf) -> None:
     assert len(found["examples"]["changed"]) == 1
 
 
-def test_old_snapshots_go_unless_needed(shelf: Shelf) -> None:
+def test_old_snapshots_go_unless_needed(shelf: RecipeStore) -> None:
     made = [publish(shelf, table(n)) for n in (6, 7, 8, 9, 10)]
     snapshot.publish(shelf, lambda: [table(7)], table(0), {"labels": {}})  # the second is current again
     assert snapshot.ls(shelf)[0]["snapshot"] == made[4]
@@ -207,7 +207,7 @@ def test_the_quick_key_is_the_whole_key(text: str) -> None:
     assert snapshot.text_key(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def forge(shelf: Shelf, identity: str, *, signed: bool) -> None:
+def forge(shelf: RecipeStore, identity: str, *, signed: bool) -> None:
     """Rewrite the test rows' labels, the manifest and its seal, as whoever may write to the store can."""
     place = snapshot.folder(shelf, identity)
     [part] = (place / "test").iterdir()
@@ -223,7 +223,7 @@ def forge(shelf: Shelf, identity: str, *, signed: bool) -> None:
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_rows_of_a_manifest_that_the_platform_did_not_sign_are_not_read(shelf: Shelf, signed: bool) -> None:
+def test_rows_of_a_manifest_that_the_platform_did_not_sign_are_not_read(shelf: RecipeStore, signed: bool) -> None:
     publish(shelf, table(9))
     identity = again(shelf, "one", 0)
     good = snapshot.read(shelf, identity)
@@ -239,7 +239,7 @@ def test_rows_of_a_manifest_that_the_platform_did_not_sign_are_not_read(shelf: S
 
 
 def test_a_manifest_of_an_earlier_version_is_read_where_a_signed_record_has_its_hash(
-    shelf: Shelf, caplog: pytest.LogCaptureFixture
+    shelf: RecipeStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     identity = again(shelf, "one", 0)
     path = snapshot.folder(shelf, identity) / "manifest.json"

@@ -16,14 +16,14 @@ from ftcore.data.snapshot import source_key
 from ftcore.data.split import SECRET_VARIABLE, SplitKeys
 from ftcore.errors import DamagedFileError, FtcoreError
 from ftcore.recipe.sections import Prepare
-from ftcore.store.store import Shelf, create_bytes
+from ftcore.store.store import RecipeStore, create_bytes
 
 KEYS = SplitKeys(b"0" * 32)
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
+def shelf(tmp_path: Path) -> RecipeStore:
+    return RecipeStore(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_group_has_one_key_however_it_is_written() -> None:
 def test_a_key_can_be_made_within_a_split(seed: str, name: str, test: float, validation: float) -> None:
     shares = Prepare(test=test, validation=validation)
     key = KEYS.within(name, seed, shares)
-    assert (len(key), snapshot.side(key, shares)) == (16, name)
+    assert (len(key), split.assign_split(key, shares)) == (16, name)
 
 
 def test_a_row_keeps_the_key_it_has() -> None:
@@ -88,11 +88,11 @@ def test_groups_that_name_people_stay_apart_and_name_nobody() -> None:
     assert KEYS.pseudonym(" User1@example.com") == names[1]
 
 
-def test_the_secret_stays_what_it_was_when_the_first_row_came_in(shelf: Shelf) -> None:
+def test_the_secret_stays_what_it_was_when_the_first_row_came_in(shelf: RecipeStore) -> None:
     first = split.load(shelf, {})
     assert first.guessable
     assert split.load(shelf, {SECRET_VARIABLE: "s" * 32}) == first == split.load(shelf, {})
-    other = Shelf(shelf.root.parent / "other", "other", shelf.locks)
+    other = RecipeStore(shelf.root.parent / "other", "other", shelf.locks)
     with_secret = split.load(other, {SECRET_VARIABLE: "s" * 32})
     assert not with_secret.guessable
     assert with_secret == split.load(other, {}), "losing the secret moves nothing"
@@ -100,11 +100,11 @@ def test_the_secret_stays_what_it_was_when_the_first_row_came_in(shelf: Shelf) -
 
 
 def test_the_same_recipe_has_the_same_keys_on_every_machine(tmp_path: Path) -> None:
-    one, other = (Shelf(UPath(tmp_path / name) / "demo", "demo", tmp_path) for name in "ab")
+    one, other = (RecipeStore(UPath(tmp_path / name) / "demo", "demo", tmp_path) for name in "ab")
     assert split.load(one, {}) == split.load(other, {})
 
 
-def test_a_look_writes_nothing(shelf: Shelf) -> None:
+def test_a_look_writes_nothing(shelf: RecipeStore) -> None:
     assert split.load(shelf, {}, keep=False) == split.load(shelf, {}, keep=False)
     assert not (shelf.root / "state").exists()
 
@@ -112,7 +112,7 @@ def test_a_look_writes_nothing(shelf: Shelf) -> None:
 @pytest.mark.parametrize("where", ["local", "memory"])
 def test_of_many_at_once_the_first_one_counts(tmp_path: Path, where: str) -> None:
     root = UPath(tmp_path) if where == "local" else UPath(f"memory://{tmp_path.name}")
-    shelf = Shelf(root / "demo", "demo", tmp_path / "locks")
+    shelf = RecipeStore(root / "demo", "demo", tmp_path / "locks")
     found: list[SplitKeys] = []
     threads = [
         threading.Thread(target=lambda n=n: found.append(split.load(shelf, {SECRET_VARIABLE: f"secret {n}" * 4})))
@@ -127,13 +127,13 @@ def test_of_many_at_once_the_first_one_counts(tmp_path: Path, where: str) -> Non
     assert [file.name for file in (shelf.root / "state").iterdir()] == ["split.json"]
 
 
-def published(shelf: Shelf, keys: SplitKeys) -> None:
+def published(shelf: RecipeStore, keys: SplitKeys) -> None:
     rows = snapshot.schema(split=True).empty_table()
     snapshot.publish(shelf, lambda: [rows], rows.slice(0, 0), {"labels": {}, "split_keys": keys.state})
 
 
 def test_a_lost_secret_is_not_derived_anew_where_rows_were_split_by_it(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    shelf: RecipeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = shelf.root / "state" / "split.json"
     keys = split.load(shelf, {SECRET_VARIABLE: "one"})
@@ -158,7 +158,7 @@ def test_a_lost_secret_is_not_derived_anew_where_rows_were_split_by_it(
 
 
 @pytest.mark.parametrize("held", ["", "{", "{}", "[]", '{"key": "abcd", "from": "?"}', '{"key": 1, "from": "?"}'])
-def test_a_damaged_secret_is_named(shelf: Shelf, held: str) -> None:
+def test_a_damaged_secret_is_named(shelf: RecipeStore, held: str) -> None:
     split.load(shelf, {})
     path = shelf.root / "state" / "split.json"
     path.write_text(held)
@@ -169,7 +169,7 @@ def test_a_damaged_secret_is_named(shelf: Shelf, held: str) -> None:
 
 
 @pytest.mark.parametrize("held", ["", "{", "[]", '{"sql:crm": {}}', '{"sql:crm": 1}', "\xff"])
-def test_other_damaged_state_is_named(shelf: Shelf, held: str) -> None:
+def test_other_damaged_state_is_named(shelf: RecipeStore, held: str) -> None:
     for path, read in (
         (shelf.root / "state" / "watermarks.json", lambda: watermarks.load(shelf, "sql:crm", "x")),
         (shelf.root / "snapshots" / "current.json", lambda: snapshot.current(shelf)),

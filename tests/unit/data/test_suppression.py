@@ -15,7 +15,7 @@ from ftcore.data import snapshot, suppression
 from ftcore.data.suppression import SECRET_VARIABLE, Suppression
 from ftcore.errors import ConfigurationError
 from ftcore.store.records import now
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 
 SECRET = {SECRET_VARIABLE: "0123456789abcdef-secret"}
 
@@ -31,8 +31,8 @@ def forgotten(*keys: str, in_text: bool = False, **more: Any) -> Suppression:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
+def shelf(tmp_path: Path) -> RecipeStore:
+    return RecipeStore(UPath(tmp_path) / "demo", "demo", tmp_path / "locks")
 
 
 def test_a_subject_is_told_by_its_group_with_or_without_the_sources_name() -> None:
@@ -84,7 +84,7 @@ def test_no_entry_keeps_the_very_table() -> None:
     assert Suppression(b"", ()).state == ""
 
 
-def test_the_store_spells_nobody(shelf: Shelf) -> None:
+def test_the_store_spells_nobody(shelf: RecipeStore) -> None:
     one = suppression.opened(shelf, SECRET, keep=True).entry("Anna Kowalska", now(), in_text=True)
     suppression.add(shelf, one)
     written = "".join(file.read_text() for file in (shelf.root / "state" / "forgotten").iterdir()).casefold()
@@ -98,25 +98,25 @@ def test_the_store_spells_nobody(shelf: Shelf) -> None:
 
 def test_two_recipes_have_other_hashes(tmp_path: Path) -> None:
     made = [
-        suppression.opened(Shelf(UPath(tmp_path) / name, name, tmp_path), {}, keep=True).hash("subject", "anna")
+        suppression.opened(RecipeStore(UPath(tmp_path) / name, name, tmp_path), {}, keep=True).hash("subject", "anna")
         for name in ("a", "b")
     ]
     assert made[0] != made[1]
 
 
-def test_without_the_secret_nothing_passes_as_not_forgotten(shelf: Shelf) -> None:
+def test_without_the_secret_nothing_passes_as_not_forgotten(shelf: RecipeStore) -> None:
     suppression.add(shelf, suppression.opened(shelf, SECRET, keep=True).entry("anna", now(), in_text=False))
     for environment in ({}, {SECRET_VARIABLE: "another secret of the recipe"}):
         with pytest.raises(ConfigurationError, match=SECRET_VARIABLE):
             suppression.load(shelf, environment)
 
 
-def test_a_secret_that_came_later_changes_nothing(shelf: Shelf) -> None:
+def test_a_secret_that_came_later_changes_nothing(shelf: RecipeStore) -> None:
     suppression.add(shelf, suppression.opened(shelf, {}, keep=True).entry("anna", now(), in_text=False))
     assert suppression.load(shelf, SECRET).matches(rows({"group": "anna"})) == [True]
 
 
-def test_an_entry_is_only_ever_widened(shelf: Shelf) -> None:
+def test_an_entry_is_only_ever_widened(shelf: RecipeStore) -> None:
     opened = suppression.opened(shelf, {}, keep=True)
     first = suppression.add(shelf, opened.entry("anna", now(), in_text=True, row_ids=("a",), reason="case 1"))
     again = suppression.add(shelf, opened.entry("anna", now(), in_text=False, row_ids=("b",), reason="case 2"))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftcore.data import snapshot
-from ftcore.data.tally import Tally, _bars, _periods, tally
+from ftcore.data.tally import DatasetSummary, _bars, _periods, tally
 
 
 def table(*rows: dict[str, Any]) -> pa.Table:
@@ -34,13 +34,13 @@ def test_tables_add_up() -> None:
 
 
 def test_texts_that_somebody_wrote_are_no_labels() -> None:
-    total = Tally(labelled=False)
+    total = DatasetSummary(labelled=False)
     total.add(table({"text": "a question", "label": "a long answer"}))
     assert (total.labels, total.shape["balance"]) == ({}, {})
 
 
 def test_nothing_has_an_empty_shape() -> None:
-    assert Tally().shape == {"balance": {}, "lengths": [], "days": [], "undated": 0}
+    assert DatasetSummary().shape == {"balance": {}, "lengths": [], "days": [], "undated": 0}
 
 
 @given(st.lists(st.integers(0, 100_000), min_size=1))

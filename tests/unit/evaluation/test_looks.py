@@ -15,34 +15,40 @@ from upath import UPath
 
 from ftcore.evaluation import looks
 from ftcore.evaluation.looks import Look
-from ftcore.store.store import Shelf, read_json, read_table, write_json, write_table
+from ftcore.store.store import RecipeStore, read_json, read_table, write_json, write_table
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(UPath(tmp_path / "store"), "small", tmp_path / "locks")
+def shelf(tmp_path: Path) -> RecipeStore:
+    return RecipeStore(UPath(tmp_path / "store"), "small", tmp_path / "locks")
 
 
 def take(
-    shelf: Shelf, candidate: int, keys: Sequence[str], judged: Collection[int] = (), *, champion: int = 1, how: str = ""
+    shelf: RecipeStore,
+    candidate: int,
+    keys: Sequence[str],
+    judged: Collection[int] = (),
+    *,
+    champion: int = 1,
+    how: str = "",
 ) -> list[int]:
     found = looks.take(shelf, f"r{candidate}", Look.at(candidate, champion, how, keys), judged, 30)
     return found.counts.tolist()  # type: ignore[no-any-return]
 
 
-def lost(shelf: Shelf, candidate: int, keys: Sequence[str], judged: Collection[int] = ()) -> tuple[str, ...]:
+def lost(shelf: RecipeStore, candidate: int, keys: Sequence[str], judged: Collection[int] = ()) -> tuple[str, ...]:
     return looks.take(shelf, f"r{candidate}", Look.at(candidate, 1, "", keys), judged, 30).lost
 
 
-def files(shelf: Shelf) -> list[UPath]:
+def files(shelf: RecipeStore) -> list[UPath]:
     return sorted((shelf.root / "looks").rglob("*.parquet"), key=str)
 
 
-def lines(shelf: Shelf) -> list[UPath]:
+def lines(shelf: RecipeStore) -> list[UPath]:
     return sorted((shelf.root / "ledger").glob("look--*.json"), key=str)
 
 
-def test_each_comparison_is_one_look_however_often_it_is_made(shelf: Shelf) -> None:
+def test_each_comparison_is_one_look_however_often_it_is_made(shelf: RecipeStore) -> None:
     assert take(shelf, 2, ["a", "b"]) == [0, 0]
     assert take(shelf, 2, ["b", "a"]) == [0, 0], "made again"
     assert take(shelf, 3, ["a", "b", "c"]) == [1, 1, 0], "a row that is new has not been looked at"
@@ -51,12 +57,12 @@ def test_each_comparison_is_one_look_however_often_it_is_made(shelf: Shelf) -> N
     assert take(shelf, 5, ["a"], champion=2) == [0], "another champion"
 
 
-def test_rows_of_one_group_are_looked_at_together(shelf: Shelf) -> None:
+def test_rows_of_one_group_are_looked_at_together(shelf: RecipeStore) -> None:
     assert take(shelf, 2, ["anna", "anna", "ben"]) == [0, 0, 0]
     assert take(shelf, 3, ["anna", "anna", "anna", "ben"]) == [1, 1, 1, 1]
 
 
-def test_what_is_not_the_same_comparison_is_another_look(shelf: Shelf) -> None:
+def test_what_is_not_the_same_comparison_is_another_look(shelf: RecipeStore) -> None:
     """A run that trained again, or compared otherwise or on other rows, had its first look once more."""
     assert take(shelf, 2, ["a", "b"]) == [0, 0]
     assert take(shelf, 2, ["a", "b", "c"]) == [1, 1, 0], "other rows: they were counted as -1"
@@ -65,7 +71,7 @@ def test_what_is_not_the_same_comparison_is_another_look(shelf: Shelf) -> None:
     assert take(shelf, 3, ["a", "b", "c", "d"]) == [3, 2, 2, 1]
 
 
-def test_the_ledger_tells_of_each_look(shelf: Shelf) -> None:
+def test_the_ledger_tells_of_each_look(shelf: RecipeStore) -> None:
     take(shelf, 2, ["anna", "anna", "ben"])
     take(shelf, 3, ["anna", "carl"])
     take(shelf, 3, ["anna", "carl"])
@@ -75,7 +81,7 @@ def test_the_ledger_tells_of_each_look(shelf: Shelf) -> None:
     assert second["reason"].endswith("on 2 rows in 2 groups: look 1.5 at these rows")
 
 
-def test_a_file_holds_no_key_and_each_group_once(shelf: Shelf) -> None:
+def test_a_file_holds_no_key_and_each_group_once(shelf: RecipeStore) -> None:
     take(shelf, 2, ["anna@example.com", "ben", "ben"])
     (path,) = files(shelf)
     assert read_table(path).num_rows == 2
@@ -112,7 +118,7 @@ EDITS: dict[str, Callable[[UPath], object]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_a_file_that_is_lost_or_edited_counts_for_all_rows(shelf: Shelf, edit: str) -> None:
+def test_a_file_that_is_lost_or_edited_counts_for_all_rows(shelf: RecipeStore, edit: str) -> None:
     """Deleting the file of looks gave the whole error rate back, without a word."""
     take(shelf, 2, ["a", "b"])
     (path,) = files(shelf)
@@ -125,7 +131,7 @@ def test_a_file_that_is_lost_or_edited_counts_for_all_rows(shelf: Shelf, edit: s
 
 @pytest.mark.parametrize("edit", [None, {"champion": 7}, {"look": "0" * 16}, {"number": 99}, {"candidate": 9}])
 def test_a_line_of_the_ledger_that_is_lost_or_edited_gives_no_look_back(
-    shelf: Shelf, edit: dict[str, object] | None
+    shelf: RecipeStore, edit: dict[str, object] | None
 ) -> None:
     take(shelf, 2, ["a", "b"])
     (path,) = lines(shelf)
@@ -136,7 +142,7 @@ def test_a_line_of_the_ledger_that_is_lost_or_edited_gives_no_look_back(
     assert min(take(shelf, 3, ["a", "b"])) >= 1
 
 
-def test_a_look_of_which_all_is_lost_is_known_from_the_verdicts(shelf: Shelf) -> None:
+def test_a_look_of_which_all_is_lost_is_known_from_the_verdicts(shelf: RecipeStore) -> None:
     take(shelf, 2, ["a", "b"])
     for path in [*files(shelf), *lines(shelf)]:
         path.unlink()
@@ -145,7 +151,7 @@ def test_a_look_of_which_all_is_lost_is_known_from_the_verdicts(shelf: Shelf) ->
     assert take(shelf, 4, ["a", "z"], judged={2, 3, 4}) == [2, 2]
 
 
-def test_a_crash_between_file_and_line_counts_once(shelf: Shelf) -> None:
+def test_a_crash_between_file_and_line_counts_once(shelf: RecipeStore) -> None:
     take(shelf, 2, ["a", "b"])
     assert take(shelf, 3, ["a", "b"]) == [1, 1]
     lines(shelf)[1].unlink()
@@ -154,7 +160,7 @@ def test_a_crash_between_file_and_line_counts_once(shelf: Shelf) -> None:
 
 
 def _in_a_process(folder: Path, candidate: int) -> list[int]:
-    return take(Shelf(UPath(folder / "store"), "small", folder / "locks"), candidate, ["a", "b"])
+    return take(RecipeStore(UPath(folder / "store"), "small", folder / "locks"), candidate, ["a", "b"])
 
 
 def test_processes_at_once_take_one_look_each(tmp_path: Path) -> None:

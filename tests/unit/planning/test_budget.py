@@ -139,11 +139,11 @@ def test_several_processes_have_whole_models_where_these_fit_and_pieces_where_no
     planned: Callable[..., Outcome], product: Product
 ) -> None:
     two = {"train": {**TRAIN, "distributed": {"processes": 2}}}
-    roomy = planned(FAST, **two).figures["estimate"]
-    assert roomy["strategy"] == "ddp"
-    assert roomy["strategy_reason"].startswith("a whole model takes ")
-    assert roomy["strategy_reason"].endswith("GiB in each process on fast, which has 4.0")
-    assert roomy["accumulation"] == 1, "each process has half of the batch"
+    drop_long_prompts = planned(FAST, **two).figures["estimate"]
+    assert drop_long_prompts["strategy"] == "ddp"
+    assert drop_long_prompts["strategy_reason"].startswith("a whole model takes ")
+    assert drop_long_prompts["strategy_reason"].endswith("GiB in each process on fast, which has 4.0")
+    assert drop_long_prompts["accumulation"] == 1, "each process has half of the batch"
     wanted = sizes.need(product.context("plan"), product.publish(range(160)), 100)
     shape = replace(wanted.shapes["cpu"], weights=800_000_000, trainable=100_000_000, layers=40)
     large = replace(wanted, shapes={"cpu": shape})

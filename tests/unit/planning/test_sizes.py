@@ -35,10 +35,12 @@ def words(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def needed(product: Product, words: Any, tmp_path: Path) -> Callable[..., sizes.Need]:
+def needed(product: Product, words: Any, tmp_path: Path) -> Callable[..., sizes.TrainingRequirements]:
     """Sizes of a recipe with 24 pairs, of which 18 train and 6 validate."""
 
-    def make(kind: str, task: str = "chat", train: dict[str, Any] | None = None, **method: Any) -> sizes.Need:
+    def make(
+        kind: str, task: str = "chat", train: dict[str, Any] | None = None, **method: Any
+    ) -> sizes.TrainingRequirements:
         import pyarrow as pa
 
         product.change(
@@ -90,7 +92,7 @@ def pairs(words: Any, validation: bool = False) -> Iterator[int]:
     [("dpo", "chat", 1, 2), ("kto", "chat", 3, 4), ("orpo", "chat", 0, 1), ("reward", "preference", 0, 1)],
 )
 def test_both_answers_of_a_pair_are_read_by_whoever_reads_them(
-    kind: str, task: str, read: int, judged: int, needed: Callable[..., sizes.Need], words: Any
+    kind: str, task: str, read: int, judged: int, needed: Callable[..., sizes.TrainingRequirements], words: Any
 ) -> None:
     work = needed(kind, task).work
     train, validation = sum(pairs(words)), sum(pairs(words, validation=True))
@@ -102,14 +104,14 @@ def test_both_answers_of_a_pair_are_read_by_whoever_reads_them(
     assert work.longest == max(spoken(words, thing, f"the {thing} is red") for thing in THINGS)
 
 
-def test_kto_counts_pairs_of_a_batch_of_answers(needed: Callable[..., sizes.Need]) -> None:
+def test_kto_counts_pairs_of_a_batch_of_answers(needed: Callable[..., sizes.TrainingRequirements]) -> None:
     assert needed("kto").work.batch_rows == 4
     assert needed("dpo").work.batch_rows == 8
 
 
 @pytest.mark.parametrize(("kind", "read"), [("grpo", 1), ("rloo", 2)])
 def test_every_answer_of_a_group_is_drawn_read_and_learnt_from(
-    kind: str, read: int, needed: Callable[..., sizes.Need], words: Any
+    kind: str, read: int, needed: Callable[..., sizes.TrainingRequirements], words: Any
 ) -> None:
     work = needed(kind, rewards=[LENGTH], generations=4, answer_tokens=6).work
     asked = [spoken(words, thing, None) for number, (_, thing) in enumerate(PAIRS) if number % 4]
@@ -124,7 +126,7 @@ def test_every_answer_of_a_group_is_drawn_read_and_learnt_from(
 
 
 def test_more_cut_rows_than_allowed_are_refused_with_the_length_to_set(
-    needed: Callable[..., sizes.Need], words: Any
+    needed: Callable[..., sizes.TrainingRequirements], words: Any
 ) -> None:
     longest = max(spoken(words, thing, f"the {thing} is {colour}") for colour, thing in PAIRS)
     limit = longest - 2
@@ -134,19 +136,21 @@ def test_more_cut_rows_than_allowed_are_refused_with_the_length_to_set(
     assert needed("lora", train={"max_length_tokens": limit, "max_truncated": 1.0}).cuts is not None
 
 
-def test_prompts_without_room_are_not_counted(needed: Callable[..., sizes.Need]) -> None:
+def test_prompts_without_room_are_not_counted(needed: Callable[..., sizes.TrainingRequirements]) -> None:
     work = needed("rloo", rewards=[LENGTH], answer_tokens=47).work
     assert work.tokens == work.drawn_tokens == work.read_tokens == 0
 
 
-def test_without_a_penalty_nobody_reads_for_it(needed: Callable[..., sizes.Need]) -> None:
+def test_without_a_penalty_nobody_reads_for_it(needed: Callable[..., sizes.TrainingRequirements]) -> None:
     anchored = needed("grpo", rewards=[LENGTH], answer_tokens=6, adapter=None).work
     free = needed("grpo", rewards=[LENGTH], answer_tokens=6, adapter=None, beta=0).work
     assert (anchored.effort.copies, free.effort.copies) == (1, 0)
     assert anchored.read_tokens - free.read_tokens == pytest.approx(free.tokens)
 
 
-def test_ppo_learns_several_times_from_whole_batches(needed: Callable[..., sizes.Need], words: Any) -> None:
+def test_ppo_learns_several_times_from_whole_batches(
+    needed: Callable[..., sizes.TrainingRequirements], words: Any
+) -> None:
     method = {"rewards": [LENGTH], "answer_tokens": 6, "passes": 4, "minibatch": 4}
     need = needed("ppo", train={"precision": "bf16", "gradient_checkpointing": True}, **method)
     work, shape = need.work, need.shapes["cpu"]
@@ -161,7 +165,7 @@ def test_ppo_learns_several_times_from_whole_batches(needed: Callable[..., sizes
 
 
 def test_a_reward_model_is_held_and_asked(
-    needed: Callable[..., sizes.Need], product: Product, tiny: Path, new_product: Callable[[], Product]
+    needed: Callable[..., sizes.TrainingRequirements], product: Product, tiny: Path, new_product: Callable[[], Product]
 ) -> None:
     from transformers import AutoModelForSequenceClassification
 
@@ -178,7 +182,7 @@ def test_a_reward_model_is_held_and_asked(
 
 
 def test_a_model_that_is_not_here_is_left_out_and_named(
-    needed: Callable[..., sizes.Need], caplog: pytest.LogCaptureFixture
+    needed: Callable[..., sizes.TrainingRequirements], caplog: pytest.LogCaptureFixture
 ) -> None:
     reward = {"kind": "registered", "model": "models:/nobody_made_it@champion"}
     assert needed("rloo", rewards=[reward], answer_tokens=6).work.beside == ()
@@ -214,7 +218,7 @@ def test_few_shot_reads_two_rows_a_pair_and_a_batch_of_them_at_once(product: Pro
 
 
 def test_the_estimate_tells_what_is_drawn_and_how_a_batch_is_done(
-    needed: Callable[..., sizes.Need], product: Product
+    needed: Callable[..., sizes.TrainingRequirements], product: Product
 ) -> None:
     from ftcore.training.workers import Worker
 
@@ -229,7 +233,7 @@ def test_the_estimate_tells_what_is_drawn_and_how_a_batch_is_done(
 
 
 def test_what_does_not_fit_is_told_changes_that_the_method_knows(
-    needed: Callable[..., sizes.Need], product: Product
+    needed: Callable[..., sizes.TrainingRequirements], product: Product
 ) -> None:
     from dataclasses import replace
 
@@ -276,9 +280,9 @@ def test_a_second_plan_takes_the_sizes_that_the_first_one_counted(tmp_path: Path
     (base / "config.json").write_text("{}", encoding="utf-8")
     calls: list[int] = []
 
-    def count() -> cost.Shape:
+    def count() -> cost.ModelShape:
         calls.append(1)
-        return cost.Shape(7, 3, 2, 1, 4, kept=cost.Kept(5.0, 0.5, 1.0) if len(calls) < 4 else None)
+        return cost.ModelShape(7, 3, 2, 1, 4, kept=cost.ActivationMemory(5.0, 0.5, 1.0) if len(calls) < 4 else None)
 
     first = shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count)
     assert shape_cache.counted(tmp_path / "cache", base, {"device": "cpu"}, count) == first

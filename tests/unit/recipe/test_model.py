@@ -404,7 +404,7 @@ def test_a_method_trains_several_parts_or_says_why_not_and_what_does(minimal: di
         assert reading.parse(document).method.kind == kind
         return
     message = faults(document)["method.kind"]
-    assert message.startswith(f"{kind} does not fit the task multitask: {method.ALONE}; take ")
+    assert message.startswith(f"{kind} does not fit the task multitask: {method.MULTITASK_REASON}; take ")
     assert message.endswith(", or give each part a recipe of its own")
     assert {"full", "lora", "prompt"} <= set(message.partition("; take ")[2].split(", "))
 

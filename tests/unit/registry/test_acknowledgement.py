@@ -18,7 +18,7 @@ from ftcore.store import appending, keys, ledger, store
 from ftcore.store.keys import Keyring
 from ftcore.store.records import now
 from ftcore.store.slots import HEAD, number, read
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 from ftcore.tracking import registered
 from ftcore.tracking.client import CANDIDATE, CHAMPION
 
@@ -220,7 +220,7 @@ def test_a_machine_that_lacks_the_key_before_a_rotation_takes_nothing_away(broke
     ring.replace()
     (other := tmp_path / "other" / "keys").mkdir(parents=True)
     shutil.copy(ring.private, other)
-    there = Shelf(product.shelf.root, product.name, tmp_path / "other" / "locks")
+    there = RecipeStore(product.shelf.root, product.name, tmp_path / "other" / "locks")
     registrar = type(product.registrar)(product.recipe, there, product.tracking)
     files = {path: path.read_bytes() for path in broken.path("ledger").rglob("*") if path.is_file()}
     aliases = registered.model(product.tracking).aliases
@@ -296,7 +296,7 @@ def test_without_the_platforms_key_nobody_acknowledges(broken: Broken, tmp_path:
     """Neither on a machine of their own, nor by a line that they sign and put into the store."""
     product, shelf = broken.product, broken.product.shelf
     sound = ledger.audit(shelf).chained
-    other = Shelf(shelf.root, shelf.name, tmp_path / "other" / "locks")
+    other = RecipeStore(shelf.root, shelf.name, tmp_path / "other" / "locks")
     broken.lose(3)
     with pytest.raises(FtcoreError, match="no line of a key that is trusted here"):
         acknowledge(type(product.registrar)(product.recipe, other, product.tracking), MIRA, "mine")

@@ -10,7 +10,7 @@ import pytest
 
 from ftcore.compliance.attestation import new_keys
 from ftcore.registry import doctor, intents, versions
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.store.records import now
 from ftcore.tracking import runs
 from ftcore.tracking.client import CANDIDATE, CHAMPION, FAILURE_TAG, HOST_TAG, PREVIOUS
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def registrar(product: Product) -> Registrar:
+def registrar(product: Product) -> ModelRegistry:
     """Version 2 is champion after version 1, by hand."""
-    made = Registrar(product.recipe, product.shelf, product.tracking)
+    made = ModelRegistry(product.recipe, product.shelf, product.tracking)
     for run_id in ("r1", "r2"):
         made.promote(product.register(run_id).number, "mira", "first", override=True)
     return made
 
 
-def found(registrar: Registrar) -> list[str]:
+def found(registrar: ModelRegistry) -> list[str]:
     return [one.what for one in doctor.examine(registrar)]
 
 
-def test_a_healthy_recipe_has_nothing(registrar: Registrar) -> None:
+def test_a_healthy_recipe_has_nothing(registrar: ModelRegistry) -> None:
     assert found(registrar) == []
     assert doctor.mend(registrar) == ([], [])
 
 
 def test_a_recipe_that_never_ran_has_nothing(product: Product) -> None:
-    assert found(Registrar(product.recipe, product.shelf, product.tracking)) == []
+    assert found(ModelRegistry(product.recipe, product.shelf, product.tracking)) == []
 
 
-def test_a_public_key_of_somebody_else_is_found_and_written_anew(registrar: Registrar, tmp_path: Path) -> None:
+def test_a_public_key_of_somebody_else_is_found_and_written_anew(registrar: ModelRegistry, tmp_path: Path) -> None:
     file = registrar.shelf.chain.ring.private.with_name("platform.pem.pub")
     own = file.read_bytes()
     file.write_bytes(new_keys(tmp_path / "eve.pem").read_bytes())
@@ -51,7 +51,7 @@ def test_a_public_key_of_somebody_else_is_found_and_written_anew(registrar: Regi
     assert (doctor.mend(registrar)[1], file.read_bytes()) == ([], own)
 
 
-def test_a_half_done_promotion_is_finished(registrar: Registrar, product: Product) -> None:
+def test_a_half_done_promotion_is_finished(registrar: ModelRegistry, product: Product) -> None:
     product.register("r3")
     intent = registrar.crowning(product.tracking.version(3), 2, "jon", "jon").model_copy(update={"run_id": "hand-3"})
     intents.begin(product.shelf, intent)
@@ -63,14 +63,14 @@ def test_a_half_done_promotion_is_finished(registrar: Registrar, product: Produc
     assert product.shelf.ledger("promote")[-1]["version"] == 3
 
 
-def test_a_lost_champion_alias_is_given_back(registrar: Registrar, product: Product) -> None:
+def test_a_lost_champion_alias_is_given_back(registrar: ModelRegistry, product: Product) -> None:
     drop_alias(product.tracking, CHAMPION)
     assert found(registrar) == ["the registry has no champion, the ledger's is version 2"]
     assert doctor.mend(registrar)[1] == []
     assert versions.book(product.tracking).model.aliases[CHAMPION] == 2
 
 
-def test_an_alias_that_was_moved_behind_the_ledger_is_put_back(registrar: Registrar, product: Product) -> None:
+def test_an_alias_that_was_moved_behind_the_ledger_is_put_back(registrar: ModelRegistry, product: Product) -> None:
     product.tracking.set_alias(CHAMPION, product.tracking.version(1))
     said = found(registrar)
     assert "the registry's champion is version 1, the ledger's is version 2" in said
@@ -78,7 +78,7 @@ def test_an_alias_that_was_moved_behind_the_ledger_is_put_back(registrar: Regist
     assert versions.book(product.tracking).model.aliases[CHAMPION] == 2
 
 
-def test_a_champion_that_was_deleted_is_written_off(registrar: Registrar, product: Product) -> None:
+def test_a_champion_that_was_deleted_is_written_off(registrar: ModelRegistry, product: Product) -> None:
     product.tracking.client.delete_model_version(product.name, "2")
     assert found(registrar) == ["the registry has no champion, the ledger's is version 2, which is not in the registry"]
     doctor.mend(registrar)
@@ -88,13 +88,13 @@ def test_a_champion_that_was_deleted_is_written_off(registrar: Registrar, produc
 
 def test_a_champion_that_the_ledger_does_not_know_is_for_a_person(product: Product) -> None:
     product.tracking.set_alias(CHAMPION, product.register("r1"))
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     (one,) = doctor.examine(registrar)
     assert (one.what, one.mend) == ("version 1 is champion, and the ledger does not know why", None)
     assert doctor.mend(registrar) == ([], [one])
 
 
-def test_an_artefact_that_is_gone_is_named(registrar: Registrar) -> None:
+def test_an_artefact_that_is_gone_is_named(registrar: ModelRegistry) -> None:
     one, before = doctor.examine(registrar, ["onnx-int8"])
     assert one.what == "the champion, version 2, has lost its artefact 'onnx-int8'"
     assert "models rollback" in one.hint
@@ -102,7 +102,7 @@ def test_an_artefact_that_is_gone_is_named(registrar: Registrar) -> None:
 
 
 def test_a_current_snapshot_that_is_nowhere_is_moved_to_the_newest_whole_one(
-    registrar: Registrar, product: Product
+    registrar: ModelRegistry, product: Product
 ) -> None:
     identity = product.publish(range(20))
     pointer = product.shelf.root / "snapshots" / "current.json"
@@ -113,7 +113,7 @@ def test_a_current_snapshot_that_is_nowhere_is_moved_to_the_newest_whole_one(
         assert identity in pointer.read_text()
 
 
-def test_broken_files_are_found_and_mended(registrar: Registrar, product: Product) -> None:
+def test_broken_files_are_found_and_mended(registrar: ModelRegistry, product: Product) -> None:
     root = product.shelf.root
     record = root / "runs" / "r1" / "gate" / "record.json"
     record.parent.mkdir(parents=True)
@@ -132,7 +132,7 @@ def test_broken_files_are_found_and_mended(registrar: Registrar, product: Produc
     assert (root / "ledger" / "plan--r1.json.unreadable").read_text() == "{"
 
 
-def test_a_lock_that_is_held_is_told_with_its_holder(registrar: Registrar, product: Product) -> None:
+def test_a_lock_that_is_held_is_told_with_its_holder(registrar: ModelRegistry, product: Product) -> None:
     import os
 
     with product.shelf.lock("train", 0):
@@ -150,7 +150,7 @@ def test_a_promotion_whose_step_did_not_end_is_told(product: Product) -> None:
     product.shelf.write_record(
         Record(step="gate", recipe=product.name, run_id="r1", fingerprint="", started_at=now(), figures=figures)
     )
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     with registrar.at_work():
         intent = registrar.crowning(product.tracking.version(1), None, "the loop", "nobody")
         registrar.carry_out(intent.model_copy(update={"run_id": "r1"}))
@@ -162,7 +162,7 @@ def test_a_promotion_whose_step_did_not_end_is_told(product: Product) -> None:
 
 @pytest.mark.parametrize("half", [b'{"step": "pro', b"", b"[]", b"\xff"])
 def test_a_half_written_record_of_the_promotion_is_found_and_mended(
-    registrar: Registrar, product: Product, half: bytes
+    registrar: ModelRegistry, product: Product, half: bytes
 ) -> None:
     champion = product.tracking.version(2).tags["ftcore.run"]
     line = product.shelf.ledger("promote")[-1]
@@ -191,7 +191,7 @@ def test_it_knows_every_step() -> None:
 
 
 def test_a_run_that_nobody_works_on_is_found_and_ended(
-    registrar: Registrar, product: Product, monkeypatch: pytest.MonkeyPatch
+    registrar: ModelRegistry, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracking = product.tracking
     orphan, theirs, ended = (tracking.open_run(name, {}) for name in ("killed", "elsewhere", "ended"))

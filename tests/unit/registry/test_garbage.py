@@ -14,7 +14,7 @@ from ftcore.errors import DamagedFileError
 from ftcore.recipe.canonical import sha256
 from ftcore.registry import doctor, integrity, served, versions
 from ftcore.registry.intents import HEAD_TAG, pending
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.store import ledger
 from ftcore.store.files import as_json, mapping, read_json
 from ftcore.store.slots import position
@@ -138,7 +138,7 @@ def test_as_a_change_that_has_begun(judged: Product, text: str) -> None:
     assert intent is None
     judged.crown("r2")
     assert served.champion(judged.shelf, judged.tracking) is not None
-    with Registrar.of(judged.recipe, judged.shelf, judged.settings).at_work():
+    with ModelRegistry.of(judged.recipe, judged.shelf, judged.settings).at_work():
         assert list(pending(judged.shelf)) == []
 
 

@@ -14,7 +14,7 @@ from ftcore.errors import BusyError, FtcoreError
 from ftcore.registry import artefacts, intents, versions
 from ftcore.registry.intents import Intent
 from ftcore.registry.login import Person
-from ftcore.registry.promotion import NOBODY, Registrar
+from ftcore.registry.promotion import NOBODY, ModelRegistry
 from ftcore.store.records import now
 from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 from ftcore.tracking.registered import drop_alias, tag_model
@@ -27,8 +27,8 @@ LOGIN = {"by": "login", "airflow": "http://airflow", "user": {"id": "7", "name":
 """What Airflow told of a token."""
 
 
-def registrar(product: Product) -> Registrar:
-    return Registrar(product.recipe, product.shelf, product.tracking)
+def registrar(product: Product) -> ModelRegistry:
+    return ModelRegistry(product.recipe, product.shelf, product.tracking)
 
 
 def judged(product: Product, run_id: str, champion: int | None, *, passed: bool = True) -> int:

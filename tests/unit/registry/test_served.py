@@ -15,7 +15,7 @@ import pytest
 from ftcore.data import erasures
 from ftcore.errors import ChangedArtefactError, FtcoreError, TransientError
 from ftcore.registry import artefacts, doctor, intents, served, versions
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.store import keys
 from ftcore.store.records import now
 from ftcore.store.store import hash_file, write_json
@@ -42,8 +42,8 @@ def stored(product: Product, version: Version, artefact: str = "onnx-int8") -> P
     return Path(urlsplit(product.tracking.client.get_run(version.run).info.artifact_uri).path) / artefact
 
 
-def registrar(product: Product) -> Registrar:
-    return Registrar(product.recipe, product.shelf, product.tracking)
+def registrar(product: Product) -> ModelRegistry:
+    return ModelRegistry(product.recipe, product.shelf, product.tracking)
 
 
 def _flip(place: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ftcore.data import snapshot
 from ftcore.registry import served
 from ftcore.registry.approvals import Answer
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.registry.verdict import Rule, Verdict
 from ftcore.reports import card
 from ftcore.steps.evaluate import IN_RECORD
@@ -262,7 +262,7 @@ def test_a_version_of_which_little_is_known_has_a_card_too(product: Product) -> 
 def test_the_request_shows_the_verdict_the_differences_and_who_has_answered(judged: Product) -> None:
     judged.change(approval={"required": 2})
     given = Answer(person="mira", decision="approve", at=now(), reason="fine", run_id="r1", witness={"by": "airflow"})
-    registrar = Registrar(judged.recipe, judged.shelf, judged.tracking)
+    registrar = ModelRegistry(judged.recipe, judged.shelf, judged.tracking)
     assert registrar.answer(judged.tracking.version(1), given) == ""
     text = card.request(judged.context("approve"), judged.tracking.version(1))
     assert text.startswith(f"Version 1 of **{judged.name}** needs 2 approvals, and has 1 (mira).")

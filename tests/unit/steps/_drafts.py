@@ -14,7 +14,7 @@ from ftcore.data import snapshot, split
 from ftcore.recipe import reading as recipes
 from ftcore.recipe.sections import Prepare
 from ftcore.store.records import Record, now
-from ftcore.store.store import Shelf, write_table
+from ftcore.store.store import RecipeStore, write_table
 
 RECIPE: dict[str, Any] = {
     "name": "demo",
@@ -35,8 +35,8 @@ def row(key: str, text: str, label: str | None = "pos", **more: Any) -> dict[str
 
 def side(root: Path, text: str, group: str | None = None, shares: Prepare | None = None) -> str:
     """The split that a row of ``context`` is drawn to."""
-    shelf = Shelf(UPath(root) / "store" / "demo", "demo", root / "locks")
-    return snapshot.side(split.load(shelf).of([group], [text])[0], shares or Prepare())
+    shelf = RecipeStore(UPath(root) / "store" / "demo", "demo", root / "locks")
+    return split.assign_split(split.load(shelf).of([group], [text])[0], shares or Prepare())
 
 
 def many(count: int, start: int = 0) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def context(
     **recipe: Any,
 ) -> Context:
     """A context for ``prepare`` over some rows, in one or several parts."""
-    shelf = Shelf((store or UPath(root) / "store") / "demo", "demo", root / "locks")
+    shelf = RecipeStore((store or UPath(root) / "store") / "demo", "demo", root / "locks")
     conf = settings.load().model_copy(update={"home": root / "home"})
     size = -(-max(len(rows), 1) // parts)
     for number in range(parts):

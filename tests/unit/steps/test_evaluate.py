@@ -255,7 +255,7 @@ def test_a_holdout_that_a_gate_judges_on_and_that_is_empty_is_refused(second: Pr
 def test_rows_of_whoever_was_forgotten_meanwhile_are_left_out(second: Product) -> None:
     rows = snapshot.read(second.shelf, second.tracking.version(2).snapshot, ["test"])
     hers = rows["row_id"][0].as_py()
-    forget.forget(second.recipe, second.shelf, second.settings, forget.Wish(hers))
+    forget.forget(second.recipe, second.shelf, second.settings, forget.ErasureRequest(hers))
     found = evaluated(second, "r2")
     assert found["rows"]["test"] == rows.num_rows - 1
     table = store.read_table(second.shelf.folder("r2", "evaluate") / "predictions.parquet")

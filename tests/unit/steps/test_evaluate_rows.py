@@ -91,7 +91,7 @@ def test_holdouts_are_cleaned_as_snapshots_are(product: Product) -> None:
     assert len(expected) > 5
     assert [row["text"] for row in found] == [f"{text_of(n)} from [EMAIL_ADDRESS]" for n in expected]
     gone = f"c{expected[0]}"
-    forget.forget(product.recipe, product.shelf, product.settings, forget.Wish(gone))
+    forget.forget(product.recipe, product.shelf, product.settings, forget.ErasureRequest(gone))
     assert rows_of(product, identity) == found[1:]
 
 
@@ -355,7 +355,7 @@ def test_a_forgotten_subject_is_not_in_the_cache(product: Product) -> None:
     (file,) = (rows_of(product, identity), list((product.shelf.root / "cache").iterdir()))[1]
     hers = store.read_table(file).to_pylist()[0]
     number = next(n for n in range(60) if text_of(n) == hers["text"])
-    forget.forget(product.recipe, product.shelf, product.settings, forget.Wish(f"c{number}"))
+    forget.forget(product.recipe, product.shelf, product.settings, forget.ErasureRequest(f"c{number}"))
     assert not list((product.shelf.root / "cache").iterdir())
     assert hers["text"] not in [row["text"] for row in rows_of(product, identity)]
     assert hers["text"] not in store.read_table(file)["text"].to_pylist()

@@ -48,7 +48,7 @@ class Ring:
         return self.folder / "demo.yaml"
 
     @property
-    def shelf(self) -> store.Shelf:
+    def shelf(self) -> store.RecipeStore:
         return store.shelf(settings_of.load(), "demo")
 
     def write(self, *sources: dict[str, Any], **keys: Any) -> None:
@@ -183,7 +183,7 @@ def test_incremental_reads_lose_nothing_and_move_nothing(
         assert all(len(one) == 1 for one in sides(rows, "text").values()), "no text is on two sides"
         ring.prepare(reread="always")
         assert essence(ring.prepared()) == essence(rows), "as if all were read from the beginning"
-        assert all(row["split"] == snapshot.side(row["split_key"], ring_shares()) for row in rows)
+        assert all(row["split"] == split.assign_split(row["split_key"], ring_shares()) for row in rows)
 
 
 def ring_shares() -> Any:
@@ -521,7 +521,7 @@ def test_the_test_split_keeps_a_prompt_that_two_groups_have(ring: Ring) -> None:
     ring.write({"kind": "files", "path": "c.csv", "group": "customer", "id": "id"}, **CHAT)
     figures = ring.publish()["figures"]
     keys = split.load(ring.shelf)
-    drawn = {str(n): snapshot.side(keys.of_group(f"g{n}"), ring_shares()) for n in range(200)}
+    drawn = {str(n): split.assign_split(keys.of_group(f"g{n}"), ring_shares()) for n in range(200)}
     rows = {row["source_id"]: row["split"] for row in ring.rows()}
     assert all(drawn[one] == where for one, where in rows.items())
     best = {n // 2: max((drawn[str(n)], drawn[str(n + 1)]), key=snapshot.SPLITS.index) for n in range(0, 200, 2)}
@@ -669,6 +669,6 @@ def test_a_subject_is_found_under_its_pseudonym(ring: Ring, crm: sqlite3.Connect
     ring.write(SQL | {"group": "customer"})
     ring.publish()
     told = suppression.opened(ring.shelf, {}, keep=False)
-    wish = forget.Wish("User3@example.com")
+    wish = forget.ErasureRequest("User3@example.com")
     _, _, found = forget._find(recipes.read(ring.recipe), ring.shelf, wish, told)
     assert sum(sum(counts.values()) for counts in found.snapshots.values()) == 4

@@ -108,10 +108,10 @@ def test_a_champion_from_elsewhere_has_seen_none_of_the_rows(product: Product) -
 
 
 def test_a_hold_stops_training_and_leaves_the_request_open(product: Product) -> None:
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
 
     identity = product.publish(range(20))
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     for run_id in ("r0", "r00"):
         number = product.register(run_id, identity).number
         registrar.promote(number, "mira", "first", override=True)
@@ -126,10 +126,10 @@ def test_a_hold_stops_training_and_leaves_the_request_open(product: Product) -> 
 
 
 def test_a_person_may_train_during_a_hold(product: Product) -> None:
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
 
     identity = product.publish(range(20))
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     for run_id in ("r0", "r00"):
         registrar.promote(product.register(run_id, identity).number, "mira", "first", override=True)
     registrar.rollback("mira", "complaints")
@@ -137,12 +137,12 @@ def test_a_person_may_train_during_a_hold(product: Product) -> None:
 
 
 def test_a_champion_that_the_registry_lost_is_not_taken_for_none(product: Product) -> None:
-    from ftcore.registry.promotion import Registrar
+    from ftcore.registry.promotion import ModelRegistry
     from ftcore.tracking.registered import drop_alias
 
     identity = product.publish(range(20))
     product.register("r0", identity)
-    Registrar(product.recipe, product.shelf, product.tracking).promote(1, "mira", "first", override=True)
+    ModelRegistry(product.recipe, product.shelf, product.tracking).promote(1, "mira", "first", override=True)
     drop_alias(product.tracking, "champion")
     with pytest.raises(FtcoreError, match=r"lost its champion, by the ledger version 1(?s:.)*ftcore doctor"):
         decide(product)

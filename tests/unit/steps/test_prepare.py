@@ -337,14 +337,14 @@ def test_a_row_never_changes_sides(text: str, group: str | None, share: float) -
     (key,) = keys.of([group], [text])
     assert [key] == keys.of([group], [f"  {text.upper().lower()} " if group and group.strip() else text])
     grown = Prepare(test=share + 0.1, validation=0.3)
-    if snapshot.side(key, shares) == "test":
-        assert snapshot.side(key, grown) == "test", "a larger test share takes nothing out of the test split"
+    if split.assign_split(key, shares) == "test":
+        assert split.assign_split(key, grown) == "test", "a larger test share takes nothing out of the test split"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_shares_are_kept(share: float) -> None:
     keys = split.SplitKeys(b"0" * 32).of([None] * 5000, [f"text {n}" for n in range(5000)])
-    drawn = [snapshot.side(key, Prepare(test=share)) for key in keys]
+    drawn = [split.assign_split(key, Prepare(test=share)) for key in keys]
     assert abs(drawn.count("test") / 5000 - share) < 0.02
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from ftcore.registry import intents
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.steps import promote
 from ftcore.tracking.client import CANDIDATE, CHAMPION, PREVIOUS
 
@@ -155,7 +155,7 @@ def test_a_refusal_is_looked_at_again_and_a_promotion_is_not(product: Product) -
 
 
 def test_a_hold_stops_the_loop_until_it_is_released(product: Product) -> None:
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     for number, run_id in enumerate(("r0", "r1"), start=1):
         product.register(run_id)
         judged(product, number, number - 1 or None, run_id=run_id)
@@ -173,7 +173,7 @@ def test_a_hold_stops_the_loop_until_it_is_released(product: Product) -> None:
 
 
 def test_what_was_rolled_back_does_not_come_back_by_itself(product: Product) -> None:
-    registrar = Registrar(product.recipe, product.shelf, product.tracking)
+    registrar = ModelRegistry(product.recipe, product.shelf, product.tracking)
     for number, run_id in enumerate(("r0", "r1"), start=1):
         product.register(run_id)
         judged(product, number, number - 1 or None, run_id=run_id)
@@ -270,7 +270,7 @@ def test_wherever_it_is_killed_the_end_is_the_same(
 
 
 def test_a_kill_before_the_ledger_line_is_made_good(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftcore.store.store import Shelf
+    from ftcore.store.store import RecipeStore
 
     product.crown("r0")
     product.register("r1")
@@ -280,7 +280,7 @@ def test_a_kill_before_the_ledger_line_is_made_good(product: Product, monkeypatc
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Shelf, "add_to_ledger", die)
+        patch.setattr(RecipeStore, "add_to_ledger", die)
         with pytest.raises(Killed):
             product.run("promote")
     promoted_at = product.tracking.version(2).tags["ftcore.promoted_at"]

@@ -50,7 +50,7 @@ def leave(product: Product, step: str, inputs: dict[str, str], **figures: object
 def exchanged(product: Product, artefact: str, *, data: bool = True, tags: bool = True) -> Iterator[None]:
     """Exchange a version's weights, and the two tags that MLflow keeps of them, for as long as the block lasts."""
     version = product.tracking.version(1)
-    with product.tracking.speaking_plainly():
+    with product.tracking.translate_errors():
         place = Path(product.tracking.stored(version.run).artifact_dir) / artefact
     (file,) = (*place.glob("*.onnx"), *place.glob("*.safetensors"))
     kept, before = file.read_bytes(), registered.run_tags(product.tracking, version.run)

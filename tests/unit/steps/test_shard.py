@@ -176,7 +176,7 @@ def test_who_was_forgotten_after_a_shard_was_read_is_left_out_as_by_one_alone(sh
     files = {"kind": "files", "path": "in-*.csv", "group": "day"}
     shared.change(sources=[files, files | {"name": "capped", "max_rows": 25}])
     share(shared, "shared")
-    forget.forget(shared.recipe, shared.shelf, shared.settings, forget.Wish(DAYS[2]))
+    forget.forget(shared.recipe, shared.shelf, shared.settings, forget.ErasureRequest(DAYS[2]))
     joined, alone = shared.run("ingest", "shared"), shared.run("ingest", "alone")
     assert bytes_of(shared, joined) == bytes_of(shared, alone)
     assert joined.figures == alone.figures

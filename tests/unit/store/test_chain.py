@@ -23,7 +23,7 @@ from ftcore.store import adoption, keys, ledger, store
 from ftcore.store.files import as_json
 from ftcore.store.records import now
 from ftcore.store.slots import HEAD, number
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,16 +33,16 @@ WRITER = """
 import sys
 from pathlib import Path
 from upath import UPath
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 root, first = Path(sys.argv[1]), int(sys.argv[2])
-shelf = Shelf(UPath(root / "store" / "demo"), "demo", root / "locks")
+shelf = RecipeStore(UPath(root / "store" / "demo"), "demo", root / "locks")
 for one in range(first, first + 12):
     shelf.add_to_ledger("plan", f"r{one}", "train", "because")
 """
 
 
-def shelf_at(root: Path) -> Shelf:
-    return Shelf(UPath(root / "store" / "demo"), "demo", root / "locks")
+def shelf_at(root: Path) -> RecipeStore:
+    return RecipeStore(UPath(root / "store" / "demo"), "demo", root / "locks")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shelf(whole: Path, tmp_path: Path) -> Shelf:
+def shelf(whole: Path, tmp_path: Path) -> RecipeStore:
     """A copy of it, with the keys; this machine remembers it at its own path."""
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     found = shelf_at(tmp_path)
@@ -63,11 +63,11 @@ def shelf(whole: Path, tmp_path: Path) -> Shelf:
     return found
 
 
-def path(shelf: Shelf, name: str) -> Path:
+def path(shelf: RecipeStore, name: str) -> Path:
     return store.local(shelf.root / "ledger" / name) or pytest.fail("not here")
 
 
-def slot(shelf: Shelf, n: int) -> Path:
+def slot(shelf: RecipeStore, n: int) -> Path:
     return path(shelf, f"chain/{number(n)}")
 
 
@@ -75,7 +75,7 @@ def edit(file: Path, **figures: object) -> None:
     file.write_bytes(as_json(json.loads(file.read_bytes()) | figures))
 
 
-def sign_anew(shelf: Shelf, n: int, forger: Path) -> None:
+def sign_anew(shelf: RecipeStore, n: int, forger: Path) -> None:
     """A line as somebody with a key of their own would sign it."""
     from ftcore.store.keys import Keyring
     from ftcore.store.slots import read
@@ -88,7 +88,7 @@ def sign_anew(shelf: Shelf, n: int, forger: Path) -> None:
     slot(shelf, n).write_bytes(old.sign(ring).data)
 
 
-CHANGES: dict[str, tuple[Callable[[Shelf], object], str]] = {
+CHANGES: dict[str, tuple[Callable[[RecipeStore], object], str]] = {
     "a figure": (lambda s: edit(path(s, "plan--r2.json"), rows=9), "line 3: plan--r2.json was changed (rows)"),
     "no JSON": (lambda s: path(s, "plan--r2.json").write_text("{"), "line 3: plan--r2.json was changed"),
     "a space": (
@@ -138,7 +138,7 @@ CHANGES: dict[str, tuple[Callable[[Shelf], object], str]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_was_changed_is_named_first(shelf: Shelf, what: str) -> None:
+def test_what_was_changed_is_named_first(shelf: RecipeStore, what: str) -> None:
     change, said = CHANGES[what]
     change(shelf)
     found = ledger.check(shelf)
@@ -148,7 +148,7 @@ def test_what_was_changed_is_named_first(shelf: Shelf, what: str) -> None:
 
 @hypothesis.settings(max_examples=60, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.given(data=st.data())
-def test_whichever_byte_is_changed_is_found(shelf: Shelf, data: st.DataObject) -> None:
+def test_whichever_byte_is_changed_is_found(shelf: RecipeStore, data: st.DataObject) -> None:
     n = data.draw(st.integers(1, LINES), label="line")
     file = data.draw(st.sampled_from([slot(shelf, n), path(shelf, f"plan--r{n - 1}.json")]), label="file")
     kept = file.read_bytes()
@@ -161,7 +161,7 @@ def test_whichever_byte_is_changed_is_found(shelf: Shelf, data: st.DataObject) -
     assert found[0].n == n, found
 
 
-def test_a_forged_line_decides_nothing(shelf: Shelf) -> None:
+def test_a_forged_line_decides_nothing(shelf: RecipeStore) -> None:
     forged = {"at": "2030", "kind": "plan", "run_id": "x", "decision": "train", "reason": "", "n": 99, "before": ""}
     path(shelf, "plan--x.json").write_bytes(as_json(forged))
     path(shelf, "plan--y.json").write_bytes(as_json(forged | {"n": 2}))
@@ -176,13 +176,13 @@ def test_a_forged_line_decides_nothing(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("run_id", ["../../escaped", "a/b", "..\\b"])
-def test_a_line_cannot_leave_the_ledger(shelf: Shelf, run_id: str) -> None:
+def test_a_line_cannot_leave_the_ledger(shelf: RecipeStore, run_id: str) -> None:
     with pytest.raises(FtcoreError, match="bad name of a ledger line"):
         shelf.add_to_ledger("approve", run_id, "approved", "")
     assert ledger.check(shelf) == []
 
 
-def test_a_crash_between_number_and_line_loses_nothing(shelf: Shelf) -> None:
+def test_a_crash_between_number_and_line_loses_nothing(shelf: RecipeStore) -> None:
     """As it is left by a kill after the number: no line, an older head."""
     line = path(shelf, f"plan--r{LINES - 1}.json")
     kept, head = line.read_bytes(), json.loads(slot(shelf, LINES - 1).read_bytes())
@@ -196,7 +196,7 @@ def test_a_crash_between_number_and_line_loses_nothing(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("head", ["gone", "garbage", "older"])
-def test_the_head_is_only_a_help(shelf: Shelf, head: str) -> None:
+def test_the_head_is_only_a_help(shelf: RecipeStore, head: str) -> None:
     shelf.chain.witness.unlink()
     file = path(shelf, f"chain/{HEAD}")
     if head == "gone":
@@ -208,19 +208,21 @@ def test_the_head_is_only_a_help(shelf: Shelf, head: str) -> None:
 
 
 @pytest.mark.parametrize("last", [0, 3, LINES - 1])
-def test_nothing_is_added_to_a_chain_that_was_cut_off_and_the_first_lost_line_is_named(shelf: Shelf, last: int) -> None:
+def test_nothing_is_added_to_a_chain_that_was_cut_off_and_the_first_lost_line_is_named(
+    shelf: RecipeStore, last: int
+) -> None:
     for n in range(last + 1, LINES + 1):
         slot(shelf, n).unlink()
     with pytest.raises(DamagedFileError, match=rf"the ledger of demo is broken: chain/0000000{last + 1}.json is gone"):
         shelf.add_to_ledger("plan", "r9", "train", "because")
 
 
-MOVES: dict[str, Callable[[Path], Shelf]] = {
+MOVES: dict[str, Callable[[Path], RecipeStore]] = {
     "the home": lambda home: shelf_at(home.rename(home.with_name("elsewhere"))),
-    "the store": lambda home: Shelf(
+    "the store": lambda home: RecipeStore(
         UPath((home / "store").rename(home.with_name("disk")) / "demo"), "demo", home / "locks"
     ),
-    "a store beside the home": lambda home: Shelf(
+    "a store beside the home": lambda home: RecipeStore(
         UPath(shutil.move(moved_out(home), home.with_name("disk2")) / "demo"), "demo", home / "locks"
     ),
     "the home of an earlier ftcore, and nothing": lambda home: shelf_at(earlier(home)),
@@ -230,7 +232,7 @@ MOVES: dict[str, Callable[[Path], Shelf]] = {
 def moved_out(home: Path) -> Path:
     """The store is beside the home, where lines are written before it is moved once more."""
     place = (home / "store").rename(home.with_name("disk"))
-    Shelf(UPath(place / "demo"), "demo", home / "locks").add_to_ledger("plan", "r99", "train", "")
+    RecipeStore(UPath(place / "demo"), "demo", home / "locks").add_to_ledger("plan", "r99", "train", "")
     return place
 
 
@@ -276,7 +278,7 @@ def test_relocate_takes_over_what_an_earlier_ftcore_knew(whole: Path, tmp_path: 
 
 def test_another_store_of_the_same_recipe_is_another_chain(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, home := tmp_path / "home")
-    other = Shelf(UPath(tmp_path / "trial" / "demo"), "demo", home / "locks")
+    other = RecipeStore(UPath(tmp_path / "trial" / "demo"), "demo", home / "locks")
     assert other.add_to_ledger("plan", "r1", "train", "")["n"] == 1
     assert ledger.check(other) == ledger.check(shelf_at(home)) == []
 
@@ -294,7 +296,9 @@ def test_writers_at_once_lose_and_double_nothing(tmp_path: Path) -> None:
     assert len({line["run_id"] for line in shelf.ledger()}) == 24
 
 
-def test_the_order_is_that_of_writing_whatever_the_clock_says(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_is_that_of_writing_whatever_the_clock_says(
+    shelf: RecipeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store, "now", lambda: now() - timedelta(days=400))
     shelf.add_to_ledger("plan", "late", "skip", "the clock went back")
     assert shelf.ledger()[-1]["run_id"] == ledger.lines(shelf)[0]["run_id"] == "late"
@@ -316,7 +320,7 @@ def test_an_old_store_is_adopted_once(tmp_path: Path) -> None:
     assert str(ledger.check(shelf)[0]) == "line 0: plan--o1.json was changed; it is older than the chain"
 
 
-def test_unsigned_lines_count_only_where_a_person_adopts_them_once_there_is_a_key(shelf: Shelf) -> None:
+def test_unsigned_lines_count_only_where_a_person_adopts_them_once_there_is_a_key(shelf: RecipeStore) -> None:
     """Somebody took the chain away with all that knows of it, and left lines that nobody signed."""
     shutil.rmtree(shelf.root / "ledger")
     shelf.chain.witness.unlink()
@@ -342,7 +346,7 @@ def test_unsigned_lines_count_only_where_a_person_adopts_them_once_there_is_a_ke
         adoption.by_person(shelf.chain, "mira", "again")
 
 
-def test_a_chain_that_was_taken_away_is_not_adopted(shelf: Shelf) -> None:
+def test_a_chain_that_was_taken_away_is_not_adopted(shelf: RecipeStore) -> None:
     shutil.rmtree(shelf.root / "ledger" / "chain")
     with pytest.raises(DamagedFileError, match="is gone"):
         adoption.by_person(shelf.chain, "mira", "why not")
@@ -376,15 +380,15 @@ def test_where_records_are_signed_one_that_lost_its_signature_is_not_adopted(tmp
     assert not shelf.is_ours(path)
 
 
-def test_a_ledger_that_was_emptied_says_how_to_begin_anew(shelf: Shelf) -> None:
+def test_a_ledger_that_was_emptied_says_how_to_begin_anew(shelf: RecipeStore) -> None:
     shutil.rmtree(shelf.root / "ledger")
     with pytest.raises(DamagedFileError, match=r"emptied on purpose, delete .*heads.*json"):
         shelf.add_to_ledger("plan", "r9", "train", "")
     assert [str(one) for one in ledger.check(shelf)] != []
 
 
-def test_a_machine_without_the_key_reads_and_cannot_write(shelf: Shelf, tmp_path: Path) -> None:
-    other = Shelf(shelf.root, "demo", tmp_path / "other" / "locks")
+def test_a_machine_without_the_key_reads_and_cannot_write(shelf: RecipeStore, tmp_path: Path) -> None:
+    other = RecipeStore(shelf.root, "demo", tmp_path / "other" / "locks")
     assert len(other.ledger()) == LINES
     with pytest.raises(FtcoreError, match=r"is signed by the key .*, and this machine has not that key"):
         other.add_to_ledger("plan", "r9", "train", "")
@@ -395,7 +399,7 @@ def test_a_machine_without_the_key_reads_and_cannot_write(shelf: Shelf, tmp_path
     with pytest.raises(FtcoreError, match=r"private key is not on this machine[\s\S]*bring the platform's private key"):
         other.add_to_ledger("plan", "r9", "train", "")
     keys.create(new := tmp_path / "new.pem")  # where it is lost for good
-    other = Shelf(shelf.root, "demo", tmp_path / "other" / "locks", new)
+    other = RecipeStore(shelf.root, "demo", tmp_path / "other" / "locks", new)
     assert other.add_to_ledger("plan", "r9", "train", "")["n"] == LINES + 1
     assert len(ledger.check(other)) == 0
 
@@ -420,7 +424,7 @@ ELSEWHERE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("left", ELSEWHERE)
-def test_no_key_is_made_where_the_platform_has_one_elsewhere(shelf: Shelf, tmp_path: Path, left: str) -> None:
+def test_no_key_is_made_where_the_platform_has_one_elsewhere(shelf: RecipeStore, tmp_path: Path, left: str) -> None:
     """As in a restored home: whatever is tried, the files stay as they are, and it says what to bring."""
     pem = shelf.chain.ring.private.read_bytes()
     lose_private(tmp_path)
@@ -440,7 +444,7 @@ def test_no_key_is_made_where_the_platform_has_one_elsewhere(shelf: Shelf, tmp_p
     assert ring.make() == ring.private
 
 
-def test_a_rotated_key_is_followed(shelf: Shelf) -> None:
+def test_a_rotated_key_is_followed(shelf: RecipeStore) -> None:
     (first,) = shelf.chain.ring.trusted()
     new = shelf.chain.ring.replacement()
     shelf.add_to_ledger("keys", f"to-{new[:16]}", "rotated", "a new key signs from now on", public_key=new)
@@ -467,7 +471,7 @@ def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path, where: str) -> 
     assert shelf.add_to_ledger("plan", "r1", "train", "")["n"] == 1
 
 
-def test_the_head_on_the_registered_model_is_compared(shelf: Shelf) -> None:
+def test_the_head_on_the_registered_model_is_compared(shelf: RecipeStore) -> None:
     from ftcore.store.slots import read
 
     last = read(slot(shelf, LINES).read_bytes(), "demo")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftcore.data import snapshot, split_keys
+from ftcore.data import snapshot, split, split_keys
 from ftcore.recipe.sections import Prepare
 from ftcore.store import hashes
 
@@ -66,8 +66,8 @@ def test_many_rows_are_drawn_as_each_is(keys: list[str], test: float, validation
         f"{int(share * 16**13) + one:013x}000" for share in (test, test + validation) for one in (-1, 0, 1)
     ]
     keys = keys + at_the_border
-    drawn = snapshot.sides(split_keys.key_numbers(keys), shares)
-    assert [snapshot.SPLITS[one] for one in drawn] == [snapshot.side(key, shares) for key in keys]
+    drawn = split.assign_splits(split_keys.key_numbers(keys), shares)
+    assert [snapshot.SPLITS[one] for one in drawn] == [split.assign_split(key, shares) for key in keys]
 
 
 @given(st.lists(st.none() | st.sampled_from(["0123456789abcdef0123", "ABCDEF0123456789abcd", "own-1", "f" * 8, ""])))

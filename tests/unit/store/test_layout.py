@@ -11,7 +11,7 @@ import pytest
 from ftcore.data import snapshot
 from ftcore.errors import ConfigurationError
 from ftcore.registry import doctor
-from ftcore.registry.promotion import Registrar
+from ftcore.registry.promotion import ModelRegistry
 from ftcore.store import layout, store
 from ftcore.store.records import Record
 from ftcore.tracking import registered
@@ -77,7 +77,7 @@ def test_an_old_store_is_read_and_doctor_notes_its_version(product: Product) -> 
     path.write_text(json.dumps(manifest | {"contaminated": 7}), encoding="utf-8")
     assert snapshot.manifest(product.shelf, identity)["leaked"] == 7
     before = path.read_bytes()
-    registrar = Registrar.of(product.recipe, product.shelf, product.settings)
+    registrar = ModelRegistry.of(product.recipe, product.shelf, product.settings)
     [found] = [one for one in doctor.examine(registrar) if "layout" in one.what]
     assert found.what == "the store has layout 1, of an earlier ftcore"
     assert found.mend

@@ -19,13 +19,13 @@ from upath import UPath
 from ftcore.errors import BusyError, FtcoreError
 from ftcore.store import store
 from ftcore.store.records import Record, now
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from ftcore.store.store import Shelf
-with Shelf(None, "demo", Path(sys.argv[1])).lock("train", 1):
+from ftcore.store.store import RecipeStore
+with RecipeStore(None, "demo", Path(sys.argv[1])).lock("train", 1):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture(params=["local", "file://", "memory://"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecipeStore]:
     """A shelf on a folder, and on an object store that has no rename."""
     roots = {
         "local": str(tmp_path / "store"),
@@ -44,7 +44,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
         "memory://": f"memory://{tmp_path}",
     }
     root = UPath(roots[request.param])
-    yield Shelf(root / "demo", "demo", tmp_path / "locks")
+    yield RecipeStore(root / "demo", "demo", tmp_path / "locks")
     if request.param == "memory://" and root.exists():
         root.fs.rm(root.path, recursive=True)
 
@@ -62,7 +62,7 @@ def all_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_what_is_written_is_read(shelf: Shelf) -> None:
+def test_what_is_written_is_read(shelf: RecipeStore) -> None:
     store.write_json(shelf.root / "a" / "x.json", {"ä": 1})
     assert store.read_json(shelf.root / "a" / "x.json") == {"ä": 1}
     assert store.read_json(shelf.root / "none.json") is None
@@ -111,14 +111,14 @@ def test_a_kill_before_the_rename_leaves_the_old_file(tmp_path: Path, monkeypatc
 
 
 def test_what_a_kill_leaves_behind_is_not_read_as_a_decision(tmp_path: Path) -> None:
-    shelf = Shelf(UPath(tmp_path), "demo", tmp_path / "locks")
+    shelf = RecipeStore(UPath(tmp_path), "demo", tmp_path / "locks")
     shelf.add_to_ledger("plan", "r1", "train", "because")
     (tmp_path / "ledger" / ".plan--r2.json.123.tmp").write_text("{")
     (tmp_path / "ledger" / ".plan--r3.json").write_text("{")
     assert [line["run_id"] for line in shelf.ledger()] == ["r1"]
 
 
-def test_a_record_comes_back_as_it_was(shelf: Shelf) -> None:
+def test_a_record_comes_back_as_it_was(shelf: RecipeStore) -> None:
     assert shelf.record("r1", "ingest") is None
     record = a_record()
     shelf.write_record(record)
@@ -128,7 +128,7 @@ def test_a_record_comes_back_as_it_was(shelf: Shelf) -> None:
 @pytest.mark.parametrize(
     "run_id", ["../up", "a/b", "", ".hidden", "-x", "a b", "a\n", "a\x00", "x" * 121, "ä", "..", "a:b"]
 )
-def test_a_run_id_cannot_leave_its_folder(shelf: Shelf, run_id: str) -> None:
+def test_a_run_id_cannot_leave_its_folder(shelf: RecipeStore, run_id: str) -> None:
     with pytest.raises(FtcoreError, match="bad run id"):
         shelf.folder(run_id, "ingest")
 
@@ -142,14 +142,14 @@ def test_a_run_name_is_fit_for_a_path_and_tells_runs_apart() -> None:
         assert store.RUN_ID.match(name)
 
 
-def test_paths_are_kept_relative_to_the_recipe(shelf: Shelf) -> None:
+def test_paths_are_kept_relative_to_the_recipe(shelf: RecipeStore) -> None:
     path = shelf.folder("r1", "ingest") / "rows.parquet"
     assert shelf.relative(path) == "runs/r1/ingest/rows.parquet"
     store.write_bytes(path, b"x")
     assert (shelf.root / shelf.relative(path)).read_bytes() == b"x"
 
 
-def test_a_decision_is_written_once(shelf: Shelf) -> None:
+def test_a_decision_is_written_once(shelf: RecipeStore) -> None:
     first = shelf.add_to_ledger("plan", "r1", "train", "because", rows=3)
     again = shelf.add_to_ledger("plan", "r1", "skip", "changed my mind", rows=4)
     assert again == first
@@ -157,7 +157,7 @@ def test_a_decision_is_written_once(shelf: Shelf) -> None:
     assert (first["decision"], first["rows"]) == ("train", 3)
 
 
-def test_the_ledger_is_read_oldest_first(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_is_read_oldest_first(shelf: RecipeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shelf.ledger() == []
     start = now()
     for number, (kind, run_id) in enumerate([("plan", "z"), ("gate", "m"), ("plan", "a")]):
@@ -167,7 +167,7 @@ def test_the_ledger_is_read_oldest_first(shelf: Shelf, monkeypatch: pytest.Monke
     assert [line["run_id"] for line in shelf.ledger("plan")] == ["z", "a"]
 
 
-def test_a_batch_is_appended_once(shelf: Shelf) -> None:
+def test_a_batch_is_appended_once(shelf: RecipeStore) -> None:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
     assert shelf.append("predictions", table([moment]), "2026-03-01", "batch")
     assert not shelf.append("predictions", table([moment, moment]), "2026-03-01", "batch")
@@ -176,7 +176,7 @@ def test_a_batch_is_appended_once(shelf: Shelf) -> None:
     assert found.num_rows == 1
 
 
-def test_a_log_is_read_from_a_moment_on(shelf: Shelf) -> None:
+def test_a_log_is_read_from_a_moment_on(shelf: RecipeStore) -> None:
     assert shelf.read_log("predictions") is None
     start = datetime(2026, 3, 1, 23, 59, 59, 998000, tzinfo=UTC)
     moments = [start + timedelta(milliseconds=number) for number in range(4)]
@@ -190,7 +190,7 @@ def test_a_log_is_read_from_a_moment_on(shelf: Shelf) -> None:
     assert [path.name for path in shelf.log_files("predictions", moments[2])] == ["a.parquet"]
 
 
-def test_a_log_may_gain_a_column(shelf: Shelf) -> None:
+def test_a_log_may_gain_a_column(shelf: RecipeStore) -> None:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
     shelf.append("predictions", table([moment]).drop_columns(["n"]), "2026-03-01", "old")
     shelf.append("predictions", table([moment]), "2026-03-02", "new")
@@ -199,7 +199,7 @@ def test_a_log_may_gain_a_column(shelf: Shelf) -> None:
     assert found["n"].to_pylist() == [None, 0]
 
 
-def test_a_folder_is_uploaded_and_its_hash_sees_every_byte(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_folder_is_uploaded_and_its_hash_sees_every_byte(shelf: RecipeStore, tmp_path: Path) -> None:
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
     (source / "a.txt").write_text("a")
@@ -214,19 +214,19 @@ def test_a_folder_is_uploaded_and_its_hash_sees_every_byte(shelf: Shelf, tmp_pat
 
 
 def test_a_lock_is_let_go_at_the_end_of_the_block(tmp_path: Path) -> None:
-    shelf = Shelf(UPath(tmp_path), "demo", tmp_path / "locks")
+    shelf = RecipeStore(UPath(tmp_path), "demo", tmp_path / "locks")
     lock = shelf.lock("train", 0.05)
     with lock:
         with pytest.raises(BusyError, match="at work on train of demo"):
             shelf.lock("train", 0.05)
-        with shelf.lock("export", 0.05), Shelf(UPath(tmp_path), "other", tmp_path / "locks").lock("train", 0.05):
+        with shelf.lock("export", 0.05), RecipeStore(UPath(tmp_path), "other", tmp_path / "locks").lock("train", 0.05):
             pass
     with shelf.lock("train", 0.05):
         pass
 
 
 def test_another_process_is_refused_and_a_killed_holder_lets_go(tmp_path: Path) -> None:
-    shelf = Shelf(UPath(tmp_path), "demo", tmp_path)
+    shelf = RecipeStore(UPath(tmp_path), "demo", tmp_path)
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

@@ -242,7 +242,7 @@ def test_the_run_that_was_cut_short_goes_on_as_if_it_had_not_been(tmp_path: Path
         model = task.load(tmp_path / "base")
         model.load_state_dict(start)
         made = job(task, tmp_path, model, epochs=2, learning_rate=1e-3, evaluations_per_epoch=4, precision="fp32")
-        watched = [callbacks.Watched(tick, lambda number, loss: None)]
+        watched = [callbacks.TrialCallback(tick, lambda number, loss: None)]
         made = jobs.changed(made, folder=folder, track=track, callbacks=watched)
         with suppress(KeyboardInterrupt):
             loop.fit(made)

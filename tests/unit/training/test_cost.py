@@ -10,7 +10,7 @@ from ftcore.recipe.kinds import kind_class
 from ftcore.training import cost
 from ftcore.training.effort import Effort, equal_part
 
-SHAPE = cost.Shape(weights=22_000_000, embedding_weights=12_000_000, trainable=22_000_000, layers=6, width=384)
+SHAPE = cost.ModelShape(weights=22_000_000, embedding_weights=12_000_000, trainable=22_000_000, layers=6, width=384)
 WORK = cost.Work(tokens=100_000, longest=128, judged_tokens=10_000, judged_longest=128, batch_rows=32)
 GIB = 2**30
 
@@ -50,7 +50,7 @@ def test_activations_follow_korthikanti_where_they_are_not_counted() -> None:
     assert cost.kept_bytes(replace(SHAPE, half=True), 1) == 34 * 384 * 6
     kept = cost.kept_bytes(SHAPE, 1000)
     assert cost.kept_bytes(replace(SHAPE, checkpointing=True), 1000) < kept / 4
-    counted = replace(SHAPE, kept=cost.Kept(1000, 10))
+    counted = replace(SHAPE, kept=cost.ActivationMemory(1000, 10))
     assert cost.kept_bytes(counted, 100) == 100 * 1000 + 100 * 100 * 10
 
 
@@ -87,7 +87,7 @@ def test_several_processes_share_the_state_that_each_replica_has(strategy: str) 
     assert sum(share.state.values()) < sum(replica.state.values())
 
 
-LANGUAGE = replace(SHAPE, outputs=1000, cache_bytes=100, kept=cost.Kept(6000))
+LANGUAGE = replace(SHAPE, outputs=1000, cache_bytes=100, kept=cost.ActivationMemory(6000))
 PAIRS = replace(WORK, effort=Effort(together=2, even=True, judged=0, copies=1), batch_rows=8)
 DRAWING = Effort(together=4, learns=1, drawn=64, judged=0, even=True)
 
@@ -121,18 +121,18 @@ def test_what_is_read_and_drawn_is_calculated_forward_only() -> None:
 def test_drawing_waits_for_the_weights_the_longer_the_fewer_are_drawn_for() -> None:
     work = replace(WORK, effort=DRAWING, drawn_tokens=1000)
     alone, together = (cost.waiting(SHAPE, work, rows, "cpu") for rows in (1, 8))
-    assert alone == 8 * together == 1000 * 2 * SHAPE.multiplied * cost.BALANCE["cpu"] / 4
+    assert alone == 8 * together == 1000 * 2 * SHAPE.multiplied * cost.ARITHMETIC_INTENSITY["cpu"] / 4
     assert cost.waiting(SHAPE, WORK, 1, "cpu") == 0
 
 
 def test_other_models_are_held_and_calculated() -> None:
     other = replace(SHAPE, weights=5_000_000, embedding_weights=1_000_000, trainable=0)
-    judge = replace(WORK, beside=(cost.Beside(other, 50.0, 32, stays=True),))
+    judge = replace(WORK, beside=(cost.AuxiliaryModel(other, 50.0, 32, stays=True),))
     assert cost.memory_bytes(SHAPE, judge, 32, "cpu")["other_models"] == 20_000_000
     assert cost.operations(SHAPE, judge) - cost.operations(SHAPE, WORK) == 2 * 4_000_000 * 50
-    gone = replace(WORK, beside=(cost.Beside(other, 50.0, 32, stays=False),))
+    gone = replace(WORK, beside=(cost.AuxiliaryModel(other, 50.0, 32, stays=False),))
     assert "other_models" not in cost.memory_bytes(SHAPE, gone, 32, "cpu"), "a teacher is gone before the peak"
-    vast = replace(WORK, beside=(cost.Beside(replace(other, weights=500_000_000), 50.0, 32, stays=False),))
+    vast = replace(WORK, beside=(cost.AuxiliaryModel(replace(other, weights=500_000_000), 50.0, 32, stays=False),))
     assert cost.memory_bytes(SHAPE, vast, 32, "cpu")["other_models"] == 2_000_000_000, "or it is the peak"
 
 

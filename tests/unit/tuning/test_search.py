@@ -180,7 +180,7 @@ def test_another_recipe_is_another_search_and_higher_limits_are_the_same(make: M
 
 def test_one_sees_the_trials_while_they_run(make: Make, tmp_path: Path) -> None:
     one = make(trials=3)
-    shelf = store.Shelf(UPath(tmp_path / "store"), "found", tmp_path)
+    shelf = store.RecipeStore(UPath(tmp_path / "store"), "found", tmp_path)
     with pytest.raises(FtcoreError, match="has no search"):
         search.look(shelf)
     trial = one.claim()

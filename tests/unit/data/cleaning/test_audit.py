@@ -11,7 +11,7 @@ from upath import UPath
 from ftcore.data import snapshot
 from ftcore.data.cleaning.audit import audit
 from ftcore.recipe.sections import Prepare
-from ftcore.store.store import Shelf
+from ftcore.store.store import RecipeStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_every_place_where_a_row_can_name_somebody_is_looked_at(tmp_path: Path) 
         [plain | {"row_id": name} | change for name, change in changes.items()], schema=snapshot.schema(split=True)
     )
     quarantine = snapshot.schema().append(pa.field("reason", pa.string())).empty_table()
-    shelf = Shelf(UPath(tmp_path) / "store" / "demo", "demo", tmp_path / "locks")
+    shelf = RecipeStore(UPath(tmp_path) / "store" / "demo", "demo", tmp_path / "locks")
     manifest = {
         "rows": rows.num_rows,
         "target": "text",

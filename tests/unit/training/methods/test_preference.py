@@ -22,7 +22,7 @@ from ftcore.recipe.training_sections import Train
 from ftcore.tasks import _language
 from ftcore.training import checkpoints
 from ftcore.training.callbacks import Point
-from ftcore.training.exchanges import Exchange
+from ftcore.training.exchanges import PreferenceExample
 from ftcore.training.job import Job
 from ftcore.training.methods import _ppo, _preference, _reinforcement, kto
 from ftcore.training.strategies.ddp import Ddp
@@ -80,11 +80,11 @@ def made(llama: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Job, Any]]
     torch.set_num_threads(threads)
 
 
-def exchanged(count: int) -> Iterator[Exchange]:
+def exchanged(count: int) -> Iterator[PreferenceExample]:
     for number in range(count):
         thing = THINGS[number % len(THINGS)]
         said = [{"role": "user", "content": f"what colour is the {thing} ?"}]
-        yield Exchange(f"r{number}", said, f"the {thing} is blue", f"the {thing} is red")
+        yield PreferenceExample(f"r{number}", said, f"the {thing} is blue", f"the {thing} is red")
 
 
 def untrained(model: Any) -> dict[str, torch.Tensor]:
@@ -184,13 +184,13 @@ def test_a_run_that_was_told_to_stop_goes_on_from_its_checkpoint(
     straight, config = made(kind, train=train, folder="straight")
     expected = config.fit(straight, Ddp())
     with monkeypatch.context() as patch:
-        end = callbacks.Punctual.on_step_end
+        end = callbacks.CheckpointTimer.on_step_end
 
         def stop(self: Any, args: Any, state: Any, control: Any, **more: Any) -> Any:
             self.stopping = state.global_step == 2
             return end(self, args, state, control, **more)
 
-        patch.setattr(callbacks.Punctual, "on_step_end", stop)
+        patch.setattr(callbacks.CheckpointTimer, "on_step_end", stop)
         job, config = made(kind, train=train)
         with pytest.raises(TransientError, match="stopped at step 2"):
             config.fit(job, Ddp())
@@ -219,7 +219,7 @@ def test_rows_without_a_worse_answer_are_left_out_and_said(made: Any, caplog: py
         _preference.pairs(job)
 
 
-LONG = Exchange("long", "the door " * 40, "the door is blue", "the door is red")
+LONG = PreferenceExample("long", "the door " * 40, "the door is blue", "the door is red")
 
 
 @pytest.mark.parametrize("kind", ["orpo", "dpo", "kto", "reward", "grpo"])

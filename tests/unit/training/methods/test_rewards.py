@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ftcore.errors import TrainingError
 from ftcore.models.outputs import examples
-from ftcore.training.exchanges import Asked, not_asked
+from ftcore.training.exchanges import ReferenceModel, not_asked
 from ftcore.training.methods import _rewards
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -40,9 +40,9 @@ def test_an_answer_should_be_as_long_as_asked() -> None:
 
 
 def test_a_classifier_judges_the_answer_by_one_label() -> None:
-    def ask(reference: str) -> Asked:
+    def ask(reference: str) -> ReferenceModel:
         assert reference == "models:/mood@champion"
-        return Asked(lambda texts: np.array([[0.1, 0.9] if "good" in t else [0.8, 0.2] for t in texts]), ("bad", "good"), "classification")  # fmt: skip  # noqa: E501
+        return ReferenceModel(lambda texts: np.array([[0.1, 0.9] if "good" in t else [0.8, 0.2] for t in texts]), ("bad", "good"), "classification")  # fmt: skip  # noqa: E501
 
     given = {"kind": "classifier", "model": "models:/mood@champion"}
     assert worth(["so good", "no"], ask=ask, label="good", **given) == [0.9, 0.2]
@@ -53,12 +53,12 @@ def test_a_classifier_judges_the_answer_by_one_label() -> None:
 def test_a_reward_model_scores_the_answer_in_its_conversation() -> None:
     seen: list[Any] = []
 
-    def ask(_: str) -> Asked:
+    def ask(_: str) -> ReferenceModel:
         def predict(texts: Any) -> np.ndarray:
             seen.extend(examples(texts))
             return np.array([[len(one.answer), np.nan] for one in seen])
 
-        return Asked(predict, (), "preference")
+        return ReferenceModel(predict, (), "preference")
 
     given = {"kind": "registered", "model": "models:/taste/3"}
     assert worth(["ab", "abc"], ask=ask, **given) == [2, 3]
@@ -69,8 +69,8 @@ def test_a_reward_model_scores_the_answer_in_its_conversation() -> None:
 
 
 def test_a_model_of_another_task_gives_no_score() -> None:
-    def ask(_: str) -> Asked:
-        return Asked(lambda texts: np.zeros((len(texts), 2)), ("a", "b"), "classification")
+    def ask(_: str) -> ReferenceModel:
+        return ReferenceModel(lambda texts: np.zeros((len(texts), 2)), ("a", "b"), "classification")
 
     with pytest.raises(TrainingError, match="is a model for classification"):
         worth(["x"], ask=ask, kind="registered", model="models:/mood@champion")
