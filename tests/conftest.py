@@ -175,11 +175,13 @@ class Product:
 
     def publish_table(self, rows: pa.Table) -> str:
         """Publish a snapshot of these rows without a validation; returns its id."""
+        self.shelf.write_layout()  # as a run's first step does
         quarantine = snapshot.schema().append(rows.schema.field("split").with_name("reason")).empty_table()
         return snapshot.publish(self.shelf, lambda: [rows], quarantine, {"rows": rows.num_rows})
 
     def register(self, run_id: str, identity: str = "", folders: Sequence[Path] = ()) -> Version:
         """Register a version, which becomes candidate, with folders as its artefacts."""
+        self.shelf.write_layout()
         run = self.tracking.open_run(run_id, {})
         for folder in folders:
             self.tracking.log_folder(run, folder, folder.name)
@@ -282,7 +284,6 @@ def new_product(
         name = f"product_{test:08x}_{next(numbers)}"
         product = Product(name, home.parent / "recipes" / f"{name}.yaml")
         product.path.write_text(yaml.safe_dump(document(name), sort_keys=False), encoding="utf-8")
-        product.shelf.write_layout()  # as a run's first step does
         return product
 
     return make

@@ -45,7 +45,6 @@ def test_a_later_version_is_refused_with_both_named(version: object) -> None:
 
 
 def test_a_new_store_says_its_version(product: Product) -> None:
-    (product.shelf.root / "state" / layout.FILE).unlink()
     assert product.shelf.layout is None
     product.write_rows([("a text", "pos")])
     product.run("ingest")
