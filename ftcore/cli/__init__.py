@@ -61,7 +61,7 @@ app = group(
     ftcore models show reviews
 
 Each command has examples of its own: ftcore COMMAND --help. A recipe is named by its file in dags/recipes/ or by
-a path. README.md lists the settings, FTCORE_*.""",
+a path. Settings are variables of the environment, FTCORE_*: docs/reference/settings.md.""",
 )
 
 
@@ -107,8 +107,23 @@ class _Stderr(logging.StreamHandler[TextIO]):
         del value
 
 
+def _version(shown: bool) -> None:
+    """Print the installed version and the layout of stores that it writes."""
+    if shown:
+        from importlib.metadata import version
+
+        from ftcore.store.layout import VERSION
+
+        print(f"ftcore {version('ftcore')}, store layout {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
-def _quiet() -> None:
+def _quiet(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
     """Our own log goes to stderr; other packages' notes only where they warn of something that we did not expect."""
     handler = _Stderr()
     handler.setFormatter(PlainFormatter("%(asctime)s %(message)s", "%H:%M:%S"))

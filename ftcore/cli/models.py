@@ -116,8 +116,8 @@ def promote(
 ) -> None:
     """Make a version champion by hand; it needs a verdict that passed, and the approvals that the recipe asks for.
 
-    Who decides is whoever is logged in (`ftcore login`), which is an approval, too, and takes the rights that README
-    lists; else the user of this machine, which is none.
+    Who decides is whoever is logged in (`ftcore login`), which is an approval, too, and takes the rights
+    that docs/howto/approve-and-roll-back.md lists; else the user of this machine, which is none.
 
     What it serves with is read and compared with the hash that was recorded when it was judged; where it differs or is
     gone nothing is promoted, not even with --override.

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from ftcore.data import snapshot
 from ftcore.errors import ConfigurationError
 from ftcore.recipe import kinds as find
 from ftcore.registry import login
+from ftcore.store import layout
 
 if TYPE_CHECKING:
     from conftest import Product
@@ -272,3 +274,8 @@ def test_check_names_a_secret_that_is_missing(product: Product, monkeypatch: pyt
         recipes.ready(product.recipe, product.settings, product.path, ["data"])
     monkeypatch.setenv("FTCORE_PSEUDONYM_KEY", "0123456789abcdef")
     recipes.ready(product.recipe, product.settings, product.path, ["data"])
+
+
+def test_the_version_is_that_of_the_package_and_of_its_stores() -> None:
+    done = process("--version")
+    assert done.stdout == f"ftcore {metadata.version('ftcore')}, store layout {layout.VERSION}\n"
