@@ -293,7 +293,7 @@ def _proposed_labels(profile: dict[str, Any]) -> list[dict[str, Any]]:
             "column_value_shares_to_be_near",
             {"column": "label", "shares": rounded, "max_change": margin, "origin": "the profile"},
             f"No label's share is further than {margin:.1%} of the rows from what was seen.",
-            "{said}",
+            "{why}",
         )
     ]
 

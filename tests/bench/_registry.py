@@ -58,7 +58,9 @@ def registry(folder: Path) -> Iterator[ModelRegistry]:
     try:
         _wait(f"{url}/health", server)
         conf = settings.load()
-        yield ModelRegistry.of(reading.read(path), store.shelf(conf, "bench"), conf)
+        shelf = store.shelf(conf, "bench")
+        shelf.write_layout()
+        yield ModelRegistry.of(reading.read(path), shelf, conf)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

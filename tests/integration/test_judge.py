@@ -91,6 +91,6 @@ def test_a_real_model_judges_and_is_asked_once(judge: tuple[str, str], tmp_path:
     assert evaluate.judge is not None
     with _judge.client(evaluate.judge, {}) as there:
         body = {"model": model, "messages": question, "temperature": 0, "max_tokens": 12}
-        text = there.post(f"{endpoint}/chat/completions", json=body).json()["choices"][0]["message"]["content"]
+        text = there.chat.completions.create(**body).choices[0].message.content
         assert text.strip()
         assert _judge.ask(evaluate.judge, there, question) == _judge.meant(text)

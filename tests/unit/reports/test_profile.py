@@ -91,9 +91,11 @@ def test_the_suite_holds_for_its_data(tmp_path: Path) -> None:
     assert all(one["met"] for one in result.checks)
 
 
-def test_the_suite_does_not_hold_for_other_data(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["{why}", "{said}"])
+def test_the_suite_does_not_hold_for_other_data(tmp_path: Path, name: str) -> None:
+    """Also one that an earlier ftcore proposed."""
     dated = [one | {"observed_at": pd.Timestamp("2026-01-01", tz="UTC")} for one in many(300)]
-    suite = profile.propose(looked(dated), SUITE, "mine")
+    suite = json.loads(json.dumps(profile.propose(looked(dated), SUITE, "mine")).replace("{why}", name))
     assert check(dated, suite, tmp_path / "good").success
     bad = [one | {"label": "pos", "source": "elsewhere", "observed_at": None} for one in dated[:100]]
     bad += [row(f"long {n}", " ".join(WORDS + WORDS[:5]) + f" {n}", "pos") for n in range(20)]
