@@ -20,6 +20,8 @@ KEY = "FTCORE_JUDGE_KEY"
 """Variable of the environment with the judge's key."""
 ATTEMPTS = 5
 """Requests for one question; between them the client waits ever longer, or for as long as ``Retry-After`` says."""
+NO_KEY = "none"
+"""In place of a key where there is none: the client asks for one."""
 BUSY = frozenset({408, 409, 425, 429})
 OWN_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
 """What the client would add from variables of the environment that are meant for another service."""
@@ -59,13 +61,13 @@ def client(judge: Judge, environment: Mapping[str, str]) -> OpenAI:
     key = environment.get(KEY, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise FtcoreError(f"{KEY} holds characters that no key has", hint="set it to the key alone")
-    omitted = {name: Omit() for name in OWN_HEADERS} | ({} if key else {"Authorization": Omit()})
+    headers: dict[str, Any] = dict.fromkeys(OWN_HEADERS, Omit())
     return OpenAI(
-        api_key=key or "none",
+        api_key=key or NO_KEY,
         base_url=judge.endpoint,
         timeout=judge.timeout_s,
         max_retries=ATTEMPTS - 1,
-        default_headers=omitted,  # type: ignore[arg-type]
+        default_headers=headers,
     )
 
 
@@ -76,16 +78,13 @@ def ask(judge: Judge, there: OpenAI, question: list[dict[str, str]]) -> Said:
         AwayError: it was not reached, or stayed busy.
         FtcoreError: it refuses the question, for want of a key or of the model.
     """
-    from openai import APIConnectionError, APIStatusError
+    from openai import APIConnectionError, APIStatusError, Omit
 
-    limit = {"max_tokens": judge.answer_tokens} if judge.answer_tokens else {}
+    body: dict[str, Any] = {"model": judge.model, "messages": question, "temperature": 0}
+    body |= {"max_tokens": judge.answer_tokens} if judge.answer_tokens else {}
+    body |= {"extra_headers": {"Authorization": Omit()}} if there.api_key == NO_KEY else {}
     try:
-        answer = there.chat.completions.with_raw_response.create(
-            model=judge.model,
-            messages=question,
-            temperature=0,
-            **limit,  # type: ignore[call-overload]
-        )
+        answer = there.chat.completions.with_raw_response.create(**body)
         return meant(answer.http_response.json()["choices"][0]["message"]["content"])
     except APIConnectionError as error:
         raise _away(judge, f"cannot be reached: {type(error.__cause__ or error).__name__}") from None

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from ftcore import settings
@@ -91,6 +92,7 @@ def test_a_real_model_judges_and_is_asked_once(judge: tuple[str, str], tmp_path:
     assert evaluate.judge is not None
     with _judge.client(evaluate.judge, {}) as there:
         body = {"model": model, "messages": question, "temperature": 0, "max_tokens": 12}
+        body |= {"extra_headers": {"Authorization": openai.Omit()}}
         text = there.chat.completions.create(**body).choices[0].message.content
         assert text.strip()
         assert _judge.ask(evaluate.judge, there, question) == _judge.meant(text)

@@ -51,6 +51,7 @@ def make(server: ModelRegistry) -> Callable[[], Path]:
         path = folder / f"bad_{next(NAMES)}.yaml"
         path.write_text(_registry.RECIPE.replace("name: bench", f"name: {path.stem}"), encoding="utf-8")
         registrar = of(path)
+        registrar.shelf.write_layout()
         for number in (1, 2, 3):
             judged(registrar, number, number - 1 or None)
             if number < 3:
@@ -174,7 +175,7 @@ def test_by_default_a_silent_server_is_given_up_within_100_seconds(
     import os
 
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
-        monkeypatch.delenv(name)
+        monkeypatch.delenv(name, raising=False)
     with way_to(settings.load().tracking_uri, 0, "silent") as way, monkeypatch.context() as patch:
         patch.setattr(tracking_server, "ANSWER_S", 1)
         patch.setenv("FTCORE_TRACKING_URI", way.url)

@@ -16,7 +16,7 @@ import pytest
 from ftcore.errors import FtcoreError, TransientError
 from ftcore.evaluation import judge as _judge
 from ftcore.evaluation import win_rate
-from ftcore.recipe.sections import Evaluate
+from ftcore.recipe.sections import Evaluate, Judge
 from ftcore.store import store
 
 SECRET = "sk-nobody-may-read-this"
@@ -93,6 +93,12 @@ def fair(question: dict[str, str]) -> str:
     """Who is right, and a tie where both are or none is."""
     right = [question[name] == question["right_answer"] for name in ("answer_a", "answer_b")]
     return "TIE" if right[0] == right[1] else "A" if right[0] else "B"
+
+
+def _judge_of(url: str) -> Judge:
+    judge = Evaluate.model_validate({"judge": {"endpoint": url, "model": "wise"}}).judge
+    assert judge
+    return judge
 
 
 def test_a_fair_judge_finds_the_better_one_in_both_orders(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -180,6 +186,9 @@ def test_the_key_goes_to_the_judge_and_nowhere_else(
     server = serve(fair)
     found = run(tmp_path, server.url)
     assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {SECRET}"}
+    with _judge.client(_judge_of(server.url), {}) as there:
+        _judge.ask(_judge_of(server.url), there, _judge.messages(ROWS[0], "a", "b"))
+    assert "Authorization" not in server.headers[-1], "without a key none is sent"
     server.answer = lambda question: (401, {"error": f"wrong key {SECRET}"})
     with pytest.raises(FtcoreError, match="refuses to answer: 401") as error:
         run(tmp_path / "refused", server.url)
