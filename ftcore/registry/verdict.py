@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -127,9 +128,14 @@ BRIEF = 160
 
 def brief(reason: str, length: int = BRIEF) -> str:
     """The first clause of a reason, short enough for a list."""
-    ends = [place for mark in ("; ", ". ") if (place := reason.find(mark)) > 0]
-    first = reason[: min(ends)] if ends else reason
+    ends = (mark.start() for mark in re.finditer(r"(?<=.)[;.] ", reason))
+    first = next((found for end in ends if _is_closed(found := reason[:end])), reason)
     return first if len(first) <= length else f"{first[: length - 1].rsplit(' ', 1)[0]} …"
+
+
+def _is_closed(text: str) -> bool:
+    """Whether each bracket is closed: an interval has a semicolon of its own."""
+    return all(text.count(opens) == text.count(closes) for opens, closes in ("()", "[]"))
 
 
 def rules_of(line: Mapping[str, Any]) -> list[str]:
