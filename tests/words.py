@@ -59,11 +59,18 @@ def _is_kind(node: ast.ClassDef) -> bool:
     return any(isinstance(one, ast.AnnAssign) and ast.unparse(one.target) == "kind" for one in node.body)
 
 
+def _files() -> list[str]:
+    """Files of the project: those that git knows, or in a copy without it all that lie there."""
+    if Path(".git").exists():
+        return subprocess.run(["git", "ls-files", *FOLDERS], capture_output=True, text=True, check=True).stdout.split()
+    there = [path for name in FOLDERS for path in (Path(name).rglob("*") if Path(name).is_dir() else [Path(name)])]
+    return [path.as_posix() for path in sorted(there) if "__pycache__" not in path.parts]
+
+
 def main() -> int:
     """Print each refused word with its file and line; returns how many there are."""
-    files = subprocess.run(["git", "ls-files", *FOLDERS], capture_output=True, text=True, check=True).stdout.split()
     count = 0
-    for name in files:
+    for name in _files():
         for line, text in texts(Path(name)) if Path(name).is_file() else ():
             if text not in SENTENCES_OF_OTHERS and (found := REFUSED.search(CODE.sub("", text))):
                 print(f"{name}:{line}: {found[0]!r} in: {text.strip()[:100]}")
