@@ -61,8 +61,9 @@ def _is_kind(node: ast.ClassDef) -> bool:
 
 def _files() -> list[str]:
     """Files of the project: those that git knows, or in a copy without it all that lie there."""
-    if Path(".git").exists():
-        return subprocess.run(["git", "ls-files", *FOLDERS], capture_output=True, text=True, check=True).stdout.split()
+    known = subprocess.run(["git", "ls-files", *FOLDERS], capture_output=True, text=True, check=False)
+    if known.returncode == 0:
+        return known.stdout.split()
     there = [path for name in FOLDERS for path in (Path(name).rglob("*") if Path(name).is_dir() else [Path(name)])]
     return [path.as_posix() for path in sorted(there) if "__pycache__" not in path.parts]
 
