@@ -44,8 +44,7 @@ def ledger(
         bool, typer.Option("--check", help="Check the chain, and what registry and store say; exit 1 where it breaks.")
     ] = False,
     acknowledge: Annotated[
-        bool,
-        typer.Option("--acknowledge", help="Go on despite the breaks that no backup restores; needs --reason."),
+        bool, typer.Option("--acknowledge", help="Go on despite breaks that no backup restores; needs --reason.")
     ] = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Sign the lines from before ledgers were signed; needs --reason.")

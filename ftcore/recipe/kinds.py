@@ -1,4 +1,4 @@
-"""Find a kind by its file name: the one dynamic import of the project.
+"""Find a kind by its file name: the registry of kinds is the list of files.
 
 YAML ``kind: lora`` in a recipe's ``method`` means the file ``training/methods/lora.py``. It holds a class with
 ``kind: Literal["lora"] = "lora"`` that inherits from the abstract one in the family's ``_base.py``; adding the file

@@ -119,12 +119,10 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
     worth = _rewards.total(config.rewards, scores)
     before, drawn = mean_reward(config, job, asked["validation"], worth), list[int]()
     rows = min(job.run.config.batch_size, len(asked["train"]))
-    longest = (
-        max(len(_preference.ids(job.trained.tokenizer, prompt)) for prompt in asked["train"]) + config.answer_tokens
-    )
-    at_once = (job.run.config.micro_batch_tokens or rows * config.generations * longest) // (
-        config.generations * longest
-    )
+    tokenizer = job.trained.tokenizer
+    longest = max(len(_preference.ids(tokenizer, prompt)) for prompt in asked["train"]) + config.answer_tokens
+    group = config.generations * longest
+    at_once = (job.run.config.micro_batch_tokens or rows * group) // group
     common = _preference.choices(job, len(asked["train"])) | {
         "per_device_train_batch_size": config.generations,
         "gradient_accumulation_steps": rows,  # a step learns a prompt at a time
@@ -139,7 +137,7 @@ def fit(config: Grouped, job: Job, kind: type, make: Callable[..., Any], **setti
         "metric_for_best_model": None,
         "greater_is_better": None,
     }
-    job.trained.tokenizer.padding_side = "left"
+    tokenizer.padding_side = "left"
 
     class Drawing(kind):  # type: ignore[misc]
         """Draws by the numbers it trains with: TRL draws without autocast, which weights in 16 bits would trip over."""
